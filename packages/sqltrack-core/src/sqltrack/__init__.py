@@ -1,0 +1,76 @@
+"""Track machine learning experiments in a SQL database that you own."""
+
+# The other distributions of SQLTrack add sub-packages from folders of their own.
+__path__ = __import__("pkgutil").extend_path(__path__, __name__)
+
+from sqltrack.client import Client
+from sqltrack.errors import SQLTrackError
+from sqltrack.experiment import (
+    Experiment,
+    experiment_add_link,
+    experiment_add_tags,
+    experiment_remove_link,
+    experiment_remove_tags,
+    experiment_set_comment,
+    experiment_set_name,
+    experiment_set_tags,
+)
+from sqltrack.run import (
+    Run,
+    run_add_args,
+    run_add_env,
+    run_add_extras,
+    run_add_link,
+    run_add_metrics,
+    run_add_tags,
+    run_from_env,
+    run_remove_args,
+    run_remove_env,
+    run_remove_extras,
+    run_remove_link,
+    run_remove_tags,
+    run_set_args,
+    run_set_comment,
+    run_set_created,
+    run_set_env,
+    run_set_extras,
+    run_set_started,
+    run_set_status,
+    run_set_tags,
+    run_set_updated,
+)
+
+__all__ = [
+    "Client",
+    "Experiment",
+    "Run",
+    "SQLTrackError",
+    "experiment_add_link",
+    "experiment_add_tags",
+    "experiment_remove_link",
+    "experiment_remove_tags",
+    "experiment_set_comment",
+    "experiment_set_name",
+    "experiment_set_tags",
+    "run_add_args",
+    "run_add_env",
+    "run_add_extras",
+    "run_add_link",
+    "run_add_metrics",
+    "run_add_tags",
+    "run_from_env",
+    "run_remove_args",
+    "run_remove_env",
+    "run_remove_extras",
+    "run_remove_link",
+    "run_remove_tags",
+    "run_set_args",
+    "run_set_comment",
+    "run_set_created",
+    "run_set_env",
+    "run_set_extras",
+    "run_set_started",
+    "run_set_status",
+    "run_set_tags",
+    "run_set_updated",
+]

@@ -1,0 +1,100 @@
+"""Change one row of experiments or runs, and the links between them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sqltrack.client import Client
+from sqltrack.engines.json import escape_text, jsonb
+from sqltrack.errors import MissingExperimentError, MissingRunError, UnusableValueError
+
+__all__ = [
+    "add_link",
+    "as_id",
+    "merge_json",
+    "remove_keys",
+    "remove_link",
+    "set_columns",
+    "tags_dict",
+]
+
+_MISSING: Mapping[str, Callable[[int, str], Exception]] = {
+    "experiments": MissingExperimentError,
+    "runs": MissingRunError,
+}
+
+
+def as_id(value: Any, name: str) -> int:
+    """Return an id as an int.
+
+    Raises:
+        UnusableValueError: it is no integer.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UnusableValueError(f"{name} must be an int, got {value!r}") from None
+
+
+def tags_dict(tags: Iterable[str]) -> dict[str, bool]:
+    """Return tags in the form in which they are stored.
+
+    Raises:
+        UnusableValueError: a tag is no str.
+    """
+    for tag in tags:
+        if not isinstance(tag, str):
+            raise UnusableValueError(f"a tag must be a str, got {tag!r}")
+    return dict.fromkeys(tags, True)
+
+
+def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, Any], **options: Any) -> None:
+    """Set columns of one row, with one statement.
+
+    Raises:
+        MissingExperimentError, MissingRunError: there is no such row.
+    """
+    assignments = ", ".join(f"{column} = %s" for column in values)
+    _update(client, table, row_id, assignments, list(values.values()), **options)
+
+
+def merge_json(client: Client, table: str, row_id: int, column: str, items: Mapping[str, Any]) -> None:
+    """Add keys to a JSON column, or replace them, in the database, so that concurrent calls lose nothing."""
+    _update(client, table, row_id, f"{column} = {client.engine.merge_json_sql(column)}", [jsonb(dict(items))])
+
+
+def remove_keys(client: Client, table: str, row_id: int, column: str, keys: Iterable[str]) -> None:
+    """Remove keys from a JSON column; those that it does not have are no error."""
+    stored = [escape_text(key) for key in keys]
+    _update(client, table, row_id, f"{column} = {client.engine.remove_keys_sql(column)}", [jsonb(stored)])
+
+
+def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
+    """Add a link to a table of links; one that exists already is no error."""
+    target = table.removesuffix("_links") + "s"
+    sql = f"INSERT INTO {table} (from_id, kind, to_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+
+    def insert(connection: Any) -> None:
+        for row_id in (from_id, to_id):
+            if not connection.execute(f"SELECT id FROM {target} WHERE id = %s", (row_id,)).fetchall():
+                raise _MISSING[target](row_id, "a link needs both of its ends")
+        connection.execute(sql, (from_id, kind, to_id))
+
+    client.call(insert)
+
+
+def remove_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
+    """Remove a link from a table of links; one that does not exist is no error."""
+    sql = f"DELETE FROM {table} WHERE from_id = %s AND kind = %s AND to_id = %s"
+    client.call(lambda connection: connection.execute(sql, (from_id, kind, to_id)))
+
+
+def _update(
+    client: Client, table: str, row_id: int, assignments: str, parameters: list[Any], patience: float | None = None
+) -> None:
+    sql = f"UPDATE {table} SET {assignments} WHERE id = %s"
+    cursor = client.call(lambda connection: connection.execute(sql, (*parameters, row_id)), patience=patience)
+    if cursor.rowcount == 0:
+        raise _MISSING[table](row_id, "it may have been deleted")

@@ -1,0 +1,23 @@
+"""What the command line program does, as functions; core brings `setup`, sqltrack-cli the others and the program."""
+
+__path__ = __import__("pkgutil").extend_path(__path__, __name__)
+
+from sqltrack.commands.setup import setup
+from sqltrack.errors import MissingPackageError
+
+__all__ = ["main", "setup"]
+
+
+def main() -> int:
+    """Run the command line program and return its exit status.
+
+    Raises:
+        MissingPackageError: sqltrack-cli is not installed.
+    """
+    try:
+        from sqltrack.cli import main as cli_main
+    except ModuleNotFoundError as error:
+        if error.name != "sqltrack.cli":
+            raise
+        raise MissingPackageError("the sqltrack program", "sqltrack-cli", "sqltrack-cli") from error
+    return cli_main()

@@ -1,0 +1,116 @@
+"""Create the tables of SQLTrack, and change them by the user's own scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqltrack._times import utc_now
+from sqltrack.client import Client
+from sqltrack.engines.engine import Engine
+from sqltrack.engines.sqltext import first_keyword, split_statements
+from sqltrack.errors import ScriptError, UnusableValueError
+
+__all__ = ["setup"]
+
+_BASE = "base.sql"
+
+# Which scripts have been executed; not one of the documented tables, so that those stay as documented.
+_RECORD_TABLE = "setup_scripts"
+_CREATE_RECORD_TABLE = f"""
+    CREATE TABLE {_RECORD_TABLE} (
+        name TEXT PRIMARY KEY,
+        time_executed TIMESTAMP WITH TIME ZONE NOT NULL
+    )
+"""
+
+# A script and its record are one transaction, whatever the script says about transactions of its own.
+_TRANSACTION_CONTROL = frozenset({"BEGIN", "START", "COMMIT", "END"})
+
+
+def setup(client: Client, scripts: Iterable[str | Path | tuple[str, str]] = ()) -> None:
+    """Execute the SQL scripts that set up the database, or change its tables, and that were not executed before.
+
+    The included `base.sql` always comes first. A script is known by its file name without folders. It and its
+    record are one transaction, also if it says BEGIN and END itself; one that fails leaves no trace. Any number of
+    processes may do this at once. For each script a line is printed, "(NEW) name" if it was executed just now,
+    "(OK) name" if it had been before.
+
+    Args:
+        client: client to use; its schema is created if it does not exist.
+        scripts: paths of files, or pairs of name and SQL text, in the order of execution.
+
+    Raises:
+        ScriptError: a script failed; the error names the statement.
+        ValueError: a script is called `base.sql`, or two have the same name.
+        OSError: a file cannot be read.
+    """
+    named = [(_BASE, Path(client.engine.data_dir(), _BASE).read_text(encoding="utf-8")), *map(_load, scripts)]
+    _check_names([name for name, _ in named])
+    with client:
+        executed = _executed_scripts(client)
+    for name, script in named:
+        is_new = name not in executed and _execute_once(client, name, script)
+        print(f"{'(NEW)' if is_new else '(OK)'} {name}", flush=True)
+
+
+def _load(script: str | Path | tuple[str, str]) -> tuple[str, str]:
+    if isinstance(script, tuple):
+        name, text = script
+        return Path(name).name, text
+    path = Path(script)
+    return path.name, path.read_text(encoding="utf-8-sig")
+
+
+def _check_names(names: list[str]) -> None:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            reason = "it is the name of the included script" if name == _BASE else "another script is called so"
+            raise UnusableValueError(f"a script cannot be called {name!r}: {reason}")
+
+
+def _executed_scripts(client: Client) -> set[str]:
+    with client as connection:
+        if not client.engine.table_columns(connection, _RECORD_TABLE):
+            return set()
+        return {name for (name,) in client.execute(f"SELECT name FROM {_RECORD_TABLE}")}
+
+
+def _execute_once(client: Client, name: str, script: str) -> bool:
+    """Execute a script unless another process was faster; return whether it was executed here."""
+    engine = client.engine
+    with client as connection:
+        try:
+            engine.lock_schema(connection)
+        except engine.driver_error as error:
+            raise engine.translate_error(error) from error
+        if name in _executed_scripts(client):
+            return False
+        # A block of the caller's goes on after a failed script, so it is undone by itself.
+        connection.execute("SAVEPOINT sqltrack_script")
+        try:
+            if not engine.table_columns(connection, _RECORD_TABLE):
+                client.execute(_CREATE_RECORD_TABLE)
+            _execute_statements(engine, connection, name, script)
+            client.execute(f"INSERT INTO {_RECORD_TABLE} (name, time_executed) VALUES (%s, %s)", (name, utc_now()))
+        except BaseException:
+            connection.execute("ROLLBACK TO SAVEPOINT sqltrack_script")
+            raise
+        connection.execute("RELEASE SAVEPOINT sqltrack_script")
+        return True
+
+
+def _execute_statements(engine: Engine, connection: Any, name: str, script: str) -> None:
+    for statement in split_statements(script, engine.dialect):
+        keyword = first_keyword(statement, engine.dialect)
+        if keyword in _TRANSACTION_CONTROL:
+            continue
+        if keyword in ("ROLLBACK", "ABORT"):
+            raise ScriptError(
+                name, statement, "a set-up script must not roll back, it is undone as a whole if it fails"
+            )
+        try:
+            connection.execute(statement)
+        except engine.driver_error as error:
+            raise ScriptError(name, statement, error) from error

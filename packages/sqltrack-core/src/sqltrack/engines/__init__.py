@@ -1,0 +1,38 @@
+"""The databases that SQLTrack can use, and how a configuration chooses one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from sqltrack.engines.engine import Engine
+from sqltrack.errors import ConfigError
+
+__all__ = ["Engine", "create_engine"]
+
+# Loaded by name, so that nobody pays for the driver of an engine that is not used.
+_ENGINES = {
+    "postgres": ("sqltrack.engines.postgres", "PostgresEngine"),
+    "sqlite": ("sqltrack.engines.sqlite", "SQLiteEngine"),
+}
+
+
+def create_engine(config: Mapping[str, Any]) -> Engine:
+    """Create the engine that a configuration asks for.
+
+    Args:
+        config: parameters as returned by `load_config`; `engine` is "postgres" (default) or "sqlite", the others
+            are the engine's own.
+
+    Raises:
+        ConfigError: the engine is unknown, or cannot use its parameters.
+        MissingPackageError: the engine's driver is not installed.
+    """
+    name = config.get("engine", "postgres")
+    if name not in _ENGINES:
+        known = " or ".join(repr(known) for known in _ENGINES)
+        raise ConfigError(f"unknown engine {name!r}, expected {known}")
+    module, cls = _ENGINES[name]
+    engine: Engine = getattr(importlib.import_module(module), cls)(config)
+    return engine

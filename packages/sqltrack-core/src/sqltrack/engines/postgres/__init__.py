@@ -1,0 +1,235 @@
+"""PostgreSQL as a backend, through psycopg 3."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqltrack.config import CLIENT_SETTINGS
+from sqltrack.engines.engine import Engine, MetricsUpsert
+from sqltrack.engines.json import Jsonb, dumps
+from sqltrack.engines.sqltext import POSTGRES
+from sqltrack.errors import MissingPackageError, SQLTrackError
+from sqltrack.quoting import quote_identifier
+
+try:
+    import psycopg
+    from psycopg.adapt import Dumper, PyFormat
+except ImportError as error:
+    raise MissingPackageError(
+        "engine 'postgres'",
+        "psycopg",
+        "'sqltrack-core[postgres]'",
+        hint="or use SQLite: Client(engine='sqlite'), engine=sqlite in sqltrack.conf, or SQLTRACK_DSN_ENGINE=sqlite",
+    ) from error
+
+from sqltrack.engines.postgres._errors import translate_error
+from sqltrack.engines.postgres._metrics import PostgresUpsert, add_metric_columns, metric_converter
+
+if TYPE_CHECKING:
+    from sqltrack.client import Client
+
+__all__ = ["PostgresEngine"]
+
+_SQL_TYPES: Mapping[type, str] = {
+    bool: "BOOLEAN",
+    int: "BIGINT",
+    float: "DOUBLE PRECISION",
+    str: "TEXT",
+    bytes: "BYTEA",
+    Decimal: "NUMERIC",
+    datetime: "TIMESTAMP WITH TIME ZONE",
+    date: "DATE",
+    time: "TIME",
+    timedelta: "INTERVAL",
+    Jsonb: "JSONB",
+    dict: "JSONB",
+    list: "JSONB",
+}
+
+# All other parameters go to libpq. A config file may hold those of SQLite next to those of PostgreSQL.
+_NOT_FOR_LIBPQ = CLIENT_SETTINGS | {"engine", "schema", "dbpath", "busy_timeout", "synchronous"}
+
+# An unreachable server must cost seconds, not the minutes that TCP would wait.
+_DEFAULTS: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "fallback_application_name": "sqltrack",
+}
+
+# "sqltrack" as a number, so that no other program's advisory locks are in the way.
+_SETUP_LOCK = 0x73716C747261636B
+
+
+class _JsonbDumper(Dumper):
+    oid = psycopg.postgres.types["jsonb"].oid
+
+    def dump(self, obj: Jsonb) -> bytes:
+        return dumps(obj.obj).encode("utf-8")
+
+
+class PostgresEngine(Engine):
+    """Stores experiments in a PostgreSQL database.
+
+    Args:
+        config: connection parameters as libpq knows them
+            (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS), and `schema`, the
+            schema in which names are looked up.
+    """
+
+    name = "postgres"
+    driver_error = psycopg.Error
+    dialect = POSTGRES
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.schema = config.get("schema") or None
+        self._parameters = {
+            name: value for name, value in config.items() if name not in _NOT_FOR_LIBPQ and value is not None
+        }
+
+    def __repr__(self) -> str:
+        return f"PostgresEngine({self._target()!r})"
+
+    def connect(self, cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> psycopg.Connection[Any]:
+        """Connect to the server.
+
+        Args:
+            cursor_factory: class of the cursors that the connection makes.
+
+        Raises:
+            DatabaseUnavailableError: the server cannot be reached, or has no such database.
+            AccessDeniedError: the server refuses the user.
+        """
+        try:
+            connection = psycopg.connect(**self._conninfo(), cursor_factory=cursor_factory)
+        except psycopg.Error as error:
+            raise self.translate_error(error) from error
+        connection.adapters.register_dumper(Jsonb, _JsonbDumper)
+        return connection
+
+    def data_dir(self) -> str:
+        """Return the path of the folder that holds `base.sql`."""
+        return str(Path(__file__).parent)
+
+    def map_type(self, client: Client | None, typ: type) -> str:
+        """Return the SQL type of a column for values of the Python type `typ`, others than ours as psycopg adapts it.
+
+        Raises:
+            TypeError: no SQL type fits.
+        """
+        for known in typ.__mro__:
+            if known in _SQL_TYPES:
+                return _SQL_TYPES[known]
+        try:
+            oid = psycopg.adapters.get_dumper(typ, PyFormat.AUTO).oid
+            return psycopg.adapters.types[oid].name.upper()
+        except (psycopg.ProgrammingError, KeyError):
+            raise TypeError(f"no PostgreSQL type for Python type {typ.__name__!r}") from None
+
+    def driver_version(self, connection: psycopg.Connection[Any]) -> str:
+        return f"PostgreSQL {connection.info.parameter_status('server_version')}"
+
+    def set_autocommit(self, connection: psycopg.Connection[Any], enabled: bool) -> None:
+        connection.autocommit = enabled
+
+    def is_usable(self, connection: psycopg.Connection[Any]) -> bool:
+        if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            return False
+        # A server that ended the session has said so already; the news waits in the socket.
+        try:
+            while _is_readable(connection.pgconn.socket):
+                connection.pgconn.consume_input()
+        except psycopg.Error:
+            return False
+        return True
+
+    def abort(self, connection: psycopg.Connection[Any]) -> None:
+        with contextlib.suppress(Exception):
+            if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                connection.cancel()
+        with contextlib.suppress(Exception):
+            connection.close()
+
+    def translate_error(self, error: Exception) -> SQLTrackError:
+        return translate_error(error, self._target())
+
+    def execute_script(self, connection: psycopg.Connection[Any], script: str) -> Any:
+        return connection.execute(script.encode("utf-8"))
+
+    def lock_schema(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SETUP_LOCK,))
+        if self.schema is not None:
+            exists = connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (self.schema,)).fetchone()
+            if exists is None:
+                connection.execute(f"CREATE SCHEMA {quote_identifier(self.schema)}".encode())
+
+    def table_columns(self, connection: psycopg.Connection[Any], table: str) -> dict[str, str]:
+        query = """
+            SELECT attname, format_type(atttypid, atttypmod)
+            FROM pg_attribute
+            WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+            ORDER BY attnum
+        """
+        return dict(connection.execute(query, (quote_identifier(table),)).fetchall())
+
+    def merge_json_sql(self, column: str) -> str:
+        return f"COALESCE({column}, '{{}}') || %s"
+
+    def remove_keys_sql(self, column: str) -> str:
+        return f"{column} - ARRAY(SELECT jsonb_array_elements_text(%s))"
+
+    def add_metric_columns(self, connection: psycopg.Connection[Any], columns: Mapping[str, str]) -> None:
+        add_metric_columns(connection, columns)
+
+    def prepare_upsert(self, names: Sequence[str]) -> MetricsUpsert:
+        return PostgresUpsert(names)
+
+    def metric_converter(self, sql_type: str, typ: type) -> Callable[[Any], Any] | None:
+        return metric_converter(sql_type, typ)
+
+    def _conninfo(self) -> dict[str, Any]:
+        conninfo = {**_defaults(), **self._parameters}
+        if self.schema is not None:
+            given = conninfo.get("options", "")
+            conninfo["options"] = f"{given} -c search_path={_escape_option(quote_identifier(self.schema))}".strip()
+        return conninfo
+
+    def _target(self) -> str:
+        """Return a description of the database for messages, without secrets."""
+        parts = [
+            f"{name}={self._parameters[name]}"
+            for name in ("host", "port", "dbname", "user", "service")
+            if name in self._parameters
+        ]
+        if self.schema is not None:
+            parts.append(f"schema={self.schema}")
+        return f"PostgreSQL database {' '.join(parts)!r}" if parts else "PostgreSQL database"
+
+
+def _defaults() -> dict[str, Any]:
+    defaults = dict(_DEFAULTS)
+    if os.environ.get("PGCONNECT_TIMEOUT"):
+        del defaults["connect_timeout"]
+    return defaults
+
+
+def _escape_option(text: str) -> str:
+    """Escape a word of libpq's `options`, where blanks separate and backslashes escape."""
+    return text.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def _is_readable(fd: int) -> bool:
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([fd], [], [], 0)[0])

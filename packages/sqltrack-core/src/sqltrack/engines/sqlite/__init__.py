@@ -1,0 +1,235 @@
+"""SQLite as a backend, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqltrack.engines.engine import Engine, MetricsUpsert, number_setting
+from sqltrack.engines.json import dumps
+from sqltrack.engines.sqlite._connection import Connection
+from sqltrack.engines.sqlite._filesystem import is_network_file_system
+from sqltrack.engines.sqlite._metrics import SQLiteUpsert, add_metric_columns
+from sqltrack.engines.sqlite._values import SQL_TYPES, metric_converter, register_converters
+from sqltrack.engines.sqltext import SQLITE
+from sqltrack.errors import (
+    ConfigError,
+    DatabaseError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    NotADatabaseError,
+    NotSetUpError,
+    ReadOnlyDatabaseError,
+    SQLTrackError,
+)
+
+if TYPE_CHECKING:
+    from sqltrack.client import Client
+
+__all__ = ["SQLiteEngine"]
+
+_MINIMUM_VERSION = (3, 35, 0)
+_BUSY_TIMEOUT = 60.0
+_SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+_TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics")
+
+
+class SQLiteEngine(Engine):
+    """Stores experiments in one SQLite file.
+
+    Args:
+        config: `dbpath`, path of the file, default "sqltrack.db"; `busy_timeout`, seconds to wait for other writers,
+            default 60; `synchronous`, one of OFF, NORMAL, FULL, EXTRA, default NORMAL where the write-ahead log can
+            be used, else FULL (https://sqlite.org/pragma.html#pragma_synchronous).
+
+    Raises:
+        ConfigError: a parameter cannot be used, or the SQLite library is older than 3.35.
+    """
+
+    name = "sqlite"
+    driver_error = sqlite3.Error
+    dialect = SQLITE
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        if sqlite3.sqlite_version_info < _MINIMUM_VERSION:
+            raise ConfigError(f"sqltrack needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}")
+        self.path = _database_path(config.get("dbpath", "sqltrack.db"))
+        self._busy_timeout = number_setting(config, "busy_timeout", _BUSY_TIMEOUT)
+        self._synchronous = _synchronous_setting(config.get("synchronous"))
+        register_converters()
+
+    def __repr__(self) -> str:
+        return f"SQLiteEngine({self.path!r})"
+
+    def connect(self) -> Connection:
+        """Open the database file, which is created if it does not exist.
+
+        Raises:
+            DatabaseUnavailableError: the file cannot be opened.
+            NotADatabaseError: the file is no SQLite database.
+        """
+        try:
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self._busy_timeout,
+                detect_types=sqlite3.PARSE_DECLTYPES,
+                # The client hands a connection to one thread at a time.
+                check_same_thread=False,
+                factory=Connection,
+            )
+        except sqlite3.Error as error:
+            raise self.translate_error(error) from error
+        try:
+            self._prepare(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise self.translate_error(error) from error
+        return connection
+
+    def data_dir(self) -> str:
+        """Return the path of the folder that holds `base.sql`."""
+        return str(Path(__file__).parent)
+
+    def map_type(self, client: Client | None, typ: type) -> str:
+        """Return the SQL type of a column for values of the Python type `typ` (document 3.2.3).
+
+        Raises:
+            TypeError: no SQL type fits.
+        """
+        for known in typ.__mro__:
+            if known in SQL_TYPES:
+                return SQL_TYPES[known]
+        raise TypeError(f"no SQLite type for Python type {typ.__name__!r}")
+
+    def driver_version(self, connection: Connection) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    def set_autocommit(self, connection: Connection, enabled: bool) -> None:
+        connection.autocommit_enabled = enabled
+
+    def is_usable(self, connection: Connection) -> bool:
+        try:
+            return not connection.in_transaction
+        except sqlite3.ProgrammingError:
+            return False
+
+    def abort(self, connection: Connection) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
+
+    def translate_error(self, error: Exception) -> SQLTrackError:
+        message = str(error)
+        if "unable to open database file" in message:
+            return DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {self._why_not_opened()}")
+        if "not a database" in message:
+            return NotADatabaseError(f"file {self.path!r} is no SQLite database; choose another file with dbpath")
+        if "no such table" in message and message.rpartition(": ")[2].removeprefix("main.") in _TABLES:
+            return NotSetUpError(f"database {self.path!r} has no sqltrack tables; {NotSetUpError.ADVICE}")
+        if "locked" in message:
+            return DatabaseLockedError(
+                f"database {self.path!r} is locked: another process has been writing for longer than "
+                f"busy_timeout = {self._busy_timeout:g} s"
+            )
+        if "readonly database" in message:
+            return ReadOnlyDatabaseError(f"database {self.path!r} can only be read, check its permissions")
+        return DatabaseError(f"database {self.path!r}: {message}")
+
+    def execute_script(self, connection: Connection, script: str) -> Any:
+        return connection.executescript(script)
+
+    def lock_schema(self, connection: Connection) -> None:
+        connection.begin_write()
+
+    def table_columns(self, connection: Connection, table: str) -> dict[str, str]:
+        return dict(connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,)))
+
+    def merge_json_sql(self, column: str) -> str:
+        # json_patch() would drop keys whose new value is null, and merge deeply.
+        return f"sqltrack_merge_json({column}, %s)"
+
+    def remove_keys_sql(self, column: str) -> str:
+        return f"sqltrack_remove_keys({column}, %s)"
+
+    def add_metric_columns(self, connection: Connection, columns: Mapping[str, str]) -> None:
+        add_metric_columns(connection, columns)
+
+    def prepare_upsert(self, names: Sequence[str]) -> MetricsUpsert:
+        return SQLiteUpsert(names)
+
+    def metric_converter(self, sql_type: str, typ: type) -> Callable[[Any], Any] | None:
+        return metric_converter(sql_type, typ)
+
+    def _prepare(self, connection: Connection) -> None:
+        uses_wal = self._journal_mode(connection) == "wal"
+        connection.execute(f"PRAGMA synchronous = {self._synchronous or ('NORMAL' if uses_wal else 'FULL')}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.create_function("sqltrack_merge_json", 2, _merge_json, deterministic=True)
+        connection.create_function("sqltrack_remove_keys", 2, _remove_keys, deterministic=True)
+
+    def _journal_mode(self, connection: Connection) -> str:
+        """Return the journal mode, after switching to the write-ahead log where the file system allows it."""
+        mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+        if mode != "delete" or is_network_file_system(self.path):
+            return mode
+        deadline = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+            except sqlite3.OperationalError as error:
+                # The switch needs the file for itself and does not wait for it. Where the log is refused for good
+                # (read-only file, file system without shared memory) the journal that is there serves as well.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    return mode
+            time.sleep(0.01)
+
+    def _why_not_opened(self) -> str:
+        folder = os.path.dirname(self.path)
+        if not os.path.isdir(folder):
+            return f"folder {folder!r} does not exist"
+        if os.path.isdir(self.path):
+            return "it is a folder"
+        return "check the permissions of the file and its folder"
+
+
+def _database_path(dbpath: Any) -> str:
+    path: str = os.fspath(dbpath)
+    if not path:
+        raise ConfigError("dbpath must name a file, got ''")
+    if path.startswith((":memory:", "file:")):
+        raise ConfigError(f"dbpath must name a file, got {path!r}; connections come and go, and memory goes with them")
+    # A training script may change the working directory between two connections.
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _synchronous_setting(value: Any) -> str | None:
+    if value is None:
+        return None
+    name = str(value).upper()
+    if name not in _SYNCHRONOUS:
+        raise ConfigError(f"synchronous must be one of {', '.join(_SYNCHRONOUS)}, got {value!r}")
+    return name
+
+
+def _merge_json(old: str | None, new: str) -> str:
+    merged = json.loads(old) if old is not None else {}
+    if not isinstance(merged, dict):
+        merged = {}
+    merged.update(json.loads(new))
+    return dumps(merged)
+
+
+def _remove_keys(old: str | None, keys: str) -> str | None:
+    kept = json.loads(old) if old is not None else None
+    if not isinstance(kept, dict):
+        return old
+    for key in json.loads(keys):
+        kept.pop(key, None)
+    return dumps(kept)

@@ -1,0 +1,41 @@
+"""Tell whether a file lies on a file system that several machines share."""
+
+from __future__ import annotations
+
+import os
+import re
+
+__all__ = ["is_network_file_system"]
+
+# Names as in the third field after the dash of /proc/self/mountinfo (proc(5)).
+_NETWORK_TYPES = re.compile(
+    r"9p|afs|beegfs|ceph|cifs|fuse\.(beegfs|ceph|glusterfs|juicefs|sshfs)|glusterfs|gpfs|lustre|ncpfs|nfs4?|ocfs2"
+    r"|orangefs|panfs|pvfs2|quobyte|smb3|smbfs|virtiofs|wekafs"
+)
+
+
+def is_network_file_system(path: str) -> bool:
+    """Return whether `path` is on NFS, Lustre, GPFS or another shared file system; False where that is not known.
+
+    SQLite's WAL needs memory shared by all who use the database, so it fails there or corrupts the file
+    (https://sqlite.org/wal.html).
+    """
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            mounts = [_parse(line) for line in file]
+    except OSError:
+        return False
+    target = os.path.realpath(path)
+    containing = [(len(point), index) for index, (point, _) in enumerate(mounts) if _contains(point, target)]
+    # Of two mounts on one point the later one is seen.
+    return bool(containing) and _NETWORK_TYPES.fullmatch(mounts[max(containing)[1]][1]) is not None
+
+
+def _parse(line: str) -> tuple[str, str]:
+    before, _, after = line.partition(" - ")
+    point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), before.split(" ")[4])
+    return point, after.split(" ")[0]
+
+
+def _contains(mount_point: str, path: str) -> bool:
+    return mount_point == "/" or path == mount_point or path.startswith(mount_point + "/")

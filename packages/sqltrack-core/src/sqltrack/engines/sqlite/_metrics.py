@@ -1,0 +1,52 @@
+"""The statements that write metrics to SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqltrack.engines.engine import MetricsUpsert, upsert_metrics_sql
+from sqltrack.engines.sqlite._connection import Connection
+from sqltrack.engines.sqlite._values import adapt
+from sqltrack.quoting import quote_identifier
+
+__all__ = ["SQLiteUpsert", "add_metric_columns"]
+
+_TOUCH_SQL = "UPDATE runs SET time_updated = ? WHERE id = ?"
+
+
+class SQLiteUpsert(MetricsUpsert):
+    """An INSERT … ON CONFLICT, executed without any work on its text."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._sql = upsert_metrics_sql([quote_identifier(name) for name in names], "?")
+
+    def execute(self, connection: Connection, values: Sequence[object]) -> None:
+        connection.begin_write()
+        connection.plain_cursor.execute(self._sql, values)
+
+    def execute_and_touch(self, connection: Connection, values: Sequence[object], updated: datetime) -> None:
+        cursor = connection.plain_cursor
+        is_single = not connection.in_transaction and connection.autocommit_enabled
+        if is_single:
+            cursor.execute("BEGIN IMMEDIATE")
+        try:
+            self.execute(connection, values)
+            cursor.execute(_TOUCH_SQL, (adapt(updated), values[0]))
+        except BaseException:
+            if is_single:
+                connection.rollback()
+            raise
+        if is_single:
+            connection.commit()
+
+
+def add_metric_columns(connection: Connection, columns: Mapping[str, str]) -> None:
+    """Add columns one by one; of several processes that add the same one, all but the first find it there."""
+    for name, sql_type in columns.items():
+        try:
+            connection.execute(f"ALTER TABLE metrics ADD COLUMN {quote_identifier(name)} {sql_type}")
+        except sqlite3.OperationalError as error:
+            if "duplicate column name" not in str(error):
+                raise

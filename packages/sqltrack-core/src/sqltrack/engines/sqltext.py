@@ -1,0 +1,187 @@
+r"""Read SQL text far enough to tell its statements, its placeholders and what a statement does.
+
+This is no parser: it tells code from comments, string literals and quoted identifiers, by the rules of one database
+(a `Dialect`), and counts the few keywords that open and close bodies with semicolons inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+__all__ = [
+    "POSTGRES",
+    "SQLITE",
+    "Dialect",
+    "Translated",
+    "first_keyword",
+    "keywords",
+    "split_statements",
+    "translate_placeholders",
+]
+
+
+class Dialect(NamedTuple):
+    """How a database quotes and comments: a pattern with the groups quoted, comment, word and semicolon."""
+
+    pattern: re.Pattern[str]
+    nested_comments: bool
+
+
+def _dialect(*quoted: str, nested_comments: bool) -> Dialect:
+    groups = (
+        rf"(?P<quoted>{'|'.join(quoted)})",
+        r"(?P<comment>--[^\n]*|/\*)",
+        r"(?P<placeholder>%%|%s|%\((?P<name>[^)]+)\)s)",
+        r"(?P<word>[^\W\d][\w$]*)",
+        r"(?P<semicolon>;)",
+        # Numbers are taken whole: the e of 1e5 is no word, the $1 of a prepared statement no quote.
+        r"(?P<other>\$?\d[\w.]*|\s+|.)",
+    )
+    return Dialect(re.compile("|".join(groups), re.DOTALL), nested_comments)
+
+
+# An unterminated quote runs to the end of the text, where the database will complain about it.
+_STRING = r"'(?:[^']|'')*(?:'|\Z)"
+_IDENTIFIER = r'"(?:[^"]|"")*(?:"|\Z)'
+
+POSTGRES = _dialect(
+    r"[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)",
+    r"[uUbBxXnN]?&?" + _STRING,
+    r"(?:[uU]&)?" + _IDENTIFIER,
+    r"\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)",
+    nested_comments=True,
+)
+SQLITE = _dialect(
+    r"[xX]?" + _STRING,
+    _IDENTIFIER,
+    r"`(?:[^`]|``)*(?:`|\Z)",
+    r"\[[^\]]*(?:\]|\Z)",
+    nested_comments=False,
+)
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    name: str | None = None
+
+
+def _tokens(text: str, dialect: Dialect) -> Iterator[_Token]:
+    position = 0
+    while position < len(text):
+        match = dialect.pattern.match(text, position)
+        assert match is not None, "the pattern takes any character"
+        end = match.end()
+        if match.group("comment") == "/*":
+            end = _comment_end(text, position, dialect.nested_comments)
+        kind = next(k for k in ("quoted", "comment", "placeholder", "word", "semicolon", "other") if match.group(k))
+        yield _Token(kind, text[position:end], match.group("name"))
+        position = end
+
+
+def _comment_end(text: str, start: int, nested: bool) -> int:
+    depth = 0
+    for match in re.compile(r"/\*|\*/").finditer(text, start):
+        if match.group() == "*/":
+            depth -= 1
+        elif nested or depth == 0:
+            depth += 1
+        if depth == 0:
+            return match.end()
+    return len(text)
+
+
+def keywords(statement: str, dialect: Dialect) -> Iterator[str]:
+    """Yield the words of a statement outside quotes and comments, in upper case."""
+    return (token.text.upper() for token in _tokens(statement, dialect) if token.kind == "word")
+
+
+def first_keyword(statement: str, dialect: Dialect) -> str:
+    """Return the first word of a statement in upper case, "" if it has none."""
+    return next(keywords(statement, dialect), "")
+
+
+def split_statements(script: str, dialect: Dialect) -> list[str]:
+    """Split a script into its statements, without their semicolons; comments stay, empty statements go."""
+    statements = []
+    pieces: list[str] = []
+    statement = _Statement()
+    for token in _tokens(script, dialect):
+        statement.see(token)
+        if token.kind != "semicolon" or statement.in_body:
+            pieces.append(token.text)
+            continue
+        if statement.has_code:
+            statements.append("".join(pieces).strip())
+        pieces, statement = [], _Statement()
+    if statement.has_code:
+        statements.append("".join(pieces).strip())
+    return statements
+
+
+class _Statement:
+    """Follows one statement: whether it holds code, and whether it is inside a routine's BEGIN … END body."""
+
+    _BEFORE_KIND = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY"})
+    _ROUTINES = frozenset({"TRIGGER", "FUNCTION", "PROCEDURE"})
+
+    def __init__(self) -> None:
+        self.has_code = False
+        self._is_routine: bool | None = None
+        self._depth = 0
+
+    @property
+    def in_body(self) -> bool:
+        return self._depth > 0
+
+    def see(self, token: _Token) -> None:
+        if token.kind not in ("comment", "semicolon") and not token.text.isspace():
+            self.has_code = True
+        if token.kind == "word":
+            self._see_word(token.text.upper())
+
+    def _see_word(self, word: str) -> None:
+        if self._is_routine is None:
+            if word not in self._BEFORE_KIND:
+                self._is_routine = word in self._ROUTINES
+        elif not self._is_routine:
+            return
+        elif word == "BEGIN" or (word == "CASE" and self.in_body):
+            self._depth += 1
+        elif word == "END" and self.in_body:
+            self._depth -= 1
+
+
+class Translated(NamedTuple):
+    """A query with SQLite's placeholders; `names` gives the order of named parameters, None if by position."""
+
+    text: str
+    names: tuple[str, ...] | None
+
+
+@lru_cache(maxsize=512)
+def translate_placeholders(query: str) -> Translated:
+    """Turn psycopg's placeholders (%s, %(name)s) into SQLite's, and %% into %, as psycopg does.
+
+    Placeholders in literals, quoted identifiers and comments are left alone. A query without psycopg's placeholders
+    is SQLite's own and is returned untouched.
+
+    Raises:
+        ValueError: named and positional placeholders are mixed.
+    """
+    tokens = list(_tokens(query, SQLITE))
+    placeholders = [token for token in tokens if _is_parameter(token)]
+    names = tuple(token.name for token in placeholders if token.name is not None)
+    if not placeholders:
+        return Translated(query, None)
+    if names and len(names) != len(placeholders):
+        raise ValueError("positional placeholders (%s) and named ones (%(name)s) cannot be mixed in one query")
+    text = "".join("?" if _is_parameter(token) else token.text.replace("%%", "%") for token in tokens)
+    return Translated(text, names or None)
+
+
+def _is_parameter(token: _Token) -> bool:
+    return token.kind == "placeholder" and token.text != "%%"

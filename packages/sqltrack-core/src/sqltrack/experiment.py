@@ -1,0 +1,211 @@
+"""Experiments: what runs belong to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqltrack import _rows
+from sqltrack.client import Client
+from sqltrack.engines.json import jsonb
+from sqltrack.errors import ConflictError, MissingExperimentError, UnusableValueError
+
+if TYPE_CHECKING:
+    from sqltrack.run import Run
+
+__all__ = [
+    "Experiment",
+    "experiment_add_link",
+    "experiment_add_tags",
+    "experiment_remove_link",
+    "experiment_remove_tags",
+    "experiment_set_comment",
+    "experiment_set_name",
+    "experiment_set_tags",
+]
+
+_TABLE = "experiments"
+_LINKS = "experiment_links"
+
+
+class Experiment:
+    """An experiment in the database, created if there is none of that name.
+
+    All methods but `get_run` return the experiment itself, so that calls can be chained.
+
+    Args:
+        client: client to use.
+        experiment_id: id of the experiment; may be None if `name` is given.
+        name: name of the experiment; may be None if `experiment_id` is given.
+
+    Attributes:
+        client: the client.
+        id: the experiment's id.
+
+    Raises:
+        ValueError: neither id nor name is given; or the two belong to different experiments (ConflictError); or
+            there is no experiment with the id, and no name to create it with (MissingExperimentError).
+    """
+
+    def __init__(self, client: Client, experiment_id: int | None = None, name: str | None = None) -> None:
+        if experiment_id is None and name is None:
+            raise UnusableValueError("an experiment needs an id or a name, got neither")
+        if experiment_id is not None:
+            experiment_id = _rows.as_id(experiment_id, "experiment_id")
+        self.client = client
+        self.id: int = client.call(lambda connection: _get_or_create(connection, experiment_id, name))
+
+    def __repr__(self) -> str:
+        return f"Experiment(id={self.id!r})"
+
+    def add_link(self, kind: str, to_id: int) -> Experiment:
+        """Add a link to another experiment; see `experiment_add_link`."""
+        experiment_add_link(self.client, self.id, kind, to_id)
+        return self
+
+    def add_tags(self, *tags: str) -> Experiment:
+        """Add tags; see `experiment_add_tags`."""
+        experiment_add_tags(self.client, self.id, *tags)
+        return self
+
+    def get_run(self, run_id: int | str | None = None) -> Run:
+        """Return a run of this experiment, which is created if it does not exist.
+
+        Args:
+            run_id: id of the run; a str names the environment variable that holds it; default: a new run.
+        """
+        from sqltrack.run import Run
+
+        return Run(self.client, self.id, run_id)
+
+    def remove_link(self, kind: str, to_id: int) -> Experiment:
+        """Remove a link to another experiment; see `experiment_remove_link`."""
+        experiment_remove_link(self.client, self.id, kind, to_id)
+        return self
+
+    def remove_tags(self, *tags: str) -> Experiment:
+        """Remove tags; see `experiment_remove_tags`."""
+        experiment_remove_tags(self.client, self.id, *tags)
+        return self
+
+    def set_comment(self, comment: str | None) -> Experiment:
+        """Set the comment; see `experiment_set_comment`."""
+        experiment_set_comment(self.client, self.id, comment)
+        return self
+
+    def set_name(self, name: str) -> Experiment:
+        """Set the name; see `experiment_set_name`."""
+        experiment_set_name(self.client, self.id, name)
+        return self
+
+    def set_tags(self, *tags: str) -> Experiment:
+        """Replace the tags; see `experiment_set_tags`."""
+        experiment_set_tags(self.client, self.id, *tags)
+        return self
+
+
+def experiment_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
+    """Add a link between two experiments; one that exists already is no error.
+
+    Args:
+        client: client to use.
+        from_id: id of the experiment that the link starts from.
+        kind: what the link means, such as "continues".
+        to_id: id of the experiment that the link points to.
+
+    Raises:
+        MissingExperimentError: (a ValueError) one of the experiments does not exist.
+    """
+    _rows.add_link(client, _LINKS, from_id, kind, to_id)
+
+
+def experiment_add_tags(client: Client, experiment_id: int, *tags: str) -> None:
+    """Add tags to an experiment.
+
+    Args:
+        client: client to use.
+        experiment_id: id of the experiment.
+        tags: the tags.
+
+    Raises:
+        MissingExperimentError: (a ValueError) the experiment does not exist.
+    """
+    _rows.merge_json(client, _TABLE, experiment_id, "tags", _rows.tags_dict(tags))
+
+
+def experiment_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
+    """Remove a link between two experiments; one that does not exist is no error."""
+    _rows.remove_link(client, _LINKS, from_id, kind, to_id)
+
+
+def experiment_remove_tags(client: Client, experiment_id: int, *tags: str) -> None:
+    """Remove tags from an experiment; those that it does not have are no error."""
+    _rows.remove_keys(client, _TABLE, experiment_id, "tags", _rows.tags_dict(tags))
+
+
+def experiment_set_comment(client: Client, experiment_id: int, comment: str | None) -> None:
+    """Set the comment of an experiment, None removes it."""
+    _rows.set_columns(client, _TABLE, experiment_id, {"comment": comment})
+
+
+def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
+    """Rename an experiment.
+
+    Raises:
+        ConflictError: (a ValueError) another experiment has this name.
+        MissingExperimentError: (a ValueError) the experiment does not exist.
+    """
+
+    def refuse_taken(connection: Any) -> None:
+        other = _id_of(connection, name)
+        if other is not None and other != experiment_id:
+            raise ConflictError(f"experiment {other!r} is called {name!r} already")
+
+    client.call(refuse_taken)
+    _rows.set_columns(client, _TABLE, experiment_id, {"name": name})
+
+
+def experiment_set_tags(client: Client, experiment_id: int, *tags: str) -> None:
+    """Replace the tags of an experiment."""
+    _rows.set_columns(client, _TABLE, experiment_id, {"tags": jsonb(_rows.tags_dict(tags))})
+
+
+def _get_or_create(connection: Any, experiment_id: int | None, name: str | None) -> int:
+    if name is None:
+        assert experiment_id is not None
+        if _name_of(connection, experiment_id) is None:
+            raise MissingExperimentError(experiment_id)
+        return experiment_id
+    found = _id_of(connection, name)
+    if found is None:
+        _insert(connection, experiment_id, name)
+        found = _id_of(connection, name)
+    if experiment_id is not None and found != experiment_id:
+        taken_by = _name_of(connection, experiment_id)
+        raise ConflictError(
+            f"experiment {experiment_id!r} is called {taken_by!r}, not {name!r}"
+            if taken_by is not None
+            else f"experiment {name!r} has id {found!r}, not {experiment_id!r}"
+        )
+    assert found is not None
+    return found
+
+
+def _insert(connection: Any, experiment_id: int | None, name: str) -> None:
+    """Insert an experiment unless its id or name is in use, however many processes do the same at once."""
+    if experiment_id is not None:
+        sql = "INSERT INTO experiments (id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+        connection.execute(sql, (experiment_id, name))
+        return
+    # A generated id can meet one that another transaction is just inserting by hand: then try the next.
+    while _id_of(connection, name) is None:
+        connection.execute("INSERT INTO experiments (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+
+
+def _id_of(connection: Any, name: str) -> int | None:
+    rows = connection.execute("SELECT id FROM experiments WHERE name = %s", (name,)).fetchall()
+    return rows[0][0] if rows else None
+
+
+def _name_of(connection: Any, experiment_id: int) -> str | None:
+    rows = connection.execute("SELECT name FROM experiments WHERE id = %s", (experiment_id,)).fetchall()
+    return rows[0][0] if rows else None

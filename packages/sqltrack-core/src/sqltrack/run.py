@@ -1,0 +1,604 @@
+"""Runs: single, tracked executions of some code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from sqltrack import _rows
+from sqltrack._environment import masked_environment
+from sqltrack._logging import get_logger
+from sqltrack._times import Timestamp, as_time, utc_now
+from sqltrack.client import Client
+from sqltrack.engines.json import Jsonb, jsonb, plain
+from sqltrack.errors import (
+    ConflictError,
+    MissingExperimentError,
+    MissingRunError,
+    SQLTrackError,
+    UnusableValueError,
+)
+from sqltrack.experiment import Experiment
+from sqltrack.tracking import Tracking
+
+__all__ = [
+    "Run",
+    "run_add_args",
+    "run_add_env",
+    "run_add_extras",
+    "run_add_link",
+    "run_add_metrics",
+    "run_add_tags",
+    "run_from_env",
+    "run_remove_args",
+    "run_remove_env",
+    "run_remove_extras",
+    "run_remove_link",
+    "run_remove_tags",
+    "run_set_args",
+    "run_set_comment",
+    "run_set_created",
+    "run_set_env",
+    "run_set_extras",
+    "run_set_started",
+    "run_set_status",
+    "run_set_tags",
+    "run_set_updated",
+]
+
+_TABLE = "runs"
+_LINKS = "run_links"
+
+# Seconds to try to set the status of a run that an exception ends; the exception must not have to wait for longer.
+_PATIENCE_AFTER_EXCEPTION = 3.0
+
+
+class Run:
+    """A run in the database, created if it does not exist.
+
+    All methods return the run itself, so that calls can be chained.
+
+    Args:
+        client: client to use.
+        experiment_id: id of the experiment that the run belongs to; may be None if the run exists.
+        run_id: id of the run; a str names the environment variable that holds it; default: a new run with an unused id.
+
+    Attributes:
+        client: the client.
+        id: the run's id.
+        experiment_id: id of its experiment.
+
+    Raises:
+        ValueError: the environment variable holds no id; or the run belongs to another experiment (ConflictError); or
+            the run or the experiment does not exist (MissingRunError, MissingExperimentError).
+    """
+
+    def __init__(self, client: Client, experiment_id: int | None = None, run_id: int | str | None = None) -> None:
+        if isinstance(run_id, str):
+            run_id = _id_from_env(run_id)
+        elif run_id is not None:
+            run_id = _rows.as_id(run_id, "run_id")
+        if experiment_id is not None:
+            experiment_id = _rows.as_id(experiment_id, "experiment_id")
+        self.client = client
+        # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
+        self.id, self.experiment_id = client.call(
+            lambda connection: _get_or_create(connection, experiment_id, run_id), patience=0
+        )
+        self._tracking: Tracking | None = None
+
+    def __repr__(self) -> str:
+        return f"Run(id={self.id!r}, experiment_id={self.experiment_id!r})"
+
+    def start(self, terminated: str = "CANCELLED", started: Timestamp = "auto", updated: Timestamp = "auto") -> Run:
+        """Set the status to RUNNING and track the run until `stop`.
+
+        Args:
+            terminated: status in case SIGTERM arrives before `stop`; see `sqltrack.sigterm`.
+            started: what to set `time_started` to; see `run_set_started`.
+            updated: what to set `time_updated` to; see `run_set_updated`.
+        """
+        values = {"status": "RUNNING", **_times(time_started=started, time_updated=updated)}
+        if self._tracking is not None:
+            self._tracking.end()
+        self._tracking = Tracking(self.client, self.id, terminated)
+        self._tracking.begin()
+        try:
+            _rows.set_columns(self.client, _TABLE, self.id, values)
+        except BaseException:
+            self._end_tracking()
+            raise
+        return self
+
+    def stop(self, status: str = "COMPLETED", updated: Timestamp = "auto") -> Run:
+        """Set the final status and end tracking, which closes the connection.
+
+        Args:
+            status: status to set, default COMPLETED; see `run_set_status`.
+            updated: what to set `time_updated` to; see `run_set_updated`.
+        """
+        return self._stop(status, updated)
+
+    @contextlib.contextmanager
+    def track(
+        self,
+        normal: str = "COMPLETED",
+        exception: str = "FAILED",
+        interrupt: str = "CANCELLED",
+        terminated: str = "CANCELLED",
+        started: Timestamp = "auto",
+        updated: Timestamp = "auto",
+    ) -> Iterator[Run]:
+        """Track the run for a `with` block, which returns the run: `start` at its begin, `stop` at its end.
+
+        An exception travels on unchanged, also when its status cannot be stored, which is logged instead.
+
+        Args:
+            normal: status if the block ends normally, or by `sys.exit()` with 0 or None.
+            exception: status if it ends by an exception, or by `sys.exit()` with anything else.
+            interrupt: status if it ends by KeyboardInterrupt (SIGINT, Ctrl-C).
+            terminated: status in case SIGTERM arrives; see `sqltrack.sigterm`.
+            started: what to set `time_started` to; see `run_set_started`.
+            updated: what to set `time_updated` to, at start and stop; see `run_set_updated`.
+        """
+        self.start(terminated, started, updated)
+        tracking = self._tracking
+        assert tracking is not None
+        try:
+            yield self
+        except BaseException as error:
+            if self._may_stop(tracking):
+                status = _status_after(error, normal, exception, interrupt)
+                self._stop_after_exception(terminated if tracking.was_terminated else status, updated)
+            raise
+        if self._may_stop(tracking):
+            self._stop(terminated if tracking.was_terminated else normal, updated)
+
+    def add_args(self, args: Any = "auto") -> Run:
+        """Add arguments; see `run_add_args`."""
+        run_add_args(self.client, self.id, args)
+        return self
+
+    def add_env(self, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> Run:
+        """Add environment variables; see `run_add_env`."""
+        run_add_env(self.client, self.id, env)
+        return self
+
+    def add_extras(self, extras: Mapping[str, Any] | None = None) -> Run:
+        """Add extras; see `run_add_extras`."""
+        run_add_extras(self.client, self.id, extras)
+        return self
+
+    def add_link(self, kind: str, to_id: int) -> Run:
+        """Add a link to another run; see `run_add_link`."""
+        run_add_link(self.client, self.id, kind, to_id)
+        return self
+
+    def add_metrics(
+        self, metrics: Mapping[str, Any], step: int = 0, progress: float = 0.0, updated: Timestamp = "auto"
+    ) -> Run:
+        """Add metrics; see `run_add_metrics`.
+
+        Args:
+            metrics: names and values.
+            step: absolute point in time, such as an iteration or epoch, default 0.
+            progress: relative point in time, such as a percentage, default 0.0.
+            updated: what to set `time_updated` to; "auto" (default) is now, and may lag by a second while the run is
+                tracked; None leaves it alone.
+        """
+        self.client.metrics.add(self.id, metrics, step, progress, updated)
+        return self
+
+    def add_tags(self, *tags: str) -> Run:
+        """Add tags; see `run_add_tags`."""
+        run_add_tags(self.client, self.id, *tags)
+        return self
+
+    def remove_args(self, *args: Any) -> Run:
+        """Remove arguments by name; see `run_remove_args`."""
+        run_remove_args(self.client, self.id, *args)
+        return self
+
+    def remove_env(self, *env: Any) -> Run:
+        """Remove environment variables by name; see `run_remove_env`."""
+        run_remove_env(self.client, self.id, *env)
+        return self
+
+    def remove_extras(self, *extras: Any) -> Run:
+        """Remove extras by name; see `run_remove_extras`."""
+        run_remove_extras(self.client, self.id, *extras)
+        return self
+
+    def remove_link(self, kind: str, to_id: int) -> Run:
+        """Remove a link to another run; see `run_remove_link`."""
+        run_remove_link(self.client, self.id, kind, to_id)
+        return self
+
+    def remove_tags(self, *tags: Any) -> Run:
+        """Remove tags; see `run_remove_tags`."""
+        run_remove_tags(self.client, self.id, *tags)
+        return self
+
+    def set_args(self, args: Any = "auto") -> Run:
+        """Replace the arguments; see `run_set_args`."""
+        run_set_args(self.client, self.id, args)
+        return self
+
+    def set_comment(self, comment: str | None) -> Run:
+        """Set the comment; see `run_set_comment`."""
+        run_set_comment(self.client, self.id, comment)
+        return self
+
+    def set_created(self, dt: Timestamp = "auto") -> Run:
+        """Set `time_created`; see `run_set_created`."""
+        run_set_created(self.client, self.id, dt)
+        return self
+
+    def set_env(self, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> Run:
+        """Replace the environment; see `run_set_env`."""
+        run_set_env(self.client, self.id, env)
+        return self
+
+    def set_extras(self, extras: Mapping[str, Any] | None = None) -> Run:
+        """Replace the extras; see `run_set_extras`."""
+        run_set_extras(self.client, self.id, extras)
+        return self
+
+    def set_started(self, dt: Timestamp = "auto") -> Run:
+        """Set `time_started`; see `run_set_started`."""
+        run_set_started(self.client, self.id, dt)
+        return self
+
+    def set_status(self, status: str) -> Run:
+        """Set the status; see `run_set_status`."""
+        run_set_status(self.client, self.id, status)
+        return self
+
+    def set_tags(self, *tags: str) -> Run:
+        """Replace the tags; see `run_set_tags`."""
+        run_set_tags(self.client, self.id, *tags)
+        return self
+
+    def set_updated(self, dt: Timestamp = "auto") -> Run:
+        """Set `time_updated`; see `run_set_updated`."""
+        run_set_updated(self.client, self.id, dt)
+        return self
+
+    def _may_stop(self, tracking: Tracking) -> bool:
+        """Whether a `track` block is still to stop the run: not if the block did, nor in a forked child."""
+        return tracking is self._tracking and tracking.is_own
+
+    def _stop(self, status: str, updated: Timestamp, patience: float | None = None) -> Run:
+        try:
+            values = {"status": status, **_times(time_updated=updated)}
+            _rows.set_columns(self.client, _TABLE, self.id, values, patience=patience)
+        finally:
+            self._end_tracking()
+        return self
+
+    def _stop_after_exception(self, status: str, updated: Timestamp) -> None:
+        try:
+            self._stop(status, updated, _PATIENCE_AFTER_EXCEPTION)
+        except SQLTrackError as error:
+            get_logger("run").error("run %s ended as %s, which could not be stored: %s", self.id, status, error)
+
+    def _end_tracking(self) -> None:
+        if self._tracking is not None:
+            self._tracking.end()
+            self._tracking = None
+
+
+def run_add_args(client: Client, run_id: int, args: Any = "auto") -> None:
+    """Add arguments to a run.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        args: a dict, or anything that holds names and values (`argparse.Namespace`, a dataclass, …); "auto" (default)
+            detects the arguments of the running script if sqltrack-args is installed, see
+            `sqltrack.args.detect_args`, and does nothing if none are detected; None does nothing.
+    """
+    _add_items(client, run_id, "args", _detect_args() if _is_auto(args) else args)
+
+
+def run_add_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> None:
+    """Add environment variables to a run.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        env: a dict; "auto" (default) is the environment of this process, in which values that look like credentials
+            are masked (settings `mask_env`, default true, and `mask_env_names`, further names with * for anything,
+            separated by commas); None does nothing.
+    """
+    _add_items(client, run_id, "env", masked_environment(client.config) if _is_auto(env) else env)
+
+
+def run_add_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
+    """Add extras to a run, a dict of anything that fits nowhere else; None (default) does nothing."""
+    _add_items(client, run_id, "extras", extras)
+
+
+def run_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
+    """Add a link between two runs; one that exists already is no error.
+
+    Args:
+        client: client to use.
+        from_id: id of the run that the link starts from.
+        kind: what the link means, such as "resumes".
+        to_id: id of the run that the link points to.
+
+    Raises:
+        MissingRunError: (a ValueError) one of the runs does not exist.
+    """
+    _rows.add_link(client, _LINKS, from_id, kind, to_id)
+
+
+def run_add_tags(client: Client, run_id: int, *tags: str) -> None:
+    """Add tags to a run.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        tags: the tags.
+    """
+    _rows.merge_json(client, _TABLE, run_id, "tags", _rows.tags_dict(tags))
+
+
+def run_from_env(client: Client) -> Run:
+    """Return the run that environment variables name, which is created if it does not exist.
+
+    SQLTRACK_EXPERIMENT_NAME and SQLTRACK_EXPERIMENT_ID, one or both, give the experiment, SQLTRACK_RUN_ID the run if
+    it is set, else it is a new one.
+
+    Args:
+        client: client to use.
+
+    Raises:
+        UnusableValueError: (a ValueError) neither variable of the experiment is set, or an id is no integer.
+    """
+    name = os.environ.get("SQLTRACK_EXPERIMENT_NAME")
+    experiment_id = _id_from_env("SQLTRACK_EXPERIMENT_ID") if "SQLTRACK_EXPERIMENT_ID" in os.environ else None
+    if name is None and experiment_id is None:
+        raise UnusableValueError(
+            "the experiment of a run is named by the environment variables 'SQLTRACK_EXPERIMENT_NAME' or "
+            "'SQLTRACK_EXPERIMENT_ID', and neither is set"
+        )
+    run_id = "SQLTRACK_RUN_ID" if "SQLTRACK_RUN_ID" in os.environ else None
+    return Experiment(client, experiment_id, name).get_run(run_id)
+
+
+def run_remove_args(client: Client, run_id: int, *args: Any) -> None:
+    """Remove arguments from a run; those that it does not have are no error.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        args: names, or dicts or iterables of names.
+    """
+    _rows.remove_keys(client, _TABLE, run_id, "args", _names(args))
+
+
+def run_remove_env(client: Client, run_id: int, *env: Any) -> None:
+    """Remove environment variables from a run; see `run_remove_args`."""
+    _rows.remove_keys(client, _TABLE, run_id, "env", _names(env))
+
+
+def run_remove_extras(client: Client, run_id: int, *extras: Any) -> None:
+    """Remove extras from a run; see `run_remove_args`."""
+    _rows.remove_keys(client, _TABLE, run_id, "extras", _names(extras))
+
+
+def run_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
+    """Remove a link between two runs; one that does not exist is no error."""
+    _rows.remove_link(client, _LINKS, from_id, kind, to_id)
+
+
+def run_remove_tags(client: Client, run_id: int, *tags: Any) -> None:
+    """Remove tags from a run; see `run_remove_args`."""
+    _rows.remove_keys(client, _TABLE, run_id, "tags", _names(tags))
+
+
+def run_set_args(client: Client, run_id: int, args: Any = "auto") -> None:
+    """Replace the arguments of a run.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        args: as in `run_add_args`, except that None stores NULL.
+    """
+    if not _is_auto(args):
+        _set_items(client, run_id, "args", args)
+    elif (detected := _detect_args()) is not None:
+        _set_items(client, run_id, "args", detected)
+
+
+def run_add_metrics(
+    client: Client, run_id: int, metrics: Mapping[str, Any], step: int = 0, progress: float = 0.0
+) -> None:
+    """Add metrics to a run; columns that are missing are added.
+
+    Metrics of one point in time share a row, so `step` or `progress` must tell points apart; metrics that the row
+    holds already are replaced if they are named, and stay if not.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        metrics: names and values; numbers, numpy and torch scalars, str, bytes, date, datetime, timedelta, dict, list.
+        step: absolute point in time, such as an iteration or epoch, default 0.
+        progress: relative point in time, such as a percentage, default 0.0.
+
+    Raises:
+        UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
+        MissingRunError: (a ValueError) the run does not exist.
+    """
+    client.metrics.add(run_id, metrics, step, progress, "auto")
+
+
+def run_set_status(client: Client, run_id: int, status: str) -> None:
+    """Set the status of a run, free text such as PLANNED, RUNNING, COMPLETED, or any other state of a batch system."""
+    _rows.set_columns(client, _TABLE, run_id, {"status": status})
+
+
+def run_set_comment(client: Client, run_id: int, comment: str | None) -> None:
+    """Set the comment of a run, None removes it."""
+    _rows.set_columns(client, _TABLE, run_id, {"comment": comment})
+
+
+def run_set_created(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
+    """Set `time_created` of a run.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        dt: "auto" (default) for now, a datetime with time zone, or None to do nothing.
+
+    Raises:
+        NaiveDatetimeError: (a ValueError) the datetime has no time zone.
+    """
+    _set_time(client, run_id, "time_created", dt)
+
+
+def run_set_started(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
+    """Set `time_started` of a run; see `run_set_created`."""
+    _set_time(client, run_id, "time_started", dt)
+
+
+def run_set_updated(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
+    """Set `time_updated` of a run; see `run_set_created`."""
+    _set_time(client, run_id, "time_updated", dt)
+
+
+def run_set_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> None:
+    """Replace the environment of a run; as in `run_add_env`, except that None stores NULL."""
+    _set_items(client, run_id, "env", masked_environment(client.config) if _is_auto(env) else env)
+
+
+def run_set_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
+    """Replace the extras of a run, None (default) stores NULL."""
+    _set_items(client, run_id, "extras", extras)
+
+
+def run_set_tags(client: Client, run_id: int, *tags: str) -> None:
+    """Replace the tags of a run."""
+    _rows.set_columns(client, _TABLE, run_id, {"tags": jsonb(_rows.tags_dict(tags))})
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
+def _detect_args() -> Any:
+    """Return the arguments of the running script, None if there is no way to tell; never raises or exits."""
+    try:
+        from sqltrack.args import detect_args  # type: ignore[attr-defined,unused-ignore]
+    except ImportError:
+        return None
+    try:
+        return detect_args()
+    # docopt ends the program by SystemExit where the command line asks for help, or is wrong.
+    except (Exception, SystemExit) as error:
+        get_logger("run").info("no arguments detected: %r", error)
+        return None
+
+
+def _add_items(client: Client, run_id: int, column: str, value: Any) -> None:
+    if value is not None:
+        _rows.merge_json(client, _TABLE, run_id, column, _items(column, value))
+
+
+def _set_items(client: Client, run_id: int, column: str, value: Any) -> None:
+    stored = None if value is None else Jsonb(_items(column, value))
+    _rows.set_columns(client, _TABLE, run_id, {column: stored})
+
+
+def _items(column: str, value: Any) -> dict[str, Any]:
+    """Return names and values, however `value` holds them."""
+    items = plain(value)
+    if not isinstance(items, dict):
+        raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {value!r}")
+    return items
+
+
+def _names(names: Iterable[Any]) -> list[str]:
+    """Return names, of which some may be given as dicts or other iterables of names."""
+    flat: list[str] = []
+    for name in names:
+        if isinstance(name, str):
+            flat.append(name)
+        elif isinstance(name, Iterable):
+            flat += _names(name)
+        else:
+            raise UnusableValueError(f"a name must be a str, got {name!r}")
+    return flat
+
+
+def _set_time(client: Client, run_id: int, column: str, dt: Timestamp) -> None:
+    values = _times(**{column: dt})
+    if values:
+        _rows.set_columns(client, _TABLE, run_id, values)
+
+
+def _times(**timestamps: Timestamp) -> dict[str, Any]:
+    """Return the columns that timestamp arguments ask to set."""
+    times = {column: as_time(value) for column, value in timestamps.items()}
+    return {column: time for column, time in times.items() if time is not None}
+
+
+def _status_after(error: BaseException, normal: str, exception: str, interrupt: str) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return interrupt
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return normal
+    return exception
+
+
+def _id_from_env(variable: str) -> int:
+    value = os.environ.get(variable)
+    if value is None:
+        raise UnusableValueError(f"environment variable {variable!r}, which should hold an id, is not set")
+    # int() would read 12_3, which is what a task of a job array may be called, as 123.
+    if not (value.isascii() and value.strip().isdecimal()):
+        raise UnusableValueError(f"environment variable {variable!r} should hold an id, got {value!r}")
+    return int(value)
+
+
+def _get_or_create(connection: Any, experiment_id: int | None, run_id: int | None) -> tuple[int, int]:
+    """Return the ids of a run and its experiment."""
+    if run_id is None:
+        if experiment_id is None:
+            raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
+        return _insert_new(connection, experiment_id), experiment_id
+    owner = _experiment_of(connection, run_id)
+    if owner is None and experiment_id is not None:
+        _require_experiment(connection, experiment_id)
+        sql = "INSERT INTO runs (id, experiment_id, time_created) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING"
+        connection.execute(sql, (run_id, experiment_id, utc_now()))
+        owner = _experiment_of(connection, run_id)
+    if owner is None:
+        raise MissingRunError(run_id)
+    if experiment_id is not None and owner != experiment_id:
+        raise ConflictError(f"run {run_id!r} belongs to experiment {owner!r}, not {experiment_id!r}")
+    return run_id, owner
+
+
+def _insert_new(connection: Any, experiment_id: int) -> int:
+    _require_experiment(connection, experiment_id)
+    sql = "INSERT INTO runs (experiment_id, time_created) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING RETURNING id"
+    while True:
+        rows = connection.execute(sql, (experiment_id, utc_now())).fetchall()
+        # No row: another transaction is just inserting the generated id by hand, then try the next.
+        if rows:
+            return int(rows[0][0])
+
+
+def _require_experiment(connection: Any, experiment_id: int) -> None:
+    if not connection.execute("SELECT id FROM experiments WHERE id = %s", (experiment_id,)).fetchall():
+        raise MissingExperimentError(experiment_id, "create it with Experiment(client, name=…)")
+
+
+def _experiment_of(connection: Any, run_id: int) -> int | None:
+    rows = connection.execute("SELECT experiment_id FROM runs WHERE id = %s", (run_id,)).fetchall()
+    return rows[0][0] if rows else None

@@ -1,0 +1,220 @@
+"""Compose SQL safely, without a database driver, and small helpers."""
+
+from __future__ import annotations
+
+import math
+import string
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqltrack.quoting import quote_identifier, quote_text
+
+__all__ = [
+    "SQL",
+    "Composable",
+    "Composed",
+    "Identifier",
+    "Literal",
+    "Placeholder",
+    "coalesce",
+]
+
+T = TypeVar("T")
+
+
+def coalesce(*values: T | None) -> T | None:
+    """Return the first of `values` that is not None, None if there is none."""
+    return next((value for value in values if value is not None), None)
+
+
+class Composable(ABC):
+    """A part of an SQL statement that can be joined with others by `+` and repeated by `*`."""
+
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._obj!r})"
+
+    @abstractmethod
+    def as_string(self, context: Any = None) -> str:
+        """Return the part as text."""
+
+    def as_bytes(self, context: Any = None) -> bytes:
+        """Return the part as UTF-8 text."""
+        return self.as_string(context).encode("utf-8")
+
+    def __add__(self, other: Any) -> Composed:
+        if isinstance(other, Composable):
+            return Composed([*_parts(self), *_parts(other)])
+        return NotImplemented
+
+    def __mul__(self, n: int) -> Composed:
+        return Composed([self] * n)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._obj == other._obj
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self._obj)))
+
+
+class Composed(Composable):
+    """A sequence of parts, as `SQL.format`, `SQL.join` and `+` make it; others than composables become literals."""
+
+    _obj: list[Composable]
+
+    def __init__(self, seq: Iterable[Any]) -> None:
+        super().__init__([part if isinstance(part, Composable) else Literal(part) for part in seq])
+
+    def __iter__(self) -> Iterator[Composable]:
+        return iter(self._obj)
+
+    def as_string(self, context: Any = None) -> str:
+        return "".join(part.as_string(context) for part in self._obj)
+
+    def join(self, joiner: SQL | str) -> Composed:
+        """Return the parts with `joiner` between them."""
+        return (joiner if isinstance(joiner, SQL) else SQL(joiner)).join(self)
+
+
+class SQL(Composable):
+    """A piece of SQL that is taken as it is, so it must not come from outside; variable parts go in by `format`.
+
+    Args:
+        obj: the text.
+
+    Raises:
+        TypeError: `obj` is no str.
+
+    Example:
+        >>> columns = SQL(", ").join([Identifier("id"), Identifier("a b")])
+        >>> SQL("SELECT {} FROM {}").format(columns, Identifier("t")).as_string()
+        'SELECT "id", "a b" FROM "t"'
+    """
+
+    def __init__(self, obj: str) -> None:
+        if not isinstance(obj, str):
+            raise TypeError(f"SQL text must be str, got {type(obj).__name__!r}")
+        super().__init__(obj)
+
+    def as_string(self, context: Any = None) -> str:
+        return str(self._obj)
+
+    def format(self, *args: Any, **kwargs: Any) -> Composed:
+        """Fill the places {}, {0} or {name} of the text.
+
+        Args:
+            args: for {} and {0}; composables, or values that become literals.
+            kwargs: for {name}.
+
+        Returns:
+            The parts in order.
+
+        Raises:
+            ValueError: a place has a format or conversion, or numbered and unnumbered places are mixed.
+            IndexError, KeyError: there is nothing to fill a place with.
+        """
+        parts: list[Any] = []
+        automatic: int | None = 0
+        for text, name, spec, conversion in string.Formatter().parse(self._obj):
+            if text:
+                parts.append(SQL(text))
+            if name is None:
+                continue
+            if spec or conversion:
+                raise ValueError(f"no format or conversion is possible in SQL, got {{{name}}} with one")
+            if name == "" or name.isdigit():
+                automatic, index = _next_index(name, automatic)
+                parts.append(args[index])
+            else:
+                parts.append(kwargs[name])
+        return Composed(parts)
+
+    def join(self, seq: Iterable[Any]) -> Composed:
+        """Return the parts in `seq` with this text between them."""
+        parts: list[Any] = []
+        for part in seq:
+            if parts:
+                parts.append(self)
+            parts.append(part)
+        return Composed(parts)
+
+
+class Identifier(Composable):
+    """A name of a table, column or the like, which is quoted; several are joined by dots."""
+
+    _obj: Sequence[str]
+
+    def __init__(self, *strings: str) -> None:
+        if not strings or not all(isinstance(s, str) for s in strings):
+            raise TypeError(f"an identifier must be one or more str, got {strings!r}")
+        super().__init__(strings)
+
+    def as_string(self, context: Any = None) -> str:
+        return ".".join(quote_identifier(name) for name in self._obj)
+
+
+class Literal(Composable):
+    """A value, written out as SQL; where possible bind values as parameters instead."""
+
+    def as_string(self, context: Any = None) -> str:
+        spell = getattr(context, "sql_literal", _standard_literal)
+        return str(spell(self._obj))
+
+
+class Placeholder(Composable):
+    """The place of a parameter: %s, or %(name)s."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(name)
+
+    def as_string(self, context: Any = None) -> str:
+        return f"%({self._obj})s" if self._obj else "%s"
+
+
+def _standard_literal(value: Any) -> str:
+    """Spell a value as PostgreSQL does, the default engine; connections with a spelling of their own bring it."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, float):
+        return repr(float(value)) if math.isfinite(value) else f"'{value}'::float8"
+    if isinstance(value, str):
+        return quote_text(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"'\\x{bytes(value).hex()}'::bytea"
+    for typ in type(value).__mro__:
+        if typ.__name__ in _TYPED_LITERALS:
+            return f"{quote_text(str(value))}::{_TYPED_LITERALS[typ.__name__]}"
+    raise TypeError(f"no SQL literal for a value of type {type(value).__name__!r}")
+
+
+# By the names of the types, so that none has to be imported.
+_TYPED_LITERALS = {
+    "datetime": "timestamptz",
+    "date": "date",
+    "time": "time",
+    "timedelta": "interval",
+    "Decimal": "numeric",
+    "UUID": "uuid",
+}
+
+
+def _next_index(name: str, automatic: int | None) -> tuple[int | None, int]:
+    """Return the state of automatic numbering after the place `name`, and the argument that goes there."""
+    if name == "":
+        if automatic is None:
+            raise ValueError("numbered and unnumbered places cannot be mixed")
+        return automatic + 1, automatic
+    if automatic:
+        raise ValueError("numbered and unnumbered places cannot be mixed")
+    return None, int(name)
+
+
+def _parts(obj: Composable) -> list[Composable]:
+    return list(obj) if isinstance(obj, Composed) else [obj]
