@@ -1,0 +1,198 @@
+"""Fixtures and options of all tests: databases on both engines, and the PostgreSQL server that the session starts."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.commands import setup
+from support.postgres_server import NoServerError, running_server
+
+ENGINES = ("sqlite", "postgres")
+
+_numbers = itertools.count(1)
+_lease = pytest.StashKey["ServerLease"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engines",
+        default=",".join(ENGINES),
+        help="engines to test, separated by commas, default: sqlite,postgres; with sqlite alone no server is needed",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = set(chosen_engines(config)) - set(ENGINES)
+    if unknown:
+        raise pytest.UsageError(f"--engines must be of {ENGINES}, got {sorted(unknown)}")
+    config.stash[_lease] = ServerLease()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_lease].close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    versions = {"sqlite": lambda: f"SQLite {sqlite3.sqlite_version}", "postgres": config.stash[_lease].describe}
+    return ["engines: " + ", ".join(versions[engine]() for engine in chosen_engines(config))]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Start the server before the tests change the environment that it is looked for in."""
+    if not session.config.option.collectonly and "postgres" in chosen_engines(session.config):
+        with contextlib.suppress(NoServerError):
+            session.config.stash[_lease].server()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine_name" in metafunc.fixturenames:
+        metafunc.parametrize("engine_name", chosen_engines(metafunc.config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, if SQLite alone was asked for, what needs a server whatever the engine."""
+    if "postgres" in chosen_engines(config):
+        return
+    needs_server = [item for item in items if _needs_server(item)]
+    config.hook.pytest_deselected(items=needs_server)
+    items[:] = [item for item in items if not _needs_server(item)]
+
+
+def chosen_engines(config: pytest.Config) -> list[str]:
+    return [name.strip() for name in config.getoption("--engines").split(",")]
+
+
+def _needs_server(item: pytest.Item) -> bool:
+    names = getattr(item, "fixturenames", ())
+    return "engine_name" not in names and not {"postgres_server", "postgres_config"}.isdisjoint(names)
+
+
+class ServerLease:
+    """The session's PostgreSQL server, started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._server: Any = None
+        self._error: NoServerError | None = None
+
+    def server(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        if self._server is None:
+            try:
+                self._server = self._stack.enter_context(running_server())
+            except NoServerError as error:
+                self._error = error
+                raise
+        return self._server
+
+    def describe(self) -> str:
+        try:
+            return f"PostgreSQL {self.server().version}"
+        except NoServerError:
+            return "no PostgreSQL server"
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the configuration of whoever runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith(("SQLTRACK_DSN_", "SQLTRACK_CONFIG_", "PG")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("APPDATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> Any:
+    """The PostgreSQL server of this session; without one the test fails and says what to install."""
+    try:
+        return pytestconfig.stash[_lease].server()
+    except NoServerError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def create_database(postgres_server: Any) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Create PostgreSQL databases, from a template or empty, which go at the end of the session."""
+    import psycopg
+
+    parameters = psycopg.conninfo.conninfo_to_dict(postgres_server.dsn)
+    names: list[str] = []
+    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
+
+        def create(template: str = "template1") -> dict[str, Any]:
+            name = f"sqltrack_test_{os.getpid()}_{next(_numbers)}"
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            names.append(name)
+            return {"engine": "postgres", **parameters, "dbname": name}
+
+        yield create
+        for name in names:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def postgres_template(create_database: Callable[..., dict[str, Any]]) -> str:
+    """Name of a database that is set up, to make others from."""
+    config = create_database()
+    setup(sqltrack.Client(config))
+    return str(config["dbname"])
+
+
+@pytest.fixture
+def postgres_config(create_database: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Configuration for an empty PostgreSQL database."""
+    return create_database()
+
+
+@pytest.fixture
+def empty_config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Configuration for an empty database, on each engine."""
+    if engine_name == "sqlite":
+        return {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
+    return dict(request.getfixturevalue("postgres_config"))
+
+
+@pytest.fixture
+def config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Configuration for a database that is set up, on each engine."""
+    if engine_name == "sqlite":
+        config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
+        setup(sqltrack.Client(config))
+        return config
+    create = request.getfixturevalue("create_database")
+    return dict(create(request.getfixturevalue("postgres_template")))
+
+
+@pytest.fixture
+def client(config: dict[str, Any]) -> sqltrack.Client:
+    """Client of a database that is set up, on each engine."""
+    return sqltrack.Client(config)
+
+
+@pytest.fixture
+def experiment(client: sqltrack.Client) -> sqltrack.Experiment:
+    """An experiment in that database."""
+    return sqltrack.Experiment(client, name="experiment")
+
+
+@pytest.fixture
+def run(experiment: sqltrack.Experiment) -> sqltrack.Run:
+    """A run of that experiment."""
+    return experiment.get_run()
