@@ -1,0 +1,138 @@
+"""Experiments are got or created, by however many processes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack import (
+    Experiment,
+    experiment_add_link,
+    experiment_add_tags,
+    experiment_remove_link,
+    experiment_remove_tags,
+    experiment_set_comment,
+    experiment_set_name,
+    experiment_set_tags,
+)
+from sqltrack.errors import ConflictError, MissingExperimentError
+
+
+def row(client: sqltrack.Client, experiment_id: int) -> Any:
+    return client.execute(
+        "SELECT name, comment, tags, extras FROM experiments WHERE id = %s", (experiment_id,)
+    ).fetchone()
+
+
+def test_an_experiment_is_created_once_per_name(client: sqltrack.Client) -> None:
+    """Ruling 6."""
+    first = Experiment(client, name="a")
+    assert Experiment(client, name="a").id == first.id
+    assert Experiment(client, name="A").id != first.id
+    assert Experiment(client, first.id).id == first.id
+    assert Experiment(client, first.id, "a").id == first.id
+    assert row(client, first.id) == ("a", None, None, None)
+
+
+def test_an_experiment_can_be_created_with_an_id_of_its_own(client: sqltrack.Client) -> None:
+    assert Experiment(client, 4711, "a").id == 4711
+    assert Experiment(client, name="a").id == 4711
+
+
+def test_an_id_with_a_conflicting_name_is_an_error_that_names_both(client: sqltrack.Client) -> None:
+    """Ruling 6."""
+    a, b = Experiment(client, name="a"), Experiment(client, name="b")
+    with pytest.raises(ConflictError, match=f"experiment {a.id} is called 'a', not 'c'"):
+        Experiment(client, a.id, "c")
+    with pytest.raises(ValueError, match=f"experiment {b.id} is called 'b', not 'a'"):
+        Experiment(client, b.id, "a")
+    with pytest.raises(ValueError, match=f"experiment 'a' has id {a.id}, not 99"):
+        Experiment(client, 99, "a")
+    assert client.execute("SELECT count(*) FROM experiments").fetchone() == (2,)
+
+
+def test_an_unknown_id_without_a_name_cannot_be_created(client: sqltrack.Client) -> None:
+    """Ruling 6."""
+    with pytest.raises(MissingExperimentError, match="no experiment with id 7; give a name to create it") as info:
+        Experiment(client, 7)
+    assert info.value.experiment_id == 7
+    with pytest.raises(ValueError, match="needs an id or a name"):
+        Experiment(client)
+    with pytest.raises(ValueError, match="experiment_id must be an int, got 'x'"):
+        Experiment(client, "x")  # type: ignore[arg-type]
+
+
+def test_generated_ids_step_over_those_chosen_by_hand(client: sqltrack.Client) -> None:
+    """Ruling 7."""
+    first = Experiment(client, name="first").id
+    for number in range(1, 6):
+        Experiment(client, first + number, f"by hand {number}")
+    assert Experiment(client, name="generated").id == first + 6
+
+
+def test_tags_comment_and_name_can_be_changed_in_a_chain(client: sqltrack.Client) -> None:
+    experiment = Experiment(client, name="a")
+    chained = experiment.set_tags("x", "y").add_tags("z", "x").remove_tags("y", "none").set_comment("c").set_name("b")
+    assert chained is experiment
+    assert row(client, experiment.id) == ("b", "c", {"x": True, "z": True}, None)
+    experiment_set_tags(client, experiment.id, "only")
+    experiment_add_tags(client, experiment.id, "more")
+    experiment_remove_tags(client, experiment.id, "only")
+    experiment_set_comment(client, experiment.id, None)
+    experiment_set_name(client, experiment.id, "c")
+    assert row(client, experiment.id) == ("c", None, {"more": True}, None)
+
+
+def test_a_tag_must_be_text(client: sqltrack.Client) -> None:
+    with pytest.raises(ValueError, match=r"a tag must be a str, got \['x'\]"):
+        Experiment(client, name="a").add_tags(["x"])  # type: ignore[arg-type]
+
+
+def test_a_name_that_is_taken_is_refused(client: sqltrack.Client) -> None:
+    a = Experiment(client, name="a").id
+    b = Experiment(client, name="b").set_name("b")
+    with pytest.raises(ConflictError, match=f"experiment {a} is called 'a' already"):
+        b.set_name("a")
+
+
+def test_changing_an_experiment_that_is_not_there_is_an_error(client: sqltrack.Client) -> None:
+    with pytest.raises(MissingExperimentError):
+        experiment_set_comment(client, 5, "x")
+    with pytest.raises(MissingExperimentError):
+        experiment_add_tags(client, 5, "x")
+
+
+def test_links_between_experiments_are_added_and_removed(client: sqltrack.Client) -> None:
+    a, b = Experiment(client, name="a"), Experiment(client, name="b")
+    a.add_link("continues", b.id).add_link("continues", b.id).add_link("quotes", b.id)
+    experiment_add_link(client, b.id, "continues", a.id)
+    query = "SELECT from_id, kind, to_id FROM experiment_links ORDER BY from_id, kind"
+    expected = [(a.id, "continues", b.id), (a.id, "quotes", b.id), (b.id, "continues", a.id)]
+    assert client.execute(query).fetchall() == expected
+    a.remove_link("quotes", b.id).remove_link("nothing", b.id)
+    experiment_remove_link(client, b.id, "continues", a.id)
+    assert client.execute(query).fetchall() == expected[:1]
+    with pytest.raises(MissingExperimentError, match="no experiment with id 99"):
+        a.add_link("continues", 99)
+
+
+def _create_in_process(config: dict[str, Any], barrier: Any, ids: Any) -> None:
+    client = sqltrack.Client(config)
+    barrier.wait()
+    ids.put(Experiment(client, name="same").id)
+
+
+def test_many_processes_get_the_same_experiment(config: dict[str, Any]) -> None:
+    """Ruling 6."""
+    context = multiprocessing.get_context("spawn")
+    barrier, ids = context.Barrier(8), context.Queue()
+    processes = [context.Process(target=_create_in_process, args=(config, barrier, ids)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    found = {ids.get(timeout=30) for _ in processes}
+    for process in processes:
+        process.join()
+    assert len(found) == 1

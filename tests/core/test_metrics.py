@@ -1,0 +1,216 @@
+"""Metrics are stored in one row per point in time, one column per metric, exactly as they were logged."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import sqlite3
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sqltrack
+from sqltrack import Experiment, Run, run_add_metrics
+from sqltrack.errors import UnusableValueError
+from sqltrack.quoting import quote_identifier
+
+TIME = datetime(2024, 5, 7, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=2)))
+
+
+def logged(run: Run, name: str) -> list[Any]:
+    """Values of a metric in the order of steps."""
+    column = quote_identifier(name).replace("%", "%%")
+    result = run.client.execute(f"SELECT {column} FROM metrics WHERE run_id = %s ORDER BY step, progress", (run.id,))
+    return [value for (value,) in result]
+
+
+def same(stored: Any, value: Any) -> bool:
+    """Whether a stored value is the one that was logged; SQLite keeps NaN as text."""
+    if isinstance(value, float) and math.isnan(value):
+        return bool(stored == "NaN" or math.isnan(stored))
+    return bool(stored == value)
+
+
+def test_metrics_of_one_point_in_time_share_a_row(run: Run) -> None:
+    assert run.add_metrics({"loss": 1.0, "top1": 0.5}, step=1) is run
+    run.add_metrics({"loss": 2.0}, step=1)
+    run.add_metrics({"loss": 3.0}, step=1, progress=0.5)
+    run_add_metrics(run.client, run.id, {"top1": 0.75}, 2)
+    rows = run.client.execute("SELECT step, progress, loss, top1 FROM metrics ORDER BY step, progress").fetchall()
+    assert rows == [(1, 0.0, 2.0, 0.5), (1, 0.5, 3.0, None), (2, 0.0, None, 0.75)]
+
+
+VALUES = [
+    *(0.1, -0.0, 5e-324, 1.7976931348623157e308, math.inf, -math.inf, math.nan),
+    *(0, -1, 2**53 + 1, 2**63 - 1, -(2**63)),
+    *(True, False, "text", "", "NaN", "007", b"\0\xff", b""),
+    *(date(2024, 5, 7), TIME, timedelta(days=1, microseconds=1), timedelta(seconds=-1.5)),
+    *({"a": [1, None]}, [1, "x"]),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_value_comes_back_as_it_was_logged(run: Run, value: Any) -> None:
+    """DESIGN 5."""
+    run.add_metrics({"value": value})
+    (stored,) = logged(run, "value")
+    assert type(stored) is type(value) or math.isnan(value)
+    assert same(stored, value)
+
+
+def test_special_numbers_stay_apart(run: Run) -> None:
+    """DESIGN 5."""
+    values = [math.nan, math.inf, -math.inf, None, -0.0, 0.0, 5e-324]
+    for step, value in enumerate(values):
+        run.add_metrics({"value": value}, step=step)
+    stored = logged(run, "value")
+    assert all(same(a, b) for a, b in zip(stored, values, strict=True))
+    found = run.client.execute("SELECT step FROM metrics WHERE value = 'NaN'").fetchall()
+    assert found == [(0,)]
+    assert run.client.execute("SELECT step FROM metrics WHERE value = %s", (math.nan,)).fetchall() == found
+
+
+NAMES = [
+    *("val/loss", "mean@1", "MAP@k", "timing(s)/gen", "a b", 'a"b', "a'b", "a%b", "a%sb", "%(x)s", "a:b", "a?b", "$1"),
+    *("select", "ünïcode", "🔥", "a.b", "a;b", "-- x", "/* x */", "a\\b", "a\nb", "[x]", "`x`", " ", "1", "x" * 60),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_the_name_of_the_column(run: Run, name: str) -> None:
+    """DESIGN 5."""
+    for step in range(3):
+        run.add_metrics({name: step + 0.5}, step=step)
+    assert logged(run, name) == [0.5, 1.5, 2.5]
+    description = run.client.execute("SELECT * FROM metrics").description or ()
+    assert [column[0] for column in description] == ["run_id", "step", "progress", name]
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\udc80", 5, None])
+def test_a_name_that_cannot_be_stored_is_refused_and_nothing_is_stored(run: Run, name: Any) -> None:
+    """DESIGN 5."""
+    with pytest.raises(UnusableValueError, match="name of a metric"):
+        run.add_metrics({"good": 1.0, name: 1.0})
+    assert run.client.execute("SELECT * FROM metrics").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.float16(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.float64(0.1), 0.1),
+        (np.longdouble(0.5), 0.5),
+        (np.int8(-3), -3),
+        (np.uint64(3), 3),
+        (np.bool_(True), True),
+        (np.array(2.5), 2.5),
+        (np.array([3]), 3),
+        ((1, 2), [1, 2]),
+    ],
+    ids=repr,
+)
+def test_numpy_scalars_are_numbers(run: Run, value: Any, plain: Any) -> None:
+    """DESIGN 5."""
+    run.add_metrics({"value": value}, step=np.int64(1))  # type: ignore[arg-type]
+    assert logged(run, "value") == [plain]
+    assert type(logged(run, "value")[0]) is type(plain)
+
+
+def test_numbers_of_other_libraries_are_recognised_by_item(run: Run) -> None:
+    """DESIGN 5."""
+
+    class Tensor:
+        def item(self) -> float:
+            return 0.25
+
+    run.add_metrics({"loss": Tensor()})
+    assert logged(run, "loss") == [0.25]
+
+
+@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), object(), 1j])
+def test_a_value_that_is_no_metric_is_refused_by_name(run: Run, value: Any) -> None:
+    with pytest.raises(ValueError, match="metric 'loss'"):
+        run.add_metrics({"top1": 0.5, "loss": value})
+    assert run.client.execute("SELECT * FROM metrics").fetchall() == []
+
+
+def test_steps_are_integers_and_progress_a_number(run: Run) -> None:
+    run.add_metrics({"loss": 1.0}, step=3.0, progress=1)  # type: ignore[arg-type]
+    assert run.client.execute("SELECT step, progress FROM metrics").fetchall() == [(3, 1.0)]
+    for step in (0.5, "1", None, math.nan):
+        with pytest.raises(ValueError, match="step must be an integer"):
+            run.add_metrics({"loss": 1.0}, step=step)  # type: ignore[arg-type]
+    for progress in ("x", None, math.nan):
+        with pytest.raises(ValueError, match="progress must be a number"):
+            run.add_metrics({"loss": 1.0}, progress=progress)  # type: ignore[arg-type]
+
+
+def test_no_metrics_still_mark_the_point_in_time(run: Run) -> None:
+    run.add_metrics({}, step=7)
+    assert run.client.execute("SELECT run_id, step, progress FROM metrics").fetchall() == [(run.id, 7, 0.0)]
+
+
+def test_columns_made_by_the_user_are_used(run: Run) -> None:
+    run.client.execute("ALTER TABLE metrics ADD COLUMN loss FLOAT")
+    run.client.execute("ALTER TABLE metrics ADD COLUMN started TIMESTAMP WITH TIME ZONE")
+    run.add_metrics({"loss": 1, "started": TIME})
+    assert (logged(run, "loss"), logged(run, "started")) == ([1.0], [TIME])
+
+
+def test_metrics_inside_a_block_are_part_of_its_transaction(run: Run) -> None:
+    run.add_metrics({"loss": 0.0}, step=0)
+    with pytest.raises(ZeroDivisionError), run.client:
+        run.add_metrics({"loss": 1.0, "new": 1.0}, step=1)
+        raise ZeroDivisionError
+    assert logged(run, "loss") == [0.0]
+    # The new column was rolled back as well, which must be noticed.
+    run.add_metrics({"loss": 2.0, "new": 2.0}, step=2)
+    assert logged(run, "new") == [None, 2.0]
+
+
+def test_integers_in_a_column_of_floats_are_stored_exactly_or_not_at_all(run: Run) -> None:
+    run.add_metrics({"loss": 0.5}, step=0)
+    run.add_metrics({"loss": 2**53}, step=1)
+    with pytest.raises(ValueError, match="cannot be stored exactly"):
+        run.add_metrics({"loss": 2**53 + 1}, step=2)
+    assert logged(run, "loss") == [0.5, 2**53]
+
+
+def test_infinity_is_no_big_number_for_other_programs(run: Run, engine_name: str, config: dict[str, Any]) -> None:
+    run.add_metrics({"loss": math.inf})
+    if engine_name == "sqlite":
+        connection = sqlite3.connect(config["dbpath"])
+        assert connection.execute("SELECT loss, typeof(loss) FROM metrics").fetchall() == [(math.inf, "real")]
+        connection.close()
+    assert run.client.execute("SELECT count(*) FROM metrics WHERE loss > 1.7e308").fetchone() == (1,)
+
+
+def _log_in_process(config: dict[str, Any], run_id: int, barrier: Any) -> None:
+    client = sqltrack.Client(config)
+    run = Run(client, run_id=run_id)
+    barrier.wait()
+    with run.track():
+        for step in range(20):
+            run.add_metrics({"loss": step / 2, f"metric {step % 5}": 1.0}, step=step)
+
+
+def test_many_processes_add_the_same_columns_at_once(config: dict[str, Any]) -> None:
+    """DESIGN 5."""
+    experiment = Experiment(sqltrack.Client(config), name="many")
+    runs = [experiment.get_run() for _ in range(6)]
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(len(runs))
+    processes = [context.Process(target=_log_in_process, args=(config, run.id, barrier)) for run in runs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(runs)
+    for run in runs:
+        assert logged(run, "loss") == [step / 2 for step in range(20)]
+    description = run.client.execute("SELECT * FROM metrics").description or ()
+    names = [column[0] for column in description]
+    assert sorted(names[3:]) == ["loss", *(f"metric {i}" for i in range(5))]

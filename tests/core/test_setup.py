@@ -1,0 +1,149 @@
+"""Set-up creates the tables, runs each script once, and leaves no trace of one that fails."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.commands import setup
+from sqltrack.errors import ScriptError
+
+DOCUMENTED_COLUMNS = {
+    "experiments": ["id", "name", "comment", "tags", "extras"],
+    "experiment_links": ["from_id", "kind", "to_id"],
+    "runs": [
+        *("id", "experiment_id", "status", "time_created", "time_started", "time_updated"),
+        *("comment", "tags", "args", "env", "extras"),
+    ],
+    "run_links": ["from_id", "kind", "to_id"],
+    "metrics": ["run_id", "step", "progress"],
+}
+
+ADD_LOSS = ("v001.sql", "ALTER TABLE metrics ADD COLUMN train_loss FLOAT")
+
+
+def metric_columns(client: sqltrack.Client) -> list[str]:
+    description = client.execute("SELECT * FROM metrics").description or ()
+    return [column[0] for column in description][3:]
+
+
+@pytest.fixture
+def client(empty_config: dict[str, Any]) -> sqltrack.Client:
+    return sqltrack.Client(empty_config)
+
+
+def test_the_tables_have_the_documented_columns_and_no_more(client: sqltrack.Client) -> None:
+    setup(client)
+    for table, columns in DOCUMENTED_COLUMNS.items():
+        description = client.execute(f"SELECT * FROM {table}").description or ()
+        assert [column[0] for column in description] == columns
+
+
+def test_lines_tell_new_scripts_from_old(client: sqltrack.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    setup(client)
+    assert capsys.readouterr().out == "(NEW) base.sql\n"
+    setup(client, [ADD_LOSS])
+    assert capsys.readouterr().out == "(OK) base.sql\n(NEW) v001.sql\n"
+    setup(client, [ADD_LOSS])
+    assert capsys.readouterr().out == "(OK) base.sql\n(OK) v001.sql\n"
+    assert metric_columns(client) == ["train_loss"]
+
+
+def test_scripts_come_from_files_known_by_their_base_name(client: sqltrack.Client, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "v001.sql").write_text(f"\ufeffALTER TABLE metrics ADD COLUMN {folder} FLOAT;", "utf-8")
+    setup(client, [tmp_path / "a" / "v001.sql"])
+    setup(client, [str(tmp_path / "b" / "v001.sql")])
+    assert metric_columns(client) == ["a"]
+
+
+def test_scripts_run_in_the_given_order(client: sqltrack.Client) -> None:
+    setup(client, [ADD_LOSS, ("a.sql", "ALTER TABLE metrics RENAME COLUMN train_loss TO loss")])
+    assert metric_columns(client) == ["loss"]
+
+
+def test_a_script_with_begin_and_end_as_in_the_document_works(client: sqltrack.Client) -> None:
+    """Ruling 19."""
+    script = """
+        -- metrics; of all phases
+        BEGIN;
+        ALTER TABLE metrics ADD COLUMN train_start TIMESTAMP WITH TIME ZONE;
+        ALTER TABLE metrics ADD COLUMN "odd;name" FLOAT DEFAULT 0.5;
+        END;
+    """
+    setup(client, [("v001.sql", script)])
+    assert metric_columns(client) == ["train_start", "odd;name"]
+
+
+@pytest.mark.parametrize(
+    "script", ["BEGIN; {good}; END; SELECT nonsense;", "{good}; COMMIT; SELECT nonsense", "{good}; ROLLBACK"]
+)
+def test_a_failing_script_leaves_no_trace_and_names_the_statement(client: sqltrack.Client, script: str) -> None:
+    """Ruling 19."""
+    setup(client)
+    broken = ("v001.sql", script.format(good=ADD_LOSS[1]))
+    with pytest.raises(ScriptError, match=r"script 'v001\.sql' failed at '(SELECT nonsense|ROLLBACK)'") as info:
+        setup(client, [broken])
+    assert info.value.script == "v001.sql"
+    assert metric_columns(client) == []
+    setup(client, [ADD_LOSS])
+    assert metric_columns(client) == ["train_loss"]
+
+
+def test_a_failing_script_leaves_the_callers_transaction_usable(client: sqltrack.Client) -> None:
+    setup(client)
+    with client:
+        client.execute("INSERT INTO experiments (name) VALUES ('kept')")
+        with pytest.raises(ScriptError):
+            setup(client, [("v001.sql", f"{ADD_LOSS[1]}; SELECT nonsense")])
+    assert metric_columns(client) == []
+    assert client.execute("SELECT name FROM experiments").fetchall() == [("kept",)]
+
+
+def test_a_script_that_needs_semicolons_in_a_body_works(client: sqltrack.Client, engine_name: str) -> None:
+    bodies = {
+        "sqlite": "CREATE TRIGGER t AFTER INSERT ON experiments BEGIN "
+        "UPDATE experiments SET comment = 'a;b' WHERE id = NEW.id; END;",
+        "postgres": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.comment := 'a;b'; "
+        "RETURN NEW; END $$; CREATE TRIGGER t BEFORE INSERT ON experiments FOR EACH ROW EXECUTE FUNCTION f();",
+    }
+    setup(client, [("trigger.sql", bodies[engine_name])])
+    sqltrack.Experiment(client, name="x")
+    assert client.execute("SELECT comment FROM experiments").fetchone() == ("a;b",)
+
+
+def test_the_name_of_the_included_script_and_double_names_are_refused(client: sqltrack.Client) -> None:
+    with pytest.raises(ValueError, match=r"cannot be called 'base\.sql'"):
+        setup(client, [("folder/base.sql", "SELECT 1")])
+    with pytest.raises(ValueError, match=r"another script is called so"):
+        setup(client, [ADD_LOSS, ("v001.sql", "SELECT 1")])
+    with pytest.raises(FileNotFoundError):
+        setup(client, ["no.sql"])
+
+
+def _setup_in_process(config: dict[str, Any], barrier: Any, errors: Any) -> None:
+    client = sqltrack.Client(config)
+    barrier.wait()
+    try:
+        setup(client, [ADD_LOSS])
+    except Exception as error:
+        errors.put(repr(error))
+
+
+def test_many_processes_may_set_up_at_once(empty_config: dict[str, Any]) -> None:
+    """Ruling 19."""
+    context = multiprocessing.get_context("spawn")
+    barrier, errors = context.Barrier(8), context.Queue()
+    processes = [context.Process(target=_setup_in_process, args=(empty_config, barrier, errors)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert errors.empty()
+    assert metric_columns(sqltrack.Client(empty_config)) == ["train_loss"]

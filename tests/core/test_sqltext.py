@@ -1,0 +1,96 @@
+"""Statements and placeholders are found in code, not in literals, quoted names and comments."""
+
+from __future__ import annotations
+
+import pytest
+
+from sqltrack.engines.sqltext import POSTGRES, SQLITE, Dialect, first_keyword, split_statements, translate_placeholders
+
+BOTH = pytest.mark.parametrize("dialect", [POSTGRES, SQLITE], ids=["postgres", "sqlite"])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("script", "statements"),
+    [
+        ("", []),
+        (" ;; -- nothing\n; /* ; */", []),
+        ("SELECT 1; SELECT 2", ["SELECT 1", "SELECT 2"]),
+        ("SELECT ';', 'it''s;' ; SELECT \"a;\"\"b\"", ["SELECT ';', 'it''s;'", 'SELECT "a;""b"']),
+        ("-- a; b\nSELECT 1 /* ; */;", ["-- a; b\nSELECT 1 /* ; */"]),
+        ("SELECT 'never closed; ", ["SELECT 'never closed;"]),
+        ("SELECT 1e5;SELECT 2", ["SELECT 1e5", "SELECT 2"]),
+    ],
+)
+def test_semicolons_outside_quotes_and_comments_end_statements(
+    dialect: Dialect, script: str, statements: list[str]
+) -> None:
+    assert split_statements(script, dialect) == statements
+
+
+@pytest.mark.parametrize(
+    ("script", "statements"),
+    [
+        ("SELECT $$a;b$$; SELECT 2", ["SELECT $$a;b$$", "SELECT 2"]),
+        ("SELECT $x$ $$;$y$ $x$; SELECT 2", ["SELECT $x$ $$;$y$ $x$", "SELECT 2"]),
+        ("SELECT a$b$c; SELECT 2", ["SELECT a$b$c", "SELECT 2"]),
+        (r"SELECT E'it\'s;' ; SELECT 2", [r"SELECT E'it\'s;'", "SELECT 2"]),
+        (r"SELECT 'a\'; SELECT 2", [r"SELECT 'a\'", "SELECT 2"]),
+        ("/* a /* b; */ c; */ SELECT 1; SELECT x[1];", ["/* a /* b; */ c; */ SELECT 1", "SELECT x[1]"]),
+        (
+            "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; SELECT 1",
+            [
+                "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END",
+                "SELECT 1",
+            ],
+        ),
+    ],
+)
+def test_postgres_quotes_by_dollars_and_nests_comments(script: str, statements: list[str]) -> None:
+    assert split_statements(script, POSTGRES) == statements
+
+
+@pytest.mark.parametrize(
+    ("script", "statements"),
+    [
+        ("SELECT `a;b`, [c;d]; SELECT 2", ["SELECT `a;b`, [c;d]", "SELECT 2"]),
+        ("/* a /* b */ SELECT 1; SELECT 2", ["/* a /* b */ SELECT 1", "SELECT 2"]),
+        (
+            "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 1; END; SELECT 2",
+            [
+                "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 1; END",
+                "SELECT 2",
+            ],
+        ),
+        ("CREATE TABLE t (trigger, begin); SELECT 2", ["CREATE TABLE t (trigger, begin)", "SELECT 2"]),
+        ("BEGIN; SELECT 1; END;", ["BEGIN", "SELECT 1", "END"]),
+    ],
+)
+def test_sqlite_quotes_by_backticks_and_brackets(script: str, statements: list[str]) -> None:
+    assert split_statements(script, SQLITE) == statements
+
+
+@BOTH
+def test_the_first_keyword_comes_after_comments(dialect: Dialect) -> None:
+    assert first_keyword("/* x */ -- y\n select 1", dialect) == "SELECT"
+    assert first_keyword(" ", dialect) == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "names"),
+    [
+        ("SELECT %s, '%s', \"%s\" -- %s", "SELECT ?, '%s', \"%s\" -- %s", None),
+        ("SELECT %(a)s, %(b c)s, %(a)s", "SELECT ?, ?, ?", ("a", "b c", "a")),
+        ("SELECT \"a%%b\" WHERE x LIKE 'y%%' AND 5 %% 2 = %s", "SELECT \"a%b\" WHERE x LIKE 'y%' AND 5 % 2 = ?", None),
+        ("SELECT ?, :a, 5 % 2, 'a%%b'", "SELECT ?, :a, 5 % 2, 'a%%b'", None),
+        ("SELECT '%s'", "SELECT '%s'", None),
+    ],
+)
+def test_placeholders_become_those_of_sqlite(query: str, text: str, names: tuple[str, ...] | None) -> None:
+    """Ruling 11."""
+    assert translate_placeholders(query) == (text, names)
+
+
+def test_positional_and_named_placeholders_do_not_mix() -> None:
+    with pytest.raises(ValueError, match="cannot be mixed"):
+        translate_placeholders("SELECT %s, %(a)s")
