@@ -35,7 +35,7 @@ def query_dataframe(client: Client | DBAPICursor, query: Any, parameters: Parame
     names = [column[0] for column in cursor.description]
     rows = cursor.fetchall()
     # By position first: names need not be unique.
-    frame = pd.DataFrame({index: _series([row[index] for row in rows]) for index in range(len(names))})
+    frame: pd.DataFrame = pd.DataFrame({index: _series([row[index] for row in rows]) for index in range(len(names))})
     frame.columns = pd.Index(names)
     return frame
 
@@ -46,6 +46,6 @@ def _series(values: list[Any]) -> pd.Series[Any]:
         return pd.Series(pd.to_datetime(values, utc=True))
     if kinds == {timedelta}:
         return pd.Series(pd.to_timedelta(values))
-    if kinds and kinds <= {int, float} and "NaN" in values:
-        return pd.Series([float(value) if value is not None else None for value in values], dtype="float64")
-    return pd.Series(values)
+    is_number = bool(kinds) and kinds <= {int, float} and "NaN" in values
+    series: pd.Series[Any] = pd.Series(values, dtype="float64" if is_number else None)
+    return series
