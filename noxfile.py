@@ -10,7 +10,7 @@ import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "virtualenv"
-nox.options.reuse_existing_virtualenvs = True
+nox.options.reuse_venv = "yes"
 
 PACKAGES = [
     "packages/sqltrack-core",
@@ -57,7 +57,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *(["--fix"] if fix else []), ".")
 
 
-@nox.session
+# Always anew: pip takes an installed wheel of the same version for the one just built.
+@nox.session(reuse_venv=False)
 def types(session: nox.Session) -> None:
     """Check types against the installed wheels, as users' tools see them."""
     folder = Path(session.create_tmp()).resolve()
