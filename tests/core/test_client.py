@@ -25,6 +25,7 @@ from sqltrack.errors import (
     NotSetUpError,
     SQLTrackError,
 )
+from support.refusing_proxy import refusing_proxy
 
 
 @pytest.fixture
@@ -326,6 +327,31 @@ def test_the_schema_parameter_chooses_the_schema_also_with_odd_names(postgres_co
         assert client.execute("SELECT current_schema()").fetchone() == (schema,)
     with pytest.raises(NotSetUpError):
         sqltrack.Client(postgres_config).execute("SELECT * FROM metrics")
+
+
+def test_the_schema_parameter_works_where_start_up_options_are_refused(postgres_config: dict[str, Any]) -> None:
+    """Ruling 18."""
+    with psycopg.connect(**{name: value for name, value in postgres_config.items() if name != "engine"}) as connection:
+        port = connection.info.port
+    with refusing_proxy(port) as proxy_port:
+        pooled = {**postgres_config, "host": "127.0.0.1", "port": proxy_port}
+        with pytest.raises(SQLTrackError, match="unsupported startup parameter"):
+            sqltrack.Client(pooled, options="-c work_mem=8MB").execute("SELECT 1")
+        client = sqltrack.Client(pooled, schema='odd "schema"')
+        setup(client)
+        run = sqltrack.Experiment(client, name="x").get_run()
+        with run.track():
+            for step in range(10):
+                run.add_metrics({"loss": 1.0, f"metric {step}": 1.0}, step=step)
+            with client.cursor() as cursor:
+                cursor.executemany("INSERT INTO experiments (name) VALUES (%s)", [("a",), ("b",)])
+                client.commit()
+                cursor.execute("SELECT count(*) FROM experiments")
+                assert cursor.fetchone() == (3,)
+        assert client.execute("SELECT count(*) FROM metrics").fetchone() == (10,)
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'odd \"schema\"'"
+    direct = sqltrack.Client(postgres_config)
+    assert direct.execute(tables).fetchone() == (6,)
 
 
 WITHOUT_PSYCOPG = """

@@ -95,6 +95,11 @@ def _update(
     client: Client, table: str, row_id: int, assignments: str, parameters: list[Any], patience: float | None = None
 ) -> None:
     sql = f"UPDATE {table} SET {assignments} WHERE id = %s"
-    cursor = client.call(lambda connection: connection.execute(sql, (*parameters, row_id)), patience=patience)
-    if cursor.rowcount == 0:
+
+    def update(connection: Any) -> Any:
+        if patience is None:
+            return connection.execute(sql, (*parameters, row_id))
+        return client.engine.execute_within(connection, patience, sql, (*parameters, row_id))
+
+    if client.call(update, patience=patience).rowcount == 0:
         raise _MISSING[table](row_id, "it may have been deleted")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack._logging import get_logger
 from sqltrack.config import load_config
-from sqltrack.connections import ConnectionKeeper, Session
+from sqltrack.connections import ConnectionKeeper
 from sqltrack.engines import create_engine
 from sqltrack.engines.engine import number_setting
 from sqltrack.errors import DatabaseUnavailableError, NotConnectedError
@@ -99,7 +99,7 @@ class Client:
         self.engine = create_engine(self.config)
         self._keeper = ConnectionKeeper(self.engine, number_setting(self.config, "keepalive", _KEEPALIVE))
         self._reconnect = number_setting(self.config, "reconnect", _RECONNECT)
-        self._session = Session()
+        self._session = self._keeper.session
         self.metrics = MetricsWriter(self)
 
     def __repr__(self) -> str:
@@ -231,7 +231,7 @@ class Client:
         depth, connection = session.depth, session.connection
         session.depth, session.connection = 0, None
         if connection is not None:
-            self.engine.abort(connection)
+            self._keeper.drop(connection)
         try:
             yield
         finally:
@@ -272,10 +272,10 @@ class Client:
             if self.engine.is_usable(connection):
                 self._keeper.give_back(connection)
             else:
-                self.engine.abort(connection)
+                self._keeper.drop(connection)
             raise self.engine.translate_error(error) from error
         except BaseException:
-            self.engine.abort(connection)
+            self._keeper.drop(connection)
             raise
         self._keeper.give_back(connection)
         return result
@@ -306,13 +306,13 @@ class Client:
             if self._keeper.parks:
                 self.engine.set_autocommit(connection, True)
         except self.engine.driver_error as error:
-            self.engine.abort(connection)
+            self._keeper.drop(connection)
             if not failed:
                 raise self.engine.translate_error(error) from error
             # The exception that ended the block is what the caller must see.
             get_logger("client").warning("rolling back failed: %s", self.engine.translate_error(error))
         except BaseException:
-            self.engine.abort(connection)
+            self._keeper.drop(connection)
             raise
         else:
             self._keeper.give_back(connection)

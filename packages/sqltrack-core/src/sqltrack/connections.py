@@ -14,10 +14,7 @@ from sqltrack.engines.engine import Engine
 
 __all__ = ["ConnectionKeeper", "Session"]
 
-# Connections that a forked child got from its parent. They are the parent's: the child must neither use nor close
-# them, and garbage collection would close them, so they stay referenced for good.
-_inherited: list[Any] = []
-_holders: weakref.WeakSet[ConnectionKeeper | Session] = weakref.WeakSet()
+_keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
 
 
 class Session(threading.local):
@@ -29,16 +26,12 @@ class Session(threading.local):
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin without blocks."""
         self.depth = 0
         self.connection: Any = None
-        _holders.add(self)
-
-    def forget_inherited(self) -> None:
-        """Start anew in a forked child, whose parent goes on with the blocks."""
-        if self.connection is not None:
-            _inherited.append(self.connection)
-        self.depth = 0
-        self.connection = None
 
 
 class ConnectionKeeper:
@@ -53,15 +46,20 @@ class ConnectionKeeper:
     Args:
         engine: opens the connections.
         keepalive: seconds after which an idle parked connection is closed.
+
+    Attributes:
+        session: the `with` blocks of the present thread.
     """
 
     def __init__(self, engine: Engine, keepalive: float) -> None:
+        self.session = Session()
         self._engine = engine
         self._keepalive = keepalive
+        self._open: set[Any] = set()
         self._parked: deque[tuple[Any, float]] = deque()
         self._tracked: set[object] = set()
-        self._closer: threading.Thread | None = None
-        _holders.add(self)
+        self._closer: _Closer | None = None
+        _keepers.add(self)
         weakref.finalize(self, _close_parked, self._parked)
 
     @property
@@ -81,7 +79,7 @@ class ConnectionKeeper:
         """Undo `hold` for a run; without tracked runs parked connections are closed."""
         self._tracked.discard(run)
         if not self.parks:
-            _close_parked(self._parked)
+            self.close_parked()
 
     def take(self) -> Any:
         """Return a connection in which every statement commits by itself; it is the caller's until given back."""
@@ -89,6 +87,7 @@ class ConnectionKeeper:
             connection, _ = self._parked.pop()
         except IndexError:
             connection = self._engine.connect()
+            self._open.add(connection)
             self._engine.set_autocommit(connection, True)
         return connection
 
@@ -98,58 +97,83 @@ class ConnectionKeeper:
             connection = self.take()
             if self._engine.is_usable(connection):
                 return connection
-            self._engine.abort(connection)
+            self.drop(connection)
 
     def give_back(self, connection: Any) -> None:
         """Park a connection, or close it if no run is tracked."""
         if not self.parks:
+            self._open.discard(connection)
             connection.close()
             return
         self._parked.append((connection, time.monotonic()))
         if self._closer is None:
-            self._start_closer()
+            self._closer = _Closer(self, self._keepalive)
+            self._closer.start()
 
-    def _start_closer(self) -> None:
-        self._closer = threading.Thread(
-            target=_close_idle, args=(weakref.ref(self), self._keepalive), name="sqltrack-keepalive", daemon=True
-        )
-        self._closer.start()
+    def drop(self, connection: Any) -> None:
+        """Close a connection that may be broken or in the middle of something; never raises."""
+        self._open.discard(connection)
+        self._engine.abort(connection)
 
-    def close_idle(self) -> bool:
-        """Close what has been idle for too long; return whether anything is left to watch."""
-        try:
+    def close_parked(self) -> None:
+        """Close the connections that nobody uses."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self.drop(self._parked.pop()[0])
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody has used for too long."""
+        with contextlib.suppress(IndexError):
             # Look before taking: a busy loop must find its connection where it parked it.
             while self._is_idle(self._parked[0]):
                 entry = self._parked.popleft()
                 if not self._is_idle(entry):
                     self._parked.append(entry)
                     break
-                self._engine.abort(entry[0])
-        except IndexError:
-            pass
-        if self._parked or self.parks:
-            return True
-        self._closer = None
-        return False
+                self.drop(entry[0])
+
+    def prepare_fork(self) -> None:
+        """Close what is not in use, and stop the thread that watches it, so that a child inherits neither."""
+        if self._closer is not None:
+            self._closer.stop()
+            self._closer = None
+        self.close_parked()
+
+    def forget_inherited(self) -> None:
+        """Begin anew in a forked child, whose parent goes on with the connections that are in use."""
+        for connection in self._open:
+            _keep_forever(connection)
+        self._open.clear()
+        self._parked.clear()
+        self.session.reset()
 
     def _is_idle(self, entry: tuple[Any, float]) -> bool:
         return time.monotonic() - entry[1] >= self._keepalive
 
-    def forget_inherited(self) -> None:
-        """Start anew in a forked child, whose parent goes on with the connections."""
-        _inherited.extend(self._parked)
-        self._parked.clear()
-        self._closer = None
 
+class _Closer(threading.Thread):
+    """Closes a keeper's idle connections, until no run is tracked any more or the keeper is gone."""
 
-def _close_idle(keeper_ref: weakref.ref[ConnectionKeeper], keepalive: float) -> None:
-    """Watch a keeper's parked connections until no run is tracked any more, or the keeper is gone."""
-    while True:
-        time.sleep(max(keepalive / 4, 0.05))
-        keeper = keeper_ref()
-        if keeper is None or not keeper.close_idle():
-            return
-        del keeper
+    def __init__(self, keeper: ConnectionKeeper, keepalive: float) -> None:
+        super().__init__(name="sqltrack-keepalive", daemon=True)
+        self._keeper = weakref.ref(keeper)
+        self._interval = max(keepalive / 4, 0.05)
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(self._interval):
+            keeper = self._keeper()
+            if keeper is None:
+                return
+            keeper.close_idle()
+            if not keeper.parks and not keeper._parked:
+                keeper._closer = None
+                return
+            del keeper
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
 
 
 def _close_parked(parked: deque[tuple[Any, float]]) -> None:
@@ -158,10 +182,26 @@ def _close_parked(parked: deque[tuple[Any, float]]) -> None:
             parked.pop()[0].close()
 
 
-def _forget_inherited_connections() -> None:
-    for holder in list(_holders):
-        holder.forget_inherited()
+def _keep_forever(connection: Any) -> None:
+    """Let a forked child never close a connection of its parent's, neither by garbage collection nor at its end.
+
+    Closing would end the parent's session on the server. SQLite would roll back the parent's transaction, whose
+    locks do not stop the child because it believes to own them.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _before_fork() -> None:
+    for keeper in list(_keepers):
+        keeper.prepare_fork()
+
+
+def _in_child() -> None:
+    for keeper in list(_keepers):
+        keeper.forget_inherited()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_inherited_connections)
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -45,6 +46,12 @@ def deregister(key: Hashable) -> None:
         _uninstall()
 
 
+def _forget_in_child() -> None:
+    # What was registered is the parent's to do, and a child must end by SIGTERM as it would without us.
+    _functions.clear()
+    _uninstall()
+
+
 def _install() -> None:
     global _previous
     current = signal.getsignal(signal.SIGTERM)
@@ -81,3 +88,7 @@ def _call_functions() -> None:
             function()
         except Exception:
             get_logger("sigterm").exception("function registered as %r failed", key)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

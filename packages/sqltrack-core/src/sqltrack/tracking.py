@@ -18,7 +18,7 @@ class Tracking:
     """A run that was started in this process and not stopped yet.
 
     Its client keeps connections open, and SIGTERM sets the run's status. A forked child inherits the object, but the
-    status is its parent's to set.
+    status is the parent's to set.
 
     Args:
         client: client of the run.
@@ -53,8 +53,6 @@ class Tracking:
         self._client.untrack(self._run_id)
 
     def _terminate(self) -> None:
-        if not self.is_own:
-            return
         self.was_terminated = True
         values = {"status": self.terminated, "time_updated": utc_now()}
         with self._client.outside_blocks():

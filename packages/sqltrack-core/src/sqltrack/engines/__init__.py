@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import ConfigError
 
-__all__ = ["Engine", "create_engine"]
+__all__ = ["Engine", "PostgresEngine", "SQLiteEngine", "create_engine"]
+
+if TYPE_CHECKING:
+    from sqltrack.engines.postgres import PostgresEngine
+    from sqltrack.engines.sqlite import SQLiteEngine
 
 # Loaded by name, so that nobody pays for the driver of an engine that is not used.
 _ENGINES = {
@@ -33,6 +37,16 @@ def create_engine(config: Mapping[str, Any]) -> Engine:
     if name not in _ENGINES:
         known = " or ".join(repr(known) for known in _ENGINES)
         raise ConfigError(f"unknown engine {name!r}, expected {known}")
-    module, cls = _ENGINES[name]
-    engine: Engine = getattr(importlib.import_module(module), cls)(config)
+    engine: Engine = _load_class(*_ENGINES[name])(config)
     return engine
+
+
+def __getattr__(name: str) -> Any:
+    for module, cls in _ENGINES.values():
+        if cls == name:
+            return _load_class(module, cls)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _load_class(module: str, cls: str) -> Any:
+    return getattr(importlib.import_module(module), cls)

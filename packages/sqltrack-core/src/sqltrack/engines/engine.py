@@ -42,7 +42,7 @@ class MetricsUpsert(ABC):
 
     @abstractmethod
     def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
-        """Do the same and set the run's `time_updated`, both or neither."""
+        """Do the same, and then set the run's `time_updated`."""
 
 
 def exact_float(value: int) -> float:
@@ -123,6 +123,10 @@ class Engine(ABC):
     @abstractmethod
     def is_usable(self, connection: Any) -> bool:
         """Return whether an idle connection works, as far as one can tell without asking the server."""
+
+    @abstractmethod
+    def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
+        """Execute one statement, waiting at most `seconds` for locks of others, and return the cursor."""
 
     @abstractmethod
     def abort(self, connection: Any) -> None:

@@ -31,6 +31,7 @@ except ImportError as error:
 
 from sqltrack.engines.postgres._errors import translate_error
 from sqltrack.engines.postgres._metrics import PostgresUpsert, add_metric_columns, metric_converter
+from sqltrack.engines.postgres._pooler import choosing_schema, is_refused_option
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
@@ -92,6 +93,7 @@ class PostgresEngine(Engine):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.schema = config.get("schema") or None
+        self._refuses_options = False
         self._parameters = {
             name: value for name, value in config.items() if name not in _NOT_FOR_LIBPQ and value is not None
         }
@@ -110,7 +112,7 @@ class PostgresEngine(Engine):
             AccessDeniedError: the server refuses the user.
         """
         try:
-            connection = psycopg.connect(**self._conninfo(), cursor_factory=cursor_factory)
+            connection = self._connect(cursor_factory)
         except psycopg.Error as error:
             raise self.translate_error(error) from error
         connection.adapters.register_dumper(Jsonb, _JsonbDumper)
@@ -151,6 +153,14 @@ class PostgresEngine(Engine):
         except psycopg.Error:
             return False
         return True
+
+    def execute_within(
+        self, connection: psycopg.Connection[Any], seconds: float, sql: str, parameters: Sequence[Any]
+    ) -> Any:
+        limit = str(max(round(seconds * 1000), 1))
+        with connection.transaction():
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
+            return connection.execute(sql.encode("utf-8"), parameters)
 
     def abort(self, connection: psycopg.Connection[Any]) -> None:
         with contextlib.suppress(Exception):
@@ -196,12 +206,22 @@ class PostgresEngine(Engine):
     def metric_converter(self, sql_type: str, typ: type) -> Callable[[Any], Any] | None:
         return metric_converter(sql_type, typ)
 
-    def _conninfo(self) -> dict[str, Any]:
-        conninfo = {**_defaults(), **self._parameters}
-        if self.schema is not None:
-            given = conninfo.get("options", "")
-            conninfo["options"] = f"{given} -c search_path={_escape_option(quote_identifier(self.schema))}".strip()
-        return conninfo
+    def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
+        parameters = {**_defaults(), **self._parameters}
+        if self.schema is None:
+            return psycopg.connect(**parameters, cursor_factory=cursor_factory)
+        if not self._refuses_options:
+            search_path = f"-c search_path={_escape_option(quote_identifier(self.schema))}"
+            options = f"{parameters.get('options', '')} {search_path}".strip()
+            try:
+                return psycopg.connect(**{**parameters, "options": options}, cursor_factory=cursor_factory)
+            except psycopg.OperationalError as error:
+                if not is_refused_option(error):
+                    raise
+            self._refuses_options = True
+        # A pooler's sessions change from one transaction to the next, prepared statements would be lost.
+        schema_cursor = choosing_schema(cursor_factory, self.schema)
+        return psycopg.connect(**parameters, cursor_factory=schema_cursor, prepare_threshold=None)
 
     def _target(self) -> str:
         """Return a description of the database for messages, without secrets."""

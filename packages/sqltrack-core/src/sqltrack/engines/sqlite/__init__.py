@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +35,7 @@ __all__ = ["SQLiteEngine"]
 
 _MINIMUM_VERSION = (3, 35, 0)
 _BUSY_TIMEOUT = 60.0
+_JOURNAL_TIMEOUT = 5.0
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 _TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics")
 
@@ -115,9 +115,17 @@ class SQLiteEngine(Engine):
 
     def is_usable(self, connection: Connection) -> bool:
         try:
+            connection.check_file()
             return not connection.in_transaction
-        except sqlite3.ProgrammingError:
+        except sqlite3.Error:
             return False
+
+    def execute_within(self, connection: Connection, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
+        usual, connection.busy_timeout = connection.busy_timeout, min(seconds, connection.busy_timeout)
+        try:
+            return connection.execute(sql, parameters)
+        finally:
+            connection.busy_timeout = usual
 
     def abort(self, connection: Connection) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -128,7 +136,8 @@ class SQLiteEngine(Engine):
     def translate_error(self, error: Exception) -> SQLTrackError:
         message = str(error)
         if "unable to open database file" in message:
-            return DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {self._why_not_opened()}")
+            reason = message.partition(": ")[2] or self._why_not_opened()
+            return DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {reason}")
         if "not a database" in message:
             return NotADatabaseError(f"file {self.path!r} is no SQLite database; choose another file with dbpath")
         if "no such table" in message and message.rpartition(": ")[2].removeprefix("main.") in _TABLES:
@@ -179,16 +188,13 @@ class SQLiteEngine(Engine):
         mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
         if mode != "delete" or is_network_file_system(self.path):
             return mode
-        deadline = time.monotonic() + self._busy_timeout
-        while True:
-            try:
-                return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
-            except sqlite3.OperationalError as error:
-                # The switch needs the file for itself and does not wait for it. Where the log is refused for good
-                # (read-only file, file system without shared memory) the journal that is there serves as well.
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    return mode
-            time.sleep(0.01)
+        try:
+            cursor = self.execute_within(connection, _JOURNAL_TIMEOUT, "PRAGMA journal_mode = WAL", ())
+            return str(cursor.fetchone()[0])
+        except sqlite3.OperationalError:
+            # The switch needs the file for itself. Where it does not get it, or the log is refused (read-only file,
+            # file system without shared memory), the journal that is there serves as well.
+            return mode
 
     def _why_not_opened(self) -> str:
         folder = os.path.dirname(self.path)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import random
 import sqlite3
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
 from sqltrack.engines.sqltext import SQLITE, keywords, split_statements, translate_placeholders
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["Connection", "Cursor"]
+
+T = TypeVar("T")
+
+# Seconds that SQLite may wait by itself; Python's signal handlers run in between.
+_UNINTERRUPTED = 0.25
 
 _WRITING = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "ALTER", "REINDEX", "ANALYZE", "SAVEPOINT"}
@@ -38,17 +46,23 @@ class Connection(sqlite3.Connection):
     SQLite refuses, without waiting, a transaction that has read and then wants to write while another one writes
     (https://sqlite.org/isolation.html); BEGIN IMMEDIATE waits for its turn instead.
 
+    It also waits for locks here and not in SQLite, where no signal handler could run meanwhile.
+
     Attributes:
         autocommit_enabled: whether each statement commits by itself; else changes wait for `commit()`.
+        busy_timeout: seconds to wait for the locks of others.
         plain_cursor: a cursor of the sqlite3 module itself, for statements that need none of our care.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, database: str, *, timeout: float, **kwargs: Any) -> None:
+        self.busy_timeout = timeout
+        super().__init__(database, timeout=min(timeout, _UNINTERRUPTED), **kwargs)
         # No transactions by the module's own rules.
         self.isolation_level = None
         self.autocommit_enabled = False
         self.plain_cursor = sqlite3.Cursor(self)
+        self._path = database
+        self._file = _file_identity(database)
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a new `Cursor`, or what `factory` makes."""
@@ -75,7 +89,55 @@ class Connection(sqlite3.Connection):
     def begin_write(self) -> None:
         """Take the write lock, unless a transaction is open or every statement commits by itself."""
         if not self.autocommit_enabled and not self.in_transaction:
-            self.plain_cursor.execute("BEGIN IMMEDIATE")
+            self.patiently(self.plain_cursor.execute, "BEGIN IMMEDIATE")
+
+    def write(self, sql: str, values: Sequence[Any]) -> None:
+        """Execute a changing statement that has SQLite's placeholders, and values in SQLite's form."""
+        self.begin_write()
+        try:
+            self.plain_cursor.execute(sql, values)
+        except sqlite3.OperationalError as error:
+            if not self._may_wait(error):
+                raise
+            self.patiently(self.plain_cursor.execute, sql, values)
+
+    def commit(self) -> None:
+        """Commit the open transaction, which in a rollback journal waits for readers."""
+        self.patiently(super().commit, within_transaction=True)
+
+    def patiently(self, execute: Callable[..., T], *arguments: Any, within_transaction: bool = False) -> T:
+        """Call `execute(*arguments)` again as long as others hold locks, up to `busy_timeout`."""
+        deadline = time.monotonic() + self.busy_timeout
+        while True:
+            try:
+                return execute(*arguments)
+            except sqlite3.OperationalError as error:
+                may_wait = self._may_wait(error) or (within_transaction and "is locked" in str(error))
+                if not may_wait or time.monotonic() >= deadline:
+                    raise
+            # SQLite does not always wait by itself, as when it sees a deadlock.
+            time.sleep(random.uniform(0.001, 0.01))
+
+    def check_file(self) -> None:
+        """Raise an error if the file was removed or replaced: what is written would vanish with it.
+
+        Raises:
+            sqlite3.OperationalError: it was.
+        """
+        if _file_identity(self._path) != self._file:
+            raise sqlite3.OperationalError("unable to open database file: it was removed or replaced")
+
+    def _may_wait(self, error: sqlite3.OperationalError) -> bool:
+        """Whether waiting helps: inside of a transaction others may just as well wait for us."""
+        return "is locked" in str(error) and not self.in_transaction
+
+
+def _file_identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class Cursor(sqlite3.Cursor):
@@ -98,10 +160,8 @@ class Cursor(sqlite3.Cursor):
     def execute(self, query: Any, params: Any = (), /) -> Cursor:
         """Execute one statement; without parameters its text is not touched."""
         text = self._prepare(query)
-        if not params:
-            super().execute(text)
-        else:
-            super().execute(*_bind(text, params))
+        arguments = _bind(text, params) if params else (text,)
+        self.connection.patiently(super().execute, *arguments)
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], /) -> Cursor:

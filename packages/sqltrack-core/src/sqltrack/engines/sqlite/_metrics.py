@@ -23,23 +23,14 @@ class SQLiteUpsert(MetricsUpsert):
         self._sql = upsert_metrics_sql([quote_identifier(name) for name in names], "?")
 
     def execute(self, connection: Connection, values: Sequence[object]) -> None:
-        connection.begin_write()
-        connection.plain_cursor.execute(self._sql, values)
+        connection.write(self._sql, values)
 
     def execute_and_touch(self, connection: Connection, values: Sequence[object], updated: datetime) -> None:
-        cursor = connection.plain_cursor
-        is_single = not connection.in_transaction and connection.autocommit_enabled
-        if is_single:
-            cursor.execute("BEGIN IMMEDIATE")
-        try:
-            self.execute(connection, values)
-            cursor.execute(_TOUCH_SQL, (adapt(updated), values[0]))
-        except BaseException:
-            if is_single:
-                connection.rollback()
-            raise
-        if is_single:
-            connection.commit()
+        # Two statements that commit by themselves rather than one transaction: a signal handler that runs in between
+        # must not find its own process holding the write lock.
+        connection.check_file()
+        self.execute(connection, values)
+        connection.write(_TOUCH_SQL, (adapt(updated), values[0]))
 
 
 def add_metric_columns(connection: Connection, columns: Mapping[str, str]) -> None:
