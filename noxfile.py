@@ -79,6 +79,15 @@ def build(session: nox.Session) -> None:
         session.log(file)
 
 
+# Always anew, and not editable: what users have is what is measured.
+@nox.session(reuse_venv=False)
+def bench(session: nox.Session) -> None:
+    """Measure add_metrics and the import; figures go to benchmarks/results/."""
+    session.install("packages/sqltrack-core[postgres]")
+    for name in ("import_time", "add_metrics"):
+        session.run("python", f"benchmarks/{name}.py", "--json", f"benchmarks/results/{name}.json")
+
+
 def _install_packages(session: nox.Session, *packages: str, postgres: bool = False) -> None:
     """Install packages of this repository, editable; they need each other, so all come in one command."""
     arguments: list[str] = []

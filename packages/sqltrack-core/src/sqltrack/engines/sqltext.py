@@ -18,6 +18,7 @@ __all__ = [
     "Translated",
     "first_keyword",
     "keywords",
+    "split_additions",
     "split_statements",
     "translate_placeholders",
 ]
@@ -120,6 +121,29 @@ def split_statements(script: str, dialect: Dialect) -> list[str]:
     if statement.has_code:
         statements.append("".join(pieces).strip())
     return statements
+
+
+def split_additions(statement: str, dialect: Dialect) -> list[str]:
+    """Split an ALTER TABLE that adds several columns into one for each, for a database that adds one at a time."""
+    words = [
+        token for token in _tokens(statement, dialect) if token.kind not in ("comment",) and not token.text.isspace()
+    ]
+    if (
+        [word.text.upper() for word in words[:2]] != ["ALTER", "TABLE"]
+        or len(words) < 4
+        or words[3].text.upper() != "ADD"
+    ):
+        return [statement]
+    parts = [""]
+    depth = 0
+    for token in _tokens(statement, dialect):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if token.text == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token.text
+    head = f"ALTER TABLE {words[2].text}"
+    return [parts[0], *(f"{head} {part.strip()}" for part in parts[1:])]
 
 
 class _Statement:
