@@ -19,7 +19,7 @@ PACKAGES = [
     "packages/sqltrack-cli",
     "packages/sqltrack",
 ]
-TEST_TOOLS = ["pytest>=8", "numpy", "hatchling>=1.26", "build"]
+TEST_TOOLS = ["pytest>=8", "hypothesis", "numpy", "hatchling>=1.26", "build"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 

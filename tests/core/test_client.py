@@ -323,7 +323,7 @@ def test_the_schema_parameter_chooses_the_schema_also_with_odd_names(postgres_co
         setup(client)
         sqltrack.Experiment(client, name="x").get_run().add_metrics({"loss": 1.0})
         tables = client.execute("SELECT count(*) FROM pg_tables WHERE schemaname = %s", (schema,)).fetchone()
-        assert tables == (6,)
+        assert tables == (7,)
         assert client.execute("SELECT current_schema()").fetchone() == (schema,)
     with pytest.raises(NotSetUpError):
         sqltrack.Client(postgres_config).execute("SELECT * FROM metrics")
@@ -351,7 +351,7 @@ def test_the_schema_parameter_works_where_start_up_options_are_refused(postgres_
         assert client.execute("SELECT count(*) FROM metrics").fetchone() == (10,)
     tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'odd \"schema\"'"
     direct = sqltrack.Client(postgres_config)
-    assert direct.execute(tables).fetchone() == (6,)
+    assert direct.execute(tables).fetchone() == (7,)
 
 
 WITHOUT_PSYCOPG = """

@@ -124,6 +124,7 @@ class Client:
             connection, session.connection = session.connection, None
             if connection is not None:
                 self._end(connection, failed=exc_type is not None)
+                self.metrics.settle()
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:
@@ -203,6 +204,10 @@ class Client:
             with self._translated_errors():
                 return function(self._connection())
         return self._persist(lambda: self._call_once(function), patience)
+
+    def call_beside(self, function: Callable[[Any], T]) -> T:
+        """Do the same outside of a `with` block even if one is open."""
+        return self._persist(lambda: self._call_once(function), None)
 
     @property
     def in_block(self) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "run_add_extras",
     "run_add_link",
     "run_add_metrics",
+    "run_add_metrics_many",
     "run_add_tags",
     "run_from_env",
     "run_remove_args",
@@ -266,12 +267,18 @@ class Run:
         run_set_updated(self.client, self.id, dt)
         return self
 
+    def add_metrics_many(self, rows: Iterable[Mapping[str, Any]], updated: Timestamp = "auto") -> Run:
+        """Add metrics of many points in time; see `run_add_metrics_many`."""
+        self.client.metrics.add_many(self.id, rows, updated)
+        return self
+
     def _may_stop(self, tracking: Tracking) -> bool:
         """Whether a `track` block is still to stop the run: not if the block did, nor in a forked child."""
         return tracking is self._tracking and tracking.is_own
 
     def _stop(self, status: str, updated: Timestamp, patience: float | None = None) -> Run:
         try:
+            self.client.metrics.settle()
             values = {"status": status, **_times(time_updated=updated)}
             _rows.set_columns(self.client, _TABLE, self.id, values, patience=patience)
         finally:
@@ -334,6 +341,24 @@ def run_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
         MissingRunError: (a ValueError) one of the runs does not exist.
     """
     _rows.add_link(client, _LINKS, from_id, kind, to_id)
+
+
+def run_add_metrics_many(
+    client: Client, run_id: int, rows: Iterable[Mapping[str, Any]], updated: Timestamp = "auto"
+) -> None:
+    """Add metrics of many points in time to a run, in one transaction: for importing, or an epoch at once.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        rows: metrics by name, with `step`, `progress` or both beside them; otherwise as in `run_add_metrics`.
+        updated: what to set `time_updated` to; see `run_set_updated`.
+
+    Raises:
+        UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
+        MissingRunError: (a ValueError) the run does not exist.
+    """
+    client.metrics.add_many(run_id, rows, updated)
 
 
 def run_add_tags(client: Client, run_id: int, *tags: str) -> None:

@@ -88,16 +88,11 @@ def _execute_once(client: Client, name: str, script: str) -> bool:
         if name in _executed_scripts(client):
             return False
         # A block of the caller's goes on after a failed script, so it is undone by itself.
-        connection.execute("SAVEPOINT sqltrack_script")
-        try:
+        with engine.savepoint(connection):
             if not engine.table_columns(connection, _RECORD_TABLE):
                 client.execute(_CREATE_RECORD_TABLE)
             _execute_statements(engine, connection, name, script)
             client.execute(f"INSERT INTO {_RECORD_TABLE} (name, time_executed) VALUES (%s, %s)", (name, utc_now()))
-        except BaseException:
-            connection.execute("ROLLBACK TO SAVEPOINT sqltrack_script")
-            raise
-        connection.execute("RELEASE SAVEPOINT sqltrack_script")
         return True
 
 

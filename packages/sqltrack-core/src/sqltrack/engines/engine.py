@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqltrack.errors import ConfigError, SQLTrackError, UnusableValueError
+from sqltrack.errors import ConfigError, SQLTrackError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqltrack.client import Client
+    from sqltrack.engines.metrics import MetricsTable
     from sqltrack.engines.sqltext import Dialect
 
-__all__ = ["Engine", "MetricsUpsert", "exact_float", "number_setting", "upsert_metrics_sql"]
+__all__ = ["Engine", "number_setting"]
 
 
 def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:
@@ -33,44 +33,6 @@ def number_setting(config: Mapping[str, Any], name: str, default: float) -> floa
     return number
 
 
-class MetricsUpsert(ABC):
-    """Stores rows that hold one set of metrics; prepared once, executed for every step."""
-
-    @abstractmethod
-    def execute(self, connection: Any, values: Sequence[Any]) -> None:
-        """Insert or update one row; `values` are run id, step, progress, and the metrics in order."""
-
-    @abstractmethod
-    def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
-        """Do the same, and then set the run's `time_updated`."""
-
-
-def exact_float(value: int) -> float:
-    """Return an integer as a float.
-
-    Raises:
-        UnusableValueError: there is none of exactly this value.
-    """
-    number = float(value)
-    if number != value:
-        raise UnusableValueError(f"integer {value!r} cannot be stored exactly in a column of floating point numbers")
-    return number
-
-
-def upsert_metrics_sql(columns: Sequence[str], placeholder: str) -> str:
-    """Return the statement that inserts or updates a row of metrics.
-
-    Args:
-        columns: quoted names of the metrics' columns.
-        placeholder: how the driver marks the place of a parameter.
-    """
-    listed = ", ".join(["run_id", "step", "progress", *columns])
-    placeholders = ", ".join([placeholder] * (len(columns) + 3))
-    updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
-    action = f"UPDATE SET {updates}" if updates else "NOTHING"
-    return f"INSERT INTO metrics ({listed}) VALUES ({placeholders}) ON CONFLICT (run_id, step, progress) DO {action}"
-
-
 class Engine(ABC):
     """A database that SQLTrack can store experiments in.
 
@@ -81,12 +43,14 @@ class Engine(ABC):
         name: what `engine` in the configuration calls it.
         driver_error: base class of the errors that the database driver raises.
         dialect: how the database quotes and comments.
+        metrics_table: the metrics table as the database sees it.
         schema: the database schema in which names are looked up, None for the database's default.
     """
 
     name: ClassVar[str]
     driver_error: ClassVar[type[Exception]]
     dialect: ClassVar[Dialect]
+    metrics_table: ClassVar[MetricsTable]
     schema: str | None = None
 
     @abstractmethod
@@ -128,6 +92,19 @@ class Engine(ABC):
     def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
         """Execute one statement, waiting at most `seconds` for locks of others, and return the cursor."""
 
+    @contextlib.contextmanager
+    def savepoint(self, connection: Any) -> Iterator[None]:
+        """Undo only what the `with` block did if it ends by an exception, so that the transaction can go on."""
+        connection.execute("SAVEPOINT sqltrack")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(self.driver_error):
+                connection.execute("ROLLBACK TO SAVEPOINT sqltrack")
+                connection.execute("RELEASE SAVEPOINT sqltrack")
+            raise
+        connection.execute("RELEASE SAVEPOINT sqltrack")
+
     @abstractmethod
     def abort(self, connection: Any) -> None:
         """Roll back and close a connection that may be in the middle of a statement; never raises."""
@@ -155,19 +132,3 @@ class Engine(ABC):
     @abstractmethod
     def remove_keys_sql(self, column: str) -> str:
         """Return an expression: the JSON `column` without the top-level keys in the Jsonb list %s."""
-
-    @abstractmethod
-    def add_metric_columns(self, connection: Any, columns: Mapping[str, str]) -> None:
-        """Add columns, given as name and SQL type, to the metrics table; those that exist already are left alone."""
-
-    @abstractmethod
-    def prepare_upsert(self, names: Sequence[str]) -> MetricsUpsert:
-        """Return the statement that stores the metrics `names`."""
-
-    @abstractmethod
-    def metric_converter(self, sql_type: str, typ: type) -> Callable[[Any], Any] | None:
-        """Return what turns metrics of the plain Python type `typ` into values for a column, None if nothing need.
-
-        Raises:
-            TypeError: the column would alter such values.
-        """

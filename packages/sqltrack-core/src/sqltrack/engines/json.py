@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["Jsonb", "dumps", "escape_text", "jsonb", "plain"]
+__all__ = ["Jsonb", "dumps", "escape_text", "is_storable_text", "jsonb", "plain"]
 
 
 class Jsonb:
@@ -49,15 +49,19 @@ def plain(obj: Any) -> Any:
     return _plain(obj, ())
 
 
-def escape_text(text: str) -> str:
-    r"""Return `text` with NUL as `\x00` and lone surrogates as `\udcXX`."""
-    if "\0" in text:
-        text = text.replace("\0", "\\x00")
+def is_storable_text(text: str) -> bool:
+    """Return whether a text has a form in UTF-8, which lone surrogates have not."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text
+        return False
+    return True
+
+
+def escape_text(text: str) -> str:
+    r"""Return `text` with NUL as `\x00` and lone surrogates as `\udcXX`."""
+    text = text.replace("\0", "\\x00")
+    return text if is_storable_text(text) else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _plain(obj: Any, parents: tuple[int, ...]) -> Any:

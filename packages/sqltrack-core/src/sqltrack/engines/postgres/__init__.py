@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqltrack.config import CLIENT_SETTINGS
-from sqltrack.engines.engine import Engine, MetricsUpsert
+from sqltrack.engines.engine import Engine
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.sqltext import POSTGRES
 from sqltrack.errors import MissingPackageError, SQLTrackError
@@ -30,7 +30,7 @@ except ImportError as error:
     ) from error
 
 from sqltrack.engines.postgres._errors import translate_error
-from sqltrack.engines.postgres._metrics import PostgresUpsert, add_metric_columns, metric_converter
+from sqltrack.engines.postgres._metrics import PostgresMetricsTable
 from sqltrack.engines.postgres._pooler import choosing_schema, is_refused_option
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class PostgresEngine(Engine):
     name = "postgres"
     driver_error = psycopg.Error
     dialect = POSTGRES
+    metrics_table = PostgresMetricsTable()
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.schema = config.get("schema") or None
@@ -196,15 +197,6 @@ class PostgresEngine(Engine):
 
     def remove_keys_sql(self, column: str) -> str:
         return f"{column} - ARRAY(SELECT jsonb_array_elements_text(%s))"
-
-    def add_metric_columns(self, connection: psycopg.Connection[Any], columns: Mapping[str, str]) -> None:
-        add_metric_columns(connection, columns)
-
-    def prepare_upsert(self, names: Sequence[str]) -> MetricsUpsert:
-        return PostgresUpsert(names)
-
-    def metric_converter(self, sql_type: str, typ: type) -> Callable[[Any], Any] | None:
-        return metric_converter(sql_type, typ)
 
     def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
         parameters = {**_defaults(), **self._parameters}

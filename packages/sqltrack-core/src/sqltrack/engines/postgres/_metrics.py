@@ -1,4 +1,4 @@
-"""The statements that write metrics to PostgreSQL."""
+"""The metrics table in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,43 +6,103 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 
-from sqltrack.engines.engine import MetricsUpsert, exact_float, upsert_metrics_sql
-from sqltrack.engines.json import Jsonb
+from sqltrack.engines.json import Jsonb, is_storable_text
+from sqltrack.engines.metrics import (
+    EXTRAS,
+    KEY,
+    Converter,
+    MetricsTable,
+    MisfitError,
+    Upsert,
+    check_int64,
+    exact_float,
+    upsert_sql,
+)
 from sqltrack.quoting import quote_identifier
 
-__all__ = ["PostgresUpsert", "add_metric_columns", "metric_converter"]
+__all__ = ["PostgresMetricsTable"]
 
 # Every INSERT queues behind an ALTER that waits for its lock, so one attempt must be short.
 _LOCK_TIMEOUT = "50ms"
 _MAX_WAIT = 1.0
 
+# A table is rewritten under a lock that stops everybody, at some 50 MB in a second.
+_MAX_REWRITTEN_BYTES = 16 * 2**20
 
-# Names as format_type() spells them.
-_FITTING: Mapping[type, frozenset[str]] = {
-    bool: frozenset({"boolean"}),
-    int: frozenset({"bigint", "numeric"}),
-    float: frozenset({"double precision"}),
-    str: frozenset({"text", "character varying"}),
-    bytes: frozenset({"bytea"}),
-    datetime: frozenset({"timestamp with time zone"}),
-    date: frozenset({"date"}),
-    timedelta: frozenset({"interval"}),
-    dict: frozenset({"jsonb"}),
-    list: frozenset({"jsonb"}),
-}
+# NAMEDATALEN - 1, MaxHeapAttributeNumber less one column that is kept for the extras, and system columns
+# (PostgreSQL manual, appendix K and section 5.6).
+_MAX_NAME_BYTES = 63
+_MAX_COLUMNS = 1599
+_SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
+
+_UNDEFINED_COLUMN, _DATATYPE_MISMATCH, _LIMIT_EXCEEDED = "42703", "42804", "54000"
+
+_MERGED_EXTRAS = "COALESCE({table}.extras, '{{}}') || excluded.extras"
 
 
-class PostgresUpsert(MetricsUpsert):
+class PostgresMetricsTable(MetricsTable):
+    """Columns are added beside the transactions that need them, and without making others wait for long."""
+
+    grows_beside = True
+
+    def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
+        if name in _SYSTEM_COLUMNS or name in KEY or name == EXTRAS:
+            return False
+        return len(name.encode("utf-8")) <= _MAX_NAME_BYTES and len(columns) < _MAX_COLUMNS
+
+    def converter(self, sql_type: str, typ: type) -> Converter | None:
+        if typ is type(None):
+            return None
+        try:
+            return _CONVERTERS[typ][sql_type]
+        except KeyError:
+            raise TypeError(typ) from None
+
+    def wider_type(self, sql_type: str, typ: type) -> str | None:
+        if typ is float and sql_type in ("smallint", "integer", "bigint", "real"):
+            return "double precision"
+        return None
+
+    def extras_value(self, values: Mapping[str, Any]) -> Jsonb:
+        return Jsonb(values)
+
+    def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
+        deadline = time.monotonic() + _MAX_WAIT
+        while True:
+            try:
+                _alter(connection, added, widened)
+                return True
+            except psycopg.errors.LockNotAvailable:
+                if time.monotonic() > deadline:
+                    return False
+            time.sleep(random.uniform(0.005, 0.05))
+
+    def is_in_use(self, connection: Any) -> bool:
+        query = "SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'metrics'::regclass LIMIT 1"
+        return connection.execute(query).fetchone() is not None
+
+    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
+        return _PendingUpsert(names) if pending else _PostgresUpsert(names, extras)
+
+    def fault_of(self, error: BaseException) -> str | None:
+        state = getattr(error, "sqlstate", None)
+        if state in (_UNDEFINED_COLUMN, _DATATYPE_MISMATCH):
+            return "stale"
+        return "too big" if state == _LIMIT_EXCEEDED else None
+
+
+class _PostgresUpsert(Upsert):
     """An INSERT … ON CONFLICT that psycopg prepares, one round trip; the touch of the run travels with it."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], extras: bool) -> None:
         # psycopg looks for placeholders inside quotes as well.
         columns = [quote_identifier(name).replace("%", "%%") for name in names]
-        self._sql = upsert_metrics_sql(columns, "%s")
+        self._sql = upsert_sql(columns, "%s", _MERGED_EXTRAS.format(table="metrics") if extras else None)
         self._touching_sql = f"WITH touched AS (UPDATE runs SET time_updated = %s WHERE id = %s) {self._sql}"
 
     def execute(self, connection: Any, values: Sequence[Any]) -> None:
@@ -51,39 +111,118 @@ class PostgresUpsert(MetricsUpsert):
     def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
         connection.execute(self._touching_sql, (updated, values[0], *values))
 
+    def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:
+        with connection.cursor() as cursor:
+            cursor.executemany(self._sql, rows)
 
-def add_metric_columns(connection: Any, columns: Mapping[str, str]) -> None:
-    """Add columns, all with one ALTER, waiting at most about a second for those who use the table.
 
-    Raises:
-        psycopg.errors.LockNotAvailable: somebody held a lock on the table all the time.
+class _PendingUpsert(Upsert):
+    """The same where `metrics` cannot get its column `extras` now: those values wait in `metrics_pending`."""
+
+    _PENDING_SQL = f"""
+        INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, %s, %s, %s)
+        ON CONFLICT (run_id, step, progress) DO UPDATE SET extras = {_MERGED_EXTRAS.format(table="metrics_pending")}
     """
-    added = ", ".join(
-        f"ADD COLUMN IF NOT EXISTS {quote_identifier(name)} {sql_type}" for name, sql_type in columns.items()
-    )
-    deadline = time.monotonic() + _MAX_WAIT
-    while True:
-        try:
-            with connection.transaction():
-                connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-                connection.execute(f"ALTER TABLE metrics {added}")
-            return
-        except psycopg.errors.LockNotAvailable:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(random.uniform(0.005, 0.05))
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._rest = _PostgresUpsert(names, extras=False)
+
+    def execute(self, connection: Any, values: Sequence[Any]) -> None:
+        self._rest.execute(connection, values[:-1])
+        connection.execute(self._PENDING_SQL, (*values[:3], values[-1]))
+
+    def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
+        self._rest.execute_and_touch(connection, values[:-1], updated)
+        connection.execute(self._PENDING_SQL, (*values[:3], values[-1]))
+
+    def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:
+        for row in rows:
+            self.execute(connection, row)
 
 
-def metric_converter(sql_type: str, typ: type) -> Callable[[Any], Any] | None:
-    """Return what turns values of the plain Python type `typ` into those for a column, None if nothing need.
+def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> None:
+    """Change the table once, in a transaction of its own."""
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        if widened:
+            # Two that have both read the table could not both go on to change it.
+            connection.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
+        changes = _additions(connection, added) + _widenings(connection, widened)
+        if changes:
+            connection.execute(f"ALTER TABLE metrics {', '.join(changes)}")
+        if EXTRAS in added:
+            connection.execute(_MOVE_PENDING_SQL)
 
-    Raises:
-        TypeError: the column would alter or refuse such values.
-    """
-    if typ is type(None):
-        return None
-    if typ is int and sql_type == "double precision":
-        return exact_float
-    if sql_type not in _FITTING[typ]:
-        raise TypeError
-    return Jsonb if typ in (dict, list) else None
+
+_MOVE_PENDING_SQL = f"""
+    WITH moved AS (DELETE FROM metrics_pending RETURNING *)
+    INSERT INTO metrics (run_id, step, progress, extras)
+    SELECT run_id, step, progress, extras FROM moved ORDER BY run_id, step, progress
+    ON CONFLICT (run_id, step, progress) DO UPDATE SET extras = {_MERGED_EXTRAS.format(table="metrics")}
+"""
+
+
+def _additions(connection: Any, added: Mapping[str, str]) -> list[str]:
+    """Return the changes that add columns, as many as the table still takes: dropped ones count for ever."""
+    query = "SELECT COALESCE(max(attnum), 0) FROM pg_attribute WHERE attrelid = 'metrics'::regclass"
+    room = _MAX_COLUMNS - int(connection.execute(query).fetchone()[0])
+    metrics = [name for name in added if name != EXTRAS][: max(room, 0)]
+    return [
+        f"ADD COLUMN IF NOT EXISTS {quote_identifier(name)} {added[name]}"
+        for name in (*metrics, *(name for name in added if name == EXTRAS))
+    ]
+
+
+def _widenings(connection: Any, widened: Mapping[str, str]) -> list[str]:
+    """Return the changes that widen columns, none if the table is too big to be rewritten or a value would change."""
+    if not widened:
+        return []
+    size = connection.execute("SELECT pg_total_relation_size('metrics'::regclass)").fetchone()[0]
+    if size > _MAX_REWRITTEN_BYTES:
+        return []
+    changes = []
+    for name, sql_type in widened.items():
+        column = quote_identifier(name)
+        altered = f"SELECT FROM metrics WHERE {column}::double precision::numeric <> {column}::numeric LIMIT 1"
+        if connection.execute(altered).fetchone() is None:
+            changes.append(f"ALTER COLUMN {column} TYPE {sql_type}")
+    return changes
+
+
+def _checked_range(bits: int) -> Converter:
+    limit = 2 ** (bits - 1)
+
+    def check(value: int) -> int:
+        if not -limit <= value < limit:
+            raise MisfitError
+        return value
+
+    return check
+
+
+def _checked_text(value: str) -> str:
+    if "\0" in value or not is_storable_text(value):
+        raise MisfitError
+    return value
+
+
+# By Python type and the name that format_type() gives to the column's.
+_CONVERTERS: Mapping[type, Mapping[str, Callable[[Any], Any] | None]] = {
+    bool: {"boolean": None},
+    int: {
+        "smallint": _checked_range(16),
+        "integer": _checked_range(32),
+        "bigint": check_int64,
+        "double precision": exact_float,
+        "numeric": None,
+    },
+    float: {"double precision": None},
+    Decimal: {"numeric": None},
+    str: {"text": _checked_text},
+    bytes: {"bytea": None},
+    datetime: {"timestamp with time zone": None},
+    date: {"date": None},
+    timedelta: {"interval": None},
+    dict: {"jsonb": Jsonb},
+    list: {"jsonb": Jsonb},
+}

@@ -44,6 +44,16 @@ CREATE TABLE metrics (
     PRIMARY KEY (run_id, step, progress)
 );
 
+-- Metrics that cannot be columns belong into the column metrics.extras, which is added when it is first needed. While
+-- somebody's transaction stands in the way of that, they wait here.
+CREATE TABLE metrics_pending (
+    run_id BIGINT NOT NULL REFERENCES runs (id) ON UPDATE CASCADE ON DELETE CASCADE,
+    step BIGINT NOT NULL,
+    progress DOUBLE PRECISION NOT NULL,
+    extras JSONB NOT NULL,
+    PRIMARY KEY (run_id, step, progress)
+);
+
 -- Ids may also be chosen by the user (the number of a Slurm job, say), which does not move a sequence. This function
 -- steps over such ids, so that a generated id is never one that is in use.
 CREATE FUNCTION next_unused_id(id_table REGCLASS, id_sequence REGCLASS) RETURNS BIGINT LANGUAGE plpgsql AS $$

@@ -6,16 +6,16 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqltrack.engines.engine import Engine, MetricsUpsert, number_setting
+from sqltrack.engines.engine import Engine, number_setting
 from sqltrack.engines.json import dumps
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
-from sqltrack.engines.sqlite._metrics import SQLiteUpsert, add_metric_columns
-from sqltrack.engines.sqlite._values import SQL_TYPES, metric_converter, register_converters
+from sqltrack.engines.sqlite._metrics import SQLiteMetricsTable
+from sqltrack.engines.sqlite._values import SQL_TYPES, register_converters
 from sqltrack.engines.sqltext import SQLITE
 from sqltrack.errors import (
     ConfigError,
@@ -55,6 +55,7 @@ class SQLiteEngine(Engine):
     name = "sqlite"
     driver_error = sqlite3.Error
     dialect = SQLITE
+    metrics_table = SQLiteMetricsTable()
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_VERSION:
@@ -166,15 +167,6 @@ class SQLiteEngine(Engine):
 
     def remove_keys_sql(self, column: str) -> str:
         return f"sqltrack_remove_keys({column}, %s)"
-
-    def add_metric_columns(self, connection: Connection, columns: Mapping[str, str]) -> None:
-        add_metric_columns(connection, columns)
-
-    def prepare_upsert(self, names: Sequence[str]) -> MetricsUpsert:
-        return SQLiteUpsert(names)
-
-    def metric_converter(self, sql_type: str, typ: type) -> Callable[[Any], Any] | None:
-        return metric_converter(sql_type, typ)
 
     def _prepare(self, connection: Connection) -> None:
         uses_wal = self._journal_mode(connection) == "wal"

@@ -1,43 +1,154 @@
-"""The statements that write metrics to SQLite."""
+"""The metrics table in SQLite."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
 
-from sqltrack.engines.engine import MetricsUpsert, upsert_metrics_sql
+from sqltrack.engines.json import dumps, is_storable_text
+from sqltrack.engines.metrics import (
+    EXTRAS,
+    KEY,
+    Converter,
+    MetricsTable,
+    MisfitError,
+    Upsert,
+    check_int64,
+    exact_float,
+    upsert_sql,
+)
 from sqltrack.engines.sqlite._connection import Connection
-from sqltrack.engines.sqlite._values import adapt
+from sqltrack.engines.sqlite._values import SQL_TYPES, adapt
 from sqltrack.quoting import quote_identifier
 
-__all__ = ["SQLiteUpsert", "add_metric_columns"]
+__all__ = ["SQLiteMetricsTable"]
 
 _TOUCH_SQL = "UPDATE runs SET time_updated = ? WHERE id = ?"
+_MERGED_EXTRAS = f"sqltrack_merge_json({EXTRAS}, excluded.{EXTRAS})"
+
+# SQLITE_MAX_COLUMN, less one that is kept for the extras (https://sqlite.org/limits.html).
+_MAX_COLUMNS = 1999
+
+# Types whose values other types would be read as.
+_CONVERTED_TYPES = frozenset({"BOOLEAN", "DATE", "TIMESTAMP WITH TIME ZONE", "INTERVAL", "JSONB"})
+_AFFINITIES = (
+    ("INTEGER", ("INT",)),
+    ("TEXT", ("CHAR", "CLOB", "TEXT")),
+    ("BLOB", ("BLOB",)),
+    ("REAL", ("REAL", "FLOA", "DOUB")),
+)
 
 
-class SQLiteUpsert(MetricsUpsert):
+class SQLiteMetricsTable(MetricsTable):
+    """Any column keeps any number; a column of another kind keeps values of its own type."""
+
+    grows_beside = False
+
+    def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
+        # Names differ by more than the case of ASCII letters.
+        taken = {_fold(column) for column in (*columns, *KEY, EXTRAS)}
+        return _fold(name) not in taken and len(columns) < _MAX_COLUMNS
+
+    def converter(self, sql_type: str, typ: type) -> Converter | None:
+        if typ is type(None):
+            return None
+        affinity = _affinity(sql_type)
+        if typ is float and affinity in ("REAL", "NUMERIC", "INTEGER"):
+            return _nan_as_text
+        if typ is int and affinity in ("INTEGER", "NUMERIC"):
+            return check_int64
+        if typ is int and affinity == "REAL":
+            return exact_float
+        if SQL_TYPES.get(typ) != sql_type.upper():
+            raise TypeError(typ)
+        return _CONVERTERS.get(typ)
+
+    def wider_type(self, sql_type: str, typ: type) -> str | None:
+        return None
+
+    def extras_value(self, values: Mapping[str, Any]) -> str:
+        return dumps(values)
+
+    def grow(self, connection: Connection, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
+        # One by one, so that others can write in between: SQLite reads its whole schema anew for each.
+        for name, sql_type in added.items():
+            try:
+                connection.execute(f"ALTER TABLE metrics ADD COLUMN {quote_identifier(name)} {sql_type}")
+            except sqlite3.OperationalError as error:
+                # Of several processes that add the same column, all but the first find it there.
+                if "duplicate column name" not in str(error) and "too many columns" not in str(error):
+                    raise
+        return True
+
+    def is_in_use(self, connection: Connection) -> bool:
+        return False
+
+    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
+        return _SQLiteUpsert(names, extras)
+
+    def fault_of(self, error: BaseException) -> str | None:
+        message = str(error)
+        return "stale" if "has no column named" in message or "no such column" in message else None
+
+
+class _SQLiteUpsert(Upsert):
     """An INSERT … ON CONFLICT, executed without any work on its text."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._sql = upsert_metrics_sql([quote_identifier(name) for name in names], "?")
+    def __init__(self, names: Sequence[str], extras: bool) -> None:
+        columns = [quote_identifier(name) for name in names]
+        self._sql = upsert_sql(columns, "?", _MERGED_EXTRAS if extras else None)
 
-    def execute(self, connection: Connection, values: Sequence[object]) -> None:
+    def execute(self, connection: Connection, values: Sequence[Any]) -> None:
         connection.write(self._sql, values)
 
-    def execute_and_touch(self, connection: Connection, values: Sequence[object], updated: datetime) -> None:
+    def execute_and_touch(self, connection: Connection, values: Sequence[Any], updated: datetime) -> None:
         # Two statements that commit by themselves rather than one transaction: a signal handler that runs in between
         # must not find its own process holding the write lock.
         connection.check_file()
-        self.execute(connection, values)
+        connection.write(self._sql, values)
         connection.write(_TOUCH_SQL, (adapt(updated), values[0]))
 
+    def execute_many(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        connection.begin_write()
+        connection.plain_cursor.executemany(self._sql, rows)
 
-def add_metric_columns(connection: Connection, columns: Mapping[str, str]) -> None:
-    """Add columns one by one; of several processes that add the same one, all but the first find it there."""
-    for name, sql_type in columns.items():
-        try:
-            connection.execute(f"ALTER TABLE metrics ADD COLUMN {quote_identifier(name)} {sql_type}")
-        except sqlite3.OperationalError as error:
-            if "duplicate column name" not in str(error):
-                raise
+
+def _fold(name: str) -> str:
+    return name.translate(_LOWER_ASCII)
+
+
+_LOWER_ASCII = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def _affinity(sql_type: str) -> str:
+    """Return the affinity of a column (https://sqlite.org/datatype3.html section 3.1), or its type if that is ours."""
+    name = sql_type.upper()
+    if name in _CONVERTED_TYPES:
+        return name
+    for affinity, parts in _AFFINITIES:
+        if any(part in name for part in parts):
+            return affinity
+    return "BLOB" if not name else "NUMERIC"
+
+
+def _nan_as_text(value: float) -> float | str:
+    return value if value == value else "NaN"
+
+
+def _checked_text(value: str) -> str:
+    if not is_storable_text(value):
+        raise MisfitError
+    return value
+
+
+_CONVERTERS: Mapping[type, Callable[[Any], Any]] = {
+    bool: int,
+    str: _checked_text,
+    date: adapt,
+    datetime: adapt,
+    timedelta: adapt,
+    dict: dumps,
+    list: dumps,
+}

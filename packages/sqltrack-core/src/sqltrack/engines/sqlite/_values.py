@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from sqltrack.engines.engine import exact_float
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.errors import NaiveDatetimeError
 from sqltrack.quoting import quote_text
 
-__all__ = ["SQL_TYPES", "adapt", "adapt_all", "metric_converter", "register_converters", "sql_literal"]
+__all__ = ["SQL_TYPES", "adapt", "adapt_all", "register_converters", "sql_literal"]
 
 # Document 3.2.3; bool is ours, SQLite has no type for it.
 SQL_TYPES: Mapping[type, str] = {
@@ -30,15 +29,6 @@ SQL_TYPES: Mapping[type, str] = {
     dict: "JSONB",
     list: "JSONB",
 }
-
-
-_OWN_TYPES = frozenset({"BOOLEAN", "DATE", "TIMESTAMP WITH TIME ZONE", "INTERVAL", "JSONB"})
-_AFFINITIES = (
-    ("INTEGER", ("INT",)),
-    ("TEXT", ("CHAR", "CLOB", "TEXT")),
-    ("BLOB", ("BLOB",)),
-    ("REAL", ("REAL", "FLOA", "DOUB")),
-)
 
 
 def adapt(value: Any) -> Any:
@@ -59,38 +49,6 @@ def adapt(value: Any) -> Any:
 def adapt_all(parameters: Sequence[Any]) -> list[Any]:
     """Return `parameters` as SQLite keeps them."""
     return [adapt(value) for value in parameters]
-
-
-def metric_converter(sql_type: str, typ: type) -> Callable[[Any], Any] | None:
-    """Return what turns values of the plain Python type `typ` into those for a column, None if nothing need.
-
-    Raises:
-        TypeError: the column would alter such values.
-    """
-    if typ is type(None):
-        return None
-    affinity = _affinity(sql_type)
-    if typ is float and affinity in ("REAL", "NUMERIC", "INTEGER", "BLOB"):
-        return _adapt_float
-    if typ is int and affinity in ("INTEGER", "NUMERIC", "BLOB"):
-        return None
-    if typ is int and affinity == "REAL":
-        return exact_float
-    if SQL_TYPES.get(typ) != sql_type.upper():
-        raise TypeError
-    return (lambda value: dumps(value)) if typ in (dict, list) else _ADAPTERS.get(typ)
-
-
-def _affinity(sql_type: str) -> str:
-    """Return the affinity of a column (https://sqlite.org/datatype3.html section 3.1)."""
-    name = sql_type.upper()
-    # Types of ours that SQLite would take for something else are what they say.
-    if name in _OWN_TYPES:
-        return name
-    for affinity, parts in _AFFINITIES:
-        if any(part in name for part in parts):
-            return affinity
-    return "BLOB" if not name else "NUMERIC"
 
 
 def sql_literal(value: Any) -> str:
