@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from sqltrack.engines.sqltext import POSTGRES, SQLITE, Dialect, first_keyword, split_statements, translate_placeholders
+from sqltrack.engines.sqltext import (
+    POSTGRES,
+    SQLITE,
+    Dialect,
+    first_keyword,
+    split_additions,
+    split_statements,
+    translate_placeholders,
+)
 
 BOTH = pytest.mark.parametrize("dialect", [POSTGRES, SQLITE], ids=["postgres", "sqlite"])
 
@@ -68,6 +76,25 @@ def test_postgres_quotes_by_dollars_and_nests_comments(script: str, statements: 
 )
 def test_sqlite_quotes_by_backticks_and_brackets(script: str, statements: list[str]) -> None:
     assert split_statements(script, SQLITE) == statements
+
+
+@pytest.mark.parametrize(
+    ("statement", "parts"),
+    [
+        (
+            "-- two\nALTER TABLE metrics ADD COLUMN a FLOAT DEFAULT (max(1, 2)),\n ADD COLUMN \"b,c\" TEXT DEFAULT ','",
+            [
+                "-- two\nALTER TABLE metrics ADD COLUMN a FLOAT DEFAULT (max(1, 2))",
+                "ALTER TABLE metrics ADD COLUMN \"b,c\" TEXT DEFAULT ','",
+            ],
+        ),
+        ("ALTER TABLE metrics RENAME COLUMN a TO b", ["ALTER TABLE metrics RENAME COLUMN a TO b"]),
+        ("SELECT 1, 2", ["SELECT 1, 2"]),
+        ("INSERT INTO t VALUES (1), (2)", ["INSERT INTO t VALUES (1), (2)"]),
+    ],
+)
+def test_columns_that_are_added_together_can_be_added_one_by_one(statement: str, parts: list[str]) -> None:
+    assert split_additions(statement, SQLITE) == parts
 
 
 @BOTH

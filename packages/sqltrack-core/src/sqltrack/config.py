@@ -28,11 +28,13 @@ def _user_name() -> str | None:
         return None
 
 
+_USER_NAME = _user_name()
+
 DEFAULT_CONFIG: dict[str, Any] = {
     "engine": "postgres",
     "dbpath": "sqltrack.db",
-    "user": _user_name(),
-    "dbname": _user_name(),
+    "user": _USER_NAME,
+    "dbname": _USER_NAME,
 }
 
 

@@ -133,7 +133,7 @@ class ScriptError(DatabaseError):
     def __init__(self, script: str, statement: str, reason: object) -> None:
         self.script = script
         self.statement = statement
-        super().__init__(f"script {script!r} failed at {_shorten(statement)!r}: {reason}")
+        super().__init__(f"script {script!r} failed at {_shorten(statement)!r}: {' '.join(str(reason).split())}")
 
 
 def _shorten(text: str, width: int = 200) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, as_time, utc_now
-from sqltrack.engines.json import is_storable_text
-from sqltrack.engines.metrics import EXTRAS, KEY, Converter, MetricsTable, MisfitError, Upsert
+from sqltrack.engines.json import Jsonb, is_storable_text, plain
+from sqltrack.engines.metrics import EXTRAS, KEY, Converter, MetricsTable, MisfitError, RowConverter, Upsert
 from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, UnusableValueError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class _Plan(NamedTuple):
         names: names of the metrics.
         upsert: the statement.
         columns: the metrics that are columns, as indices into `names`, each with its converter.
+        convert: converts all values at once, if all are columns.
         extras: the indices of the others.
         expires: time (monotonic) after which to look for something better, None for never.
     """
@@ -58,16 +59,19 @@ class _Plan(NamedTuple):
     names: tuple[str, ...]
     upsert: Upsert
     columns: tuple[tuple[int, Converter | None], ...]
+    convert: RowConverter | None
     extras: tuple[int, ...]
     expires: float | None
 
-    def bind(self, values: Sequence[Any], table: MetricsTable) -> list[Any]:
+    def bind(self, values: Sequence[Any], table: MetricsTable) -> Sequence[Any]:
         """Return the values to bind.
 
         Raises:
             _MisfitsError: values that cannot be stored unaltered in their columns.
         """
         try:
+            if self.convert is not None:
+                return self.convert(values)
             bound = [values[index] if convert is None else convert(values[index]) for index, convert in self.columns]
         except MisfitError:
             raise _MisfitsError(frozenset(self._misfits(values))) from None
@@ -238,7 +242,7 @@ class MetricsWriter:
             return True
         return False
 
-    def _bind(self, row: _Row) -> tuple[_Plan, list[Any]]:
+    def _bind(self, row: _Row) -> tuple[_Plan, Sequence[Any]]:
         """Return how to store a row, and what to bind."""
         misfits: frozenset[str] = frozenset()
         while True:
@@ -282,7 +286,8 @@ class MetricsWriter:
             pending = EXTRAS not in self._columns
             self._has_pending |= pending
         upsert = self._table.upsert([names[index] for index, _ in columns], extras=bool(extras), pending=pending)
-        return _Plan(names, upsert, tuple(columns), extras, expires)
+        convert = None if extras else self._table.row_converter([convert for _, convert in columns])
+        return _Plan(names, upsert, tuple(columns), convert, extras, expires)
 
     def _look(self, connection: Any) -> None:
         columns = self._client.engine.table_columns(connection, "metrics")
@@ -411,6 +416,8 @@ def _plain_value(name: str, value: Any) -> Any:
     """
     if type(value) in _PLAIN_TYPES:
         return value
+    if isinstance(value, Jsonb):
+        return plain(value.obj)
     item = getattr(value, "item", None)
     if item is not None:
         value = _item(name, value)

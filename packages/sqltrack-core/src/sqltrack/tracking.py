@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sqltrack import _rows, sigterm
+from sqltrack import _rows
 from sqltrack._times import utc_now
 from sqltrack.client import Client
 
@@ -44,11 +44,15 @@ class Tracking:
 
     def begin(self) -> None:
         """Keep connections from now on, and listen for SIGTERM."""
+        from sqltrack import sigterm
+
         self._client.track(self._run_id)
         sigterm.register(self, self._terminate)
 
     def end(self) -> None:
         """Undo `begin`."""
+        from sqltrack import sigterm
+
         sigterm.deregister(self)
         self._client.untrack(self._run_id)
 

@@ -5,6 +5,9 @@ __path__ = __import__("pkgutil").extend_path(__path__, __name__)
 from sqltrack.commands.setup import setup
 from sqltrack.errors import MissingPackageError
 
+# The function hides the module of its name; both ways to reach it work.
+setup.setup = setup  # type: ignore[attr-defined]
+
 __all__ = ["main", "setup"]
 
 

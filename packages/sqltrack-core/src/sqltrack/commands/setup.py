@@ -9,7 +9,7 @@ from typing import Any
 from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.engines.engine import Engine
-from sqltrack.engines.sqltext import first_keyword, split_statements
+from sqltrack.engines.sqltext import first_keyword
 from sqltrack.errors import ScriptError, UnusableValueError
 
 __all__ = ["setup"]
@@ -97,7 +97,7 @@ def _execute_once(client: Client, name: str, script: str) -> bool:
 
 
 def _execute_statements(engine: Engine, connection: Any, name: str, script: str) -> None:
-    for statement in split_statements(script, engine.dialect):
+    for statement in engine.split_script(script):
         keyword = first_keyword(statement, engine.dialect)
         if keyword in _TRANSACTION_CONTROL:
             continue

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import ConfigError
 
-__all__ = ["Engine", "PostgresEngine", "SQLiteEngine", "create_engine"]
+__all__ = ["Engine", "create_engine"]
 
 if TYPE_CHECKING:
-    from sqltrack.engines.postgres import PostgresEngine
-    from sqltrack.engines.sqlite import SQLiteEngine
+    from sqltrack.engines.postgres import PostgresEngine as PostgresEngine
+    from sqltrack.engines.sqlite import SQLiteEngine as SQLiteEngine
 
 # Loaded by name, so that nobody pays for the driver of an engine that is not used.
 _ENGINES = {
@@ -42,6 +42,7 @@ def create_engine(config: Mapping[str, Any]) -> Engine:
 
 
 def __getattr__(name: str) -> Any:
+    """Return PostgresEngine or SQLiteEngine, whose drivers are loaded when they are asked for."""
     for module, cls in _ENGINES.values():
         if cls == name:
             return _load_class(module, cls)

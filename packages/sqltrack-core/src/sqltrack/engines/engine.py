@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sqltrack.engines.sqltext import Dialect, split_statements
 from sqltrack.errors import ConfigError, SQLTrackError
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
     from sqltrack.engines.metrics import MetricsTable
-    from sqltrack.engines.sqltext import Dialect
 
 __all__ = ["Engine", "number_setting"]
 
@@ -112,6 +112,10 @@ class Engine(ABC):
     @abstractmethod
     def translate_error(self, error: Exception) -> SQLTrackError:
         """Return the error that says what the driver's `error` means to users, and what to do about it."""
+
+    def split_script(self, script: str) -> list[str]:
+        """Return the statements of a script."""
+        return split_statements(script, self.dialect)
 
     @abstractmethod
     def execute_script(self, connection: Any, script: str) -> Any:

@@ -7,7 +7,6 @@ manual 8.14), so they are spelled out as text here, for both engines alike.
 from __future__ import annotations
 
 import enum
-import json
 import math
 import sys
 import types
@@ -41,6 +40,8 @@ def dumps(obj: Any) -> str:
     value, numpy and torch scalars numbers and their arrays arrays. NaN and the infinities become the strings
     "NaN", "Infinity" and "-Infinity". NUL and lone surrogates are escaped with a backslash.
     """
+    import json
+
     return json.dumps(plain(obj), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -118,8 +119,8 @@ def _plain_key(key: Any) -> str:
     name = plain(key)
     if isinstance(name, str):
         return name
-    # Like json.dumps: the keys True, None and 1 are spelled as JSON spells them.
-    return escape_text(str(key)) if isinstance(name, (list, dict)) else json.dumps(name)
+    # The keys True, None and 1 are spelled as JSON spells them.
+    return escape_text(str(key)) if isinstance(name, (list, dict)) else dumps(name)
 
 
 def _is_namespace(obj: Any) -> bool:

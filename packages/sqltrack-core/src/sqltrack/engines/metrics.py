@@ -15,6 +15,7 @@ __all__ = [
     "Converter",
     "MetricsTable",
     "MisfitError",
+    "RowConverter",
     "Upsert",
     "check_int64",
     "exact_float",
@@ -26,6 +27,7 @@ EXTRAS = "extras"
 KEY = ("run_id", "step", "progress")
 
 Converter = Callable[[Any], Any]
+RowConverter = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 class MisfitError(Exception):
@@ -72,6 +74,14 @@ class MetricsTable(ABC):
             TypeError: the column would alter or refuse such values.
         """
 
+    def row_converter(self, converters: Sequence[Converter | None]) -> RowConverter:
+        """Return what does the work of `converters` on a sequence of values, one for each."""
+        if not any(converters):
+            return _as_they_are
+        return lambda values: [
+            value if convert is None else convert(value) for convert, value in zip(converters, values)
+        ]
+
     @abstractmethod
     def wider_type(self, sql_type: str, typ: type) -> str | None:
         """Return the type with which a column also holds values of `typ`, None if there is none."""
@@ -107,6 +117,10 @@ class MetricsTable(ABC):
         """Return what a driver's error says about a statement of ours: "stale" if the table is not as it was,
         "too big" if the row is, None if neither.
         """
+
+
+def _as_they_are(values: Sequence[Any]) -> Sequence[Any]:
+    return values
 
 
 def exact_float(value: int) -> float:

@@ -29,6 +29,7 @@ except ImportError as error:
         hint="or use SQLite: Client(engine='sqlite'), engine=sqlite in sqltrack.conf, or SQLTRACK_DSN_ENGINE=sqlite",
     ) from error
 
+from sqltrack.engines.postgres._cursor import accepting_sql
 from sqltrack.engines.postgres._errors import translate_error
 from sqltrack.engines.postgres._metrics import PostgresMetricsTable
 from sqltrack.engines.postgres._pooler import choosing_schema, is_refused_option
@@ -113,7 +114,7 @@ class PostgresEngine(Engine):
             AccessDeniedError: the server refuses the user.
         """
         try:
-            connection = self._connect(cursor_factory)
+            connection = self._connect(accepting_sql(cursor_factory))
         except psycopg.Error as error:
             raise self.translate_error(error) from error
         connection.adapters.register_dumper(Jsonb, _JsonbDumper)

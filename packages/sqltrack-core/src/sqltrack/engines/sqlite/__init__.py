@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack.engines.engine import Engine, number_setting
 from sqltrack.engines.json import dumps
-from sqltrack.engines.sqlite._connection import Connection
+from sqltrack.engines.sqlite._connection import Connection, split_script
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
 from sqltrack.engines.sqlite._metrics import SQLiteMetricsTable
 from sqltrack.engines.sqlite._values import SQL_TYPES, register_converters
@@ -151,6 +151,9 @@ class SQLiteEngine(Engine):
         if "readonly database" in message:
             return ReadOnlyDatabaseError(f"database {self.path!r} can only be read, check its permissions")
         return DatabaseError(f"database {self.path!r}: {message}")
+
+    def split_script(self, script: str) -> list[str]:
+        return split_script(script)
 
     def execute_script(self, connection: Connection, script: str) -> Any:
         return connection.executescript(script)

@@ -11,13 +11,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
-from sqltrack.engines.sqltext import SQLITE, keywords, split_statements, translate_placeholders
+from sqltrack.engines.sqltext import SQLITE, keywords, split_additions, split_statements, translate_placeholders
 from sqltrack.quoting import query_text
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Connection", "Cursor"]
+__all__ = ["Connection", "Cursor", "split_script"]
 
 T = TypeVar("T")
 
@@ -176,7 +176,7 @@ class Cursor(sqlite3.Cursor):
 
         As in PostgreSQL, a BEGIN inside of a transaction changes nothing.
         """
-        for statement in split_statements(query_text(script, self), SQLITE):
+        for statement in split_script(query_text(script, self)):
             if self.connection.in_transaction and next(keywords(statement, SQLITE), "") == "BEGIN":
                 continue
             self.execute(statement)
@@ -187,6 +187,11 @@ class Cursor(sqlite3.Cursor):
         if _writes(text):
             self.connection.begin_write()
         return text
+
+
+def split_script(script: str) -> list[str]:
+    """Return the statements of a script; SQLite adds one column at a time, so one for each added column."""
+    return [part for statement in split_statements(script, SQLITE) for part in split_additions(statement, SQLITE)]
 
 
 def _translate(text: str) -> Any:

@@ -14,6 +14,7 @@ from sqltrack.engines.metrics import (
     Converter,
     MetricsTable,
     MisfitError,
+    RowConverter,
     Upsert,
     check_int64,
     exact_float,
@@ -64,6 +65,9 @@ class SQLiteMetricsTable(MetricsTable):
         if SQL_TYPES.get(typ) != sql_type.upper():
             raise TypeError(typ)
         return _CONVERTERS.get(typ)
+
+    def row_converter(self, converters: Sequence[Converter | None]) -> RowConverter:
+        return _nans_as_text if set(converters) == {_nan_as_text} else super().row_converter(converters)
 
     def wider_type(self, sql_type: str, typ: type) -> str | None:
         return None
@@ -135,6 +139,12 @@ def _affinity(sql_type: str) -> str:
 
 def _nan_as_text(value: float) -> float | str:
     return value if value == value else "NaN"
+
+
+def _nans_as_text(values: Sequence[Any]) -> Sequence[Any]:
+    # The sum is NaN if a value is; infinities of both signs only make for a second look.
+    total = sum(values)
+    return values if total == total else [_nan_as_text(value) for value in values]
 
 
 def _checked_text(value: str) -> str:

@@ -1,0 +1,31 @@
+"""Cursors of psycopg that accept SQLTrack's composed queries besides its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from sqltrack.quoting import query_text
+
+__all__ = ["accepting_sql"]
+
+
+def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
+    """Return a class of cursors whose queries may be `sqltrack.util.SQL`."""
+
+    class SQLCursor(cursor_class):  # type: ignore[valid-type,misc]
+        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().execute(_as_text(query, self), *args, **kwargs)
+
+        def executemany(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().executemany(_as_text(query, self), *args, **kwargs)
+
+        def stream(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().stream(_as_text(query, self), *args, **kwargs)
+
+    return SQLCursor
+
+
+def _as_text(query: Any, cursor: Any) -> Any:
+    return query if isinstance(query, (str, bytes)) else query_text(query, cursor)
