@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import sqltrack
+import sqltrack.args
 from sqltrack import Experiment, Run, run_from_env
 from sqltrack.errors import ConflictError, MissingExperimentError, MissingRunError, NaiveDatetimeError
 
@@ -254,6 +254,25 @@ def test_args_that_cannot_be_detected_change_nothing(run: Run) -> None:
     """Ruling 15."""
     run.set_args({"a": 1}).add_args().set_args()
     assert column(run, "args") == {"a": 1}
+
+
+@pytest.mark.parametrize("outcome", [SystemExit(0), ValueError("no usage"), None])
+def test_detecting_args_never_raises_or_exits(run: Run, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> None:
+    """Ruling 15."""
+
+    def detect_args() -> Any:
+        if outcome is not None:
+            raise outcome
+
+    monkeypatch.setattr(sqltrack.args, "detect_args", detect_args, raising=False)
+    run.set_args({"a": 1}).add_args("auto").set_args("auto")
+    assert column(run, "args") == {"a": 1}
+
+
+def test_detected_args_are_stored(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqltrack.args, "detect_args", lambda: {"lr": 0.1, "data": Path("x")}, raising=False)
+    assert column(run.add_args(), "args") == {"lr": 0.1, "data": "x"}
+    assert column(run.set_args({}).set_args(), "args") == {"lr": 0.1, "data": "x"}
 
 
 def test_links_between_runs_are_added_and_removed(run: Run, experiment: Experiment) -> None:

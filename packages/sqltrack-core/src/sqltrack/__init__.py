@@ -15,8 +15,8 @@ from sqltrack.experiment import (
     experiment_set_name,
     experiment_set_tags,
 )
-from sqltrack.run import (
-    Run,
+from sqltrack.run import Run, run_from_env
+from sqltrack.run_functions import (
     run_add_args,
     run_add_env,
     run_add_extras,
@@ -24,7 +24,6 @@ from sqltrack.run import (
     run_add_metrics,
     run_add_metrics_many,
     run_add_tags,
-    run_from_env,
     run_remove_args,
     run_remove_env,
     run_remove_extras,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from sqltrack.errors import NaiveDatetimeError, UnusableValueError
 
-__all__ = ["Timestamp", "as_time", "utc_now"]
+__all__ = ["Timestamp", "as_time", "times_to_set", "utc_now"]
 
 Timestamp: TypeAlias = Literal["auto"] | datetime | None
 
@@ -33,3 +33,9 @@ def as_time(value: Timestamp) -> datetime | None:
     if value.utcoffset() is None:
         raise NaiveDatetimeError(value)
     return value
+
+
+def times_to_set(**timestamps: Timestamp) -> dict[str, Any]:
+    """Return the columns that timestamp arguments ask to set."""
+    times = {column: as_time(value) for column, value in timestamps.items()}
+    return {column: time for column, time in times.items() if time is not None}

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from sqltrack import _rows
-from sqltrack._environment import masked_environment
 from sqltrack._logging import get_logger
-from sqltrack._times import Timestamp, as_time, utc_now
+from sqltrack._times import Timestamp, times_to_set, utc_now
 from sqltrack.client import Client
-from sqltrack.engines.json import Jsonb, jsonb, plain
 from sqltrack.errors import (
     ConflictError,
     MissingExperimentError,
@@ -21,36 +19,32 @@ from sqltrack.errors import (
     UnusableValueError,
 )
 from sqltrack.experiment import Experiment
+from sqltrack.run_functions import (
+    run_add_args,
+    run_add_env,
+    run_add_extras,
+    run_add_link,
+    run_add_tags,
+    run_remove_args,
+    run_remove_env,
+    run_remove_extras,
+    run_remove_link,
+    run_remove_tags,
+    run_set_args,
+    run_set_comment,
+    run_set_created,
+    run_set_env,
+    run_set_extras,
+    run_set_started,
+    run_set_status,
+    run_set_tags,
+    run_set_updated,
+)
 from sqltrack.tracking import Tracking
 
-__all__ = [
-    "Run",
-    "run_add_args",
-    "run_add_env",
-    "run_add_extras",
-    "run_add_link",
-    "run_add_metrics",
-    "run_add_metrics_many",
-    "run_add_tags",
-    "run_from_env",
-    "run_remove_args",
-    "run_remove_env",
-    "run_remove_extras",
-    "run_remove_link",
-    "run_remove_tags",
-    "run_set_args",
-    "run_set_comment",
-    "run_set_created",
-    "run_set_env",
-    "run_set_extras",
-    "run_set_started",
-    "run_set_status",
-    "run_set_tags",
-    "run_set_updated",
-]
+__all__ = ["Run", "run_from_env"]
 
 _TABLE = "runs"
-_LINKS = "run_links"
 
 # Seconds to try to set the status of a run that an exception ends; the exception must not have to wait for longer.
 _PATIENCE_AFTER_EXCEPTION = 3.0
@@ -101,7 +95,7 @@ class Run:
             started: what to set `time_started` to; see `run_set_started`.
             updated: what to set `time_updated` to; see `run_set_updated`.
         """
-        values = {"status": "RUNNING", **_times(time_started=started, time_updated=updated)}
+        values = {"status": "RUNNING", **times_to_set(time_started=started, time_updated=updated)}
         if self._tracking is not None:
             self._tracking.end()
         self._tracking = Tracking(self.client, self.id, terminated)
@@ -279,7 +273,7 @@ class Run:
     def _stop(self, status: str, updated: Timestamp, patience: float | None = None) -> Run:
         try:
             self.client.metrics.settle()
-            values = {"status": status, **_times(time_updated=updated)}
+            values = {"status": status, **times_to_set(time_updated=updated)}
             _rows.set_columns(self.client, _TABLE, self.id, values, patience=patience)
         finally:
             self._end_tracking()
@@ -295,81 +289,6 @@ class Run:
         if self._tracking is not None:
             self._tracking.end()
             self._tracking = None
-
-
-def run_add_args(client: Client, run_id: int, args: Any = "auto") -> None:
-    """Add arguments to a run.
-
-    Args:
-        client: client to use.
-        run_id: id of the run.
-        args: a dict, or anything that holds names and values (`argparse.Namespace`, a dataclass, …); "auto" (default)
-            detects the arguments of the running script if sqltrack-args is installed, see
-            `sqltrack.args.detect_args`, and does nothing if none are detected; None does nothing.
-    """
-    _add_items(client, run_id, "args", _detect_args() if _is_auto(args) else args)
-
-
-def run_add_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> None:
-    """Add environment variables to a run.
-
-    Args:
-        client: client to use.
-        run_id: id of the run.
-        env: a dict; "auto" (default) is the environment of this process, in which values that look like credentials
-            are masked (settings `mask_env`, default true, and `mask_env_names`, further names with * for anything,
-            separated by commas); None does nothing.
-    """
-    _add_items(client, run_id, "env", masked_environment(client.config) if _is_auto(env) else env)
-
-
-def run_add_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
-    """Add extras to a run, a dict of anything that fits nowhere else; None (default) does nothing."""
-    _add_items(client, run_id, "extras", extras)
-
-
-def run_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
-    """Add a link between two runs; one that exists already is no error.
-
-    Args:
-        client: client to use.
-        from_id: id of the run that the link starts from.
-        kind: what the link means, such as "resumes".
-        to_id: id of the run that the link points to.
-
-    Raises:
-        MissingRunError: (a ValueError) one of the runs does not exist.
-    """
-    _rows.add_link(client, _LINKS, from_id, kind, to_id)
-
-
-def run_add_metrics_many(
-    client: Client, run_id: int, rows: Iterable[Mapping[str, Any]], updated: Timestamp = "auto"
-) -> None:
-    """Add metrics of many points in time to a run, in one transaction: for importing, or an epoch at once.
-
-    Args:
-        client: client to use.
-        run_id: id of the run.
-        rows: metrics by name, with `step`, `progress` or both beside them; otherwise as in `run_add_metrics`.
-        updated: what to set `time_updated` to; see `run_set_updated`.
-
-    Raises:
-        UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
-        MissingRunError: (a ValueError) the run does not exist.
-    """
-    client.metrics.add_many(run_id, rows, updated)
-
-
-def run_add_tags(client: Client, run_id: int, *tags: str) -> None:
-    """Add tags to a run.
-
-    Args:
-        client: client to use.
-        run_id: id of the run.
-        tags: the tags.
-    """
-    _rows.merge_json(client, _TABLE, run_id, "tags", _rows.tags_dict(tags))
 
 
 def run_from_env(client: Client) -> Run:
@@ -393,183 +312,6 @@ def run_from_env(client: Client) -> Run:
         )
     run_id = "SQLTRACK_RUN_ID" if "SQLTRACK_RUN_ID" in os.environ else None
     return Experiment(client, experiment_id, name).get_run(run_id)
-
-
-def run_remove_args(client: Client, run_id: int, *args: Any) -> None:
-    """Remove arguments from a run; those that it does not have are no error.
-
-    Args:
-        client: client to use.
-        run_id: id of the run.
-        args: names, or dicts or iterables of names.
-    """
-    _rows.remove_keys(client, _TABLE, run_id, "args", _names(args))
-
-
-def run_remove_env(client: Client, run_id: int, *env: Any) -> None:
-    """Remove environment variables from a run; see `run_remove_args`."""
-    _rows.remove_keys(client, _TABLE, run_id, "env", _names(env))
-
-
-def run_remove_extras(client: Client, run_id: int, *extras: Any) -> None:
-    """Remove extras from a run; see `run_remove_args`."""
-    _rows.remove_keys(client, _TABLE, run_id, "extras", _names(extras))
-
-
-def run_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
-    """Remove a link between two runs; one that does not exist is no error."""
-    _rows.remove_link(client, _LINKS, from_id, kind, to_id)
-
-
-def run_remove_tags(client: Client, run_id: int, *tags: Any) -> None:
-    """Remove tags from a run; see `run_remove_args`."""
-    _rows.remove_keys(client, _TABLE, run_id, "tags", _names(tags))
-
-
-def run_set_args(client: Client, run_id: int, args: Any = "auto") -> None:
-    """Replace the arguments of a run.
-
-    Args:
-        client: client to use.
-        run_id: id of the run.
-        args: as in `run_add_args`, except that None stores NULL.
-    """
-    if not _is_auto(args):
-        _set_items(client, run_id, "args", args)
-    elif (detected := _detect_args()) is not None:
-        _set_items(client, run_id, "args", detected)
-
-
-def run_add_metrics(
-    client: Client, run_id: int, metrics: Mapping[str, Any], step: int = 0, progress: float = 0.0
-) -> None:
-    """Add metrics to a run; columns that are missing are added.
-
-    Metrics of one point in time share a row, so `step` or `progress` must tell points apart; metrics that the row
-    holds already are replaced if they are named, and stay if not.
-
-    Args:
-        client: client to use.
-        run_id: id of the run.
-        metrics: names and values; numbers, numpy and torch scalars, str, bytes, date, datetime, timedelta, dict, list.
-        step: absolute point in time, such as an iteration or epoch, default 0.
-        progress: relative point in time, such as a percentage, default 0.0.
-
-    Raises:
-        UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
-        MissingRunError: (a ValueError) the run does not exist.
-    """
-    client.metrics.add(run_id, metrics, step, progress, "auto")
-
-
-def run_set_status(client: Client, run_id: int, status: str) -> None:
-    """Set the status of a run, free text such as PLANNED, RUNNING, COMPLETED, or any other state of a batch system."""
-    _rows.set_columns(client, _TABLE, run_id, {"status": status})
-
-
-def run_set_comment(client: Client, run_id: int, comment: str | None) -> None:
-    """Set the comment of a run, None removes it."""
-    _rows.set_columns(client, _TABLE, run_id, {"comment": comment})
-
-
-def run_set_created(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
-    """Set `time_created` of a run.
-
-    Args:
-        client: client to use.
-        run_id: id of the run.
-        dt: "auto" (default) for now, a datetime with time zone, or None to do nothing.
-
-    Raises:
-        NaiveDatetimeError: (a ValueError) the datetime has no time zone.
-    """
-    _set_time(client, run_id, "time_created", dt)
-
-
-def run_set_started(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
-    """Set `time_started` of a run; see `run_set_created`."""
-    _set_time(client, run_id, "time_started", dt)
-
-
-def run_set_updated(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
-    """Set `time_updated` of a run; see `run_set_created`."""
-    _set_time(client, run_id, "time_updated", dt)
-
-
-def run_set_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> None:
-    """Replace the environment of a run; as in `run_add_env`, except that None stores NULL."""
-    _set_items(client, run_id, "env", masked_environment(client.config) if _is_auto(env) else env)
-
-
-def run_set_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
-    """Replace the extras of a run, None (default) stores NULL."""
-    _set_items(client, run_id, "extras", extras)
-
-
-def run_set_tags(client: Client, run_id: int, *tags: str) -> None:
-    """Replace the tags of a run."""
-    _rows.set_columns(client, _TABLE, run_id, {"tags": jsonb(_rows.tags_dict(tags))})
-
-
-def _is_auto(value: Any) -> bool:
-    return isinstance(value, str) and value == "auto"
-
-
-def _detect_args() -> Any:
-    """Return the arguments of the running script, None if there is no way to tell; never raises or exits."""
-    try:
-        from sqltrack.args import detect_args  # type: ignore[attr-defined,unused-ignore]
-    except ImportError:
-        return None
-    try:
-        return detect_args()
-    # docopt ends the program by SystemExit where the command line asks for help, or is wrong.
-    except (Exception, SystemExit) as error:
-        get_logger("run").info("no arguments detected: %r", error)
-        return None
-
-
-def _add_items(client: Client, run_id: int, column: str, value: Any) -> None:
-    if value is not None:
-        _rows.merge_json(client, _TABLE, run_id, column, _items(column, value))
-
-
-def _set_items(client: Client, run_id: int, column: str, value: Any) -> None:
-    stored = None if value is None else Jsonb(_items(column, value))
-    _rows.set_columns(client, _TABLE, run_id, {column: stored})
-
-
-def _items(column: str, value: Any) -> dict[str, Any]:
-    """Return names and values, however `value` holds them."""
-    items = plain(value)
-    if not isinstance(items, dict):
-        raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {value!r}")
-    return items
-
-
-def _names(names: Iterable[Any]) -> list[str]:
-    """Return names, of which some may be given as dicts or other iterables of names."""
-    flat: list[str] = []
-    for name in names:
-        if isinstance(name, str):
-            flat.append(name)
-        elif isinstance(name, Iterable):
-            flat += _names(name)
-        else:
-            raise UnusableValueError(f"a name must be a str, got {name!r}")
-    return flat
-
-
-def _set_time(client: Client, run_id: int, column: str, dt: Timestamp) -> None:
-    values = _times(**{column: dt})
-    if values:
-        _rows.set_columns(client, _TABLE, run_id, values)
-
-
-def _times(**timestamps: Timestamp) -> dict[str, Any]:
-    """Return the columns that timestamp arguments ask to set."""
-    times = {column: as_time(value) for column, value in timestamps.items()}
-    return {column: time for column, time in times.items() if time is not None}
 
 
 def _status_after(error: BaseException, normal: str, exception: str, interrupt: str) -> str:

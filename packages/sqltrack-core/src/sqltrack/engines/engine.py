@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqltrack.client import Client
     from sqltrack.engines.metrics import MetricsTable
 
-__all__ = ["Engine", "number_setting"]
+__all__ = ["Engine", "find_sql_type", "number_setting"]
 
 
 def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:
@@ -31,6 +31,11 @@ def number_setting(config: Mapping[str, Any], name: str, default: float) -> floa
     if not number >= 0:
         raise ConfigError(f"{name} must be a number of seconds that is not negative, got {value!r}")
     return number
+
+
+def find_sql_type(typ: type, sql_types: Mapping[type, str]) -> str | None:
+    """Return the SQL type of the nearest base class of `typ` that has one, None if none has."""
+    return next((sql_types[base] for base in typ.__mro__ if base in sql_types), None)
 
 
 class Engine(ABC):

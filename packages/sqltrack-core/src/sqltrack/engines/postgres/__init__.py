@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqltrack.config import CLIENT_SETTINGS
-from sqltrack.engines.engine import Engine
+from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.sqltext import POSTGRES
 from sqltrack.errors import MissingPackageError, SQLTrackError
@@ -130,9 +130,9 @@ class PostgresEngine(Engine):
         Raises:
             TypeError: no SQL type fits.
         """
-        for known in typ.__mro__:
-            if known in _SQL_TYPES:
-                return _SQL_TYPES[known]
+        sql_type = find_sql_type(typ, _SQL_TYPES)
+        if sql_type is not None:
+            return sql_type
         try:
             oid = psycopg.adapters.get_dumper(typ, PyFormat.AUTO).oid
             return psycopg.adapters.types[oid].name.upper()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqltrack.engines.engine import Engine, number_setting
+from sqltrack.engines.engine import Engine, find_sql_type, number_setting
 from sqltrack.engines.json import dumps
 from sqltrack.engines.sqlite._connection import Connection, split_script
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
@@ -103,10 +103,10 @@ class SQLiteEngine(Engine):
         Raises:
             TypeError: no SQL type fits.
         """
-        for known in typ.__mro__:
-            if known in SQL_TYPES:
-                return SQL_TYPES[known]
-        raise TypeError(f"no SQLite type for Python type {typ.__name__!r}")
+        sql_type = find_sql_type(typ, SQL_TYPES)
+        if sql_type is None:
+            raise TypeError(f"no SQLite type for Python type {typ.__name__!r}")
+        return sql_type
 
     def driver_version(self, connection: Connection) -> str:
         return f"SQLite {sqlite3.sqlite_version}"
