@@ -15,7 +15,7 @@ from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, as_time, utc_now
 from sqltrack.engines.json import Jsonb, is_storable_text, plain
 from sqltrack.engines.metrics import EXTRAS, KEY, Converter, MetricsTable, MisfitError, RowConverter, Upsert
-from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, UnusableValueError
+from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, SQLTrackError, UnusableValueError
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
@@ -184,9 +184,14 @@ class MetricsWriter:
 
     def settle(self) -> None:
         """Move metrics that wait in another table to where they belong, if others let go of the table now."""
-        if self._has_pending and not self._client.in_block:
-            self._client.call_beside(lambda connection: self._grow(connection, {EXTRAS: "JSONB"}, {}))
-            self._has_pending = EXTRAS not in self._columns
+        if not self._has_pending or self._client.in_block:
+            return
+        try:
+            grown = self._client.call_beside(lambda connection: self._grow(connection, {EXTRAS: "JSONB"}, {}))
+        except SQLTrackError as error:
+            get_logger("metrics").warning("metrics wait in another table: %s", error)
+        else:
+            self._has_pending = not grown
 
     # -- rows -----------------------------------------------------------------------------------------------------
 

@@ -272,9 +272,9 @@ class Run:
 
     def _stop(self, status: str, updated: Timestamp, patience: float | None = None) -> Run:
         try:
-            self.client.metrics.settle()
             values = {"status": status, **times_to_set(time_updated=updated)}
             _rows.set_columns(self.client, _TABLE, self.id, values, patience=patience)
+            self.client.metrics.settle()
         finally:
             self._end_tracking()
         return self
