@@ -18,8 +18,14 @@ __all__ = ["deregister", "register"]
 _EXIT_STATUS = 128 + signal.SIGTERM
 
 _functions: dict[Hashable, Callable[[], Any]] = {}
-_previous: Any = signal.SIG_DFL
-_handling = False
+_NO_FRAME = object()
+
+# The handlers that were there whenever ours was installed, the latest last.
+_below: list[Any] = []
+
+# What is being done about a signal, so that a second one is known from a handler that calls ours.
+_handled_frame: object | None = None
+_level = 0
 
 
 def register(key: Hashable, func: Callable[[], Any]) -> None:
@@ -53,33 +59,43 @@ def _forget_in_child() -> None:
 
 
 def _install() -> None:
-    global _previous
     current = signal.getsignal(signal.SIGTERM)
-    if current is _handle or current is signal.SIG_IGN:
-        return
-    _previous = signal.signal(signal.SIGTERM, _handle)
+    if current is not _handle and current is not signal.SIG_IGN:
+        _below.append(signal.signal(signal.SIGTERM, _handle))
 
 
 def _uninstall() -> None:
-    # A handler that somebody installed over ours stays: it may call ours, which then does nothing of its own.
+    # A handler that somebody installed over ours stays; if it calls ours, that passes on to what was there before.
     if signal.getsignal(signal.SIGTERM) is _handle:
-        signal.signal(signal.SIGTERM, _previous if _previous is not None else signal.SIG_DFL)
+        previous = _below.pop()
+        signal.signal(signal.SIGTERM, previous if previous is not None else signal.SIG_DFL)
 
 
 def _handle(signum: int, frame: FrameType | None) -> None:
-    global _handling
-    if _handling:
-        # A second signal, or the previous handler calls the one that was there when it was installed: us.
-        return
-    _handling = True
-    try:
-        _call_functions()
-        if callable(_previous):
-            _previous(signum, frame)
-            return
-    finally:
-        _handling = False
-    sys.exit(_EXIT_STATUS)
+    global _handled_frame, _level
+    if _handled_frame is None:
+        _handled_frame = frame or _NO_FRAME
+        try:
+            _call_functions()
+            _pass_on(signum, frame)
+        finally:
+            _handled_frame = None
+    elif frame is _handled_frame:
+        # The handler below ours found ours when it was installed, and calls it: pass on to the next one below.
+        _level += 1
+        try:
+            _pass_on(signum, frame)
+        finally:
+            _level -= 1
+
+
+def _pass_on(signum: int, frame: FrameType | None) -> None:
+    """Do what was done on SIGTERM before ours was installed, by default end the process."""
+    previous = _below[-1 - _level] if _level < len(_below) else signal.SIG_DFL
+    if callable(previous) and previous is not signal.SIG_DFL:
+        previous(signum, frame)
+    else:
+        sys.exit(_EXIT_STATUS)
 
 
 def _call_functions() -> None:

@@ -87,13 +87,20 @@ class Connection(sqlite3.Connection):
         return sql_literal(value)
 
     def begin_write(self) -> None:
-        """Take the write lock, unless a transaction is open or every statement commits by itself."""
-        if not self.autocommit_enabled and not self.in_transaction:
+        """Make sure that the file is there, and take the write lock unless every statement commits by itself.
+
+        Within a transaction both have been done.
+        """
+        if self.in_transaction:
+            return
+        self.check_file()
+        if not self.autocommit_enabled:
             self.patiently(self.plain_cursor.execute, "BEGIN IMMEDIATE")
 
     def write(self, sql: str, values: Sequence[Any]) -> None:
         """Execute a changing statement that has SQLite's placeholders, and values in SQLite's form."""
-        self.begin_write()
+        if not self.autocommit_enabled:
+            self.begin_write()
         try:
             self.plain_cursor.execute(sql, values)
         except sqlite3.OperationalError as error:

@@ -1,0 +1,129 @@
+"""Run Python scripts in processes of their own, which tell the test line by line what they have done."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any
+
+__all__ = ["Ended", "Script"]
+
+# What every script begins with. Lines go out by one system call each, so that a signal never meets a half-filled
+# buffer, and a killed process leaves none behind.
+_PREAMBLE = """
+import json, os, signal, sys, threading, time
+import sqltrack
+from sqltrack import Client, Experiment, Run
+from sqltrack.commands import setup
+
+def confirm(line):
+    os.write(1, f"{line}\\n".encode())
+
+config = json.loads(sys.argv[1])
+client = Client(config)
+"""
+
+# Errors, as in the tests themselves, but for what a process that is told to terminate leaves open.
+_WARNINGS = ("-W", "error", "-W", "ignore::ResourceWarning")
+
+# A script that hangs is killed after this time; none takes a tenth of it.
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A script that has ended.
+
+    Attributes:
+        status: exit status, or minus the signal that ended it.
+        lines: what it has confirmed.
+        errors: what it wrote to stderr.
+        seconds: how long its end had to be waited for.
+    """
+
+    status: int
+    lines: list[str]
+    errors: str
+    seconds: float
+
+
+class Script:
+    """A running script; at the end of a `with` block it is killed if it still runs.
+
+    The text finds `config`, a `client` of it, `confirm(line)`, and the usual imports.
+
+    Args:
+        text: the script, which runs with warnings as errors.
+        config: configuration of its client.
+        stdin: what it reads from; default: a pipe that `send_line` writes to.
+    """
+
+    def __init__(self, text: str, config: Mapping[str, Any], stdin: int | IO[Any] = subprocess.PIPE) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *_WARNINGS, "-c", _PREAMBLE + text, json.dumps(dict(config))],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+        self._lines: list[str] = []
+
+    def __enter__(self) -> Script:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        with self._process:
+            pass
+
+    def read_line(self) -> str:
+        """Wait for the next line that the script confirms and return it."""
+        stdout = self._process.stdout
+        assert stdout is not None
+        ready, _, _ = select.select([stdout], [], [], _PATIENCE)
+        line = stdout.readline().decode() if ready else ""
+        if not line.endswith("\n"):
+            raise AssertionError(f"the script confirmed nothing more: {self.finish()}")
+        self._lines.append(line.rstrip("\n"))
+        return self._lines[-1]
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the script."""
+        os.kill(self._process.pid, number)
+
+    def send_line(self, line: str = "") -> None:
+        """Let the script read a line from its input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+
+    def finish(self) -> Ended:
+        """Close the script's input and wait for its end."""
+        start = time.monotonic()
+        try:
+            output, errors = self._process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            output, errors = self._process.communicate()
+            errors += b"\n(killed by the test, because it did not end)"
+        seconds = time.monotonic() - start
+        self._lines += output.decode().splitlines()
+        return Ended(self._process.returncode, self._lines, errors.decode(), seconds)
+
+    def succeed(self) -> list[str]:
+        """Wait for the script's end, which must be a success, and return the lines that it confirmed."""
+        ended = self.finish()
+        # Shown if the test fails, and also what children of a script that succeeds have said.
+        print(ended.errors)
+        assert ended.status == 0, ended.errors
+        return ended.lines
