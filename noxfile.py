@@ -21,6 +21,7 @@ PACKAGES = [
 ]
 TEST_TOOLS = ["pytest>=8", "hypothesis", "numpy", "hatchling>=1.26", "build"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
+BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers"]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 
 
@@ -82,9 +83,9 @@ def build(session: nox.Session) -> None:
 # Always anew, and not editable: what users have is what is measured.
 @nox.session(reuse_venv=False)
 def bench(session: nox.Session) -> None:
-    """Measure add_metrics and the import; figures go to benchmarks/results/."""
+    """Measure what tracking costs; figures go to benchmarks/results/, `nox -s bench -- NAME…` runs only those."""
     session.install("packages/sqltrack-core[postgres]")
-    for name in ("import_time", "add_metrics"):
+    for name in session.posargs or BENCHMARKS:
         session.run("python", f"benchmarks/{name}.py", "--json", f"benchmarks/results/{name}.json")
 
 

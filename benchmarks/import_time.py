@@ -6,37 +6,33 @@ slows down both. The imports of sqlite3 and psycopg tell how fast the machine is
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from _common import create_parser, write_json
+
 MODULES = ("sqltrack", "sqlite3", "psycopg")
+# Pairs of processes for each module.
+ROUNDS = 40
+QUICK_ROUNDS = 5
 LIST_MODULES = "import sys; before = set(sys.modules); import sqltrack; print(*sorted(set(sys.modules) - before))"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures to this file, too")
-    parser.add_argument("--rounds", type=int, default=40, help="pairs of processes for each module, default 40")
-    options = parser.parse_args()
+    options = create_parser(__doc__, engines=False).parse_args()
     loaded = run_python(LIST_MODULES).split()
     foreign = sorted({name.partition(".")[0] for name in loaded} - sys.stdlib_module_names - {"sqltrack"})
-    results = measure([name for name in MODULES if importlib.util.find_spec(name) is not None], options.rounds)
+    results = measure(
+        [name for name in MODULES if importlib.util.find_spec(name) is not None],
+        QUICK_ROUNDS if options.quick else ROUNDS,
+    )
     print_results(results, loaded, foreign)
-    if options.json is not None:
-        machine = {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()}
-        document = {"machine": machine, "results": results, "loaded": loaded, "not_standard_library": foreign}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    write_json(options.json, results=results, loaded=loaded, not_standard_library=foreign)
     if foreign:
         sys.exit(f"import sqltrack loads modules outside of the standard library: {', '.join(foreign)}")
 
