@@ -21,7 +21,8 @@ PACKAGES = [
 ]
 TEST_TOOLS = ["pytest>=8", "hypothesis", "numpy", "hatchling>=1.26", "build"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
-BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers"]
+BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers", "reading", "peers"]
+PEERS = ["mlflow-skinny", "sqlalchemy", "alembic"]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 
 
@@ -84,7 +85,7 @@ def build(session: nox.Session) -> None:
 @nox.session(reuse_venv=False)
 def bench(session: nox.Session) -> None:
     """Measure what tracking costs; figures go to benchmarks/results/, `nox -s bench -- NAME…` runs only those."""
-    session.install("packages/sqltrack-core[postgres]")
+    session.install("packages/sqltrack-core[postgres]", "packages/sqltrack-notebook", *PEERS)
     for name in session.posargs or BENCHMARKS:
         session.run("python", f"benchmarks/{name}.py", "--json", f"benchmarks/results/{name}.json")
 
