@@ -17,9 +17,10 @@ from typing import IO, Any
 __all__ = ["Ended", "Script"]
 
 # What every script begins with. Lines go out by one system call each, so that a signal never meets a half-filled
-# buffer, and a killed process leaves none behind.
+# buffer, and a killed process leaves none behind. What runs in the background ignores SIGINT, and so do its children.
 _PREAMBLE = """
 import json, os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import sqltrack
 from sqltrack import Client, Experiment, Run
 from sqltrack.commands import setup
