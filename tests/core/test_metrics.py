@@ -88,6 +88,24 @@ def test_special_numbers_stay_apart(run: Run) -> None:
 NAMES = [
     *("val/loss", "mean@1", "MAP@k", "timing(s)/gen", "a b", 'a"b', "a'b", "a%b", "a%sb", "%(x)s", "a:b", "a?b", "$1"),
     *("select", "ünïcode", "🔥", "a.b", "a;b", "-- x", "/* x */", "a\\b", "a\nb", "[x]", "`x`", " ", "1", "x" * 60),
+    *(
+        "%",
+        "%%",
+        "%s",
+        "a,b",
+        "(a)",
+        "{a}",
+        "a=b",
+        "a\tb",
+        "\ufeffa",
+        "e\u0301",
+        "null",
+        "true",
+        "*",
+        "'",
+        '"',
+        "a" * 63,
+    ),
 ]
 
 
