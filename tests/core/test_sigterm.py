@@ -316,7 +316,7 @@ first = Experiment(client, name="experiment").get_run()
 second = Experiment(Client(config), name="experiment").get_run()
 with first.track(), second.track(terminated="TIMEOUT"):
     confirm("ready")
-    time.sleep(60)
+    sleep_on()
 """
 
 
@@ -338,7 +338,7 @@ with run.track():
         threading.Thread(target=log, daemon=True).start()
     run.add_metrics({"loss": 1.0}, step=1)
     confirm("ready")
-    time.sleep(60)
+    sleep_on()
 """
 
 
@@ -372,7 +372,7 @@ with run.track():
         WORK
 """
 
-SLEEP = "time.sleep(60)"
+SLEEP = "sleep_on()"
 EXECUTE = """
         step = 2
         while True:

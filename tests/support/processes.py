@@ -28,6 +28,11 @@ from sqltrack.commands import setup
 def confirm(line):
     os.write(1, f"{line}\\n".encode())
 
+def sleep_on():
+    # Python handles a signal that comes just before a long sleep begins only at its end.
+    while True:
+        time.sleep(0.02)
+
 config = json.loads(sys.argv[1])
 client = Client(config)
 """
