@@ -20,6 +20,8 @@ PACKAGES = [
     "packages/sqltrack",
 ]
 TEST_TOOLS = ["pytest>=8", "hypothesis", "numpy", "hatchling>=1.26", "build"]
+# Whose objects run.add_args() takes.
+CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
 BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers", "reading", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic"]
@@ -46,7 +48,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on SQLite and one PostgreSQL; arguments go to pytest."""
     _install_packages(session, *PACKAGES, postgres=True)
-    session.install(*TEST_TOOLS, *EXAMPLE_NEEDS)
+    session.install(*TEST_TOOLS, *CONFIG_PACKAGES, *EXAMPLE_NEEDS)
     session.run("python", "-m", "pytest", *session.posargs)
 
 

@@ -1,4 +1,4 @@
-"""What the READMEs show works as shown."""
+"""What the READMEs and the documentation show works as shown."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from sqltrack.commands import setup
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md"))]
+PAGES = [*READMES, *sorted(ROOT.glob("docs/*.md"))]
 PYTHON = [
-    pytest.param(code, id=f"{path.parent.name}-{number}")
-    for path in READMES
+    pytest.param(code, id=f"{path.parent.name}-{path.stem}-{number}")
+    for path in PAGES
     for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S))
 ]
 
@@ -46,7 +47,7 @@ def test_the_two_commands_name_sessions_that_exist() -> None:
     assert {"demo", "tests"} <= sessions
 
 
-@pytest.mark.parametrize("path", [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "docs" / "index.md"], ids=str)
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=str)
 def test_links_to_files_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target

@@ -47,8 +47,9 @@ def run_add_args(client: Client, run_id: int, args: Any = "auto") -> None:
     Args:
         client: client to use.
         run_id: id of the run.
-        args: a dict, or anything that holds names and values (`argparse.Namespace`, a dataclass, …); "auto" (default)
-            detects the arguments of the running script if sqltrack-args is installed, see
+        args: a dict, or another object that holds names and values: an `argparse.Namespace`, a dataclass, an attrs
+            class, a pydantic model, a config of OmegaConf, Hydra or ml_collections, `absl.flags.FLAGS`; "auto"
+            (default) detects the arguments of the running script if sqltrack-args is installed, see
             `sqltrack.args.detect_args`, and does nothing if none are detected; None does nothing.
     """
     _add_items(client, run_id, "args", _detect_args() if _is_auto(args) else args)
@@ -239,7 +240,7 @@ def _is_auto(value: Any) -> bool:
 def _detect_args() -> Any:
     """Return the arguments of the running script, None if there is no way to tell; never raises or exits."""
     try:
-        from sqltrack.args import detect_args  # type: ignore[attr-defined,unused-ignore]
+        from sqltrack.args import detect_args
     except ImportError:
         return None
     try:

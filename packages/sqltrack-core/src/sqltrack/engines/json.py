@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import enum
 import math
-import sys
-import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from sqltrack.engines._configs import named_values
 
 __all__ = ["Jsonb", "dumps", "escape_text", "is_storable_text", "jsonb", "plain"]
 
@@ -36,9 +36,9 @@ def jsonb(obj: Any) -> Jsonb | None:
 def dumps(obj: Any) -> str:
     """Return `obj` as JSON text; what has no JSON form becomes its str.
 
-    Mappings, dataclasses and namespaces become objects, sequences and sets arrays, enumeration members their
-    value, numpy and torch scalars numbers and their arrays arrays. NaN and the infinities become the strings
-    "NaN", "Infinity" and "-Infinity". NUL and lone surrogates are escaped with a backslash.
+    What holds names and values (see `sqltrack.engines._configs`) becomes an object, sequences and sets arrays,
+    enumeration members their value, numpy and torch scalars numbers and their arrays arrays. NaN and the infinities
+    become the strings "NaN", "Infinity" and "-Infinity". NUL and lone surrogates are escaped with a backslash.
     """
     import json
 
@@ -93,14 +93,10 @@ def _plain_float(value: float) -> float | str:
 
 
 def _plain_container(obj: Any, parents: tuple[int, ...]) -> Any:
-    if isinstance(obj, Mapping):
-        return _plain_items(obj.items(), parents)
-    fields = getattr(type(obj), "__dataclass_fields__", None)
-    if fields is not None:
-        return _plain_items(((name, getattr(obj, name)) for name in fields if hasattr(obj, name)), parents)
-    if _is_namespace(obj):
-        return _plain_items(vars(obj).items(), parents)
-    if isinstance(obj, (list, tuple)):
+    items = named_values(obj)
+    if items is not None:
+        return {_plain_key(key): _plain(value, parents) for key, value in items}
+    if isinstance(obj, Sequence):
         return [_plain(item, parents) for item in obj]
     if isinstance(obj, (set, frozenset)):
         return [_plain(item, parents) for item in _in_order(obj)]
@@ -111,24 +107,12 @@ def _plain_container(obj: Any, parents: tuple[int, ...]) -> Any:
     return escape_text(str(obj))
 
 
-def _plain_items(items: Iterable[tuple[Any, Any]], parents: tuple[int, ...]) -> dict[str, Any]:
-    return {_plain_key(key): _plain(value, parents) for key, value in items}
-
-
 def _plain_key(key: Any) -> str:
     name = plain(key)
     if isinstance(name, str):
         return name
     # The keys True, None and 1 are spelled as JSON spells them.
     return escape_text(str(key)) if isinstance(name, (list, dict)) else dumps(name)
-
-
-def _is_namespace(obj: Any) -> bool:
-    if isinstance(obj, types.SimpleNamespace):
-        return True
-    # Without the module there is no instance, and importing it would cost every training script.
-    argparse = sys.modules.get("argparse")
-    return argparse is not None and isinstance(obj, argparse.Namespace)
 
 
 def _in_order(items: Iterable[Any]) -> list[Any]:

@@ -1,0 +1,28 @@
+"""Let the help text of a script say which arguments it takes.
+
+Besides SQLTrack's arguments it needs nothing: pip install sqltrack-args
+"""
+
+from sqltrack.args import ParsedOptions, docopt_main
+
+
+@docopt_main
+def main(args: ParsedOptions) -> None:
+    """
+    usage: example [options] [--learning-rate N...]
+
+    options:
+        -h --help                Show this text and end.
+        --model M                Architecture to train [default: resnet18]
+        -e N, --epochs N         How often to go through the data [default: 90]
+        -b N, --batch-size N     How many samples make a batch
+        -l R, --learning-rate R  Step size of the optimizer [default: 0.1]
+        --amp                    Compute in mixed precision
+    """
+    print(args)
+    print(args.epochs)
+
+
+# The command line's arguments, but with these in their place. The decorator has called main() already, so a real
+# script would not do this.
+main({"amp": True, "epochs": 360})
