@@ -122,7 +122,7 @@ def test_satellites_merge_with_core_from_wheels_and_go_without_it(
     built: dict[str, tuple[Path, Path]], python: Path
 ) -> None:
     wheels = [str(built[name][0]) for name in CONTENTS]
-    run(python, "-m", "pip", "install", "--no-index", "--no-deps", *wheels)
+    run(python, "-m", "pip", "install", "--no-deps", "docopt-ng", *wheels)
     code = "import sqltrack, sqltrack.args; print(sqltrack.Client.__name__, sqltrack.args.convert_argument('n', '5'))"
     assert run(python, "-c", code) == "Client 5\n"
     run(python, "-m", "pip", "uninstall", "--yes", "sqltrack-args", "sqltrack-cli", "sqltrack-notebook", "sqltrack")
