@@ -1,16 +1,39 @@
-"""Run a query and return a part of its result."""
+"""Run a query and return a part of its result; and the queries that one needs most.
+
+Those are statements with their parameters, which `print` shows as one would type them, and which are executed by
+`client.execute(*query)` or `query_dataframe(client, *query)`. They take NaN, NULL and infinities as what they are: a
+best value is never NaN, a last value may be.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterable, Sequence
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqltrack._rows import as_id
 from sqltrack.client import Client
-from sqltrack.quoting import query_text
+from sqltrack.engines.json import Jsonb, dumps
+from sqltrack.engines.metrics import KEY
+from sqltrack.errors import UnusableValueError
+from sqltrack.quoting import query_text, quote_identifier
+from sqltrack.util import Literal
 
 if TYPE_CHECKING:
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
 
-__all__ = ["first_row", "first_value", "first_values"]
+__all__ = [
+    "Query",
+    "best_values",
+    "differing_args",
+    "first_row",
+    "first_value",
+    "first_values",
+    "last_values",
+    "merged_curves",
+    "seed_statistics",
+]
 
 
 def first_row(client: Client | DBAPICursor, query: Any, parameters: Parameters = ()) -> Any:
@@ -35,9 +58,250 @@ def first_values(client: Client | DBAPICursor, query: Any, parameters: Parameter
     return [row[0] for row in _execute(client, query, parameters).fetchall()]
 
 
+class Query(NamedTuple):
+    """A statement and the values for its placeholders.
+
+    Attributes:
+        sql: the statement.
+        parameters: the values.
+    """
+
+    sql: str
+    parameters: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        """Return the statement with the values written out."""
+        if not self.parameters:
+            return self.sql
+        values = iter(self.parameters)
+        return re.sub("%[%s]", lambda match: "%" if match.group() == "%%" else _literal(next(values)), self.sql)
+
+
+def best_values(
+    metric: str, also: Sequence[str] = (), *, maximize: bool = True, run_ids: Iterable[int] | None = None
+) -> Query:
+    """Return the query for the best value of a metric in each run, and where it was reached first.
+
+    Its columns are run_id, step, progress, the metric, and those in `also`, from the same row.
+
+    Args:
+        metric: name of the metric, whose values are numbers; NULL and NaN are left out, and runs that have no others.
+        also: names of further metrics, such as the test score that belongs to the best validation score.
+        maximize: whether the greatest value is the best (default), or the smallest.
+        run_ids: only these runs, default all.
+    """
+    order = f"{_column(metric)} {'DESC' if maximize else 'ASC'}, step, progress"
+    return _first_rows(metric, also, order, _is_number(metric), run_ids)
+
+
+def last_values(metric: str, also: Sequence[str] = (), *, run_ids: Iterable[int] | None = None) -> Query:
+    """Return the query for the last value of a metric in each run, NaN included, but not NULL.
+
+    Its columns are run_id, step, progress, the metric, and those in `also`, from the same row.
+
+    Args:
+        metric: name of the metric.
+        also: names of further metrics.
+        run_ids: only these runs, default all.
+    """
+    return _first_rows(metric, also, "step DESC, progress DESC", f"{_column(metric)} IS NOT NULL", run_ids)
+
+
+def merged_curves(*metrics: str, kind: str = "resumes", run_ids: Iterable[int] | None = None) -> Query:
+    """Return the query for learning curves in which runs that are linked count as one.
+
+    Its columns are merged_id, the run that all others of a chain of links lead to; run_id, step, progress and the
+    metrics. A run counts up to the point where one that resumes it begins, so that no point appears twice.
+
+    Args:
+        metrics: names of the metrics, default: all.
+        kind: kind of the links, from the later run to the earlier one, default "resumes".
+        run_ids: only chains with these runs, default all.
+    """
+    names = f"metrics.run_id, metrics.step, metrics.progress, {_columns(metrics)}" if metrics else "metrics.*"
+    runs = _ids(run_ids)
+    # Links in a circle lead to no run, then each run is its own.
+    merged_id = "COALESCE(merged.merged_id, metrics.run_id)"
+    sql = f"""
+        WITH RECURSIVE chain (run_id, origin) AS (
+            SELECT id, id FROM runs
+            UNION
+            SELECT chain.run_id, run_links.to_id
+            FROM chain JOIN run_links ON run_links.from_id = chain.origin AND run_links.kind = %s
+        ),
+        merged (run_id, merged_id) AS (
+            SELECT run_id, MIN(origin)
+            FROM chain
+            WHERE NOT EXISTS (SELECT 1 FROM run_links WHERE from_id = chain.origin AND kind = %s)
+            GROUP BY run_id
+        ),
+        resumed (run_id, step, progress) AS (
+            SELECT chain.origin, MIN(metrics.step), MIN(metrics.progress)
+            FROM chain JOIN metrics ON metrics.run_id = chain.run_id
+            WHERE chain.origin <> chain.run_id
+            GROUP BY chain.origin
+        )
+        SELECT {merged_id} AS merged_id, {names}
+        FROM metrics
+        LEFT JOIN merged ON merged.run_id = metrics.run_id
+        LEFT JOIN resumed ON resumed.run_id = metrics.run_id AND merged.run_id IS NOT NULL
+        WHERE (resumed.run_id IS NULL OR (metrics.step, metrics.progress) < (resumed.step, resumed.progress))
+        {_and(f"{merged_id} IN (SELECT merged_id FROM merged WHERE run_id {{}})", runs)}
+        ORDER BY merged_id, metrics.step, metrics.progress
+    """
+    return _query(sql, (kind, kind, *runs))
+
+
+def differing_args(client: Client, run_ids: Iterable[int]) -> Query:
+    """Return the query for the arguments in which runs differ.
+
+    Its columns are name, run_id and value, as JSON text. Arguments that all of the runs have with the same value are
+    left out; a run that does not have an argument has no row for it.
+
+    Args:
+        client: client whose database the query is for; databases read JSON in different ways.
+        run_ids: the runs.
+    """
+    runs = _ids(run_ids)
+    sql = f"""
+        WITH item (run_id, name, value) AS (
+            {client.engine.json_items_sql("runs.args")}
+            WHERE runs.id {_in(runs)}
+        )
+        SELECT name, run_id, CAST(value AS TEXT) AS value
+        FROM item
+        WHERE name IN (
+            SELECT name
+            FROM item
+            GROUP BY name
+            HAVING COUNT(DISTINCT value) > 1
+                OR COUNT(*) < (SELECT COUNT(*) FROM runs WHERE id {_in(runs)})
+        )
+        ORDER BY name, run_id
+    """
+    return _query(sql, (*runs, *runs))
+
+
+def seed_statistics(
+    client: Client,
+    metric: str,
+    *,
+    seeds: Sequence[str] = ("seed",),
+    maximize: bool = True,
+    status: str | None = "COMPLETED",
+) -> Query:
+    """Return the query for mean and standard deviation over runs that differ in nothing but their random seeds.
+
+    Its columns are experiment_id; args, without the seeds, as JSON text; runs, their number; mean, stddev (of the
+    sample, NULL for a single run), min and max of the runs' best values of the metric.
+
+    Args:
+        client: client whose database the query is for; databases read JSON in different ways.
+        metric: name of the metric, whose values are numbers; NULL and NaN are left out.
+        seeds: names of the arguments that are seeds.
+        maximize: whether the greatest value of a run is its best (default), or the smallest.
+        status: only runs of this status, default "COMPLETED"; None for all.
+    """
+    sql = f"""
+        WITH best (run_id, value) AS (
+            SELECT run_id, CAST({"MAX" if maximize else "MIN"}({_column(metric)}) AS DOUBLE PRECISION)
+            FROM metrics
+            WHERE {_is_number(metric)}
+            GROUP BY run_id
+        ),
+        setting (run_id, experiment_id, args) AS (
+            SELECT id, experiment_id, {client.engine.remove_keys_sql("args")}
+            FROM runs
+            WHERE {"TRUE" if status is None else "status = %s"}
+        )
+        SELECT
+            experiment_id, CAST(args AS TEXT) AS args, COUNT(*) AS runs,
+            AVG(value) AS mean, stddev_samp(value) AS stddev, MIN(value) AS min, MAX(value) AS max
+        FROM setting JOIN best ON best.run_id = setting.run_id
+        GROUP BY experiment_id, args
+        ORDER BY experiment_id, mean {"DESC" if maximize else "ASC"}
+    """
+    return _query(sql, (Jsonb(list(seeds)), *(() if status is None else (status,))))
+
+
 def _execute(client: Client | DBAPICursor, query: Any, parameters: Parameters) -> Any:
     if isinstance(client, Client):
         return client.execute(query, parameters)
     text = query_text(query, client)
     client.execute(text, parameters) if parameters else client.execute(text)
     return client
+
+
+def _first_rows(metric: str, also: Sequence[str], order: str, condition: str, run_ids: Iterable[int] | None) -> Query:
+    """Return the query for each run's first row in an order, of those that meet a condition."""
+    names = [name for name in dict.fromkeys((metric, *also)) if name not in KEY]
+    runs = _ids(run_ids)
+    # Any name can be that of a metric.
+    place = "place"
+    while place in map(str.lower, names):
+        place += "_"
+    sql = f"""
+        SELECT run_id, step, progress, {_columns(names, "ranked")}
+        FROM (
+            SELECT
+                run_id, step, progress, {_columns(names)},
+                row_number() OVER (PARTITION BY run_id ORDER BY {order}) AS {place}
+            FROM metrics
+            WHERE {condition}
+            {_and("run_id {}", runs)}
+        ) AS ranked
+        WHERE {place} = 1
+        ORDER BY run_id
+    """
+    return _query(sql, runs)
+
+
+def _query(sql: str, parameters: Iterable[Any]) -> Query:
+    values = tuple(parameters)
+    text = "\n".join(line for line in dedent(sql).strip().splitlines() if line.strip())
+    # Without parameters nobody looks for placeholders, nor for doubled per cent signs.
+    return Query(text if values else text.replace("%%", "%"), values)
+
+
+def _column(metric: str, table: str = "metrics") -> str:
+    """Return the column of a metric; SQLite would take one that does not exist for a text, if it named no table."""
+    return f"{table}.{quote_identifier(metric)}".replace("%", "%%")
+
+
+def _columns(metrics: Iterable[str], table: str = "metrics") -> str:
+    return ", ".join(_column(metric, table) for metric in metrics)
+
+
+def _is_number(metric: str) -> str:
+    """Return a condition that is false for NULL and NaN.
+
+    To compare with 'NaN' PostgreSQL needs a type that knows it, which integers get by the 0.0; to SQLite it is text.
+    """
+    return f"{_column(metric)} IS NOT NULL AND COALESCE({_column(metric)}, 0.0) <> 'NaN'"
+
+
+def _ids(run_ids: Iterable[int] | None) -> tuple[int, ...]:
+    """Return ids as a statement can hold them, none if all runs are meant.
+
+    Raises:
+        UnusableValueError: (a ValueError) there is none, or one is no integer.
+    """
+    if run_ids is None:
+        return ()
+    ids = tuple(dict.fromkeys(as_id(run_id, "run id") for run_id in run_ids))
+    if not ids:
+        raise UnusableValueError("run_ids must hold at least one id, got none")
+    return ids
+
+
+def _in(ids: Sequence[int]) -> str:
+    return f"IN ({', '.join(['%s'] * len(ids))})"
+
+
+def _and(condition: str, ids: Sequence[int]) -> str:
+    """Return a further condition with the ids in it, nothing if all runs are meant."""
+    return f"AND {condition.format(_in(ids))}" if ids else ""
+
+
+def _literal(value: Any) -> str:
+    return Literal(dumps(value.obj) if isinstance(value, Jsonb) else value).as_string()

@@ -1,0 +1,64 @@
+"""Functions that SQLTrack's statements need, and SQLite does not have."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from typing import Any
+
+from sqltrack.engines.json import dumps
+
+__all__ = ["create_functions"]
+
+
+def create_functions(connection: sqlite3.Connection) -> None:
+    """Let the statements of a connection use them."""
+    connection.create_function("sqltrack_merge_json", 2, _merge_json, deterministic=True)
+    connection.create_function("sqltrack_remove_keys", 2, _remove_keys, deterministic=True)
+    aggregate: Any = _StandardDeviation
+    connection.create_aggregate("stddev_samp", 1, aggregate)
+
+
+def _merge_json(old: str | None, new: str) -> str:
+    merged = json.loads(old) if old is not None else {}
+    if not isinstance(merged, dict):
+        merged = {}
+    merged.update(json.loads(new))
+    return dumps(merged)
+
+
+def _remove_keys(old: str | None, keys: str) -> str | None:
+    kept = json.loads(old) if old is not None else None
+    if not isinstance(kept, dict):
+        return old
+    for key in json.loads(keys):
+        kept.pop(key, None)
+    return dumps(kept)
+
+
+class _StandardDeviation:
+    """The sample standard deviation, as PostgreSQL's stddev_samp; NULL for fewer than two values, NaN if one is.
+
+    Computed in one pass without cancellation (B. P. Welford, Technometrics 4, 1962).
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = 0.0
+        self._squares = 0.0
+
+    def step(self, value: Any) -> None:
+        if value is None:
+            return
+        number = float(value)
+        self._count += 1
+        delta = number - self._mean
+        self._mean += delta / self._count
+        self._squares += delta * (number - self._mean)
+
+    def finalize(self) -> float | str | None:
+        if self._count < 2:
+            return None
+        deviation = math.sqrt(self._squares / (self._count - 1))
+        return "NaN" if math.isnan(deviation) else deviation
