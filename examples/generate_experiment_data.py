@@ -1,0 +1,142 @@
+"""Fill a database with made-up experiments, to try notebooks, queries and the command line program on.
+
+Six experiments of a team that classifies images are invented by the module `made_up_runs`; this script brings them
+into the database that SQLTrack's configuration names (`sqltrack.conf`, or environment variables such as
+SQLTRACK_DSN_ENGINE=sqlite). The same seed gives the same data, apart from the time. Start the script again, and its
+runs are added to those that are there.
+
+Besides SQLTrack it needs: pip install rich
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from made_up_runs import EXPERIMENT_LINKS, TOPICS, Draft, draft_runs, measure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+import sqltrack
+from sqltrack.commands import setup
+from sqltrack.engines.json import jsonb
+
+INSERT_RUN = """
+    INSERT INTO runs
+        (experiment_id, status, time_created, time_started, time_updated, comment, tags, args, env, extras)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    RETURNING id
+"""
+INSERT_LINK = "INSERT INTO run_links (from_id, kind, to_id) VALUES (%s, %s, %s)"
+
+# A transaction holds about so many rows of metrics, and is short enough that others can write in between.
+ROWS_PER_TRANSACTION = 5_000
+MAX_EPOCHS = 100_000
+
+
+def main() -> None:
+    """Generate the data; if that fails say why in one line."""
+    options = parse_options()
+    try:
+        client = sqltrack.Client()
+        setup(client)
+        run_ids = generate_with_bar(client, options)
+    except sqltrack.SQLTrackError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; the runs so far are complete", file=sys.stderr)
+        sys.exit(130)
+    print(f"{len(run_ids)} runs were added, with ids from {min(run_ids)} to {max(run_ids)}")
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the command line's options; the database is none of them, it is chosen by SQLTrack's configuration."""
+    parser = argparse.ArgumentParser(description="Fill SQLTrack's database with made-up experiments.")
+    parser.add_argument("--runs", type=int, default=300, help="number of runs (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=90, help="length of most runs (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    options = parser.parse_args()
+    if options.runs < 1 or not 1 <= options.epochs <= MAX_EPOCHS:
+        parser.error(f"--runs must be at least 1, and --epochs from 1 to {MAX_EPOCHS}")
+    return options
+
+
+def generate_with_bar(client: sqltrack.Client, options: argparse.Namespace) -> list[int]:
+    """Generate the data, with a progress bar if a person is watching; return the ids of the runs."""
+    console = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Runs", total=options.runs)
+        return generate(
+            client,
+            runs=options.runs,
+            epochs=options.epochs,
+            seed=options.seed,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+
+
+def generate(
+    client: sqltrack.Client,
+    *,
+    runs: int = 300,
+    epochs: int = 90,
+    seed: int = 0,
+    now: datetime | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> list[int]:
+    """Add made-up runs to a database that is set up.
+
+    Runs are inserted many at a time: whatever interrupts this, each run in the database is complete, with its links.
+
+    Args:
+        client: client to use.
+        runs: number of runs; with 60 or more, all kinds of runs are among them.
+        epochs: number of epochs of most runs; fine-tuning is shorter.
+        seed: of all that is random; the same seed and time give the same data.
+        now: the time, with time zone, before which all happens; default: the current time.
+        progress: called with the number of runs that are in the database, now and then.
+
+    Returns:
+        The ids of the runs, in the order in which the runs were created.
+    """
+    drafts = draft_runs(random.Random(seed), runs, epochs, now or datetime.now(timezone.utc))
+    experiment_ids = add_experiments(client)
+    runs_per_transaction = max(1, ROWS_PER_TRANSACTION // epochs)
+    for begin in range(0, len(drafts), runs_per_transaction):
+        batch = drafts[begin : begin + runs_per_transaction]
+        with client:
+            for run in batch:
+                insert_run(client, run, experiment_ids[run.experiment])
+        if progress is not None:
+            progress(begin + len(batch))
+    return [run.id for run in drafts]
+
+
+def add_experiments(client: sqltrack.Client) -> dict[str, int]:
+    """Create and describe the experiments, and link them; return their ids."""
+    with client:
+        experiments = {name: sqltrack.Experiment(client, name=name) for name in TOPICS}
+        for name, topic in TOPICS.items():
+            experiments[name].set_comment(topic.comment).add_tags(*topic.tags)
+        for name, kind, target in EXPERIMENT_LINKS:
+            experiments[name].add_link(kind, experiments[target].id)
+    return {name: experiment.id for name, experiment in experiments.items()}
+
+
+def insert_run(client: sqltrack.Client, run: Draft, experiment_id: int) -> None:
+    """Insert a run with its metrics and its links."""
+    times = (run.created, run.started, run.updated)
+    tags = dict.fromkeys(run.tags, True) or None
+    described = (run.comment, jsonb(tags), jsonb(run.args), jsonb(run.env), jsonb(run.extras))
+    (run.id,) = client.execute(INSERT_RUN, (experiment_id, run.status, *times, *described)).fetchone()
+    sqltrack.run_add_metrics_many(client, run.id, measure(run), updated=None)
+    for kind, target in run.links:
+        client.execute(INSERT_LINK, (run.id, kind, target.id))
+
+
+if __name__ == "__main__":
+    main()
