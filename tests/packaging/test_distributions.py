@@ -17,11 +17,19 @@ ROOT = Path(__file__).parents[2]
 CONTENTS = {
     "sqltrack-core": {"sqltrack", "sqltrack/commands", "sqltrack/engines"},
     "sqltrack-args": {"sqltrack/args"},
-    "sqltrack-notebook": {"sqltrack/notebook", "sqltrack/pandas"},
+    "sqltrack-notebook": {"sqltrack/_columns", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/polars"},
     "sqltrack-cli": {"sqltrack/cli"},
     "sqltrack": set(),
 }
-TYPED = {"sqltrack", "sqltrack/args", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/cli"}
+TYPED = {
+    "sqltrack",
+    "sqltrack/args",
+    "sqltrack/cli",
+    "sqltrack/_columns",
+    "sqltrack/notebook",
+    "sqltrack/pandas",
+    "sqltrack/polars",
+}
 
 MINIMAL = """
 import sqlite3
@@ -75,7 +83,7 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, tuple[Path
     packages = {file.rpartition("/")[0] for file in files if file.endswith("__init__.py")}
     assert {p for p in packages if "/engines/" not in p} == CONTENTS[name]
     assert {file for file in files if file.endswith("py.typed")} == {f"{p}/py.typed" for p in CONTENTS[name] & TYPED}
-    assert {file.rpartition(".")[2] for file in files} <= {"py", "typed", "sql"}
+    assert {file.rpartition(".")[2] for file in files} <= {"py", "typed", "sql", "css"}
     sql = {file for file in files if file.endswith(".sql")}
     base = {f"sqltrack/engines/{engine}/base.sql" for engine in ("postgres", "sqlite")}
     assert sql == (base if name == "sqltrack-core" else set())

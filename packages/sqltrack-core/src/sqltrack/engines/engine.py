@@ -141,3 +141,10 @@ class Engine(ABC):
     @abstractmethod
     def remove_keys_sql(self, column: str) -> str:
         """Return an expression: the JSON `column` without the top-level keys in the Jsonb list %s."""
+
+    @abstractmethod
+    def json_items_sql(self, column: str) -> str:
+        """Return a query: run_id, name and value for each top-level key of a JSON `column` of the table runs.
+
+        Values are JSON, which CAST(… AS TEXT) turns into its text.
+        """

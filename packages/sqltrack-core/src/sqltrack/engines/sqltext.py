@@ -21,6 +21,7 @@ __all__ = [
     "split_additions",
     "split_statements",
     "translate_placeholders",
+    "without_placeholders",
 ]
 
 
@@ -187,8 +188,8 @@ class Translated(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def translate_placeholders(query: str) -> Translated:
-    """Turn psycopg's placeholders (%s, %(name)s) into SQLite's, and %% into %, as psycopg does.
+def translate_placeholders(query: str, placeholder: str = "?") -> Translated:
+    """Turn psycopg's placeholders (%s, %(name)s) into SQLite's, or another, and %% into %, as psycopg does.
 
     Placeholders in literals, quoted identifiers and comments are left alone. A query without psycopg's placeholders
     is SQLite's own and is returned untouched.
@@ -203,8 +204,13 @@ def translate_placeholders(query: str) -> Translated:
         return Translated(query, None)
     if names and len(names) != len(placeholders):
         raise ValueError("positional placeholders (%s) and named ones (%(name)s) cannot be mixed in one query")
-    text = "".join("?" if _is_parameter(token) else token.text.replace("%%", "%") for token in tokens)
+    text = "".join(placeholder if _is_parameter(token) else token.text.replace("%%", "%") for token in tokens)
     return Translated(text, names or None)
+
+
+def without_placeholders(query: str) -> str:
+    """Return a query for SQLite with NULL in the places of psycopg's placeholders."""
+    return translate_placeholders(query, placeholder="NULL").text
 
 
 def _is_parameter(token: _Token) -> bool:

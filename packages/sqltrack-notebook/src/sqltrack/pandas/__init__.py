@@ -2,50 +2,84 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import pandas as pd
-from sqltrack.client import Client
-from sqltrack.quoting import query_text
+from sqltrack._columns import Column, read_columns
 
 if TYPE_CHECKING:
+    from sqltrack.client import Client
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
 
 __all__ = ["query_dataframe"]
+
+# Integers up to here are all exact as floats.
+_EXACT = 2**53
+
+# More blocks of memory than these make pandas slow, and 100 make it warn of that when a column is added.
+_BLOCKS = 50
 
 
 def query_dataframe(client: Client | DBAPICursor, query: Any, parameters: Parameters = ()) -> pd.DataFrame:
     """Run a query and return its result as a data frame.
 
-    Timestamps become datetime64 in UTC, intervals timedelta64, and the text that SQLite keeps for NaN in a column of
-    numbers becomes NaN again. JSON values stay Python objects.
+    The types are the same on all engines:
+
+    - integers int64; with NULL among them float64, or Int64 if float64 would alter one of them;
+    - other numbers float64, where NULL becomes NaN; also NUMERIC, and the text that SQLite keeps for NaN;
+    - booleans bool, with NULL among them boolean;
+    - timestamps datetime64 in UTC, intervals timedelta64, both in microseconds, as databases keep them;
+    - text as pandas has it, str or object;
+    - dates, JSON, bytes and all else Python objects, as is what SQLite keeps of several types in one column.
+
+    Columns without any value get the type that they are declared with, where the database tells (SQLite does not for
+    expressions), else object. Names need not be unique.
 
     Args:
-        client: client or cursor to use.
+        client: client or cursor to use; with a cursor the query is part of its transaction.
         query: the query, a str or SQL.
         parameters: values for its placeholders.
+
+    Raises:
+        DatabaseError: the database refused the query; with a cursor it is the driver's own error.
     """
-    if isinstance(client, Client):
-        cursor: Any = client.execute(query, parameters)
-    else:
-        cursor = client
-        text = query_text(query, cursor)
-        cursor.execute(text, parameters) if parameters else cursor.execute(text)
-    names = [column[0] for column in cursor.description]
-    rows = cursor.fetchall()
+    columns = read_columns(client, query, parameters, _pack_texts)
+    names = [column.name for column in columns]
+    series: dict[int, pd.Series[Any]] = {}
+    for index in range(len(names)):
+        # From the front, to forget each column as soon as pandas has it.
+        series[index] = _series(columns.pop(0))
     # By position first: names need not be unique.
-    frame: pd.DataFrame = pd.DataFrame({index: _series([row[index] for row in rows]) for index in range(len(names))})
-    frame.columns = pd.Index(names)
+    frame: pd.DataFrame = pd.DataFrame(series, copy=len(names) > _BLOCKS)
+    frame.columns = pd.Index(names, dtype=object if not names else None)
     return frame
 
 
-def _series(values: list[Any]) -> pd.Series[Any]:
-    kinds = {type(value) for value in values if value is not None and value != "NaN"}
-    if kinds == {datetime}:
-        return pd.Series(pd.to_datetime(values, utc=True))
-    if kinds == {timedelta}:
-        return pd.Series(pd.to_timedelta(values))
-    is_number = bool(kinds) and kinds <= {int, float} and "NaN" in values
-    series: pd.Series[Any] = pd.Series(values, dtype="float64" if is_number else None)
+def _pack_texts(texts: Sequence[str | None]) -> Any:
+    return pd.Series(list(texts), dtype=pd.Series([""]).dtype)
+
+
+def _series(column: Column) -> pd.Series[Any]:
+    values, missing = column.values, column.missing
+    if column.kind == "integer" and missing is not None:
+        values = _nullable_integers(values, missing)
+    elif column.kind == "boolean" and missing is not None:
+        values = pd.arrays.BooleanArray(values, missing)
+    elif column.kind == "timestamp":
+        values = pd.DatetimeIndex(values).tz_localize("UTC")
+    elif column.kind == "text":
+        values = pd.concat(values, ignore_index=True) if values else _pack_texts([])
+    # Of objects pandas would make what it takes them for, strings of JSON texts, for one.
+    series: pd.Series[Any] = pd.Series(values, dtype=values.dtype)
     return series
+
+
+def _nullable_integers(values: Any, missing: Any) -> Any:
+    if len(values) and max(int(values.max()), -int(values.min())) > _EXACT:
+        return pd.arrays.IntegerArray(values, missing)
+    floats = values.astype(np.float64)
+    floats[missing] = np.nan
+    return floats

@@ -199,6 +199,11 @@ class PostgresEngine(Engine):
     def remove_keys_sql(self, column: str) -> str:
         return f"{column} - ARRAY(SELECT jsonb_array_elements_text(%s))"
 
+    def json_items_sql(self, column: str) -> str:
+        return (
+            f"SELECT runs.id AS run_id, item.key AS name, item.value AS value FROM runs, jsonb_each({column}) AS item"
+        )
+
     def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
         parameters = {**_defaults(), **self._parameters}
         if self.schema is None:

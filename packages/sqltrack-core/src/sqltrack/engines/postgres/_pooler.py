@@ -47,4 +47,8 @@ def choosing_schema(cursor_class: type[psycopg.Cursor[Any]], schema: str) -> typ
             with schema_in_force(self.connection):
                 return super().executemany(*args, **kwargs)
 
+        def stream(self, *args: Any, **kwargs: Any) -> Any:
+            with schema_in_force(self.connection):
+                yield from super().stream(*args, **kwargs)
+
     return SchemaCursor

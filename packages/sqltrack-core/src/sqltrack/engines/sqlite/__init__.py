@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqltrack.engines.engine import Engine, find_sql_type, number_setting
-from sqltrack.engines.json import dumps
 from sqltrack.engines.sqlite._connection import Connection, split_script
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
+from sqltrack.engines.sqlite._functions import create_functions
 from sqltrack.engines.sqlite._metrics import SQLiteMetricsTable
 from sqltrack.engines.sqlite._values import SQL_TYPES, register_converters
 from sqltrack.engines.sqltext import SQLITE
@@ -171,12 +170,24 @@ class SQLiteEngine(Engine):
     def remove_keys_sql(self, column: str) -> str:
         return f"sqltrack_remove_keys({column}, %s)"
 
+    def json_items_sql(self, column: str) -> str:
+        value = """
+            CASE item.type
+                WHEN 'true' THEN 'true'
+                WHEN 'false' THEN 'false'
+                WHEN 'object' THEN item.value
+                WHEN 'array' THEN item.value
+                ELSE json_quote(item.value)
+            END
+        """
+        columns = f"runs.id AS run_id, item.key AS name, {value.strip()} AS value"
+        return f"SELECT {columns} FROM runs, json_each({column}) AS item"
+
     def _prepare(self, connection: Connection) -> None:
         uses_wal = self._journal_mode(connection) == "wal"
         connection.execute(f"PRAGMA synchronous = {self._synchronous or ('NORMAL' if uses_wal else 'FULL')}")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.create_function("sqltrack_merge_json", 2, _merge_json, deterministic=True)
-        connection.create_function("sqltrack_remove_keys", 2, _remove_keys, deterministic=True)
+        create_functions(connection)
 
     def _journal_mode(self, connection: Connection) -> str:
         """Return the journal mode, after switching to the write-ahead log where the file system allows it."""
@@ -217,20 +228,3 @@ def _synchronous_setting(value: Any) -> str | None:
     if name not in _SYNCHRONOUS:
         raise ConfigError(f"synchronous must be one of {', '.join(_SYNCHRONOUS)}, got {value!r}")
     return name
-
-
-def _merge_json(old: str | None, new: str) -> str:
-    merged = json.loads(old) if old is not None else {}
-    if not isinstance(merged, dict):
-        merged = {}
-    merged.update(json.loads(new))
-    return dumps(merged)
-
-
-def _remove_keys(old: str | None, keys: str) -> str | None:
-    kept = json.loads(old) if old is not None else None
-    if not isinstance(kept, dict):
-        return old
-    for key in json.loads(keys):
-        kept.pop(key, None)
-    return dumps(kept)

@@ -1,0 +1,99 @@
+"""Read many rows from PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from itertools import chain, islice
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from sqltrack.engines.reading import ColumnKind, Reader, Reading
+from sqltrack.quoting import query_text
+
+__all__ = ["PostgresReader"]
+
+_KINDS_BY_TYPE: Mapping[str, ColumnKind] = {
+    "bool": "boolean",
+    "bpchar": "text",
+    "bytea": "bytes",
+    "date": "date",
+    "float4": "float",
+    "float8": "float",
+    "int2": "integer",
+    "int4": "integer",
+    "int8": "integer",
+    "interval": "interval",
+    "json": "json",
+    "jsonb": "json",
+    "name": "text",
+    "numeric": "float",
+    "text": "text",
+    "timestamp": "timestamp",
+    "timestamptz": "timestamp",
+    "varchar": "text",
+}
+_KINDS = {psycopg.postgres.types[name].oid: kind for name, kind in _KINDS_BY_TYPE.items()}
+
+# Types that psycopg reads in binary form as it does in text form; what it does not know it would leave as bytes.
+_BINARY_TYPES = [psycopg.postgres.types[name] for name in (*_KINDS_BY_TYPE, "oid", "time", "uuid")]
+_BINARY = {oid for info in _BINARY_TYPES for oid in (info.oid, info.array_oid)}
+
+
+class PostgresReader(Reader):
+    """Streams rows in binary form, which is about twice as fast as text, and holds few of them."""
+
+    @contextmanager
+    def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> Iterator[Reading]:
+        connection = cursor.connection
+        text = query_text(query, cursor)
+        arguments = (text, parameters) if parameters else (text,)
+        with closing(connection.cursor()) as reading:
+            reading.row_factory = tuple_row
+            rows = reading.stream(*arguments, binary=True, size=_stream_size(size))
+            # A stream that is not closed keeps the connection for itself.
+            with _undo_unless_done(connection) as done, closing(rows):
+                first = _first_rows(rows, size)
+                if first and all(column.type_code in _BINARY for column in reading.description):
+                    done.append(True)
+                    yield _reading(reading, chain([first], iter(lambda: list(islice(rows, size)), [])))
+                    return
+            # A stream without rows does not describe its columns either.
+            reading.execute(*arguments, binary=False)
+            yield _reading(reading, iter(lambda: reading.fetchmany(size), []))
+
+
+def _reading(cursor: Any, chunks: Iterator[Any]) -> Reading:
+    columns = cursor.description
+    return Reading([column.name for column in columns], [_KINDS.get(column.type_code) for column in columns], chunks)
+
+
+def _first_rows(rows: Iterator[Any], size: int) -> list[Any]:
+    try:
+        return list(islice(rows, size))
+    except psycopg.ProgrammingError as error:
+        if "didn't produce a result" not in str(error):
+            raise
+        raise psycopg.ProgrammingError("the statement returns no rows, expected a query") from error
+
+
+def _stream_size(size: int) -> int:
+    """Return how many rows can come at once, which libpq before 17 cannot choose."""
+    return size if psycopg.capabilities.has_stream_chunked() else 1
+
+
+@contextmanager
+def _undo_unless_done(connection: Any) -> Iterator[list[bool]]:
+    """Undo what the `with` block did if it adds nothing to the list, so that it can be done in another way."""
+    done: list[bool] = []
+    if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE and not connection.autocommit:
+        yield done
+        if not done:
+            connection.rollback()
+        return
+    with connection.transaction():
+        yield done
+        if not done:
+            raise psycopg.Rollback

@@ -1,0 +1,74 @@
+"""Query results as polars data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqltrack._columns import Column, read_columns
+from sqltrack.errors import MissingPackageError
+
+try:
+    import polars as pl
+except ImportError as error:
+    raise MissingPackageError("sqltrack.polars", "polars", "'sqltrack-notebook[polars]'") from error
+
+if TYPE_CHECKING:
+    from sqltrack.client import Client
+    from sqltrack.engines.dbapi import DBAPICursor, Parameters
+
+__all__ = ["query_polars"]
+
+_TYPES: dict[Any, Any] = {"bytes": pl.Binary, "date": pl.Date, None: pl.Null}
+
+
+def query_polars(client: Client | DBAPICursor, query: Any, parameters: Parameters = ()) -> pl.DataFrame:
+    """Run a query and return its result as a polars data frame.
+
+    NULL is null whatever the type. Integers are Int64, other numbers (also NUMERIC, and the text that SQLite keeps
+    for NaN) Float64, booleans Boolean, text String, dates Date, bytes Binary, timestamps Datetime in UTC and intervals
+    Duration, both in microseconds. JSON and all else are Python objects (Object). Columns without any value get the
+    type that they are declared with, where the database tells, else Null. Of columns with the same name the later
+    ones are called `name_duplicated_0`, `name_duplicated_1` and so on, as polars does it.
+
+    Args:
+        client: client or cursor to use; with a cursor the query is part of its transaction.
+        query: the query, a str or SQL.
+        parameters: values for its placeholders.
+
+    Raises:
+        DatabaseError: the database refused the query; with a cursor it is the driver's own error.
+    """
+    columns = read_columns(client, query, parameters, _pack_texts)
+    names = _unique_names([column.name for column in columns])
+    # From the front, to forget each column as soon as polars has it.
+    return pl.DataFrame([_series(columns.pop(0)).alias(name) for name in names])
+
+
+def _pack_texts(texts: Sequence[str | None]) -> Any:
+    return pl.Series(texts, dtype=pl.String)
+
+
+def _series(column: Column) -> pl.Series:
+    kind, values, missing = column.kind, column.values, column.missing
+    if kind == "text":
+        return pl.concat(values) if values else pl.Series([], dtype=pl.String)
+    if kind == "timestamp":
+        return pl.Series(values).dt.replace_time_zone("UTC")
+    if kind not in ("boolean", "float", "integer", "interval"):
+        return pl.Series(values.tolist(), dtype=_TYPES.get(kind, pl.Object))
+    series = pl.Series(values)
+    if missing is None:
+        return series
+    nulls = pl.repeat(None, len(series), dtype=series.dtype, eager=True)
+    nullable: pl.Series = series.zip_with(pl.Series(~missing), nulls)
+    return nullable
+
+
+def _unique_names(names: Sequence[str]) -> list[str]:
+    unique: list[str] = []
+    for name in names:
+        numbered = (f"{name}_duplicated_{number}" for number in range(len(names)))
+        candidates = [name] if name not in unique else (free for free in numbered if free not in names)
+        unique.append(next(free for free in candidates if free not in unique))
+    return unique
