@@ -1,24 +1,43 @@
-"""Show experiments in notebooks: values as readable HTML."""
+"""Show experiments in notebooks: values as readable HTML, tables that sort by value.
+
+The functions `format_*` turn one value into HTML. Everything that comes from data is escaped by them; a function of
+your own returns HTML, too, and must escape what comes from data (`html.escape`).
+"""
 
 from __future__ import annotations
 
-import html
-import math
+from sqltrack.notebook._colors import textcolor
+from sqltrack.notebook._comparison import format_comparison
+from sqltrack.notebook._display import init_notebook_mode, stylesheet, to_html
+from sqltrack.notebook._frame import format_dataframe
+from sqltrack.notebook._status import format_status
+from sqltrack.notebook._tags import format_tags
+from sqltrack.notebook._times import format_datetime, format_datetime_relative, format_timedelta
+from sqltrack.notebook._values import (
+    format_bool,
+    format_float,
+    format_json,
+    format_marked,
+    format_percentage,
+    format_string,
+)
 
-__all__ = ["format_float"]
-
-
-def format_float(v: float | None, spec: str = ".2f", na_rep: str = "--") -> str:
-    """Format a number.
-
-    Args:
-        v: the number.
-        spec: format specification, default ".2f".
-        na_rep: what to show for None and NaN.
-
-    Returns:
-        HTML text.
-    """
-    if v is None or math.isnan(v):
-        return html.escape(na_rep)
-    return html.escape(format(float(v), spec))
+__all__ = [
+    "format_bool",
+    "format_comparison",
+    "format_dataframe",
+    "format_datetime",
+    "format_datetime_relative",
+    "format_float",
+    "format_json",
+    "format_marked",
+    "format_percentage",
+    "format_status",
+    "format_string",
+    "format_tags",
+    "format_timedelta",
+    "init_notebook_mode",
+    "stylesheet",
+    "textcolor",
+    "to_html",
+]

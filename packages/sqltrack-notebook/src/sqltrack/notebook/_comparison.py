@@ -1,0 +1,59 @@
+"""Runs side by side, with their differences marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from sqltrack.notebook._frame import format_dataframe
+from sqltrack.notebook._text import escape, is_missing
+
+__all__ = ["format_comparison"]
+
+
+def format_comparison(
+    df: pd.DataFrame, formatting: Mapping[Any, Callable[[Any], object] | None] | None = None, **kwargs: Any
+) -> pd.DataFrame:
+    """Return a data frame of runs, a row each, formatted and turned round: a column each, with differing values marked.
+
+    Values are the same if they are equal; missing values (None, NaN, NaT, NA) are the same as each other, True is not
+    the same as 1. The rows of the result hold values of all kinds: show it by `itables.show(…, ordering=False)`.
+
+    Args:
+        df: the data frame, whose index tells the runs.
+        formatting: functions by column name, see `format_dataframe`.
+        kwargs: further arguments of `format_dataframe`.
+
+    Raises:
+        ValueError: a function failed, see `format_dataframe`.
+    """
+    formatted = format_dataframe(df, formatting, **kwargs)
+    columns: dict[int, Any] = {}
+    for position in range(df.shape[1]):
+        cells = formatted.iloc[:, position].astype(object)
+        columns[position] = cells.map(_mark) if _differ(list(df.iloc[:, position])) else cells
+    marked: pd.DataFrame = pd.DataFrame(columns, index=formatted.index)
+    marked.columns = formatted.columns
+    return marked.T
+
+
+def _mark(cell: object) -> str:
+    return f'<span class="sqltrack-differs">{cell if isinstance(cell, str) else escape(cell)}</span>'
+
+
+def _differ(values: list[Any]) -> bool:
+    return any(not _same(values[0], value) for value in values[1:])
+
+
+def _same(one: Any, other: Any) -> bool:
+    if is_missing(one) or is_missing(other):
+        return is_missing(one) and is_missing(other)
+    if isinstance(one, bool) != isinstance(other, bool):
+        return False
+    try:
+        return bool(one == other)
+    except (TypeError, ValueError):
+        # Arrays have no truth of their own.
+        return repr(one) == repr(other)

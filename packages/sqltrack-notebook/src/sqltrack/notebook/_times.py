@@ -1,0 +1,162 @@
+"""Points in time and durations as HTML."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sqltrack.errors import MissingPackageError
+from sqltrack.notebook._text import escape, is_missing
+
+__all__ = [
+    "as_datetime",
+    "as_timedelta",
+    "format_datetime",
+    "format_datetime_relative",
+    "format_timedelta",
+    "nanoseconds",
+]
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_FRACTIONS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def as_datetime(value: Any) -> date:
+    """Return a point in time as a datetime, or as a date if it is one.
+
+    Args:
+        value: datetime, date, numpy's datetime64 or text in ISO format.
+
+    Raises:
+        ValueError: text is in another format.
+        TypeError: it is something else.
+    """
+    if isinstance(value, date):
+        return value
+    if isinstance(value, (str, np.datetime64)):
+        time: datetime = pd.Timestamp(value)
+        return time
+    raise TypeError(f"a datetime or text in ISO format is expected, got {value!r}")
+
+
+def as_timedelta(value: Any) -> timedelta:
+    """Return a duration as a timedelta.
+
+    Args:
+        value: timedelta, numpy's timedelta64 or a number of seconds.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, np.timedelta64):
+        value = pd.Timedelta(value)
+    if isinstance(value, pd.Timedelta) and not value.nanoseconds:
+        return value.to_pytimedelta()
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"a timedelta or a number of seconds is expected, got {value!r}")
+    return timedelta(seconds=float(value))
+
+
+def nanoseconds(duration: timedelta) -> int:
+    """Return a duration in nanoseconds, exactly.
+
+    Args:
+        duration: timedelta, also one of pandas, whose total_seconds() leaves nanoseconds out in some versions.
+    """
+    seconds = duration.days * 86400 + duration.seconds
+    return (seconds * 1_000_000 + duration.microseconds) * 1000 + getattr(duration, "nanoseconds", 0)
+
+
+def format_datetime(dt: date | None, sep: str = " ", timespec: str = "seconds", na_rep: str = "--") -> str:
+    """Return a point in time in ISO format.
+
+    Args:
+        dt: datetime, date, or text in ISO format.
+        sep: separator of date and time.
+        timespec: precision of the time: 'auto', 'hours', 'minutes', 'seconds', 'milliseconds' or 'microseconds'.
+        na_rep: replacement for missing values.
+
+    Returns:
+        HTML text.
+    """
+    return escape(na_rep) if is_missing(dt) else escape(_iso(as_datetime(dt), sep, timespec))
+
+
+def format_datetime_relative(dt: date | None, sep: str = " ", timespec: str = "seconds", na_rep: str = "--") -> str:
+    """Return the time that has passed since a point in time; hovering shows the point in time.
+
+    Args:
+        dt: datetime, date, or text in ISO format; without a time zone it is taken as local time.
+        sep: separator of date and time.
+        timespec: precision of the time: 'auto', 'hours', 'minutes', 'seconds', 'milliseconds' or 'microseconds'.
+        na_rep: replacement for missing values.
+
+    Returns:
+        HTML text.
+
+    Raises:
+        MissingPackageError: humanize is not installed.
+    """
+    if is_missing(dt):
+        return escape(na_rep)
+    time = as_datetime(dt)
+    return f'<span title="{escape(_iso(time, sep, timespec))}">{escape(_humanize(_elapsed(time)))}</span>'
+
+
+def _iso(time: date, sep: str, timespec: str) -> str:
+    return time.isoformat(sep, timespec) if isinstance(time, datetime) else time.isoformat()
+
+
+def _elapsed(time: date) -> timedelta:
+    if isinstance(time, pd.Timestamp):
+        time = time.to_pydatetime(warn=False)
+    if not isinstance(time, datetime):
+        time = datetime(time.year, time.month, time.day)
+    if time.utcoffset() is None:
+        return datetime.now() - time
+    return datetime.now(timezone.utc) - time
+
+
+def _humanize(elapsed: timedelta) -> str:
+    try:
+        import humanize
+    except ImportError as error:
+        raise MissingPackageError("relative time", "humanize", "humanize") from error
+    return humanize.naturaltime(elapsed)
+
+
+def format_timedelta(td: timedelta | float | None, na_rep: str = "--") -> str:
+    """Return a duration with its two largest units, like "2 h 13 min"; hovering shows all of it.
+
+    Args:
+        td: timedelta, or a number of seconds.
+        na_rep: replacement for missing values.
+
+    Returns:
+        HTML text.
+    """
+    if is_missing(td):
+        return escape(na_rep)
+    duration = as_timedelta(td)
+    sign, size = ("-", -duration) if duration < timedelta(0) else ("", duration)
+    return f'<span title="{escape(sign + str(size))}">{escape(sign + _units(nanoseconds(size) / 1e9))}</span>'
+
+
+def _units(seconds: float) -> str:
+    if seconds == 0:
+        return "0 s"
+    if seconds < 59.95:
+        size, unit = next((pair for pair in _FRACTIONS if seconds >= pair[0] * 0.9995), _FRACTIONS[-1])
+        return f"{format(seconds / size, '.3g')} {unit}"
+    # Rounded first, to what the smaller unit shows: 59 min 59.9 s are an hour.
+    smallest = 1 if seconds < 3599.5 else 60 if seconds < 86370 else 3600
+    rest = round(seconds / smallest) * smallest
+    index = next(index for index, (size, _) in enumerate(_UNITS) if rest >= size)
+    (large, large_unit), (small, small_unit) = _UNITS[index], _UNITS[index + 1]
+    count = rest % large // small
+    return f"{rest // large} {large_unit}" + (f" {count} {small_unit}" if count else "")

@@ -1,0 +1,104 @@
+"""A real browser for tests of HTML, without a network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+__all__ = ["find_browser", "running_browser"]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TIMEOUT = 10_000  # milliseconds
+LOCAL = ("file:", "data:", "blob:", "about:")
+
+
+def find_browser() -> str:
+    """Return the program named by SQLTRACK_TEST_BROWSER, or the first browser on PATH.
+
+    Without one the test is skipped, but fails where CI is set: there a browser is part of the tests.
+    """
+    named = os.environ.get("SQLTRACK_TEST_BROWSER")
+    found = shutil.which(named) if named else next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        _give_up(f"no browser: {named or ', '.join(BROWSERS)} not found; SQLTRACK_TEST_BROWSER may name one")
+    return found
+
+
+def _give_up(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def running_browser() -> Iterator[Callable[..., AbstractContextManager[Any]]]:
+    """Start a browser and yield a function that opens pages in it.
+
+    The function is a context manager and yields a page of playwright. It takes the path of an HTML file and as options
+    `dark` (the color scheme), `width` and `height` of the window, and `problems`: a list that takes what goes wrong in
+    the page. Without a list the test fails at the end for each error on the console, uncaught exception and request
+    to the network, which are all refused.
+    """
+    program = find_browser()
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _give_up("no playwright; install it with: pip install playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+
+        @contextlib.contextmanager
+        def open_page(
+            html_path: Path,
+            *,
+            dark: bool = False,
+            width: int = 1280,
+            height: int = 800,
+            problems: list[str] | None = None,
+        ) -> Iterator[Any]:
+            noted: list[str] = [] if problems is None else problems
+            context = browser.new_context(
+                color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}, offline=True
+            )
+            context.route("**/*", lambda route: _local_only(route, noted))
+            page = context.new_page()
+            page.set_default_timeout(TIMEOUT)
+            page.on("console", lambda message: noted.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: noted.append(str(error)))
+            try:
+                page.goto(Path(html_path).resolve().as_uri())
+                yield page
+            finally:
+                context.close()
+            if problems is None:
+                assert not noted, noted
+
+        try:
+            yield open_page
+        finally:
+            browser.close()
+
+
+def _local_only(route: Any, noted: list[str]) -> None:
+    url = route.request.url
+    if url.startswith(LOCAL):
+        route.continue_()
+    else:
+        noted.append(f"request to {url}")
+        route.abort()
