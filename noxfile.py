@@ -22,6 +22,8 @@ PACKAGES = [
 TEST_TOOLS = ["pytest>=8", "hypothesis", "numpy", "hatchling>=1.26", "build"]
 # Whose objects run.add_args() takes.
 CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
+# What the notebooks are read, executed and looked at with; the browser itself comes from the machine.
+NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
 BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers", "reading", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic"]
@@ -48,7 +50,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on SQLite and one PostgreSQL; arguments go to pytest."""
     _install_packages(session, *PACKAGES, postgres=True)
-    session.install(*TEST_TOOLS, *CONFIG_PACKAGES, *EXAMPLE_NEEDS)
+    session.install(*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS)
     session.run("python", "-m", "pytest", *session.posargs)
 
 
@@ -67,7 +69,7 @@ def types(session: nox.Session) -> None:
     """Check types against the installed wheels, as users' tools see them."""
     folder = Path(session.create_tmp()).resolve()
     wheels = [file for file in _build(session, str(folder / "wheels")) if file.endswith(".whl")]
-    session.install("mypy", "pandas-stubs", "psycopg[binary]", "nox", "pytest", *EXAMPLE_NEEDS, *wheels)
+    session.install("mypy", "pandas-stubs", "polars", "psycopg[binary]", "nox", "pytest", *EXAMPLE_NEEDS, *wheels)
     config = f"--config-file={Path('pyproject.toml').resolve()}"
     root = Path.cwd()
     # Not from the root, where the sources would be found instead of what is installed.

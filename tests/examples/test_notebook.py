@@ -1,0 +1,195 @@
+"""The notebooks are executed on both engines, and what they show works in a browser without internet."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbconvert
+import nbformat
+import pytest
+
+import sqltrack
+from sqltrack.commands import setup
+from sqltrack.pandas import query_dataframe
+from sqltrack.queries import best_values
+from support.browser import running_browser
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HOSTILE = "<script>document.title = 'hacked'</script>"
+
+
+@pytest.fixture(scope="module")
+def databases(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[str], dict[str, Any]]:
+    """Configurations of databases with made-up data, one for each engine, made when it is first asked for."""
+    made: dict[str, dict[str, Any]] = {}
+
+    def database(engine_name: str) -> dict[str, Any]:
+        if engine_name not in made:
+            if engine_name == "sqlite":
+                config = {"engine": "sqlite", "dbpath": str(tmp_path_factory.mktemp("notebook") / "sqltrack.db")}
+            else:
+                config = request.getfixturevalue("create_database")()
+            client = sqltrack.Client(config)
+            setup(client)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.syspath_prepend(EXAMPLES)
+                importlib.import_module("generate_experiment_data").generate(client, runs=150, epochs=12)
+            sqltrack.Experiment(client, name=HOSTILE).set_comment(HOSTILE).add_tags(HOSTILE)
+            made[engine_name] = config
+        return made[engine_name]
+
+    return database
+
+
+@pytest.fixture
+def data(
+    databases: Callable[[str], dict[str, Any]], engine_name: str, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Configuration of such a database, which is also what the environment says."""
+    config = databases(engine_name)
+    for name, value in config.items():
+        monkeypatch.setenv(f"SQLTRACK_DSN_{name.upper()}", str(value))
+    return config
+
+
+def execute() -> Any:
+    """Execute the notebook as Jupyter would, in a process of its own."""
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    with warnings.catch_warnings():
+        # How the test talks to the kernel is no concern of ours.
+        warnings.simplefilter("ignore")
+        nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    return notebook
+
+
+def as_page(notebook: Any, path: Path, theme: str = "light") -> Path:
+    """Write a notebook as a page that needs nothing from elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exporter = nbconvert.HTMLExporter(theme=theme)
+        for library in ("require_js_url", "mathjax_url", "jquery_url", "mermaid_js_url"):
+            setattr(exporter, library, "")
+        path.write_text(exporter.from_notebook_node(notebook)[0], encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def open_page() -> Iterator[Callable[..., Any]]:
+    with running_browser() as open_page:
+        yield open_page
+
+
+def outputs(notebook: Any) -> str:
+    return "\n".join(str(output) for cell in notebook.cells for output in cell.get("outputs", ()))
+
+
+def test_the_notebook_that_is_shipped_has_no_outputs() -> None:
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    assert all(
+        cell.execution_count is None and cell.outputs == [] for cell in notebook.cells if cell.cell_type == "code"
+    )
+
+
+def test_every_cell_runs(data: dict[str, Any]) -> None:
+    notebook = execute()
+    assert all(cell.outputs for cell in notebook.cells if cell.cell_type == "code")
+    assert "'output_type': 'error'" not in outputs(notebook)
+    assert "'name': 'stderr'" not in outputs(notebook)
+
+
+def test_tables_and_plots_work_without_internet(
+    data: dict[str, Any], tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    """No request leaves the page, and nothing is logged as an error, or open_page fails at its end."""
+    with open_page(as_page(execute(), tmp_path / "notebook.html"), width=1400) as page:
+        page.wait_for_selector("div.dt-container >> nth=4")
+        assert page.title() != "hacked"
+        assert page.locator(f"td:has-text({HOSTILE!r})").count() >= 1
+        assert page.locator(".js-plotly-plot .scatterlayer .trace").count() >= 4
+        check_the_table_of_runs(page, data)
+        check_the_comparison(page)
+
+
+def check_the_table_of_runs(page: Any, config: dict[str, Any]) -> None:
+    """Sort by the best accuracy, search, and turn the page."""
+    table = page.locator("div.dt-container").nth(1)
+    arrows = table.locator("thead th", has_text="val_top1").locator(".dt-column-order")
+    column = [cell.inner_text().strip() for cell in table.locator("thead th").all()].index("val_top1")
+
+    def shown() -> list[str]:
+        return [row.locator("td").nth(column).inner_text().strip() for row in table.locator("tbody tr").all()]
+
+    arrows.click()
+    ascending = [float(text.rstrip("%")) for text in shown()]
+    assert ascending == sorted(ascending)
+    assert len(ascending) == 10
+    arrows.click()
+    best = sqltrack.Client(config).execute("SELECT MAX(val_top1) FROM metrics WHERE val_top1 <> 'NaN'").fetchone()[0]
+    # Missing values are the last of all, so they come first when the order is turned round.
+    descending = shown()
+    assert descending[0] in ("--", f"{best:.1%}")
+    assert descending != [f"{value:.1f}%" for value in ascending]
+    page_number = table.locator(".dt-paging-button.current")
+    table.locator(".dt-paging-button", has_text="2").first.click()
+    assert page_number.inner_text() == "2"
+    table.locator("input[type=search]").fill("resnet50")
+    rows = table.locator("tbody tr").all()
+    assert rows
+    assert all("resnet50" in row.inner_text() for row in rows)
+
+
+def check_the_comparison(page: Any) -> None:
+    """Exactly the rows are marked that show different values."""
+    rows = page.locator("div.dt-container").last.locator("tbody tr").all()
+    assert len(rows) > 20
+    kinds = set()
+    for row in rows:
+        cells = [cell.text_content() for cell in row.locator("td").all()[1:]]
+        marked = row.locator(".sqltrack-differs").count()
+        assert marked == (len(cells) if len(set(cells)) > 1 else 0)
+        kinds.add(bool(marked))
+    assert kinds == {True, False}
+
+
+def test_the_best_epoch_is_shown_and_not_the_last(data: dict[str, Any]) -> None:
+    """Epochs without a value, and those where it is NaN, are none that could be best."""
+    client = sqltrack.Client(data)
+    best = query_dataframe(client, *best_values("val_top1")).set_index("run_id")
+    everything = query_dataframe(client, "SELECT run_id, step, val_top1 FROM metrics").dropna()
+    expected = everything.groupby("run_id")["val_top1"].max()
+    assert best["val_top1"].equals(expected.loc[best.index])
+    assert set(best.index) == set(expected.index)
+    last = everything.groupby("run_id")["step"].max()
+    assert (best["step"] < last).any()
+
+
+def test_the_marimo_notebook_runs_and_reacts(data: dict[str, Any]) -> None:
+    spec = importlib.util.spec_from_file_location("marimo_notebook", EXAMPLES / "marimo_notebook.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    shown, names = module.app.run()
+    assert names["metric"].value == "val_top1"
+    runs = names["runs"]
+    assert runs["val_top1"].is_monotonic_decreasing
+    assert len(names["figure"].data) == min(5, len(runs))
+    assert re.search(r"sqltrack-(status|tag)", str([output.text for output in shown if hasattr(output, "text")]))
+
+
+def test_the_marimo_notebook_is_fine_with_marimo_s_own_check() -> None:
+    command = [sys.executable, "-m", "marimo", "check", str(EXAMPLES / "marimo_notebook.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
