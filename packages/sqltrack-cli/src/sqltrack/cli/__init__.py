@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-import argparse
+import os
+import sys
 from collections.abc import Sequence
-from typing import Any
 
-from rich.console import Console
-
-from sqltrack.client import Client
-from sqltrack.commands.setup import setup
+from sqltrack.cli._output import print_error
+from sqltrack.cli._parser import parse
 from sqltrack.errors import SQLTrackError
 
 __all__ = ["main"]
 
-_CONNECTION_OPTIONS = ("engine", "dbpath", "user", "host", "dbname", "schema")
+_FAILED = 1
+# What shells report for programs that SIGINT ended.
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program.
 
+    Errors are one line on stderr; with the environment variable SQLTRACK_DEBUG=1 they are raised.
+
     Args:
         argv: arguments without the program's name, default: those of the process.
 
     Returns:
-        The exit status: 0, 1 if the command failed; a wrong command line ends the process with 2.
+        The exit status: 0, 1 if the command failed, 130 if it was interrupted; a wrong command line ends the process
+        with 2.
     """
-    args = _parser().parse_args(argv)
+    options = parse(argv)
     try:
-        client = Client(args.config_path, **{name: getattr(args, name) for name in _CONNECTION_OPTIONS})
-        setup(client, args.scripts)
-    except (SQLTrackError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"sqltrack: {error}", markup=False, highlight=False)
-        return 1
-    return 0
+        status: int | None = options.run(options)
+        # What cannot be written is noticed here, and not when the interpreter ends.
+        sys.stdout.flush()
+        return status or 0
+    except BrokenPipeError:
+        # Whoever was reading has seen enough, `head` say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        return _INTERRUPTED
+    except Exception as error:
+        if os.environ.get("SQLTRACK_DEBUG"):
+            raise
+        print_error(_explain(error))
+        return _FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sqltrack", description="Work with a database of experiments.")
-    commands: Any = parser.add_subparsers(metavar="COMMAND", required=True)
-    command = commands.add_parser(
-        "setup", help="create the tables", description="Create the tables, and execute scripts that were not before."
-    )
-    command.add_argument("scripts", nargs="*", metavar="SCRIPT", help="SQL files to execute after the base script")
-    command.add_argument("--config-path", metavar="PATH", help="config file to read")
-    for name in _CONNECTION_OPTIONS:
-        command.add_argument(f"--{name}", metavar=name.upper(), help=f"connection parameter {name}")
-    return parser
+def _explain(error: Exception) -> str:
+    if isinstance(error, SQLTrackError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename!r}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error} (SQLTRACK_DEBUG=1 shows where)"

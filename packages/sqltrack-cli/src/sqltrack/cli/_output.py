@@ -1,0 +1,237 @@
+"""What the program shows: tables for people, JSON for programs, one line for errors, progress for the impatient."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeAlias
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from sqltrack.engines.json import plain
+
+__all__ = [
+    "Cell",
+    "confirm",
+    "print_error",
+    "print_json",
+    "print_records",
+    "printable",
+    "progress_bar",
+    "show_duration",
+    "show_number",
+    "show_status",
+    "show_tags",
+    "show_time",
+    "show_value",
+    "stdout",
+]
+
+# Returns what a value looks like in a table.
+Cell: TypeAlias = Callable[[Any], Text]
+
+# Of a table that no terminal limits, in a file or a pipe.
+_UNLIMITED = 100_000
+
+# A sign and a colour for each kind of status, so that neither has to be told apart without the other.
+_STATUS_KINDS: Mapping[str, tuple[str, str]] = {
+    "COMPLETED": ("✔", "green"),
+    "RUNNING": ("▶", "blue"),
+    "COMPLETING": ("▶", "blue"),
+    "PLANNED": ("◇", "bright_black"),
+    "PENDING": ("◷", "bright_black"),
+    "CANCELLED": ("⊘", "yellow"),
+    "PREEMPTED": ("⏏", "yellow"),
+    "TIMEOUT": ("⧗", "yellow"),
+    "DEADLINE": ("⧗", "yellow"),
+    "FAILED": ("✘", "red"),
+    "NODE_FAIL": ("✘", "red"),
+    "BOOT_FAIL": ("✘", "red"),
+    "OUT_OF_MEMORY": ("✘", "red"),
+}
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def stdout() -> Console:
+    """Return the console for results: as wide as the terminal, in colour unless NO_COLOR says otherwise.
+
+    In a pipe or file there are no colours and no limit of width.
+    """
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    return console
+
+
+def print_error(message: str) -> None:
+    """Print a message as one line on stderr."""
+    print(f"sqltrack: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+def printable(text: object) -> str:
+    """Return text without what a terminal would obey, such as colours and movements of the cursor."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON: times in ISO 8601, durations in seconds, NaN and infinities as text."""
+    print(json.dumps(plain(_for_json(value)), ensure_ascii=False, allow_nan=False, indent=2))
+
+
+def print_records(
+    records: Sequence[Mapping[str, Any]],
+    *,
+    columns: Sequence[str],
+    as_json: bool,
+    cells: Mapping[str, Cell] | None = None,
+    nothing: str = "nothing found",
+) -> None:
+    """Print records as a table, or as a JSON list of objects.
+
+    Args:
+        records: the records; those keys that are in `columns` are shown.
+        columns: names of the columns, in order.
+        as_json: whether to print JSON.
+        cells: what shows the values of a column, default `show_value`.
+        nothing: what to say on stderr if there are no records, where a person is watching.
+    """
+    if as_json:
+        print_json([{name: record.get(name) for name in columns} for record in records])
+        return
+    if not records:
+        if sys.stderr.isatty():
+            print(nothing, file=sys.stderr)
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in columns:
+        is_number = all(
+            isinstance(record.get(name), (int, float, timedelta, type(None))) for record in records
+        ) and any(record.get(name) is not None for record in records)
+        table.add_column(Text(printable(name)), justify="right" if is_number else "left", overflow="ellipsis")
+    for record in records:
+        table.add_row(*((cells or {}).get(name, show_value)(record.get(name)) for name in columns))
+    stdout().print(table)
+
+
+def show_value(value: Any) -> Text:
+    """Return any value as it is shown in a table."""
+    if value is None:
+        return Text("--", style="bright_black")
+    if isinstance(value, bool) or not isinstance(value, (int, float, datetime, timedelta, dict, list)):
+        return Text(printable(value))
+    if isinstance(value, datetime):
+        return show_time(value)
+    if isinstance(value, timedelta):
+        return show_duration(value)
+    if isinstance(value, (dict, list)):
+        return Text(printable(json.dumps(plain(value), ensure_ascii=False)))
+    return show_number(value)
+
+
+def show_number(value: float | None) -> Text:
+    """Return a number with as many digits as one can compare."""
+    if value is None:
+        return show_value(None)
+    if isinstance(value, int):
+        return Text(str(value))
+    return Text(f"{value:.5g}", style="red" if math.isnan(value) else "")
+
+
+def show_status(status: str | None) -> Text:
+    """Return a status with its sign and colour."""
+    if status is None:
+        return show_value(None)
+    sign, color = _STATUS_KINDS.get(status.split(" ")[0], ("•", ""))
+    return Text(f"{sign} {printable(status)}", style=color)
+
+
+def show_tags(tags: Mapping[str, Any] | None) -> Text:
+    """Return the names of tags, and values that are not simply true."""
+    names = (name if value is True else f"{name}={value}" for name, value in (tags or {}).items())
+    return Text(printable(", ".join(names)), style="cyan")
+
+
+def show_time(time: datetime | None) -> Text:
+    """Return how long ago a time was."""
+    if time is None:
+        return show_value(None)
+    if time.tzinfo is None:
+        return Text(str(time))
+    elapsed = datetime.now(timezone.utc) - time
+    return Text(f"{_coarse(elapsed)} ago" if elapsed >= timedelta() else f"in {_coarse(-elapsed)}")
+
+
+def show_duration(duration: timedelta | None) -> Text:
+    """Return a duration in its two largest units."""
+    if duration is None:
+        return show_value(None)
+    seconds = duration.total_seconds()
+    sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if seconds < 60:
+        return Text(f"{sign}{seconds:.3g} s")
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{int(count)} {unit}")
+    return Text(sign + " ".join(parts[:2]))
+
+
+def _coarse(duration: timedelta) -> str:
+    seconds = duration.total_seconds()
+    unit, size = next((unit, size) for unit, size in _UNITS if seconds >= size or size == 1)
+    return f"{int(seconds // size)} {unit}"
+
+
+@contextlib.contextmanager
+def progress_bar(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show on stderr how far something is that may take longer than a second, if a person is watching.
+
+    Args:
+        description: what is being done.
+        total: number of steps, None if it is not known.
+
+    Returns:
+        A function that is called with the number of steps done.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def confirm(question: str, *, yes: bool) -> bool:
+    """Return whether the user agrees; who cannot be asked does not.
+
+    Args:
+        question: what to ask, without a question mark.
+        yes: whether the user has agreed beforehand.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        print_error("nobody can be asked here, add --yes to agree")
+        return False
+    print(f"{printable(question)}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Mapping):
+        return {key: _for_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_for_json(item) for item in value]
+    return value

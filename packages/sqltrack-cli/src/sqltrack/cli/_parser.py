@@ -1,0 +1,131 @@
+"""The command line of the program, of which each module of a command brings its part."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from sqltrack.client import Client
+
+__all__ = ["FILE", "Commands", "Parser", "build_parser", "connection_options", "open_client", "parse"]
+
+# In the order in which --help lists them; each is a module beside this one with a function `add_parser`.
+_COMMANDS = (
+    "setup",
+    "completion",
+)
+
+_CONNECTION_OPTIONS = {
+    "engine": "database engine: postgres (default) or sqlite",
+    "dbpath": "SQLite: path of the database file",
+    "host": "PostgreSQL: host name, address, or folder of the server's socket",
+    "port": "PostgreSQL: port",
+    "user": "PostgreSQL: name of the user",
+    "dbname": "PostgreSQL: name of the database",
+    "schema": "PostgreSQL: schema in which the tables are",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all errors of the program."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"sqltrack: {' '.join(message.split())}; see: {self.prog} --help\n")
+
+
+class Commands:
+    """The commands of the program, while they are being added."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._commands: Any = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+
+    def add(self, name: str, summary: str, *, example: str, description: str = "") -> Parser:
+        """Add a command and return its parser.
+
+        Args:
+            name: name of the command.
+            summary: one sentence without a full stop.
+            example: a command line that shows its use.
+            description: more about it, default: nothing but the sentence.
+        """
+        parser: Parser = self._commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.{f' {description}' if description else ''}",
+            epilog=f"example: {example}",
+            parents=[_connection_parser()],
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+        )
+        return parser
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Keeps the lines of examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("example: "):
+            return "\n".join(indent + line for line in text.splitlines())
+        return super()._fill_text(text, width, indent)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog="sqltrack",
+        description="Work with a database of machine learning experiments.",
+        epilog="example: sqltrack --engine sqlite --dbpath sqltrack.db setup",
+        parents=[_connection_parser()],
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = Commands(parser)
+    for name in _COMMANDS:
+        importlib.import_module(f"sqltrack.cli.{name}").add_parser(commands)
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a command line; a wrong one ends the process with status 2."""
+    return build_parser().parse_args(sys.argv[1:] if argv is None else argv)
+
+
+def connection_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the connection parameters that were given on the command line."""
+    return {name: getattr(options, name) for name in _CONNECTION_OPTIONS if hasattr(options, name)}
+
+
+def open_client(options: argparse.Namespace) -> Client:
+    """Return a client of the database that command line and configuration name.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    return Client(getattr(options, "config_path", None), **connection_options(options))
+
+
+def _connection_parser() -> argparse.ArgumentParser:
+    """Return a parser of the options that are allowed before and after a command; those not given leave no trace."""
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = parser.add_argument_group("connection (otherwise as configured)")
+    config: Any = group.add_argument("--config-path", metavar="PATH", help="config file to read")
+    config.complete = FILE
+    for name, text in _CONNECTION_OPTIONS.items():
+        option: Any = group.add_argument(f"--{name}", metavar=name.upper(), help=text)
+        if name == "dbpath":
+            option.complete = FILE
+    return parser
+
+
+# What shtab, which writes the completion scripts, knows as a file.
+FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"sqltrack {version('sqltrack-cli')}"
