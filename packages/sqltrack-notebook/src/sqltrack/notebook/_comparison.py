@@ -36,7 +36,8 @@ def format_comparison(
         columns[position] = cells.map(_mark) if _differ(list(df.iloc[:, position])) else cells
     marked: pd.DataFrame = pd.DataFrame(columns, index=formatted.index)
     marked.columns = formatted.columns
-    return marked.T
+    turned: pd.DataFrame = marked.T
+    return turned
 
 
 def _mark(cell: object) -> str:
