@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from sqltrack.config import DEFAULT_CONFIG, find_config_file, get_env_config, load_config
+from sqltrack.config import (
+    DEFAULT_CONFIG,
+    config_locations,
+    config_sources,
+    find_config_file,
+    get_env_config,
+    load_config,
+)
 from sqltrack.errors import ConfigError
 
 
@@ -119,3 +126,28 @@ def test_the_default_dbname_follows_a_given_user() -> None:
 
 def test_arguments_that_are_none_count_as_not_given() -> None:
     assert load_config(engine=None)["engine"] == "postgres"
+
+
+def test_each_value_tells_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Path("sqltrack.conf"), "engine = sqlite\nhost = file\nport = 1\n")
+    monkeypatch.setenv("SQLTRACK_DSN_Host", "environment")
+    found = config_sources(user="argument", port=None)
+    assert found == {
+        "engine": ("sqlite", "config file 'sqltrack.conf'"),
+        "dbpath": ("sqltrack.db", "default"),
+        "user": ("argument", "argument"),
+        "dbname": ("argument", "default"),
+        "host": ("environment", "environment variable SQLTRACK_DSN_Host"),
+        "port": ("1", "config file 'sqltrack.conf'"),
+    }
+    assert load_config(user="argument", port=None) == {name: setting.value for name, setting in found.items()}
+
+
+def test_the_places_of_config_files_are_those_of_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HOME", "XDG_CONFIG_HOME", "APPDATA"):
+        monkeypatch.setenv(variable, f"/{variable}")
+    assert config_locations("my.conf") == [
+        "my.conf",
+        *("/XDG_CONFIG_HOME/sqltrack/my.conf", "/APPDATA/sqltrack/my.conf"),
+        *("/HOME/.config/sqltrack/my.conf", "/HOME/my.conf"),
+    ]

@@ -683,6 +683,7 @@ BUILTIN_BASES = {
     "ReadOnlyDatabaseError": errors.DatabaseError,
     "SQLTrackError": Exception,
     "ScriptError": errors.DatabaseError,
+    "StatementTimeoutError": errors.DatabaseError,
     "UnusableValueError": ValueError,
 }
 
@@ -712,6 +713,15 @@ def write_where_one_may_only_read(config: dict[str, Any], monkeypatch: pytest.Mo
         client.execute("INSERT INTO experiments (name) VALUES ('a')")
 
 
+def read_for_too_long(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = (
+        "WITH RECURSIVE a (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < 100000000) SELECT MAX(n) FROM a"
+    )
+    client = Client(config)
+    with client as connection, client.engine.reading(connection, 0.01):
+        connection.execute(numbers).fetchall()
+
+
 def run_the_program_without_the_cli(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqltrack.cli", None)
     commands_main()
@@ -732,6 +742,7 @@ MISTAKES = [
     Mistake(
         "ScriptError", lambda config, _: setup(Client(config), [("x.sql", "SELECT nonsense")]), "'SELECT nonsense'"
     ),
+    Mistake("StatementTimeoutError", read_for_too_long, "0.01"),
     Mistake("UnusableValueError", lambda config, _: run_of(config).add_tags(5), "5"),
     Mistake("UnusableValueError", lambda config, _: run_of(config).add_metrics({"a": object()}), "'object'"),
     Mistake("UnusableValueError", lambda config, _: run_of(config).add_metrics({"": 1.0}), "''"),

@@ -9,18 +9,29 @@ from typing import Any
 
 from sqltrack.errors import ConfigError
 
-__all__ = ["masked_environment"]
+__all__ = ["masked", "masked_environment"]
 
 _MASK = "***"
 
 # Names are compared without separators; TOKEN alone must be the last word, or NUM_TOKENS and TOKENIZERS_PARALLELISM
 # would go, too.
-_SECRET_PARTS = ("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "CREDENTIAL", "APIKEY", "ACCESSKEY", "PRIVATEKEY")
+_SECRET_PARTS = (
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "CREDENTIAL",
+    "APIKEY",
+    "ACCESSKEY",
+    "PRIVATEKEY",
+    "SCRAMCLIENTKEY",
+    "SCRAMSERVERKEY",
+)
 _SECRET_LAST_WORDS = ("TOKEN", "JWT")
 
 # user:password@ in a URL; the password may hold an @ itself. And password=… in a connection string of libpq.
 _URL_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]+(@)")
-_CONNINFO_PASSWORD = re.compile(r"(\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)()", re.IGNORECASE)
+_CONNINFO_PASSWORD = re.compile(r"(\b(?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)()", re.IGNORECASE)
 
 
 def masked_environment(config: Mapping[str, Any]) -> dict[str, str]:
@@ -36,10 +47,12 @@ def masked_environment(config: Mapping[str, Any]) -> dict[str, str]:
     if not _is_true(config.get("mask_env", True)):
         return dict(os.environ)
     further = _name_patterns(str(config.get("mask_env_names") or ""))
-    return {
-        name: _MASK if _is_secret(name) or further.fullmatch(name) else _mask_passwords(value)
-        for name, value in os.environ.items()
-    }
+    return {name: _MASK if further.fullmatch(name) else masked(name, value) for name, value in os.environ.items()}
+
+
+def masked(name: str, value: str) -> str:
+    """Return the value of a variable or parameter, masked if the name looks like credentials or where it holds some."""
+    return _MASK if _is_secret(name) else _mask_passwords(value)
 
 
 def _is_secret(name: str) -> bool:

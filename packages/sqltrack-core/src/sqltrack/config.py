@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import getpass
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CLIENT_SETTINGS", "DEFAULT_CONFIG", "find_config_file", "get_env_config", "load_config"]
+__all__ = [
+    "CLIENT_SETTINGS",
+    "DEFAULT_CONFIG",
+    "Setting",
+    "config_locations",
+    "config_sources",
+    "find_config_file",
+    "get_env_config",
+    "load_config",
+]
 
 # Parameters that the client acts on, whatever the engine.
 CLIENT_SETTINGS = frozenset({"keepalive", "mask_env", "mask_env_names", "reconnect"})
@@ -38,6 +47,18 @@ DEFAULT_CONFIG: dict[str, Any] = {
 }
 
 
+class Setting(NamedTuple):
+    """A parameter's value and where it comes from.
+
+    Attributes:
+        value: the value.
+        source: "default", "config file 'PATH'", "environment variable NAME", or "argument".
+    """
+
+    value: Any
+    source: str
+
+
 def find_config_file(path: Path | str | None = None, config_name: str = "sqltrack.conf") -> Path | None:
     """Find the config file to use.
 
@@ -56,16 +77,27 @@ def find_config_file(path: Path | str | None = None, config_name: str = "sqltrac
         path = os.environ.get(_PATH_VARIABLE) or None
     if path is not None:
         return Path(path).expanduser()
-    return next((Path(p) for p in _default_locations(config_name) if os.path.isfile(p)), None)
+    return next((Path(p) for p in config_locations(config_name) if os.path.isfile(p)), None)
+
+
+def config_locations(config_name: str = "sqltrack.conf") -> list[str]:
+    """Return the paths at which a config file is looked for if none is named, in order."""
+    locations = [config_name]
+    for variable, folder in (
+        ("XDG_CONFIG_HOME", "sqltrack"),
+        ("APPDATA", "sqltrack"),
+        ("HOME", ".config/sqltrack"),
+        ("HOME", ""),
+    ):
+        root = os.environ.get(variable)
+        if root:
+            locations.append(os.path.join(root, folder, config_name))
+    return locations
 
 
 def get_env_config() -> dict[str, Any]:
     """Return the parameters set by SQLTRACK_DSN_<PARAM> environment variables, names in lower case."""
-    return {
-        name[len(_ENV_PREFIX) :].lower(): value
-        for name, value in os.environ.items()
-        if name.startswith(_ENV_PREFIX) and len(name) > len(_ENV_PREFIX)
-    }
+    return {name: setting.value for name, setting in _env_settings().items()}
 
 
 def load_config(path: Path | str | None = None, config_name: str = "sqltrack.conf", **kwargs: Any) -> dict[str, Any]:
@@ -86,28 +118,46 @@ def load_config(path: Path | str | None = None, config_name: str = "sqltrack.con
     Raises:
         ConfigError: (a ValueError) the file was named explicitly and does not exist, or it cannot be read.
     """
+    return {name: setting.value for name, setting in config_sources(path, config_name, **kwargs).items()}
+
+
+def config_sources(
+    path: Path | str | None = None, config_name: str = "sqltrack.conf", **kwargs: Any
+) -> dict[str, Setting]:
+    """Assemble the configuration as `load_config` does, and tell where each value comes from.
+
+    Args:
+        path: config file to read; default: see `find_config_file`.
+        config_name: name of the file in the default locations; default "sqltrack.conf".
+        kwargs: parameters that win over all other sources; those that are None count as not given.
+
+    Returns:
+        A new dict of parameters, each a pair of value and source.
+
+    Raises:
+        ConfigError: (a ValueError) the file was named explicitly and does not exist, or it cannot be read.
+    """
     config_file = find_config_file(path, config_name)
-    given = _read_config_file(config_file) if config_file else {}
-    given.update(get_env_config())
-    given.update((name, value) for name, value in kwargs.items() if value is not None)
+    given = _file_settings(config_file) if config_file else {}
+    given.update(_env_settings())
+    given.update((name, Setting(value, "argument")) for name, value in kwargs.items() if value is not None)
     return {**_defaults_for(given), **given}
 
 
-def _default_locations(config_name: str) -> list[str]:
-    locations = [config_name]
-    for variable, folder in (
-        ("XDG_CONFIG_HOME", "sqltrack"),
-        ("APPDATA", "sqltrack"),
-        ("HOME", ".config/sqltrack"),
-        ("HOME", "."),
-    ):
-        root = os.environ.get(variable)
-        if root:
-            locations.append(os.path.join(root, folder, config_name))
-    return locations
+def _env_settings() -> dict[str, Setting]:
+    return {
+        name[len(_ENV_PREFIX) :].lower(): Setting(value, f"environment variable {name}")
+        for name, value in os.environ.items()
+        if name.startswith(_ENV_PREFIX) and len(name) > len(_ENV_PREFIX)
+    }
 
 
-def _defaults_for(given: dict[str, Any]) -> dict[str, Any]:
+def _file_settings(path: Path) -> dict[str, Setting]:
+    source = f"config file {str(path)!r}"
+    return {name: Setting(value, source) for name, value in _read_config_file(path).items()}
+
+
+def _defaults_for(given: dict[str, Setting]) -> dict[str, Setting]:
     defaults = {name: value for name, value in DEFAULT_CONFIG.items() if value is not None}
     service = "service" in given or os.environ.get("PGSERVICE")
     if service or os.environ.get("PGUSER"):
@@ -116,8 +166,8 @@ def _defaults_for(given: dict[str, Any]) -> dict[str, Any]:
     if os.environ.get("PGDATABASE"):
         defaults.pop("dbname", None)
     if "user" in given and "dbname" in defaults:
-        defaults["dbname"] = given["user"]
-    return defaults
+        defaults["dbname"] = given["user"].value
+    return {name: Setting(value, "default") for name, value in defaults.items()}
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ __all__ = [
     "ReadOnlyDatabaseError",
     "SQLTrackError",
     "ScriptError",
+    "StatementTimeoutError",
     "UnusableValueError",
 ]
 
@@ -124,16 +125,27 @@ class ReadOnlyDatabaseError(DatabaseError):
     """the database can only be read"""
 
 
-class ScriptError(DatabaseError):
-    """a set-up script failed and left no trace
+class StatementTimeoutError(DatabaseError):
+    """a statement took longer than it may"""
 
-    Attributes: `script` is its name, `statement` the text of the statement that failed.
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"the statement took longer than {seconds:g} s and was ended; ask for less, or allow it more")
+
+
+class ScriptError(DatabaseError):
+    """a script failed
+
+    Attributes: `script` is its name, `statement` the text of the statement that failed, `line` the number of the line
+    in which that begins, None if it was not asked for.
     """
 
-    def __init__(self, script: str, statement: str, reason: object) -> None:
+    def __init__(self, script: str, statement: str, reason: object, line: int | None = None) -> None:
         self.script = script
         self.statement = statement
-        super().__init__(f"script {script!r} failed at {_shorten(statement)!r}: {' '.join(str(reason).split())}")
+        self.line = line
+        place = "" if line is None else f"in line {line} "
+        super().__init__(f"script {script!r} failed {place}at {_shorten(statement)!r}: {' '.join(str(reason).split())}")
 
 
 def _shorten(text: str, width: int = 200) -> str:

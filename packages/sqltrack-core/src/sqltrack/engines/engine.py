@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqltrack.engines.sqltext import Dialect, split_statements
+from sqltrack.engines.sqltext import Dialect, keywords, split_statements
 from sqltrack.errors import ConfigError, SQLTrackError
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
+    from sqltrack.engines.health import Checks
     from sqltrack.engines.metrics import MetricsTable
 
 __all__ = ["Engine", "find_sql_type", "number_setting"]
@@ -50,6 +52,7 @@ class Engine(ABC):
         dialect: how the database quotes and comments.
         metrics_table: the metrics table as the database sees it.
         schema: the database schema in which names are looked up, None for the database's default.
+        has_users: whether there is a server with users, who have rights in databases.
     """
 
     name: ClassVar[str]
@@ -57,6 +60,7 @@ class Engine(ABC):
     dialect: ClassVar[Dialect]
     metrics_table: ClassVar[MetricsTable]
     schema: str | None = None
+    has_users: ClassVar[bool] = False
 
     @abstractmethod
     def connect(self) -> Any:
@@ -68,6 +72,18 @@ class Engine(ABC):
         Raises:
             DatabaseUnavailableError: the database cannot be reached or opened.
         """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return what database this is, for messages, without secrets."""
+
+    def exists(self) -> bool:
+        """Return False if connecting would create the database."""
+        return True
+
+    def driver_variables(self) -> dict[str, str]:
+        """Return the environment variables that the driver looks at, with the names of their parameters."""
+        return {}
 
     @abstractmethod
     def data_dir(self) -> str:
@@ -90,12 +106,32 @@ class Engine(ABC):
         """Choose whether every statement commits by itself or changes wait for `commit()`."""
 
     @abstractmethod
+    def in_transaction(self, connection: Any) -> bool:
+        """Return whether a transaction is open."""
+
+    @abstractmethod
     def is_usable(self, connection: Any) -> bool:
         """Return whether an idle connection works, as far as one can tell without asking the server."""
 
     @abstractmethod
     def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
         """Execute one statement, waiting at most `seconds` for locks of others, and return the cursor."""
+
+    @abstractmethod
+    def reading(self, connection: Any, seconds: float) -> AbstractContextManager[None]:
+        """Let the database refuse all but reading in the `with` block, whatever the text of the statements says.
+
+        The connection must be in no transaction; the block is one of its own, or none, and leaves no trace.
+
+        Args:
+            connection: the connection.
+            seconds: how long a statement may take, more than 0.
+
+        Raises:
+            ReadOnlyDatabaseError: a statement in the block would change something.
+            StatementTimeoutError: a statement in the block took too long.
+            DatabaseError: the database refused a statement for another reason, or a transaction is open.
+        """
 
     @contextlib.contextmanager
     def savepoint(self, connection: Any) -> Iterator[None]:
@@ -110,6 +146,11 @@ class Engine(ABC):
             raise
         connection.execute("RELEASE SAVEPOINT sqltrack")
 
+    @contextlib.contextmanager
+    def interruptible(self, connection: Any) -> Iterator[None]:
+        """Let Ctrl-C end a statement in the `with` block, and not only what comes after it."""
+        yield
+
     @abstractmethod
     def abort(self, connection: Any) -> None:
         """Roll back and close a connection that may be in the middle of a statement; never raises."""
@@ -117,6 +158,42 @@ class Engine(ABC):
     @abstractmethod
     def translate_error(self, error: Exception) -> SQLTrackError:
         """Return the error that says what the driver's `error` means to users, and what to do about it."""
+
+    def reason_of(self, error: Exception) -> str:
+        """Return what the database says about a statement that failed, without quoting it."""
+        return str(error)
+
+    def command_tag(self, cursor: Any, statement: str, count: int) -> str:
+        """Return what the database calls a statement that it has executed, such as "CREATE TABLE" or "SELECT 3".
+
+        Args:
+            cursor: the statement's cursor.
+            statement: its text.
+            count: number of rows that it returned or changed, -1 if that is not known.
+        """
+        words = [word for word in keywords(statement, self.dialect) if word not in ("TEMP", "TEMPORARY", "UNIQUE")]
+        is_definition = words[0] in ("CREATE", "ALTER", "DROP")
+        return " ".join(words[: 2 if is_definition else 1]) + (f" {count}" if count >= 0 else "")
+
+    def watch_notices(self, connection: Any, notify: Callable[[str], None]) -> None:
+        """Let `notify` be called with each notice or warning that the server sends; not every database does."""
+        return
+
+    def find_password(self, user: str, dbname: str) -> str | None:
+        """Return the password that the password file holds for a user of a database, None if there is none.
+
+        Raises:
+            ConfigError: the database has no users.
+        """
+        raise ConfigError(f"engine {self.name!r} has no users, and no passwords")
+
+    def encrypt_password(self, connection: Any, user: str, password: str) -> str:
+        """Return a user's password in the form in which the server keeps it.
+
+        Raises:
+            ConfigError: the database has no users.
+        """
+        raise ConfigError(f"engine {self.name!r} has no users, and no passwords")
 
     def split_script(self, script: str) -> list[str]:
         """Return the statements of a script."""
@@ -133,6 +210,34 @@ class Engine(ABC):
     @abstractmethod
     def table_columns(self, connection: Any, table: str) -> dict[str, str]:
         """Return names and SQL types of a table's columns in order, empty if there is no such table."""
+
+    @abstractmethod
+    def index_names(self, connection: Any, table: str) -> set[str]:
+        """Return the names of a table's indexes that are in use."""
+
+    @abstractmethod
+    def column_usage(self, connection: Any, table: str) -> tuple[int, int]:
+        """Return how many columns of a table count, and how many the database allows."""
+
+    @abstractmethod
+    def row_estimate(self, connection: Any, table: str) -> int | None:
+        """Return how many rows the database believes a table to have, None if it has no idea."""
+
+    @abstractmethod
+    def table_bytes(self, connection: Any, table: str) -> int | None:
+        """Return the size of a table with its indexes, None if that cannot be told quickly."""
+
+    @abstractmethod
+    def health_checks(self, *, full: bool) -> Checks:
+        """Return the checks that only this database needs, by name.
+
+        Args:
+            full: whether to look at everything, however long it takes.
+        """
+
+    @abstractmethod
+    def json_keys_sql(self, column: str) -> str:
+        """Return an item of a FROM clause: `item` with the column `key`, the top-level keys of a JSON `column`."""
 
     @abstractmethod
     def merge_json_sql(self, column: str) -> str:

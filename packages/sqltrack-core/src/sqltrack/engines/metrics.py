@@ -95,7 +95,8 @@ class MetricsTable(ABC):
         """Add and widen columns, given by name and SQL type, as many as there is room for.
 
         Returns:
-            False if others did not let go of the table for about a second, so that nothing was done.
+            False if others did not let go of the table for about a second, or if the user has no right to change it,
+            so that nothing was done.
         """
 
     @abstractmethod

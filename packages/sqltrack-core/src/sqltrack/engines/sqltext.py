@@ -15,9 +15,13 @@ __all__ = [
     "POSTGRES",
     "SQLITE",
     "Dialect",
+    "Located",
     "Translated",
+    "find_backslash",
     "first_keyword",
+    "hide_passwords",
     "keywords",
+    "locate_statements",
     "split_additions",
     "split_statements",
     "translate_placeholders",
@@ -108,20 +112,76 @@ def first_keyword(statement: str, dialect: Dialect) -> str:
 
 def split_statements(script: str, dialect: Dialect) -> list[str]:
     """Split a script into its statements, without their semicolons; comments stay, empty statements go."""
+    return [script[span.start : span.end].strip() for span in _spans(script, dialect)]
+
+
+class Located(NamedTuple):
+    """A statement without the comments before it, and the number of the line in which it begins."""
+
+    line: int
+    text: str
+
+
+def locate_statements(script: str, dialect: Dialect) -> list[Located]:
+    """Split a script into its statements, and tell where they are."""
     statements = []
+    line, counted = 1, 0
+    for span in _spans(script, dialect):
+        line, counted = line + script.count("\n", counted, span.code), span.code
+        statements.append(Located(line, script[span.code : span.end].strip()))
+    return statements
+
+
+def find_backslash(script: str, dialect: Dialect) -> Located | None:
+    """Return where there is a backslash outside of quotes and comments, as there is in a command of psql's."""
+    position = 0
+    for token in _tokens(script, dialect):
+        if token.text == "\\":
+            return Located(script.count("\n", 0, position) + 1, script[position:].split(maxsplit=1)[0])
+        position += len(token.text)
+    return None
+
+
+def hide_passwords(statement: str, dialect: Dialect) -> tuple[str, list[str]]:
+    """Return a statement with stars in the places of passwords, and the literals that were there."""
     pieces: list[str] = []
+    hidden: list[str] = []
+    follows_password = False
+    for token in _tokens(statement, dialect):
+        is_hidden = follows_password and token.kind == "quoted"
+        pieces.append("'***'" if is_hidden else token.text)
+        if is_hidden:
+            hidden.append(token.text)
+        if token.kind != "comment" and not token.text.isspace():
+            follows_password = token.kind == "word" and token.text.upper() == "PASSWORD"
+    return "".join(pieces), hidden
+
+
+class _Span(NamedTuple):
+    """Where a statement begins, with the comments before it and without, and where it ends."""
+
+    start: int
+    code: int
+    end: int
+
+
+def _spans(script: str, dialect: Dialect) -> Iterator[_Span]:
+    """Yield where the statements of a script are, but for those without code."""
+    start = code = position = 0
     statement = _Statement()
     for token in _tokens(script, dialect):
+        had_code = statement.has_code
         statement.see(token)
+        if statement.has_code and not had_code:
+            code = position
+        position += len(token.text)
         if token.kind != "semicolon" or statement.in_body:
-            pieces.append(token.text)
             continue
         if statement.has_code:
-            statements.append("".join(pieces).strip())
-        pieces, statement = [], _Statement()
+            yield _Span(start, code, position - len(token.text))
+        start, statement = position, _Statement()
     if statement.has_code:
-        statements.append("".join(pieces).strip())
-    return statements
+        yield _Span(start, code, position)
 
 
 def split_additions(statement: str, dialect: Dialect) -> list[str]:
@@ -148,7 +208,9 @@ def split_additions(statement: str, dialect: Dialect) -> list[str]:
 
 
 class _Statement:
-    """Follows one statement: whether it holds code, and whether it is inside a routine's BEGIN … END body."""
+    """Follows one statement: whether it holds code, and whether it is inside of parentheses (those of a rule may hold
+    statements) or a routine's BEGIN … END body.
+    """
 
     _BEFORE_KIND = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY"})
     _ROUTINES = frozenset({"TRIGGER", "FUNCTION", "PROCEDURE"})
@@ -157,14 +219,16 @@ class _Statement:
         self.has_code = False
         self._is_routine: bool | None = None
         self._depth = 0
+        self._parentheses = 0
 
     @property
     def in_body(self) -> bool:
-        return self._depth > 0
+        return self._depth > 0 or self._parentheses > 0
 
     def see(self, token: _Token) -> None:
         if token.kind not in ("comment", "semicolon") and not token.text.isspace():
             self.has_code = True
+        self._parentheses += {"(": 1, ")": -1}.get(token.text, 0)
         if token.kind == "word":
             self._see_word(token.text.upper())
 
@@ -174,9 +238,9 @@ class _Statement:
                 self._is_routine = word in self._ROUTINES
         elif not self._is_routine:
             return
-        elif word == "BEGIN" or (word == "CASE" and self.in_body):
+        elif word == "BEGIN" or (word == "CASE" and self._depth):
             self._depth += 1
-        elif word == "END" and self.in_body:
+        elif word == "END" and self._depth:
             self._depth -= 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack.config import CLIENT_SETTINGS
 from sqltrack.engines.engine import Engine, find_sql_type
+from sqltrack.engines.health import PATIENCE
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.sqltext import POSTGRES
-from sqltrack.errors import MissingPackageError, SQLTrackError
+from sqltrack.errors import DatabaseError, MissingPackageError, SQLTrackError, StatementTimeoutError
 from sqltrack.quoting import quote_identifier
 
 try:
@@ -30,12 +31,15 @@ except ImportError as error:
     ) from error
 
 from sqltrack.engines.postgres._cursor import accepting_sql
-from sqltrack.engines.postgres._errors import translate_error
+from sqltrack.engines.postgres._errors import translate_error, without_excerpt
 from sqltrack.engines.postgres._metrics import PostgresMetricsTable
+from sqltrack.engines.postgres._passwords import encrypt_password, find_password
 from sqltrack.engines.postgres._pooler import choosing_schema, is_refused_option
+from sqltrack.engines.postgres._readonly import guarded
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
+    from sqltrack.engines.health import Checks
 
 __all__ = ["PostgresEngine"]
 
@@ -68,6 +72,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "fallback_application_name": "sqltrack",
 }
 
+# MaxHeapAttributeNumber (PostgreSQL manual, appendix K).
+_MAX_COLUMNS = 1600
+
 # "sqltrack" as a number, so that no other program's advisory locks are in the way.
 _SETUP_LOCK = 0x73716C747261636B
 
@@ -92,6 +99,7 @@ class PostgresEngine(Engine):
     driver_error = psycopg.Error
     dialect = POSTGRES
     metrics_table = PostgresMetricsTable()
+    has_users = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.schema = config.get("schema") or None
@@ -120,6 +128,32 @@ class PostgresEngine(Engine):
         connection.adapters.register_dumper(Jsonb, _JsonbDumper)
         return connection
 
+    def describe(self) -> str:
+        return self._target()
+
+    def driver_variables(self) -> dict[str, str]:
+        options = psycopg.pq.Conninfo.get_defaults()
+        variables = {option.envvar.decode(): option.keyword.decode() for option in options if option.envvar}
+        # Looked at for the parameter service.
+        return {**variables, "PGSERVICEFILE": "servicefile"}
+
+    def refuses_options(self) -> bool:
+        """Return whether a pooler is in between that takes no start-up options; connects to find out.
+
+        Raises:
+            psycopg.OperationalError: connecting fails for another reason.
+        """
+        if self._refuses_options:
+            return True
+        try:
+            options = "-c application_name=sqltrack"
+            psycopg.connect(**{**_defaults(), **self._parameters, "options": options}).close()
+        except psycopg.OperationalError as error:
+            if is_refused_option(error):
+                return True
+            raise
+        return False
+
     def data_dir(self) -> str:
         """Return the path of the folder that holds `base.sql`."""
         return str(Path(__file__).parent)
@@ -145,6 +179,12 @@ class PostgresEngine(Engine):
     def set_autocommit(self, connection: psycopg.Connection[Any], enabled: bool) -> None:
         connection.autocommit = enabled
 
+    def in_transaction(self, connection: psycopg.Connection[Any]) -> bool:
+        return connection.info.transaction_status in (
+            psycopg.pq.TransactionStatus.INTRANS,
+            psycopg.pq.TransactionStatus.INERROR,
+        )
+
     def is_usable(self, connection: psycopg.Connection[Any]) -> bool:
         if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             return False
@@ -164,6 +204,18 @@ class PostgresEngine(Engine):
             connection.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
             return connection.execute(sql.encode("utf-8"), parameters)
 
+    @contextlib.contextmanager
+    def reading(self, connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+        if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            raise DatabaseError("a transaction is open; end it before reading without the right to write")
+        try:
+            with guarded(connection, seconds) as clock:
+                yield
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.errors.QueryCanceled) and clock.has_expired():
+                raise StatementTimeoutError(seconds) from error
+            raise self.translate_error(error) from error
+
     def abort(self, connection: psycopg.Connection[Any]) -> None:
         with contextlib.suppress(Exception):
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
@@ -173,6 +225,27 @@ class PostgresEngine(Engine):
 
     def translate_error(self, error: Exception) -> SQLTrackError:
         return translate_error(error, self._target())
+
+    def reason_of(self, error: Exception) -> str:
+        return without_excerpt(str(error))
+
+    def command_tag(self, cursor: psycopg.Cursor[Any], statement: str, count: int) -> str:
+        return cursor.statusmessage or super().command_tag(cursor, statement, count)
+
+    def watch_notices(self, connection: psycopg.Connection[Any], notify: Callable[[str], None]) -> None:
+        connection.add_notice_handler(lambda notice: notify(f"{notice.severity}: {notice.message_primary}"))
+
+    def find_password(self, user: str, dbname: str) -> str | None:
+        try:
+            return find_password({**_defaults(), **self._parameters, "user": user, "dbname": dbname})
+        except psycopg.Error as error:
+            raise self.translate_error(error) from error
+
+    def encrypt_password(self, connection: psycopg.Connection[Any], user: str, password: str) -> str:
+        try:
+            return encrypt_password(connection, user, password)
+        except psycopg.Error as error:
+            raise self.translate_error(error) from error
 
     def execute_script(self, connection: psycopg.Connection[Any], script: str) -> Any:
         return connection.execute(script.encode("utf-8"))
@@ -192,6 +265,37 @@ class PostgresEngine(Engine):
             ORDER BY attnum
         """
         return dict(connection.execute(query, (quote_identifier(table),)).fetchall())
+
+    def index_names(self, connection: psycopg.Connection[Any], table: str) -> set[str]:
+        query = """
+            SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+            WHERE indrelid = to_regclass(%s) AND indisvalid
+        """
+        return {name for (name,) in connection.execute(query, (quote_identifier(table),))}
+
+    def column_usage(self, connection: psycopg.Connection[Any], table: str) -> tuple[int, int]:
+        # Columns that were dropped count for ever.
+        query = "SELECT COALESCE(max(attnum), 0)::int FROM pg_attribute WHERE attrelid = to_regclass(%s)"
+        return _first_value(connection.execute(query, (quote_identifier(table),))), _MAX_COLUMNS
+
+    def row_estimate(self, connection: psycopg.Connection[Any], table: str) -> int | None:
+        # Before the first ANALYZE it is -1, or 0 in PostgreSQL 13.
+        query = "SELECT NULLIF(GREATEST(reltuples, 0), 0)::bigint FROM pg_class WHERE oid = to_regclass(%s)"
+        estimate: int | None = _first_value(connection.execute(query, (quote_identifier(table),)))
+        return estimate
+
+    def table_bytes(self, connection: psycopg.Connection[Any], table: str) -> int | None:
+        query = "SELECT pg_total_relation_size(to_regclass(%s))"
+        size: int | None = _first_value(self.execute_within(connection, PATIENCE, query, (quote_identifier(table),)))
+        return size
+
+    def health_checks(self, *, full: bool) -> Checks:
+        from sqltrack.engines.postgres._health import health_checks
+
+        return health_checks(self)
+
+    def json_keys_sql(self, column: str) -> str:
+        return f"jsonb_object_keys({column}) AS item(key)"
 
     def merge_json_sql(self, column: str) -> str:
         return f"COALESCE({column}, '{{}}') || %s"
@@ -231,6 +335,11 @@ class PostgresEngine(Engine):
         if self.schema is not None:
             parts.append(f"schema={self.schema}")
         return f"PostgreSQL database {' '.join(parts)!r}" if parts else "PostgreSQL database"
+
+
+def _first_value(cursor: Any) -> Any:
+    row = cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def _defaults() -> dict[str, Any]:

@@ -17,10 +17,13 @@ from sqltrack.errors import (
     SQLTrackError,
 )
 
-__all__ = ["translate_error"]
+__all__ = ["translate_error", "without_excerpt"]
 
 # libpq's own advice, on a line of its own; ours says more.
 _LIBPQ_QUESTION = re.compile(r"\n\s*Is the server running .*\?")
+
+# The line of a statement in which its error is, and a mark below.
+_EXCERPT = re.compile(r"\nLINE \d+: .*(?:\n *\^)?")
 
 _TABLES = frozenset({"experiments", "experiment_links", "runs", "run_links", "metrics"})
 
@@ -59,6 +62,11 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
     if state.startswith(("08", "57P")) or state in ("53300", "3D000"):
         return DatabaseUnavailableError(f"{target} cannot be used: {message}")
     return DatabaseError(f"{target}: {message}")
+
+
+def without_excerpt(message: str) -> str:
+    """Return what PostgreSQL says about a statement without the part of it, perhaps of a password, that it shows."""
+    return _EXCERPT.sub("", message)
 
 
 def _connection_error(message: str, target: str) -> SQLTrackError:

@@ -77,6 +77,9 @@ class PostgresMetricsTable(MetricsTable):
             try:
                 _alter(connection, added, widened)
                 return True
+            except psycopg.errors.InsufficientPrivilege:
+                # Only the table's owner can; what others log is kept without a column of its own.
+                return False
             except psycopg.errors.LockNotAvailable:
                 if time.monotonic() > deadline:
                     return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from sqltrack.engines.sqlite._connection import Connection, split_script
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
 from sqltrack.engines.sqlite._functions import create_functions
 from sqltrack.engines.sqlite._metrics import SQLiteMetricsTable
+from sqltrack.engines.sqlite._readonly import Guard, guarded
 from sqltrack.engines.sqlite._values import SQL_TYPES, register_converters
 from sqltrack.engines.sqltext import SQLITE
 from sqltrack.errors import (
@@ -25,17 +26,22 @@ from sqltrack.errors import (
     NotSetUpError,
     ReadOnlyDatabaseError,
     SQLTrackError,
+    StatementTimeoutError,
 )
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
+    from sqltrack.engines.health import Checks
 
 __all__ = ["SQLiteEngine"]
 
 _MINIMUM_VERSION = (3, 35, 0)
 _BUSY_TIMEOUT = 60.0
+# Instructions of SQLite's virtual machine between two looks for a signal; a few milliseconds.
+_LOOK_EVERY = 100_000
 _JOURNAL_TIMEOUT = 5.0
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+_MAX_COLUMNS = 2000  # SQLITE_MAX_COLUMN (https://sqlite.org/limits.html)
 _TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics")
 
 
@@ -92,6 +98,12 @@ class SQLiteEngine(Engine):
             raise self.translate_error(error) from error
         return connection
 
+    def describe(self) -> str:
+        return f"SQLite database {self.path!r}"
+
+    def exists(self) -> bool:
+        return os.path.exists(self.path)
+
     def data_dir(self) -> str:
         """Return the path of the folder that holds `base.sql`."""
         return str(Path(__file__).parent)
@@ -113,6 +125,9 @@ class SQLiteEngine(Engine):
     def set_autocommit(self, connection: Connection, enabled: bool) -> None:
         connection.autocommit_enabled = enabled
 
+    def in_transaction(self, connection: Connection) -> bool:
+        return connection.in_transaction
+
     def is_usable(self, connection: Connection) -> bool:
         try:
             connection.check_file()
@@ -126,6 +141,30 @@ class SQLiteEngine(Engine):
             return connection.execute(sql, parameters)
         finally:
             connection.busy_timeout = usual
+
+    @contextlib.contextmanager
+    def reading(self, connection: Connection, seconds: float) -> Iterator[None]:
+        if connection.in_transaction:
+            raise DatabaseError("a transaction is open; end it before reading without the right to write")
+        with guarded(connection, seconds) as guard:
+            try:
+                yield
+            # Python up to 3.11 warns of a second statement by an exception that is no sqlite3.Error.
+            except (sqlite3.Error, sqlite3.Warning) as error:
+                raise self._translate_refusal(error, guard) from error
+
+    @contextlib.contextmanager
+    def interruptible(self, connection: Connection) -> Iterator[None]:
+        # Python looks for signals when SQLite calls back, and SQLite takes the exception for a wish to stop.
+        connection.set_progress_handler(lambda: 0, _LOOK_EVERY)
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if str(error) == "interrupted":
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            connection.set_progress_handler(None, 0)
 
     def abort(self, connection: Connection) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -163,6 +202,27 @@ class SQLiteEngine(Engine):
     def table_columns(self, connection: Connection, table: str) -> dict[str, str]:
         return dict(connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,)))
 
+    def index_names(self, connection: Connection, table: str) -> set[str]:
+        return {name for (name,) in connection.execute("SELECT name FROM pragma_index_list(?)", (table,))}
+
+    def column_usage(self, connection: Connection, table: str) -> tuple[int, int]:
+        return len(self.table_columns(connection, table)), _MAX_COLUMNS
+
+    def row_estimate(self, connection: Connection, table: str) -> int | None:
+        return None
+
+    def table_bytes(self, connection: Connection, table: str) -> int | None:
+        # SQLite would have to read the whole file.
+        return None
+
+    def health_checks(self, *, full: bool) -> Checks:
+        from sqltrack.engines.sqlite._health import health_checks
+
+        return health_checks(self, full)
+
+    def json_keys_sql(self, column: str) -> str:
+        return f"json_each({column}) AS item"
+
     def merge_json_sql(self, column: str) -> str:
         # json_patch() would drop keys whose new value is null, and merge deeply.
         return f"sqltrack_merge_json({column}, %s)"
@@ -182,6 +242,20 @@ class SQLiteEngine(Engine):
         """
         columns = f"runs.id AS run_id, item.key AS name, {value.strip()} AS value"
         return f"SELECT {columns} FROM runs, json_each({column}) AS item"
+
+    def _translate_refusal(self, error: Exception, guard: Guard) -> BaseException:
+        """Return what an error means where only reading is allowed."""
+        message = str(error)
+        if message == "interrupted":
+            if guard.is_expired:
+                return StatementTimeoutError(guard.seconds)
+            # By the handler of a signal, Ctrl-C; SQLite has ended what it was doing, and swallowed the exception.
+            return KeyboardInterrupt()
+        if "not authorized" in message or message.endswith(("authorization denied", "is prohibited")):
+            return ReadOnlyDatabaseError(
+                f"database {self.path!r} is opened read-only here, and the statement does more than read"
+            )
+        return self.translate_error(error)
 
     def _prepare(self, connection: Connection) -> None:
         uses_wal = self._journal_mode(connection) == "wal"

@@ -1,0 +1,56 @@
+"""What an examination of a database finds, and what counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+__all__ = ["PATIENCE", "Check", "Checks", "Result", "Verdict", "note", "ok", "problem", "show_bytes"]
+
+# Seconds for which an examination waits for the locks of others.
+PATIENCE = 5.0
+
+Result = Literal["ok", "note", "problem"]
+
+
+class Verdict(NamedTuple):
+    """What one check found.
+
+    Attributes:
+        result: "ok", "note" for what is worth knowing, "problem" for what has to be done something about.
+        found: what was found.
+        advice: what to do, None if there is nothing.
+    """
+
+    result: Result
+    found: str
+    advice: str | None = None
+
+
+# Examines the database behind a connection whose statements commit by themselves; None where there is nothing to say.
+Check = Callable[[Any], "Verdict | None"]
+Checks = Mapping[str, Check]
+
+
+def ok(found: str) -> Verdict:
+    """Return that all is well."""
+    return Verdict("ok", found)
+
+
+def note(found: str, advice: str | None = None) -> Verdict:
+    """Return something that is worth knowing."""
+    return Verdict("note", found, advice)
+
+
+def problem(found: str, advice: str | None = None) -> Verdict:
+    """Return something that should not be so."""
+    return Verdict("problem", found, advice)
+
+
+def show_bytes(size: float) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB" if size < 1000 else f"{size:,.0f} TB"

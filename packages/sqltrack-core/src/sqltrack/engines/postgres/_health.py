@@ -1,0 +1,193 @@
+"""Examine a PostgreSQL database, and what its server allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from sqltrack.engines.health import PATIENCE, Checks, Verdict, note, ok, problem
+from sqltrack.quoting import quote_identifier
+
+if TYPE_CHECKING:
+    from sqltrack.engines.postgres import PostgresEngine
+
+__all__ = ["health_checks"]
+
+Connection = psycopg.Connection[Any]
+
+_OLDEST_VERSION, _NEWEST_VERSION = 13, 18
+
+# A transaction that has been idle for this many seconds was probably forgotten.
+_IDLE_SECONDS = 60
+
+# Part of the connections in use, above which new ones may soon be refused.
+_CROWDED = 0.8
+
+_TABLES = ["experiments", "experiment_links", "runs", "run_links", "metrics", "metrics_pending"]
+_SEQUENCES = ["experiments_id_seq", "runs_id_seq"]
+
+
+def health_checks(engine: PostgresEngine) -> Checks:
+    """Return the checks of a database on a server."""
+    return {
+        "version": _version,
+        "schema": partial(_schema, engine),
+        "pooler": lambda connection: _pooler(engine),
+        "writable": partial(_writable, engine),
+        "privileges": partial(_privileges, engine),
+        "columns may be added": partial(_ownership, engine),
+        "connections": partial(_connections, engine),
+        "idle transactions": partial(_idle_transactions, engine),
+        "metrics_pending": partial(_pending, engine),
+    }
+
+
+def _ask(engine: PostgresEngine, connection: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    rows: list[Any] = engine.execute_within(connection, PATIENCE, sql, parameters).fetchall()
+    return rows
+
+
+def _version(connection: Connection) -> Verdict:
+    version = connection.info.parameter_status("server_version")
+    found = f"PostgreSQL {version} (supported: {_OLDEST_VERSION} to {_NEWEST_VERSION})"
+    major = connection.info.server_version // 10_000
+    if major < _OLDEST_VERSION:
+        return problem(found, "upgrade the server")
+    if major > _NEWEST_VERSION:
+        return note(found, "newer than what sqltrack was tested with; look for a newer sqltrack")
+    return ok(found)
+
+
+def _schema(engine: PostgresEngine, connection: Connection) -> Verdict:
+    schema = _ask(engine, connection, "SELECT current_schema()")[0][0]
+    if schema is not None:
+        return ok(f"names are looked up in schema {schema!r}")
+    if engine.schema is None:
+        return problem("no schema of the search_path exists", "set the parameter schema, then: sqltrack setup")
+    return problem(
+        f"schema {engine.schema!r} does not exist, or this user may not use it",
+        f"create it with: sqltrack setup, or as its owner: GRANT USAGE ON SCHEMA {quote_identifier(engine.schema)}",
+    )
+
+
+def _pooler(engine: PostgresEngine) -> Verdict | None:
+    if not engine.refuses_options():
+        return ok("start-up options are accepted")
+    found = "a pooler is in between that refuses start-up options"
+    if engine.schema is not None:
+        return note(f"{found}; the schema is set in each transaction, which costs a round trip")
+    return note(
+        f"{found}, with which prepared statements may fail",
+        "PgBouncer before 1.21 loses them; with a parameter schema (public, say) sqltrack prepares none",
+    )
+
+
+def _writable(engine: PostgresEngine, connection: Connection) -> Verdict:
+    query = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+    is_standby, is_read_only = _ask(engine, connection, query)[0]
+    if is_standby:
+        return problem("the server is a standby that can only be read", "connect to the primary to track runs")
+    if is_read_only:
+        return problem("transactions can only read here", "see default_transaction_read_only of server, database, user")
+    return ok("transactions may write")
+
+
+def _privileges(engine: PostgresEngine, connection: Connection) -> Verdict | None:
+    if not any(engine.table_columns(connection, table) for table in _TABLES):
+        return None
+    query = """
+        SELECT privilege, string_agg(name, ', ' ORDER BY name)
+        FROM unnest(%s::text[]) AS name, unnest(%s::text[]) AS privilege
+        WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), privilege)
+        GROUP BY privilege
+        ORDER BY privilege
+    """
+    missing = _ask(engine, connection, query, (_TABLES, ["SELECT", "INSERT", "UPDATE", "DELETE"]))
+    missing += [
+        (privilege, sequences) for privilege, sequences in _ask(engine, connection, _SEQUENCES_SQL) if sequences
+    ]
+    user = _ask(engine, connection, "SELECT current_user")[0][0]
+    if not missing:
+        return ok(f"user {user!r} may read and write the tables")
+    statements = [
+        f"GRANT {privilege} ON {'SEQUENCE ' if privilege == 'USAGE' else ''}{names} TO {quote_identifier(user)}"
+        for privilege, names in missing
+    ]
+    found = "; ".join(f"no {privilege} on {names}" for privilege, names in missing)
+    return problem(f"user {user!r} lacks privileges: {found}", f"as the tables' owner: {'; '.join(statements)}")
+
+
+_SEQUENCES_SQL = f"""
+    SELECT 'USAGE', string_agg(name, ', ' ORDER BY name)
+    FROM unnest(ARRAY{_SEQUENCES}::text[]) AS name
+    WHERE to_regclass(name) IS NOT NULL AND NOT has_sequence_privilege(to_regclass(name), 'USAGE')
+"""
+
+
+def _ownership(engine: PostgresEngine, connection: Connection) -> Verdict | None:
+    query = """
+        SELECT pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner), current_user::text
+        FROM pg_class WHERE oid = to_regclass('metrics')
+    """
+    for may_alter, owner, user in _ask(engine, connection, query):
+        if may_alter:
+            return ok(f"user {user!r} may add columns to metrics")
+        return note(
+            f"user {user!r} may not add columns to metrics, whose owner is {owner!r}: new metrics will be refused",
+            "add their columns beforehand as the owner (sqltrack setup SCRIPT), or as a superuser: "
+            f"GRANT {quote_identifier(owner)} TO {quote_identifier(user)}",
+        )
+    return None
+
+
+def _connections(engine: PostgresEngine, connection: Connection) -> Verdict:
+    # Visible to everybody, as opposed to what pg_stat_activity says of other users.
+    query = """
+        SELECT
+            (SELECT sum(numbackends)::int FROM pg_stat_database),
+            current_setting('max_connections')::int
+                - current_setting('superuser_reserved_connections')::int
+                - COALESCE(current_setting('reserved_connections', true), '0')::int
+    """
+    used, limit = _ask(engine, connection, query)[0]
+    found = f"{used} of {limit} connections are in use"
+    if used >= limit * _CROWDED:
+        return note(found, "raise max_connections, use a pooler, or lower keepalive so that idle jobs hold none")
+    return ok(found)
+
+
+def _idle_transactions(engine: PostgresEngine, connection: Connection) -> Verdict:
+    query = """
+        SELECT DISTINCT activity.pid, activity.usename::text,
+            extract(epoch FROM clock_timestamp() - activity.state_change)::bigint
+        FROM pg_locks JOIN pg_stat_activity AS activity ON activity.pid = pg_locks.pid
+        WHERE pg_locks.relation = to_regclass('metrics')
+            AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND pg_locks.granted
+            AND activity.state IN ('idle in transaction', 'idle in transaction (aborted)')
+            AND activity.state_change <= clock_timestamp() - %s * interval '1 second'
+        ORDER BY 3 DESC
+    """
+    idle = _ask(engine, connection, query, (_IDLE_SECONDS,))
+    if not idle:
+        return ok("none is seen that locks metrics")
+    shown = ", ".join(f"pid {pid} of user {user!r} for {seconds:,} s" for pid, user, seconds in idle)
+    return note(
+        f"metrics is locked by transactions in which nothing happens: {shown}",
+        "no column can be added until they end, new metrics go to extras; "
+        f"end them in the program that forgot them, or with: SELECT pg_terminate_backend({idle[0][0]})",
+    )
+
+
+def _pending(engine: PostgresEngine, connection: Connection) -> Verdict | None:
+    if not engine.table_columns(connection, "metrics_pending"):
+        return None
+    rows = _ask(engine, connection, "SELECT count(*) FROM (SELECT FROM metrics_pending LIMIT 100001) AS counted")[0][0]
+    if not rows:
+        return ok("no metrics wait for a column")
+    shown = "more than 100,000 rows hold" if rows > 100_000 else "1 row holds" if rows == 1 else f"{rows:,} rows hold"
+    found = f"{shown} metrics that wait because the table metrics could not be changed"
+    return note(found, "move them with: sqltrack tidy")

@@ -1,0 +1,140 @@
+"""Examine a SQLite database and the file system on which it lies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sqltrack.engines.health import PATIENCE, Checks, Verdict, note, ok, problem, show_bytes
+from sqltrack.engines.sqlite._connection import Connection
+from sqltrack.engines.sqlite._filesystem import is_network_file_system
+
+if TYPE_CHECKING:
+    from sqltrack.engines.sqlite import SQLiteEngine
+
+__all__ = ["health_checks"]
+
+# Free bytes on the disk.
+_NO_ROOM, _LITTLE_ROOM = 100 * 10**6, 10**9
+
+# Steps of SQLite's virtual machine after which Python has a look whether somebody pressed Ctrl-C.
+_STEPS = 100_000
+
+_SHOWN_FAULTS = 3
+
+
+def health_checks(engine: SQLiteEngine, full: bool) -> Checks:
+    """Return the checks of a database in a file."""
+    checks: Checks = {
+        "version": _version,
+        "file": lambda connection: _file(engine.path),
+        "journal": partial(_journal, engine.path),
+        "writable": partial(_writable, engine),
+        "disk": lambda connection: _disk(engine.path),
+    }
+    return {**checks, "integrity": _integrity, "references": _references} if full else checks
+
+
+def _version(connection: Connection) -> Verdict:
+    return ok(f"SQLite {sqlite3.sqlite_version} (supported: 3.35 or newer)")
+
+
+def _file(path: str) -> Verdict:
+    # The write-ahead log holds what is not in the file yet.
+    size = sum(os.path.getsize(file) for file in (path, f"{path}-wal") if os.path.exists(file))
+    found = f"{path}, {show_bytes(size)}"
+    if is_network_file_system(path):
+        return note(
+            f"{found}, on a file system that machines share",
+            "SQLite relies on its locks; if several machines write, PostgreSQL is the safe choice",
+        )
+    return ok(found)
+
+
+def _journal(path: str, connection: Connection) -> Verdict:
+    mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+    on_network = is_network_file_system(path)
+    if mode == "wal" and on_network:
+        return problem(
+            "write-ahead log on a file system that machines share, which corrupts the database",
+            "while nobody uses it, execute: PRAGMA journal_mode = DELETE",
+        )
+    if mode in ("off", "memory"):
+        return problem(f"journal_mode = {mode}: a crash destroys the database", "execute: PRAGMA journal_mode = WAL")
+    if mode == "wal" or on_network:
+        return ok(f"journal_mode = {mode}")
+    return note(
+        f"journal_mode = {mode}: slower than the write-ahead log, and readers and writers wait for each other",
+        "sqltrack switches when nobody else uses the file; if not, execute: PRAGMA journal_mode = WAL",
+    )
+
+
+def _writable(engine: SQLiteEngine, connection: Connection) -> Verdict:
+    try:
+        engine.execute_within(connection, PATIENCE, "BEGIN IMMEDIATE", ())
+        # In a file that can only be read this transaction is one that reads. What follows is undone.
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute(f"PRAGMA user_version = {version}")
+    except sqlite3.OperationalError as error:
+        return _why_not_writable(str(error), engine.path)
+    finally:
+        connection.rollback()
+    return ok("the file can be written to")
+
+
+def _why_not_writable(message: str, path: str) -> Verdict:
+    if "locked" in message:
+        found = f"another process has been writing for {PATIENCE:g} s"
+        return problem(found, "find out which has the file open, and why")
+    # SQLite says of a file that it can only be read also if that is true of its folder.
+    if "unable to open" in message or ("readonly" in message and os.access(path, os.W_OK)):
+        found = f"nothing can be created in the folder {os.path.dirname(path)!r}, where SQLite has to put its journal"
+        return problem(found, "check its permissions")
+    if "readonly" in message:
+        return problem("the file can only be read, runs cannot be tracked", "check its permissions")
+    return problem(f"the file cannot be written to: {message}")
+
+
+def _disk(path: str) -> Verdict:
+    free = shutil.disk_usage(os.path.dirname(path)).free
+    found = f"{show_bytes(free)} free"
+    if free < _NO_ROOM:
+        return problem(found, "make room; when the disk is full, metrics cannot be stored")
+    return note(found, "make room before the disk is full") if free < _LITTLE_ROOM else ok(found)
+
+
+def _integrity(connection: Connection) -> Verdict:
+    connection.set_progress_handler(lambda: 0, _STEPS)
+    try:
+        faults = [str(fault) for (fault,) in connection.execute("PRAGMA quick_check(100)")]
+    except sqlite3.OperationalError as error:
+        # An exception within the handler, which only Ctrl-C can raise, is told by this.
+        if str(error) == "interrupted":
+            raise KeyboardInterrupt from error
+        raise
+    except sqlite3.DatabaseError as error:
+        # Too damaged to be checked.
+        faults = [str(error)]
+    finally:
+        connection.set_progress_handler(None, 0)
+    if faults == ["ok"]:
+        return ok("quick_check finds the file intact")
+    shown = "; ".join(" ".join(fault.split()) for fault in faults[:_SHOWN_FAULTS])
+    return problem(
+        f"quick_check finds the file damaged: {shown}",
+        "go back to a backup, or save what can be read with: sqlite3 FILE .recover",
+    )
+
+
+def _references(connection: Connection) -> Verdict:
+    query = 'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1'
+    broken = [f"{count} of {table}" for table, count in connection.execute(query)]
+    if not broken:
+        return ok("all rows belong to a run or experiment that exists")
+    return problem(
+        f"rows that belong to nothing: {', '.join(broken)}",
+        "they came about without PRAGMA foreign_keys = ON; delete them, PRAGMA foreign_key_check names them",
+    )
