@@ -1,0 +1,95 @@
+"""sqltrack execute: execute SQL from files or from standard input."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqltrack.cli._output import print_json, print_records, printable
+from sqltrack.cli._parser import FILE, Commands, open_client
+from sqltrack.commands.execute import Outcome, execute
+from sqltrack.errors import UnusableValueError
+
+__all__ = ["add_parser"]
+
+_STDIN = "-"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "execute",
+        "execute SQL from files or standard input",
+        description="Each statement is committed by itself, but for those between a BEGIN and a COMMIT in the script. "
+        "The first one that fails ends it all. For each statement the rows are printed that it returned, and what the "
+        "database calls it.",
+        example="sqltrack create --user alice | sqltrack execute --user postgres --dbname postgres",
+    )
+    scripts: Any = parser.add_argument(
+        "scripts", nargs="*", metavar="FILE", help="SQL file, default or '-': standard input"
+    )
+    scripts.complete = FILE
+    parser.add_argument("--json", action="store_true", help="print a JSON list with an object for each statement")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    client = open_client(options)
+    scripts = [(_name(file), _read(file)) for file in options.scripts or [_STDIN]]
+    outcomes: list[Outcome] = []
+    show = outcomes.append if options.json else _print_outcome
+    try:
+        for name, script in scripts:
+            execute(client, script, name=name, on_result=show, on_notice=_print_notice)
+    finally:
+        # What was executed before an error has happened.
+        if options.json:
+            print_json([_as_object(outcome) for outcome in outcomes])
+
+
+def _name(file: str) -> str:
+    return "<stdin>" if file == _STDIN else file
+
+
+def _read(file: str) -> str:
+    if file == _STDIN and sys.stdin.isatty():
+        print("reading SQL until Ctrl-D", file=sys.stderr)
+    content = sys.stdin.buffer.read() if file == _STDIN else Path(file).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableValueError(f"script {_name(file)!r} must be UTF-8, byte {error.start} is not") from None
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    if outcome.columns is not None:
+        columns = _distinct(outcome.columns)
+        records = [dict(zip(columns, row)) for row in outcome.rows]
+        print_records(records, columns=columns, as_json=False)
+    print(printable(outcome.tag), flush=True)
+
+
+def _print_notice(notice: str) -> None:
+    print(printable(notice), file=sys.stderr)
+
+
+def _as_object(outcome: Outcome) -> dict[str, Any]:
+    if outcome.columns is None:
+        return {"command": outcome.tag}
+    columns = _distinct(outcome.columns)
+    return {"command": outcome.tag, "rows": [dict(zip(columns, row)) for row in outcome.rows]}
+
+
+def _distinct(columns: Iterable[str]) -> list[str]:
+    """Return names of columns, with a number where one comes again."""
+    names: list[str] = []
+    for column in columns:
+        count, name = 1, column
+        while name in names:
+            count += 1
+            name = f"{column} ({count})"
+        names.append(name)
+    return names

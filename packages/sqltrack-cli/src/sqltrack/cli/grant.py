@@ -1,0 +1,65 @@
+"""sqltrack grant: print how to let another user read or write."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from sqltrack.cli._parser import Commands, Parser, connection_options
+from sqltrack.commands._access import configured_database, configured_user, engine_with_users
+from sqltrack.commands.grant import grant_sql
+from sqltrack.config import load_config
+from sqltrack.quoting import quote_if_needed
+
+__all__ = ["add_owner_option", "add_parser", "tables_of"]
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "grant",
+        "print the SQL that gives another PostgreSQL user access",
+        description="Nothing is executed: look at the statements, and execute them as the owner of the database.",
+        example="sqltrack grant bob --write | sqltrack execute",
+    )
+    parser.add_argument("role", metavar="USER", help="who is given access")
+    rights = parser.add_mutually_exclusive_group()
+    rights.add_argument("--read", action="store_true", help="to read (default)")
+    rights.add_argument("--write", action="store_true", help="to read and write; new metrics go to metrics.extras")
+    rights.add_argument(
+        "--as-owner",
+        action="store_true",
+        help="to read and write, and to do all that the owner may, such as add columns for new metrics or drop tables",
+    )
+    add_owner_option(parser)
+    parser.set_defaults(run=_run)
+
+
+def add_owner_option(parser: Parser) -> None:
+    """Add the option that names the owner of the tables."""
+    parser.add_argument("--owner", metavar="ROLE", help="who has set up the database, default: the configured user")
+
+
+def tables_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return which tables in which database the options mean, as the functions that build the SQL take it.
+
+    Raises:
+        ConfigError: the database has no users, or the configuration cannot be used.
+    """
+    config = load_config(getattr(options, "config_path", None), **connection_options(options))
+    engine = engine_with_users(config)
+    owner = configured_user(config) if options.owner is None else options.owner
+    return {"dbname": configured_database(config), "owner": owner, "schema": engine.schema or "public"}
+
+
+def _run(options: argparse.Namespace) -> None:
+    tables = tables_of(options)
+    statements = grant_sql(options.role, **tables, write=options.write, as_owner=options.as_owner)
+    print("\n".join(statements))
+    if options.write:
+        print(
+            "-- Only the owner can add columns: new metrics of this user are kept in metrics.extras, and until the\n"
+            "-- owner has added that, in metrics_pending. A member of the owner's role can add columns, and do all\n"
+            "-- else that the owner may. Who may grant that role (a superuser, say) can execute:\n"
+            f"-- GRANT {quote_if_needed(tables['owner'])} TO {quote_if_needed(options.role)};"
+        )

@@ -1,0 +1,47 @@
+"""sqltrack revoke: print how to take access away."""
+
+from __future__ import annotations
+
+import argparse
+
+from sqltrack.cli._parser import Commands
+from sqltrack.cli.grant import add_owner_option, tables_of
+from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
+from sqltrack.quoting import quote_if_needed
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "revoke",
+        "print the SQL that takes access from a PostgreSQL user, or from everybody who was not given it",
+        description="Nothing is executed: look at the statements, and execute them as the owner of the database.",
+        example="sqltrack revoke --public | sqltrack execute\n         sqltrack revoke bob | sqltrack execute",
+    )
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("role", metavar="USER", nargs="?", help="whose access is taken")
+    whose.add_argument(
+        "--public", action="store_true", help="let nobody connect who was not given the right (the owner has it)"
+    )
+    parser.add_argument(
+        "--as-owner",
+        action="store_true",
+        help="also end the membership in the owner's role that grant --as-owner gives",
+    )
+    add_owner_option(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    tables = tables_of(options)
+    if options.public:
+        print("\n".join(revoke_public_sql(dbname=tables["dbname"])))
+        return
+    print("\n".join(revoke_sql(options.role, **tables, as_owner=options.as_owner)))
+    if not options.as_owner:
+        print(
+            "-- If the user was made a member of the owner's role, access lasts until somebody who may grant that\n"
+            f"-- role executes: REVOKE {quote_if_needed(tables['owner'])} FROM {quote_if_needed(options.role)};"
+        )

@@ -1,0 +1,71 @@
+"""What the commands about users and rights have in common: whose database it is, and how names may look."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sqltrack.engines import Engine, create_engine
+from sqltrack.errors import ConfigError, UnusableValueError
+
+__all__ = ["check_name", "configured_database", "configured_user", "engine_with_users"]
+
+# NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1).
+_MAX_NAME_BYTES = 63
+
+
+def engine_with_users(config: Mapping[str, Any]) -> Engine:
+    """Return the engine of a configuration.
+
+    Raises:
+        ConfigError: its database has no users, or the configuration cannot be used.
+    """
+    engine = create_engine(config)
+    if not engine.has_users:
+        raise ConfigError(
+            f"engine {engine.name!r} has neither users nor rights, and its database is created when it is set up; "
+            "for a database on a server choose engine=postgres"
+        )
+    return engine
+
+
+def configured_user(config: Mapping[str, Any]) -> str:
+    """Return the name of the user in a configuration.
+
+    Raises:
+        ConfigError: there is none.
+        UnusableValueError: (a ValueError) it cannot be a name.
+    """
+    return check_name("user", _parameter(config, "user", "PGUSER"))
+
+
+def configured_database(config: Mapping[str, Any]) -> str:
+    """Return the name of the database in a configuration; raises as `configured_user`."""
+    name = config.get("dbname", os.environ.get("PGDATABASE"))
+    return configured_user(config) if name is None else check_name("database", name)
+
+
+def check_name(kind: str, name: str) -> str:
+    """Return the name of a user, database or schema.
+
+    Raises:
+        UnusableValueError: (a ValueError) it is empty, or longer than PostgreSQL's names, or holds what is not shown.
+    """
+    if not name:
+        raise UnusableValueError(f"the name of a {kind} must not be empty")
+    if not name.isprintable():
+        raise UnusableValueError(f"the name of a {kind} must not hold control characters, got {name!r}")
+    if len(name.encode("utf-8")) > _MAX_NAME_BYTES:
+        raise UnusableValueError(
+            f"the name of a {kind} must be at most {_MAX_NAME_BYTES} bytes long, or PostgreSQL would cut it, "
+            f"got {name!r}"
+        )
+    return name
+
+
+def _parameter(config: Mapping[str, Any], name: str, variable: str) -> str:
+    value = config.get(name, os.environ.get(variable))
+    if value is None:
+        raise ConfigError(f"no {name} is configured; give one with --{name}, or {name}=… in sqltrack.conf")
+    return str(value)

@@ -1,0 +1,103 @@
+"""Execute SQL scripts, statement by statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqltrack.client import Client
+from sqltrack.engines import Engine
+from sqltrack.engines.sqltext import Located, find_backslash, hide_passwords, locate_statements
+from sqltrack.errors import ScriptError
+
+__all__ = ["Outcome", "execute"]
+
+
+class Outcome(NamedTuple):
+    """What a statement did: the database's name for it, and the columns and rows that it returned, if any."""
+
+    tag: str
+    columns: list[str] | None
+    rows: list[tuple[Any, ...]]
+
+
+def execute(
+    client: Client,
+    script: str,
+    *,
+    name: str = "script",
+    on_result: Callable[[Outcome], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> None:
+    """Execute the statements of a script in turn, on a connection of its own, until one fails.
+
+    Each statement is committed by itself, so that there can be a CREATE DATABASE, but for those that the script puts
+    between BEGIN and COMMIT. Of a statement that fails or is interrupted nothing remains, nor of a transaction that is
+    open then.
+
+    Args:
+        client: client of the database.
+        script: SQL text.
+        name: what errors call the script.
+        on_result: is called with the outcome of each statement.
+        on_notice: is called with each notice or warning of the server.
+
+    Raises:
+        ScriptError: a statement failed, or a transaction was not ended; or the script holds commands of psql's, and
+            nothing of it was executed.
+        DatabaseError: connecting failed.
+    """
+    engine = client.engine
+    _refuse_commands(engine, name, script)
+    connection = engine.connect()
+    begin: Located | None = None
+    try:
+        engine.set_autocommit(connection, True)
+        if on_notice is not None:
+            engine.watch_notices(connection, on_notice)
+        for statement in locate_statements(script, engine.dialect):
+            outcome = _execute_statement(engine, connection, name, statement)
+            begin = (begin or statement) if engine.in_transaction(connection) else None
+            if on_result is not None:
+                on_result(outcome)
+    finally:
+        engine.abort(connection)
+    if begin is not None:
+        reason = "the transaction that begins here has no COMMIT, so it was rolled back"
+        raise ScriptError(name, begin.text, reason, begin.line)
+
+
+def _refuse_commands(engine: Engine, name: str, script: str) -> None:
+    command = find_backslash(script, engine.dialect)
+    if command is not None:
+        reason = "this is a command of psql's, not SQL; remove it, or use psql (nothing of the script was executed)"
+        raise ScriptError(name, command.text, reason, command.line)
+
+
+def _execute_statement(engine: Engine, connection: Any, name: str, statement: Located) -> Outcome:
+    in_transaction = engine.in_transaction(connection)
+    try:
+        with engine.interruptible(connection):
+            cursor = _execute_parts(engine, connection, statement.text)
+            columns = None if cursor.description is None else [column[0] for column in cursor.description]
+            rows = [] if columns is None else cursor.fetchall()
+    except engine.driver_error as error:
+        text, passwords = hide_passwords(statement.text, engine.dialect)
+        reason = engine.reason_of(error)
+        for password in passwords:
+            reason = reason.replace(password, "'***'")
+        if in_transaction:
+            reason += "; the open transaction was rolled back"
+        # The driver's error may quote the password.
+        raise ScriptError(name, text, reason, statement.line) from (None if passwords else error)
+    count = cursor.rowcount if columns is None else len(rows)
+    return Outcome(engine.command_tag(cursor, statement.text, count), columns, rows)
+
+
+def _execute_parts(engine: Engine, connection: Any, statement: str) -> Any:
+    """Execute a statement, which some databases need in several parts, and return the cursor."""
+    parts = engine.split_script(statement)
+    if len(parts) == 1:
+        return connection.execute(parts[0])
+    with engine.savepoint(connection):
+        return [connection.execute(part) for part in parts][-1]

@@ -1,0 +1,73 @@
+"""The SQL that lets other users read or write a database of experiments in PostgreSQL."""
+
+from __future__ import annotations
+
+from sqltrack.commands._access import check_name
+from sqltrack.errors import UnusableValueError
+from sqltrack.quoting import quote_if_needed
+
+__all__ = ["check_grantee", "grant_sql"]
+
+_READ = ("SELECT", "SELECT")
+# Ids come from sequences.
+_WRITE = ("SELECT, INSERT, UPDATE, DELETE", "SELECT, USAGE")
+
+
+def grant_sql(
+    user: str,
+    *,
+    dbname: str,
+    owner: str,
+    schema: str = "public",
+    write: bool = False,
+    as_owner: bool = False,
+) -> list[str]:
+    """Return the statements that give a user access to the experiments in a schema.
+
+    They are for the owner of the database, and have to be executed while connected to it. Tables that the owner
+    creates later are included. Columns of a table can be added by its owner only: new metrics of other users are kept
+    in `metrics.extras`, or in `metrics_pending` until the owner has added that column, unless they are members of the
+    owner's role.
+
+    Args:
+        user: who is given access.
+        dbname: name of the database.
+        owner: who owns the tables: the user who has set up the database.
+        schema: the schema in which the tables are.
+        write: whether the user may also write, create experiments and runs, and delete them.
+        as_owner: whether the user becomes a member of the owner's role, who may do whatever the owner may.
+
+    Raises:
+        UnusableValueError: (a ValueError) a name cannot be used.
+    """
+    check_grantee(user, owner)
+    on_tables, on_sequences = _WRITE if write or as_owner else _READ
+    database, place = quote_if_needed(check_name("database", dbname)), quote_if_needed(check_name("schema", schema))
+    grantee, role = quote_if_needed(user), quote_if_needed(owner)
+    later = f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} IN SCHEMA {place} GRANT"
+    statements = [
+        f"GRANT CONNECT ON DATABASE {database} TO {grantee};",
+        f"GRANT USAGE ON SCHEMA {place} TO {grantee};",
+        f"GRANT {on_tables} ON ALL TABLES IN SCHEMA {place} TO {grantee};",
+        f"GRANT {on_sequences} ON ALL SEQUENCES IN SCHEMA {place} TO {grantee};",
+        f"{later} {on_tables} ON TABLES TO {grantee};",
+        f"{later} {on_sequences} ON SEQUENCES TO {grantee};",
+    ]
+    if as_owner:
+        statements.append(f"GRANT {role} TO {grantee};")
+    return statements
+
+
+def check_grantee(user: str, owner: str) -> None:
+    """Check that rights can be given to, and taken from, a user.
+
+    Raises:
+        UnusableValueError: (a ValueError) they cannot.
+    """
+    check_name("user", user)
+    check_name("user", owner)
+    if user == "public":
+        # In quotes as well, to PostgreSQL.
+        raise UnusableValueError("'public' means everybody, expected the name of one user")
+    if user == owner:
+        raise UnusableValueError(f"user {user!r} owns the tables and has all rights, expected another user")

@@ -1,0 +1,48 @@
+"""The SQL that takes away what `sqltrack.commands.grant` gives."""
+
+from __future__ import annotations
+
+from sqltrack.commands._access import check_name
+from sqltrack.commands.grant import check_grantee
+from sqltrack.quoting import quote_if_needed
+
+__all__ = ["revoke_public_sql", "revoke_sql"]
+
+
+def revoke_sql(user: str, *, dbname: str, owner: str, schema: str = "public", as_owner: bool = False) -> list[str]:
+    """Return the statements that take from a user the access to the experiments in a schema.
+
+    Args:
+        user: whose access is taken.
+        dbname: name of the database.
+        owner: who owns the tables.
+        schema: the schema in which the tables are.
+        as_owner: whether the user is a member of the owner's role, and is to be no more.
+
+    Raises:
+        UnusableValueError: (a ValueError) a name cannot be used.
+    """
+    check_grantee(user, owner)
+    database, place = quote_if_needed(check_name("database", dbname)), quote_if_needed(check_name("schema", schema))
+    grantee, role = quote_if_needed(user), quote_if_needed(owner)
+    later = f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} IN SCHEMA {place} REVOKE"
+    statements = [
+        f"{later} ALL ON SEQUENCES FROM {grantee};",
+        f"{later} ALL ON TABLES FROM {grantee};",
+        f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {place} FROM {grantee};",
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA {place} FROM {grantee};",
+        f"REVOKE ALL ON SCHEMA {place} FROM {grantee};",
+        f"REVOKE ALL ON DATABASE {database} FROM {grantee};",
+    ]
+    if as_owner:
+        statements.append(f"REVOKE {role} FROM {grantee};")
+    return statements
+
+
+def revoke_public_sql(*, dbname: str) -> list[str]:
+    """Return the statement after which only users who were given the right can connect to a database.
+
+    Raises:
+        UnusableValueError: (a ValueError) the name cannot be used.
+    """
+    return [f"REVOKE CONNECT ON DATABASE {quote_if_needed(check_name('database', dbname))} FROM PUBLIC;"]
