@@ -1,0 +1,92 @@
+"""sqltrack doctor: examine installation and database."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from sqltrack.cli._output import print_records, printable, progress_bar, stdout
+from sqltrack.cli._parser import Commands, open_client
+from sqltrack.commands.doctor import Finding, examine, examine_installation
+from sqltrack.errors import ConfigError, MissingPackageError
+
+__all__ = ["add_parser"]
+
+_SIGNS: Mapping[str, tuple[str, str]] = {"ok": ("✔", "green"), "note": ("!", "yellow"), "problem": ("✘", "red")}
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "doctor",
+        "examine installation and database, and say what to do",
+        description="Nothing is changed. The exit status is 1 if there is a problem; notes are none.",
+        example="sqltrack doctor --stale-after 2",
+    )
+    parser.add_argument(
+        "--stale-after",
+        type=_hours,
+        default=24.0,
+        metavar="HOURS",
+        help="hours without news after which a run that is RUNNING counts as dead, default: 24",
+    )
+    parser.add_argument("--full", action="store_true", help="SQLite: check the integrity of the whole file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    findings = _examine(options)
+    if options.json:
+        print_records([finding._asdict() for finding in findings], columns=Finding._fields, as_json=True)
+    else:
+        _show(findings)
+    return 1 if any(finding.result == "problem" for finding in findings) else 0
+
+
+def _examine(options: argparse.Namespace) -> list[Finding]:
+    try:
+        client = open_client(options)
+    except (ConfigError, MissingPackageError) as error:
+        advice = "see what is set where with: sqltrack config"
+        return [*examine_installation(), Finding("configuration", "problem", str(error), advice)]
+    with progress_bar("examining") as progress:
+        return examine(client, stale_after=options.stale_after, full=options.full, progress=progress)
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        sign, color = _SIGNS[finding.result]
+        table.add_row(Text(sign, style=color), Text(finding.check), Text(printable(finding.found)))
+        if finding.advice is not None:
+            table.add_row("", "", Text(f"→ {printable(finding.advice)}", style="cyan"))
+    console = stdout()
+    console.print(table)
+    console.print(_summary([finding.result for finding in findings]))
+
+
+def _summary(results: Sequence[str]) -> Text:
+    parts = []
+    for result in ("problem", "note"):
+        count = results.count(result)
+        if count:
+            parts.append(Text(f"{count} {result}{'s' if count > 1 else ''}", style=_SIGNS[result][1]))
+    return Text(", ").join(parts) if parts else Text("no problems", style="green")
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    # A date has to be computed from it.
+    if not 0 <= hours <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"must be a number of hours from 0 to 1,000,000, got {text!r}")
+    return hours

@@ -1,0 +1,352 @@
+"""Examine an installation and its database: what is there, what is wrong, what to do about it."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqltrack._times import utc_now
+from sqltrack.client import Client
+from sqltrack.engines.engine import Engine
+from sqltrack.engines.health import PATIENCE, Check, Result, Verdict, note, ok, problem, show_bytes
+from sqltrack.engines.metrics import EXTRAS, KEY
+from sqltrack.errors import NotSetUpError, SQLTrackError, UnusableValueError
+
+__all__ = ["Finding", "examine", "examine_installation"]
+
+# The tables and columns that everything relies on.
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "experiments": ("id", "name", "comment", "tags", "extras"),
+    "experiment_links": ("from_id", "kind", "to_id"),
+    "runs": (
+        *("id", "experiment_id", "status", "time_created", "time_started", "time_updated"),
+        *("comment", "tags", "args", "env", "extras"),
+    ),
+    "run_links": ("from_id", "kind", "to_id"),
+    "metrics": KEY,
+}
+
+_BASE = "base.sql"
+_CREATED_TABLE = re.compile(r"CREATE TABLE (\w+)")
+_CREATED_INDEX = re.compile(r"CREATE INDEX (\w+) ON (\w+)")
+
+_DISTRIBUTIONS = ("sqltrack", "sqltrack-core", "sqltrack-cli", "sqltrack-args", "sqltrack-notebook")
+_PACKAGES = ("psycopg", "psycopg-binary", "psycopg-c", "psycopg-pool", "pandas", "polars")
+
+# Seconds that connecting may take before it is worth a word.
+_SLOW = 1.0
+
+# Rows beyond which nothing is counted, and those of metrics in which names are looked for.
+_COUNTED_ROWS = 1_000_000
+_READ_ROWS = 10_000
+
+_SHOWN = 10
+
+# What the rows of the tables are called that grow.
+_SINGULARS = {"experiments": "experiment", "runs": "run", "metrics": "row of metrics"}
+_PLURALS = {"experiments": "experiments", "runs": "runs", "metrics": "rows of metrics"}
+
+# Part of the columns of metrics in use, from which the limit is worth a word.
+_CROWDED = 0.8
+
+
+class Finding(NamedTuple):
+    """What was found by one check.
+
+    Attributes:
+        check: name of the check.
+        result: "ok", "note" for what is worth knowing, "problem" for what has to be done something about.
+        found: what was found.
+        advice: what to do, None if there is nothing.
+    """
+
+    check: str
+    result: Result
+    found: str
+    advice: str | None
+
+
+def examine(
+    client: Client,
+    *,
+    stale_after: float = 24.0,
+    full: bool = False,
+    progress: Callable[[int], object] = lambda done: None,
+) -> list[Finding]:
+    """Examine the installation, and the database of a client, without changing anything.
+
+    A check that fails is a finding like others. Work is bounded: large tables are not read as a whole.
+
+    Args:
+        client: client of the database; it may lie unreachable, or not be set up.
+        stale_after: hours without any news after which a run that is RUNNING counts as dead, default 24.
+        full: whether to check the integrity of the whole database, too, which SQLite can do; default False.
+        progress: is called with the number of checks done.
+
+    Raises:
+        ValueError: `stale_after` is negative.
+    """
+    if not stale_after >= 0:
+        raise UnusableValueError(f"stale_after must be a number of hours that is not negative, got {stale_after!r}")
+    engine = client.engine
+    findings = examine_installation()
+    if not engine.exists():
+        missing = problem(f"{engine.describe()} does not exist", "create it with: sqltrack setup; or correct dbpath")
+        return [*findings, Finding("connection", *missing)]
+    with _connected(engine) as (connection, verdict):
+        findings.append(Finding("connection", *verdict))
+        if connection is None:
+            return findings
+        checks = {**_checks(engine, timedelta(hours=stale_after)), **engine.health_checks(full=full)}
+        for done, (name, check) in enumerate(checks.items()):
+            progress(done)
+            found = _carry_out(engine, check, connection)
+            if found is not None:
+                findings.append(Finding(name, *found))
+    return findings
+
+
+def examine_installation() -> list[Finding]:
+    """Examine what is installed, which needs no database."""
+    installed = _versions(_DISTRIBUTIONS)
+    missing = [name for name in _DISTRIBUTIONS if name not in installed]
+    distributions = _show_versions(installed)
+    if missing:
+        distributions += f"; not installed: {', '.join(missing)}"
+    return [
+        Finding("python", *ok(f"Python {platform.python_version()}, {sys.executable}")),
+        Finding("distributions", *ok(distributions)),
+        Finding("drivers", *ok(_show_versions({"SQLite": _sqlite_version(), **_versions(_PACKAGES)}))),
+    ]
+
+
+def _versions(names: Sequence[str]) -> dict[str, str]:
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _show_versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _sqlite_version() -> str:
+    try:
+        import sqlite3
+    except ImportError:
+        return "(not part of this Python)"
+    return sqlite3.sqlite_version
+
+
+# -- the database -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[tuple[Any, Verdict]]:
+    """Connect, and close at the end; the connection is None if that is impossible."""
+    begin = time.perf_counter()
+    try:
+        connection = engine.connect()
+    except (SQLTrackError, engine.driver_error, OSError) as error:
+        yield None, problem(*_explain(engine, error))
+        return
+    seconds = time.perf_counter() - begin
+    found = f"{engine.describe()} answers after {seconds * 1000:,.0f} ms"
+    try:
+        engine.set_autocommit(connection, True)
+        yield connection, note(found, "every job waits so long when it starts") if seconds > _SLOW else ok(found)
+    finally:
+        engine.abort(connection)
+
+
+def _explain(engine: Engine, error: Exception) -> tuple[str, str | None]:
+    """Return what an error says, and what it advises to do."""
+    if isinstance(error, engine.driver_error):
+        error = engine.translate_error(error)
+    found, _, advice = str(error).rpartition("; ")
+    return (found, advice) if found else (advice, None)
+
+
+def _carry_out(engine: Engine, check: Check, connection: Any) -> Verdict | None:
+    try:
+        return check(connection)
+    except (SQLTrackError, engine.driver_error, OSError) as error:
+        if isinstance(error, engine.driver_error):
+            error = engine.translate_error(error)
+        if isinstance(error, NotSetUpError):
+            # That tables are missing is a finding of its own.
+            return None
+        return problem(f"cannot be checked: {error}")
+
+
+def _checks(engine: Engine, stale_after: timedelta) -> dict[str, Check]:
+    return {
+        "setup": partial(_setup, engine),
+        "tables": partial(_tables, engine),
+        "indexes": partial(_indexes, engine),
+        "sizes": partial(_sizes, engine),
+        "metric columns": partial(_columns, engine),
+        "metrics.extras": partial(_extras, engine),
+        "dead runs": partial(_dead_runs, engine, stale_after),
+    }
+
+
+def _ask(engine: Engine, connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    rows: list[Any] = engine.execute_within(connection, PATIENCE, sql, parameters).fetchall()
+    return rows
+
+
+def _base_script(engine: Engine) -> list[str]:
+    path = Path(engine.data_dir(), _BASE)
+    return [
+        " ".join(_without_comments(statement).split()) for statement in engine.split_script(path.read_text("utf-8"))
+    ]
+
+
+def _without_comments(statement: str) -> str:
+    return "\n".join(line for line in statement.splitlines() if not line.startswith("--"))
+
+
+def _setup(engine: Engine, connection: Any) -> Verdict:
+    has_tables = bool(engine.table_columns(connection, "runs"))
+    if not engine.table_columns(connection, "setup_scripts"):
+        if has_tables:
+            return note("there are tables, but there is no record of scripts: they came about without sqltrack setup")
+        return problem(f"{engine.describe()} is not set up", "set it up with: sqltrack setup")
+    query = "SELECT setup_scripts.name FROM setup_scripts ORDER BY time_executed, name"
+    names = [name for (name,) in _ask(engine, connection, query)]
+    if _BASE not in names:
+        return problem(f"{_BASE} is not among the scripts that were executed", "set up with: sqltrack setup")
+    return ok(f"executed scripts: {_enumerate(names)}")
+
+
+def _tables(engine: Engine, connection: Any) -> Verdict | None:
+    created = dict.fromkeys(found[1] for found in map(_CREATED_TABLE.match, _base_script(engine)) if found)
+    present = {table: list(engine.table_columns(connection, table)) for table in created}
+    if not any(present.values()):
+        return None
+    lacking = [f"table {table}" for table, columns in present.items() if not columns]
+    beyond = []
+    for table, columns in _COLUMNS.items():
+        if present[table]:
+            lacking += [f"column {table}.{name}" for name in columns if name not in present[table]]
+        if table != "metrics":
+            beyond += [f"{table}.{name}" for name in present[table] if name not in columns]
+    if lacking:
+        path = Path(engine.data_dir(), _BASE)
+        return problem(
+            f"missing: {', '.join(lacking)}",
+            f"create what is missing as in {str(path)!r}, or set up another database or schema",
+        )
+    if beyond:
+        return note(
+            f"all tables are there, with columns of others: {_enumerate(beyond)}",
+            "put them into a table of your own, a later sqltrack may use the names",
+        )
+    return ok(f"all tables are there: {', '.join(created)}")
+
+
+def _indexes(engine: Engine, connection: Any) -> Verdict | None:
+    statements = _base_script(engine)
+    created = [(found[1], found[2], found.string) for found in map(_CREATED_INDEX.match, statements) if found]
+    tables = {table for _, table, _ in created if engine.table_columns(connection, table)}
+    present = {name for table in tables for name in engine.index_names(connection, table)}
+    expected = {name: statement for name, table, statement in created if table in tables}
+    missing = {name: statement for name, statement in expected.items() if name not in present}
+    if not expected:
+        return None
+    if missing:
+        return problem(
+            f"missing or unusable, which makes queries slow: {', '.join(missing)}",
+            f"execute: {'; '.join(f'DROP INDEX IF EXISTS {name}; {text}' for name, text in missing.items())}",
+        )
+    return ok(f"all {len(expected)} are there")
+
+
+def _sizes(engine: Engine, connection: Any) -> Verdict | None:
+    sizes = [_size(engine, connection, table) for table in _PLURALS if engine.table_columns(connection, table)]
+    return ok(", ".join(sizes)) if sizes else None
+
+
+def _size(engine: Engine, connection: Any, table: str) -> str:
+    query = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_COUNTED_ROWS + 1}) AS counted"
+    rows = _ask(engine, connection, query)[0][0]
+    shown = f"{rows:,}"
+    if rows > _COUNTED_ROWS:
+        estimate = engine.row_estimate(connection, table)
+        is_known = estimate is not None and estimate > _COUNTED_ROWS
+        shown = f"about {estimate:,}" if is_known else f"more than {_COUNTED_ROWS:,}"
+    size = engine.table_bytes(connection, table)
+    noun = _SINGULARS[table] if rows == 1 else _PLURALS[table]
+    return f"{shown} {noun}" + (f" ({show_bytes(size)})" if size is not None else "")
+
+
+def _columns(engine: Engine, connection: Any) -> Verdict | None:
+    columns = engine.table_columns(connection, "metrics")
+    if not columns:
+        return None
+    used, limit = engine.column_usage(connection, "metrics")
+    metrics = len(columns) - len({*KEY, EXTRAS} & columns.keys())
+    found = "1 metric is a column" if metrics == 1 else f"{metrics:,} metrics are columns"
+    if used - len(columns) > 0:
+        found += f", {used - len(columns):,} more were dropped, which count"
+    found += f"; {used:,} of {limit:,} possible columns are taken"
+    if used >= limit - 1:
+        return problem(found, "new metrics go to metrics.extras, where queries are slower; log under fewer names")
+    if used >= limit * _CROWDED:
+        return note(found, "log under fewer names; when no column is left, new metrics go to metrics.extras")
+    return ok(found)
+
+
+def _extras(engine: Engine, connection: Any) -> Verdict | None:
+    columns = engine.table_columns(connection, "metrics")
+    if not columns:
+        return None
+    if EXTRAS not in columns:
+        return ok("not there, no metric needed it so far")
+    newest = f"SELECT {EXTRAS} FROM metrics ORDER BY run_id DESC, step DESC, progress DESC LIMIT {_READ_ROWS}"
+    query = f"""
+        SELECT item.key, count(*) FROM ({newest}) AS newest, {engine.json_keys_sql(f"newest.{EXTRAS}")}
+        GROUP BY item.key ORDER BY count(*) DESC, item.key
+    """
+    names = _ask(engine, connection, query)
+    where = f"in the last {_READ_ROWS:,} rows by run and step"
+    if not names:
+        return ok(f"no metrics are in there, {where}")
+    shown = _enumerate([f"{name} ({count:,})" for name, count in names])
+    found = "1 metric is in there" if len(names) == 1 else f"{len(names):,} metrics are in there"
+    return note(f"{found}, {where}: {shown}", "move what fits into columns: sqltrack tidy")
+
+
+def _dead_runs(engine: Engine, stale_after: timedelta, connection: Any) -> Verdict:
+    condition = "runs.status = 'RUNNING' AND COALESCE(runs.time_updated, runs.time_started, runs.time_created) < %s"
+    limit = (utc_now() - stale_after,)
+    count = _ask(engine, connection, f"SELECT count(*) FROM runs WHERE {condition}", limit)[0][0]
+    age = f"{stale_after.total_seconds() / 3600:g} hours"
+    if not count:
+        return ok(f"no run is RUNNING without news for {age}")
+    query = f"SELECT runs.id FROM runs WHERE {condition} ORDER BY runs.id LIMIT {_SHOWN}"
+    ids = [str(run_id) for (run_id,) in _ask(engine, connection, query, limit)]
+    return note(
+        f"{count:,} {'runs are' if count > 1 else 'run is'} RUNNING without news for {age}: {_enumerate(ids, count)}",
+        "if their jobs are gone, set their status with: sqltrack reap",
+    )
+
+
+def _enumerate(names: Sequence[str], count: int | None = None) -> str:
+    """Return the first names, and how many more there are."""
+    more = (len(names) if count is None else count) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f", and {more:,} more" if more > 0 else "")
