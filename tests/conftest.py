@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engines(name, ...): what is tested is something that only these engines have")
     unknown = set(chosen_engines(config)) - set(ENGINES)
     if unknown:
         raise pytest.UsageError(f"--engines must be of {ENGINES}, got {sorted(unknown)}")
@@ -56,7 +57,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine_name" in metafunc.fixturenames:
-        metafunc.parametrize("engine_name", chosen_engines(metafunc.config))
+        mark = metafunc.definition.get_closest_marker("engines")
+        engines = [name for name in chosen_engines(metafunc.config) if mark is None or name in mark.args]
+        metafunc.parametrize("engine_name", engines)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

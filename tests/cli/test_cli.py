@@ -1,21 +1,40 @@
-"""The program sets databases up, and fails with one line."""
+"""What holds for the program as a whole: options, help, errors, statuses, completion, pipes."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import pty
+import re
+import select
 import subprocess
 import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import sqltrack
+from sqltrack.cli import _output, main
+from sqltrack.cli._parser import build_parser
+
+from .conftest import PROGRAM, connection
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def program(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("sqltrack")), *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    (commands,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(commands.choices)
 
 
-def test_setup_prints_a_line_for_each_script(empty_config: dict[str, Any], tmp_path: Path) -> None:
+COMMANDS = sorted(parsers())
+
+
+def test_setup_prints_a_line_for_each_script(empty_config: dict[str, Any], tmp_path: Path, program: Program) -> None:
     script = tmp_path / "v001.sql"
     script.write_text("ALTER TABLE metrics ADD COLUMN loss FLOAT")
     config = tmp_path / "my.conf"
@@ -23,11 +42,205 @@ def test_setup_prints_a_line_for_each_script(empty_config: dict[str, Any], tmp_p
     done = program("setup", "--config-path", str(config), str(script))
     assert (done.returncode, done.stdout, done.stderr) == (0, "(NEW) base.sql\n(NEW) v001.sql\n", "")
     assert sqltrack.Client(empty_config).execute("SELECT loss FROM metrics").fetchall() == []
+    assert program("--config-path", str(config), "setup", str(script)).stdout == "(OK) base.sql\n(OK) v001.sql\n"
 
 
-def test_errors_are_one_line() -> None:
+def test_options_of_the_connection_may_stand_before_and_after_the_command(
+    empty_config: dict[str, Any], tmp_path: Path, program: Program
+) -> None:
+    words = connection(empty_config)
+    middle = len(words) // 4 * 2
+    assert program(*words, "setup").stdout == "(NEW) base.sql\n"
+    assert program("setup", *words).stdout == "(OK) base.sql\n"
+    assert program(*words[:middle], "setup", *words[middle:]).stdout == "(OK) base.sql\n"
+    # The later one counts.
+    assert program("--engine", "nonsense", *words[:middle], "setup", *words).stdout == "(OK) base.sql\n"
+
+
+def test_errors_are_one_line(program: Program) -> None:
     done = program("setup", "--engine", "nonsense")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "sqltrack: unknown engine 'nonsense', expected 'postgres' or 'sqlite'\n"
-    assert program("setup", "--dbpath", "x", "--engine", "sqlite", "no.sql").stderr.count("\n") == 1
-    assert program().returncode == 2
+    missing = program("setup", "--dbpath", "x", "--engine", "sqlite", "no.sql")
+    assert (missing.returncode, missing.stderr) == (1, "sqltrack: 'no.sql': No such file or directory\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["setup", "--nonsense"], ["--engin", "sqlite", "setup"]])
+def test_a_wrong_command_line_is_one_line_and_status_2(arguments: list[str], program: Program) -> None:
+    done = program(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("sqltrack: ")
+    assert done.stderr.endswith("--help\n")
+
+
+def test_an_unforeseen_error_is_one_line_unless_it_is_wanted_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("by\nzero \x1b[31m")
+
+    monkeypatch.setattr("sqltrack.cli.setup.setup", fail)
+    arguments = ["setup", "--engine", "sqlite"]
+    assert main(arguments) == 1
+    expected = "sqltrack: ZeroDivisionError: by zero \\x1b[31m (SQLTRACK_DEBUG=1 shows where)\n"
+    assert capsys.readouterr() == ("", expected)
+    monkeypatch.setenv("SQLTRACK_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(arguments)
+
+
+def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sqltrack.cli.setup.setup", interrupt)
+    assert main(["setup", "--engine", "sqlite"]) == 130
+    assert capsys.readouterr() == ("", "sqltrack: interrupted\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    example = text.partition("example: ")[2]
+    assert f"sqltrack {name}" in example or f"| sqltrack {name}" in example
+    assert all(action.help for action in parsers()[name]._actions)
+    assert all(len(line) <= 80 for line in text.partition("example: ")[0].splitlines())
+
+
+def test_the_list_of_commands_and_the_version_are_shown(program: Program) -> None:
+    help_text = program("--help").stdout
+    assert all(f"\n    {name} " in help_text or f"\n    {name}\n" in help_text for name in COMMANDS)
+    assert program("--version").stdout.startswith("sqltrack 0.")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_scripts_know_every_command(shell: str, program: Program) -> None:
+    done = program("completion", shell)
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_bash_completes_commands_and_options(program: Program, tmp_path: Path) -> None:
+    script = tmp_path / "completion.bash"
+    script.write_text(program("completion", "bash").stdout)
+    ask = """
+        source "$1"; COMP_WORDS=(sqltrack "$2"); COMP_CWORD=1; _shtab_sqltrack; printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(["bash", "-c", ask, "-", script, "set"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["setup"]
+
+
+def test_a_closed_pipe_ends_the_program_quietly(program: Program) -> None:
+    process = subprocess.Popen(
+        [str(PROGRAM), "completion", "bash"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait() in (0, 1)
+    process.stderr.close()
+
+
+def in_terminal(code: str, **variables: str) -> str:
+    """Return what code prints when it is run in a terminal of 80 columns."""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **variables}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=follower, stderr=follower, env=environment) as process:
+        os.close(follower)
+        shown = b""
+        while select.select([leader], [], [], 20)[0]:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            shown += part
+        process.wait()
+    os.close(leader)
+    return shown.decode()
+
+
+TABLE = """
+from sqltrack.cli._output import print_records, show_status
+rows = [{"id": 12345678, "status": "FAILED", "comment": "x" * 200, "evil\\x1b[2J": "\\x1b[31mred"}]
+print_records(rows, columns=["id", "status", "comment", "evil\\x1b[2J"], as_json=False, cells={"status": show_status})
+"""
+
+
+def test_tables_fit_the_terminal_and_obey_no_color() -> None:
+    colored, plain = in_terminal(TABLE), in_terminal(TABLE, NO_COLOR="1")
+    assert "\x1b[31m✘ FAILED" in colored
+    assert "\x1b[31mred" not in colored
+    assert "\x1b[2J" not in colored
+    assert "\x1b[31m" not in plain
+    assert all(len(re.sub(r"\x1b\[\d*m", "", line)) <= 80 for line in plain.replace("\r", "").splitlines())
+    assert "12345678" in plain
+
+
+def test_in_a_pipe_nothing_is_cut() -> None:
+    done = subprocess.run([sys.executable, "-c", TABLE], capture_output=True, text=True, check=True)
+    assert "x" * 200 in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_progress_is_shown_in_a_terminal_only() -> None:
+    code = """
+import time
+from sqltrack.cli._output import progress_bar
+with progress_bar("Copying", 2) as show:
+    for done in range(3):
+        show(done)
+        time.sleep(0.2)
+"""
+    assert "Copying" in in_terminal(code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "agrees"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False), ("yo\n", False)]
+)
+def test_only_yes_means_yes(answer: str, agrees: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self) -> str:
+            return answer
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert _output.confirm("delete", yes=False) is agrees
+    assert _output.confirm("delete", yes=True)
+
+
+def test_who_cannot_be_asked_does_not_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not _output.confirm("delete", yes=False)
+    assert capsys.readouterr().err == "sqltrack: nobody can be asked here, add --yes to agree\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (1.5, "1.5 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90_061, "1 d 1 h"), (-5, "-5 s")],
+)
+def test_durations_have_two_units(seconds: float, text: str) -> None:
+    assert _output.show_duration(timedelta(seconds=seconds)).plain == text
+
+
+def test_times_are_told_by_their_distance() -> None:
+    now = datetime.now(timezone.utc)
+    assert _output.show_time(now - timedelta(days=3, hours=2)).plain == "3 d ago"
+    assert _output.show_time(now + timedelta(hours=1, minutes=1)).plain == "in 1 h"
+
+
+def test_json_is_valid_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    _output.print_json({"nan": float("nan"), "time": datetime(2024, 1, 2, tzinfo=timezone.utc), "took": timedelta(1)})
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"nan": "NaN", "time": "2024-01-02T00:00:00+00:00", "took": 86400.0}

@@ -30,7 +30,6 @@ WRITES = [
     "DROP TABLE metrics",
     "ALTER TABLE metrics ADD COLUMN intruder INTEGER",
     "CREATE VIEW intruder AS SELECT 1",
-    "EXPLAIN ANALYZE DELETE FROM runs",
 ]
 SQLITE_WRITES = [
     "PRAGMA journal_mode = DELETE",
@@ -56,6 +55,7 @@ SQLITE_WRITES = [
     "UPDATE sqlite_master SET sql = 'CREATE TABLE runs (intruder)' WHERE name = 'runs'",
 ]
 POSTGRES_WRITES = [
+    "EXPLAIN ANALYZE DELETE FROM runs",
     f"WITH a AS ({INSERT} RETURNING id) SELECT * FROM a",
     "SELECT intrude()",
     "SELECT nextval('runs_id_seq')",
@@ -130,11 +130,10 @@ def test_neither_does_one_that_is_read_chunk_by_chunk(client: sqltrack.Client, e
         assert contents(client) == before, sql
 
 
+@pytest.mark.engines("postgres")
 def test_neither_does_one_behind_a_pooler_that_takes_no_options(
     client: sqltrack.Client, config: dict[str, Any], engine_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if engine_name == "sqlite":
-        pytest.skip("SQLite has no poolers")
     before = contents(client)
     pooled = sqltrack.Client(config, schema="public")
     monkeypatch.setattr(pooled.engine, "_refuses_options", True)
@@ -148,8 +147,6 @@ def test_neither_does_one_behind_a_pooler_that_takes_no_options(
 
 @pytest.mark.parametrize("sql", WRITES)
 def test_the_error_says_that_one_can_only_read(client: sqltrack.Client, sql: str) -> None:
-    if client.engine.name == "sqlite" and sql.startswith("EXPLAIN"):
-        pytest.skip("SQLite has no EXPLAIN ANALYZE")
     with pytest.raises(ReadOnlyDatabaseError, match="read-only"), reading_connection(client, 10) as connection:
         connection.execute(sql)
 
@@ -182,9 +179,8 @@ def test_ending_the_transaction_does_not_let_later_statements_write(client: sqlt
     assert contents(client) == before
 
 
-def test_what_servers_do_not_count_as_writing_is_undone(client: sqltrack.Client, engine_name: str) -> None:
-    if engine_name == "sqlite":
-        pytest.skip("SQLite has no large objects")
+@pytest.mark.engines("postgres")
+def test_what_servers_do_not_count_as_writing_is_undone(client: sqltrack.Client) -> None:
     try:
         # Servers before 16 let it pass.
         with reading_connection(client, 10) as connection:

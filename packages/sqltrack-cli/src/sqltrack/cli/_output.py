@@ -8,11 +8,11 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeAlias
+from io import TextIOWrapper
+from typing import Any, TextIO, TypeAlias
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +21,7 @@ from sqltrack.engines.json import plain
 __all__ = [
     "Cell",
     "confirm",
+    "csv_output",
     "print_error",
     "print_json",
     "print_records",
@@ -60,15 +61,25 @@ _STATUS_KINDS: Mapping[str, tuple[str, str]] = {
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
-def stdout() -> Console:
+def stdout(file: TextIO | None = None) -> Console:
     """Return the console for results: as wide as the terminal, in colour unless NO_COLOR says otherwise.
 
     In a pipe or file there are no colours and no limit of width.
+
+    Args:
+        file: file to print to instead of the standard output.
     """
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    console = Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = _UNLIMITED
     return console
+
+
+def csv_output() -> TextIO:
+    """Return the standard output for a writer of CSV, which ends lines in its own way."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(newline="")
+    return sys.stdout
 
 
 def print_error(message: str) -> None:
@@ -202,6 +213,9 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
     Returns:
         A function that is called with the number of steps done.
     """
+    # Slow to import, and few commands need it.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

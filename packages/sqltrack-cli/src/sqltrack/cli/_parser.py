@@ -10,11 +10,23 @@ from typing import Any, NoReturn
 
 from sqltrack.client import Client
 
-__all__ = ["FILE", "Commands", "Parser", "build_parser", "connection_options", "open_client", "parse"]
+__all__ = ["FILE", "Commands", "Parser", "build_parser", "connection_options", "count", "open_client", "parse"]
 
 # In the order in which --help lists them; each is a module beside this one with a function `add_parser`.
 _COMMANDS = (
+    "create",
     "setup",
+    "execute",
+    "grant",
+    "revoke",
+    "config",
+    "doctor",
+    "ls",
+    "runs",
+    "show",
+    "diff",
+    "metrics",
+    "sql",
     "completion",
 )
 
@@ -97,6 +109,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def connection_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return the connection parameters that were given on the command line."""
     return {name: getattr(options, name) for name in _CONNECTION_OPTIONS if hasattr(options, name)}
+
+
+def count(text: str) -> int:
+    """Return the number that an option gives.
+
+    Raises:
+        ArgumentTypeError: it is none, or negative.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"expected a number that is not negative, got {text!r}")
+    return int(text)
 
 
 def open_client(options: argparse.Namespace) -> Client:

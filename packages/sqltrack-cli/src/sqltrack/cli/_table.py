@@ -1,0 +1,169 @@
+"""Tables that fit the terminal: a row is a line, and what is too long is cut where one can do without it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sqltrack.cli._output import Cell, printable, show_value, stdout
+
+__all__ = ["print_note", "print_pairs", "print_result", "print_table", "show_exact"]
+
+# Columns up to this width are cut only if there is no other way, wider ones before, to the smaller width.
+_RIGID, _NARROW = 20, 12
+_GAP = 2
+
+
+def print_note(text: str) -> None:
+    """Print what a table does not show on stderr, where it is in nobody's way."""
+    print(printable(text), file=sys.stderr)
+
+
+def print_table(
+    records: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    cells: Mapping[str, Cell] | None = None,
+    optional: Sequence[str] = (),
+    headers: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Print records as a table with a line for each, in a terminal no wider than that.
+
+    Args:
+        records: the records.
+        columns: names of the columns, in order.
+        cells: what shows the values of a column, default `show_value`.
+        optional: columns that are left out if there is no room, the last first.
+        headers: heads of columns, default: their names.
+
+    Returns:
+        The names of the columns that were left out.
+    """
+    return _print_table(stdout(), records, columns, cells or {}, headers or {}, optional)
+
+
+def _print_table(
+    console: Console,
+    records: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    cells: Mapping[str, Cell],
+    headers: Mapping[str, str],
+    optional: Sequence[str] = (),
+) -> list[str]:
+    heads, texts = _texts(records, columns, cells, headers)
+    widths = _widths(heads, texts)
+    left_out = _leave_out(widths, optional, console.width)
+    shown = [name for name in columns if name in widths]
+    _narrow(widths, console.width)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for name in shown:
+        justify: Any = "right" if _holds_numbers([record.get(name) for record in records]) else "left"
+        table.add_column(heads[name], justify=justify, width=widths[name], no_wrap=True, overflow="ellipsis")
+    for index in range(len(records)):
+        table.add_row(*(texts[name][index] for name in shown))
+    console.print(table)
+    return left_out
+
+
+def print_result(
+    records: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    headers: Mapping[str, str],
+    file: TextIO | None = None,
+) -> None:
+    """Print records as a table, or one below the other if their columns are too many for the terminal.
+
+    Args:
+        records: the records.
+        columns: names of the columns, in order.
+        headers: heads of the columns.
+        file: file to print to, where nothing limits the width; default: the standard output.
+    """
+    console = stdout(file)
+    cells = dict.fromkeys(columns, show_exact)
+    if _least(_widths(*_texts(records, columns, cells, headers))) <= console.width:
+        _print_table(console, records, columns, cells, headers)
+        return
+    for number, record in enumerate(records, start=1):
+        console.print(Text(f"row {number}", style="bold"))
+        print_pairs({name: record[name] for name in columns}, cells=cells, indent=2, console=console)
+
+
+def show_exact(value: Any) -> Text:
+    """Return a value as `show_value` does, but times as they are, in UTC."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return Text(f"{value.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}Z")
+    return show_value(value)
+
+
+def print_pairs(
+    pairs: Mapping[str, Any],
+    *,
+    cells: Mapping[str, Cell] | None = None,
+    indent: int = 0,
+    console: Console | None = None,
+) -> None:
+    """Print names and values, one pair on a line or, if a value is long, on more."""
+    table = Table.grid(padding=(0, _GAP))
+    table.add_column(no_wrap=True, min_width=1)
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        label = Text(" " * indent + printable(name), style="bold" if not indent else "")
+        table.add_row(label, (cells or {}).get(name, show_value)(value))
+    if pairs:
+        (console or stdout()).print(table)
+
+
+def _holds_numbers(values: Sequence[Any]) -> bool:
+    present = [value for value in values if value is not None]
+    return bool(present) and all(
+        isinstance(value, (int, float, timedelta)) and not isinstance(value, bool) for value in present
+    )
+
+
+def _texts(
+    records: Sequence[Mapping[str, Any]], columns: Sequence[str], cells: Mapping[str, Cell], headers: Mapping[str, str]
+) -> tuple[dict[str, Text], dict[str, list[Text]]]:
+    """Return the head and the cells of each column."""
+    texts = {name: [cells.get(name, show_value)(record.get(name)) for record in records] for name in columns}
+    return {name: Text(printable(headers.get(name, name))) for name in columns}, texts
+
+
+def _widths(heads: Mapping[str, Text], texts: Mapping[str, Sequence[Text]]) -> dict[str, int]:
+    return {name: max(text.cell_len for text in (head, *texts[name])) for name, head in heads.items()}
+
+
+def _least(widths: Mapping[str, int]) -> int:
+    """Return how wide a table is if all columns are cut that may be."""
+    return sum(width if width <= _RIGID else _NARROW for width in widths.values()) + _GAP * (len(widths) - 1)
+
+
+def _leave_out(widths: dict[str, int], optional: Sequence[str], room: int) -> list[str]:
+    """Remove columns for which there is no room even if others are cut; return their names in order."""
+    left_out: list[str] = []
+    for name in reversed(optional):
+        if _least(widths) <= room or len(widths) == 1:
+            break
+        del widths[name]
+        left_out.insert(0, name)
+    return left_out
+
+
+def _narrow(widths: dict[str, int], room: int) -> None:
+    """Take width from the widest columns until all have room."""
+    room -= _GAP * (len(widths) - 1)
+    for rigid, least in ((_RIGID, _NARROW), (1, 1)):
+        wide = [name for name, width in widths.items() if width > rigid]
+        while wide and sum(widths.values()) > room:
+            widest = max(wide, key=widths.__getitem__)
+            if widths[widest] <= least:
+                break
+            widths[widest] -= 1

@@ -1,0 +1,97 @@
+"""sqltrack metrics: show the metrics of a run, as a table or as learning curves."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqltrack.cli._output import csv_output, print_json
+from sqltrack.cli._parser import Commands, Parser, count, open_client
+from sqltrack.cli._table import print_note, print_table, show_exact
+from sqltrack.commands.metrics import Curves, read_curves
+from sqltrack.commands.sql import csv_value
+
+__all__ = ["add_parser"]
+
+_ROWS = 20
+_KEY = ("step", "progress")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "metrics",
+        "show the metrics of a run",
+        description=f"The table shows the last {_ROWS} steps, JSON and CSV all of them. In a plot what is no finite "
+        "number leaves a gap.",
+        example="sqltrack metrics 12 train_loss val_loss --plot --log",
+    )
+    parser.add_argument("run_id", type=int, metavar="RUN", help="id of the run")
+    parser.add_argument("metrics", nargs="*", metavar="METRIC", help="name of a metric, default: all")
+    parser.add_argument("--merged", action="store_true", help="with the runs that it resumes, and that resume it")
+    parser.add_argument("--limit", type=count, metavar="N", help=f"show the last N steps, 0 for all (table: {_ROWS})")
+    _add_formats(parser)
+    parser.add_argument("--log", action="store_true", help="logarithmic scale of the plot")
+    parser.set_defaults(run=_run)
+
+
+def _add_formats(parser: Parser) -> None:
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--plot", action="store_true", help="draw learning curves")
+    formats.add_argument("--json", action="store_true", help="print JSON")
+    formats.add_argument("--csv", action="store_true", help="print CSV")
+
+
+def _run(options: argparse.Namespace) -> None:
+    names = list(dict.fromkeys(options.metrics))
+    curves = read_curves(open_client(options), options.run_id, names, merged=options.merged)
+    if not curves.points and not (options.json or options.csv):
+        print_note(f"run {options.run_id} has no metrics yet")
+        return
+    limit = options.limit
+    if limit is None:
+        limit = 0 if options.plot or options.json or options.csv else _ROWS
+    points = curves.points[-limit:] if limit else curves.points
+    columns = [*(["run_id"] if options.merged else []), *_KEY, *curves.names]
+    if options.plot:
+        _plot(Curves(curves.names, points), log=options.log)
+    elif options.json:
+        print_json([{name: point[name] for name in columns} for point in points])
+    elif options.csv:
+        _print_csv(points, columns)
+    else:
+        _print(points, columns, curves)
+
+
+def _print(points: Sequence[Mapping[str, Any]], columns: Sequence[str], curves: Curves) -> None:
+    # A column that says nothing makes room for others.
+    shown = [name for name in columns if name != "progress" or any(point["progress"] for point in points)]
+    left_out = print_table(points, shown, cells=dict.fromkeys(shown, show_exact), optional=curves.names)
+    if len(points) < len(curves.points):
+        print_note(f"{len(curves.points) - len(points)} earlier steps, --limit 0 shows all")
+    if left_out:
+        print_note(f"no room for {', '.join(left_out)}; name metrics to choose")
+
+
+def _print_csv(points: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    writer = csv.writer(csv_output())
+    writer.writerow(columns)
+    writer.writerows([csv_value(point[name]) for name in columns] for point in points)
+
+
+def _plot(curves: Curves, *, log: bool) -> None:
+    from sqltrack.cli._plot import Curve, print_plot
+
+    # Who counts no steps may tell progress.
+    x = "step" if any(point["step"] for point in curves.points) else "progress"
+    places = [point[x] for point in curves.points]
+    drawn = [Curve(name, *_values(curves.points, places, name)) for name in curves.names]
+    print_plot(drawn, x_label=x, log=log)
+
+
+def _values(points: Sequence[Mapping[str, Any]], places: Sequence[float], name: str) -> tuple[list[float], list[Any]]:
+    """Return where a metric was logged, and what; metrics that are logged more rarely than others have no gaps."""
+    logged = [(place, point[name]) for place, point in zip(places, points) if point[name] is not None]
+    return [place for place, _ in logged], [value for _, value in logged]

@@ -1,0 +1,96 @@
+"""sqltrack show: tell everything about a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from rich.text import Text
+
+from sqltrack.cli._output import print_json, printable, show_status, show_tags, show_time, show_value, stdout
+from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._table import print_pairs, print_table, show_exact
+from sqltrack.commands.show import describe_run
+
+__all__ = ["add_parser"]
+
+_METRIC_COLUMNS = ("metric", "last", "min", "min_step", "max", "max_step", "values", "nan", "last_step")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "show",
+        "tell everything about a run",
+        description="Of metrics it tells the last, the smallest and the greatest value, the steps of these, how many "
+        "values there are, and how many of them are NaN.",
+        example="sqltrack show 12",
+    )
+    parser.add_argument("run_id", type=int, metavar="RUN", help="id of the run")
+    parser.add_argument("--env", action="store_true", help="also show the environment variables")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    run = describe_run(open_client(options), options.run_id)
+    if not options.env:
+        run["env_number"] = len(run.pop("env") or {})
+    if options.json:
+        print_json(run)
+    else:
+        _print(run)
+
+
+def _print(run: Mapping[str, Any]) -> None:
+    pairs = {
+        "run": run["id"],
+        "experiment": f"{run['experiment']} (id {run['experiment_id']})",
+        "status": run["status"],
+        **{name: run[name] for name in ("created", "started", "updated", "runtime", "tags", "comment")},
+    }
+    times = dict.fromkeys(("created", "started", "updated"), _time)
+    print_pairs(pairs, cells={**times, "status": show_status, "tags": _tags})
+    _print_links(run)
+    for section in ("args", "extras", "env"):
+        _print_section(section, run.get(section))
+    if "env" not in run:
+        stdout().print(Text(f"env         {run['env_number']} variables, --env shows them"))
+    _print_metrics(run["metrics"])
+
+
+def _print_links(run: Mapping[str, Any]) -> None:
+    for link in run["links"]:
+        is_own = link["from_id"] == run["id"]
+        text = f"this {link['kind']} {link['to_id']}" if is_own else f"{link['from_id']} {link['kind']} this"
+        stdout().print(Text(f"link        {printable(text)}"))
+
+
+def _print_section(name: str, items: Any) -> None:
+    if not items:
+        return
+    stdout().print(Text(name, style="bold"))
+    print_pairs(items if isinstance(items, dict) else {"": items}, indent=2)
+
+
+def _print_metrics(metrics: Sequence[Mapping[str, Any]]) -> None:
+    if not metrics:
+        stdout().print(Text("metrics     none"))
+        return
+    stdout().print(Text("\nmetrics", style="bold"))
+    headers = {"last_step": "last step", "min_step": "at step", "max_step": "at step"}
+    cells = {"last": show_exact}
+    print_table(metrics, _METRIC_COLUMNS, cells=cells, optional=_METRIC_COLUMNS[-3:], headers=headers)
+
+
+def _time(time: datetime | None) -> Text:
+    """Return when something was, in UTC and as seen from now."""
+    if time is None or time.tzinfo is None:
+        return show_value(time)
+    return Text(f"{time.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC, ").append_text(show_time(time))
+
+
+def _tags(tags: Mapping[str, Any] | None) -> Text:
+    return show_tags(tags) if tags else show_value(None)

@@ -1,0 +1,135 @@
+"""sqltrack sql: run a query."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqltrack.cli._files import replacing
+from sqltrack.cli._output import csv_output, progress_bar
+from sqltrack.cli._parser import FILE, Commands, count, open_client
+from sqltrack.cli._table import print_note, print_result
+from sqltrack.commands.sql import QueryResult, query, write_csv, write_json
+from sqltrack.errors import UnusableValueError
+
+__all__ = ["add_parser"]
+
+_FORMATS = ("table", "csv", "json", "parquet")
+_WRITERS = {"csv": write_csv, "json": write_json}
+
+_DESCRIPTION = """
+The database lets the query read and nothing else, whatever it says. NULL is nothing in CSV; NaN is NaN in all formats;
+times are in UTC. Without --format the name of the output file decides; else it is a table in a terminal, and CSV in a
+file or pipe.
+"""
+_EXAMPLE = """sqltrack sql "SELECT status, COUNT(*) FROM runs GROUP BY status"
+         sqltrack sql "SELECT * FROM metrics" --limit 0 --output metrics.parquet
+         sqltrack sql - < query.sql"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add("sql", "run a query", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
+    parser.add_argument("query", metavar="QUERY", help="the query, - to read it from the standard input")
+    parser.add_argument("--format", choices=_FORMATS, help="format of the output")
+    output: Any = parser.add_argument("--output", metavar="FILE", help="file to write instead of the standard output")
+    output.complete = FILE
+    parser.add_argument(
+        "--limit", type=count, default=1000, metavar="N", help="read at most N rows, 0 for all (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long the query may take (default: %(default)g)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.001 <= seconds <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds from 0.001 to 1000000, got {text!r}")
+    return seconds
+
+
+def _run(options: argparse.Namespace) -> None:
+    format_ = options.format or _usual_format(options.output)
+    text = sys.stdin.read() if options.query == "-" else options.query
+    if not text.strip():
+        raise UnusableValueError("the query is empty")
+    if format_ == "parquet":
+        is_cut = _write_parquet(options, text)
+    else:
+        target = replacing(options.output) if options.output else nullcontext()
+        with target as path, _query(options, text) as result:
+            _write(result, format_, path)
+        is_cut = result.is_cut
+    if is_cut:
+        print_note(f"there are more rows than the limit of {options.limit}, --limit 0 reads all")
+
+
+def _query(options: argparse.Namespace, text: str) -> AbstractContextManager[QueryResult]:
+    return query(open_client(options), text, limit=options.limit, seconds=options.timeout)
+
+
+def _usual_format(output: str | None) -> str:
+    if output is None:
+        return "table" if sys.stdout.isatty() else "csv"
+    suffix = Path(output).suffix.lower().lstrip(".")
+    return suffix if suffix in _FORMATS else "csv"
+
+
+def _write(result: QueryResult, format_: str, path: Path | None) -> None:
+    """Write a result to a file, or to the standard output."""
+    if format_ == "table":
+        _write_table(result, path)
+        return
+    writer = _WRITERS[format_]
+    if path is None:
+        writer(result, csv_output() if format_ == "csv" else sys.stdout)
+        return
+    newline = "" if format_ == "csv" else None
+    with path.open("w", encoding="utf-8", newline=newline) as file, progress_bar("rows") as progress:
+        writer(result, file, progress)
+
+
+def _write_table(result: QueryResult, path: Path | None) -> None:
+    names = result.unique_names()
+    records = [dict(zip(names, row)) for row in result]
+    headers = dict(zip(names, result.names))
+    if path is None:
+        print_result(records, names, headers=headers)
+        return
+    with path.open("w", encoding="utf-8") as file:
+        print_result(records, names, headers=headers, file=file)
+
+
+def _write_parquet(options: argparse.Namespace, text: str) -> bool:
+    """Write a result as Parquet and return whether rows were left out."""
+    from sqltrack.commands._parquet import find_parquet_writer, write_parquet
+
+    if options.output is None and sys.stdout.isatty():
+        raise UnusableValueError("a terminal cannot show the format 'parquet'; add --output FILE")
+    writer = find_parquet_writer()
+    target = replacing(options.output) if options.output else _for_stdout()
+    with target as path, _query(options, text) as result, progress_bar("rows") as progress:
+        write_parquet(result, path, writer, progress)
+    return result.is_cut
+
+
+@contextmanager
+def _for_stdout() -> Iterator[Path]:
+    """Return the path of a file to write in the `with` block, which then goes to the standard output."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "result.parquet")
+        yield path
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)

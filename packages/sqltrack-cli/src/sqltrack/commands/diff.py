@@ -1,0 +1,70 @@
+"""Tell in what runs differ."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqltrack.client import Client
+from sqltrack.commands.show import describe_run
+from sqltrack.engines.json import plain
+
+__all__ = ["compare_runs"]
+
+_FIELDS = ("experiment", "status", "created", "started", "runtime", "comment")
+
+
+def compare_runs(client: Client, run_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return what is known of runs, side by side.
+
+    Args:
+        client: client to use.
+        run_ids: ids of the runs.
+
+    Returns:
+        Dicts with section ("run", "tags", "args", "metrics", "extras" or "env"), name, differs (whether the runs are
+        not all the same in it), and values, a dict by id; a run that lacks it is not in there. NaN is the same as NaN;
+        a metric counts by its last, smallest and greatest value.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    runs = {run_id: describe_run(client, run_id) for run_id in run_ids}
+    rows: list[dict[str, Any]] = []
+    for section in ("run", "tags", "args", "metrics", "extras", "env"):
+        items = {run_id: _items(run, section) for run_id, run in runs.items()}
+        for name in dict.fromkeys(name for values in items.values() for name in values):
+            values = {run_id: items[run_id][name] for run_id in runs if name in items[run_id]}
+            rows.append({"section": section, "name": name, "differs": _differ(values, len(runs)), "values": values})
+    return rows
+
+
+def _items(run: Mapping[str, Any], section: str) -> dict[str, Any]:
+    if section == "run":
+        return {name: run[name] for name in _FIELDS}
+    if section == "metrics":
+        return {
+            f"{summary['metric']} ({kind})": summary[kind]
+            for summary in run["metrics"]
+            for kind in ("last", "min", "max")
+            if summary[kind] is not None
+        }
+    items = run[section]
+    return dict(items) if isinstance(items, dict) else {} if items is None else {"": items}
+
+
+def _differ(values: Mapping[int, Any], number: int) -> bool:
+    return len(values) < number or len({_comparable(value) for value in values.values()}) > 1
+
+
+def _comparable(value: Any) -> Any:
+    """Return what is equal for values that are the same; True is not 1, but 1 is 1.0."""
+    if isinstance(value, float) and math.isnan(value):
+        return "float", "NaN"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "number", value
+    if isinstance(value, (dict, list)):
+        return "json", json.dumps(plain(value), sort_keys=True)
+    return type(value).__name__, value

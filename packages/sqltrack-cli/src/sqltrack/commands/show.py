@@ -1,0 +1,93 @@
+"""Tell everything about a run."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+from sqltrack.client import Client
+from sqltrack.commands._records import fetch, find_runs, reading
+from sqltrack.commands.metrics import logged_metrics, read_points
+
+__all__ = ["describe_run", "runtime", "summarize_metrics"]
+
+_RUN_SQL = """
+    SELECT
+        runs.id, runs.status, runs.time_created, runs.time_started, runs.time_updated, experiments.id AS experiment_id,
+        experiments.name AS experiment, runs.comment, runs.tags, runs.args, runs.extras, runs.env
+    FROM runs JOIN experiments ON experiments.id = runs.experiment_id
+    WHERE runs.id = %s
+"""
+_LINKS_SQL = """
+    SELECT from_id, kind, to_id FROM run_links WHERE from_id = %s
+    UNION
+    SELECT from_id, kind, to_id FROM run_links WHERE to_id = %s
+    ORDER BY from_id, kind, to_id
+"""
+
+
+def describe_run(client: Client, run_id: int) -> dict[str, Any]:
+    """Return all that the database holds about a run, its metrics in a summary.
+
+    Returns:
+        A dict with id, status, created, started, updated, runtime, experiment_id, experiment (its name), comment, tags,
+        args, extras, env; links, dicts with from_id, kind and to_id, of those that begin or end at the run; and
+        metrics, see `summarize_metrics`.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    with reading(client) as connection:
+        find_runs(connection, [run_id])
+        (row,) = fetch(connection, _RUN_SQL, (run_id,))
+        created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))
+        times = {"created": created, "started": started, "updated": updated, "runtime": runtime(started, updated)}
+        links = fetch(connection, _LINKS_SQL, (run_id, run_id))
+        metrics = summarize_metrics(client, connection, run_id)
+    return {"id": row.pop("id"), "status": row.pop("status"), **times, **row, "links": links, "metrics": metrics}
+
+
+def runtime(started: Any, updated: Any) -> timedelta | None:
+    """Return how long a run has been running, None before its start."""
+    return updated - started if started and updated else None
+
+
+def summarize_metrics(client: Client, connection: Any, run_id: int) -> list[dict[str, Any]]:
+    """Return a summary of each metric of a run.
+
+    Returns:
+        Dicts with metric, last and last_step, min and min_step, max and max_step (None if there are no numbers; of
+        several steps the first), values (number of those that are not NULL) and nan (how many of these are NaN).
+    """
+    names = logged_metrics(client, connection, [run_id])
+    summaries = {name: _Summary(name) for name in names}
+    for point in read_points(client, connection, run_id, names):
+        for name, summary in summaries.items():
+            summary.add(point["step"], point[name])
+    return [summary.record for summary in summaries.values()]
+
+
+class _Summary:
+    """What is told about a metric."""
+
+    def __init__(self, metric: str) -> None:
+        steps = {"last": None, "last_step": None, "min": None, "min_step": None, "max": None, "max_step": None}
+        self.record: dict[str, Any] = {"metric": metric, **steps, "values": 0, "nan": 0}
+
+    def add(self, step: int, value: Any) -> None:
+        """Take account of a value at a step that is not before those that came before."""
+        if value is None:
+            return
+        record = self.record
+        record["last"], record["last_step"] = value, step
+        record["values"] += 1
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return
+        if math.isnan(value):
+            record["nan"] += 1
+            return
+        if record["min"] is None or value < record["min"]:
+            record["min"], record["min_step"] = value, step
+        if record["max"] is None or value > record["max"]:
+            record["max"], record["max_step"] = value, step

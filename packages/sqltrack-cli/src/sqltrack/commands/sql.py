@@ -1,0 +1,157 @@
+"""Run a query that can only read, and write its result in a format that other programs read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import IO, Any
+
+from sqltrack.client import Client
+from sqltrack.commands._records import READING_SECONDS, reading
+from sqltrack.engines.json import plain
+from sqltrack.engines.reading import find_reader
+
+__all__ = ["QueryResult", "csv_value", "json_value", "query", "write_csv", "write_json"]
+
+_CHUNK = 500
+
+
+class QueryResult:
+    """The result of a query, while it is being read.
+
+    Attributes:
+        names: names of the columns, which need not be unique.
+        is_cut: whether there are more rows than were asked for; known when all have been read.
+    """
+
+    def __init__(self, names: Sequence[str], chunks: Iterable[Sequence[Any]], limit: int) -> None:
+        self.names = list(names)
+        self.is_cut = False
+        self._chunks = chunks
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        number = 0
+        for chunk in self._chunks:
+            for row in chunk:
+                if self._limit and number == self._limit:
+                    self.is_cut = True
+                    return
+                number += 1
+                yield row
+
+    def unique_names(self) -> list[str]:
+        """Return the names of the columns, with numbers where a name comes again."""
+        unique: list[str] = []
+        for name in self.names:
+            candidate, number = name, 1
+            while candidate in unique or (number > 1 and candidate in self.names):
+                number += 1
+                candidate = f"{name}_{number}"
+            unique.append(candidate)
+        return unique
+
+
+@contextmanager
+def query(client: Client, sql: str, *, limit: int = 0, seconds: float = READING_SECONDS) -> Iterator[QueryResult]:
+    """Run a query; its result can be read in the `with` block, in which few of its rows are in memory at a time.
+
+    Args:
+        client: client to use.
+        sql: the query, one statement.
+        limit: greatest number of rows, 0 (default) for all.
+        seconds: how long the query may take, default 60.
+
+    Raises:
+        ReadOnlyDatabaseError: the query would change something.
+        StatementTimeoutError: it took too long.
+        DatabaseError: the database refused it for another reason.
+    """
+    with reading(client, seconds) as connection:
+        size = min(limit + 1, _CHUNK) if limit else _CHUNK
+        with find_reader(connection.cursor()).read(connection.cursor(), sql, None, size) as result:
+            yield QueryResult(result.names, result.chunks, limit)
+
+
+def write_csv(result: QueryResult, file: IO[str], progress: Callable[[int], object] | None = None) -> int:
+    """Write a result as CSV (RFC 4180), NULL as nothing, times in ISO 8601 and UTC, intervals in seconds.
+
+    Args:
+        result: the result.
+        file: text file, opened with newline="".
+        progress: called with the number of rows written, now and then.
+
+    Returns:
+        The number of rows.
+    """
+    writer = csv.writer(file)
+    writer.writerow(result.names)
+    number = 0
+    for row in result:
+        writer.writerow([csv_value(value) for value in row])
+        number += 1
+        if progress is not None and number % _CHUNK == 0:
+            progress(number)
+    return number
+
+
+def write_json(result: QueryResult, file: IO[str], progress: Callable[[int], object] | None = None) -> int:
+    """Write a result as a JSON list of objects, a line for each; see `write_csv`.
+
+    NaN and infinities are texts, because JSON has no such numbers; a column whose name comes again gets a number.
+    """
+    names = result.unique_names()
+    number = 0
+    file.write("[")
+    for row in result:
+        values = {name: json_value(value) for name, value in zip(names, row)}
+        file.write("\n" if number == 0 else ",\n")
+        file.write(json.dumps(values, ensure_ascii=False, allow_nan=False))
+        number += 1
+        if progress is not None and number % _CHUNK == 0:
+            progress(number)
+    file.write("\n]\n" if number else "]\n")
+    return number
+
+
+def json_value(value: Any) -> Any:
+    """Return a value of a database as JSON has it."""
+    return plain(_scalar(value))
+
+
+def csv_value(value: Any) -> Any:
+    """Return a value of a database as CSV has it."""
+    value = _scalar(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _float_text(value)
+    if isinstance(value, (dict, list)):
+        return json.dumps(plain(value), ensure_ascii=False)
+    return value
+
+
+def _float_text(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return repr(value) if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _scalar(value: Any) -> Any:
+    """Return a value in a form that text formats have."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo is None else value.astimezone(timezone.utc)).isoformat()
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).hex()
+    return value

@@ -1,0 +1,221 @@
+"""`sqltrack runs` lists runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.cli import main
+from sqltrack.commands.runs import list_runs, varying_args
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def client(client: sqltrack.Client) -> sqltrack.Client:
+    """Runs 1 to 4 of two experiments, the greater the newer."""
+    for run_id, name in enumerate(("first", "first", "second", "first"), start=1):
+        run = sqltrack.Experiment(client, name=name).get_run(run_id)
+        run.set_created(NOW + timedelta(hours=run_id))
+        run.set_args({"lr": 0.1 * run_id, "model": "tiny", "note": "x" * 50 * run_id})
+        run.add_metrics({"loss": math.nan, "acc%": 0.2}, step=0)
+        run.add_metrics({"loss": 1.0 / run_id, "acc%": 0.5}, step=run_id)
+        run.set_started(NOW).set_updated(NOW + timedelta(minutes=run_id))
+        run.set_status("FAILED" if run_id == 2 else "COMPLETED")
+    sqltrack.Experiment(client, name="first").set_comment("50% off")
+    return client
+
+
+def ids(result: tuple[list[dict[str, Any]], int]) -> list[int]:
+    return [run["id"] for run in result[0]]
+
+
+def test_runs_are_listed_newest_first(client: sqltrack.Client) -> None:
+    runs, number = list_runs(client)
+    assert ([run["id"] for run in runs], number) == ([4, 3, 2, 1], 4)
+    assert {name: runs[2][name] for name in ("experiment", "status", "created", "started", "runtime", "step")} == {
+        "experiment": "first",
+        "status": "FAILED",
+        "created": NOW + timedelta(hours=2),
+        "started": NOW,
+        "runtime": timedelta(minutes=2),
+        "step": 2,
+    }
+    assert runs[0]["args"]["model"] == "tiny"
+
+
+def test_an_experiment_is_chosen_by_name_or_id_and_a_name_goes_first(client: sqltrack.Client) -> None:
+    assert ids(list_runs(client, "first")) == [4, 2, 1]
+    assert ids(list_runs(client, "2")) == [3]
+    sqltrack.Experiment(client, name="2").get_run(9)
+    assert ids(list_runs(client, "2")) == [9]
+
+
+def test_the_limit_cuts_and_the_number_does_not(client: sqltrack.Client) -> None:
+    runs, number = list_runs(client, limit=2)
+    assert ([run["id"] for run in runs], number) == ([4, 3], 4)
+    runs, number = list_runs(client, "first", where="status <> 'X'", limit=3)
+    assert (len(runs), number) == (3, 3)
+    assert ids(list_runs(client, limit=0)) == [4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("status = 'FAILED'", [2]),
+        ("args->>'model' = 'tiny' AND id < 3", [2, 1]),
+        ("runs.status LIKE 'F%'", [2]),
+        ("experiment = 'second'", [3]),
+        ("experiment_comment = '50% off'", [4, 2, 1]),
+        ("'%s' <> '%(x)s' AND id = 1", [1]),
+        ("id = 1 -- and no more", [1]),
+        ("id = 1 OR status = 'FAILED'", [2, 1]),
+        ('id IN (SELECT run_id FROM metrics WHERE metrics."loss" < 0.3)', [4]),
+        ("1 = 0", []),
+    ],
+)
+def test_a_condition_sees_runs_and_their_experiments(client: sqltrack.Client, where: str, expected: list[int]) -> None:
+    assert ids(list_runs(client, where=where)) == expected
+    in_first = [run_id for run_id in expected if run_id != 3]
+    assert ids(list_runs(client, "first", where=where)) == in_first
+    assert list_runs(client, where=where, limit=1)[1] == len(expected)
+
+
+@pytest.mark.parametrize(
+    "where", ["nonsense = 1", "id = ", "1 = 1) OR (1 = 1; DELETE FROM runs; --", "1=1); DELETE FROM runs --"]
+)
+def test_a_wrong_condition_is_one_line_and_changes_nothing(
+    client: sqltrack.Client, options: list[str], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["runs", "--where", where, *options]) == 1
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert client.execute("SELECT COUNT(*) FROM runs").fetchone() == (4,)
+
+
+def test_the_best_value_comes_with_its_step(client: sqltrack.Client) -> None:
+    runs, _ = list_runs(client, best="loss", maximize=False)
+    assert [(run["best"], run["best_step"]) for run in runs] == [(1 / n, n) for n in (4, 3, 2, 1)]
+    runs, _ = list_runs(client, best="acc%", limit=1)
+    assert (runs[0]["best"], runs[0]["best_step"]) == (0.5, 4)
+    sqltrack.Experiment(client, name="first").get_run(9)
+    assert [run["best"] for run in list_runs(client, where="id = 9", best="loss")[0]] == [None]
+
+
+def test_many_runs_are_more_than_a_statement_holds(client: sqltrack.Client) -> None:
+    experiment = sqltrack.Experiment(client, name="many")
+    insert = "INSERT INTO runs (id, experiment_id) VALUES (%s, %s)"
+    client.executemany(insert, [(run_id, experiment.id) for run_id in range(100, 1300)])
+    client.execute("INSERT INTO metrics (run_id, step, loss) VALUES (1299, 3, 0.5)")
+    runs, number = list_runs(client, "many", best="loss", limit=0)
+    assert (len(runs), number) == (1200, 1200)
+    assert (runs[0]["id"], runs[0]["step"], runs[0]["best"]) == (1299, 3, 0.5)
+
+
+def test_arguments_that_vary_and_are_short_become_columns(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert varying_args(list_runs(client)[0]) == ["lr"]
+    main(["runs", *options])
+    head = capsys.readouterr().out.splitlines()[0].split()
+    assert head == ["id", "experiment", "status", "started", "runtime", "step", "lr"]
+
+
+def test_arguments_that_only_some_runs_have_vary_and_come_last() -> None:
+    records = [{"args": {"some": 1, "all": 1, "same": 0}}, {"args": {"all": 2, "same": 0}}]
+    assert varying_args(records) == ["all", "some"]
+    assert varying_args([{"args": None}, {"args": None}]) == []
+
+
+def test_an_argument_may_be_called_like_a_column(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run_id in (1, 2):
+        sqltrack.Run(client, run_id=run_id).set_args({"status": f"mine{run_id}"})
+    main(["runs", "--where", "id < 3", *options])
+    output = capsys.readouterr().out
+    assert output.splitlines()[0].split().count("status") == 2
+    assert "mine1" in output
+    assert "✘ FAILED" in output
+
+
+def test_what_is_not_shown_is_told_on_stderr(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["runs", "--limit", "1", *options]) == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3
+    assert output.err == "3 more runs, --limit 0 shows all\n"
+    assert main(["runs", "--where", "1 = 0", *options]) == 0
+    assert capsys.readouterr() == ("", "there are no such runs\n")
+
+
+def test_a_table_fits_its_terminal(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    sqltrack.Experiment(client, name="first").get_run(4).set_comment("as long as it gets " * 20)
+    for width in (60, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        main(["runs", "--best", "loss", *options])
+        lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+        assert len(lines) == 6
+        assert max(map(len, lines)) <= width
+
+
+def test_json_holds_all_arguments(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["runs", "first", "--best", "loss", "--min", "--json", *options])
+    runs = json.loads(capsys.readouterr().out)
+    assert [run["id"] for run in runs] == [4, 2, 1]
+    assert runs[2]["args"]["note"] == "x" * 50
+    assert (runs[2]["best"], runs[2]["best_step"], runs[2]["runtime"]) == (1.0, 1, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frist"], "there is no experiment 'frist'; did you mean 'first'?"),
+        (["4711"], "there is no experiment '4711'; there are 'second', 'first'"),
+        (["9" * 30], f"there is no experiment '{'9' * 30}'; there are 'second', 'first'"),
+        (["--best", "Loss"], "there is no metric 'Loss'; did you mean 'loss'?"),
+        (["--best", "step"], "there is no metric 'step'; there are 'loss', 'acc%'"),
+    ],
+)
+def test_unknown_names_are_answered_with_near_ones(
+    client: sqltrack.Client,
+    options: list[str],
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["runs", *arguments, *options]) == 1
+    assert capsys.readouterr() == ("", f"sqltrack: {message}\n")
+
+
+def test_a_closed_pipe_ends_the_program_quietly(generated: list[int], options: list[str]) -> None:
+    command = [str(Path(sys.executable).with_name("sqltrack")), "runs", "--limit", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_negative_limit_is_a_wrong_command_line(options: list[str], program: Program) -> None:
+    done = program("runs", "--limit", "-1", *options)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -1,0 +1,145 @@
+"""`sqltrack show` tells everything about a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.cli import main
+from sqltrack.commands.show import describe_run
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+# Longer than a column's name may be on PostgreSQL, so that it is kept in the extras there.
+LONG_NAME = "loss of " + "x" * 60
+
+
+@pytest.fixture
+def client(client: sqltrack.Client) -> sqltrack.Client:
+    """Run 5 with everything, linked with runs 4 and 6."""
+    experiment = sqltrack.Experiment(client, name="experiment")
+    run = experiment.get_run(5).set_args({"lr": 0.1, "nothing": None, "layers": [1, 2]}).set_env({"USER": "alice"})
+    run.set_comment("a\ncomment").set_tags("paper").set_extras({"gpu": "A100"}).set_status("TIMEOUT")
+    run.set_created(NOW).set_started(NOW)
+    experiment.get_run(4).add_link("resumes", 5)
+    experiment.get_run(6)
+    run.add_link("repeats", 6)
+    values = [math.nan, 3.0, 1.0, 3.0, None, math.inf, 2.0]
+    for step, value in enumerate(values):
+        run.add_metrics({"loss": value, LONG_NAME: 10 - step, "note": f"step {step}"}, step=step)
+    run.add_metrics({"broken": math.nan}, step=6)
+    run.set_updated(NOW + timedelta(hours=2))
+    return client
+
+
+def test_a_run_is_described_as_a_whole(client: sqltrack.Client) -> None:
+    run = describe_run(client, 5)
+    assert (run["id"], run["status"], run["experiment"], run["comment"]) == (5, "TIMEOUT", "experiment", "a\ncomment")
+    assert (run["created"], run["started"], run["runtime"]) == (NOW, NOW, timedelta(hours=2))
+    assert (run["args"], run["env"]) == ({"lr": 0.1, "nothing": None, "layers": [1, 2]}, {"USER": "alice"})
+    assert (run["tags"], run["extras"]) == ({"paper": True}, {"gpu": "A100"})
+    assert run["links"] == [
+        {"from_id": 4, "kind": "resumes", "to_id": 5},
+        {"from_id": 5, "kind": "repeats", "to_id": 6},
+    ]
+
+
+def test_metrics_are_summarized(client: sqltrack.Client) -> None:
+    metrics = {summary["metric"]: summary for summary in describe_run(client, 5)["metrics"]}
+    assert metrics["loss"] == {
+        "metric": "loss",
+        "last": 2.0,
+        "last_step": 6,
+        "min": 1.0,
+        "min_step": 2,
+        "max": math.inf,
+        "max_step": 5,
+        "values": 6,
+        "nan": 1,
+    }
+    assert {name: metrics[LONG_NAME][name] for name in ("last", "min", "max", "max_step", "values")} == {
+        "last": 4,
+        "min": 4,
+        "max": 10,
+        "max_step": 0,
+        "values": 7,
+    }
+    assert {name: metrics["note"][name] for name in ("last", "min", "max")} == {
+        "last": "step 6",
+        "min": None,
+        "max": None,
+    }
+    broken = metrics["broken"]
+    assert math.isnan(broken["last"])
+    assert (broken["min"], broken["max"], broken["values"], broken["nan"]) == (None, None, 1, 1)
+
+
+def test_a_run_without_anything_can_be_described(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "6", *options]) == 0
+    output = capsys.readouterr().out
+    assert "metrics     none" in output
+    assert "env         0 variables" in output
+    assert "link        5 repeats this" in output
+
+
+def test_the_screen_shows_all_of_it(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "5", *options]) == 0
+    output = capsys.readouterr().out
+    for line in (
+        "run         5",
+        "experiment  experiment (id 1)",
+        "status      ⧗ TIMEOUT",
+        "runtime     2 h 0 min",
+        r"comment     a\ncomment",
+        "link        4 resumes this",
+        "link        this repeats 6",
+        "  nothing  --",
+        "  layers   [1, 2]",
+        "env         1 variables, --env shows them",
+    ):
+        assert line in [shown.rstrip() for shown in output.splitlines()]
+    assert "created     2026-03-01 12:00:00 UTC, " in output
+    assert "alice" not in output
+    main(["show", "5", "--env", *options])
+    assert "alice" in capsys.readouterr().out
+
+
+def test_json_holds_the_same(client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["show", "5", "--json", *options])
+    run: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (run["runtime"], run["env_number"], "env" in run) == (7200.0, 1, False)
+    assert run["metrics"][0]["max"] == "Infinity"
+    main(["show", "5", "--json", "--env", *options])
+    assert json.loads(capsys.readouterr().out)["env"] == {"USER": "alice"}
+
+
+@pytest.mark.parametrize(
+    ("run_id", "message"),
+    [
+        ("3", "there is no run 3; the nearest is 4"),
+        ("9", "there is no run 9; the nearest is 6"),
+        ("-1", "there is no run -1; the nearest is 4"),
+        ("9" * 30, f"there is no run {'9' * 30}; ids of runs have at most 63 bits"),
+    ],
+)
+def test_an_unknown_run_is_answered_with_the_nearest(
+    client: sqltrack.Client, options: list[str], run_id: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*options, "show", run_id]) == 1
+    assert capsys.readouterr() == ("", f"sqltrack: {message}\n")
+
+
+def test_what_is_no_id_is_a_wrong_command_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["show", "last", *options])
+    assert caught.value.code == 2
+    assert "'last'" in capsys.readouterr().err

@@ -1,0 +1,298 @@
+"""`sqltrack sql` runs queries that only read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.cli import main
+from sqltrack.commands import _parquet
+from sqltrack.commands.sql import query
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+Capture = pytest.CaptureFixture[str]
+
+PROGRAM = str(Path(sys.executable).with_name("sqltrack"))
+
+VALUES = "SELECT run_id, step, loss, note, flag FROM metrics ORDER BY step"
+LONG = """
+    WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 3000)
+    SELECT a.n FROM number AS a CROSS JOIN number AS b CROSS JOIN number AS c WHERE a.n + b.n + c.n = -1
+"""
+MANY = """
+    WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 20000000) SELECT n FROM number
+"""
+
+
+@pytest.fixture
+def client(client: sqltrack.Client) -> sqltrack.Client:
+    """A run with values of all kinds."""
+    run = sqltrack.Experiment(client, name="experiment").get_run(1)
+    run.set_args({"lr": 0.1, "text": "ä"})
+    client.execute("UPDATE runs SET time_created = '2026-03-01 14:00:00.000000+02:00'")
+    run.add_metrics({"loss": 0.5, "note": 'a "quoted", text\nof two lines', "flag": True}, step=1)
+    run.add_metrics({"loss": math.nan, "note": "ä"}, step=2)
+    run.add_metrics({"loss": math.inf, "flag": False}, step=3)
+    return client
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_csv_is_what_a_pipe_gets(client: sqltrack.Client, options: list[str], program: Program) -> None:
+    done = program("sql", VALUES, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    raw = subprocess.run([PROGRAM, "sql", VALUES, *options], capture_output=True).stdout
+    assert raw.startswith(b"run_id,step,loss,note,flag\r\n1,1,0.5,")
+    assert rows_of(raw.decode())[1:] == [
+        ["1", "1", "0.5", 'a "quoted", text\nof two lines', "true"],
+        ["1", "2", "NaN", "ä", ""],
+        ["1", "3", "Infinity", "", "false"],
+    ]
+
+
+def test_times_are_in_utc_and_json_is_json(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    sql = "SELECT args, comment, time_created FROM runs"
+    main(["sql", sql, "--format", "csv", *options])
+    row = rows_of(capsys.readouterr().out)[1]
+    assert json.loads(row[0]) == {"lr": 0.1, "text": "ä"}
+    assert row[1] == ""
+    if client.engine.name == "postgres":
+        assert row[2] == "2026-03-01T12:00:00+00:00"
+    main(["sql", sql, "--format", "json", *options])
+    (record,) = json.loads(capsys.readouterr().out)
+    assert (record["args"], record["comment"]) == ({"lr": 0.1, "text": "ä"}, None)
+    assert record["time_created"] == "2026-03-01T12:00:00+00:00"
+
+
+def test_json_is_a_list_whose_names_are_unique(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    main(["sql", "SELECT step, loss, step, step FROM metrics ORDER BY 1", "--format", "json", *options])
+    records = json.loads(capsys.readouterr().out)
+    assert records[1] == {"step": 2, "loss": "NaN", "step_2": 2, "step_3": 2}
+    assert len(records) == 3
+    main(["sql", "SELECT step FROM metrics WHERE step > 9", "--format", "json", *options])
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_table_shows_a_row_in_a_line(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    main(["sql", VALUES, "--format", "table", *options])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["run_id", "step", "loss", "note", "flag"]
+    assert r'"quoted", text\nof two lines' in lines[2]
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("hidden", [(), ("pyarrow.parquet",)])
+def test_parquet_keeps_types(
+    client: sqltrack.Client,
+    options: list[str],
+    hidden: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name in hidden:
+        monkeypatch.setitem(sys.modules, name, None)
+    file = tmp_path / "result.parquet"
+    sql = """
+        SELECT step, loss, note, flag, comment, args, time_created
+        FROM metrics JOIN runs ON runs.id = run_id ORDER BY step
+    """
+    assert main(["sql", sql, "--output", str(file), *options]) == 0
+    table = parquet.read_table(file)
+    columns = table.to_pydict()
+    assert columns["step"] == [1, 2, 3]
+    assert (columns["loss"][0], columns["loss"][2]) == (0.5, math.inf)
+    assert math.isnan(columns["loss"][1])
+    assert columns["note"][1:] == ["ä", None]
+    assert columns["flag"] == [True, None, False]
+    assert columns["comment"] == [None] * 3
+    assert json.loads(columns["args"][0]) == {"lr": 0.1, "text": "ä"}
+    assert columns["time_created"][0].isoformat() == "2026-03-01T12:00:00+00:00"
+    assert [path.name for path in tmp_path.iterdir() if "parquet" in path.name] == ["result.parquet"]
+
+
+def test_parquet_also_goes_into_a_pipe(client: sqltrack.Client, options: list[str]) -> None:
+    done = subprocess.run([PROGRAM, "sql", VALUES, "--format", "parquet", *options], capture_output=True)
+    assert (done.returncode, done.stderr, done.stdout[:4], done.stdout[-4:]) == (0, b"", b"PAR1", b"PAR1")
+
+
+def test_a_column_of_several_kinds_becomes_text() -> None:
+    assert _parquet._of_one_kind([1, "a", None]) == ["1", "a", None]
+    assert _parquet._of_one_kind([1, 2.5]) == [1.0, 2.5]
+    assert math.isnan(_parquet._of_one_kind([1, "NaN"])[1])
+    assert _parquet._of_one_kind(["NaN", "a"]) == ["NaN", "a"]
+    assert _parquet._of_one_kind([2**70, 1]) == [str(2**70), "1"]
+    assert _parquet._of_one_kind([{"a": 1}, None]) == ['{"a": 1}', None]
+    assert _parquet._of_one_kind([None]) == [None]
+
+
+def test_without_a_package_parquet_says_what_to_install(
+    client: sqltrack.Client, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    for name in ("pyarrow.parquet", "polars"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["sql", VALUES, "--output", str(tmp_path / "a.parquet"), *options]) == 1
+    assert capsys.readouterr().err == (
+        "sqltrack: the format 'parquet' requires 'pyarrow'; install it with: pip install pyarrow (or polars)\n"
+    )
+
+
+def test_a_terminal_gets_no_parquet(
+    client: sqltrack.Client, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["sql", VALUES, "--format", "parquet", *options]) == 1
+    assert capsys.readouterr() == ("", "sqltrack: a terminal cannot show the format 'parquet'; add --output FILE\n")
+
+
+@pytest.mark.parametrize(("suffix", "begin"), [("csv", "step\r\n1\r\n"), ("json", "[\n{"), ("txt", "step\r\n1\r\n")])
+def test_the_name_of_the_file_decides_about_the_format(
+    client: sqltrack.Client, options: list[str], tmp_path: Path, suffix: str, begin: str
+) -> None:
+    file = tmp_path / f"result.{suffix}"
+    assert main(["sql", "SELECT step FROM metrics ORDER BY step", "--output", str(file), *options]) == 0
+    assert file.read_bytes().decode().startswith(begin)
+
+
+def test_a_query_may_come_from_the_standard_input(
+    client: sqltrack.Client, options: list[str], program: Program
+) -> None:
+    assert program("sql", "-", *options, input="SELECT 1 + 1 AS two;\n").stdout == "two\n2\n"
+
+
+def test_rows_beyond_the_limit_are_told(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    for limit, number, told in (("2", 2, True), ("3", 3, False), ("0", 3, False)):
+        assert main(["sql", VALUES, "--limit", limit, "--format", "json", *options]) == 0
+        output = capsys.readouterr()
+        assert len(json.loads(output.out)) == number
+        assert ("--limit 0" in output.err) == told
+
+
+def test_a_big_result_takes_little_memory(client: sqltrack.Client, options: list[str]) -> None:
+    script = (
+        "import resource, sys; from sqltrack.cli import main; status = main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    peaks = []
+    for rows in (1_000, 300_000):
+        sql = MANY.replace("20000000", str(rows)).replace("SELECT n FROM", "SELECT n, 'text ' || n AS t FROM")
+        command = [sys.executable, "-c", script, "sql", sql, "--limit", "0", *options]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        peaks.append(int(done.stderr))
+    # In kilobytes; as Python objects the rows would take more than 50 MB.
+    assert peaks[1] - peaks[0] < 20_000
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["DELETE FROM runs", "COMMIT; DELETE FROM runs", "UPDATE runs SET status = 'X' RETURNING id", "DROP TABLE metrics"],
+)
+def test_nothing_can_be_changed(client: sqltrack.Client, options: list[str], sql: str, capsys: Capture) -> None:
+    assert main(["sql", sql, *options]) == 1
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert client.execute("SELECT status FROM runs").fetchall() == [("PLANNED",)]
+    assert client.execute("SELECT COUNT(*) FROM metrics").fetchone() == (3,)
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"), [("SELECT nonsense FROM runs", "nonsense"), (" ", "empty"), ("SELEKT", "SELEKT")]
+)
+def test_wrong_sql_is_one_line(
+    client: sqltrack.Client, options: list[str], sql: str, named: str, capsys: Capture
+) -> None:
+    assert main(["sql", sql, *options]) == 1
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert named in output.err
+
+
+def test_a_query_that_takes_too_long_is_ended(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    begin = time.monotonic()
+    assert main(["sql", LONG, "--timeout", "0.2", *options]) == 1
+    assert "took longer than 0.2 s" in capsys.readouterr().err
+    assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "abc"])
+def test_a_timeout_is_a_number_of_seconds(options: list[str], timeout: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["sql", "SELECT 1", f"--timeout={timeout}", *options])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_failing_query_leaves_the_file_as_it_was(
+    client: sqltrack.Client, options: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "result.csv"
+    file.write_text("precious")
+    before = sorted(tmp_path.iterdir())
+    assert main(["sql", "SELECT nonsense FROM runs", "--output", str(file), *options]) == 1
+    assert file.read_text() == "precious"
+    assert sorted(path for path in tmp_path.iterdir() if "part" in path.name) == []
+    assert set(before) <= set(tmp_path.iterdir())
+
+
+def test_a_folder_that_does_not_exist_is_one_line(
+    client: sqltrack.Client, options: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    for output in (tmp_path / "no" / "a.csv", tmp_path):
+        assert main(["sql", "SELECT 1", "--output", str(output), *options]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_device_is_written_to_and_not_replaced(client: sqltrack.Client, options: list[str]) -> None:
+    assert main(["sql", "SELECT 1", "--output", os.devnull, "--format", "csv", *options]) == 0
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize("sql", [MANY, LONG])
+def test_ctrl_c_leaves_nothing_half_done(client: sqltrack.Client, options: list[str], tmp_path: Path, sql: str) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    command = [PROGRAM, "sql", sql, "--limit", "0", "--output", str(folder / "result.csv"), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not list(folder.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (130, "", "sqltrack: interrupted\n")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_closed_pipe_ends_the_program_quietly(client: sqltrack.Client, options: list[str]) -> None:
+    command = [PROGRAM, "sql", MANY, "--limit", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "n\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 1
+
+
+def test_the_function_reads_row_by_row(client: sqltrack.Client) -> None:
+    with query(client, "SELECT step FROM metrics ORDER BY step", limit=2) as result:
+        assert result.names == ["step"]
+        assert [tuple(row) for row in result] == [(1,), (2,)]
+        assert result.is_cut
+    names: list[Any] = client.execute("SELECT name FROM experiments").fetchall()
+    assert names == [("experiment",)]
