@@ -189,6 +189,7 @@ def test_in_a_pipe_nothing_is_cut() -> None:
     done = subprocess.run([sys.executable, "-c", TABLE], capture_output=True, text=True, check=True)
     assert "x" * 200 in done.stdout
     assert "\x1b" not in done.stdout
+    assert not any(line.endswith(" ") for line in done.stdout.splitlines())
 
 
 def test_progress_is_shown_in_a_terminal_only() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from io import TextIOWrapper
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias, cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -64,7 +65,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 def stdout(file: TextIO | None = None) -> Console:
     """Return the console for results: as wide as the terminal, in colour unless NO_COLOR says otherwise.
 
-    In a pipe or file there are no colours and no limit of width.
+    In a pipe or file there are no colours, no limit of width, and no blanks at the ends of lines.
 
     Args:
         file: file to print to instead of the standard output.
@@ -72,7 +73,21 @@ def stdout(file: TextIO | None = None) -> Console:
     console = Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = _UNLIMITED
+        console.file = cast("TextIO", _WithoutTrailingBlanks(console.file))
     return console
+
+
+class _WithoutTrailingBlanks:
+    """A file for text that comes in whole lines, as tables do, whose cells are filled up with blanks."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        return self._file.write(re.sub(r" +(?=\n)", "", text))
 
 
 def csv_output() -> TextIO:
