@@ -19,7 +19,7 @@ PACKAGES = [
     "packages/sqltrack-cli",
     "packages/sqltrack",
 ]
-TEST_TOOLS = ["pytest>=8", "hypothesis", "numpy", "hatchling>=1.26", "build"]
+TEST_TOOLS = ["pytest>=8", "pytest-xdist", "hypothesis", "numpy", "hatchling>=1.26", "build"]
 # Whose objects run.add_args() takes.
 CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
 # What the notebooks are read, executed and looked at with; the browser itself comes from the machine.
@@ -51,7 +51,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests on SQLite and one PostgreSQL; arguments go to pytest."""
     _install_packages(session, *PACKAGES, postgres=True)
     session.install(*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS)
-    session.run("python", "-m", "pytest", *session.posargs)
+    # Each process starts a server of its own, so more of them would gain little.
+    session.run("python", "-m", "pytest", "--numprocesses=logical", "--maxprocesses=4", *session.posargs)
 
 
 @nox.session

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack import sigterm
 from sqltrack.commands import setup
 from support.postgres_server import NoServerError, running_server
 
@@ -119,6 +120,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv("APPDATA", raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_tracked_runs() -> Iterator[None]:
+    """Let no test leave a run behind that listens for SIGTERM, whichever test comes next in this process."""
+    yield
+    for key in list(sigterm._functions):
+        sigterm.deregister(key)
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ def log(client: sqltrack.Client, **metrics: Any) -> int:
     return int(run.id)
 
 
-@pytest.mark.parametrize("user", OTHERS)
+@pytest.mark.parametrize("user", OTHERS, ids=["plain", "hostile", "blank"])
 def test_readers_read_and_do_not_write(user: str, shared: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     apply(["revoke", "--public"], shared, capsys)
     client = client_of(user, shared)
@@ -99,7 +99,7 @@ def test_readers_read_and_do_not_write(user: str, shared: dict[str, Any], capsys
     assert client.execute("SELECT a FROM later").fetchall() == []
 
 
-@pytest.mark.parametrize("user", OTHERS)
+@pytest.mark.parametrize("user", OTHERS, ids=["plain", "hostile", "blank"])
 def test_writers_track_runs_and_lose_no_new_metric(
     user: str, shared: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +146,7 @@ def test_members_of_the_owner_add_columns(
         client.execute("SELECT new FROM metrics")
 
 
-@pytest.mark.parametrize("user", OTHERS)
+@pytest.mark.parametrize("user", OTHERS, ids=["plain", "hostile", "blank"])
 @pytest.mark.parametrize("right", ["--read", "--write"])
 def test_after_revoke_nothing_remains(
     right: str, user: str, shared: dict[str, Any], capsys: pytest.CaptureFixture[str]
