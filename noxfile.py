@@ -52,7 +52,7 @@ def tests(session: nox.Session) -> None:
     _install_packages(session, *PACKAGES, postgres=True)
     session.install(*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS)
     # Each process starts a server of its own, so more of them would gain little.
-    session.run("python", "-m", "pytest", "--numprocesses=logical", "--maxprocesses=4", *session.posargs)
+    session.run("python", "-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", *session.posargs)
 
 
 @nox.session
