@@ -31,6 +31,8 @@ TYPED = {
     "sqltrack/polars",
 }
 
+ENGINES = ("postgres", "sqlite")
+
 MINIMAL = """
 import sqlite3
 import sqltrack
@@ -85,8 +87,8 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, tuple[Path
     assert {file for file in files if file.endswith("py.typed")} == {f"{p}/py.typed" for p in CONTENTS[name] & TYPED}
     assert {file.rpartition(".")[2] for file in files} <= {"py", "typed", "sql", "css"}
     sql = {file for file in files if file.endswith(".sql")}
-    base = {f"sqltrack/engines/{engine}/base.sql" for engine in ("postgres", "sqlite")}
-    assert sql == (base if name == "sqltrack-core" else set())
+    scripts = {f"sqltrack/engines/{engine}/{script}.sql" for engine in ENGINES for script in ("base", "copied_runs")}
+    assert sql == (scripts if name == "sqltrack-core" else set())
     assert any(file.endswith(".dist-info/licenses/LICENSE") for file in names)
 
 

@@ -122,9 +122,15 @@ class Client:
         session.depth -= 1
         if session.depth == 0:
             connection, session.connection = session.connection, None
-            if connection is not None:
-                self._end(connection, failed=exc_type is not None)
-                self.metrics.settle()
+            if connection is None:
+                return
+            if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+                # Ctrl-C may have come in the middle of a statement, after which nothing more can be said.
+                self.metrics.forget()
+                self._keeper.drop(connection)
+                return
+            self._end(connection, failed=exc_type is not None)
+            self.metrics.settle()
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:
@@ -225,6 +231,16 @@ class Client:
     def tracks(self, run_id: int) -> bool:
         """Return whether a run is tracked by this client."""
         return self._keeper.holds_for(run_id)
+
+    @contextlib.contextmanager
+    def keeping_connections(self) -> Iterator[None]:
+        """Keep connections in the `with` block as while a run is tracked, for many calls in a row."""
+        key = object()
+        self._keeper.hold(key)
+        try:
+            yield
+        finally:
+            self._keeper.release(key)
 
     @contextlib.contextmanager
     def outside_blocks(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ __all__ = [
     "find_config_file",
     "get_env_config",
     "load_config",
+    "load_config_file",
 ]
 
 # Parameters that the client acts on, whatever the engine.
@@ -119,6 +120,21 @@ def load_config(path: Path | str | None = None, config_name: str = "sqltrack.con
         ConfigError: (a ValueError) the file was named explicitly and does not exist, or it cannot be read.
     """
     return {name: setting.value for name, setting in config_sources(path, config_name, **kwargs).items()}
+
+
+def load_config_file(path: Path | str) -> dict[str, Any]:
+    """Return what one config file says, and defaults, whatever the environment.
+
+    Args:
+        path: path of the file.
+
+    Raises:
+        ConfigError: (a ValueError) the file does not exist or cannot be read.
+    """
+    from pathlib import Path
+
+    given = _file_settings(Path(path).expanduser())
+    return {name: setting.value for name, setting in {**_defaults_for(given), **given}.items()}
 
 
 def config_sources(

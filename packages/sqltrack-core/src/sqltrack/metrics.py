@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._logging import get_logger
+from sqltrack._metric_rows import (
+    MetricsRow,
+    Row,
+    as_progress,
+    as_step,
+    batch_row,
+    check_name,
+    copied_row,
+    normalise,
+)
 from sqltrack._times import Timestamp, as_time, utc_now
-from sqltrack.engines.json import Jsonb, is_storable_text, plain
 from sqltrack.engines.metrics import EXTRAS, KEY, Converter, MetricsTable, MisfitError, RowConverter, Upsert
-from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, SQLTrackError, UnusableValueError
+from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, SQLTrackError
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
@@ -31,17 +38,6 @@ _GROWING_PAUSE = 10.0
 # A row that is too big loses half of its columns each time, of at most 1,600.
 _MAX_ATTEMPTS = 16
 _MAX_PLANS = 1000
-
-_PLAIN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, timedelta, dict, list, type(None)})
-
-
-class _Row(NamedTuple):
-    """One call's metrics: run id, step and progress, then names, values and their types."""
-
-    key: tuple[int, int, float]
-    names: tuple[str, ...]
-    values: Sequence[Any]
-    types: tuple[type, ...]
 
 
 class _Plan(NamedTuple):
@@ -140,7 +136,7 @@ class MetricsWriter:
             UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
             MissingRunError: (a ValueError) the run does not exist.
         """
-        row = _normalise((run_id, _as_step(step), _as_progress(progress)), metrics)
+        row = normalise((run_id, as_step(step), as_progress(progress)), metrics)
         touched = self._touch_due(run_id) if updated == "auto" else as_time(updated)
         try:
             self._write(row, touched)
@@ -161,7 +157,7 @@ class MetricsWriter:
             UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
             MissingRunError: (a ValueError) the run does not exist.
         """
-        batch = [_batch_row(run_id, row) for row in rows]
+        batch = [batch_row(run_id, row) for row in rows]
         # In one order for all writers, or two with the same rows could wait for each other.
         batch.sort(key=lambda row: row.key)
         updated_at = as_time(updated)
@@ -176,6 +172,51 @@ class MetricsWriter:
         except DatabaseError:
             self._refuse_missing_run(run_id)
             raise
+
+    def add_columns(self, types: Mapping[str, type]) -> None:
+        """Add the columns that are missing for metrics with values of these Python types, as far as that is possible.
+
+        Args:
+            types: names of metrics, and of the column `extras` if it is needed, with their types.
+        """
+        self._client.call(self._look)
+        places = _Places({}, {}, {})
+        for name, typ in types.items():
+            check_name(name)
+            if name == EXTRAS and EXTRAS not in self._columns:
+                places.added[EXTRAS] = "JSONB"
+            elif name not in self._columns and name not in KEY:
+                self._place_new(places, name, typ)
+        if places.added:
+            self._grow_if_possible(places.added, {})
+
+    def add_copies(self, run_id: int, rows: Iterable[MetricsRow]) -> None:
+        """Store rows that were read from a database, all or none; what they do not name stays.
+
+        This must not be called inside of a `with` block of the client. The run's `time_updated` is left alone.
+
+        Args:
+            run_id: id of the run.
+            rows: the rows, no two of the same step and progress.
+
+        Raises:
+            UnusableValueError: (a ValueError) a name or value cannot be stored.
+            MissingRunError: (a ValueError) the run does not exist.
+        """
+        batch = [copied_row(run_id, row) for row in rows]
+        # All columns first, and outside of the transaction, which would be in the way of further ones.
+        plans = [self._bind(row)[0] for row in batch]
+        groups: dict[int, list[Row]] = {}
+        for plan, row in zip(plans, batch):
+            groups.setdefault(id(plan), []).append(row)
+        client = self._client
+        with client:
+            # Rows are not stored in one order for all, so whoever does the same for this run must wait.
+            client.call(lambda connection: client.engine.lock_rows(connection, "runs", [run_id]))
+            if not client.execute("SELECT id FROM runs WHERE id = %s", (run_id,)).fetchall():
+                raise MissingRunError(run_id, "it may have been deleted")
+            for group in groups.values():
+                self._write_group(group)
 
     def forget(self) -> None:
         """Look at the table anew, because it is not as it was."""
@@ -195,7 +236,7 @@ class MetricsWriter:
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
-    def _write(self, row: _Row, touched: datetime | None) -> None:
+    def _write(self, row: Row, touched: datetime | None) -> None:
         """Write a row, again and again while the database says that the table is not as was known."""
         for attempt in itertools.count(1):
             plan, bound = self._bind(row)
@@ -210,7 +251,7 @@ class MetricsWriter:
                 if attempt == _MAX_ATTEMPTS or not self._learn(error, plan):
                     raise
 
-    def _write_group(self, rows: Sequence[_Row]) -> None:
+    def _write_group(self, rows: Sequence[Row]) -> None:
         """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped."""
         plan = self._bind(rows[0])[0]
         bound = [(*row.key, *self._bind(row)[1]) for row in rows]
@@ -247,7 +288,7 @@ class MetricsWriter:
             return True
         return False
 
-    def _bind(self, row: _Row) -> tuple[_Plan, Sequence[Any]]:
+    def _bind(self, row: Row) -> tuple[_Plan, Sequence[Any]]:
         """Return how to store a row, and what to bind."""
         misfits: frozenset[str] = frozenset()
         while True:
@@ -259,19 +300,21 @@ class MetricsWriter:
 
     # -- plans ----------------------------------------------------------------------------------------------------
 
-    def _plan(self, row: _Row, misfits: frozenset[str]) -> _Plan:
-        key = (row.names, row.types, misfits)
+    def _plan(self, row: Row, misfits: frozenset[str]) -> _Plan:
+        key = (row.names, row.types, misfits, row.kept)
         plan = self._plans.get(key)
         if plan is None or (plan.expires is not None and time.monotonic() >= plan.expires):
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
-            plan = self._plans[key] = self._make_plan(dict(zip(row.names, row.types)), misfits)
+            plan = self._plans[key] = self._make_plan(dict(zip(row.names, row.types)), misfits, row.kept)
         return plan
 
-    def _make_plan(self, types: Mapping[str, type], misfits: frozenset[str]) -> _Plan:
+    def _make_plan(self, types: Mapping[str, type], misfits: frozenset[str], kept: frozenset[str]) -> _Plan:
         for name in types:
-            _check_name(name)
+            check_name(name)
         self._client.call(self._look)
+        kept = frozenset(name for name in kept if name not in self._columns)
+        misfits |= kept
         places = self._places(types, misfits)
         expires = None
         if places.added or places.widened:
@@ -285,7 +328,7 @@ class MetricsWriter:
         pending = False
         if extras:
             if expires is None:
-                self._warn(names[index] for index in extras)
+                self._warn(names[index] for index in extras if names[index] not in kept)
             if EXTRAS not in self._columns:
                 expires = self._grow_if_possible({EXTRAS: "JSONB"}, {})
             pending = EXTRAS not in self._columns
@@ -382,95 +425,3 @@ class MetricsWriter:
         rows = self._client.execute("SELECT id FROM runs WHERE id = %s", (run_id,)).fetchall()
         if not rows:
             raise MissingRunError(run_id, "it may have been deleted")
-
-
-def _normalise(key: tuple[int, int, float], metrics: Mapping[str, Any]) -> _Row:
-    """Return the metrics of one call with values of plain types."""
-    names = tuple(metrics)
-    values: Sequence[Any] = tuple(metrics.values())
-    types = tuple(map(type, values))
-    if not _PLAIN_TYPES.issuperset(types):
-        values = tuple(_plain_value(name, value) for name, value in metrics.items())
-        types = tuple(map(type, values))
-    if datetime in types:
-        for value in values:
-            if isinstance(value, datetime):
-                as_time(value)
-    return _Row(key, names, values, types)
-
-
-def _batch_row(run_id: int, row: Mapping[str, Any]) -> _Row:
-    metrics = dict(row)
-    if "step" not in metrics and "progress" not in metrics:
-        raise UnusableValueError(f"each row needs 'step' or 'progress' beside its metrics, got {row!r}")
-    step, progress = metrics.pop("step", 0), metrics.pop("progress", 0.0)
-    return _normalise((run_id, _as_step(step), _as_progress(progress)), metrics)
-
-
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not name:
-        raise UnusableValueError(f"the name of a metric must be a str that is not empty, got {name!r}")
-    if "\0" in name or not is_storable_text(name):
-        raise UnusableValueError(f"the name of a metric must not hold NUL or lone surrogates, got {name!r}")
-
-
-def _plain_value(name: str, value: Any) -> Any:
-    """Return a metric's value as an instance of a plain type.
-
-    numpy and torch scalars and their 0-d arrays are numbers, recognised by `.item()` without importing either.
-    """
-    if type(value) in _PLAIN_TYPES:
-        return value
-    if isinstance(value, Jsonb):
-        return plain(value.obj)
-    item = getattr(value, "item", None)
-    if item is not None:
-        value = _item(name, value)
-    decimal = sys.modules.get("decimal")
-    if decimal is not None and isinstance(value, decimal.Decimal):
-        return float(value) if value != value or float(value) == value else value
-    for typ in (int, float, str, bytes, datetime, date, timedelta, list):
-        if isinstance(value, typ):
-            return value if type(value) in _PLAIN_TYPES else _as_base(typ, value)
-    if isinstance(value, (Mapping, tuple)):
-        return dict(value) if isinstance(value, Mapping) else list(value)
-    raise UnusableValueError(f"metric {name!r} has a value of type {type(value).__name__!r}, expected a number")
-
-
-def _as_base(typ: type, value: Any) -> Any:
-    """Return an instance of a subclass of a plain type (IntEnum, numpy.float64, pandas.Timestamp) as that type."""
-    if typ is datetime:
-        return datetime.combine(value.date(), value.time(), value.tzinfo)
-    if typ is date:
-        return date(value.year, value.month, value.day)
-    if typ is timedelta:
-        return timedelta(value.days, value.seconds, value.microseconds)
-    return typ(value)
-
-
-def _item(name: str, value: Any) -> Any:
-    try:
-        number = value.item()
-        # A longdouble has no Python counterpart and returns itself.
-        return number if type(number) in _PLAIN_TYPES else float(number)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UnusableValueError(f"metric {name!r} must be one number, got {value!r}") from error
-
-
-def _as_step(step: Any) -> int:
-    try:
-        return step if type(step) is int else operator.index(step)
-    except TypeError:
-        if isinstance(step, float) and step.is_integer():
-            return int(step)
-        raise UnusableValueError(f"step must be an integer, got {step!r}") from None
-
-
-def _as_progress(progress: Any) -> float:
-    try:
-        number = float(progress)
-    except (TypeError, ValueError):
-        number = math.nan
-    if math.isnan(number):
-        raise UnusableValueError(f"progress must be a number, got {progress!r}")
-    return number

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqltrack.engines.engine import Engine
 from sqltrack.engines.sqltext import first_keyword
 from sqltrack.errors import ScriptError, UnusableValueError
 
-__all__ = ["setup"]
+__all__ = ["create_table_once", "set_up_quietly", "setup"]
 
 _BASE = "base.sql"
 
@@ -46,13 +47,50 @@ def setup(client: Client, scripts: Iterable[str | Path | tuple[str, str]] = ()) 
         ValueError: a script is called `base.sql`, or two have the same name.
         OSError: a file cannot be read.
     """
-    named = [(_BASE, Path(client.engine.data_dir(), _BASE).read_text(encoding="utf-8")), *map(_load, scripts)]
+    named = [(_BASE, _included(client, _BASE)), *map(_load, scripts)]
     _check_names([name for name, _ in named])
     with client:
         executed = _executed_scripts(client)
     for name, script in named:
         is_new = name not in executed and _execute_once(client, name, script)
         print(f"{'(NEW)' if is_new else '(OK)'} {name}", flush=True)
+
+
+def set_up_quietly(client: Client) -> bool:
+    """Set up the database by the included script alone; return whether that had to be done, and print nothing."""
+    return _execute_once(client, _BASE, _included(client, _BASE))
+
+
+def create_table_once(client: Client, table: str) -> None:
+    """Create a table that not every database of SQLTrack needs, unless it is there.
+
+    Any number of processes may do this at once.
+
+    Args:
+        client: client to use.
+        table: name of the table, and of the included script that creates it.
+    """
+    engine = client.engine
+    with client as connection:
+        if engine.table_columns(connection, table):
+            return
+        with _translated_errors(engine):
+            engine.lock_schema(connection)
+        if not engine.table_columns(connection, table):
+            name = f"{table}.sql"
+            _execute_statements(engine, connection, name, _included(client, name))
+
+
+def _included(client: Client, name: str) -> str:
+    return Path(client.engine.data_dir(), name).read_text(encoding="utf-8")
+
+
+@contextmanager
+def _translated_errors(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except engine.driver_error as error:
+        raise engine.translate_error(error) from error
 
 
 def _load(script: str | Path | tuple[str, str]) -> tuple[str, str]:
@@ -81,10 +119,8 @@ def _execute_once(client: Client, name: str, script: str) -> bool:
     """Execute a script unless another process was faster; return whether it was executed here."""
     engine = client.engine
     with client as connection:
-        try:
+        with _translated_errors(engine):
             engine.lock_schema(connection)
-        except engine.driver_error as error:
-            raise engine.translate_error(error) from error
         if name in _executed_scripts(client):
             return False
         # A block of the caller's goes on after a failed script, so it is undone by itself.

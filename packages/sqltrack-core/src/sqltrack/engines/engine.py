@@ -53,6 +53,7 @@ class Engine(ABC):
         metrics_table: the metrics table as the database sees it.
         schema: the database schema in which names are looked up, None for the database's default.
         has_users: whether there is a server with users, who have rights in databases.
+        keeps_space: whether the space of deleted rows stays with the database until `reclaim_space` is called.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,7 @@ class Engine(ABC):
     metrics_table: ClassVar[MetricsTable]
     schema: str | None = None
     has_users: ClassVar[bool] = False
+    keeps_space: ClassVar[bool] = False
 
     @abstractmethod
     def connect(self) -> Any:
@@ -72,6 +74,28 @@ class Engine(ABC):
         Raises:
             DatabaseUnavailableError: the database cannot be reached or opened.
         """
+
+    def open_for_reading(self) -> Any:
+        """Open a connection that is only used to read, and leaves the database as it is.
+
+        Raises:
+            DatabaseUnavailableError: the database cannot be reached or opened.
+        """
+        return self.connect()
+
+    @abstractmethod
+    def snapshot(self, connection: Any) -> AbstractContextManager[None]:
+        """Let the statements in the `with` block see the database as it is at one moment, and only read.
+
+        The connection must be in no transaction.
+
+        Raises:
+            DatabaseError: the database refused a statement in the block.
+        """
+
+    @abstractmethod
+    def identity(self, connection: Any) -> str:
+        """Return a text that two connections have in common if they lead to the same tables, and else not."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -116,6 +140,14 @@ class Engine(ABC):
     @abstractmethod
     def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
         """Execute one statement, waiting at most `seconds` for locks of others, and return the cursor."""
+
+    def give_way(self, connection: Any) -> None:
+        """Let the open transaction fail rather than wait for rows that others have changed, if the database has such.
+
+        What is not urgent says so before its first change, so that of two that wait for each other it is never the
+        other one that fails.
+        """
+        return
 
     @abstractmethod
     def reading(self, connection: Any, seconds: float) -> AbstractContextManager[None]:
@@ -208,8 +240,30 @@ class Engine(ABC):
         """Begin to change the schema: wait until nobody else does, create the configured schema if it is missing."""
 
     @abstractmethod
+    def lock_rows(self, connection: Any, table: str, ids: Sequence[int], *, for_deletion: bool = False) -> None:
+        """Keep others from changing rows until the end of the transaction, waiting for those who do so now.
+
+        Args:
+            connection: the connection, not one in which every statement commits by itself.
+            table: name of a table with the key `id`.
+            ids: ids of the rows; those that do not exist are no error.
+            for_deletion: whether others must not refer to the rows either.
+        """
+
+    @abstractmethod
+    def reclaim_space(self, connection: Any) -> None:
+        """Give back the space of deleted rows; every statement of the connection must commit by itself."""
+
+    @abstractmethod
     def table_columns(self, connection: Any, table: str) -> dict[str, str]:
         """Return names and SQL types of a table's columns in order, empty if there is no such table."""
+
+    @abstractmethod
+    def python_types(self, connection: Any, table: str) -> dict[str, type]:
+        """Return the Python type of the values in each of a table's columns, apart from those of unknown type.
+
+        The type is what a column is declared to hold, unless the database lets it hold more, and it does.
+        """
 
     @abstractmethod
     def index_names(self, connection: Any, table: str) -> set[str]:

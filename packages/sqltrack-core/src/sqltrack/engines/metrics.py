@@ -56,9 +56,14 @@ class MetricsTable(ABC):
     Attributes:
         grows_beside: whether columns are added over a connection of their own, and not by the transaction that
             needs them.
+        pending_table: name of the table in which extras wait while `metrics` cannot get the column, None if there is
+            no such table.
+        extras_keep_floats: whether a float in `extras` is still told from an integer if it is very large.
     """
 
     grows_beside: ClassVar[bool]
+    pending_table: ClassVar[str | None] = None
+    extras_keep_floats: ClassVar[bool] = True
 
     @abstractmethod
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
@@ -98,6 +103,26 @@ class MetricsTable(ABC):
             False if others did not let go of the table for about a second, or if the user has no right to change it,
             so that nothing was done.
         """
+
+    @abstractmethod
+    def rename(self, connection: Any, name: str, new_name: str) -> bool:
+        """Rename a column, without making others wait for long.
+
+        Returns:
+            False if others did not let go of the table for some time, so that nothing was done.
+        """
+
+    @abstractmethod
+    def drop_empty(self, connection: Any, name: str) -> bool:
+        """Drop a column unless it holds values, without making others wait for long.
+
+        Returns:
+            False if it holds values, or if others did not let go of the table for some time.
+        """
+
+    def move_pending(self, connection: Any, limit: int) -> int:
+        """Move up to `limit` rows that wait in `pending_table` to the column `extras`, and return how many."""
+        return 0
 
     @abstractmethod
     def is_in_use(self, connection: Any) -> bool:

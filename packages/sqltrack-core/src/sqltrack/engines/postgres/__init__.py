@@ -59,6 +59,23 @@ _SQL_TYPES: Mapping[type, str] = {
     list: "JSONB",
 }
 
+# By the names that format_type() gives to types.
+_PYTHON_TYPES: Mapping[str, type] = {
+    "bigint": int,
+    "boolean": bool,
+    "bytea": bytes,
+    "date": date,
+    "double precision": float,
+    "integer": int,
+    "interval": timedelta,
+    "jsonb": dict,
+    "numeric": Decimal,
+    "real": float,
+    "smallint": int,
+    "text": str,
+    "timestamp with time zone": datetime,
+}
+
 # All other parameters go to libpq. A config file may hold those of SQLite next to those of PostgreSQL.
 _NOT_FOR_LIBPQ = CLIENT_SETTINGS | {"engine", "schema", "dbpath", "busy_timeout", "synchronous"}
 
@@ -77,6 +94,9 @@ _MAX_COLUMNS = 1600
 
 # "sqltrack" as a number, so that no other program's advisory locks are in the way.
 _SETUP_LOCK = 0x73716C747261636B
+
+# Whoever wants to change rows by hand rather hears that others hold them than waits for a forgotten transaction.
+_ROW_LOCK_TIMEOUT = "30s"
 
 
 class _JsonbDumper(Dumper):
@@ -127,6 +147,23 @@ class PostgresEngine(Engine):
             raise self.translate_error(error) from error
         connection.adapters.register_dumper(Jsonb, _JsonbDumper)
         return connection
+
+    @contextlib.contextmanager
+    def snapshot(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self.translate_error(error) from error
+        finally:
+            # The connection may be lost, which whoever uses it next will notice.
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+
+    def identity(self, connection: psycopg.Connection[Any]) -> str:
+        query = "SELECT extract(epoch FROM pg_postmaster_start_time()), current_database(), to_regclass('runs')::oid"
+        return f"postgres {connection.execute(query).fetchone()}"
 
     def describe(self) -> str:
         return self._target()
@@ -204,6 +241,10 @@ class PostgresEngine(Engine):
             connection.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
             return connection.execute(sql.encode("utf-8"), parameters)
 
+    def give_way(self, connection: psycopg.Connection[Any]) -> None:
+        # Shorter than what the server takes to see a deadlock.
+        connection.execute("SET LOCAL lock_timeout = '50ms'")
+
     @contextlib.contextmanager
     def reading(self, connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
         if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
@@ -257,6 +298,18 @@ class PostgresEngine(Engine):
             if exists is None:
                 connection.execute(f"CREATE SCHEMA {quote_identifier(self.schema)}".encode())
 
+    def lock_rows(
+        self, connection: psycopg.Connection[Any], table: str, ids: Sequence[int], *, for_deletion: bool = False
+    ) -> None:
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", (_ROW_LOCK_TIMEOUT,))
+        # In order, so that two who lock the same rows do not wait for each other.
+        strength = "UPDATE" if for_deletion else "NO KEY UPDATE"
+        sql = f"SELECT id FROM {quote_identifier(table)} WHERE id = ANY(%s) ORDER BY id FOR {strength}"
+        connection.execute(sql.encode("utf-8"), (list(ids),))
+
+    def reclaim_space(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute("VACUUM experiments, experiment_links, runs, run_links, metrics")
+
     def table_columns(self, connection: psycopg.Connection[Any], table: str) -> dict[str, str]:
         query = """
             SELECT attname, format_type(atttypid, atttypmod)
@@ -265,6 +318,10 @@ class PostgresEngine(Engine):
             ORDER BY attnum
         """
         return dict(connection.execute(query, (quote_identifier(table),)).fetchall())
+
+    def python_types(self, connection: psycopg.Connection[Any], table: str) -> dict[str, type]:
+        columns = self.table_columns(connection, table)
+        return {name: _PYTHON_TYPES[sql_type] for name, sql_type in columns.items() if sql_type in _PYTHON_TYPES}
 
     def index_names(self, connection: psycopg.Connection[Any], table: str) -> set[str]:
         query = """

@@ -31,6 +31,9 @@ __all__ = ["PostgresMetricsTable"]
 _LOCK_TIMEOUT = "50ms"
 _MAX_WAIT = 1.0
 
+# Who asks for a change in person would rather wait than be told to come again.
+_MAX_WAIT_OF_USERS = 30.0
+
 # A table is rewritten under a lock that stops everybody, at some 50 MB in a second.
 _MAX_REWRITTEN_BYTES = 16 * 2**20
 
@@ -49,6 +52,9 @@ class PostgresMetricsTable(MetricsTable):
     """Columns are added beside the transactions that need them, and without making others wait for long."""
 
     grows_beside = True
+    pending_table = "metrics_pending"
+    # JSONB spells 1e+38 with 39 digits.
+    extras_keep_floats = False
 
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
         if name in _SYSTEM_COLUMNS or name in KEY or name == EXTRAS:
@@ -72,18 +78,32 @@ class PostgresMetricsTable(MetricsTable):
         return Jsonb(values)
 
     def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
-        deadline = time.monotonic() + _MAX_WAIT
-        while True:
-            try:
-                _alter(connection, added, widened)
-                return True
-            except psycopg.errors.InsufficientPrivilege:
-                # Only the table's owner can; what others log is kept without a column of its own.
-                return False
-            except psycopg.errors.LockNotAvailable:
-                if time.monotonic() > deadline:
-                    return False
-            time.sleep(random.uniform(0.005, 0.05))
+        try:
+            return _patiently(lambda: _alter(connection, added, widened), _MAX_WAIT)
+        except psycopg.errors.InsufficientPrivilege:
+            # Only the table's owner can; what others log is kept without a column of its own.
+            return False
+
+    def rename(self, connection: Any, name: str, new_name: str) -> bool:
+        change = f"RENAME COLUMN {quote_identifier(name)} TO {quote_identifier(new_name)}"
+        return _patiently(lambda: _change(connection, change), _MAX_WAIT_OF_USERS)
+
+    def drop_empty(self, connection: Any, name: str) -> bool:
+        return _patiently(lambda: _drop_empty(connection, name), _MAX_WAIT_OF_USERS)
+
+    def move_pending(self, connection: Any, limit: int) -> int:
+        moved = 0
+
+        def move() -> bool:
+            nonlocal moved
+            with connection.transaction():
+                # Shorter than what the server takes to see a deadlock, so that it is never a writer that fails.
+                connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                moved = connection.execute(_MOVE_SOME_PENDING_SQL, (limit,)).rowcount
+            return True
+
+        _patiently(move, _MAX_WAIT)
+        return moved
 
     def is_in_use(self, connection: Any) -> bool:
         query = "SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'metrics'::regclass LIMIT 1"
@@ -143,7 +163,38 @@ class _PendingUpsert(Upsert):
             self.execute(connection, row)
 
 
-def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> None:
+def _patiently(change: Callable[[], bool], seconds: float) -> bool:
+    """Return what `change` does, which is done again while others hold locks, or False after that many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return change()
+        except psycopg.errors.LockNotAvailable:
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(random.uniform(0.005, 0.05))
+
+
+def _change(connection: Any, change: str) -> bool:
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        connection.execute(f"ALTER TABLE metrics {change}")
+    return True
+
+
+def _drop_empty(connection: Any, name: str) -> bool:
+    column = quote_identifier(name)
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        connection.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
+        query = f"SELECT FROM metrics WHERE metrics.{column} IS NOT NULL LIMIT 1"
+        is_empty = connection.execute(query).fetchone() is None
+        if is_empty:
+            connection.execute(f"ALTER TABLE metrics DROP COLUMN {column}")
+    return is_empty
+
+
+def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
     """Change the table once, in a transaction of its own."""
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
@@ -155,13 +206,25 @@ def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]
             connection.execute(f"ALTER TABLE metrics {', '.join(changes)}")
         if EXTRAS in added:
             connection.execute(_MOVE_PENDING_SQL)
+    return True
 
 
-_MOVE_PENDING_SQL = f"""
-    WITH moved AS (DELETE FROM metrics_pending RETURNING *)
+_ADD_MOVED_SQL = f"""
     INSERT INTO metrics (run_id, step, progress, extras)
     SELECT run_id, step, progress, extras FROM moved ORDER BY run_id, step, progress
     ON CONFLICT (run_id, step, progress) DO UPDATE SET extras = {_MERGED_EXTRAS.format(table="metrics")}
+"""
+_MOVE_PENDING_SQL = f"WITH moved AS (DELETE FROM metrics_pending RETURNING *) {_ADD_MOVED_SQL}"
+_MOVE_SOME_PENDING_SQL = f"""
+    WITH chosen AS (
+        SELECT run_id, step, progress FROM metrics_pending ORDER BY run_id, step, progress LIMIT %s
+    ), moved AS (
+        DELETE FROM metrics_pending USING chosen
+        WHERE metrics_pending.run_id = chosen.run_id
+            AND metrics_pending.step = chosen.step AND metrics_pending.progress = chosen.progress
+        RETURNING metrics_pending.*
+    )
+    {_ADD_MOVED_SQL}
 """
 
 

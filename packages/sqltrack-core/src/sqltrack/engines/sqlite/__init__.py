@@ -15,6 +15,7 @@ from sqltrack.engines.sqlite._filesystem import is_network_file_system
 from sqltrack.engines.sqlite._functions import create_functions
 from sqltrack.engines.sqlite._metrics import SQLiteMetricsTable
 from sqltrack.engines.sqlite._readonly import Guard, guarded
+from sqltrack.engines.sqlite._snapshot import find_python_types, open_for_reading, snapshot
 from sqltrack.engines.sqlite._values import SQL_TYPES, register_converters
 from sqltrack.engines.sqltext import SQLITE
 from sqltrack.errors import (
@@ -61,6 +62,7 @@ class SQLiteEngine(Engine):
     driver_error = sqlite3.Error
     dialect = SQLITE
     metrics_table = SQLiteMetricsTable()
+    keeps_space = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_VERSION:
@@ -97,6 +99,27 @@ class SQLiteEngine(Engine):
             connection.close()
             raise self.translate_error(error) from error
         return connection
+
+    def open_for_reading(self) -> Connection:
+        try:
+            return open_for_reading(self.path, self._busy_timeout)
+        except sqlite3.Error as error:
+            if "readonly" in str(error):
+                # Somebody was killed while writing, and the file has to be repaired before anybody can read it.
+                return self.connect()
+            raise self.translate_error(error) from error
+
+    @contextlib.contextmanager
+    def snapshot(self, connection: Connection) -> Iterator[None]:
+        try:
+            with snapshot(connection):
+                yield
+        except sqlite3.Error as error:
+            raise self.translate_error(error) from error
+
+    def identity(self, connection: Connection) -> str:
+        status = os.stat(self.path)
+        return f"sqlite {status.st_dev} {status.st_ino}"
 
     def describe(self) -> str:
         return f"SQLite database {self.path!r}"
@@ -199,8 +222,18 @@ class SQLiteEngine(Engine):
     def lock_schema(self, connection: Connection) -> None:
         connection.begin_write()
 
+    def lock_rows(self, connection: Connection, table: str, ids: Sequence[int], *, for_deletion: bool = False) -> None:
+        # There is one lock for all.
+        connection.begin_write()
+
+    def reclaim_space(self, connection: Connection) -> None:
+        connection.execute("VACUUM")
+
     def table_columns(self, connection: Connection, table: str) -> dict[str, str]:
         return dict(connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,)))
+
+    def python_types(self, connection: Connection, table: str) -> dict[str, type]:
+        return find_python_types(connection, table, self.table_columns(connection, table))
 
     def index_names(self, connection: Connection, table: str) -> set[str]:
         return {name for (name,) in connection.execute("SELECT name FROM pragma_index_list(?)", (table,))}

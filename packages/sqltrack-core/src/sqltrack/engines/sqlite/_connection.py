@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -124,6 +125,12 @@ class Connection(sqlite3.Connection):
                     raise
             # SQLite does not always wait by itself, as when it sees a deadlock.
             time.sleep(random.uniform(0.001, 0.01))
+
+    def close(self) -> None:
+        """Close the connection, and first its cursor, whose last statement would keep the file open for a while."""
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            self.plain_cursor.close()
+        super().close()
 
     def check_file(self) -> None:
         """Raise an error if the file was removed or replaced: what is written would vanish with it.

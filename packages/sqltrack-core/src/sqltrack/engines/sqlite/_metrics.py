@@ -86,6 +86,25 @@ class SQLiteMetricsTable(MetricsTable):
                     raise
         return True
 
+    def rename(self, connection: Connection, name: str, new_name: str) -> bool:
+        old, new = quote_identifier(name), quote_identifier(new_name)
+        connection.execute(f"ALTER TABLE metrics RENAME COLUMN {old} TO {new}")
+        return True
+
+    def drop_empty(self, connection: Connection, name: str) -> bool:
+        column = quote_identifier(name)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            query = f"SELECT 1 FROM metrics WHERE metrics.{column} IS NOT NULL LIMIT 1"
+            is_empty = connection.execute(query).fetchone() is None
+            if is_empty:
+                connection.execute(f"ALTER TABLE metrics DROP COLUMN {column}")
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        return is_empty
+
     def is_in_use(self, connection: Connection) -> bool:
         return False
 

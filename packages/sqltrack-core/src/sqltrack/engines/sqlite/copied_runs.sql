@@ -1,0 +1,12 @@
+-- Where runs that were copied from other databases come from, so that a later copy finds them again.
+--
+-- What tells a run apart is its id in the database in which it was created, and when that was.
+
+CREATE TABLE copied_runs (
+    source_id INTEGER NOT NULL,
+    time_created TIMESTAMP WITH TIME ZONE NOT NULL,
+    run_id INTEGER NOT NULL UNIQUE REFERENCES runs (id) ON UPDATE CASCADE ON DELETE CASCADE,
+    -- Whether the copy was complete when the run had not been changed for some time.
+    settled BOOLEAN NOT NULL DEFAULT FALSE,
+    PRIMARY KEY (source_id, time_created)
+);

@@ -1,0 +1,157 @@
+"""A database is read as it is at one moment, by a connection that leaves no trace."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.commands.setup import create_table_once, set_up_quietly
+from sqltrack.config import load_config_file
+from sqltrack.errors import ConfigError, DatabaseError
+
+
+@pytest.fixture
+def reader(client: sqltrack.Client) -> Any:
+    connection = client.engine.open_for_reading()
+    yield connection
+    client.engine.abort(connection)
+
+
+def test_what_others_commit_meanwhile_is_not_seen(client: sqltrack.Client, run: sqltrack.Run, reader: Any) -> None:
+    def count() -> int:
+        return int(reader.execute("SELECT COUNT(*) FROM metrics").fetchone()[0])
+
+    with client.engine.snapshot(reader):
+        assert count() == 0
+        run.add_metrics({"loss": 1.0}, step=1)
+        assert count() == 0
+    with client.engine.snapshot(reader):
+        assert count() == 1
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM runs", "CREATE TABLE t (x INTEGER)", "UPDATE runs SET status = 'x'"])
+def test_a_snapshot_can_only_be_read(client: sqltrack.Client, run: sqltrack.Run, reader: Any, sql: str) -> None:
+    with pytest.raises(DatabaseError), client.engine.snapshot(reader):
+        reader.execute(sql)
+    with client.engine.snapshot(reader):
+        assert reader.execute("SELECT status FROM runs").fetchall() == [("PLANNED",)]
+
+
+def test_two_connections_have_an_identity_in_common_if_they_lead_to_one_database(
+    client: sqltrack.Client, reader: Any, request: pytest.FixtureRequest, engine_name: str, tmp_path: Path
+) -> None:
+    if engine_name == "sqlite":
+        other = sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "other.db"))
+    else:
+        other = sqltrack.Client({**client.config, "schema": "other"})
+    set_up_quietly(other)
+    with other as connection:
+        assert other.engine.identity(connection) != client.engine.identity(reader)
+    with client as connection:
+        assert client.engine.identity(connection) == client.engine.identity(reader)
+
+
+def test_columns_tell_what_they_hold(client: sqltrack.Client, run: sqltrack.Run, engine_name: str) -> None:
+    values = {
+        "bool": True,
+        "bytes": b"x",
+        "date": date(2026, 1, 1),
+        "datetime": datetime(2026, 1, 1, tzinfo=timezone.utc),
+        "dict": {"a": 1},
+        "float": 0.5,
+        "int": 1,
+        "str": "x",
+        "timedelta": timedelta(1),
+    }
+    run.add_metrics({**values, "wider": 1}, step=1).add_metrics({"wider": 0.5}, step=2)
+    expected = {name: type(value) for name, value in values.items()}
+    if engine_name == "postgres":
+        run.add_metrics({"exact": Decimal("0.1")})
+        expected["exact"] = Decimal
+    with client as connection:
+        types = client.engine.python_types(connection, "metrics")
+    assert types == {"run_id": int, "step": int, "progress": float, "wider": float, **expected}
+
+
+def test_a_table_is_created_once_by_many_at_once(client: sqltrack.Client) -> None:
+    failures: list[Exception] = []
+
+    def create() -> None:
+        try:
+            create_table_once(client, "copied_runs")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=create) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert client.execute("SELECT * FROM copied_runs").fetchall() == []
+
+
+def test_a_database_is_set_up_without_a_word(empty_config: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    client = sqltrack.Client(empty_config)
+    assert set_up_quietly(client)
+    assert not set_up_quietly(client)
+    assert sqltrack.Experiment(client, name="e").id == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_connections_are_kept_for_many_calls(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = client.engine.connect
+    made: list[Any] = []
+
+    def counting() -> Any:
+        made.append(connect())
+        return made[-1]
+
+    monkeypatch.setattr(client.engine, "connect", counting)
+    with client.keeping_connections():
+        for _ in range(3):
+            assert client.execute("SELECT 1").fetchone() == (1,)
+    assert len(made) == 1
+    client.execute("SELECT 1")
+    assert len(made) == 2
+
+
+def test_columns_are_added_beforehand(client: sqltrack.Client) -> None:
+    client.metrics.add_columns({"loss": float, "Loss": float, "n": int, "step": int, "extras": dict})
+    client.metrics.add_columns({"n": float, "more": str})
+    with client as connection:
+        types = client.engine.python_types(connection, "metrics")
+    assert (types["loss"], types["n"], types["more"], types["extras"]) == (float, int, str, dict)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="open files are counted by /proc")
+def test_a_closed_connection_leaves_no_file_open(tmp_path: Path) -> None:
+    client = sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "sqltrack.db"))
+    set_up_quietly(client)
+    run = sqltrack.Experiment(client, name="e").get_run()
+    before = len(os.listdir("/proc/self/fd"))
+    for step in range(5):
+        client.metrics.add_many(run.id, [{"step": step, "loss": 1.0}], None)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_config_file_is_read_whatever_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("engine = sqlite\nuser = alice\n")
+    monkeypatch.setenv("SQLTRACK_DSN_ENGINE", "postgres")
+    assert load_config_file(path) == {
+        "engine": "sqlite",
+        "dbpath": "sqltrack.db",
+        "user": "alice",
+        "dbname": "alice",
+    }
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config_file(tmp_path / "b.conf")
