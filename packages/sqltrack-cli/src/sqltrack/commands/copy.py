@@ -1,0 +1,323 @@
+"""Copy experiments from one database into another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqltrack._metric_rows import MetricsRow
+from sqltrack.client import Client
+from sqltrack.commands._copy_records import Records, RunRecord
+from sqltrack.commands._copy_rows import Layout, Spool, differing
+from sqltrack.commands._copy_writer import Writer, experiment_changes, run_changes
+from sqltrack.commands._records import batches
+from sqltrack.commands.setup import set_up_quietly
+from sqltrack.errors import ConflictError, MissingRunError, NotSetUpError
+
+__all__ = ["CopyResult", "copy"]
+
+Progress = Callable[[int, int], None]
+
+# Of runs with equally many rows of metrics, and the same time of their last change, it is known that they are equal
+# only if that was so long ago: `time_updated` may lag a second behind the metrics, and clocks differ.
+_SETTLING = timedelta(minutes=10)
+
+_NULLS: Mapping[str, Any] = dict.fromkeys(("comment", "tags", "extras"))
+
+
+@dataclasses.dataclass
+class CopyResult:
+    """What was copied.
+
+    Attributes:
+        experiments: number of experiments that were new.
+        experiments_changed: of those that lacked a comment, tags or extras.
+        runs: number of runs that were new.
+        runs_changed: of those that were there, and lacked something or had it otherwise.
+        runs_unchanged: of those that were the same.
+        rows: number of rows of metrics that were new.
+        rows_changed: of those that were there, and lacked something or had it otherwise.
+        links: number of links that were new.
+        links_left_out: of those that lead to something that was not copied.
+    """
+
+    experiments: int = 0
+    experiments_changed: int = 0
+    runs: int = 0
+    runs_changed: int = 0
+    runs_unchanged: int = 0
+    rows: int = 0
+    rows_changed: int = 0
+    links: int = 0
+    links_left_out: int = 0
+
+
+def copy(
+    source: Client,
+    target: Client,
+    experiments: Iterable[str] | None = None,
+    *,
+    dry_run: bool = False,
+    full: bool = False,
+    set_up: bool = False,
+    progress: Progress | None = None,
+) -> CopyResult:
+    """Copy experiments with their runs, metrics and links from one database into another.
+
+    Only what the target lacks is added, so that this may be done again, also after an earlier copy was killed, or
+    while runs are still going on. The target remembers in the table `copied_runs` which run comes from where. A run
+    that was copied before follows its source; a run that was created in the target, and was not changed later in the
+    source, only gets what it lacks. What only the target has stays. The source is only read.
+
+    Args:
+        source: client of the database to read.
+        target: client of the database to write.
+        experiments: names (or ids) of the experiments to copy; default: all.
+        dry_run: whether to find out what would be done, and do nothing.
+        full: whether to compare all metrics, also those of runs that have not been changed as it seems.
+        set_up: whether to set up the target if need be.
+        progress: is called with the number of rows of metrics that were dealt with, and the number of all.
+
+    Returns:
+        What was added and changed.
+
+    Raises:
+        NotFoundError: the source has no such experiment.
+        NotSetUpError: a database has no tables of SQLTrack.
+        ConflictError: (a ValueError) source and target are the same database.
+        DatabaseError: a database failed; what was stored until then stays.
+    """
+    with ExitStack() as stack:
+        records = stack.enter_context(Records(source, "there is nothing to copy from it"))
+        if set_up and not dry_run:
+            set_up_quietly(target)
+        present = stack.enter_context(Records(target, f"{NotSetUpError.ADVICE}, or copy with --setup"))
+        if records.identity() == present.identity():
+            raise ConflictError(f"source and target are the same database, {present.engine.describe()}")
+        stack.enter_context(target.keeping_connections())
+        return _Copy(records, present, None if dry_run else Writer(target), full, progress).run(experiments)
+
+
+class _Copy:
+    """One copy.
+
+    Args:
+        source: reads the source.
+        target: reads the target.
+        writer: writes the target, None if nothing is to be done.
+        full: whether to compare all metrics.
+        progress: is told how far it is.
+    """
+
+    def __init__(
+        self, source: Records, target: Records, writer: Writer | None, full: bool, progress: Progress | None
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._writer = writer
+        self._full = full
+        self._progress = progress
+        self._done = self._total = 0
+        self._result = CopyResult()
+        # Ids in the source and in the target, which are None for what would be new.
+        self._experiment_ids: dict[int, int | None] = {}
+        self._run_ids: dict[int, int | None] = {}
+
+    def run(self, names: Iterable[str] | None) -> CopyResult:
+        """Copy experiments by name, or all, and return what was done."""
+        names = None if names is None else list(names)
+        self._copy_experiments(self._source.experiments(names))
+        run_ids, self._total = self._source.run_ids(list(self._experiment_ids))
+        # Those that can keep their ids first, before others are given such an id.
+        in_use = self._target.run_ids_in_use(run_ids)
+        run_ids.sort(key=lambda run_id: run_id in in_use)
+        if names is None and self._writer is not None:
+            self._writer.add_columns(self._source.column_types())
+        for batch in batches(run_ids):
+            self._copy_runs(batch)
+        self._copy_links("experiment_links", self._experiment_ids, self._find_experiments)
+        self._copy_links("run_links", self._run_ids, self._find_runs)
+        if self._writer is not None:
+            self._writer.finish()
+        return self._result
+
+    # -- experiments ----------------------------------------------------------------------------------------------
+
+    def _copy_experiments(self, records: Sequence[Mapping[str, Any]]) -> None:
+        present = self._target.experiments_named([record["name"] for record in records])
+        for record in records:
+            old = present.get(record["name"])
+            changes = experiment_changes(record, old or _NULLS)
+            target_id = None if old is None else old["id"]
+            if self._writer is not None:
+                if target_id is None:
+                    target_id = self._writer.add_experiment(record["name"])
+                if changes:
+                    self._writer.change("experiments", target_id, changes)
+            self._experiment_ids[record["id"]] = target_id
+            self._result.experiments += old is None
+            self._result.experiments_changed += old is not None and bool(changes)
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def _copy_runs(self, ids: Sequence[int]) -> None:
+        runs = self._source.runs(ids)
+        found = self._target.find([run.origin for run in runs.values()])
+        present = self._target.runs(list(found.values()))
+        for run_id in ids:
+            run = runs.get(run_id)
+            if run is None:
+                # It has been deleted in the meantime.
+                continue
+            self._copy_run(run_id, run, present[found[run.origin]] if run.origin in found else None)
+            self._done += run.rows
+            if self._progress is not None:
+                self._progress(min(self._done, self._total), self._total)
+
+    def _copy_run(self, run_id: int, run: RunRecord, old: RunRecord | None) -> None:
+        if old is not None and not self._full and _has_same_metrics(run, old):
+            self._run_ids[run_id] = old.values["id"]
+            self._finish(run, old, rows=0)
+            return
+        if self._writer is None and old is None:
+            self._run_ids[run_id] = None
+            self._result.runs += 1
+            self._result.rows += run.rows
+            return
+        with Spool() as spool:
+            read, layout = self._source.spool(run_id, spool)
+            if read is None or read.origin != run.origin or read.values["experiment_id"] not in self._experiment_ids:
+                # It has been deleted, or moved elsewhere, in the meantime.
+                return
+            is_new = old is None
+            old = old or self._add_run(read)
+            self._run_ids[run_id] = old.values["id"]
+            rows = self._copy_rows(spool, layout, read, old)
+        self._finish(read, old, rows, is_new=is_new)
+
+    def _add_run(self, run: RunRecord) -> RunRecord:
+        """Store a run without its metrics, and return it as it is there."""
+        assert self._writer is not None
+        experiment_id = self._experiment_ids[run.values["experiment_id"]]
+        assert experiment_id is not None
+        run_id = self._writer.add_run(run, experiment_id)
+        if run_id is None:
+            # Another copy was faster; from here on both do the same.
+            run_id = self._target.find([run.origin]).get(run.origin)
+        stored = None if run_id is None else self._target.runs([run_id]).get(run_id)
+        if stored is None:
+            raise MissingRunError(run.values["id"], "it was deleted from the target while it was copied")
+        return stored
+
+    def _copy_rows(self, spool: Spool, layout: Layout, run: RunRecord, old: RunRecord) -> int:
+        """Copy a run's metrics and return how many rows were stored."""
+        stored, done = 0, 0
+        replace = _may_replace(run, old)
+        for chunk in spool.chunks():
+            rows = [layout.row(values) for values in chunk]
+            wanted = self._lacking(rows, old, replace) if old.rows else rows
+            if wanted and self._writer is not None:
+                self._writer.add_rows(old.values["id"], wanted)
+            self._result.rows += len(wanted) if not old.rows else 0
+            stored += len(wanted)
+            done += len(rows)
+            if self._progress is not None:
+                self._progress(min(self._done + done, self._total), self._total)
+        return stored
+
+    def _lacking(self, rows: Sequence[MetricsRow], old: RunRecord, replace: bool) -> list[MetricsRow]:
+        """Return those rows, and of them those metrics, that the target lacks or has otherwise."""
+        present = self._target.metrics_at(old.values["id"], rows)
+        wanted = []
+        for row in rows:
+            there = present.get((row.step, row.progress))
+            if there is None:
+                self._result.rows += 1
+                wanted.append(row)
+                continue
+            values = {**there.extras, **there.metrics}
+            metrics = differing(row.metrics, values, replace=replace)
+            extras = differing(row.extras, values, replace=replace)
+            if metrics or extras:
+                self._result.rows_changed += 1
+                wanted.append(row._replace(metrics=metrics, extras=extras))
+        return wanted
+
+    def _finish(self, run: RunRecord, old: RunRecord, rows: int, *, is_new: bool = False) -> None:
+        """Bring a run's own columns up to date once its metrics are."""
+        experiment_id = self._experiment_ids.get(run.values["experiment_id"])
+        values = {**run.values, "experiment_id": experiment_id}
+        changes = run_changes(values, old.values, replace=_may_replace(run, old))
+        if self._writer is not None:
+            if changes:
+                self._writer.change("runs", old.values["id"], changes)
+            if old.is_copy and not old.is_settled and _is_settled(run):
+                self._writer.settle(run.origin)
+        if is_new:
+            self._result.runs += 1
+        elif changes or rows:
+            self._result.runs_changed += 1
+        else:
+            self._result.runs_unchanged += 1
+
+    # -- links ----------------------------------------------------------------------------------------------------
+
+    def _copy_links(
+        self, table: str, ids: Mapping[int, int | None], find: Callable[[Sequence[int]], Mapping[int, int]]
+    ) -> None:
+        for batch in self._source.links(table):
+            links = [link for link in batch if link[0] in ids or link[2] in ids]
+            ends = {end for from_id, _, to_id in links for end in (from_id, to_id)}
+            found = {**find([end for end in ends if end not in ids]), **ids}
+            known = [link for link in links if link[0] in found and link[2] in found]
+            self._result.links_left_out += len(links) - len(known)
+            mapped = [(found[from_id], kind, found[to_id]) for from_id, kind, to_id in known]
+            from_ids = list({from_id for from_id, _, _ in mapped if from_id is not None})
+            present = {link for links in self._target.links(table, from_ids) for link in links}
+            new = [link for link in mapped if link not in present]
+            self._result.links += len(new)
+            if new and self._writer is not None:
+                self._writer.add_links(table, new)
+
+    def _find_experiments(self, ids: Sequence[int]) -> Mapping[int, int]:
+        """Return the ids in the target of experiments that are not copied now."""
+        if not ids:
+            return {}
+        names = {record["id"]: record["name"] for record in self._source.experiments(None) if record["id"] in ids}
+        present = self._target.experiments_named(list(names.values()))
+        return {source_id: present[name]["id"] for source_id, name in names.items() if name in present}
+
+    def _find_runs(self, ids: Sequence[int]) -> Mapping[int, int]:
+        """Return the ids in the target of runs that are not copied now."""
+        runs = self._source.runs(ids)
+        found = self._target.find([run.origin for run in runs.values()])
+        return {run_id: found[run.origin] for run_id, run in runs.items() if run.origin in found}
+
+
+def _has_same_metrics(run: RunRecord, old: RunRecord) -> bool:
+    """Return whether a run and its copy have the same metrics, as far as can be told without reading them."""
+    updated = run.values["time_updated"] == old.values["time_updated"]
+    return updated and run.rows == old.rows and (old.is_settled or (not old.is_copy and _is_settled(run)))
+
+
+def _is_settled(run: RunRecord) -> bool:
+    """Return whether a run had not been changed for some time."""
+    updated = run.values["time_updated"]
+    if updated is None:
+        return run.rows == 0
+    return bool(datetime.now(timezone.utc) - updated > _SETTLING)
+
+
+def _may_replace(run: RunRecord, old: RunRecord) -> bool:
+    """Return whether a run in the target follows the one in the source, and does not only get what it lacks.
+
+    The copy of a run does. If the target is where the run was created, the source has the copy, which is only to be
+    followed if somebody has gone on with it.
+    """
+    if old.is_copy:
+        return True
+    updated, old_updated = run.values["time_updated"], old.values["time_updated"]
+    return updated is not None and (old_updated is None or updated > old_updated)
