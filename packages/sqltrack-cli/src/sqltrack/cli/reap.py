@@ -1,0 +1,105 @@
+"""sqltrack reap: mark runs whose process is gone."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqltrack.cli._durations import duration
+from sqltrack.cli._output import confirm, print_json, progress_bar, show_status
+from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._table import print_note, print_table
+from sqltrack.commands.reap import Finding, examine_runs, mark_runs
+
+__all__ = ["add_parser"]
+
+_COLUMNS = ("id", "experiment", "job", "last_update", "status", "new_status", "why")
+_DESCRIPTION = """
+Looks at the runs that say that they have a process (RUNNING, say). Where the environment that is stored with a run
+names a Slurm job, sacct is asked, and the run gets the state in which the job ended; as long as the job is alive, it is
+left alone. Runs without a job, or of whose job Slurm knows nothing, are judged by how long ago they were last updated,
+and only if --older-than says how long is too long. A run that is updated in the meantime is left alone.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "reap",
+        "mark runs that say that they are running, though their process is gone",
+        description=" ".join(_DESCRIPTION.split()),
+        example="sqltrack reap --dry-run\n         sqltrack reap --older-than 24h --experiment baseline",
+    )
+    parser.add_argument(
+        "--older-than",
+        type=duration,
+        metavar="AGE",
+        help="judge runs of which Slurm knows nothing by their age, such as 90min, 24h, 7d; longer than any pause "
+        "between two calls that log metrics",
+    )
+    parser.add_argument(
+        "--status", default="FAILED", help="status of runs of which Slurm knows nothing (default: %(default)s)"
+    )
+    parser.add_argument("--experiment", metavar="NAME", help="only runs of this experiment, name or id")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    client = open_client(options)
+    older_than: timedelta | None = options.older_than
+    with progress_bar("asking Slurm") as progress:
+        findings, failures = examine_runs(
+            client, older_than=older_than, experiment=options.experiment, status=options.status, progress=progress
+        )
+    for failure in failures:
+        print_note(failure)
+    number = sum(finding.new_status is not None for finding in findings)
+    if not options.json:
+        _print(findings)
+    agreed = bool(number) and not options.dry_run and confirm(f"mark {_runs(number)}", yes=options.yes)
+    if agreed:
+        with progress_bar("marking runs", len(findings)) as progress:
+            findings = mark_runs(client, findings, progress)
+    if options.json:
+        print_json([_record(finding) for finding in findings])
+    return _report(options, number, agreed, findings)
+
+
+def _report(options: argparse.Namespace, number: int, agreed: bool, findings: Sequence[Finding]) -> int:
+    if not number:
+        print_note("no run has to be marked" if findings else "no run says that it is running")
+    elif options.dry_run:
+        print_note(f"{_runs(number)} would be marked")
+    elif not agreed:
+        print_note("nothing was changed")
+        return 1
+    else:
+        marked = sum(finding.marked for finding in findings)
+        spared = f", {number - marked} were heard of in the meantime" if marked < number else ""
+        print_note(f"{_runs(marked)} marked{spared}")
+    return 0
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    if findings:
+        print_table(
+            [_record(finding) for finding in findings],
+            _COLUMNS,
+            cells={"new_status": show_status},
+            optional=("experiment",),
+            headers={"last_update": "updated", "new_status": "new status"},
+        )
+
+
+def _record(finding: Finding) -> dict[str, object]:
+    record = finding._asdict()
+    del record["time_updated"]
+    return {"id": record.pop("run_id"), **record}
+
+
+def _runs(number: int) -> str:
+    return "1 run" if number == 1 else f"{number:,} runs"

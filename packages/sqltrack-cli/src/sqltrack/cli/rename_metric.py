@@ -1,0 +1,68 @@
+"""sqltrack rename-metric: give a metric another name."""
+
+from __future__ import annotations
+
+import argparse
+
+from sqltrack.cli._output import confirm, print_json, progress_bar
+from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._table import print_note
+from sqltrack.commands.rename_metric import Renaming, plan_renaming, rename
+
+__all__ = ["add_parser"]
+
+_DESCRIPTION = """
+Without --experiment the column is renamed, for all runs. With it the values of the experiment's runs are moved to the
+new name, whose column is created if it is missing. --merge moves values to a metric that there is; rows that have
+values of both are a reason to refuse. Jobs that go on to log under the old name create it anew.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "rename-metric",
+        "give a metric another name",
+        description=" ".join(_DESCRIPTION.split()),
+        example="sqltrack rename-metric acc accuracy\n         sqltrack rename-metric acc accuracy --merge --dry-run",
+    )
+    parser.add_argument("name", metavar="OLD", help="name of the metric")
+    parser.add_argument("new_name", metavar="NEW", help="name that it gets")
+    parser.add_argument("--experiment", metavar="NAME", help="only runs of this experiment, name or id")
+    parser.add_argument("--merge", action="store_true", help="move values to a metric that there is")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    client = open_client(options)
+    renaming = plan_renaming(client, options.name, options.new_name, experiment=options.experiment, merge=options.merge)
+    if not options.json:
+        print_note(_describe(renaming))
+    if renaming.running:
+        runs = "1 run is" if renaming.running == 1 else f"{renaming.running:,} runs are"
+        print_note(f"{runs} RUNNING: what still logs {renaming.name!r} creates it anew")
+    renamed = False
+    if not options.dry_run:
+        if not confirm(f"rename {renaming.name!r} to {renaming.new_name!r}", yes=options.yes):
+            print_note("nothing was changed")
+            return 1
+        moves = len(renaming.runs) if renaming.column == "move" else 0
+        with progress_bar("moving values", moves + renaming.extras) as progress:
+            renaming = rename(client, renaming, progress)
+        renamed = True
+        print_note("renamed")
+    if options.json:
+        record = renaming._asdict()
+        print_json({**record, "runs": len(renaming.runs), "renamed": renamed})
+    return 0
+
+
+def _describe(renaming: Renaming) -> str:
+    names = f"{renaming.name!r} → {renaming.new_name!r}"
+    extras = f", {renaming.extras:,} values in extras" if renaming.extras else ""
+    runs = "1 run" if len(renaming.runs) == 1 else f"{len(renaming.runs):,} runs"
+    what = {"rename": "column renamed", "move": "values moved to another column", None: "no column"}[renaming.column]
+    return f"{names}: {what}, {renaming.values:,} values of {runs}{extras}"

@@ -1,0 +1,81 @@
+"""sqltrack tidy: move metrics into columns."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from sqltrack.cli._output import confirm, print_json, printable, progress_bar
+from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._table import print_note, print_table
+from sqltrack.commands._extras import has_pending
+from sqltrack.commands.tidy import Tidied, examine_extras, move_extras
+
+__all__ = ["add_parser"]
+
+_DESCRIPTION = """
+Metrics that could not get a column when they were logged, because others held the table, are in metrics.extras (or wait
+in metrics_pending). This moves them to columns if they are exactly the same there; the others stay, and the table says
+why. Where a row has a value in both places, that of the column counts, as it does for everybody who reads it, and the
+other one is dropped ("superseded"). Jobs may go on to log meanwhile.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "tidy",
+        "move metrics from the column extras into columns of their own",
+        description=" ".join(_DESCRIPTION.split()),
+        example="sqltrack tidy --dry-run",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would be moved, and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    client = open_client(options)
+    with progress_bar("reading rows") as progress:
+        found = examine_extras(client, progress)
+    movable = [item for item in found if item.column is not None]
+    is_pending = has_pending(client)
+    if options.dry_run or not (movable or is_pending):
+        _print(found, options, moved=False)
+        print_note(f"{_metrics(len(movable))} would be moved" if movable else _nothing(found, is_pending))
+        return 0
+    if not (options.json or options.yes):
+        _print(found, options, moved=False)
+    if not confirm(f"move {_metrics(len(movable))}" if movable else "move what waits to extras", yes=options.yes):
+        print_note("nothing was changed")
+        return 1
+    with progress_bar("moving rows") as progress:
+        found = move_extras(client, found, progress)
+    _print(found, options, moved=True)
+    print_note(f"{sum(item.moved for item in found):,} values moved")
+    return 0
+
+
+def _nothing(found: Sequence[Tidied], is_pending: bool) -> str:
+    if is_pending:
+        return "what waits would be moved to extras"
+    return "nothing can be moved" if found else "all metrics are in columns"
+
+
+def _print(found: Sequence[Tidied], options: argparse.Namespace, *, moved: bool) -> None:
+    records = [dataclasses.asdict(item) for item in found]
+    if options.json:
+        print_json(records)
+    elif records:
+        counts = ["moved", "superseded"] if moved else []
+        print_table(records, ["name", "values", "column", "change", *counts], optional=("change",))
+        for item in found:
+            if item.why is not None:
+                # Reasons are too long for a column.
+                print(printable(f"{item.name}: values stay, {item.why}"))
+
+
+def _metrics(number: int) -> str:
+    return "1 metric" if number == 1 else f"{number:,} metrics"

@@ -1,0 +1,214 @@
+"""Read and change the rows of metrics that have extras, beside writers that go on."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+from sqltrack.client import Client
+from sqltrack.commands._records import reading
+from sqltrack.engines.metrics import EXTRAS
+from sqltrack.errors import DatabaseError, DatabaseLockedError
+
+__all__ = ["Edit", "ExtrasRow", "Outcome", "edit_rows", "has_extras", "has_pending", "move_pending", "read_rows"]
+
+# A transaction with so many rows takes a small part of a second, for which others may have to wait.
+_ROWS_PER_TRANSACTION = 200
+_ROWS_PER_QUERY = 1_000
+
+_ATTEMPTS = 20
+
+_FIRST = (-(2**63), -(2**63), -math.inf)
+
+Key = tuple[int, int, float]
+
+
+class ExtrasRow(NamedTuple):
+    """A row of metrics with extras.
+
+    Attributes:
+        key: run id, step and progress.
+        text: the extras as the database writes them, by which one can see whether they have changed.
+        values: the extras.
+    """
+
+    key: Key
+    text: str
+    values: dict[str, Any]
+
+
+class Edit(NamedTuple):
+    """A statement that changes one row, provided that its extras are as they were.
+
+    Attributes:
+        sql: the statement.
+        parameters: its parameters.
+        names: the metrics that it is about.
+    """
+
+    sql: str
+    parameters: Sequence[Any]
+    names: Sequence[str]
+
+
+class Outcome(NamedTuple):
+    """What became of a row.
+
+    Attributes:
+        row: the row.
+        edit: the statement that changed it, None if none did.
+        returned: what that returned.
+        why: why it was not changed, None if there was no need to.
+    """
+
+    row: ExtrasRow
+    edit: Edit | None
+    returned: Any = None
+    why: str | None = None
+
+
+# Returns the statement for a row, which changes at most so many metrics; None if there is nothing to do.
+Editor = Callable[[ExtrasRow, int], "Edit | None"]
+
+_ALL = 2**31
+
+
+def has_extras(client: Client) -> bool:
+    """Return whether there is a column for extras."""
+    return EXTRAS in client.call(lambda connection: client.engine.table_columns(connection, "metrics"))
+
+
+def has_pending(client: Client) -> bool:
+    """Return whether metrics wait in another table until there is a column for extras."""
+    table = client.engine.metrics_table.pending_table
+    if table is None or not client.call(lambda connection: client.engine.table_columns(connection, table)):
+        return False
+    return bool(client.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
+
+
+def move_pending(client: Client) -> bool:
+    """Move metrics that wait in another table to the column for extras; return whether none is left."""
+    if not has_pending(client):
+        return True
+    table = client.engine.metrics_table
+    if not has_extras(client) and not client.call(lambda connection: table.grow(connection, {EXTRAS: "JSONB"}, {})):
+        return False
+    while client.call(lambda connection: table.move_pending(connection, _ROWS_PER_QUERY)):
+        pass
+    return not has_pending(client)
+
+
+def read_rows(
+    client: Client, *, table: str = "metrics", condition: str = "1 = 1", parameters: Sequence[Any] = (), read_only: bool
+) -> Iterator[list[ExtrasRow]]:
+    """Return rows with extras, part by part in the order of their keys.
+
+    Each part is read by a transaction of its own: a long one would keep writers from adding columns.
+
+    Args:
+        client: client to use.
+        table: `metrics`, or the table in which extras wait.
+        condition: which rows, in SQL.
+        parameters: for that condition.
+        read_only: whether nothing is to be changed, not even by mistake.
+    """
+    sql = f"""
+        SELECT run_id, step, progress, CAST({table}.{EXTRAS} AS TEXT) FROM {table}
+        WHERE {table}.{EXTRAS} IS NOT NULL AND (run_id, step, progress) > (%s, %s, %s) AND {condition}
+        ORDER BY run_id, step, progress LIMIT {_ROWS_PER_QUERY}
+    """
+    last: Key = _FIRST
+    while True:
+        block: AbstractContextManager[Any] = reading(client) if read_only else nullcontext()
+        with block:
+            found = client.execute(sql, (*last, *parameters)).fetchall()
+        if not found:
+            return
+        last = tuple(found[-1][:3])
+        yield [_as_row(row) for row in found]
+
+
+def edit_rows(client: Client, rows: Sequence[ExtrasRow], editor: Editor) -> Iterator[list[Outcome]]:
+    """Change rows, part by part, each part in a transaction of its own.
+
+    Rows that somebody else has changed since they were read are read again. Others never have to wait for long, and
+    where two wait for each other, it is this side that tries again.
+
+    Args:
+        client: client to use.
+        rows: rows, in the order of their keys.
+        editor: returns what to do with each.
+    """
+    for begin in range(0, len(rows), _ROWS_PER_TRANSACTION):
+        part = rows[begin : begin + _ROWS_PER_TRANSACTION]
+        try:
+            with client as connection:
+                client.engine.give_way(connection)
+                outcomes = [_execute(client, row, editor(row, _ALL)) for row in part]
+        except DatabaseError as error:
+            if not _can_be_helped(client, error):
+                raise
+            outcomes = [_edit_alone(client, row, editor) for row in part]
+        yield [_edit_alone(client, outcome.row, editor) if outcome.why is not None else outcome for outcome in outcomes]
+
+
+def _execute(client: Client, row: ExtrasRow, edit: Edit | None) -> Outcome:
+    if edit is None:
+        return Outcome(row, None)
+    rows = client.execute(edit.sql, edit.parameters).fetchall()
+    return Outcome(row, edit, rows[0]) if rows else Outcome(row, None, why="changed by others again and again")
+
+
+def _edit_alone(client: Client, row: ExtrasRow, editor: Editor) -> Outcome:
+    """Change one row, with patience for others, and with fewer metrics if it would grow too big."""
+    most = _ALL
+    outcome = Outcome(row, None, why="locked by others")
+    for _ in range(_ATTEMPTS):
+        current = _read_again(client, row.key)
+        if current is None:
+            return Outcome(row, None)
+        edit = editor(current, most)
+        if edit is None:
+            return Outcome(current, None, why=outcome.why if most < _ALL else None)
+        try:
+            with client as connection:
+                client.engine.give_way(connection)
+                outcome = _execute(client, current, edit)
+        except DatabaseError as error:
+            if not _can_be_helped(client, error):
+                raise
+            if _fault(client, error) == "too big":
+                most = len(edit.names) // 2
+                outcome = Outcome(current, None, why="the row would grow too big")
+            time.sleep(random.uniform(0.005, 0.05))
+        if outcome.edit is not None:
+            return outcome
+    return outcome
+
+
+def _read_again(client: Client, key: Key) -> ExtrasRow | None:
+    sql = f"""
+        SELECT run_id, step, progress, CAST(metrics.{EXTRAS} AS TEXT) FROM metrics
+        WHERE metrics.{EXTRAS} IS NOT NULL AND run_id = %s AND step = %s AND progress = %s
+    """
+    row = client.execute(sql, key).fetchone()
+    return None if row is None else _as_row(row)
+
+
+def _as_row(row: Sequence[Any]) -> ExtrasRow:
+    values = json.loads(row[3])
+    return ExtrasRow((row[0], row[1], row[2]), row[3], values if isinstance(values, dict) else {})
+
+
+def _can_be_helped(client: Client, error: DatabaseError) -> bool:
+    return isinstance(error, DatabaseLockedError) or _fault(client, error) is not None
+
+
+def _fault(client: Client, error: DatabaseError) -> str | None:
+    cause = error.__cause__
+    return None if cause is None else client.engine.metrics_table.fault_of(cause)

@@ -1,0 +1,207 @@
+"""Decide which metrics in `extras` can be columns, by the rules by which they would have become some."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqltrack.client import Client
+from sqltrack.engines.metrics import EXTRAS, KEY, Converter, MetricsTable
+
+__all__ = ["Place", "Seen", "find_places"]
+
+# How JSON spells floats that it does not know.
+_SPECIAL = frozenset({"NaN", "Infinity", "-Infinity"})
+
+# How dates, times, durations and bytes are spelled where there is no column of their own.
+_OTHER_TYPES = re.compile(r"(?:-?\d+ days?, )?\d+:\d\d:\d\d(?:\.\d+)?|b'.*'|b\".*\"", re.DOTALL)
+
+
+@dataclasses.dataclass
+class Seen:
+    """What values of one metric there are.
+
+    Attributes:
+        values: number of values.
+        types: their types, apart from that of None, and of texts that may stand for floats.
+        has_special: whether there are such texts.
+        has_big: whether there are integers of more than 64 bits.
+        may_be_other: whether there are texts that may stand for something else.
+    """
+
+    values: int = 0
+    types: set[type] = dataclasses.field(default_factory=set)
+    has_special: bool = False
+    has_big: bool = False
+    may_be_other: bool = False
+
+    def add(self, value: Any) -> None:
+        """Take a value into account."""
+        self.values += 1
+        if isinstance(value, str) and value in _SPECIAL:
+            self.has_special = True
+            return
+        if value is not None:
+            self.types.add(type(value))
+        if type(value) is int:
+            self.has_big |= _is_big(value)
+        elif isinstance(value, str):
+            self.may_be_other |= _may_be_other(value)
+
+
+class Place:
+    """Where the values of a metric belong.
+
+    Attributes:
+        name: name of the metric.
+        values: how many values there are in `extras`.
+        column: SQL type of the column, None if they stay.
+        change: "add" or "widen" if the table has to be changed for that, else None.
+        why: why values stay, None if it is not known that any do.
+    """
+
+    def __init__(self, table: MetricsTable, name: str, seen: Seen) -> None:
+        self.name = name
+        self.values = seen.values
+        self.column: str | None = None
+        self.change: str | None = None
+        self.why: str | None = None
+        self._table = table
+        self._holds_numbers = False
+        self._converters: dict[type, Converter | None] = {}
+
+    def stay(self, why: str) -> None:
+        """Leave the values where they are."""
+        self.column, self.change, self.why = None, None, why
+
+    def go(self, sql_type: str, change: str | None = None) -> None:
+        """Let the values go to a column."""
+        self.column, self.change = sql_type, change
+
+    def is_ready(self, columns: Mapping[str, str]) -> bool:
+        """Return whether the table has the column; its type is then taken from there."""
+        sql_type = columns.get(self.name)
+        if sql_type is None:
+            return False
+        if self.change == "widen" and sql_type != self.column:
+            return False
+        self.column = sql_type
+        self._holds_numbers = _holds(self._table, sql_type, float)
+        self._converters.clear()
+        return True
+
+    def bind(self, value: Any) -> Any:
+        """Return what to bind for a value.
+
+        Raises:
+            MisfitError: the column would alter it.
+            TypeError: the column does not hold such values.
+        """
+        if self._holds_numbers:
+            value = self._as_float(value)
+        if self.column is None:
+            raise TypeError(type(value))
+        typ = type(value)
+        if typ not in self._converters:
+            self._converters[typ] = self._table.converter(self.column, typ)
+        convert = self._converters[typ]
+        return value if convert is None else convert(value)
+
+    def _as_float(self, value: Any) -> Any:
+        """Return the float that JSON has spelled in another way, else the value itself."""
+        if isinstance(value, str):
+            return float(value) if value in _SPECIAL else value
+        if type(value) is int and _is_big(value) and not self._table.extras_keep_floats:
+            with contextlib.suppress(OverflowError):
+                number = float(value)
+                return number if Decimal(repr(number)) == value else value
+        return value
+
+
+def find_places(client: Client, columns: Mapping[str, str], seen: Mapping[str, Seen]) -> dict[str, Place]:
+    """Return where metrics belong.
+
+    Args:
+        client: client to use.
+        columns: names and SQL types of the columns that there are.
+        seen: what values there are, by name.
+    """
+    table = client.engine.metrics_table
+    known = dict(columns)
+    places: dict[str, Place] = {}
+    for name, values in seen.items():
+        place = places[name] = Place(table, name, values)
+        if name in KEY or name == EXTRAS:
+            place.stay("the column of that name has another meaning")
+        elif name in columns:
+            _use_column(table, place, columns[name], values)
+        elif not table.can_be_column(name, known):
+            place.stay("its name cannot be that of a column here, or the table is full")
+        else:
+            _add_column(client, place, values)
+            if place.column is not None:
+                known[name] = place.column
+    return places
+
+
+def _use_column(table: MetricsTable, place: Place, sql_type: str, seen: Seen) -> None:
+    types = set(seen.types)
+    if seen.has_special:
+        types.add(str if _holds(table, sql_type, str) else float)
+    misfits = {typ for typ in types if not _holds(table, sql_type, typ)}
+    wider = next(filter(None, (table.wider_type(sql_type, typ) for typ in misfits)), None)
+    if wider is not None:
+        misfits = {typ for typ in misfits if not _holds(table, wider, typ)}
+    if types and misfits == types:
+        place.stay(f"the column of type {sql_type} does not hold such values ({_names(types)})")
+    elif wider is not None:
+        place.go(wider, "widen")
+    else:
+        place.go(sql_type)
+
+
+def _add_column(client: Client, place: Place, seen: Seen) -> None:
+    types = seen.types
+    if not types:
+        place.stay("whether it is a number or a text cannot be told yet" if seen.has_special else "it is always NULL")
+    elif types <= {int, float}:
+        whole = types == {int} and not seen.has_special and not seen.has_big
+        place.go(client.engine.map_type(client, int if whole else float), "add")
+    elif seen.has_special and types != {str}:
+        place.stay(f"its values are of different types (text, {_names(types)})")
+    elif types == {str} and seen.may_be_other:
+        place.stay("it may be a date, a time or bytes, which the first one logged from now on will tell")
+    elif len({dict if typ is list else typ for typ in types}) == 1:
+        place.go(client.engine.map_type(client, next(iter(types))), "add")
+    else:
+        place.stay(f"its values are of different types ({_names(types)})")
+
+
+def _holds(table: MetricsTable, sql_type: str, typ: type) -> bool:
+    try:
+        table.converter(sql_type, typ)
+    except TypeError:
+        return False
+    return True
+
+
+def _is_big(value: int) -> bool:
+    return not -(2**63) <= value < 2**63
+
+
+def _names(types: set[type]) -> str:
+    return ", ".join(sorted(typ.__name__ for typ in types))
+
+
+def _may_be_other(text: str) -> bool:
+    if _OTHER_TYPES.fullmatch(text):
+        return True
+    try:
+        return bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False

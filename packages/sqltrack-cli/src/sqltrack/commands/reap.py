@@ -1,0 +1,208 @@
+"""Mark runs that say that they are running, though their process is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqltrack._times import utc_now
+from sqltrack.client import Client
+from sqltrack.commands._records import batches, fetch, find_experiment, reading
+from sqltrack.commands._slurm import ENDED, Job, JobState, SlurmError, ask_slurm, find_job, has_slurm
+from sqltrack.errors import UnusableValueError
+
+__all__ = ["ALIVE", "Finding", "examine_runs", "mark_runs", "reap"]
+
+# What runs say that have a process. Runs that are PLANNED or PENDING have none yet, however long they wait.
+ALIVE = ("COMPLETING", "CONFIGURING", "RESIZING", "RUNNING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED")
+
+# By how much clocks may differ. A run that was updated later than that after its job ended is not part of the job.
+_TOLERANCE = timedelta(minutes=5)
+
+_FIRST = -(2**63)
+
+_SQL = """
+    SELECT
+        runs.id, experiments.name AS experiment, runs.status,
+        runs.time_created, runs.time_started, runs.time_updated, runs.env
+    FROM runs JOIN experiments ON experiments.id = runs.experiment_id
+"""
+
+Progress = Callable[[int], object]
+
+
+class Finding(NamedTuple):
+    """What was found out about a run.
+
+    Attributes:
+        run_id: id of the run.
+        experiment: name of its experiment.
+        job: its job, as Slurm writes it, None if it has none.
+        last_update: when it was last heard of.
+        status: what it says.
+        new_status: what it should say, None if it is left alone.
+        ended: when its job ended, None if that is not known.
+        why: the reason.
+        time_updated: its `time_updated` when it was looked at.
+        marked: whether it was marked.
+    """
+
+    run_id: int
+    experiment: str
+    job: str | None
+    last_update: datetime
+    status: str
+    new_status: str | None
+    ended: datetime | None
+    why: str
+    time_updated: datetime | None
+    marked: bool = False
+
+
+def reap(
+    client: Client,
+    *,
+    older_than: timedelta | None = None,
+    experiment: str | None = None,
+    status: str = "FAILED",
+    dry_run: bool = False,
+) -> list[Finding]:
+    """Mark the runs whose process is gone, with the state of their Slurm job, or by how long they have been silent.
+
+    Args:
+        client: client to use.
+        older_than: how long a run must have been silent of which Slurm knows nothing; default: those are left alone.
+        experiment: name or id of an experiment, default: all.
+        status: what runs become of which Slurm knows nothing.
+        dry_run: whether to change nothing.
+
+    Returns:
+        What was found out about each run that says that it has a process.
+
+    Raises:
+        NotFoundError: there is no such experiment.
+        SlurmError: sacct fails, or gives no answer, and there is no `older_than` to go by.
+        UnusableValueError: (a ValueError) the status cannot be that of a run that has ended.
+    """
+    findings, _ = examine_runs(client, older_than=older_than, experiment=experiment, status=status)
+    return findings if dry_run else mark_runs(client, findings)
+
+
+def examine_runs(
+    client: Client,
+    *,
+    older_than: timedelta | None = None,
+    experiment: str | None = None,
+    status: str = "FAILED",
+    progress: Progress | None = None,
+) -> tuple[list[Finding], list[str]]:
+    """Find out about the runs that say that they have a process, and change nothing; see `reap`.
+
+    Returns:
+        What was found, by id, and why Slurm could not be asked about some jobs.
+    """
+    if not status.strip() or not status.isprintable() or status.split()[0] in ALIVE:
+        raise UnusableValueError(f"status must be one of runs that have ended, such as 'FAILED', got {status!r}")
+    runs = _find_runs(client, experiment)
+    jobs = {run["id"]: run["job"] for run in runs if run["job"] is not None}
+    states: Mapping[Job, JobState] = {}
+    failures: list[str] = []
+    if jobs and has_slurm():
+        states, failures = ask_slurm(jobs.values(), progress)
+    if failures and older_than is None:
+        raise SlurmError(f"{failures[0]}; with --older-than runs are judged by their age where Slurm is silent")
+    now = utc_now()
+    return [_judge(run, states, older_than, status, now) for run in runs], failures
+
+
+def mark_runs(client: Client, findings: Sequence[Finding], progress: Progress | None = None) -> list[Finding]:
+    """Give runs the status that was found for them, unless they have been heard of since.
+
+    Args:
+        client: client to use.
+        findings: what `examine_runs` returned.
+        progress: called with the number of runs done, now and then.
+
+    Returns:
+        The same, as it is now.
+    """
+    done: list[Finding] = []
+    for batch in batches(findings):
+        # One transaction; others see all of it or nothing.
+        with client:
+            marked = [finding if finding.new_status is None else _mark(client, finding) for finding in batch]
+        done += marked
+        if progress is not None:
+            progress(len(done))
+    return done
+
+
+def _find_runs(client: Client, experiment: str | None) -> list[dict[str, Any]]:
+    """Return the runs that say that they have a process, with their job instead of their environment."""
+    runs: list[dict[str, Any]] = []
+    conditions = f"WHERE runs.status IN ({', '.join(['%s'] * len(ALIVE))})"
+    parameters: list[Any] = [*ALIVE]
+    last = _FIRST
+    with reading(client) as connection:
+        if experiment is not None:
+            conditions += " AND runs.experiment_id = %s"
+            parameters.append(find_experiment(connection, experiment))
+        # Environments are large, so not all at once.
+        sql = f"{_SQL} {conditions} AND runs.id >= %s ORDER BY runs.id LIMIT 500"
+        while batch := fetch(connection, sql, (*parameters, last)):
+            for run in batch:
+                run["job"] = find_job(run.pop("env"))
+            runs += batch
+            last = batch[-1]["id"] + 1
+            if last >= 2**63:
+                break
+    return runs
+
+
+def _judge(
+    run: Mapping[str, Any],
+    states: Mapping[Job, JobState],
+    older_than: timedelta | None,
+    status: str,
+    now: datetime,
+) -> Finding:
+    job: Job | None = run["job"]
+    state = None if job is None else states.get(job)
+    times = (run[f"time_{name}"] for name in ("created", "started", "updated"))
+    last_update = max(time for time in times if isinstance(time, datetime))
+    new_status, ended, why = _by_age(now - last_update, older_than, status)
+    if state is not None and state.state not in ENDED:
+        new_status, why = None, f"Slurm: {state.state or 'no state'}"
+    elif state is not None and state.ended is not None and last_update > state.ended + _TOLERANCE:
+        why = f"outlived its job, {why}"
+    elif state is not None:
+        new_status, ended, why = state.state, state.ended, f"Slurm: {state.state}, exit {state.exit_code}"
+    elif job is not None:
+        why = f"{'unknown to Slurm' if has_slurm() else 'no sacct'}, {why}"
+    id_ = None if job is None else job.id
+    return Finding(
+        run["id"], run["experiment"], id_, last_update, run["status"], new_status, ended, why, run["time_updated"]
+    )
+
+
+def _by_age(age: timedelta, older_than: timedelta | None, status: str) -> tuple[str | None, datetime | None, str]:
+    if older_than is None:
+        return None, None, "needs --older-than"
+    if age < older_than:
+        return None, None, "updated of late"
+    return status, None, "silent too long"
+
+
+def _mark(client: Client, finding: Finding) -> Finding:
+    # The time only ever goes forward.
+    seen = finding.time_updated
+    moves = finding.ended is not None and (seen is None or finding.ended > seen)
+    times = {"time_updated": finding.ended} if moves else {}
+    changes = {"status": finding.new_status, **times}
+    same_time = "time_updated IS NULL" if seen is None else "time_updated = %s"
+    sql = f"UPDATE runs SET {', '.join(f'{column} = %s' for column in changes)} WHERE id = %s AND status = %s"
+    parameters = (*changes.values(), finding.run_id, finding.status, *([] if seen is None else [seen]))
+    if client.execute(f"{sql} AND {same_time}", parameters).rowcount:
+        return finding._replace(marked=True)
+    return finding._replace(new_status=None, why="it was heard of in the meantime")
