@@ -131,14 +131,23 @@ def test_parquet_also_goes_into_a_pipe(client: sqltrack.Client, options: list[st
     assert (done.returncode, done.stderr, done.stdout[:4], done.stdout[-4:]) == (0, b"", b"PAR1", b"PAR1")
 
 
+def in_a_column(values: list[Any], kind: Any = None) -> list[Any]:
+    """Return values as Parquet gets them."""
+    column = _parquet._Column(kind)
+    column.see(values)
+    return column.convert(values)
+
+
 def test_a_column_of_several_kinds_becomes_text() -> None:
-    assert _parquet._of_one_kind([1, "a", None]) == ["1", "a", None]
-    assert _parquet._of_one_kind([1, 2.5]) == [1.0, 2.5]
-    assert math.isnan(_parquet._of_one_kind([1, "NaN"])[1])
-    assert _parquet._of_one_kind(["NaN", "a"]) == ["NaN", "a"]
-    assert _parquet._of_one_kind([2**70, 1]) == [str(2**70), "1"]
-    assert _parquet._of_one_kind([{"a": 1}, None]) == ['{"a": 1}', None]
-    assert _parquet._of_one_kind([None]) == [None]
+    assert in_a_column([1, "a", None]) == ["1", "a", None]
+    assert in_a_column([1, 2.5]) == [1.0, 2.5]
+    assert math.isnan(in_a_column([1, "NaN"])[1])
+    assert in_a_column(["NaN", None]) == ["NaN", None]
+    assert math.isnan(in_a_column(["NaN", None], "float")[0])
+    assert in_a_column(["NaN", "a"]) == ["NaN", "a"]
+    assert in_a_column([2**70, 1]) == [str(2**70), "1"]
+    assert in_a_column([{"a": 1}, None]) == ['{"a": 1}', None]
+    assert in_a_column([None]) == [None]
 
 
 def test_without_a_package_parquet_says_what_to_install(

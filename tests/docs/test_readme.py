@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import sqltrack
-from sqltrack.cli._parser import parse
+from sqltrack.cli._parser import build_parser, parse
 from sqltrack.commands import setup
 
 ROOT = Path(__file__).parents[2]
@@ -84,3 +85,10 @@ def test_commands_are_written_as_the_program_takes_them(path: Path) -> None:
             words = shlex.split(command)
             if words[0] == "sqltrack" and words[-1] != "--help":
                 parse(words[1:])
+
+
+def test_the_page_of_the_program_lists_every_command() -> None:
+    page = (ROOT / "docs" / "program.md").read_text(encoding="utf-8")
+    (commands,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    missing = [name for name in commands.choices if not re.search(rf"^\|.*`{name}\b.*\|.*\|$", page, re.M)]
+    assert missing == []

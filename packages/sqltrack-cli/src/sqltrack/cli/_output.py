@@ -251,7 +251,14 @@ def confirm(question: str, *, yes: bool) -> bool:
         print_error("nobody can be asked here, add --yes to agree")
         return False
     print(f"{printable(question)}? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        # After Ctrl-C or Ctrl-D the cursor is still behind the question.
+        if not answer:
+            print(file=sys.stderr)
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _for_json(value: Any) -> Any:

@@ -14,9 +14,9 @@ from typing import IO, Any
 from sqltrack.client import Client
 from sqltrack.commands._records import READING_SECONDS, reading
 from sqltrack.engines.json import plain
-from sqltrack.engines.reading import find_reader
+from sqltrack.engines.reading import ColumnKind, find_reader
 
-__all__ = ["QueryResult", "csv_value", "json_value", "query", "write_csv", "write_json"]
+__all__ = ["QueryResult", "csv_value", "json_value", "query", "write_csv", "write_json", "write_json_lines"]
 
 _CHUNK = 500
 
@@ -26,11 +26,19 @@ class QueryResult:
 
     Attributes:
         names: names of the columns, which need not be unique.
+        kinds: what the columns hold by their declaration, None where the database does not tell.
         is_cut: whether there are more rows than were asked for; known when all have been read.
     """
 
-    def __init__(self, names: Sequence[str], chunks: Iterable[Sequence[Any]], limit: int) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        kinds: Sequence[ColumnKind | None],
+        chunks: Iterable[Sequence[Any]],
+        limit: int = 0,
+    ) -> None:
         self.names = list(names)
+        self.kinds = list(kinds)
         self.is_cut = False
         self._chunks = chunks
         self._limit = limit
@@ -75,7 +83,7 @@ def query(client: Client, sql: str, *, limit: int = 0, seconds: float = READING_
     with reading(client, seconds) as connection:
         size = min(limit + 1, _CHUNK) if limit else _CHUNK
         with find_reader(connection.cursor()).read(connection.cursor(), sql, None, size) as result:
-            yield QueryResult(result.names, result.chunks, limit)
+            yield QueryResult(result.names, result.kinds, result.chunks, limit)
 
 
 def write_csv(result: QueryResult, file: IO[str], progress: Callable[[int], object] | None = None) -> int:
@@ -105,13 +113,11 @@ def write_json(result: QueryResult, file: IO[str], progress: Callable[[int], obj
 
     NaN and infinities are texts, because JSON has no such numbers; a column whose name comes again gets a number.
     """
-    names = result.unique_names()
     number = 0
     file.write("[")
-    for row in result:
-        values = {name: json_value(value) for name, value in zip(names, row)}
+    for line in _json_lines(result):
         file.write("\n" if number == 0 else ",\n")
-        file.write(json.dumps(values, ensure_ascii=False, allow_nan=False))
+        file.write(line)
         number += 1
         if progress is not None and number % _CHUNK == 0:
             progress(number)
@@ -119,13 +125,30 @@ def write_json(result: QueryResult, file: IO[str], progress: Callable[[int], obj
     return number
 
 
+def write_json_lines(result: QueryResult, file: IO[str], progress: Callable[[int], object] | None = None) -> int:
+    """Write a result as JSON objects, a line for each and nothing else; see `write_json`."""
+    number = 0
+    for line in _json_lines(result):
+        file.write(f"{line}\n")
+        number += 1
+        if progress is not None and number % _CHUNK == 0:
+            progress(number)
+    return number
+
+
 def json_value(value: Any) -> Any:
     """Return a value of a database as JSON has it."""
+    # Most values are such numbers, or nothing.
+    if value is None or type(value) is int or (type(value) is float and math.isfinite(value)):
+        return value
     return plain(_scalar(value))
 
 
 def csv_value(value: Any) -> Any:
     """Return a value of a database as CSV has it."""
+    # Most values are such, and the csv module knows them.
+    if value is None or type(value) in (int, str) or (type(value) is float and math.isfinite(value)):
+        return value
     value = _scalar(value)
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -134,6 +157,13 @@ def csv_value(value: Any) -> Any:
     if isinstance(value, (dict, list)):
         return json.dumps(plain(value), ensure_ascii=False)
     return value
+
+
+def _json_lines(result: QueryResult) -> Iterator[str]:
+    names = result.unique_names()
+    for row in result:
+        values = {name: json_value(value) for name, value in zip(names, row)}
+        yield json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
 def _float_text(value: float) -> str:

@@ -1,0 +1,66 @@
+"""sqltrack comment: set a comment."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sqltrack.cli._edits import add_edit_options, add_experiment, named_runs, run_edit, run_ranges
+from sqltrack.cli._parser import Commands, Parser, open_client
+from sqltrack.commands._run_ranges import RunRange
+from sqltrack.commands.comment import comment
+from sqltrack.errors import UnusableValueError
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "comment",
+        "set the comment of runs or of an experiment",
+        example='sqltrack comment 12 "with a warm start"\n'
+        '         sqltrack comment --experiment baseline ""\n'
+        "         sqltrack comment 12 - --yes < notes.txt",
+    )
+    parser.usage = (
+        "sqltrack comment [options] RUN [RUN ...] TEXT\n       sqltrack comment [options] --experiment NAME TEXT"
+    )
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="RUN … TEXT",
+        help="ids of runs, such as 5, 5-9 or 3,7, and the comment: '' removes it, - reads it from the standard input",
+    )
+    add_experiment(parser, "name or id of an experiment to comment on, instead of runs")
+    add_edit_options(parser)
+    parser.set_defaults(run=_run, parser=parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    runs, text = _split(options)
+    if text == "-":
+        text = _read()
+    client = open_client(options)
+    run_ids = named_runs(client, runs)
+    chosen = {"experiment": options.experiment, "dry_run": options.dry_run}
+    return run_edit(options, lambda agree: comment(client, run_ids, text, agree=agree, **chosen), "set the comment")
+
+
+def _split(options: argparse.Namespace) -> tuple[list[list[RunRange]], str]:
+    """Return the runs and the text."""
+    parser: Parser = options.parser
+    *words, text = options.words
+    if bool(words) == (options.experiment is not None):
+        parser.error("expected runs and a text, or --experiment and a text")
+    try:
+        return [run_ranges(word) for word in words], text
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"{error}; a text of several words needs quotes")
+
+
+def _read() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise UnusableValueError(f"a comment must be UTF-8, byte {error.start} is not") from None

@@ -1,0 +1,61 @@
+"""sqltrack export: write the tables as files."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from sqltrack.cli._output import print_json, progress_bar
+from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._table import print_table
+from sqltrack.commands.export import FORMATS, TABLES, export
+
+__all__ = ["add_parser"]
+
+_DESCRIPTION = """
+For each table a file is written into a folder: experiments.csv, experiment_links.csv, runs.csv, run_links.csv and
+metrics.csv; if a command is interrupted, or the disk is full, none of them. NULL is nothing in CSV, NaN is NaN in all
+formats (in JSON a text), times are in UTC, intervals in seconds.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "export",
+        "write the tables as files that other programs read",
+        description=" ".join(_DESCRIPTION.split()),
+        example="sqltrack export --output backup\n"
+        "         sqltrack export baseline --format parquet --table runs --table metrics",
+    )
+    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="name or id; only what belongs to it")
+    parser.add_argument("--format", choices=FORMATS, default="csv", help="format of the files (default: %(default)s)")
+    output: Any = parser.add_argument(
+        "--output",
+        default="sqltrack-export",
+        metavar="FOLDER",
+        help="folder to write to, created if there is none (default: %(default)s)",
+    )
+    output.complete = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
+    parser.add_argument(
+        "--table",
+        action="append",
+        choices=TABLES,
+        default=[],
+        metavar="TABLE",
+        help=f"write only this table, one of {', '.join(TABLES)}; may be given again",
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that are there already")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    chosen = {name: getattr(options, name) for name in ("experiment", "format", "force")}
+    with progress_bar("rows") as progress:
+        files = export(open_client(options), options.output, tables=options.table, progress=progress, **chosen)
+    records = [{"file": str(path), "rows": rows} for _, path, rows in files]
+    if options.json:
+        print_json(records)
+    else:
+        print_table(records, ("file", "rows"))

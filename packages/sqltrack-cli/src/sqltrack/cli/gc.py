@@ -1,0 +1,93 @@
+"""sqltrack gc: delete old runs by what they are."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from sqltrack.cli._deletions import as_record, delete_if_agreed, print_deletion, report
+from sqltrack.cli._durations import duration
+from sqltrack.cli._edits import add_edit_options, add_experiment
+from sqltrack.cli._output import print_json, progress_bar
+from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._table import print_note
+from sqltrack.client import Client
+from sqltrack.commands.gc import Garbage, gc, reclaim_space
+
+__all__ = ["add_parser"]
+
+_DESCRIPTION = """
+Deleted are the runs that meet all criteria, with their metrics and links, all of it or nothing. An age alone is not
+enough, nor an experiment alone. Kept are runs with the tag of --keep-tag, runs to which others link that are kept, runs
+that are being logged to, and runs that have not ended, PLANNED or RUNNING say, unless --status names that.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "gc",
+        "delete old runs by what they are",
+        description=" ".join(_DESCRIPTION.split()),
+        example="sqltrack gc --status FAILED,CANCELLED --older-than 30d --dry-run\n"
+        "         sqltrack gc --without-metrics --experiment scratch --vacuum",
+    )
+    parser.add_argument("--status", type=_statuses, metavar="STATUS,…", help="only runs with one of these")
+    parser.add_argument(
+        "--older-than", type=duration, metavar="AGE", help="only runs not heard of for so long, such as 12h, 30d, 8w"
+    )
+    parser.add_argument("--without-metrics", action="store_true", help="only runs without metrics")
+    add_experiment(parser, "only runs of this experiment, name or id")
+    parser.add_argument(
+        "--keep-tag", default="marked", metavar="TAG", help="keep runs that have this tag (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--vacuum",
+        action="store_true",
+        help="give the space of deleted rows back, which takes a while; alone it does nothing else",
+    )
+    add_edit_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _statuses(text: str) -> tuple[str, ...]:
+    statuses = tuple(part.strip() for part in text.split(","))
+    if not all(statuses):
+        raise argparse.ArgumentTypeError(f"expected statuses parted by commas, such as FAILED,CANCELLED, got {text!r}")
+    return statuses
+
+
+def _run(options: argparse.Namespace) -> int:
+    client = open_client(options)
+    criteria = {
+        "statuses": options.status or (),
+        "older_than": options.older_than,
+        "without_metrics": options.without_metrics,
+        "experiment": options.experiment,
+    }
+    status = 0
+    if any(criteria.values()) or not options.vacuum:
+        status = _delete(options, client, {**criteria, "keep_tag": options.keep_tag})
+    if options.vacuum and not status and not options.dry_run:
+        with progress_bar("giving space back"):
+            reclaim_space(client)
+        print_note("the space of deleted rows was given back")
+    return status
+
+
+def _delete(options: argparse.Namespace, client: Client, criteria: dict[str, Any]) -> int:
+    garbage, done = delete_if_agreed(
+        options,
+        lambda agree, progress: gc(client, dry_run=options.dry_run, agree=agree, progress=progress, **criteria),
+        _print,
+        lambda found: found.deletion,
+    )
+    if options.json:
+        kept = {"kept_tagged": garbage.tagged, "kept_linked": garbage.linked, "kept_active": garbage.active}
+        print_json(as_record(garbage.deletion, done=done, **kept))
+    return report(options, client, garbage.deletion, done=done)
+
+
+def _print(garbage: Garbage) -> None:
+    tagged, linked, active = garbage[1:]
+    print_deletion(garbage.deletion, {"kept for their tag": tagged, "kept for links": linked, "kept, active": active})

@@ -1,0 +1,42 @@
+"""sqltrack link: link runs or experiments."""
+
+from __future__ import annotations
+
+import argparse
+
+from sqltrack.cli._edits import add_edit_options, run_edit
+from sqltrack.cli._parser import Commands, open_client
+from sqltrack.commands.link import link
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "link",
+        "link runs or experiments, and remove links",
+        example="sqltrack link 13 resumes 12\n"
+        "         sqltrack link 13 resumes 12 --remove\n"
+        "         sqltrack link ablation continues baseline --experiments",
+    )
+    parser.add_argument("from_", metavar="FROM", help="id of the run that the link starts from")
+    parser.add_argument(
+        "kind", metavar="KIND", help="what the link means; curves are joined where one run 'resumes' another"
+    )
+    parser.add_argument("to", metavar="TO", help="id of the run that the link points to")
+    parser.add_argument("--remove", action="store_true", help="remove the link")
+    parser.add_argument("--experiments", action="store_true", help="FROM and TO are names or ids of experiments")
+    add_edit_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    client = open_client(options)
+    chosen = {name: getattr(options, name) for name in ("experiments", "remove", "dry_run")}
+    question = "remove the link" if options.remove else "add the link"
+    return run_edit(
+        options,
+        lambda agree: link(client, options.from_, options.kind, options.to, agree=agree, **chosen),
+        question,
+    )

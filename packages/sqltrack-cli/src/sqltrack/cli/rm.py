@@ -1,0 +1,47 @@
+"""sqltrack rm: delete runs, or an experiment."""
+
+from __future__ import annotations
+
+import argparse
+
+from sqltrack.cli._deletions import as_record, delete_if_agreed, print_deletion, report
+from sqltrack.cli._edits import add_edit_options, add_experiment, add_runs, named_runs, needs_runs_or_experiment
+from sqltrack.cli._output import print_json
+from sqltrack.cli._parser import Commands, Parser, open_client
+from sqltrack.commands.rm import rm
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "rm",
+        "delete runs, or an experiment with all its runs",
+        description="With them go their metrics and links, for good; all of it or, if anything fails, nothing.",
+        example="sqltrack rm 5-9 12 --dry-run\n         sqltrack rm --experiment scratch",
+    )
+    add_runs(parser, nargs="*")
+    add_experiment(parser, "name or id of an experiment to delete, with all its runs")
+    parser.add_argument(
+        "--force", action="store_true", help="delete also runs that are RUNNING and were updated in the last 10 minutes"
+    )
+    add_edit_options(parser)
+    parser.set_defaults(run=_run, parser=parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    parser: Parser = options.parser
+    needs_runs_or_experiment(parser, options)
+    client = open_client(options)
+    run_ids = named_runs(client, options.runs)
+    chosen = {name: getattr(options, name) for name in ("experiment", "force", "dry_run")}
+    deletion, done = delete_if_agreed(
+        options,
+        lambda agree, progress: rm(client, run_ids, agree=agree, progress=progress, **chosen),
+        print_deletion,
+        lambda found: found,
+    )
+    if options.json:
+        print_json(as_record(deletion, done=done))
+    return report(options, client, deletion, done=done)

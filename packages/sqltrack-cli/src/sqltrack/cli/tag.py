@@ -1,0 +1,45 @@
+"""sqltrack tag: add and remove tags."""
+
+from __future__ import annotations
+
+import argparse
+
+from sqltrack.cli._edits import (
+    add_edit_options,
+    add_experiment,
+    add_runs,
+    named_runs,
+    needs_runs_or_experiment,
+    run_edit,
+)
+from sqltrack.cli._parser import Commands, Parser, open_client
+from sqltrack.commands.tag import tag
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "tag",
+        "add tags to runs or an experiment, and remove tags",
+        example="sqltrack tag 5-9 12 --add paper --remove draft\n"
+        "         sqltrack tag --experiment baseline --add marked",
+    )
+    add_runs(parser, nargs="*")
+    parser.add_argument("--add", nargs="+", action="extend", default=[], metavar="TAG", help="tags to add")
+    parser.add_argument("--remove", nargs="+", action="extend", default=[], metavar="TAG", help="tags to remove")
+    add_experiment(parser, "name or id of an experiment to tag, instead of runs")
+    add_edit_options(parser)
+    parser.set_defaults(run=_run, parser=parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    parser: Parser = options.parser
+    needs_runs_or_experiment(parser, options)
+    if not options.add and not options.remove:
+        parser.error("expected --add or --remove")
+    client = open_client(options)
+    run_ids = named_runs(client, options.runs)
+    chosen = {name: getattr(options, name) for name in ("experiment", "add", "remove", "dry_run")}
+    return run_edit(options, lambda agree: tag(client, run_ids, agree=agree, **chosen), "change tags")

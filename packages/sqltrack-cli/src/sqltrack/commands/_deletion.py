@@ -1,0 +1,89 @@
+"""Delete runs and experiments, with everything that belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqltrack._times import utc_now
+from sqltrack.commands._records import batches, fetch
+from sqltrack.commands.reap import ALIVE
+
+__all__ = ["ACTIVE", "Deletion", "count_belongings", "delete_runs", "find_active", "last_sign", "places"]
+
+# A run that says that it is running, and was updated less than this ago, has somebody who logs to it.
+ACTIVE = timedelta(minutes=10)
+
+
+class Deletion(NamedTuple):
+    """What is deleted, or would be.
+
+    Attributes:
+        experiment: name of the experiment, None if only runs are deleted.
+        runs: ids of the runs.
+        metrics: number of their rows of metrics.
+        links: number of links that begin or end at them, or at the experiment.
+    """
+
+    experiment: str | None
+    runs: list[int]
+    metrics: int
+    links: int
+
+
+def count_belongings(connection: Any, run_ids: Sequence[int]) -> tuple[int, int]:
+    """Return how many rows of metrics runs have, and how many links begin or end at them."""
+    metrics = 0
+    links: set[tuple[int, str, int]] = set()
+    for batch in batches(run_ids):
+        sql = f"SELECT COUNT(*) AS number FROM metrics WHERE run_id IN ({places(batch)})"
+        metrics += fetch(connection, sql, batch)[0]["number"]
+        for end in ("from_id", "to_id"):
+            sql = f"SELECT from_id, kind, to_id FROM run_links WHERE {end} IN ({places(batch)})"
+            links.update((row["from_id"], row["kind"], row["to_id"]) for row in fetch(connection, sql, batch))
+    return metrics, len(links)
+
+
+def find_active(connection: Any, run_ids: Sequence[int], now: datetime | None = None) -> dict[int, str]:
+    """Return those of some runs to which somebody seems to be logging, each with a reason."""
+    now = now or utc_now()
+    active = {}
+    for batch in batches(run_ids):
+        sql = f"""
+            SELECT id, status, time_created, time_started, time_updated FROM runs
+            WHERE id IN ({places(batch)}) AND status IN ({places(ALIVE)})
+        """
+        for row in fetch(connection, sql, (*batch, *ALIVE)):
+            silence = now - last_sign(row)
+            if silence < ACTIVE:
+                active[row["id"]] = f"is {row['status']} and was updated {max(silence.seconds, 0)} s ago"
+    return active
+
+
+def last_sign(row: dict[str, Any]) -> datetime:
+    """Return when a run was last heard of."""
+    time: datetime = row["time_updated"] or row["time_started"] or row["time_created"]
+    return time
+
+
+def delete_runs(connection: Any, run_ids: Sequence[int], progress: Callable[[int], object] | None = None) -> None:
+    """Delete runs in the open transaction.
+
+    Args:
+        connection: the connection.
+        run_ids: their ids.
+        progress: called with the number of runs done, now and then.
+    """
+    done = 0
+    for batch in batches(run_ids):
+        # The database deletes what refers to them: metrics, links, and what users have added.
+        connection.execute(f"DELETE FROM runs WHERE id IN ({places(batch)})", tuple(batch))
+        done += len(batch)
+        if progress is not None:
+            progress(done)
+
+
+def places(values: Sequence[Any]) -> str:
+    """Return placeholders for values."""
+    return ", ".join(["%s"] * len(values))

@@ -1,0 +1,200 @@
+"""Write the tables as files that other programs read."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqltrack.client import Client
+from sqltrack.commands._files import replacing
+from sqltrack.commands._parquet import find_parquet_writer, write_parquet
+from sqltrack.commands._records import find_experiment, reading
+from sqltrack.commands.sql import QueryResult, write_csv, write_json_lines
+from sqltrack.engines.reading import ColumnKind, find_reader
+from sqltrack.errors import ConflictError, UnusableValueError
+
+__all__ = ["FORMATS", "TABLES", "ExportedFile", "export"]
+
+FORMATS = ("csv", "jsonl", "parquet")
+
+# Seconds that reading a table may take; more than any takes.
+_PATIENCE = 1_000_000.0
+_CHUNK = 500
+
+Progress = Callable[[int], object]
+Writer = Callable[[QueryResult, Path, Progress], int]
+
+
+class ExportedFile(NamedTuple):
+    """A file that was written: its table, its path, and the number of rows in it."""
+
+    table: str
+    path: Path
+    rows: int
+
+
+class _Table(NamedTuple):
+    """How a table is read: the condition that a row belongs to an experiment, with one or two ids, and the order."""
+
+    of_experiment: str
+    order: str
+
+
+_RUNS = "(SELECT runs.id FROM runs WHERE runs.experiment_id = %s)"
+
+# Those that refer to others come before these, so that in a database that grows meanwhile nothing is written that
+# refers to a row which is not.
+_READING_ORDER = {
+    "metrics": _Table(f"metrics.run_id IN {_RUNS}", "run_id, step, progress"),
+    "metrics_pending": _Table(f"metrics_pending.run_id IN {_RUNS}", "run_id, step, progress"),
+    "run_links": _Table(f"run_links.from_id IN {_RUNS} OR run_links.to_id IN {_RUNS}", "from_id, kind, to_id"),
+    "runs": _Table("runs.experiment_id = %s", "id"),
+    "experiment_links": _Table("experiment_links.from_id = %s OR experiment_links.to_id = %s", "from_id, kind, to_id"),
+    "experiments": _Table("experiments.id = %s", "id"),
+}
+TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics", "metrics_pending")
+
+
+def export(
+    client: Client,
+    folder: str | Path,
+    *,
+    experiment: str | None = None,
+    format: str = "csv",  # noqa: A002 - what it is called everywhere
+    tables: Sequence[str] = (),
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[ExportedFile]:
+    """Write tables as files into a folder, a file for each; all of them or, if anything fails, none.
+
+    Values look as those that `sqltrack.commands.sql` writes, in all formats. Few rows are in memory at a time.
+
+    Args:
+        client: client to use.
+        folder: the folder, which is created if there is none.
+        experiment: name or id of an experiment; only what belongs to it is written, and links that begin or end there.
+        format: "csv" (default), "jsonl" (a JSON object on each line) or "parquet".
+        tables: names of tables, default: all; `metrics_pending`, which is part of the metrics and seldom holds
+            anything, only if it does.
+        force: whether to replace files that are there already.
+        progress: called with the number of rows written, now and then.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConflictError: (a ValueError) a file is there already.
+        MissingPackageError: the format needs a package that is not installed.
+        NotFoundError: there is no such experiment.
+        OSError: a file cannot be written.
+        UnusableValueError: (a ValueError) there is no such format or table.
+    """
+    writer = _find_writer(format)
+    for table in tables:
+        if table not in TABLES:
+            raise UnusableValueError(f"unknown table {table!r}, expected one of {', '.join(TABLES)}")
+    with reading(client) as connection:
+        experiment_id = None if experiment is None else find_experiment(connection, experiment)
+        chosen = [table for table in TABLES if table in (tables or _filled(client, connection))]
+    paths = {table: Path(folder, f"{table}.{format}") for table in chosen}
+    _refuse_existing(paths.values(), force)
+    kinds = client.call(lambda connection: {table: _kinds(connection, table) for table in chosen})
+    counts: dict[str, int] = {}
+    with reading(client, _PATIENCE) as connection, _folder(Path(folder)), ExitStack() as files:
+        for table in (name for name in _READING_ORDER if name in paths):
+            part = files.enter_context(replacing(paths[table]))
+            show = _after(sum(counts.values()), progress)
+            with _naming(paths[table]), _rows(connection, table, experiment_id, kinds[table]) as rows:
+                counts[table] = writer(rows, part, show)
+        _refuse_existing(paths.values(), force)
+    return [ExportedFile(table, paths[table], counts[table]) for table in chosen]
+
+
+def _after(done: int, progress: Progress | None) -> Progress:
+    """Return what is called with the number of rows of a table, where some rows of others have been written."""
+
+    def show(number: int) -> None:
+        if progress is not None:
+            progress(done + number)
+
+    return show
+
+
+def _find_writer(format_: str) -> Writer:
+    if format_ == "csv":
+        return lambda rows, path, progress: _write_text(write_csv, "", rows, path, progress)
+    if format_ == "jsonl":
+        return lambda rows, path, progress: _write_text(write_json_lines, None, rows, path, progress)
+    if format_ == "parquet":
+        parquet = find_parquet_writer()
+        return lambda rows, path, progress: write_parquet(rows, path, parquet, progress)
+    raise UnusableValueError(f"unknown format {format_!r}, expected one of {', '.join(FORMATS)}")
+
+
+def _write_text(
+    write: Callable[..., int], newline: str | None, rows: QueryResult, path: Path, progress: Progress
+) -> int:
+    with path.open("w", encoding="utf-8", newline=newline) as file:
+        return write(rows, file, progress)
+
+
+def _filled(client: Client, connection: Any) -> list[str]:
+    """Return the names of the tables to write if none are named."""
+    names = [name for name in TABLES if name != "metrics_pending"]
+    has_pending = client.engine.table_columns(connection, "metrics_pending")
+    if has_pending and connection.execute("SELECT run_id FROM metrics_pending LIMIT 1").fetchall():
+        names.append("metrics_pending")
+    return names
+
+
+def _kinds(connection: Any, table: str) -> dict[str, ColumnKind | None]:
+    """Return what columns hold by their declaration, which not all databases tell where one can only read."""
+    cursor = connection.cursor()
+    with find_reader(cursor).read(cursor, f"SELECT {table}.* FROM {table} LIMIT 0", None, 1) as result:
+        return dict(zip(result.names, result.kinds))
+
+
+@contextmanager
+def _rows(
+    connection: Any, table: str, experiment_id: int | None, kinds: Mapping[str, ColumnKind | None]
+) -> Iterator[QueryResult]:
+    condition, order = _READING_ORDER[table]
+    where = "" if experiment_id is None else f"WHERE {condition}"
+    sql = f"SELECT {table}.* FROM {table} {where} ORDER BY {order}"
+    parameters = None if experiment_id is None else (experiment_id,) * condition.count("%s")
+    cursor = connection.cursor()
+    with find_reader(cursor).read(cursor, sql, parameters, _CHUNK) as result:
+        yield QueryResult(result.names, [kinds.get(name) for name in result.names], result.chunks)
+
+
+def _refuse_existing(paths: Any, force: bool) -> None:
+    for path in paths:
+        if path.exists() and not force:
+            raise ConflictError(f"file {str(path)!r} exists already; choose another folder, or add --force")
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Make a folder, which goes again if the `with` block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors of files name the file, which those of writing do not."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error

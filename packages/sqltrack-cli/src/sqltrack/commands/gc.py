@@ -1,0 +1,196 @@
+"""Delete old runs by what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqltrack._times import utc_now
+from sqltrack.client import Client
+from sqltrack.commands._deletion import Deletion, count_belongings, delete_runs, find_active, last_sign, places
+from sqltrack.commands._edits import changing, lock_rows
+from sqltrack.commands._records import batches, fetch, find_experiment, reading
+from sqltrack.commands.reap import ALIVE
+from sqltrack.errors import UnusableValueError
+
+__all__ = ["Garbage", "gc", "reclaim_space"]
+
+# What has not ended is deleted only if its status is named.
+_UNFINISHED = frozenset({*ALIVE, "PLANNED", "PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"})
+
+
+class Garbage(NamedTuple):
+    """What was found.
+
+    Attributes:
+        deletion: what is deleted, or would be.
+        tagged: ids of runs that are kept for their tag.
+        linked: ids of runs that are kept because runs that stay link to them.
+        active: ids of runs that are kept because somebody is still logging to them.
+    """
+
+    deletion: Deletion
+    tagged: list[int]
+    linked: list[int]
+    active: list[int]
+
+
+class _Criteria(NamedTuple):
+    statuses: tuple[str, ...]
+    before: datetime | None
+    without_metrics: bool
+    experiment: str | None
+    keep_tag: str
+
+
+def gc(
+    client: Client,
+    *,
+    statuses: Collection[str] = (),
+    older_than: timedelta | None = None,
+    without_metrics: bool = False,
+    experiment: str | None = None,
+    keep_tag: str = "marked",
+    dry_run: bool = False,
+    agree: Callable[[Garbage], bool] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Garbage | None:
+    """Delete runs that meet all criteria, and everything that belongs to them; all of it or nothing.
+
+    Kept are runs with a tag, runs that others link to which stay, runs that somebody is still logging to, and, unless
+    their status is named, runs that have not ended.
+
+    Args:
+        client: client to use.
+        statuses: only runs with one of these.
+        older_than: only runs that have not been heard of for so long.
+        without_metrics: only runs without metrics.
+        experiment: name or id of an experiment, default: all.
+        keep_tag: tag of runs to keep, default "marked".
+        dry_run: whether to change nothing.
+        agree: is asked whether to delete that; default: nobody is.
+        progress: called with the number of runs done, now and then.
+
+    Returns:
+        What was found, and deleted unless this is a dry run or there was nothing; None if there was no agreement.
+
+    Raises:
+        NotFoundError: there is no such experiment.
+        UnusableValueError: (a ValueError) the criteria are too few.
+    """
+    _check(statuses, older_than, without_metrics, experiment)
+    before = None if older_than is None else _ago(older_than)
+    criteria = _Criteria(tuple(statuses), before, without_metrics, experiment, keep_tag)
+    with reading(client) as connection:
+        garbage = _find(connection, criteria, None)
+    if dry_run or not garbage.deletion.runs:
+        return garbage
+    if agree is not None and not agree(garbage):
+        return None
+    with changing(client) as connection:
+        lock_rows(client, connection, "runs", garbage.deletion.runs, for_deletion=True)
+        # What was spared by then stays, what has become old in the meantime nobody was asked about.
+        garbage = _find(connection, criteria, garbage.deletion.runs)
+        delete_runs(connection, garbage.deletion.runs, progress)
+    return garbage
+
+
+def reclaim_space(client: Client) -> None:
+    """Give the space of deleted rows back.
+
+    Raises:
+        DatabaseError: the database is in use, or refuses for another reason.
+    """
+    engine = client.engine
+    connection = engine.connect()
+    try:
+        engine.set_autocommit(connection, True)
+        with engine.interruptible(connection):
+            engine.reclaim_space(connection)
+    except engine.driver_error as error:
+        raise engine.translate_error(error) from error
+    finally:
+        engine.abort(connection)
+
+
+def _check(
+    statuses: Collection[str], older_than: timedelta | None, without_metrics: bool, experiment: str | None
+) -> None:
+    if statuses or without_metrics:
+        return
+    if experiment is None:
+        raise UnusableValueError("name what to delete beside its age: --status, --without-metrics or --experiment")
+    if older_than is None:
+        raise UnusableValueError(
+            "an experiment alone is not enough, add --older-than, --status or --without-metrics "
+            "(sqltrack rm --experiment deletes all of it)"
+        )
+
+
+def _ago(duration: timedelta) -> datetime:
+    try:
+        return utc_now() - duration
+    except OverflowError:
+        raise UnusableValueError(f"nothing can be older than {duration!r}") from None
+
+
+def _find(connection: Any, criteria: _Criteria, among: Collection[int] | None) -> Garbage:
+    """Return what meets the criteria, among some runs or all."""
+    rows = _candidates(connection, criteria)
+    if among is not None:
+        allowed = set(among)
+        rows = [row for row in rows if row["id"] in allowed]
+    tagged = [row["id"] for row in rows if criteria.keep_tag in (row["tags"] or {})]
+    active = find_active(connection, [row["id"] for row in rows])
+    kept = {*tagged, *active}
+    chosen = {row["id"] for row in rows} - kept
+    linked = _linked(connection, chosen)
+    doomed = sorted(chosen - linked)
+    deletion = Deletion(None, doomed, *count_belongings(connection, doomed))
+    return Garbage(deletion, tagged, sorted(linked), sorted(active.keys() - set(tagged)))
+
+
+def _candidates(connection: Any, criteria: _Criteria) -> list[dict[str, Any]]:
+    """Return the runs that meet the criteria, whatever else speaks for keeping them."""
+    statuses = criteria.statuses or tuple(sorted(_UNFINISHED))
+    conditions = [f"runs.status {'' if criteria.statuses else 'NOT '}IN ({places(statuses)})"]
+    parameters: list[Any] = [*statuses]
+    if criteria.experiment is not None:
+        conditions.append("runs.experiment_id = %s")
+        parameters.append(find_experiment(connection, criteria.experiment))
+    if criteria.without_metrics:
+        conditions.append("NOT EXISTS (SELECT 1 FROM metrics WHERE metrics.run_id = runs.id)")
+    sql = f"""
+        SELECT id, tags, time_created, time_started, time_updated FROM runs
+        WHERE {" AND ".join(conditions)} ORDER BY id
+    """
+    rows = fetch(connection, sql, parameters)
+    return [row for row in rows if _is_old(row, criteria.before)]
+
+
+def _is_old(row: dict[str, Any], before: datetime | None) -> bool:
+    return before is None or last_sign(row) < before
+
+
+def _linked(connection: Any, chosen: set[int]) -> set[int]:
+    """Return those of the chosen runs to which runs link that stay, and those to which these link, and so on."""
+    targets = _links_to(connection, sorted(chosen))
+    linked: set[int] = set()
+    waiting = [to for from_, ends in targets.items() if from_ not in chosen for to in ends]
+    while waiting:
+        run_id = waiting.pop()
+        if run_id not in linked:
+            linked.add(run_id)
+            waiting += targets.get(run_id, ())
+    return linked
+
+
+def _links_to(connection: Any, run_ids: Sequence[int]) -> Mapping[int, list[int]]:
+    """Return the links that end at some runs: the ends of each start."""
+    targets: dict[int, list[int]] = {}
+    for batch in batches(run_ids):
+        sql = f"SELECT from_id, to_id FROM run_links WHERE to_id IN ({places(batch)})"
+        for row in fetch(connection, sql, batch):
+            targets.setdefault(row["from_id"], []).append(row["to_id"])
+    return targets

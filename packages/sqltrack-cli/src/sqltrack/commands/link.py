@@ -1,0 +1,94 @@
+"""Link runs or experiments, and remove links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqltrack.client import Client
+from sqltrack.commands._edits import Change, check_runs, check_text, edit
+from sqltrack.commands._records import NotFoundError, fetch, find_experiment
+from sqltrack.errors import UnusableValueError
+from sqltrack.experiment import experiment_add_link, experiment_remove_link
+from sqltrack.run_functions import run_add_link, run_remove_link
+
+__all__ = ["link"]
+
+
+def link(
+    client: Client,
+    from_: int | str,
+    kind: str,
+    to: int | str,
+    *,
+    experiments: bool = False,
+    remove: bool = False,
+    dry_run: bool = False,
+    agree: Callable[[Sequence[Change]], bool] | None = None,
+) -> list[Change]:
+    """Add a link between two runs or experiments, or remove one.
+
+    Args:
+        client: client to use.
+        from_: id of the run that the link starts from, or name or id of the experiment.
+        kind: what the link means, such as "resumes".
+        to: id of the run that the link points to, or name or id of the experiment.
+        experiments: whether experiments are linked, and not runs.
+        remove: whether to remove the link, and not to add it.
+        dry_run: whether to change nothing.
+        agree: is asked whether to make the change; default: nobody is.
+
+    Returns:
+        The change, of what the link starts from; see `sqltrack.commands._edits.edit`.
+
+    Raises:
+        NotFoundError: there is no such run or experiment, or no such link to remove.
+        UnusableValueError: (a ValueError) the kind is empty, or something is to be linked with itself.
+    """
+    check_text(kind, "the kind of a link")
+    what = "experiment" if experiments else "run"
+
+    def find(connection: Any) -> list[Change]:
+        from_id, to_id = (_find(connection, what, end) for end in (from_, to))
+        text = f"{kind} {to_id}"
+        exists = _exists(connection, what, from_id, kind, to_id)
+        if remove:
+            if not exists:
+                raise NotFoundError(_missing(connection, what, from_id, kind, to_id))
+            return [Change(what, from_id, "link", text, None)]
+        if from_id == to_id:
+            raise UnusableValueError(f"{what} {from_id!r} cannot be linked with itself")
+        return [] if exists else [Change(what, from_id, "link", None, text)]
+
+    def apply(changes: Sequence[Change]) -> None:
+        for change in changes:
+            assert change.id is not None
+            to_id = int((change.old or change.new).rpartition(" ")[2])
+            if experiments:
+                (experiment_remove_link if remove else experiment_add_link)(client, change.id, kind, to_id)
+            else:
+                (run_remove_link if remove else run_add_link)(client, change.id, kind, to_id)
+
+    return edit(client, find, apply, dry_run=dry_run, agree=agree)
+
+
+def _find(connection: Any, what: str, end: int | str) -> int:
+    if what == "experiment":
+        return find_experiment(connection, str(end))
+    try:
+        run_id = int(end)
+    except ValueError:
+        raise UnusableValueError(f"expected the id of a run, got {end!r} (--experiments links experiments)") from None
+    return check_runs(connection, [run_id])[0]
+
+
+def _exists(connection: Any, what: str, from_id: int, kind: str, to_id: int) -> bool:
+    sql = f"SELECT kind FROM {what}_links WHERE from_id = %s AND kind = %s AND to_id = %s"
+    return bool(fetch(connection, sql, (from_id, kind, to_id)))
+
+
+def _missing(connection: Any, what: str, from_id: int, kind: str, to_id: int) -> str:
+    sql = f"SELECT kind, to_id FROM {what}_links WHERE from_id = %s ORDER BY to_id <> %s, to_id, kind LIMIT 3"
+    links = [f"{row['kind']} {row['to_id']}" for row in fetch(connection, sql, (from_id, to_id))]
+    others = f"there are {', '.join(map(repr, links))}" if links else "it has none"
+    return f"{what} {from_id!r} has no link {f'{kind} {to_id}'!r}; {others}"

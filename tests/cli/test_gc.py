@@ -1,0 +1,217 @@
+"""`sqltrack gc` deletes old runs by what they are, and keeps what somebody may want."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.cli import main
+from sqltrack.commands.gc import gc
+from sqltrack.errors import UnusableValueError
+from support.questions import CTRL_C, answer
+
+from .conftest import PROGRAM
+
+Capture = pytest.CaptureFixture[str]
+
+NOW = datetime.now(timezone.utc)
+
+# Id, experiment, status, days since the last sign of life, number of rows of metrics, tags.
+RUNS = (
+    (1, "first", "FAILED", 40, 3, ()),
+    (2, "first", "FAILED", 40, 0, ("marked",)),
+    (3, "first", "FAILED", 10, 2, ()),
+    (4, "second", "CANCELLED", 40, 0, ("keep",)),
+    (5, "second", "COMPLETED", 40, 5, ()),
+    (6, "second", "PLANNED", 40, 0, ()),
+    (7, "first", "RUNNING", 40, 0, ()),
+    (8, "first", "RUNNING", 0, 0, ()),
+    (9, "second", "FAILED", 40, 1, ()),
+    (10, "second", "FAILED", 40, 1, ()),
+)
+# What stays and what it needs: 5 resumes 9, which resumes 10.
+LINKS = ((5, "resumes", 9), (9, "resumes", 10), (1, "repeats", 3))
+
+
+@pytest.fixture
+def client(client: sqltrack.Client) -> sqltrack.Client:
+    for run_id, experiment, status, days, rows, tags in RUNS:
+        time = NOW - timedelta(days=days)
+        run = sqltrack.Experiment(client, name=experiment).get_run(run_id).add_tags(*tags)
+        for step in range(rows):
+            run.add_metrics({"loss": 0.5}, step=step)
+        # By the last sign of life it counts.
+        run.set_created(NOW - timedelta(days=100)).set_status(status).set_updated(time)
+    for from_id, kind, to_id in LINKS:
+        sqltrack.run_add_link(client, from_id, kind, to_id)
+    return client
+
+
+def dump(client: sqltrack.Client) -> list[Any]:
+    tables = ("experiments", "runs", "run_links", "metrics")
+    return [client.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall() for table in tables]
+
+
+def run_ids(client: sqltrack.Client) -> list[int]:
+    return [run_id for (run_id,) in client.execute("SELECT id FROM runs ORDER BY id")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "deleted"),
+    [
+        (["--status", "FAILED"], [1, 3]),
+        (["--status", "FAILED", "--older-than", "30d"], [1]),
+        (["--status", "FAILED", "--older-than", "4w2d"], [1]),
+        (["--status", "FAILED,CANCELLED", "--older-than", "700h"], [1, 4]),
+        (["--status", "FAILED", "--experiment", "second"], []),
+        (["--status", "FAILED", "--keep-tag", "other"], [1, 2, 3]),
+        (["--without-metrics"], [4]),
+        (["--without-metrics", "--keep-tag", "keep"], [2]),
+        (["--without-metrics", "--status", "PLANNED,RUNNING"], [6, 7]),
+        (["--experiment", "second", "--older-than", "30d"], [4, 5, 9, 10]),
+        (["--experiment", "2", "--older-than", "50d"], []),
+        (["--status", "COMPLETED"], [5]),
+        (["--status", "COMPLETED,FAILED"], [1, 3, 5, 9, 10]),
+        (["--status", "FAILED", "--older-than", "90min"], [1, 3]),
+        (["--status", "nonsense"], []),
+    ],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_runs_go_that_meet_all_criteria(
+    client: sqltrack.Client, options: list[str], arguments: list[str], deleted: list[int], capsys: Capture
+) -> None:
+    before = dump(client)
+    assert main(["gc", *arguments, "--dry-run", "--json", *options]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["done"], shown["runs"]) == (False, deleted)
+    assert dump(client) == before
+    assert main(["gc", *arguments, "--yes", *options]) == 0
+    assert run_ids(client) == [run[0] for run in RUNS if run[0] not in deleted]
+    left = client.execute("SELECT COUNT(*) FROM metrics").fetchone()[0]
+    assert left == sum(run[4] for run in RUNS if run[0] not in deleted)
+
+
+def test_what_is_kept_is_told(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    assert main(["gc", "--status", "FAILED,RUNNING", "--yes", *options]) == 0
+    output = capsys.readouterr()
+    assert [line.rstrip() for line in output.out.splitlines()] == [
+        "runs                3 (1, 3, 7)",
+        "rows of metrics     5",
+        "links               1",
+        "kept for their tag  1 (2)",
+        "kept for links      2 (9, 10)",
+        "kept, active        1 (8)",
+    ]
+    assert output.err.startswith("3 runs, 5 rows of metrics and 1 link deleted\n")
+    assert ("gc --vacuum" in output.err) == client.engine.keeps_space
+    assert main(["gc", "--status", "FAILED,RUNNING", "--json", "--yes", *options]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "done": False,
+        "experiment": None,
+        "runs": [],
+        "metrics": 0,
+        "links": 0,
+        "kept_tagged": [2],
+        "kept_linked": [9, 10],
+        "kept_active": [8],
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--older-than", "30d"], ["--experiment", "first"], ["--keep-tag", "x"], ["--status", ""]]
+)
+def test_never_is_everything_deleted_by_accident(
+    client: sqltrack.Client, options: list[str], arguments: list[str], capsys: Capture
+) -> None:
+    before = dump(client)
+    if arguments == ["--status", ""]:
+        with pytest.raises(SystemExit):
+            main(["gc", *arguments, "--yes", *options])
+    else:
+        assert main(["gc", *arguments, "--yes", *options]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert dump(client) == before
+
+
+@pytest.mark.parametrize("age", ["", "30", "d", "-3d", "0d", "1y", "99999999999d", "three days"])
+def test_an_age_must_be_one(options: list[str], age: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["gc", "--status", "FAILED", f"--older-than={age}", *options])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_cannot_be_is_one_line(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    assert main(["gc", "--without-metrics", "--experiment", "firts", "--yes", *options]) == 1
+    assert capsys.readouterr() == ("", "sqltrack: there is no experiment 'firts'; did you mean 'first'?\n")
+    assert main(["gc", "--status", "FAILED", "--older-than", "999999d", "--yes", *options]) == 1
+    assert capsys.readouterr().err.startswith("sqltrack: nothing can be older than")
+
+
+def test_nobody_to_ask_deletes_nothing(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    before = dump(client)
+    assert main(["gc", "--status", "FAILED", *options]) == 1
+    assert capsys.readouterr().err.startswith("sqltrack: nobody can be asked here")
+    assert dump(client) == before
+
+
+@pytest.mark.parametrize(("text", "status"), [(CTRL_C, 130), ("n", 1), ("y", 0)])
+def test_only_who_agrees_deletes(client: sqltrack.Client, options: list[str], text: str | None, status: int) -> None:
+    before = dump(client)
+    ended, output, errors = answer(["gc", "--status", "FAILED", *options], text)
+    assert (ended, "kept for links" in output) == (status, True)
+    assert errors.startswith("delete 2 runs, 5 rows of metrics and 1 link? [y/N] ")
+    assert (dump(client) == before) == (status != 0)
+
+
+def test_what_changes_while_somebody_thinks_is_spared(client: sqltrack.Client) -> None:
+    def change(_: Any) -> bool:
+        sqltrack.run_add_tags(client, 1, "marked")
+        sqltrack.Experiment(client, name="first").get_run(11).set_status("FAILED")
+        return True
+
+    garbage = gc(client, statuses=["FAILED"], agree=change)
+    assert garbage is not None
+    # Run 1 stays now, and with it run 3, to which it links; run 11 nobody was asked about.
+    assert (garbage.deletion.runs, garbage.tagged, garbage.linked) == ([], [1], [3])
+    assert len(run_ids(client)) == 11
+
+
+def test_two_at_once_delete_what_one_does(client: sqltrack.Client, options: list[str]) -> None:
+    command = [str(PROGRAM), "gc", "--status", "FAILED", "--yes", *options]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(3)]
+    assert [(process.communicate(), process.returncode)[1] for process in processes] == [0, 0, 0]
+    assert run_ids(client) == [2, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_space_can_be_given_back(
+    client: sqltrack.Client, config: dict[str, Any], options: list[str], capsys: Capture
+) -> None:
+    client.execute(
+        """
+        INSERT INTO metrics (run_id, step)
+        WITH RECURSIVE number (n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM number WHERE n < 100000)
+        SELECT 1, n FROM number
+        """
+    )
+    assert main(["gc", "--status", "FAILED", "--yes", "--vacuum", *options]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "the space of deleted rows was given back"
+    if "dbpath" in config:
+        assert os.path.getsize(config["dbpath"]) < 500_000
+    assert main(["gc", "--vacuum", *options]) == 0
+    assert run_ids(client) == [2, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_the_function_tells_what_it_has_found(client: sqltrack.Client) -> None:
+    garbage = gc(client, statuses=["FAILED"], older_than=timedelta(days=30), dry_run=True)
+    assert garbage == ((None, [1], 3, 1), [2], [9, 10], [])
+    assert gc(client, statuses=["FAILED"], agree=lambda _: False) is None
+    with pytest.raises(UnusableValueError):
+        gc(client, older_than=timedelta(days=30))
+    assert len(run_ids(client)) == 10
