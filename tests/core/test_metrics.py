@@ -440,6 +440,21 @@ def test_rows_are_added_all_or_none(run: Run) -> None:
         run.add_metrics_many([{"step": 1, "loss": 1.0}])
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_a_missing_run_is_named_inside_of_a_block_too_which_can_go_on(
+    client: sqltrack.Client, run: sqltrack.Run, many: bool
+) -> None:
+    run.add_metrics({"loss": 1.0}, step=0)
+    with client:
+        with pytest.raises(MissingRunError, match="no run with id 4711"):
+            if many:
+                sqltrack.run_add_metrics_many(client, 4711, [{"step": 1, "loss": 2.0}])
+            else:
+                sqltrack.run_add_metrics(client, 4711, {"loss": 2.0}, step=1)
+        run.add_metrics({"loss": 3.0}, step=1)
+    assert client.execute("SELECT run_id, loss FROM metrics ORDER BY step").fetchall() == [(run.id, 1.0), (run.id, 3.0)]
+
+
 def test_rows_that_are_too_big_are_added_as_well(run: Run) -> None:
     rows = [{"step": step, **{f"m{number}": number + 0.5 for number in range(1200)}} for step in range(3)]
     run.add_metrics_many(rows)

@@ -419,9 +419,10 @@ class MetricsWriter:
         return utc_now()
 
     def _refuse_missing_run(self, run_id: int) -> None:
-        if self._client.in_block:
-            # The transaction has failed, PostgreSQL answers no further question in it.
+        try:
+            rows = self._client.execute("SELECT id FROM runs WHERE id = %s", (run_id,)).fetchall()
+        except DatabaseError:
+            # The caller's transaction has failed, PostgreSQL answers no further question in it.
             return
-        rows = self._client.execute("SELECT id FROM runs WHERE id = %s", (run_id,)).fetchall()
         if not rows:
             raise MissingRunError(run_id, "it may have been deleted")
