@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from io import TextIOWrapper
-from typing import Any, TextIO, TypeAlias, cast
+from typing import IO, Any, TextIO, TypeAlias, cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -80,7 +80,7 @@ def stdout(file: TextIO | None = None) -> Console:
 class _WithoutTrailingBlanks:
     """A file for text that comes in whole lines, as tables do, whose cells are filled up with blanks."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def __getattr__(self, name: str) -> Any:
