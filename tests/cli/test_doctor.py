@@ -347,7 +347,9 @@ def test_somebody_who_writes_for_ever_is_a_problem(
 EXAMINE_AS_NOBODY = """
 import os, sys
 import sqltrack, sqltrack.engines.sqlite._health
-from sqltrack.commands.doctor import examine
+from sqltrack.commands.doctor import examine, examine_installation
+# Loads what that needs, which may lie in a folder of root's.
+examine_installation()
 if os.getuid() == 0:
     os.setuid(65534)
 client = sqltrack.Client(engine="sqlite", dbpath=sys.argv[1])
