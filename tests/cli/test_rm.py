@@ -274,7 +274,7 @@ def test_who_logs_to_a_run_that_is_deleted_hears_of_it(
 ) -> None:
     text = """
 import contextlib
-from sqltrack.errors import DatabaseError, MissingRunError
+from sqltrack.errors import MissingRunError
 run = Run(client, run_id=7)
 try:
     with run.track():
