@@ -380,3 +380,21 @@ def test_importing_sqltrack_loads_the_standard_library_alone() -> None:
     assert foreign == set()
     assert "sqlite3" not in loaded
     assert os.environ.get("PYTHONPATH") is None
+
+
+@pytest.mark.engines("sqlite")
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_what_a_signal_raises_inside_of_a_statement_is_no_error_of_the_database(
+    client: sqltrack.Client, run: sqltrack.Run, interruption: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(old: str | None, new: str) -> str:
+        raise interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sqltrack.engines.sqlite._functions._merge_json", interrupt)
+        with pytest.raises(interruption):
+            run.add_args({"lr": 0.1})
+        with pytest.raises(interruption):
+            client.executemany("UPDATE runs SET tags = sqltrack_merge_json(tags, %s)", [("{}",)])
+    run.add_args({"lr": 0.2})
+    assert client.execute("SELECT args FROM runs").fetchone() == ({"lr": 0.2},)

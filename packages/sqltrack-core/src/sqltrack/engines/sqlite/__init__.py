@@ -294,7 +294,7 @@ class SQLiteEngine(Engine):
         uses_wal = self._journal_mode(connection) == "wal"
         connection.execute(f"PRAGMA synchronous = {self._synchronous or ('NORMAL' if uses_wal else 'FULL')}")
         connection.execute("PRAGMA foreign_keys = ON")
-        create_functions(connection)
+        create_functions(connection, connection.swallowed)
 
     def _journal_mode(self, connection: Connection) -> str:
         """Return the journal mode, after switching to the write-ahead log where the file system allows it."""

@@ -53,6 +53,7 @@ class Connection(sqlite3.Connection):
         autocommit_enabled: whether each statement commits by itself; else changes wait for `commit()`.
         busy_timeout: seconds to wait for the locks of others.
         plain_cursor: a cursor of the sqlite3 module itself, for statements that need none of our care.
+        swallowed: what handlers of signals raised inside of functions that SQLite called.
     """
 
     def __init__(self, database: str, *, timeout: float, **kwargs: Any) -> None:
@@ -61,6 +62,7 @@ class Connection(sqlite3.Connection):
         # No transactions by the module's own rules.
         self.isolation_level = None
         self.autocommit_enabled = False
+        self.swallowed: list[BaseException] = []
         self.plain_cursor = sqlite3.Cursor(self)
         self._path = database
         self._file = _file_identity(database)
@@ -105,6 +107,7 @@ class Connection(sqlite3.Connection):
         try:
             self.plain_cursor.execute(sql, values)
         except sqlite3.OperationalError as error:
+            self.raise_swallowed()
             if not self._may_wait(error):
                 raise
             self.patiently(self.plain_cursor.execute, sql, values)
@@ -120,11 +123,19 @@ class Connection(sqlite3.Connection):
             try:
                 return execute(*arguments)
             except sqlite3.OperationalError as error:
+                self.raise_swallowed()
                 may_wait = self._may_wait(error) or (within_transaction and "is locked" in str(error))
                 if not may_wait or time.monotonic() >= deadline:
                     raise
             # SQLite does not always wait by itself, as when it sees a deadlock.
             time.sleep(random.uniform(0.001, 0.01))
+
+    def raise_swallowed(self) -> None:
+        """Raise what a handler of a signal raised in the statement that has failed, if that is why it failed."""
+        if self.swallowed:
+            error = self.swallowed[0]
+            self.swallowed.clear()
+            raise error
 
     def close(self) -> None:
         """Close the connection, and first its cursor, whose last statement would keep the file open for a while."""
@@ -182,7 +193,11 @@ class Cursor(sqlite3.Cursor):
         """Execute one statement for each of `params_seq`."""
         text = self._prepare(query)
         translated = _translate(text)
-        super().executemany(translated.text, (_bind_values(translated.names, params) for params in params_seq))
+        try:
+            super().executemany(translated.text, (_bind_values(translated.names, params) for params in params_seq))
+        except sqlite3.OperationalError:
+            self.connection.raise_swallowed()
+            raise
         return self
 
     def executescript(self, script: Any, /) -> Cursor:

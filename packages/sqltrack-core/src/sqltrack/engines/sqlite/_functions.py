@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 from sqltrack.engines.json import dumps
@@ -12,12 +13,31 @@ from sqltrack.engines.json import dumps
 __all__ = ["create_functions"]
 
 
-def create_functions(connection: sqlite3.Connection) -> None:
-    """Let the statements of a connection use them."""
-    connection.create_function("sqltrack_merge_json", 2, _merge_json, deterministic=True)
-    connection.create_function("sqltrack_remove_keys", 2, _remove_keys, deterministic=True)
+def create_functions(connection: sqlite3.Connection, swallowed: list[BaseException]) -> None:
+    """Let the statements of a connection use them.
+
+    Args:
+        connection: the connection.
+        swallowed: takes what handlers of signals raise while a function runs, such as KeyboardInterrupt: sqlite3 makes
+            an error of the statement of it.
+    """
+    functions = {"sqltrack_merge_json": _merge_json, "sqltrack_remove_keys": _remove_keys}
+    for name, function in functions.items():
+        connection.create_function(name, 2, _noting(function, swallowed), deterministic=True)
     aggregate: Any = _StandardDeviation
     connection.create_aggregate("stddev_samp", 1, aggregate)
+
+
+def _noting(function: Callable[..., Any], swallowed: list[BaseException]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                swallowed.append(error)
+            raise
+
+    return call
 
 
 def _merge_json(old: str | None, new: str) -> str:

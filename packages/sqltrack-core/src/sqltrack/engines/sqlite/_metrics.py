@@ -135,7 +135,11 @@ class _SQLiteUpsert(Upsert):
 
     def execute_many(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         connection.begin_write()
-        connection.plain_cursor.executemany(self._sql, rows)
+        try:
+            connection.plain_cursor.executemany(self._sql, rows)
+        except sqlite3.OperationalError:
+            connection.raise_swallowed()
+            raise
 
 
 def _fold(name: str) -> str:
