@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack.cli import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAM = Path(sys.executable).with_name("sqltrack")
@@ -44,3 +45,19 @@ def generated(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[
     monkeypatch.syspath_prepend(EXAMPLES)
     run_ids: list[int] = importlib.import_module("generate_experiment_data").generate(client, runs=70, epochs=6)
     return run_ids
+
+
+@pytest.fixture
+def one_line_error(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], tuple[int, str]]:
+    """Run a command that prints nothing but one line on stderr; return exit status and line."""
+
+    def run(arguments: list[str]) -> tuple[int, str]:
+        try:
+            status = main(arguments)
+        except SystemExit as error:
+            status = int(str(error.code))
+        output = capsys.readouterr()
+        assert (output.out, output.err.count("\n")) == ("", 1)
+        return status, output.err
+
+    return run

@@ -537,15 +537,11 @@ def test_wrong_input_is_one_line(
     words: list[str],
     status: int,
     says: str,
-    capsys: pytest.CaptureFixture[str],
+    one_line_error: Callable[[list[str]], tuple[int, str]],
 ) -> None:
-    try:
-        returned = main(["reap", *words, "--yes", *options])
-    except SystemExit as error:
-        returned = int(str(error.code))
-    output = capsys.readouterr()
-    assert (returned, output.out, output.err.count("\n")) == (status, "", 1)
-    assert says in output.err
+    returned, line = one_line_error(["reap", *words, "--yes", *options])
+    assert returned == status
+    assert says in line
 
 
 def test_a_status_that_is_that_of_a_running_run_is_refused(client: sqltrack.Client) -> None:

@@ -377,16 +377,12 @@ def test_wrong_input_is_one_line(
     words: list[str],
     status: int,
     says: str,
-    capsys: pytest.CaptureFixture[str],
+    one_line_error: Callable[[list[str]], tuple[int, str]],
 ) -> None:
     before = dump(client)
-    try:
-        returned = main(["rename-metric", *words, "--yes", *options])
-    except SystemExit as error:
-        returned = int(str(error.code))
-    output = capsys.readouterr()
-    assert (returned, output.out, output.err.count("\n")) == (status, "", 1)
-    assert says in output.err
+    returned, line = one_line_error(["rename-metric", *words, "--yes", *options])
+    assert returned == status
+    assert says in line
     assert dump(client) == before
 
 

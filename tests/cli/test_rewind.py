@@ -171,15 +171,11 @@ def test_wrong_input_is_one_line(
     words: list[str],
     status: int,
     says: str,
-    capsys: pytest.CaptureFixture[str],
+    one_line_error: Callable[[list[str]], tuple[int, str]],
 ) -> None:
-    try:
-        returned = main(["rewind", *words, "--yes", *options])
-    except SystemExit as error:
-        returned = int(str(error.code))
-    output = capsys.readouterr()
-    assert (returned, output.out, output.err.count("\n")) == (status, "", 1)
-    assert says in output.err
+    returned, line = one_line_error(["rewind", *words, "--yes", *options])
+    assert returned == status
+    assert says in line
 
 
 @pytest.mark.parametrize("command", [["rewind", "1", "1"], ["reap"], ["tidy"], ["rename-metric", "a", "b"]])

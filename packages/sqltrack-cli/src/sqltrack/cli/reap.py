@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from sqltrack.cli._durations import duration
+from sqltrack.cli._edits import add_edit_options, add_experiment, counted
 from sqltrack.cli._output import confirm, print_json, progress_bar, show_status
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
@@ -41,10 +42,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--status", default="FAILED", help="status of runs of which Slurm knows nothing (default: %(default)s)"
     )
-    parser.add_argument("--experiment", metavar="NAME", help="only runs of this experiment, name or id")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_experiment(parser, "only runs of this experiment, name or id")
+    add_edit_options(parser)
     parser.set_defaults(run=_run)
 
 
@@ -60,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     number = sum(finding.new_status is not None for finding in findings)
     if not options.json:
         _print(findings)
-    agreed = bool(number) and not options.dry_run and confirm(f"mark {_runs(number)}", yes=options.yes)
+    agreed = bool(number) and not options.dry_run and confirm(f"mark {counted(number, 'run')}", yes=options.yes)
     if agreed:
         with progress_bar("marking runs", len(findings)) as progress:
             findings = mark_runs(client, findings, progress)
@@ -73,14 +72,14 @@ def _report(options: argparse.Namespace, number: int, agreed: bool, findings: Se
     if not number:
         print_note("no run has to be marked" if findings else "no run says that it is running")
     elif options.dry_run:
-        print_note(f"{_runs(number)} would be marked")
+        print_note(f"{counted(number, 'run')} would be marked")
     elif not agreed:
         print_note("nothing was changed")
         return 1
     else:
         marked = sum(finding.marked for finding in findings)
         spared = f", {number - marked} were heard of in the meantime" if marked < number else ""
-        print_note(f"{_runs(marked)} marked{spared}")
+        print_note(f"{counted(marked, 'run')} marked{spared}")
     return 0
 
 
@@ -99,7 +98,3 @@ def _record(finding: Finding) -> dict[str, object]:
     record = finding._asdict()
     del record["time_updated"]
     return {"id": record.pop("run_id"), **record}
-
-
-def _runs(number: int) -> str:
-    return "1 run" if number == 1 else f"{number:,} runs"

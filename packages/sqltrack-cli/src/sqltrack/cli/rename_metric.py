@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sqltrack.cli._edits import add_edit_options, add_experiment
 from sqltrack.cli._output import confirm, print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
@@ -28,11 +29,9 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("name", metavar="OLD", help="name of the metric")
     parser.add_argument("new_name", metavar="NEW", help="name that it gets")
-    parser.add_argument("--experiment", metavar="NAME", help="only runs of this experiment, name or id")
+    add_experiment(parser, "only runs of this experiment, name or id")
     parser.add_argument("--merge", action="store_true", help="move values to a metric that there is")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_edit_options(parser)
     parser.set_defaults(run=_run)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sqltrack.cli._edits import add_edit_options, counted
 from sqltrack.cli._output import confirm, print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
@@ -23,9 +24,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("run_id", type=int, metavar="RUN", help="id of the run")
     parser.add_argument("step", type=int, metavar="STEP", help="step of the checkpoint, which stays; -1 removes all")
     parser.add_argument("--force", action="store_true", help="also if the run is RUNNING and was updated of late")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be removed, and change nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_edit_options(parser)
     parser.set_defaults(run=_run)
 
 
@@ -36,13 +35,13 @@ def _run(options: argparse.Namespace) -> int:
         print(_describe(rewinding))
     removed = False
     if rewinding.rows and not options.dry_run:
-        if not confirm(f"remove {_rows(rewinding.rows)} of run {rewinding.run_id}", yes=options.yes):
+        if not confirm(f"remove {counted(rewinding.rows, 'row')} of run {rewinding.run_id}", yes=options.yes):
             print_note("nothing was changed")
             return 1
         with progress_bar("removing rows"):
             rewinding = remove_rows(client, rewinding)
         removed = True
-        print_note(f"{_rows(rewinding.rows)} removed")
+        print_note(f"{counted(rewinding.rows, 'row')} removed")
     if options.json:
         record = rewinding._asdict()
         del record["force"]
@@ -54,8 +53,4 @@ def _describe(rewinding: Rewinding) -> str:
     where = f"run {rewinding.run_id} after step {rewinding.step}"
     if not rewinding.rows:
         return f"there is nothing of {where}"
-    return f"{where}: {_rows(rewinding.rows)}, from step {rewinding.first_step} to step {rewinding.last_step}"
-
-
-def _rows(number: int) -> str:
-    return "1 row" if number == 1 else f"{number:,} rows"
+    return f"{where}: {counted(rewinding.rows, 'row')}, from step {rewinding.first_step} to step {rewinding.last_step}"

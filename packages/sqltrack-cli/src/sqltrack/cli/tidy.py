@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
+from sqltrack.cli._edits import add_edit_options, counted
 from sqltrack.cli._output import confirm, print_json, printable, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
@@ -30,9 +31,7 @@ def add_parser(commands: Commands) -> None:
         description=" ".join(_DESCRIPTION.split()),
         example="sqltrack tidy --dry-run",
     )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be moved, and change nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_edit_options(parser)
     parser.set_defaults(run=_run)
 
 
@@ -44,11 +43,12 @@ def _run(options: argparse.Namespace) -> int:
     is_pending = has_pending(client)
     if options.dry_run or not (movable or is_pending):
         _print(found, options, moved=False)
-        print_note(f"{_metrics(len(movable))} would be moved" if movable else _nothing(found, is_pending))
+        print_note(f"{counted(len(movable), 'metric')} would be moved" if movable else _nothing(found, is_pending))
         return 0
     if not (options.json or options.yes):
         _print(found, options, moved=False)
-    if not confirm(f"move {_metrics(len(movable))}" if movable else "move what waits to extras", yes=options.yes):
+    question = f"move {counted(len(movable), 'metric')}" if movable else "move what waits to extras"
+    if not confirm(question, yes=options.yes):
         print_note("nothing was changed")
         return 1
     with progress_bar("moving rows") as progress:
@@ -75,7 +75,3 @@ def _print(found: Sequence[Tidied], options: argparse.Namespace, *, moved: bool)
             if item.why is not None:
                 # Reasons are too long for a column.
                 print(printable(f"{item.name}: values stay, {item.why}"))
-
-
-def _metrics(number: int) -> str:
-    return "1 metric" if number == 1 else f"{number:,} metrics"
