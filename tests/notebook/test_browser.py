@@ -16,7 +16,7 @@ import pytest
 
 from sqltrack import notebook
 from sqltrack.notebook import format_dataframe, format_datetime, format_float, format_percentage
-from support.browser import running_browser
+from support.browser import running_browser, sort_by
 
 TIMES = [datetime(2024, 5, 7, 12, tzinfo=timezone.utc) - timedelta(hours=hours) for hours in (0, 5, 3000, 40, 1, 100)]
 HOSTILE = [
@@ -70,13 +70,8 @@ def rows(page: Any) -> list[list[str]]:
     return cells
 
 
-def sort_by(page: Any, position: int, direction: str = "ascending") -> None:
-    header = page.locator("table.dataTable thead th").nth(position)
-    header.locator(".dt-column-order").click()
-    page.wait_for_function(
-        "([n, d]) => document.querySelectorAll('table.dataTable thead th')[n].getAttribute('aria-sort') === d",
-        arg=[position, direction],
-    )
+def header(page: Any, position: int) -> Any:
+    return page.locator("table.dataTable thead th").nth(position)
 
 
 COLUMNS: dict[str, tuple[list[Any], Any]] = {
@@ -116,9 +111,9 @@ def test_clicking_a_header_sorts_by_value(open_page: Any, write_page: Any, name:
     expected = [str(row) for row in sorted(range(len(values)), key=lambda row: by_value(values[row]))]
     distinct = {str(row) for row, value in enumerate(values) if values.count(value) == 1}
     with open_page(write_page(formatted, showIndex=False, pageLength=50)) as page:
-        sort_by(page, 1)
+        sort_by(header(page, 1))
         ascending = [row[0] for row in rows(page)]
-        sort_by(page, 1, "descending")
+        sort_by(header(page, 1), "descending")
         descending = [row[0] for row in rows(page)]
     assert ascending == expected
     assert [row for row in descending if row in distinct] == [row for row in reversed(expected) if row in distinct]
@@ -128,7 +123,7 @@ def test_ranks_of_many_rows_sort(open_page: Any, write_page: Any) -> None:
     values = list(np.random.default_rng(0).permutation(600) / 7 - 30)
     frame = pd.DataFrame({"row": range(600), "value": [*values[:-1], None]})
     with open_page(write_page(format_dataframe(frame), showIndex=False, paging=False, maxBytes=0)) as page:
-        sort_by(page, 1)
+        sort_by(header(page, 1))
         order = [int(row[0]) for row in rows(page)]
     assert order == [*sorted(range(599), key=lambda row: values[row]), 599]
 

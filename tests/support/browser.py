@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-__all__ = ["find_browser", "running_browser"]
+__all__ = ["find_browser", "running_browser", "sort_by"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -102,3 +102,9 @@ def _local_only(route: Any, noted: list[str]) -> None:
     else:
         noted.append(f"request to {url}")
         route.abort()
+
+
+def sort_by(header: Any, direction: str = "ascending") -> None:
+    """Click on the arrows of a column's header, and wait until the table is sorted: that happens after the click."""
+    header.locator(".dt-column-order").click()
+    header.and_(header.page.locator(f"[aria-sort={direction}]")).wait_for()
