@@ -17,15 +17,16 @@ import pytest
 
 import sqltrack
 from sqltrack import Experiment, Run, sigterm
+from sqltrack.errors import DatabaseUnavailableError
 from support.processes import Ended, Script
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="this platform has no SIGTERM to handle")
 
 # A process that was told to terminate must have ended after this many seconds.
-_SOON = 2.0
+_SOON = 6.0
 
 # The same if somebody holds a lock all the time: two seconds to try, and those of a busy machine.
-_LATER = 8.0
+_LATER = 12.0
 
 
 def steps(config: dict[str, Any]) -> list[int]:
@@ -238,6 +239,28 @@ def test_a_run_that_is_stopped_leaves_no_handler_behind(run: Run) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("_handlers")
+def test_a_program_that_goes_on_after_the_signal_has_lost_its_open_transaction(
+    run: Run, config: dict[str, Any], calls: Calls
+) -> None:
+    """Ruling 14."""
+    client = run.client
+    signal.signal(signal.SIGTERM, calls.handler("previous"))
+    sql = "INSERT INTO experiments (name) VALUES ('rolled back')"
+    with run.track(terminated="TIMEOUT"):
+        with client:
+            client.execute(sql)
+            terminate()
+            for call in (lambda: client.execute(sql), client.commit, lambda: run.add_metrics({"loss": 1.0})):
+                with pytest.raises(DatabaseUnavailableError, match="rolled back because .* told to terminate"):
+                    call()
+        run.add_metrics({"loss": 2.0}, step=1)
+    assert calls == ["previous 15"]
+    assert steps(config) == [1]
+    assert statuses(config) == ["TIMEOUT"]
+    assert client.execute("SELECT count(*) FROM experiments WHERE name = 'rolled back'").fetchone() == (0,)
+
+
 # -- tracked scripts ------------------------------------------------------------------------------------------------
 
 LOG = """
@@ -444,6 +467,41 @@ def test_sigterm_ends_a_script_that_waits_for_a_lock(config: dict[str, Any], run
 
 # -- at any moment --------------------------------------------------------------------------------------------------
 
+END_IN_FINALIZER = """
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+        confirm("not reached, because the exit is raised here")
+
+run = Experiment(client, name="experiment").get_run()
+with run.track():
+    run.add_metrics({"loss": 1.0})
+    Finalized()
+    confirm("dropped by Python")
+    sleep_on()
+"""
+
+
+def test_an_exit_that_python_drops_is_made_up_for(config: dict[str, Any]) -> None:
+    """What is raised in a finalizer goes nowhere, and a signal may well arrive in one."""
+    with Script(END_IN_FINALIZER, config) as script:
+        ended = script.finish()
+    assert (ended.status, ended.lines, ended.errors) == (143, ["dropped by Python"], "")
+    assert statuses(config) == ["CANCELLED"]
+    assert steps(config) == [0]
+
+
+def test_what_python_drops_otherwise_is_reported_as_before(config: dict[str, Any]) -> None:
+    text = END_IN_FINALIZER.replace(
+        "Finalized()", "class Other(Finalized):\n        def __del__(self): 1 / 0\n    Other(); Finalized()"
+    )
+    with Script(text, config) as script:
+        ended = script.finish()
+    assert ended.status == 143
+    assert "ZeroDivisionError" in ended.errors
+    assert "SystemExit" not in ended.errors
+
+
 # Forks a process for each trial, after the imports, and reports how it ended. The moments are up to 60 ms after the
 # first confirmed step.
 TRIALS = """
@@ -487,6 +545,7 @@ for _ in range(TRIALS):
 """
 
 
+@pytest.mark.unmeasured
 def test_sigterm_at_any_moment_ends_a_script_with_status_and_rows(config: dict[str, Any]) -> None:
     """Rulings 13 and 14."""
     Experiment(sqltrack.Client(config), name="experiment")

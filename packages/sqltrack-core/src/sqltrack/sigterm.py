@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Hashable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from sqltrack._logging import get_logger
 
@@ -16,6 +19,9 @@ __all__ = ["deregister", "register"]
 
 # 128 + 15, what shells report for a process that SIGTERM ended.
 _EXIT_STATUS = 128 + signal.SIGTERM
+
+# Seconds after which a signal that came to nothing is sent again.
+_SHORTLY = 0.01
 
 _functions: dict[Hashable, Callable[[], Any]] = {}
 _NO_FRAME = object()
@@ -95,7 +101,37 @@ def _pass_on(signum: int, frame: FrameType | None) -> None:
     if callable(previous) and previous is not signal.SIG_DFL:
         previous(signum, frame)
     else:
-        sys.exit(_EXIT_STATUS)
+        _end_process()
+
+
+def _end_process() -> NoReturn:
+    """Raise SystemExit, and if that comes to nothing, try again.
+
+    Python drops what is raised in finalizers, callbacks of weak references and the like, which a signal meets as it
+    meets any other code.
+    """
+    ending = SystemExit(_EXIT_STATUS)
+    below = sys.unraisablehook
+
+    def try_again(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_value is not ending:
+            below(unraisable)
+            return
+        sys.unraisablehook = below
+        # Later and from elsewhere, because what is raised now would be dropped, too.
+        with contextlib.suppress(RuntimeError):  # no new threads while the interpreter ends, as it should
+            _thread.start_new_thread(_send_again, ())
+
+    sys.unraisablehook = try_again
+    raise ending
+
+
+def _send_again() -> None:  # pragma: no cover - in a thread that nothing traces, see the tests of dropped exits
+    time.sleep(_SHORTLY)
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    else:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _call_functions() -> None:
@@ -106,5 +142,5 @@ def _call_functions() -> None:
             get_logger("sigterm").exception("function registered as %r failed", key)
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
     os.register_at_fork(after_in_child=_forget_in_child)
