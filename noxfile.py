@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -11,6 +14,11 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
+# A Python that was asked for by name and is not there: nothing was tested, so nothing succeeded.
+nox.options.error_on_missing_interpreters = True
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+POSTGRES_MAJORS = [13, 14, 15, 16, 17, 18]
 
 PACKAGES = [
     "packages/sqltrack-core",
@@ -19,15 +27,62 @@ PACKAGES = [
     "packages/sqltrack-cli",
     "packages/sqltrack",
 ]
-TEST_TOOLS = ["pytest>=8", "pytest-xdist", "hypothesis", "numpy", "hatchling>=1.26", "build"]
+RELEASE_TOOLS = ["build", "hatchling>=1.26", "packaging", "tomlkit", "twine>=6.1"]
+TEST_TOOLS = [
+    "pytest>=8",
+    "pytest-xdist",
+    "hypothesis",
+    "numpy",
+    "check-jsonschema",
+    "pyyaml",
+    "trustme",
+    *RELEASE_TOOLS,
+]
 # Whose objects run.add_args() takes.
 CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
 # What the notebooks are read, executed and looked at with; the browser itself comes from the machine.
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
+# What the site is built with; it needs a newer Python than SQLTrack.
+SITE_TOOLS = [
+    f"{name}; python_version >= '3.11'"
+    for name in ("sphinx>=9", "furo", "myst-parser", "sphinx-argparse-cli", "sphinx-copybutton", "filelock")
+]
+SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *SITE_TOOLS]
+# Tests that need pytest and core, and nothing else.
+MINIMAL_TESTS = [
+    *("tests/core/test_" + name + ".py" for name in ("client", "config", "experiment", "queries", "reading_only")),
+    *("tests/core/test_" + name + ".py" for name in ("setup", "snapshot", "sqltext", "statements")),
+    "tests/packaging/test_minimal.py",
+]
+# Tests of the site that need no PostgreSQL server.
+SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
+# pyright needs node, which its extra brings.
+TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
+# Those with a py.typed of their own.
+TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"]
 BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers", "reading", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic"]
+# With those of the pooler, which run only if they are asked for.
+MEASURED_TESTS = "not unmeasured and not faults and (pooler or not pooler)"
+POOLER_TESTS = [
+    "tests/core",
+    "tests/cli",
+    "tests/faults",
+    "tests/notebook/test_pandas.py",
+    "tests/notebook/test_polars.py",
+]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
+
+
+def _newest_python() -> str:
+    """Return the newest of the supported versions that can be run here."""
+    for version in reversed(PYTHONS):
+        # What is on PATH need not run: pyenv has a program there for each version, chosen or not.
+        program = shutil.which(f"python{version}")
+        if program is not None and subprocess.run([program, "-c", ""], capture_output=True).returncode == 0:  # noqa: S603
+            return version
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @nox.session
@@ -49,10 +104,86 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on SQLite and one PostgreSQL; arguments go to pytest."""
+    _run_suite(session)
+
+
+@nox.session
+@nox.parametrize("python", [nox.param(version, id=version) for version in PYTHONS])
+def python(session: nox.Session) -> None:
+    """Run the tests with one version of Python; arguments go to pytest."""
+    _run_suite(session)
+
+
+@nox.session
+@nox.parametrize("major", [nox.param(major, id=str(major)) for major in POSTGRES_MAJORS])
+def postgres(session: nox.Session, major: int) -> None:
+    """Run the tests on SQLite and one major version of PostgreSQL; arguments go to pytest."""
+    session.env["SQLTRACK_TEST_POSTGRES"] = str(major)
+    _run_suite(session)
+
+
+# Always anew, and not editable: a wheel, and nothing that an earlier session left.
+@nox.session(reuse_venv=False)
+def minimal(session: nox.Session) -> None:
+    """Run tests of core on SQLite where nothing but its wheel and pytest is installed; arguments go to pytest."""
+    session.install("packages/sqltrack-core", "pytest>=8")
+    session.run("python", "-m", "pytest", "--engines=sqlite", *(session.posargs or MINIMAL_TESTS))
+
+
+# Always anew: what is installed would count as wanted.
+@nox.session(python=PYTHONS[0], reuse_venv=False)
+def minimum(session: nox.Session) -> None:
+    """Run the tests with the oldest Python and the oldest versions of all dependencies; arguments go to pytest."""
+    session.install("uv")
+    _install_by_uv(session, "--resolution=lowest-direct")
+    frozen = str(session.run("uv", "pip", "freeze", "--exclude-editable", silent=True))
+    constraints = Path(session.create_tmp()) / "constraints.txt"
+    constraints.write_text("\n".join(line for line in frozen.splitlines() if "==" in line), encoding="utf-8")
+    # The tools as new as these versions let them be; a tool that needs a newer one is an error, not an upgrade.
+    session.run("uv", "pip", "install", "--constraint", str(constraints), *SUITE_NEEDS)
+    _run_pytest(session)
+
+
+@nox.session(python=_newest_python(), reuse_venv=False)
+def latest(session: nox.Session) -> None:
+    """Run the tests with the newest Python found and pre-releases of all dependencies; arguments go to pytest."""
+    session.install("uv")
+    _install_by_uv(session, "--prerelease=allow", *SUITE_NEEDS)
+    _run_pytest(session)
+
+
+@nox.session
+def pooler(session: nox.Session) -> None:
+    """Run the tests of what talks to PostgreSQL through a PgBouncer in transaction mode; arguments go to pytest."""
     _install_packages(session, *PACKAGES, postgres=True)
-    session.install(*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS)
-    # Each process starts a server of its own, so more of them would gain little.
-    session.run("python", "-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", *session.posargs)
+    session.install(*SUITE_NEEDS)
+    options = ["--engines=postgres", "--pooler", "--numprocesses=auto", "--maxprocesses=4"]
+    session.run("python", "-m", "pytest", *options, *(session.posargs or POOLER_TESTS))
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill processes and servers, fill disks, cut networks, and count what is lost; arguments go to pytest."""
+    _install_packages(session, *PACKAGES, postgres=True)
+    session.install(*TEST_TOOLS)
+    # One after the other: what they measure is what happens on a machine that has enough to do already.
+    session.run("python", "-m", "pytest", "-m", "faults", *(session.posargs or ["tests/faults"]))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests, and show which lines and branches none of them reaches; arguments go to pytest."""
+    _check_python(session)
+    _install_packages(session, *PACKAGES, postgres=True)
+    session.install(*SUITE_NEEDS, "coverage>=7.10")
+    # What processes left that were killed in an earlier session, and no combining has taken away.
+    session.run("coverage", "erase")
+    options = ["--numprocesses=2", "-m", MEASURED_TESTS]
+    session.run("coverage", "run", "-m", "pytest", *options, *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "html", "--quiet", "--fail-under=0")
+    # A part of the tests reaches but a part of the lines.
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
 
 
 @nox.session
@@ -70,20 +201,48 @@ def types(session: nox.Session) -> None:
     """Check types against the installed wheels, as users' tools see them."""
     folder = Path(session.create_tmp()).resolve()
     wheels = [file for file in _build(session, str(folder / "wheels")) if file.endswith(".whl")]
-    session.install("mypy", "pandas-stubs", "polars", "psycopg[binary]", "nox", "pytest", *EXAMPLE_NEEDS, *wheels)
-    config = f"--config-file={Path('pyproject.toml').resolve()}"
+    session.install(
+        *TYPE_CHECKERS, "polars", "psycopg[binary]", "nox", "pytest", *RELEASE_TOOLS, *EXAMPLE_NEEDS, *wheels
+    )
     root = Path.cwd()
+    config = f"--config-file={root / 'pyproject.toml'}"
+    programs = sorted(map(str, (root / "tests/packaging/typed_api").glob("*.py")))
     # Not from the root, where the sources would be found instead of what is installed.
     session.chdir(folder)
     session.run("mypy", config, "-p", "sqltrack")
-    session.run("mypy", config, str(root / "examples"), str(root / "noxfile.py"))
+    session.run("mypy", config, str(root / "examples"), str(root / "noxfile.py"), str(root / "tools"))
+    session.run("mypy", config, *programs)
+    session.run("pyright", "--project", str(root))
+    for package in ["sqltrack", *TYPED_PACKAGES]:
+        session.run("pyright", "--verifytypes", package, "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build/html, with warnings as errors, and test it; arguments go to pytest."""
+    _check_python(session)
+    _install_packages(session, *PACKAGES, postgres=True)
+    session.install(*SITE_TOOLS, "polars", "pytest>=8", "pytest-xdist", "playwright", *EXAMPLE_NEEDS)
+    folder = Path("docs/_build")
+    shutil.rmtree(folder, ignore_errors=True)
+    options = ["-b", "html", "-W", "--keep-going", "-n", "-d", str(folder / "doctrees")]
+    session.run("python", "-m", "sphinx", *options, "docs", str(folder / "html"))
+    session.run("python", "-m", "pytest", "--engines=sqlite", *(session.posargs or SITE_TESTS))
 
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build wheels and source distributions of all packages into dist/."""
-    for file in _build(session, "dist"):
-        session.log(file)
+    """Build wheels and source distributions of all packages into dist/, and check them as PyPI does."""
+    files = _build(session, "dist")
+    session.install("twine>=6.1")
+    session.run("twine", "check", "--strict", *files)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Release a version: `nox -s release -- 0.2.0`, see CONTRIBUTING.md; `--dry-run` only shows what it would do."""
+    session.install(*RELEASE_TOOLS)
+    session.run("python", "tools/release.py", *session.posargs)
 
 
 # Always anew, and not editable: what users have is what is measured.
@@ -104,10 +263,45 @@ def _install_packages(session: nox.Session, *packages: str, postgres: bool = Fal
     session.install(*arguments)
 
 
+def _install_by_uv(session: nox.Session, *arguments: str) -> None:
+    """Install all packages, editable and with all extras, by uv, which can look for other versions than the newest."""
+    extras = {"packages/sqltrack-core": "[postgres]", "packages/sqltrack-notebook": "[plotly,polars]"}
+    editable = [argument for package in PACKAGES for argument in ("--editable", package + extras.get(package, ""))]
+    session.run("uv", "pip", "install", *editable, *arguments)
+
+
+def _run_suite(session: nox.Session) -> None:
+    """Install everything and run the tests."""
+    _check_python(session)
+    _install_packages(session, *PACKAGES, postgres=True)
+    session.install(*SUITE_NEEDS)
+    _run_pytest(session)
+
+
+def _run_pytest(session: nox.Session) -> None:
+    # Each process starts a server of its own, so more of them would gain little.
+    session.run("python", "-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", *session.posargs)
+
+
+def _check_python(session: nox.Session) -> None:
+    """Refuse an environment that another Python has left, which nox would use whatever --force-python says."""
+    wanted = str(session.python or f"{sys.version_info.major}.{sys.version_info.minor}")
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    found = str(session.run("python", "-c", code, silent=True)).strip()
+    if re.fullmatch(r"\d\.\d+", wanted) and found != wanted:
+        session.error(
+            f"{session.virtualenv.location} is of Python {found}, expected {wanted}; add --reuse-venv=never "
+            "to the command to make it anew"
+        )
+
+
 def _build(session: nox.Session, folder: str) -> list[str]:
     """Build all packages into a folder, emptied before, and return the files."""
     shutil.rmtree(folder, ignore_errors=True)
     session.install("build")
+    # As in tools/release.py: the same commit gives the same files, whenever and wherever it is built.
+    commit_time = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True) or ""
+    session.env["SOURCE_DATE_EPOCH"] = str(commit_time).strip()
     for package in PACKAGES:
         session.run("python", "-m", "build", "--outdir", folder, package, silent=True)
     return sorted(str(path) for path in Path(folder).iterdir() if path.suffix in (".whl", ".gz"))

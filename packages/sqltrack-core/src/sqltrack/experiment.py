@@ -10,6 +10,8 @@ from sqltrack.engines.json import jsonb
 from sqltrack.errors import ConflictError, MissingExperimentError, UnusableValueError
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from sqltrack.run import Run
 
 __all__ = [
@@ -57,12 +59,12 @@ class Experiment:
     def __repr__(self) -> str:
         return f"Experiment(id={self.id!r})"
 
-    def add_link(self, kind: str, to_id: int) -> Experiment:
+    def add_link(self, kind: str, to_id: int) -> Self:
         """Add a link to another experiment; see `experiment_add_link`."""
         experiment_add_link(self.client, self.id, kind, to_id)
         return self
 
-    def add_tags(self, *tags: str) -> Experiment:
+    def add_tags(self, *tags: str) -> Self:
         """Add tags; see `experiment_add_tags`."""
         experiment_add_tags(self.client, self.id, *tags)
         return self
@@ -77,27 +79,27 @@ class Experiment:
 
         return Run(self.client, self.id, run_id)
 
-    def remove_link(self, kind: str, to_id: int) -> Experiment:
+    def remove_link(self, kind: str, to_id: int) -> Self:
         """Remove a link to another experiment; see `experiment_remove_link`."""
         experiment_remove_link(self.client, self.id, kind, to_id)
         return self
 
-    def remove_tags(self, *tags: str) -> Experiment:
+    def remove_tags(self, *tags: str) -> Self:
         """Remove tags; see `experiment_remove_tags`."""
         experiment_remove_tags(self.client, self.id, *tags)
         return self
 
-    def set_comment(self, comment: str | None) -> Experiment:
+    def set_comment(self, comment: str | None) -> Self:
         """Set the comment; see `experiment_set_comment`."""
         experiment_set_comment(self.client, self.id, comment)
         return self
 
-    def set_name(self, name: str) -> Experiment:
+    def set_name(self, name: str) -> Self:
         """Set the name; see `experiment_set_name`."""
         experiment_set_name(self.client, self.id, name)
         return self
 
-    def set_tags(self, *tags: str) -> Experiment:
+    def set_tags(self, *tags: str) -> Self:
         """Replace the tags; see `experiment_set_tags`."""
         experiment_set_tags(self.client, self.id, *tags)
         return self

@@ -22,6 +22,7 @@ from sqltrack.util import Literal
 
 if TYPE_CHECKING:
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
+    from sqltrack.quoting import QueryText
 
 __all__ = [
     "Query",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 
-def first_row(client: Client | DBAPICursor, query: Any, parameters: Parameters = ()) -> Any:
+def first_row(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> Any:
     """Return the first row of a query's result as a tuple, None if there is none.
 
     Args:
@@ -47,13 +48,13 @@ def first_row(client: Client | DBAPICursor, query: Any, parameters: Parameters =
     return _execute(client, query, parameters).fetchone()
 
 
-def first_value(client: Client | DBAPICursor, query: Any, parameters: Parameters = ()) -> Any:
+def first_value(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> Any:
     """Return the first value of the first row of a query's result, None if there is none; see `first_row`."""
     row = first_row(client, query, parameters)
     return None if row is None else row[0]
 
 
-def first_values(client: Client | DBAPICursor, query: Any, parameters: Parameters = ()) -> list[Any]:
+def first_values(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> list[Any]:
     """Return the first value of every row of a query's result; see `first_row`."""
     return [row[0] for row in _execute(client, query, parameters).fetchall()]
 
@@ -224,7 +225,7 @@ def seed_statistics(
     return _query(sql, (Jsonb(list(seeds)), *(() if status is None else (status,))))
 
 
-def _execute(client: Client | DBAPICursor, query: Any, parameters: Parameters) -> Any:
+def _execute(client: Client | DBAPICursor, query: QueryText, parameters: Parameters) -> Any:
     if isinstance(client, Client):
         return client.execute(query, parameters)
     text = query_text(query, client)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
-__all__ = ["query_text", "quote_identifier", "quote_if_needed", "quote_text"]
+__all__ = ["ComposedText", "QueryText", "query_text", "quote_identifier", "quote_if_needed", "quote_text"]
 
 _PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -23,7 +23,16 @@ _RESERVED_WORDS = """
 _RESERVED = frozenset(_RESERVED_WORDS.split())
 
 
-def query_text(query: Any, context: Any = None) -> str:
+class ComposedText(Protocol):
+    """A query that is composed of parts: by our own composables, or by psycopg's."""
+
+    def as_string(self, context: Any = ..., /) -> str: ...
+
+
+QueryText: TypeAlias = str | ComposedText
+
+
+def query_text(query: QueryText, context: Any = None) -> str:
     """Return a query as text.
 
     Args:

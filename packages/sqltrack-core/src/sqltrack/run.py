@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqltrack import _rows
 from sqltrack._logging import get_logger
@@ -41,6 +41,9 @@ from sqltrack.run_functions import (
     run_set_updated,
 )
 from sqltrack.tracking import Tracking
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Run", "run_from_env"]
 
@@ -78,16 +81,18 @@ class Run:
         if experiment_id is not None:
             experiment_id = _rows.as_id(experiment_id, "experiment_id")
         self.client = client
+        self.id: int
+        self.experiment_id: int
         # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
         self.id, self.experiment_id = client.call(
-            lambda connection: _get_or_create(connection, experiment_id, run_id), patience=0
+            lambda connection: _get_or_create(connection, experiment_id, run_id), once=True
         )
         self._tracking: Tracking | None = None
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, experiment_id={self.experiment_id!r})"
 
-    def start(self, terminated: str = "CANCELLED", started: Timestamp = "auto", updated: Timestamp = "auto") -> Run:
+    def start(self, terminated: str = "CANCELLED", started: Timestamp = "auto", updated: Timestamp = "auto") -> Self:
         """Set the status to RUNNING and track the run until `stop`.
 
         Args:
@@ -107,7 +112,7 @@ class Run:
             raise
         return self
 
-    def stop(self, status: str = "COMPLETED", updated: Timestamp = "auto") -> Run:
+    def stop(self, status: str = "COMPLETED", updated: Timestamp = "auto") -> Self:
         """Set the final status and end tracking, which closes the connection.
 
         Args:
@@ -125,7 +130,7 @@ class Run:
         terminated: str = "CANCELLED",
         started: Timestamp = "auto",
         updated: Timestamp = "auto",
-    ) -> Iterator[Run]:
+    ) -> Iterator[Self]:
         """Track the run for a `with` block, which returns the run: `start` at its begin, `stop` at its end.
 
         An exception travels on unchanged, also when its status cannot be stored, which is logged instead.
@@ -151,29 +156,29 @@ class Run:
         if self._may_stop(tracking):
             self._stop(terminated if tracking.was_terminated else normal, updated)
 
-    def add_args(self, args: Any = "auto") -> Run:
+    def add_args(self, args: Any = "auto") -> Self:
         """Add arguments; see `run_add_args`."""
         run_add_args(self.client, self.id, args)
         return self
 
-    def add_env(self, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> Run:
+    def add_env(self, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> Self:
         """Add environment variables; see `run_add_env`."""
         run_add_env(self.client, self.id, env)
         return self
 
-    def add_extras(self, extras: Mapping[str, Any] | None = None) -> Run:
+    def add_extras(self, extras: Mapping[str, Any] | None = None) -> Self:
         """Add extras; see `run_add_extras`."""
         run_add_extras(self.client, self.id, extras)
         return self
 
-    def add_link(self, kind: str, to_id: int) -> Run:
+    def add_link(self, kind: str, to_id: int) -> Self:
         """Add a link to another run; see `run_add_link`."""
         run_add_link(self.client, self.id, kind, to_id)
         return self
 
     def add_metrics(
         self, metrics: Mapping[str, Any], step: int = 0, progress: float = 0.0, updated: Timestamp = "auto"
-    ) -> Run:
+    ) -> Self:
         """Add metrics; see `run_add_metrics`.
 
         Args:
@@ -186,82 +191,82 @@ class Run:
         self.client.metrics.add(self.id, metrics, step, progress, updated)
         return self
 
-    def add_tags(self, *tags: str) -> Run:
+    def add_tags(self, *tags: str) -> Self:
         """Add tags; see `run_add_tags`."""
         run_add_tags(self.client, self.id, *tags)
         return self
 
-    def remove_args(self, *args: Any) -> Run:
+    def remove_args(self, *args: str | Iterable[str]) -> Self:
         """Remove arguments by name; see `run_remove_args`."""
         run_remove_args(self.client, self.id, *args)
         return self
 
-    def remove_env(self, *env: Any) -> Run:
+    def remove_env(self, *env: str | Iterable[str]) -> Self:
         """Remove environment variables by name; see `run_remove_env`."""
         run_remove_env(self.client, self.id, *env)
         return self
 
-    def remove_extras(self, *extras: Any) -> Run:
+    def remove_extras(self, *extras: str | Iterable[str]) -> Self:
         """Remove extras by name; see `run_remove_extras`."""
         run_remove_extras(self.client, self.id, *extras)
         return self
 
-    def remove_link(self, kind: str, to_id: int) -> Run:
+    def remove_link(self, kind: str, to_id: int) -> Self:
         """Remove a link to another run; see `run_remove_link`."""
         run_remove_link(self.client, self.id, kind, to_id)
         return self
 
-    def remove_tags(self, *tags: Any) -> Run:
+    def remove_tags(self, *tags: str | Iterable[str]) -> Self:
         """Remove tags; see `run_remove_tags`."""
         run_remove_tags(self.client, self.id, *tags)
         return self
 
-    def set_args(self, args: Any = "auto") -> Run:
+    def set_args(self, args: Any = "auto") -> Self:
         """Replace the arguments; see `run_set_args`."""
         run_set_args(self.client, self.id, args)
         return self
 
-    def set_comment(self, comment: str | None) -> Run:
+    def set_comment(self, comment: str | None) -> Self:
         """Set the comment; see `run_set_comment`."""
         run_set_comment(self.client, self.id, comment)
         return self
 
-    def set_created(self, dt: Timestamp = "auto") -> Run:
+    def set_created(self, dt: Timestamp = "auto") -> Self:
         """Set `time_created`; see `run_set_created`."""
         run_set_created(self.client, self.id, dt)
         return self
 
-    def set_env(self, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> Run:
+    def set_env(self, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> Self:
         """Replace the environment; see `run_set_env`."""
         run_set_env(self.client, self.id, env)
         return self
 
-    def set_extras(self, extras: Mapping[str, Any] | None = None) -> Run:
+    def set_extras(self, extras: Mapping[str, Any] | None = None) -> Self:
         """Replace the extras; see `run_set_extras`."""
         run_set_extras(self.client, self.id, extras)
         return self
 
-    def set_started(self, dt: Timestamp = "auto") -> Run:
+    def set_started(self, dt: Timestamp = "auto") -> Self:
         """Set `time_started`; see `run_set_started`."""
         run_set_started(self.client, self.id, dt)
         return self
 
-    def set_status(self, status: str) -> Run:
+    def set_status(self, status: str) -> Self:
         """Set the status; see `run_set_status`."""
         run_set_status(self.client, self.id, status)
         return self
 
-    def set_tags(self, *tags: str) -> Run:
+    def set_tags(self, *tags: str) -> Self:
         """Replace the tags; see `run_set_tags`."""
         run_set_tags(self.client, self.id, *tags)
         return self
 
-    def set_updated(self, dt: Timestamp = "auto") -> Run:
+    def set_updated(self, dt: Timestamp = "auto") -> Self:
         """Set `time_updated`; see `run_set_updated`."""
         run_set_updated(self.client, self.id, dt)
         return self
 
-    def add_metrics_many(self, rows: Iterable[Mapping[str, Any]], updated: Timestamp = "auto") -> Run:
+    def add_metrics_many(self, rows: Iterable[Mapping[str, Any]], updated: Timestamp = "auto") -> Self:
         """Add metrics of many points in time; see `run_add_metrics_many`."""
         self.client.metrics.add_many(self.id, rows, updated)
         return self
@@ -270,7 +275,7 @@ class Run:
         """Whether a `track` block is still to stop the run: not if the block did, nor in a forked child."""
         return tracking is self._tracking and tracking.is_own
 
-    def _stop(self, status: str, updated: Timestamp, patience: float | None = None) -> Run:
+    def _stop(self, status: str, updated: Timestamp, patience: float | None = None) -> Self:
         try:
             values = {"status": status, **times_to_set(time_updated=updated)}
             _rows.set_columns(self.client, _TABLE, self.id, values, patience=patience)

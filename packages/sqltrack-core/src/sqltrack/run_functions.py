@@ -139,7 +139,7 @@ def run_add_tags(client: Client, run_id: int, *tags: str) -> None:
     _rows.merge_json(client, _TABLE, run_id, "tags", _rows.tags_dict(tags))
 
 
-def run_remove_args(client: Client, run_id: int, *args: Any) -> None:
+def run_remove_args(client: Client, run_id: int, *args: str | Iterable[str]) -> None:
     """Remove arguments from a run; those that it does not have are no error.
 
     Args:
@@ -150,12 +150,12 @@ def run_remove_args(client: Client, run_id: int, *args: Any) -> None:
     _rows.remove_keys(client, _TABLE, run_id, "args", _names(args))
 
 
-def run_remove_env(client: Client, run_id: int, *env: Any) -> None:
+def run_remove_env(client: Client, run_id: int, *env: str | Iterable[str]) -> None:
     """Remove environment variables from a run; see `run_remove_args`."""
     _rows.remove_keys(client, _TABLE, run_id, "env", _names(env))
 
 
-def run_remove_extras(client: Client, run_id: int, *extras: Any) -> None:
+def run_remove_extras(client: Client, run_id: int, *extras: str | Iterable[str]) -> None:
     """Remove extras from a run; see `run_remove_args`."""
     _rows.remove_keys(client, _TABLE, run_id, "extras", _names(extras))
 
@@ -165,7 +165,7 @@ def run_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None
     _rows.remove_link(client, _LINKS, from_id, kind, to_id)
 
 
-def run_remove_tags(client: Client, run_id: int, *tags: Any) -> None:
+def run_remove_tags(client: Client, run_id: int, *tags: str | Iterable[str]) -> None:
     """Remove tags from a run; see `run_remove_args`."""
     _rows.remove_keys(client, _TABLE, run_id, "tags", _names(tags))
 

@@ -32,7 +32,7 @@ class Tracking:
 
     def __init__(self, client: Client, run_id: int, terminated: str) -> None:
         self.terminated = terminated
-        self.was_terminated = False
+        self.was_terminated: bool = False
         self._client = client
         self._run_id = run_id
         self._pid = os.getpid()

@@ -22,7 +22,7 @@ class UsageError(ValueError, SystemExit):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.code = message
+        self.code: str | int | None = message
 
 
 def docopt_parse_docstrings(

@@ -37,9 +37,9 @@ class QueryResult:
         chunks: Iterable[Sequence[Any]],
         limit: int = 0,
     ) -> None:
-        self.names = list(names)
-        self.kinds = list(kinds)
-        self.is_cut = False
+        self.names: list[str] = list(names)
+        self.kinds: list[ColumnKind | None] = list(kinds)
+        self.is_cut: bool = False
         self._chunks = chunks
         self._limit = limit
 

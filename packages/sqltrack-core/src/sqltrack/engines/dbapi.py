@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 __all__ = ["DBAPIConnection", "DBAPICursor", "Parameters"]
 
 # Positional parameters as a sequence, named ones as a mapping.
-Parameters = Any
+Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 
 class DBAPICursor(Protocol):

@@ -22,7 +22,7 @@ class Jsonb:
     __slots__ = ("obj",)
 
     def __init__(self, obj: Any) -> None:
-        self.obj = obj
+        self.obj: Any = obj
 
     def __repr__(self) -> str:
         return f"Jsonb({self.obj!r})"
@@ -126,7 +126,9 @@ def _in_order(items: Iterable[Any]) -> list[Any]:
 
 def _as_number(obj: Any) -> Any:
     """Some numpy scalars (longdouble) have no Python counterpart and return themselves from tolist()."""
+    from numbers import Complex, Real
+
     try:
-        return float(obj)
+        return complex(obj) if isinstance(obj, Complex) and not isinstance(obj, Real) else float(obj)
     except (TypeError, ValueError):
         return str(obj)

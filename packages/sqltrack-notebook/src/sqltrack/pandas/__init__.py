@@ -13,6 +13,7 @@ from sqltrack._columns import Column, read_columns
 if TYPE_CHECKING:
     from sqltrack.client import Client
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
+    from sqltrack.quoting import QueryText
 
 __all__ = ["query_dataframe"]
 
@@ -23,7 +24,7 @@ _EXACT = 2**53
 _BLOCKS = 50
 
 
-def query_dataframe(client: Client | DBAPICursor, query: Any, parameters: Parameters = ()) -> pd.DataFrame:
+def query_dataframe(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> pd.DataFrame:
     """Run a query and return its result as a data frame.
 
     The types are the same on all engines:

@@ -10,19 +10,20 @@ from sqltrack.errors import MissingPackageError
 
 try:
     import polars as pl
-except ImportError as error:
-    raise MissingPackageError("sqltrack.polars", "polars", "'sqltrack-notebook[polars]'") from error
+except ImportError as _error:
+    raise MissingPackageError("sqltrack.polars", "polars", "'sqltrack-notebook[polars]'") from _error
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
+    from sqltrack.quoting import QueryText
 
 __all__ = ["query_polars"]
 
 _TYPES: dict[Any, Any] = {"bytes": pl.Binary, "date": pl.Date, None: pl.Null}
 
 
-def query_polars(client: Client | DBAPICursor, query: Any, parameters: Parameters = ()) -> pl.DataFrame:
+def query_polars(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> pl.DataFrame:
     """Run a query and return its result as a polars data frame.
 
     NULL is null whatever the type. Integers are Int64, other numbers (also NUMERIC, and the text that SQLite keeps

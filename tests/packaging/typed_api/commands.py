@@ -1,0 +1,148 @@
+"""What the commands of the program offer as functions; only type checkers read this."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from typing_extensions import assert_type
+
+from sqltrack import Client
+from sqltrack.commands import main, reap, rename, rename_metric, setup
+from sqltrack.commands.comment import comment
+from sqltrack.commands.copy import CopyResult, copy
+from sqltrack.commands.create import create, create_sql
+from sqltrack.commands.diff import compare_runs
+from sqltrack.commands.doctor import Finding, examine, examine_installation
+from sqltrack.commands.execute import Outcome, execute
+from sqltrack.commands.export import FORMATS, TABLES, ExportedFile, export
+from sqltrack.commands.gc import Garbage, gc, reclaim_space
+from sqltrack.commands.grant import check_grantee, grant_sql
+from sqltrack.commands.link import link
+from sqltrack.commands.ls import list_experiments
+from sqltrack.commands.metrics import Curves, logged_metrics, read_curves, read_points
+from sqltrack.commands.mv import mv
+from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
+from sqltrack.commands.rewind import Rewinding, plan_rewinding, remove_rows, rewind
+from sqltrack.commands.rm import rm
+from sqltrack.commands.runs import list_runs, varying_args
+from sqltrack.commands.setup import create_table_once, set_up_quietly
+from sqltrack.commands.show import describe_run, runtime, summarize_metrics
+from sqltrack.commands.sql import (
+    QueryResult,
+    csv_value,
+    json_value,
+    query,
+    write_csv,
+    write_json,
+    write_json_lines,
+)
+from sqltrack.commands.tag import tag
+from sqltrack.commands.tidy import Tidied, examine_extras, move_extras, tidy
+
+
+def set_up(client: Client, path: Path) -> None:
+    setup(client)
+    setup(client, ["v001.sql", path, ("v003.sql", "SELECT 1")])
+    assert_type(set_up_quietly(client), bool)
+    create_table_once(client, "copied_runs")
+    assert_type(main(), int)
+
+
+def administer(client: Client) -> None:
+    create(client.config, no_user=True)
+    assert_type(create_sql({"user": "alice"}, no_db=True, password="x", plain_password=True), list[str])
+    execute(client, "SELECT 1", name="a.sql", on_result=show_outcome, on_notice=print)
+    check_grantee("bob", "alice")
+    assert_type(grant_sql("bob", dbname="runs", owner="alice", write=True), list[str])
+    assert_type(revoke_sql("bob", dbname="runs", owner="alice", as_owner=True), list[str])
+    assert_type(revoke_public_sql(dbname="runs"), list[str])
+    for finding in [*examine(client, stale_after=1, full=True), *examine_installation()]:
+        assert_type(finding, Finding)
+        assert_type(finding.result, Literal["ok", "note", "problem"])
+        assert_type(finding.advice, str | None)
+
+
+def show_outcome(outcome: Outcome) -> None:
+    assert_type(outcome.tag, str)
+    assert_type(outcome.columns, list[str] | None)
+    assert_type(outcome.rows, list[tuple[Any, ...]])
+
+
+def look(client: Client, started: datetime) -> None:
+    assert_type(list_experiments(client), list[dict[str, Any]])
+    runs, number = list_runs(client, "digits", where="status = 'COMPLETED'", best="accuracy", limit=0)
+    assert_type(runs, list[dict[str, Any]])
+    assert_type(number, int)
+    assert_type(varying_args(runs, longest=5), list[str])
+    assert_type(describe_run(client, 1), dict[str, Any])
+    assert_type(runtime(started, None), timedelta | None)
+    assert_type(compare_runs(client, [1, 2]), list[dict[str, Any]])
+    curves = read_curves(client, 1, ["loss"], merged=True)
+    assert_type(curves, Curves)
+    assert_type(curves.points, list[dict[str, Any]])
+    with client as connection:
+        names = logged_metrics(client, connection, [1])
+        assert_type(names, dict[str, str | None])
+        for point in read_points(client, connection, 1, names):
+            assert_type(point, dict[str, Any])
+        assert_type(summarize_metrics(client, connection, 1), list[dict[str, Any]])
+
+
+def ask(client: Client, file: io.StringIO) -> None:
+    with query(client, "SELECT * FROM runs", limit=10, seconds=5) as result:
+        assert_type(result, QueryResult)
+        assert_type(result.names, list[str])
+        assert_type(result.is_cut, bool)
+        assert_type(list(result), list[Sequence[Any]])
+        assert_type(result.unique_names(), list[str])
+        assert_type(write_csv(result, file), int)
+        assert_type(write_json(result, file, progress=print), int)
+        assert_type(write_json_lines(result, file), int)
+    assert_type(json_value(1), Any)
+    assert_type(csv_value(1), Any)
+
+
+def carry(client: Client, target: Client, folder: Path) -> None:
+    assert_type(copy(client, target, ["digits"], dry_run=True, set_up=True), CopyResult)
+    for file in export(client, folder, format=FORMATS[0], tables=TABLES[:2], progress=print):
+        assert_type(file, ExportedFile)
+        assert_type(file.path, Path)
+
+
+def delete(client: Client) -> None:
+    deletion = rm(client, [1, 2], force=True, agree=lambda deletion: not deletion.runs)
+    if deletion is not None:
+        assert_type(deletion.runs, list[int])
+    garbage = gc(client, statuses=["FAILED"], older_than=timedelta(days=30), agree=None)
+    assert_type(garbage, Garbage | None)
+    reclaim_space(client)
+
+
+def mend(client: Client) -> None:
+    changes = comment(client, [1], "text", dry_run=True)
+    changes += link(client, 1, "resumes", 2, remove=True) + mv(client, [1], "digits", create=True)
+    changes += rename.rename(client, "digits", "letters") + tag(client, experiment="digits", add=["a"], remove=["b"])
+    assert_type(changes[0].kind, str)
+    assert_type(changes[0].id, int | None)
+    renaming = rename_metric.plan_renaming(client, "loss", "train_loss", merge=True)
+    assert_type(rename_metric.rename(client, renaming), rename_metric.Renaming)
+    assert_type(rename_metric.rename_metric(client, "loss", "train_loss", dry_run=True), rename_metric.Renaming)
+    plan = plan_rewinding(client, 1, 100, force=True)
+    assert_type(remove_rows(client, plan), Rewinding)
+    assert_type(rewind(client, 1, 100), Rewinding)
+
+
+def clean_up(client: Client) -> None:
+    assert_type([status.lower() for status in reap.ALIVE], list[str])
+    found, unknown = reap.examine_runs(client, older_than=timedelta(hours=1))
+    assert_type(found, list[reap.Finding])
+    assert_type(unknown, list[str])
+    assert_type(reap.mark_runs(client, found), list[reap.Finding])
+    assert_type(reap.reap(client, status="FAILED"), list[reap.Finding])
+    extras = examine_extras(client)
+    assert_type(move_extras(client, extras, progress=print), list[Tidied])
+    assert_type(tidy(client, dry_run=True), list[Tidied])
