@@ -8,6 +8,7 @@ import inspect
 import os
 import pkgutil
 import signal
+import subprocess
 import sys
 import types
 from abc import ABC
@@ -673,6 +674,7 @@ BUILTIN_BASES = {
     "DatabaseError": SQLTrackError,
     "DatabaseLockedError": errors.DatabaseError,
     "DatabaseUnavailableError": errors.DatabaseError,
+    "DiskFullError": errors.DatabaseError,
     "MissingExperimentError": ValueError,
     "MissingPackageError": ImportError,
     "MissingRunError": ValueError,
@@ -684,6 +686,7 @@ BUILTIN_BASES = {
     "SQLTrackError": Exception,
     "ScriptError": errors.DatabaseError,
     "StatementTimeoutError": errors.DatabaseError,
+    "TooManyConnectionsError": errors.DatabaseUnavailableError,
     "UnusableValueError": ValueError,
 }
 
@@ -691,6 +694,8 @@ SHOWN_IN_TEST_CLIENT = {
     *("ConfigError", "DatabaseError", "DatabaseUnavailableError"),
     *("NotADatabaseError", "NotConnectedError", "NotSetUpError"),
 }
+
+SHOWN_IN_TEST_UNAVAILABLE = {"DiskFullError", "TooManyConnectionsError"}
 
 
 def run_of(config: dict[str, Any]) -> Run:
@@ -725,6 +730,13 @@ def read_for_too_long(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -
 def run_the_program_without_the_cli(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqltrack.cli", None)
     commands_main()
+
+
+def test_what_the_program_lacks_is_not_taken_for_the_program() -> None:
+    code = "import sys; sys.modules['sqltrack.cli._parser'] = None; from sqltrack.commands import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ModuleNotFoundError: import of sqltrack.cli._parser halted" in done.stderr
 
 
 MISTAKES = [
@@ -778,7 +790,8 @@ def test_every_error_has_a_place_in_the_family_and_a_test() -> None:
     for name, base in BUILTIN_BASES.items():
         assert issubclass(getattr(errors, name), base)
         assert issubclass(getattr(errors, name), SQLTrackError)
-    raised = {mistake.error for mistake in MISTAKES} | SHOWN_IN_TEST_CLIENT | {"AccessDeniedError"}
+    raised = {mistake.error for mistake in MISTAKES} | SHOWN_IN_TEST_CLIENT | SHOWN_IN_TEST_UNAVAILABLE
+    raised |= {"AccessDeniedError"}
     assert raised == set(BUILTIN_BASES) - {"SQLTrackError"}
 
 

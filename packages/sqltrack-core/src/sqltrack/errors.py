@@ -14,6 +14,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseLockedError",
     "DatabaseUnavailableError",
+    "DiskFullError",
     "MissingExperimentError",
     "MissingPackageError",
     "MissingRunError",
@@ -25,6 +26,7 @@ __all__ = [
     "SQLTrackError",
     "ScriptError",
     "StatementTimeoutError",
+    "TooManyConnectionsError",
     "UnusableValueError",
 ]
 
@@ -98,6 +100,14 @@ class DatabaseError(SQLTrackError):
 
 class DatabaseUnavailableError(DatabaseError):
     """the database cannot be reached"""
+
+
+class TooManyConnectionsError(DatabaseUnavailableError):
+    """the server has no connection left for this client"""
+
+
+class DiskFullError(DatabaseError):
+    """the database cannot grow: its disk is full, or a quota or a limit of the size of files is reached"""
 
 
 class AccessDeniedError(DatabaseError):

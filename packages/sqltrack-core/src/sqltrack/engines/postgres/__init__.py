@@ -9,37 +9,39 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from sqltrack._environment import masked
 from sqltrack.config import CLIENT_SETTINGS
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.health import PATIENCE
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.sqltext import POSTGRES
-from sqltrack.errors import DatabaseError, MissingPackageError, SQLTrackError, StatementTimeoutError
+from sqltrack.errors import ConfigError, DatabaseError, MissingPackageError, SQLTrackError, StatementTimeoutError
 from sqltrack.quoting import quote_identifier
 
 try:
     import psycopg
     from psycopg.adapt import Dumper, PyFormat
-except ImportError as error:
+except ImportError as _error:
     raise MissingPackageError(
         "engine 'postgres'",
         "psycopg",
         "'sqltrack-core[postgres]'",
         hint="or use SQLite: Client(engine='sqlite'), engine=sqlite in sqltrack.conf, or SQLTRACK_DSN_ENGINE=sqlite",
-    ) from error
+    ) from _error
 
 from sqltrack.engines.postgres._cursor import accepting_sql
 from sqltrack.engines.postgres._errors import translate_error, without_excerpt
 from sqltrack.engines.postgres._metrics import PostgresMetricsTable
 from sqltrack.engines.postgres._passwords import encrypt_password, find_password
-from sqltrack.engines.postgres._pooler import choosing_schema, is_refused_option
+from sqltrack.engines.postgres._pooler import get_along, is_pooled, is_refused_option, name_statements_uniquely
 from sqltrack.engines.postgres._readonly import guarded
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
     from sqltrack.engines.health import Checks
+    from sqltrack.engines.metrics import MetricsTable
 
 __all__ = ["PostgresEngine"]
 
@@ -89,6 +91,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "fallback_application_name": "sqltrack",
 }
 
+# Seconds to wait for the server to hear that nobody waits for a statement any more.
+_CANCEL_TIMEOUT = 2.0
+
 # MaxHeapAttributeNumber (PostgreSQL manual, appendix K).
 _MAX_COLUMNS = 1600
 
@@ -113,20 +118,25 @@ class PostgresEngine(Engine):
         config: connection parameters as libpq knows them
             (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS), and `schema`, the
             schema in which names are looked up.
+
+    Attributes:
+        has_pooler: whether a pooler was found in between, which takes a connection to find out.
     """
 
     name = "postgres"
-    driver_error = psycopg.Error
+    driver_error: ClassVar[type[Exception]] = psycopg.Error
     dialect = POSTGRES
-    metrics_table = PostgresMetricsTable()
+    metrics_table: ClassVar[MetricsTable] = PostgresMetricsTable()
     has_users = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.schema = config.get("schema") or None
+        self.schema: str | None = config.get("schema") or None
         self._refuses_options = False
+        self.has_pooler: bool = False
         self._parameters = {
             name: value for name, value in config.items() if name not in _NOT_FOR_LIBPQ and value is not None
         }
+        _check_parameters(self._parameters)
 
     def __repr__(self) -> str:
         return f"PostgresEngine({self._target()!r})"
@@ -260,7 +270,8 @@ class PostgresEngine(Engine):
     def abort(self, connection: psycopg.Connection[Any]) -> None:
         with contextlib.suppress(Exception):
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                connection.cancel()
+                # With a limit, because a server that does not answer does not answer to this either.
+                connection.cancel_safe(timeout=_CANCEL_TIMEOUT)
         with contextlib.suppress(Exception):
             connection.close()
 
@@ -289,7 +300,12 @@ class PostgresEngine(Engine):
             raise self.translate_error(error) from error
 
     def execute_script(self, connection: psycopg.Connection[Any], script: str) -> Any:
-        return connection.execute(script.encode("utf-8"))
+        cursor = connection.cursor()
+        # Behind a pooler the schema is set for one transaction, and the script may begin others.
+        sets_schema = self.has_pooler and self.schema is not None
+        for part in self.split_script(script) if sets_schema else [script]:
+            cursor.execute(part.encode("utf-8"))
+        return cursor
 
     def lock_schema(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SETUP_LOCK,))
@@ -366,10 +382,19 @@ class PostgresEngine(Engine):
         )
 
     def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
+        connection = self._connect_with_options(cursor_factory)
+        # Of many connections to a pooler one may look direct, so what was seen once holds for all that follow.
+        self.has_pooler = self.has_pooler or self._refuses_options or is_pooled(connection)
+        if self.has_pooler:
+            get_along(connection, self.schema)
+        else:
+            name_statements_uniquely(connection)
+        return connection
+
+    def _connect_with_options(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
+        """Connect, with the schema as a start-up option unless a pooler refuses those; a pooler may also ignore it."""
         parameters = {**_defaults(), **self._parameters}
-        if self.schema is None:
-            return psycopg.connect(**parameters, cursor_factory=cursor_factory)
-        if not self._refuses_options:
+        if self.schema is not None and not self._refuses_options:
             search_path = f"-c search_path={_escape_option(quote_identifier(self.schema))}"
             options = f"{parameters.get('options', '')} {search_path}".strip()
             try:
@@ -378,14 +403,12 @@ class PostgresEngine(Engine):
                 if not is_refused_option(error):
                     raise
             self._refuses_options = True
-        # A pooler's sessions change from one transaction to the next, prepared statements would be lost.
-        schema_cursor = choosing_schema(cursor_factory, self.schema)
-        return psycopg.connect(**parameters, cursor_factory=schema_cursor, prepare_threshold=None)
+        return psycopg.connect(**parameters, cursor_factory=cursor_factory)
 
     def _target(self) -> str:
         """Return a description of the database for messages, without secrets."""
         parts = [
-            f"{name}={self._parameters[name]}"
+            f"{name}={masked(name, str(self._parameters[name]))}"
             for name in ("host", "port", "dbname", "user", "service")
             if name in self._parameters
         ]
@@ -397,6 +420,22 @@ class PostgresEngine(Engine):
 def _first_value(cursor: Any) -> Any:
     row = cursor.fetchone()
     return None if row is None else row[0]
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Refuse what libpq would cut off, or name in an error with all that stands beside it, passwords included."""
+    for name, value in parameters.items():
+        text = str(value)
+        if "\0" in text or not _is_utf8(text):
+            raise ConfigError(f"parameter {name!r} must be text that can be encoded as UTF-8, without NUL")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _defaults() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from sqltrack.engines.postgres._pooler import LOST_STATEMENT_ERRORS, can_do_without_preparing
 from sqltrack.quoting import query_text
 
 __all__ = ["accepting_sql"]
@@ -16,7 +17,13 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
 
     class SQLCursor(cursor_class):  # type: ignore[valid-type,misc]
         def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-            return super().execute(_as_text(query, self), *args, **kwargs)
+            text = _as_text(query, self)
+            try:
+                return super().execute(text, *args, **kwargs)
+            except LOST_STATEMENT_ERRORS as error:
+                if not can_do_without_preparing(self.connection, error):
+                    raise
+            return super().execute(text, *args, **kwargs)
 
         def executemany(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             return super().executemany(_as_text(query, self), *args, **kwargs)

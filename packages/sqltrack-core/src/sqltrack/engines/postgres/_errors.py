@@ -6,51 +6,45 @@ import re
 
 import psycopg
 
+from sqltrack.engines.postgres._connect_errors import translate_connect_error
 from sqltrack.errors import (
     AccessDeniedError,
     ConfigError,
     DatabaseError,
     DatabaseLockedError,
     DatabaseUnavailableError,
+    DiskFullError,
     NotSetUpError,
     ReadOnlyDatabaseError,
     SQLTrackError,
+    TooManyConnectionsError,
 )
 
 __all__ = ["translate_error", "without_excerpt"]
 
-# libpq's own advice, on a line of its own; ours says more.
-_LIBPQ_QUESTION = re.compile(r"\n\s*Is the server running .*\?")
-
 # The line of a statement in which its error is, and a mark below.
 _EXCERPT = re.compile(r"\nLINE \d+: .*(?:\n *\^)?")
 
-_TABLES = frozenset({"experiments", "experiment_links", "runs", "run_links", "metrics"})
+# What libpq says of connection strings that it cannot read.
+_UNREADABLE = re.compile(r"connection info string|percent-encoded| URI\b")
+_UNREADABLE_MESSAGE = "the connection string (conninfo) cannot be understood"
 
-# While connecting there is no SQLSTATE, only what libpq and the server say (in English, before a locale is known).
-_CONNECT_ADVICE: tuple[tuple[str, type[SQLTrackError], str], ...] = (
-    (r"authentication failed|no password supplied", AccessDeniedError, "check user and password (or passfile)"),
-    (r"no pg_hba\.conf entry", AccessDeniedError, "the server's pg_hba.conf must allow this user, database and host"),
-    (r"permission denied for database", AccessDeniedError, "ask its owner for: GRANT CONNECT ON DATABASE"),
-    (r'role ".*" does not exist', AccessDeniedError, "create it, the command 'sqltrack create' prints how"),
-    (r'database ".*" does not exist', DatabaseUnavailableError, "create it, the command 'sqltrack create' prints how"),
-    (
-        r"too many (clients|connections)|connection slots",
-        DatabaseUnavailableError,
-        "raise max_connections, or use a pooler",
-    ),
-    (r"", DatabaseUnavailableError, "check host and port and whether it runs; or choose SQLite with engine=sqlite"),
-)
+_TABLES = frozenset({"experiments", "experiment_links", "runs", "run_links", "metrics"})
 
 
 def translate_error(error: Exception, target: str) -> SQLTrackError:
     """Return the SQLTrackError for a psycopg error about the database that `target` describes."""
     state = getattr(error, "sqlstate", None) or ""
-    message = _one_line(_LIBPQ_QUESTION.sub("", str(error)))
+    message = " ".join(str(error).split())
     if not state and isinstance(error, psycopg.OperationalError):
-        return _connection_error(message, target)
+        return translate_connect_error(error, target)
     if not state and isinstance(error, psycopg.ProgrammingError) and "connection option" in message:
         return ConfigError(f"{message}; see the parameters of libpq, and of sqltrack's PostgreSQL engine")
+    if not state and isinstance(error, psycopg.ProgrammingError) and _UNREADABLE.search(message):
+        # What it says, what came before it and its frames hold what may be a password, and it stays the cause of ours.
+        error.__context__ = error.__traceback__ = None
+        error.args = (_UNREADABLE_MESSAGE,)
+        return ConfigError(f"{_UNREADABLE_MESSAGE}; expected 'name=value …', values with blanks in quotes, or a URI")
     if state == "3F000" or (state == "42P01" and _is_our_table(message)):
         return NotSetUpError(f"{target} has no sqltrack tables; {NotSetUpError.ADVICE}")
     if state == "42501" or state.startswith("28"):
@@ -59,7 +53,11 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
         return ReadOnlyDatabaseError(f"{target} can only be read: {message}")
     if state == "55P03":
         return DatabaseLockedError(f"{target}: somebody holds a lock for too long: {message}")
-    if state.startswith(("08", "57P")) or state in ("53300", "3D000"):
+    if state == "53100":
+        return DiskFullError(f"{target}: the server's disk is full: {message}")
+    if state == "53300":
+        return TooManyConnectionsError(f"{target} has no connection left: {message}")
+    if state.startswith(("08", "57P")) or state == "3D000":
         return DatabaseUnavailableError(f"{target} cannot be used: {message}")
     return DatabaseError(f"{target}: {message}")
 
@@ -69,14 +67,5 @@ def without_excerpt(message: str) -> str:
     return _EXCERPT.sub("", message)
 
 
-def _connection_error(message: str, target: str) -> SQLTrackError:
-    cls, advice = next((cls, advice) for pattern, cls, advice in _CONNECT_ADVICE if re.search(pattern, message))
-    return cls(f"cannot connect to {target}: {message}; {advice}")
-
-
 def _is_our_table(message: str) -> bool:
     return any(name.rpartition(".")[2] in _TABLES for name in re.findall(r'"([^"]+)"', message))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

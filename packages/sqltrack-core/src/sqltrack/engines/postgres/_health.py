@@ -74,11 +74,14 @@ def _schema(engine: PostgresEngine, connection: Connection) -> Verdict:
 
 
 def _pooler(engine: PostgresEngine) -> Verdict | None:
-    if not engine.refuses_options():
+    is_refusing = engine.refuses_options()
+    if not is_refusing and not engine.has_pooler:
         return ok("start-up options are accepted")
-    found = "a pooler is in between that refuses start-up options"
+    found = f"a pooler is in between{' that refuses start-up options' if is_refusing else ''}"
     if engine.schema is not None:
-        return note(f"{found}; the schema is set in each transaction, which costs a round trip")
+        return note(f"{found}; the schema is set in each transaction, which costs round trips")
+    if engine.has_pooler:
+        return ok(f"{found}; statements are not prepared")
     return note(
         f"{found}, with which prepared statements may fail",
         "PgBouncer before 1.21 loses them; with a parameter schema (public, say) sqltrack prepares none",

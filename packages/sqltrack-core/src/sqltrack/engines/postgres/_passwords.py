@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import stat
 from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-__all__ = ["encrypt_password", "find_password"]
+__all__ = ["advise_on_password_file", "encrypt_password", "find_password"]
 
 
 def find_password(parameters: Mapping[str, Any]) -> str | None:
@@ -31,3 +34,35 @@ def encrypt_password(connection: psycopg.Connection[Any], user: str, password: s
     """Return a password encrypted by the method that the server's setting password_encryption names."""
     secret = password.encode("utf-8", "surrogateescape")
     return connection.pgconn.encrypt_password(secret, user.encode("utf-8")).decode("ascii")
+
+
+def advise_on_password_file(connection: psycopg.pq.abc.PGconn) -> str:
+    """Return what to do about a password that libpq has not found.
+
+    libpq does not tell why, or only on stderr, which a notebook does not show.
+
+    Args:
+        connection: the connection that needed a password.
+    """
+    line = "a line HOST:PORT:DBNAME:USER:PASSWORD"
+    path = _password_file(connection)
+    if path is None:
+        return f"name a file that holds {line} with passfile"
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            return f"the password file {path!r} must be a plain file"
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        return f"add {line} to the password file {path!r}, which cannot be read: {error.strerror}"
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"the password file {path!r} is ignored because others may use it, do: chmod 600 {shlex.quote(path)}"
+    return f"the password file {path!r} has no password for this host, port, dbname and user, add {line}"
+
+
+def _password_file(connection: psycopg.pq.abc.PGconn) -> str | None:
+    for option in connection.info:
+        if option.keyword == b"passfile" and option.val:
+            return os.fsdecode(option.val)
+    return None

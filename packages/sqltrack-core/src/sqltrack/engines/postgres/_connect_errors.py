@@ -1,0 +1,175 @@
+"""What it means when connecting to PostgreSQL fails, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+
+from sqltrack._environment import masked
+from sqltrack.engines.postgres._passwords import advise_on_password_file
+from sqltrack.errors import (
+    AccessDeniedError,
+    ConfigError,
+    DatabaseUnavailableError,
+    SQLTrackError,
+    TooManyConnectionsError,
+)
+
+__all__ = ["translate_connect_error"]
+
+# What psycopg puts before, and libpq behind, what matters; our advice says more.
+_UNWANTED = re.compile(
+    r"^connection (?:failed|is bad): (?!$)|\n\s*Is the server running .*\?|\nEither provide the file\b.*", re.M
+)
+
+# libpq writes two blanks behind the severity, a word in the language of the server.
+_SERVER_ANSWER = re.compile(r"(?:^|failed: )[^\s:][^:\n]*:  ", re.M)
+
+_Advice = tuple[str, type[SQLTrackError], str]
+
+# While connecting there is no SQLSTATE, only what libpq (in English) and the server (perhaps in English) say. With
+# sslmode=prefer there may be two answers, so what tells more comes first. Advice must not hold "; ".
+_WRONG_PARAMETERS: tuple[_Advice, ...] = (
+    (
+        r"definition of service|service file",
+        ConfigError,
+        "services are defined in ~/.pg_service.conf, or in the file that PGSERVICEFILE names",
+    ),
+    (
+        r"root certificate file .* does not exist",
+        ConfigError,
+        "store the certificate of the authority that signed the server's there, or name another file with sslrootcert "
+        "(sslrootcert=system for the authorities that the system trusts)",
+    ),
+    (r"could not read root certificate file", ConfigError, "sslrootcert must be a file of certificates in PEM format"),
+    (r"private key file .* has group or world access", ConfigError, "let nobody else read it: chmod 600"),
+    (
+        r"private key file|could not (?:open|read) certificate file",
+        ConfigError,
+        "sslcert and sslkey must be the files of a client certificate and its key in PEM format",
+    ),
+    (
+        r"^weak sslmode|^invalid \w+ value|^invalid .*\bport\b|^could not match",
+        ConfigError,
+        "see the parameters of libpq",
+    ),
+    (
+        r'database "[^"]*://.*" does not exist',
+        ConfigError,
+        "dbname takes the name of a database, give host, port, user and passfile as parameters of their own",
+    ),
+)
+
+_WRONG_CREDENTIALS: tuple[_Advice, ...] = (
+    (
+        r"(?:Peer|Ident) authentication failed",
+        AccessDeniedError,
+        "the server asks the operating system who you are, connect as that user, or have it mapped in pg_ident.conf",
+    ),
+    (
+        r"certificate authentication failed",
+        AccessDeniedError,
+        "the client certificate (sslcert) must be of this user, by its common name or by pg_ident.conf",
+    ),
+    (
+        r"requires a valid client certificate",
+        AccessDeniedError,
+        "name a client certificate of this user and its key with sslcert and sslkey",
+    ),
+    (
+        r"password authentication failed",
+        AccessDeniedError,
+        "check user and password, the server says the same of unknown users, and of passwords that have expired "
+        "(VALID UNTIL) or were never set",
+    ),
+    # The servers of other languages say so in other words, but libpq says this only of passwords that are wrong.
+    (r"password retrieved from file", AccessDeniedError, "check user and password in that file"),
+    (r"authentication failed", AccessDeniedError, "check user and password"),
+    (r"is not permitted to log in", AccessDeniedError, "an administrator can permit it: ALTER ROLE … LOGIN"),
+    (r'role ".*" does not exist', AccessDeniedError, "create it, the command 'sqltrack create' prints how"),
+    (r"no such user", AccessDeniedError, "the pooler must know this user, by its auth_file or auth_query"),
+    (r"pg_hba\.conf rejects", AccessDeniedError, "whoever runs the server has excluded this user, database or host"),
+    (
+        r"^(?!.*SSL (?:encryption|on)\b).*no pg_hba\.conf entry",
+        AccessDeniedError,
+        "the server's pg_hba.conf must allow this user, database and host, perhaps it does with SSL: sslmode=require",
+    ),
+    (r"no pg_hba\.conf entry", AccessDeniedError, "the server's pg_hba.conf must allow this user, database and host"),
+    (r"permission denied for database", AccessDeniedError, "ask its owner for: GRANT CONNECT ON DATABASE"),
+)
+
+_UNAVAILABLE: tuple[_Advice, ...] = (
+    (
+        r"certificate verify failed",
+        DatabaseUnavailableError,
+        "the server's certificate must be signed by an authority in the file sslrootcert, and be valid today",
+    ),
+    (
+        r"server certificate for .* does not match host name",
+        DatabaseUnavailableError,
+        "host must be a name in the certificate (hostaddr may be the address), sslmode=verify-ca accepts any name",
+    ),
+    (
+        r"server does not support SSL",
+        DatabaseUnavailableError,
+        "turn SSL on in the server (ssl = on), or do without: sslmode=prefer",
+    ),
+    (
+        r"channel binding",
+        DatabaseUnavailableError,
+        "channel_binding=require needs SSL, and a server that stores and asks for passwords by scram-sha-256",
+    ),
+    (
+        r"authentication method requirement",
+        DatabaseUnavailableError,
+        "require_auth must allow what the server asks for",
+    ),
+    (r'database ".*" does not exist', DatabaseUnavailableError, "create it, the command 'sqltrack create' prints how"),
+    (
+        r"not currently accepting connections",
+        DatabaseUnavailableError,
+        "its owner has closed it, and opens it with: ALTER DATABASE … ALLOW_CONNECTIONS true",
+    ),
+    (
+        r"too many connections for (?:role|database)",
+        TooManyConnectionsError,
+        "end other programs that use it, or have the limit raised: ALTER ROLE or ALTER DATABASE … CONNECTION LIMIT",
+    ),
+    (r"max_client_conn", TooManyConnectionsError, "raise max_client_conn in the pooler"),
+    (
+        r"too many (?:clients|connections)|connection slots|no more connections allowed",
+        TooManyConnectionsError,
+        "raise max_connections, or use a pooler",
+    ),
+    # The queue of those who want to connect by a Unix socket is full.
+    (r"Resource temporarily unavailable", TooManyConnectionsError, "raise max_connections, or use a pooler"),
+    (r"the database system is", DatabaseUnavailableError, "try again when the server has started"),
+)
+
+_REFUSED = "the server runs, but refuses the connection for the reason that it gives"
+_NOT_REACHED = "check host and port and whether it runs, or choose SQLite with engine=sqlite"
+
+
+def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQLTrackError:
+    """Return the SQLTrackError for a connection to the database `target` that did not come about."""
+    text = _UNWANTED.sub("", str(error))
+    # Of two answers with the same words, with SSL and without, one is enough.
+    answers = "\n".join(dict.fromkeys(text.splitlines())).replace("\nconnection to", ", then connection to")
+    message = " ".join(answers.split())
+    cls, advice = _find_advice(error, text, message)
+    # It stays the cause of ours. Its frames hold the parameters, password included, and some tools show what they hold.
+    error.__traceback__ = None
+    error.args = (masked("", str(error)),)
+    # A name that was given in place of another may hold a password, as in dbname=postgresql://….
+    return cls(masked("", f"cannot connect to {target}: {message}; {advice}"))
+
+
+def _find_advice(error: psycopg.OperationalError, text: str, message: str) -> tuple[type[SQLTrackError], str]:
+    if error.pgconn is not None and error.pgconn.needs_password:
+        return AccessDeniedError, advise_on_password_file(error.pgconn)
+    for pattern, cls, advice in _WRONG_PARAMETERS + _WRONG_CREDENTIALS + _UNAVAILABLE:
+        if re.search(pattern, message):
+            return cls, advice
+    # Unknown words may mean that there are too many connections just now, after which it is worth to try again.
+    return DatabaseUnavailableError, _REFUSED if _SERVER_ANSWER.search(text) else _NOT_REACHED
