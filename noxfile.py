@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -61,8 +62,8 @@ SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Those with a py.typed of their own.
 TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"]
-BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers", "reading", "peers"]
-PEERS = ["mlflow-skinny", "sqlalchemy", "alembic"]
+BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers", "reading", "size", "peers"]
+PEERS = ["mlflow-skinny", "sqlalchemy", "alembic", "tensorboard", "trackio", "wandb", "psutil"]
 # With those of the pooler, which run only if they are asked for.
 MEASURED_TESTS = "not unmeasured and not faults and (pooler or not pooler)"
 POOLER_TESTS = [
@@ -176,14 +177,17 @@ def coverage(session: nox.Session) -> None:
     _check_python(session)
     _install_packages(session, *PACKAGES, postgres=True)
     session.install(*SUITE_NEEDS, "coverage>=7.10")
-    # What processes left that were killed in an earlier session, and no combining has taken away.
-    session.run("coverage", "erase")
-    options = ["--numprocesses=2", "-m", MEASURED_TESTS]
-    session.run("coverage", "run", "-m", "pytest", *options, *session.posargs)
-    session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "html", "--quiet", "--fail-under=0")
-    # A part of the tests reaches but a part of the lines.
-    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
+    with tempfile.TemporaryDirectory() as folder:
+        # Some tests go on as another user, whose data belongs there as well.
+        Path(folder).chmod(0o777)
+        session.env["COVERAGE_FILE"] = str(Path(folder, "data"))
+        options = ["--numprocesses=2", "-m", MEASURED_TESTS]
+        session.run("coverage", "run", "-m", "pytest", *options, *session.posargs)
+        # Of processes that were killed while they wrote theirs it warns.
+        session.run("coverage", "combine", "--quiet")
+        session.run("coverage", "html", "--quiet", "--fail-under=0")
+        # A part of the tests reaches but a part of the lines.
+        session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
 
 
 @nox.session
@@ -248,10 +252,14 @@ def release(session: nox.Session) -> None:
 # Always anew, and not editable: what users have is what is measured.
 @nox.session(reuse_venv=False)
 def bench(session: nox.Session) -> None:
-    """Measure what tracking costs; figures go to benchmarks/results/, `nox -s bench -- NAME…` runs only those."""
+    """Measure what tracking costs, and write it into the documentation; `nox -s bench -- NAME…` runs only those."""
     session.install("packages/sqltrack-core[postgres]", "packages/sqltrack-notebook", *PEERS)
+    results = Path("benchmarks/results")
+    # Figures of another time would be taken for those of today.
+    shutil.rmtree(results, ignore_errors=True)
     for name in session.posargs or BENCHMARKS:
-        session.run("python", f"benchmarks/{name}.py", "--json", f"benchmarks/results/{name}.json")
+        session.run("python", f"benchmarks/{name}.py", "--json", str(results / f"{name}.json"))
+    session.run("python", "benchmarks/report.py", "--collect")
 
 
 def _install_packages(session: nox.Session, *packages: str, postgres: bool = False) -> None:

@@ -15,6 +15,8 @@ import pytest
 import sqltrack
 from sqltrack import sigterm
 from sqltrack.commands import setup
+from support.not_pooled import NOT_POOLED
+from support.pgbouncer import NoPoolerError, PgBouncer, find_pgbouncer
 from support.postgres_server import NoServerError, running_server
 
 ENGINES = ("sqlite", "postgres")
@@ -29,18 +31,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=",".join(ENGINES),
         help="engines to test, separated by commas, default: sqlite,postgres; with sqlite alone no server is needed",
     )
+    parser.addoption("--pooler", action="store_true", help="reach PostgreSQL through a PgBouncer in transaction mode")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "engines(name, ...): what is tested is something that only these engines have")
+    config.addinivalue_line("markers", "pooler: needs a PgBouncer, so it runs only with --pooler or -m pooler")
+    config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
+    config.addinivalue_line(
+        "markers",
+        "unmeasured: fails or hangs while coverage is measured, whose lock a handler of signals cannot enter again, "
+        "and whose files limits meet as well; -m 'not unmeasured' leaves it out",
+    )
     unknown = set(chosen_engines(config)) - set(ENGINES)
     if unknown:
         raise pytest.UsageError(f"--engines must be of {ENGINES}, got {sorted(unknown)}")
-    config.stash[_lease] = ServerLease()
+    config.stash[_lease] = ServerLease(behind_pooler=uses_pooler(config))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[_lease].close()
+    if _lease in config.stash:
+        config.stash[_lease].close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -64,12 +75,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, if SQLite alone was asked for, what needs a server whatever the engine."""
-    if "postgres" in chosen_engines(config):
-        return
-    needs_server = [item for item in items if _needs_server(item)]
-    config.hook.pytest_deselected(items=needs_server)
-    items[:] = [item for item in items if not _needs_server(item)]
+    """Leave out what the session was not asked for: servers, poolers, and what takes minutes."""
+    left_out = [item for item in items if _is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not _is_left_out(item)]
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    if "postgres" not in chosen_engines(item.config) and _needs_server(item):
+        return True
+    if item.get_closest_marker("faults") is not None and "faults" not in item.config.getoption("markexpr"):
+        return True
+    if uses_pooler(item.config):
+        return item.name in NOT_POOLED or getattr(item, "originalname", item.name) in NOT_POOLED
+    is_chosen = "pooler" in item.config.getoption("markexpr")
+    return item.get_closest_marker("pooler") is not None and not is_chosen
+
+
+def uses_pooler(config: pytest.Config) -> bool:
+    """Return whether the session's databases lie behind a pooler, which must be there if so."""
+    if not config.getoption("--pooler"):
+        return False
+    try:
+        find_pgbouncer()
+    except NoPoolerError as error:
+        raise pytest.UsageError(f"--pooler: {error}") from error
+    return True
 
 
 def chosen_engines(config: pytest.Config) -> list[str]:
@@ -82,9 +113,18 @@ def _needs_server(item: pytest.Item) -> bool:
 
 
 class ServerLease:
-    """The session's PostgreSQL server, started when it is first asked for."""
+    """The session's PostgreSQL server, and the pooler in front of it, started when first asked for.
 
-    def __init__(self) -> None:
+    Args:
+        behind_pooler: whether there is to be a pooler.
+
+    Attributes:
+        pooler: the pooler, None if there is to be none or the server is not running yet.
+    """
+
+    def __init__(self, *, behind_pooler: bool) -> None:
+        self.pooler: PgBouncer | None = None
+        self._behind_pooler = behind_pooler
         self._stack = contextlib.ExitStack()
         self._server: Any = None
         self._error: NoServerError | None = None
@@ -98,16 +138,25 @@ class ServerLease:
             except NoServerError as error:
                 self._error = error
                 raise
+            if self._behind_pooler:
+                self.pooler = self._stack.enter_context(PgBouncer(_parameters(self._server)))
         return self._server
 
     def describe(self) -> str:
         try:
-            return f"PostgreSQL {self.server().version}"
+            version = f"PostgreSQL {self.server().version}"
         except NoServerError:
             return "no PostgreSQL server"
+        return f"{version} behind PgBouncer {self.pooler.version}" if self.pooler else version
 
     def close(self) -> None:
         self._stack.close()
+
+
+def _parameters(server: Any) -> dict[str, Any]:
+    import psycopg
+
+    return dict(psycopg.conninfo.conninfo_to_dict(server.dsn))
 
 
 @pytest.fixture(autouse=True)
@@ -140,23 +189,35 @@ def postgres_server(pytestconfig: pytest.Config) -> Any:
 
 
 @pytest.fixture(scope="session")
-def create_database(postgres_server: Any) -> Iterator[Callable[..., dict[str, Any]]]:
+def create_database(postgres_server: Any, pooler_address: dict[str, Any]) -> Iterator[Callable[..., dict[str, Any]]]:
     """Create PostgreSQL databases, from a template or empty, which go at the end of the session."""
     import psycopg
 
-    parameters = psycopg.conninfo.conninfo_to_dict(postgres_server.dsn)
+    parameters = _parameters(postgres_server)
     names: list[str] = []
     with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
 
         def create(template: str = "template1") -> dict[str, Any]:
             name = f"sqltrack_test_{os.getpid()}_{next(_numbers)}"
+            if pooler_address:
+                # The pooler keeps sessions, but nobody may be connected to a template.
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (template,)
+                )
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
             names.append(name)
-            return {"engine": "postgres", **parameters, "dbname": name}
+            return {"engine": "postgres", **parameters, **pooler_address, "dbname": name}
 
         yield create
         for name in names:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def pooler_address(pytestconfig: pytest.Config, postgres_server: Any) -> dict[str, Any]:
+    """Where the pooler of this session listens, nothing if there is none."""
+    pooler = pytestconfig.stash[_lease].pooler
+    return {} if pooler is None else {"host": pooler.host, "port": str(pooler.port)}
 
 
 @pytest.fixture(scope="session")

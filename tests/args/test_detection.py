@@ -106,9 +106,17 @@ def main(args):
     assert detect_args(script, argv=["a"], simplify_names=True) == {"n": None, "ARGS": ["a"]}
 
 
-def test_a_decorated_function_without_a_usage_takes_the_module_s(tmp_path: Path) -> None:
+def test_keywords_whose_values_are_not_written_out_count_for_nothing(tmp_path: Path) -> None:
+    text = '"""usage: x [ARGS]..."""\n@docopt_main(options_first=FIRST, **more)\ndef main(args):\n    pass\n'
+    script = write(tmp_path, text)
+    assert detect_args(script, argv=["a", "b"]) == {"ARGS": ["a", "b"]}
+    assert detect_args(script, argv=["a", "--b"]) is None
+
+
+@pytest.mark.parametrize("body", ['"Does it."', "pass"])
+def test_a_decorated_function_without_a_usage_takes_the_module_s(tmp_path: Path, body: str) -> None:
     script = write(
-        tmp_path, '"""usage: x [REST]..."""\n@docopt_main(options_first=True)\ndef main(args):\n    "Does it."\n'
+        tmp_path, f'"""usage: x [REST]..."""\n@docopt_main(options_first=True)\ndef main(args):\n    {body}\n'
     )
     assert detect_args(script, argv=["a", "--b"]) == {"REST": ["a", "--b"]}
 

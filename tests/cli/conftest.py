@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
+import pty
+import re
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
+from support.processes import running
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAM = Path(sys.executable).with_name("sqltrack")
@@ -61,3 +67,56 @@ def one_line_error(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], 
         return status, output.err
 
     return run
+
+
+def in_terminal(code: str, typed: str = "", **variables: str) -> str:
+    """Return what code prints when it is run in a terminal of 80 columns.
+
+    Args:
+        code: Python code.
+        typed: what somebody types there; a line that begins with Ctrl-D ends it.
+        variables: variables of its environment.
+    """
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **variables}
+    files = dict.fromkeys(("stdin", "stdout", "stderr"), follower)
+    with running([sys.executable, "-c", code], **files, env=environment) as process:
+        os.close(follower)
+        os.write(leader, typed.encode())
+        shown = b""
+        while select.select([leader], [], [], 60)[0]:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            shown += part
+        process.wait(timeout=60)
+    os.close(leader)
+    return shown.decode()
+
+
+def main_in_terminal(*arguments: str, typed: str = "", **variables: str) -> list[str]:
+    """Return the lines that the program prints in a terminal, without colours; see `in_terminal`."""
+    code = f"import sys; from sqltrack.cli import main; sys.exit(main({list(arguments)!r}))"
+    shown = in_terminal(code, typed, **variables).replace("\r", "")
+    return re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
+
+
+def wait_until_it_waits(pid: int, config: dict[str, Any]) -> None:
+    """Wait until a process has the database file open, which shows on Linux, or waits for a lock of the server."""
+    import psycopg
+
+    parameters = {name: value for name, value in config.items() if name not in ("engine", "dbpath")}
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if config["engine"] == "sqlite":
+            if config["dbpath"] in [os.path.realpath(file) for file in Path(f"/proc/{pid}/fd").iterdir()]:
+                return
+        else:
+            with psycopg.connect(**parameters) as other:
+                if other.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+                    return
+        time.sleep(0.02)
+    pytest.fail("it does not wait")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import pty
 import re
-import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,8 +17,9 @@ import pytest
 import sqltrack
 from sqltrack.cli import _output, main
 from sqltrack.cli._parser import build_parser
+from support.processes import running
 
-from .conftest import PROGRAM, connection
+from .conftest import PROGRAM, connection, in_terminal
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -137,35 +135,11 @@ def test_bash_completes_commands_and_options(program: Program, tmp_path: Path) -
 
 
 def test_a_closed_pipe_ends_the_program_quietly(program: Program) -> None:
-    process = subprocess.Popen(
-        [str(PROGRAM), "completion", "bash"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    assert process.wait() in (0, 1)
-    process.stderr.close()
-
-
-def in_terminal(code: str, **variables: str) -> str:
-    """Return what code prints when it is run in a terminal of 80 columns."""
-    leader, follower = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **variables}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=follower, stderr=follower, env=environment) as process:
-        os.close(follower)
-        shown = b""
-        while select.select([leader], [], [], 20)[0]:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            shown += part
-        process.wait()
-    os.close(leader)
-    return shown.decode()
+    command = [PROGRAM, "completion", "bash"]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode in (0, 1)
 
 
 TABLE = """

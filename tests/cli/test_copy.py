@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ from sqltrack.commands._addresses import client_of
 from sqltrack.commands.copy import CopyResult, copy
 from sqltrack.commands.setup import set_up_quietly
 from sqltrack.engines.json import jsonb
-from sqltrack.errors import ConfigError, ConflictError, NotSetUpError, SQLTrackError
-from support.processes import Script
+from sqltrack.errors import ConfigError, ConflictError, MissingRunError, NotSetUpError, SQLTrackError
+from support.processes import Script, run_together, running
 
 from .conftest import PROGRAM
 
@@ -509,9 +510,12 @@ def test_a_user_who_may_only_read_can_copy(create: Create, postgres_server: Any)
 # -- interrupted, and at the same time ---------------------------------------------------------------------------------
 
 
-def start(source: sqltrack.Client, target: sqltrack.Client, *options: str, **kwargs: Any) -> subprocess.Popen[str]:
-    words = [str(PROGRAM), "copy", address(source), address(target), "--json", *options]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+def command(source: sqltrack.Client, target: sqltrack.Client) -> list[str]:
+    return [str(PROGRAM), "copy", address(source), address(target), "--json"]
+
+
+def start(source: sqltrack.Client, target: sqltrack.Client, **options: Any) -> AbstractContextManager[Any]:
+    return running(command(source, target), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def wait_for_rows(client: sqltrack.Client, number: int) -> None:
@@ -537,6 +541,7 @@ def test_a_copy_that_was_killed_is_completed_by_the_next(client: sqltrack.Client
     assert full_dump(target) == dump
 
 
+@pytest.mark.unmeasured
 def test_ctrl_c_is_one_line_and_the_next_copy_goes_on(client: sqltrack.Client, target: sqltrack.Client) -> None:
     fill(client, runs=14, rows=120)
     with start(client, target) as process:
@@ -554,10 +559,9 @@ def test_two_copies_at_the_same_time_are_one(client: sqltrack.Client, target: sq
     other = sqltrack.Experiment(target, name="other")
     for run_id in range(1, 12, 2):
         other.get_run(run_id)
-    processes = [start(client, target) for _ in range(3)]
-    ended = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], ended
-    assert sum(json.loads(output)["runs"] for output, _ in ended) >= 20
+    ended = run_together([command(client, target)] * 3)
+    assert [done.returncode for done in ended] == [0, 0, 0], ended
+    assert sum(json.loads(done.stdout)["runs"] for done in ended) >= 20
     assert target.execute("SELECT COUNT(*) FROM runs").fetchone() == (26,)
     target.execute("DELETE FROM experiments WHERE id = %s", (other.id,))
     assert by_origin(target) == by_origin(client)
@@ -569,9 +573,8 @@ def test_two_databases_with_the_same_ids_go_into_one_at_the_same_time(create: Cr
         fill(source, runs=10, rows=10)
         # Runs of different databases are not created in the same microsecond.
         source.execute("UPDATE runs SET time_created = %s || substr(time_created, 5)", (str(2020 + index),))
-    processes = [start(source, target) for source in sources]
-    ended = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ended
+    ended = run_together([command(source, target) for source in sources])
+    assert [done.returncode for done in ended] == [0, 0], ended
     copied = by_origin(target)
     for source in sources:
         expected = by_origin(source)
@@ -649,6 +652,14 @@ def test_the_program_says_what_it_did(
     assert (printed["runs_unchanged"], printed["links_left_out"], printed["dry_run"]) == (3, 0, False)
 
 
+def test_the_program_says_which_links_it_left_out(
+    client: sqltrack.Client, target: sqltrack.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(client)
+    assert main(["copy", address(client), address(target), "--experiment", "experiment 0"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "left out: 4 links to what is not copied"
+
+
 def test_the_configured_database_is_a_point(
     client: sqltrack.Client,
     options: list[str],
@@ -705,6 +716,15 @@ def test_addresses_are_told_apart(tmp_path: Path, postgres_server: Any) -> None:
     }
     assert client_of("postgres://host/db?schema=s").config["schema"] == "s"
     assert client_of("host='a b' dbname = x").config == {"engine": "postgres", "host": "a b", "dbname": "x"}
+    odd = client_of(r"schema = 'it\'s mine' host=x password='schema=no \\' dbname=y")
+    assert odd.config == {
+        "engine": "postgres",
+        "host": "x",
+        "password": "schema=no \\",
+        "dbname": "y",
+        "schema": "it's mine",
+    }
+    assert client_of("host=x schema=s").config["schema"] == "s"
     for path, message in (
         ("binary", "neither a SQLite database nor a config file"),
         ("missing.conf", "does not exist"),
@@ -767,6 +787,7 @@ def test_both_databases_must_be_named(capsys: pytest.CaptureFixture[str]) -> Non
     assert caught.value.code == 2
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits")
 def test_a_full_disk_is_one_line_and_the_next_copy_goes_on(client: sqltrack.Client, create: Create) -> None:
     target = create("sqlite")
@@ -793,3 +814,85 @@ def test_a_target_that_goes_away_is_an_error(client: sqltrack.Client, target: sq
         copy(client, target)
     with pytest.raises(SQLTrackError):
         copy(target, client)
+
+
+# -- what changes meanwhile, and what is odd ---------------------------------------------------------------------------
+
+
+def test_runs_that_are_deleted_from_the_source_meanwhile_are_left_out(
+    client: sqltrack.Client, target: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(client)
+    monkeypatch.setattr("sqltrack.commands._records._BATCH", 2)
+    run_ids = [run_id for (run_id,) in client.execute("SELECT id FROM runs ORDER BY id")]
+
+    def delete_others(done: int, total: int) -> None:
+        # One that has been looked at by now, and one that has not.
+        client.execute("DELETE FROM runs WHERE id IN (%s, %s)", (run_ids[1], run_ids[2]))
+
+    assert copy(client, target, progress=delete_others).runs == len(run_ids) - 2
+    assert by_origin(target) == by_origin(client)
+
+
+DELETING = {
+    "sqlite": [
+        "CREATE TRIGGER forget AFTER INSERT ON copied_runs BEGIN DELETE FROM runs WHERE id = NEW.run_id; END",
+    ],
+    "postgres": [
+        """
+        CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN DELETE FROM runs WHERE id = NEW.run_id; RETURN NULL; END $$
+        """,
+        "CREATE TRIGGER forget AFTER INSERT ON copied_runs FOR EACH ROW EXECUTE FUNCTION forget()",
+    ],
+}
+
+
+def test_a_run_that_is_deleted_from_the_target_meanwhile_is_an_error(
+    client: sqltrack.Client, target: sqltrack.Client
+) -> None:
+    fill(client, runs=1, rows=1)
+    copy(client, target)
+    for statement in DELETING[target.engine.name]:
+        target.execute(statement)
+    run = sqltrack.Experiment(client, name="experiment 1").get_run()
+    with pytest.raises(MissingRunError, match=f"{run.id}.*deleted from the target while it was copied"):
+        copy(client, target)
+
+
+@pytest.mark.engines("sqlite")
+def test_a_run_without_a_usable_time_of_creation_is_named(client: sqltrack.Client, target: sqltrack.Client) -> None:
+    fill(client, runs=2, rows=1)
+    client.execute("UPDATE runs SET time_created = 'yesterday' WHERE id = 10")
+    with pytest.raises(SQLTrackError, match="run 10 has time_created 'yesterday', expected a time"):
+        copy(client, target)
+
+
+def test_rows_that_only_the_target_has_between_others_stay(client: sqltrack.Client, target: sqltrack.Client) -> None:
+    run = sqltrack.Experiment(client, name="e").get_run()
+    for step in (1, 3):
+        run.add_metrics({"loss": step / 2}, step=step)
+    copy(client, target)
+    (run_id,) = target.execute("SELECT id FROM runs").fetchone()
+    sqltrack.Run(target, run_id=run_id).add_metrics({"loss": 9.0}, step=2, updated=None)
+    run.add_metrics({"loss": 1.25}, step=3)
+    copy(client, target, full=True)
+    assert target.execute("SELECT step, loss FROM metrics ORDER BY step").fetchall() == [(1, 0.5), (2, 9.0), (3, 1.25)]
+
+
+def test_json_that_is_no_object_is_copied_as_it_is(client: sqltrack.Client, target: sqltrack.Client) -> None:
+    run = sqltrack.Experiment(client, name="e").get_run()
+    for value in ([1, {"a": None}], "text", 3):
+        client.execute("UPDATE runs SET args = %s WHERE id = %s", (jsonb(value), run.id))
+        run.set_updated("auto")
+        copy(client, target)
+        assert target.execute("SELECT args FROM runs").fetchone() == (value,)
+
+
+def test_types_that_only_postgresql_has_become_what_is_nearest(create: Create, postgres_server: Any) -> None:
+    source, target = create("postgres"), create("sqlite")
+    source.execute("ALTER TABLE metrics ADD COLUMN price NUMERIC, ADD COLUMN at TIME")
+    sqltrack.Experiment(source, name="e").get_run().add_metrics({"loss": 1.0}, step=1)
+    source.execute("UPDATE metrics SET price = 1.5, at = '12:30'")
+    copy(source, target)
+    assert target.execute("SELECT price, at FROM metrics").fetchall() == [(1.5, "12:30:00")]

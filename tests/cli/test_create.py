@@ -21,6 +21,7 @@ from sqltrack.errors import AccessDeniedError
 from sqltrack.quoting import quote_if_needed
 from support.postgres_binaries import find_binaries
 from support.postgres_server import PostgresServer
+from support.processes import running
 
 RIGHTS = "NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT LOGIN"
 TYPED = "se:cr'et\\ ä"
@@ -176,11 +177,10 @@ def test_what_is_created_can_be_set_up_by_the_new_user(
     new = ["--host", config["host"], "--port", config["port"], "--user", name]
     admin = [*new[:4], "--user", config["user"], "--dbname", config["dbname"]]
     try:
-        printing = subprocess.Popen([PROGRAM, "create", *new], stdout=subprocess.PIPE)
-        executing = subprocess.run([PROGRAM, "execute", *admin], stdin=printing.stdout, capture_output=True, text=True)
-        assert printing.stdout is not None
-        printing.stdout.close()
-        assert (printing.wait(), executing.returncode) == (0, 0)
+        with running([PROGRAM, "create", *new], stdout=subprocess.PIPE) as printing:
+            command = [PROGRAM, "execute", *admin]
+            executing = subprocess.run(command, stdin=printing.stdout, capture_output=True, text=True)
+            assert (printing.wait(timeout=60), executing.returncode) == (0, 0)
         assert (executing.stdout, executing.stderr) == ("CREATE ROLE\nCREATE DATABASE\n", "")
         assert main(["setup", *new]) == 0
         assert capfd.readouterr().out == "(NEW) base.sql\n"
@@ -294,15 +294,12 @@ def test_what_is_typed_is_not_shown() -> None:
     master, slave = os.openpty()
     # What a session without a terminal opens first becomes its terminal.
     script = f"exec {shlex.quote(PROGRAM)} create --user alice --no-db --plain-password <{os.ttyname(slave)} >printed"
-    with subprocess.Popen(["sh", "-c", script], start_new_session=True) as process:
+    with running(["sh", "-c", script], start_new_session=True) as process:
         shown = b""
-        try:
-            for prompt in (b"user 'alice': ", b"again: "):
-                shown += read_until(master, prompt)
-                os.write(master, b"hidden\n")
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
+        for prompt in (b"user 'alice': ", b"again: "):
+            shown += read_until(master, prompt)
+            os.write(master, b"hidden\n")
+        assert process.wait(20) == 0
     os.close(slave)
     os.close(master)
     assert b"hidden" not in shown

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sqltrack
 from sqltrack.cli import main
+from sqltrack.commands import _edits
 from sqltrack.commands.comment import comment
 from sqltrack.commands.link import link
 from sqltrack.commands.mv import mv
 from sqltrack.commands.rename import rename
 from sqltrack.commands.tag import tag
-from sqltrack.errors import ConflictError, UnusableValueError
-from support.processes import Script
+from sqltrack.errors import ConflictError, NotSetUpError, UnusableValueError
+from support.processes import Script, run_together
 from support.questions import CTRL_C, answer
 
 from .conftest import PROGRAM
@@ -307,16 +309,14 @@ def test_many_processes_tag_the_same_runs_and_lose_nothing(
     client: sqltrack.Client, options: list[str], program: Program
 ) -> None:
     commands = [[PROGRAM, "tag", "5-9", "--add", f"tag {number}", "--yes", *options] for number in range(6)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for command in commands]
-    ended = [(process.communicate()[1], process.returncode) for process in processes]
+    ended = [(done.stderr, done.returncode) for done in run_together(commands)]
     assert ended == [(b"4 changes made\n", 0)] * 6
     assert all(len([name for name in tags if name.startswith("tag ")]) == 6 for tags in tags_of(client).values())
 
 
 def test_of_two_who_want_the_same_name_one_gets_it(client: sqltrack.Client, options: list[str]) -> None:
     commands = [[PROGRAM, "rename", name, "third", "--yes", *options] for name in ("first", "second")]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for command in commands]
-    ended = sorted((process.communicate()[1].count(b"\n"), process.returncode) for process in processes)
+    ended = sorted((done.stderr.count(b"\n"), done.returncode) for done in run_together(commands))
     assert ended == [(1, 0), (1, 1)]
     assert client.execute("SELECT COUNT(*) FROM experiments WHERE name = 'third'").fetchone() == (1,)
 
@@ -356,3 +356,66 @@ def test_the_functions_tell_what_they_have_changed(client: sqltrack.Client) -> N
     for call in (lambda: tag(client, [], add=["x"]), lambda: comment(client), lambda: mv(client, [], "x")):
         with pytest.raises(UnusableValueError):
             call()
+
+
+def test_who_asks_for_json_is_asked_all_the_same(client: sqltrack.Client, options: list[str]) -> None:
+    status, output, errors = answer(["tag", "5", "--add", "paper", "--json", *options], "y")
+    assert (status, errors.count("[y/N]"), errors.endswith("1 change made\n")) == (0, 1, True)
+    assert json.loads(output)["done"]
+    status, output, _ = answer(["tag", "6", "--add", "paper", "--json", *options], "n")
+    assert status == 1
+    assert not json.loads(output)["done"]
+    assert json.loads(output)["changes"][0]["id"] == 6
+
+
+def test_of_many_changes_the_first_are_shown(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    experiment = sqltrack.Experiment(client, name="second")
+    for run_id in range(10, 60):
+        experiment.get_run(run_id)
+    arguments = ["tag", "9-59", "--add", "paper", "--dry-run", *options]
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    assert [line.split()[1] for line in output.out.splitlines()[2:]] == [str(run_id) for run_id in range(9, 49)]
+    assert output.err == "and 11 more changes, --json shows all\n51 changes would be made\n"
+    assert main([*arguments, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["changes"]) == 51
+
+
+def test_tags_can_be_removed_alone(client: sqltrack.Client, options: list[str]) -> None:
+    assert main(["tag", "5-7", "--remove", "draft", "--yes", *options]) == 0
+    assert tags_of(client) == {5: {}, 6: {"other": True}, 7: None, 9: None}
+
+
+def test_without_tags_there_is_nothing_to_do(client: sqltrack.Client) -> None:
+    with pytest.raises(UnusableValueError, match="no tags to add, and none to remove"):
+        tag(client, [5])
+
+
+@pytest.mark.engines("sqlite")
+def test_a_file_that_is_gone_when_somebody_agrees_is_not_made_anew(
+    client: sqltrack.Client, config: dict[str, Any]
+) -> None:
+    path = Path(config["dbpath"])
+
+    def agree(changes: Any) -> bool:
+        path.unlink()
+        return True
+
+    with pytest.raises(NotSetUpError, match="does not exist"):
+        tag(client, [5], add=["paper"], agree=agree)
+    assert not path.exists()
+
+
+def test_runs_that_others_have_moved_meanwhile_stay_there(
+    client: sqltrack.Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = sqltrack.Client(config)
+
+    def changing_after_others(*arguments: Any) -> Any:
+        others.execute("UPDATE runs SET experiment_id = (SELECT id FROM experiments WHERE name = 'second')")
+        return changing(*arguments)
+
+    changing = _edits.changing
+    monkeypatch.setattr(_edits, "changing", changing_after_others)
+    assert mv(client, [5, 6], "second") == []
+    assert experiments_of(client)[5] == "second"

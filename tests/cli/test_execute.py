@@ -19,6 +19,9 @@ from sqltrack.cli import main
 from sqltrack.commands.execute import Outcome, execute
 from sqltrack.engines.sqltext import POSTGRES, find_backslash, hide_passwords, locate_statements
 from sqltrack.errors import ScriptError
+from support.processes import running
+
+from .conftest import main_in_terminal
 
 PROGRAM = str(Path(sys.executable).with_name("sqltrack"))
 
@@ -191,6 +194,7 @@ def test_an_unreachable_database_is_one_line(
     assert (output, errors.count("\n")) == ("", 1)
 
 
+@pytest.mark.unmeasured
 def test_ctrl_c_leaves_nothing_of_the_statement(options: list[str], client: sqltrack.Client) -> None:
     client.execute("CREATE TABLE t (a BIGINT)")
     script = (
@@ -199,35 +203,24 @@ def test_ctrl_c_leaves_nothing_of_the_statement(options: list[str], client: sqlt
         " SELECT i FROM n;\nINSERT INTO t VALUES (-2)"
     )
     Path("long.sql").write_text(script)
-    with subprocess.Popen(
-        [PROGRAM, "execute", *options, "long.sql"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
+    command = [PROGRAM, "execute", *options, "long.sql"]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().startswith("INSERT")
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        try:
-            output, errors = process.communicate(timeout=20)
-        finally:
-            process.kill()
+        output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (130, "", "sqltrack: interrupted\n")
     assert client.execute("SELECT a FROM t").fetchall() == [(-1,)]
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(options: list[str]) -> None:
-    script = "SELECT 'x';\n" * 20_000
-    with subprocess.Popen(
-        [PROGRAM, "execute", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdin.write(script)
-        process.stdin.close()
+    Path("many.sql").write_text("SELECT 'x';\n" * 20_000)
+    command = [PROGRAM, "execute", *options, "many.sql"]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.read(10)
         process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait(60) == 1
+        assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 1
 
 
 # -- PostgreSQL alone -------------------------------------------------------------------------------------------------
@@ -300,3 +293,15 @@ def test_the_literals_of_passwords_are_hidden() -> None:
     statement = "ALTER ROLE password /* c */ PASSWORD /* p */ $$a b$$ VALID UNTIL 'now'"
     hidden = "ALTER ROLE password /* c */ PASSWORD /* p */ '***' VALID UNTIL 'now'"
     assert hide_passwords(statement, POSTGRES) == (hidden, ["$$a b$$"])
+
+
+def test_in_a_terminal_it_says_what_it_waits_for(options: list[str]) -> None:
+    shown = main_in_terminal("execute", *options, typed="SELECT 2 + 3 AS five;\n\x04")
+    assert "reading SQL until Ctrl-D" in shown
+    assert [line.strip() for line in shown[-4:] if line.strip("─ ")] == ["five", "5", "SELECT 1"]
+
+
+def test_a_query_that_finds_nothing_has_no_table(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("none.sql").write_text("SELECT id FROM runs;")
+    assert main(["execute", *options, "none.sql"]) == 0
+    assert capsys.readouterr() == ("SELECT 0\n", "")

@@ -22,6 +22,7 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.export import TABLES, export
 from sqltrack.errors import ConflictError, UnusableValueError
+from support.processes import run_together, running
 
 from .conftest import PROGRAM
 
@@ -255,6 +256,7 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
 def test_a_full_disk_leaves_nothing_half_done(
     client: sqltrack.Client, options: list[str], format_: str, tmp_path: Path
@@ -269,6 +271,7 @@ def test_a_full_disk_leaves_nothing_half_done(
     assert not folder.exists()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("format_", ["csv", "parquet"])
 def test_ctrl_c_leaves_nothing_half_done(
     client: sqltrack.Client, options: list[str], format_: str, tmp_path: Path
@@ -276,7 +279,7 @@ def test_ctrl_c_leaves_nothing_half_done(
     client.execute(MANY.format(number=500_000))
     folder = tmp_path / "results"
     command = [str(PROGRAM), "export", "--format", format_, "--output", str(folder), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
         while not (folder.exists() and list(folder.iterdir())) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -310,8 +313,7 @@ def test_a_big_table_takes_little_memory(
 
 def test_two_at_once_write_whole_files(client: sqltrack.Client, options: list[str], tmp_path: Path) -> None:
     command = [str(PROGRAM), "export", "--output", str(tmp_path), "--force", *options]
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(3)]
-    assert [(process.communicate(), process.returncode)[1] for process in processes] == [0, 0, 0]
+    assert [done.returncode for done in run_together([command] * 3)] == [0, 0, 0]
     names = [path.name for path in tmp_path.iterdir() if path.suffix != ".db" and ".db-" not in path.name]
     assert sorted(names) == sorted(f"{name}.csv" for name in NAMES)
 
@@ -334,3 +336,28 @@ def test_the_function_refuses_what_cannot_be(client: sqltrack.Client, tmp_path: 
         export(client, tmp_path, format="xml")
     with pytest.raises(UnusableValueError, match="unknown table 'rums'"):
         export(client, tmp_path, tables=["rums"])
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
+def test_the_function_needs_nobody_who_watches(client: sqltrack.Client, format_: str, tmp_path: Path) -> None:
+    client.execute(MANY.format(number=1_600))
+    files = {file.table: file.rows for file in export(client, tmp_path / "out", format=format_)}
+    assert files["metrics"] == client.execute("SELECT COUNT(*) FROM metrics").fetchone()[0] > 1_500
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
+def test_an_error_of_writing_names_the_file(
+    client: sqltrack.Client, options: list[str], format_: str, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    file = folder / f"metrics.{format_}"
+    file.symlink_to("/dev/full")
+    arguments = ["export", "--format", format_, "--output", str(folder), "--force", *options]
+    assert main(arguments) == 1
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert output.err.startswith(f"sqltrack: {str(file)!r}: ")
+    assert "No space left on device" in output.err
+    assert list(folder.iterdir()) == [file]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -14,13 +13,12 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.gc import gc
 from sqltrack.errors import UnusableValueError
+from support.processes import run_together
 from support.questions import CTRL_C, answer
 
 from .conftest import PROGRAM
 
 Capture = pytest.CaptureFixture[str]
-
-NOW = datetime.now(timezone.utc)
 
 # Id, experiment, status, days since the last sign of life, number of rows of metrics, tags.
 RUNS = (
@@ -41,13 +39,15 @@ LINKS = ((5, "resumes", 9), (9, "resumes", 10), (1, "repeats", 3))
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
+    # Not that of the module: some runs have to be heard of just now when the test begins.
+    now = datetime.now(timezone.utc)
     for run_id, experiment, status, days, rows, tags in RUNS:
-        time = NOW - timedelta(days=days)
+        time = now - timedelta(days=days)
         run = sqltrack.Experiment(client, name=experiment).get_run(run_id).add_tags(*tags)
         for step in range(rows):
             run.add_metrics({"loss": 0.5}, step=step)
         # By the last sign of life it counts.
-        run.set_created(NOW - timedelta(days=100)).set_status(status).set_updated(time)
+        run.set_created(now - timedelta(days=100)).set_status(status).set_updated(time)
     for from_id, kind, to_id in LINKS:
         sqltrack.run_add_link(client, from_id, kind, to_id)
     return client
@@ -185,8 +185,7 @@ def test_what_changes_while_somebody_thinks_is_spared(client: sqltrack.Client) -
 
 def test_two_at_once_delete_what_one_does(client: sqltrack.Client, options: list[str]) -> None:
     command = [str(PROGRAM), "gc", "--status", "FAILED", "--yes", *options]
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(3)]
-    assert [(process.communicate(), process.returncode)[1] for process in processes] == [0, 0, 0]
+    assert [done.returncode for done in run_together([command] * 3)] == [0, 0, 0]
     assert run_ids(client) == [2, 4, 5, 6, 7, 8, 9, 10]
 
 
@@ -215,3 +214,27 @@ def test_the_function_tells_what_it_has_found(client: sqltrack.Client) -> None:
     with pytest.raises(UnusableValueError):
         gc(client, older_than=timedelta(days=30))
     assert len(run_ids(client)) == 10
+
+
+def test_a_run_to_which_several_others_link_is_kept(client: sqltrack.Client) -> None:
+    sqltrack.run_add_link(client, 6, "resumes", 9)
+    garbage = gc(client, statuses=["FAILED"], dry_run=True)
+    assert garbage is not None
+    assert (garbage.deletion.runs, garbage.linked) == ([1, 3], [9, 10])
+
+
+@pytest.mark.engines("sqlite")
+def test_space_that_cannot_be_given_back_is_told(
+    config: dict[str, Any],
+    options: list[str],
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    client: sqltrack.Client,
+) -> None:
+    monkeypatch.setenv("SQLTRACK_DSN_BUSY_TIMEOUT", "0.1")
+    with sqltrack.Client(config) as other:
+        other.execute("UPDATE runs SET comment = 'x'")
+        assert main(["gc", "--vacuum", *options]) == 1
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert "locked" in output.err

@@ -81,7 +81,7 @@ def test_the_table_shows_the_last_steps(
     main(["metrics", "1", "loss", "--limit", "0", *options])
     output = capsys.readouterr()
     assert (len(output.out.splitlines()), output.err) == (32, "")
-    assert "nan" in output.out
+    assert "NaN" in output.out
 
 
 def test_csv_and_json_hold_all_steps(

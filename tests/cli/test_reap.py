@@ -22,6 +22,7 @@ from sqltrack.commands._slurm import SlurmError
 from sqltrack.commands.reap import Finding, examine_runs, mark_runs, reap
 from sqltrack.errors import UnusableValueError
 from support.dumps import dump
+from support.processes import running
 from support.questions import CTRL_C, answer
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
@@ -256,7 +257,9 @@ def test_many_jobs_are_asked_for_in_few_calls(
 ) -> None:
     rows = [(experiment.id, "RUNNING", json.dumps({"SLURM_JOB_ID": str(n)})) for n in range(450)]
     client.executemany("INSERT INTO runs (experiment_id, status, env) VALUES (%s, %s, %s)", rows)
-    slurm.say({str(n): [f"{n}|TIMEOUT|{epoch(NOW)}|0:0"] for n in range(449)})
+    # Not before the runs were created, which the time of the module is if the session takes long.
+    end = epoch(datetime.now(timezone.utc))
+    slurm.say({str(n): [f"{n}|TIMEOUT|{end}|0:0"] for n in range(449)})
     findings = reap(client)
     assert len(slurm.calls()) == 3
     assert sum(finding.marked for finding in findings) == 449
@@ -508,7 +511,7 @@ def test_ctrl_c_while_sacct_hangs_ends_both(
     start(SLURM_JOB_ID="1")
     slurm.say(hang=True)
     program = Path(sys.executable).with_name("sqltrack")
-    with subprocess.Popen([str(program), "reap", *options], stderr=subprocess.PIPE, text=True) as process:
+    with running([program, "reap", *options], stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
         while not slurm.calls() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -558,3 +561,19 @@ def test_names_that_would_be_obeyed_by_a_terminal_are_shown_harmless(
     output = capsys.readouterr()
     assert "\x1b" not in output.out
     assert os.linesep in output.out
+
+
+def test_the_greatest_id_is_found_too(client: sqltrack.Client, experiment: sqltrack.Experiment) -> None:
+    run = experiment.get_run(2**63 - 1).set_status("RUNNING").set_created(LONG_AGO).set_updated(LONG_AGO)
+    (finding,) = reap(client, older_than=DAY)
+    assert (finding.run_id, finding.marked) == (2**63 - 1, True)
+    assert state(client, run)[0] == "FAILED"
+
+
+def test_tasks_of_an_array_that_nobody_can_read_are_unknown(
+    client: sqltrack.Client, start: Start, slurm: Slurm
+) -> None:
+    first, second = (start(SLURM_ARRAY_JOB_ID="9", SLURM_ARRAY_TASK_ID=task) for task in ("2", "7"))
+    slurm.say({"9_[]": [f"9_[1-3,5-]|CANCELLED by 0|{epoch(LONG_AGO)}|0:0"]})
+    reap(client)
+    assert (state(client, first)[0], state(client, second)[0]) == ("CANCELLED", "RUNNING")

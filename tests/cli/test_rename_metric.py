@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -19,10 +18,11 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands._records import NotFoundError
-from sqltrack.commands.rename_metric import rename_metric
-from sqltrack.errors import ConflictError, DatabaseLockedError, UnusableValueError
+from sqltrack.commands.rename_metric import plan_renaming, rename, rename_metric
+from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, UnusableValueError
 from sqltrack.quoting import quote_identifier
 from support.dumps import dump
+from support.processes import running
 from support.questions import CTRL_C, answer
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
@@ -282,15 +282,11 @@ def test_killed_at_any_moment_the_rest_can_be_done_again(
         each.add_metrics_many([{"step": step, "acc": step + 0.5} for step in range(100)])
     run.add_metrics({"accuracy": 0.25}, 99)
     program = Path(sys.executable).with_name("sqltrack")
+    command = [program, "rename-metric", "acc", "accuracy", "--merge", "--yes", *options]
     for _ in range(5):
-        process = subprocess.Popen(
-            [str(program), "rename-metric", "acc", "accuracy", "--merge", "--yes", *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(random.uniform(0.3, 0.8))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            # And killed at the end of the block.
+            time.sleep(random.uniform(0.3, 0.8))
         if "acc" not in columns(client):
             break
         found = sorted(value for name in ("acc", "accuracy") for value in values(client, name) if value is not None)
@@ -398,3 +394,59 @@ def test_a_name_that_cannot_be_a_column_is_refused(
     with pytest.raises(NotFoundError):
         rename_metric(client, name, "new")
     assert dump(client) == before
+
+
+def test_progress_is_told_by_runs_and_rows_of_extras(
+    client: sqltrack.Client, run: sqltrack.Run, other: sqltrack.Run
+) -> None:
+    run.add_metrics({"accuracy": 0.25}, 7)
+    add_extras(client, run.id, 20, {"acc": 0.5})
+    add_extras(client, other.id, 20, {"else": 0.5})
+    told: list[int] = []
+    done = rename(client, plan_renaming(client, "acc", "accuracy", merge=True), told.append)
+    assert (done.values, done.extras) == (6, 1)
+    assert (told[:2], told[-1]) == ([1, 2], 3)
+    found = client.execute("SELECT extras FROM metrics WHERE extras IS NOT NULL ORDER BY run_id").fetchall()
+    assert found == [({"accuracy": 0.5},), ({"else": 0.5},)]
+
+
+def test_texts_of_a_column_that_somebody_has_made_are_merged(client: sqltrack.Client, run: sqltrack.Run) -> None:
+    client.execute("ALTER TABLE metrics ADD COLUMN remark VARCHAR(20)")
+    client.execute("UPDATE metrics SET remark = 'fine' WHERE run_id = %s AND step = 1", (run.id,))
+    run.add_metrics({"note": "better"}, 2)
+    rename_metric(client, "remark", "note", merge=True)
+    assert values(client, "note")[:3] == [None, "fine", "better"]
+
+
+@pytest.mark.engines("postgres")
+def test_integers_go_to_a_column_of_decimals_that_somebody_has_made(client: sqltrack.Client, run: sqltrack.Run) -> None:
+    client.execute("ALTER TABLE metrics ADD COLUMN price NUMERIC")
+    run.add_metrics({"count": 3}, 1)
+    rename_metric(client, "count", "price", merge=True)
+    assert values(client, "price")[:3] == [None, 3, None]
+
+
+@pytest.mark.engines("postgres")
+def test_without_the_new_column_nothing_is_moved(client: sqltrack.Client, config: dict[str, Any]) -> None:
+    with sqltrack.Client(config) as reader:
+        reader.execute("SELECT acc FROM metrics").fetchall()
+        with pytest.raises(DatabaseLockedError, match="column 'accuracy' could not be added"):
+            rename_metric(client, "acc", "accuracy", experiment="other")
+    assert values(client, "acc") == ALL
+    rename_metric(client, "acc", "accuracy", experiment="other")
+    assert values(client, "accuracy") == [None, None, None, *ALL[3:]]
+
+
+@pytest.mark.engines("postgres")
+def test_rows_of_extras_that_others_hold_are_counted(
+    client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
+) -> None:
+    for step in (20, 21):
+        add_extras(client, run.id, step, {"late": step})
+    with sqltrack.Client(config) as other:
+        other.execute("SELECT step FROM metrics WHERE step = 20 FOR UPDATE")
+        with pytest.raises(DatabaseError, match="1 rows still have 'late' in extras"):
+            rename_metric(client, "late", "later")
+    assert rename_metric(client, "late", "later", merge=True).extras == 1
+    found = client.execute("SELECT extras FROM metrics WHERE step >= 20 ORDER BY step").fetchall()
+    assert found == [({"later": 20},), ({"later": 21},)]

@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -17,10 +18,10 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.rm import rm
 from sqltrack.errors import ConflictError, DatabaseLockedError, UnusableValueError
-from support.processes import Script
+from support.processes import Script, run_together, running
 from support.questions import CTRL_C, answer
 
-from .conftest import PROGRAM
+from .conftest import PROGRAM, wait_until_it_waits
 
 Capture = pytest.CaptureFixture[str]
 
@@ -123,15 +124,15 @@ def locking(client: sqltrack.Client) -> Iterator[None]:
         connection.rollback()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are listed in /proc")
 def test_ctrl_c_in_the_middle_deletes_nothing(client: sqltrack.Client, options: list[str]) -> None:
     before = dump(client)
     command = [str(PROGRAM), "rm", "5", "6", "7", "--yes", *options]
     with (
         locking(client),
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process,
+        running(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process,
     ):
-        time.sleep(2)
-        assert process.poll() is None
+        wait_until_it_waits(process.pid, client.config)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "sqltrack: interrupted\n")
@@ -149,6 +150,7 @@ def test_ctrl_c_ends_a_long_deletion_without_a_trace(client: sqltrack.Client, mo
     assert dump(client) == before
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seconds", [0.4, 0.6, 0.8, 1.0])
 def test_ctrl_c_at_any_moment_deletes_all_or_nothing(
     client: sqltrack.Client, options: list[str], seconds: float
@@ -162,7 +164,7 @@ def test_ctrl_c_at_any_moment_deletes_all_or_nothing(
     )
     before = counts(client)
     command = [str(PROGRAM), "rm", "5", "7", "--yes", *options]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         status = process.wait(timeout=60)
@@ -260,10 +262,7 @@ def test_a_table_of_the_users_that_refers_to_runs_is_respected(
 
 def test_of_two_who_delete_the_same_one_does(client: sqltrack.Client, options: list[str]) -> None:
     command = [str(PROGRAM), "rm", "5", "6", "--yes", *options]
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
-    ended = sorted(
-        (process.returncode, b"no run 5" in errors) for process in processes for _, errors in [process.communicate()]
-    )
+    ended = sorted((done.returncode, b"no run 5" in done.stderr) for done in run_together([command] * 2))
     assert ended == [(0, False), (1, True)]
     assert run_ids(client) == [7, 9]
 

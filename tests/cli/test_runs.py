@@ -17,6 +17,9 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.runs import list_runs, varying_args
+from support.processes import running
+
+from .conftest import main_in_terminal
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -209,13 +212,25 @@ def test_unknown_names_are_answered_with_near_ones(
 
 def test_a_closed_pipe_ends_the_program_quietly(generated: list[int], options: list[str]) -> None:
     command = [str(Path(sys.executable).with_name("sqltrack")), "runs", "--limit", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
-        assert "Traceback" not in process.stderr.read()
+        assert "Traceback" not in process.communicate(timeout=60)[1]
 
 
 def test_a_negative_limit_is_a_wrong_command_line(options: list[str], program: Program) -> None:
     done = program("runs", "--limit", "-1", *options)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_chosen_experiment_needs_no_column(client: sqltrack.Client, options: list[str], capsys: Any) -> None:
+    assert main(["runs", "first", *options]) == 0
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["id", "status", "started"]
+    assert [line.split()[0] for line in lines] == ["4", "2", "1"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60])
+def test_a_narrow_terminal_gets_a_line_for_each_run(client: sqltrack.Client, options: list[str], width: int) -> None:
+    shown = main_in_terminal("runs", "--best", "loss", *options, COLUMNS=str(width))
+    assert len(shown) == 6
+    assert all(len(line) <= width for line in shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -21,6 +22,9 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands import _parquet
 from sqltrack.commands.sql import query
+from support.processes import running
+
+from .conftest import main_in_terminal
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 Capture = pytest.CaptureFixture[str]
@@ -94,6 +98,23 @@ def test_a_table_shows_a_row_in_a_line(client: sqltrack.Client, options: list[st
     assert lines[0].split() == ["run_id", "step", "loss", "note", "flag"]
     assert r'"quoted", text\nof two lines' in lines[2]
     assert len(lines) == 5
+
+
+@pytest.mark.parametrize("hidden", [(), ("pyarrow.parquet",)])
+def test_parquet_without_rows_has_its_columns(
+    client: sqltrack.Client,
+    options: list[str],
+    hidden: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name in hidden:
+        monkeypatch.setitem(sys.modules, name, None)
+    file = tmp_path / "result.parquet"
+    assert main(["sql", "SELECT step, note FROM metrics WHERE step > 9", "--output", str(file), *options]) == 0
+    table = parquet.read_table(file)
+    assert (table.column_names, table.num_rows) == (["step", "note"], 0)
 
 
 @pytest.mark.parametrize("hidden", [(), ("pyarrow.parquet",)])
@@ -271,12 +292,13 @@ def test_a_device_is_written_to_and_not_replaced(client: sqltrack.Client, option
     assert not Path(os.devnull).is_file()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("sql", [MANY, LONG])
 def test_ctrl_c_leaves_nothing_half_done(client: sqltrack.Client, options: list[str], tmp_path: Path, sql: str) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
     command = [PROGRAM, "sql", sql, "--limit", "0", "--output", str(folder / "result.csv"), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
         while not list(folder.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -289,13 +311,11 @@ def test_ctrl_c_leaves_nothing_half_done(client: sqltrack.Client, options: list[
 
 def test_a_closed_pipe_ends_the_program_quietly(client: sqltrack.Client, options: list[str]) -> None:
     command = [PROGRAM, "sql", MANY, "--limit", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "n\n"
         process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait(timeout=60) == 1
+        assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 1
 
 
 def test_the_function_reads_row_by_row(client: sqltrack.Client) -> None:
@@ -305,3 +325,50 @@ def test_the_function_reads_row_by_row(client: sqltrack.Client) -> None:
         assert result.is_cut
     names: list[Any] = client.execute("SELECT name FROM experiments").fetchall()
     assert names == [("experiment",)]
+
+
+def test_a_table_can_be_written_to_a_file(client: sqltrack.Client, options: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "result.txt"
+    assert main(["sql", VALUES, "--format", "table", "--output", str(file), *options]) == 0
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert (lines[0].split(), len(lines)) == (["run_id", "step", "loss", "note", "flag"], 5)
+    assert not any(line.endswith(" ") for line in lines)
+
+
+def test_what_is_too_wide_for_the_terminal_is_shown_row_by_row(client: sqltrack.Client, options: list[str]) -> None:
+    shown = main_in_terminal("sql", VALUES, *options, COLUMNS="25")
+    assert [line for line in shown if line.startswith("row")] == ["row 1", "row 2", "row 3"]
+    second = [line.split() for line in shown[shown.index("row 2") + 1 : shown.index("row 3")]]
+    assert second == [["run_id", "1"], ["step", "2"], ["loss", "NaN"], ["note", "ä"], ["flag", "--"]]
+    assert all(len(line) <= 25 for line in shown)
+
+
+def test_a_long_result_goes_into_a_file_as_a_whole(client: sqltrack.Client, options: list[str], tmp_path: Path) -> None:
+    sql = MANY.replace("20000000", "1200")
+    file = tmp_path / "result.json"
+    assert main(["sql", sql, "--limit", "0", "--output", str(file), *options]) == 0
+    assert json.loads(file.read_text()) == [{"n": number} for number in range(1, 1201)]
+
+
+def test_csv_also_goes_where_the_standard_output_is_no_file(client: sqltrack.Client, options: list[str]) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        assert main(["sql", "SELECT step FROM metrics ORDER BY step", "--format", "csv", *options]) == 0
+    assert output.getvalue() == "step\r\n1\r\n2\r\n3\r\n"
+
+
+@pytest.mark.engines("postgres")
+def test_types_of_postgresql_alone_have_a_form_in_all_formats(
+    client: sqltrack.Client, options: list[str], capsys: Capture
+) -> None:
+    sql = """
+        SELECT DATE '2026-03-01' AS day, TIME '12:30:00.5' AS time, TIMESTAMP '2026-03-01 12:30' AS local,
+            2.0 AS two, 0.25 AS part, 'NaN'::numeric AS nan
+    """
+    main(["sql", sql, "--format", "csv", *options])
+    row = ["2026-03-01", "12:30:00.500000", "2026-03-01T12:30:00", "2", "0.25", "NaN"]
+    assert rows_of(capsys.readouterr().out)[1] == row
+    main(["sql", sql, "--format", "json", *options])
+    assert list(json.loads(capsys.readouterr().out)[0].values()) == [*row[:3], 2, 0.25, "NaN"]
+    main(["sql", sql, "--format", "table", *options])
+    shown = capsys.readouterr().out.splitlines()[-1].split()
+    assert shown == ["2026-03-01", "12:30:00.500000", "2026-03-01", "12:30:00", "2.0", "0.25", "NaN"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
@@ -21,8 +22,10 @@ from sqltrack.cli import main
 from sqltrack.commands._extras import read_rows
 from sqltrack.commands.tidy import Tidied, examine_extras, move_extras, tidy
 from sqltrack.engines.json import Jsonb
+from sqltrack.errors import DatabaseError
 from sqltrack.quoting import quote_identifier
 from support.dumps import dump
+from support.processes import running
 from support.questions import CTRL_C, answer
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
@@ -296,10 +299,12 @@ def test_writers_go_on_meanwhile_and_nothing_is_lost(
     runs = [experiment.get_run() for _ in range(3)]
     add_extras(client, runs[0].id, {-1: {"late": -1}})
     commands = [[sys.executable, "-c", WRITER, repr(config), str(run.id)] for run in runs]
-    writers = [subprocess.Popen(command) for command in commands]
-    while any(writer.poll() is None for writer in writers):
-        tidy(client)
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(running(command)) for command in commands]
+        deadline = time.monotonic() + 120
+        while any(writer.poll() is None for writer in writers) and time.monotonic() < deadline:
+            tidy(client)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
     tidy(client)
     for run in runs:
         sql = "SELECT step, loss, late, text, extras FROM metrics WHERE run_id = %s AND step >= 0 ORDER BY step"
@@ -313,15 +318,12 @@ def test_killed_at_any_moment_nothing_is_lost_or_double(
     names = [f"m{number}" for number in range(5)]
     rows = {step: dict.fromkeys(names, step + 0.5) | {"mixed": step % 2 or "x"} for step in range(3_000)}
     add_extras(client, run.id, rows)
-    program = Path(sys.executable).with_name("sqltrack")
+    command = [Path(sys.executable).with_name("sqltrack"), "tidy", "--yes", *options]
     seen = set()
     for attempt in range(8):
-        process = subprocess.Popen(
-            [str(program), "tidy", "--yes", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(random.uniform(0.3, 0.9) + 0.1 * attempt)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            # And killed at the end of the block.
+            time.sleep(random.uniform(0.3, 0.9) + 0.1 * attempt)
         # A server notices by and by that the other end is gone.
         present = [name for name in names if name in columns(client)]
         chosen = ", ".join(["extras", *present])
@@ -338,6 +340,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_double(
     assert seen
 
 
+@pytest.mark.unmeasured
 def test_ctrl_c_in_the_middle_is_one_line_and_nothing_is_half_done(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str]
 ) -> None:
@@ -345,7 +348,7 @@ def test_ctrl_c_in_the_middle_is_one_line_and_nothing_is_half_done(
     add_extras(client, run.id, rows)
     program = Path(sys.executable).with_name("sqltrack")
     command = [str(program), "tidy", "--yes", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while "m4" not in columns(client) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -453,3 +456,93 @@ def test_a_word_too_many_is_one_line(options: list[str], capsys: pytest.CaptureF
         main(["tidy", "loss", *options])
     assert failure.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_text_in_a_column_of_numbers_stays(client: sqltrack.Client, run: sqltrack.Run) -> None:
+    run.add_metrics({"loss": 0.5}, 0)
+    add_extras(client, run.id, {1: {"loss": "diverged"}, 2: {"other": 1}})
+    item = by_name(tidy(client))["loss"]
+    assert (item.moved, str(item.why).split(" of type ")[0]) == (0, "the column")
+    assert "does not hold such values (str)" in str(item.why)
+    assert extras(client) == [None, {"loss": "diverged"}, None]
+
+
+REFUSING = {
+    "sqlite": ["CREATE TRIGGER refuse BEFORE UPDATE ON metrics BEGIN SELECT RAISE(ABORT, 'not today'); END"],
+    "postgres": [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON metrics FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ],
+}
+
+
+def test_an_error_that_trying_again_does_not_help_ends_it(
+    client: sqltrack.Client, run: sqltrack.Run, engine_name: str
+) -> None:
+    add_extras(client, run.id, {0: {"loss": 0.5}})
+    for statement in REFUSING[engine_name]:
+        client.execute(statement)
+    with pytest.raises(DatabaseError, match="not today"):
+        tidy(client)
+    assert extras(client) == [{"loss": 0.5}]
+
+
+@pytest.mark.engines("postgres")
+def test_while_others_hold_the_table_what_waits_goes_on_waiting(
+    client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
+) -> None:
+    run.add_metrics({"loss": 0.5}, 0)
+    sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, 1, 0, %s)"
+    client.execute(sql, (run.id, Jsonb({"loss": 1.5})))
+    with sqltrack.Client(config) as other:
+        other.execute("SELECT loss FROM metrics").fetchall()
+        (item,) = tidy(client)
+    assert (item.moved, item.why) == (0, "1 values wait in another table, because the table could not be changed")
+    assert tidy(client)[0].moved == 1
+    assert column(client, "loss") == [0.5, 1.5]
+
+
+@pytest.mark.engines("postgres")
+def test_while_others_hold_the_table_no_column_gets_wider(
+    client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
+) -> None:
+    run.add_metrics({"count": 1}, 0)
+    add_extras(client, run.id, {1: {"count": 1.5}})
+    with sqltrack.Client(config) as other:
+        other.execute("SELECT count FROM metrics").fetchall()
+        (item,) = tidy(client)
+    assert (item.moved, "the table could not be changed" in str(item.why)) == (0, True)
+    assert extras(client) == [None, {"count": 1.5}]
+    assert tidy(client)[0].change == "widen"
+    assert column(client, "count") == [1, 1.5]
+
+
+@pytest.mark.engines("postgres")
+def test_a_row_that_is_full_keeps_what_is_left_however_often_it_is_tried(
+    client: sqltrack.Client, run: sqltrack.Run
+) -> None:
+    add_extras(client, run.id, {0: {f"m{number}": number + 0.5 for number in range(1200)}})
+    for _ in range(12):
+        items = tidy(client)
+        if not any(item.moved for item in items):
+            break
+    assert len(extras(client)[0]) == len(items) > 0
+    assert {(item.moved, item.why) for item in items} == {(0, "the row would grow too big")}
+
+
+@pytest.mark.engines("postgres")
+def test_a_dry_run_says_that_what_waits_would_be_moved(
+    client: sqltrack.Client, run: sqltrack.Run, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, 0, 0, %s)"
+    client.execute(sql, (run.id, Jsonb({"run_id": 1})))
+    assert main(["tidy", "--dry-run", *options]) == 0
+    assert capsys.readouterr().err == "what waits would be moved to extras\n"
+
+
+def test_where_all_metrics_are_in_columns_there_is_no_table(
+    run: sqltrack.Run, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.add_metrics({"loss": 0.5}, 0)
+    assert main(["tidy", *options]) == 0
+    assert capsys.readouterr() == ("", "all metrics are in columns\n")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 import sqltrack
@@ -20,6 +23,7 @@ from sqltrack.errors import (
     ConfigError,
     DatabaseError,
     DatabaseUnavailableError,
+    NaiveDatetimeError,
     NotADatabaseError,
     NotConnectedError,
     NotSetUpError,
@@ -43,8 +47,8 @@ def connections(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> lis
 
 
 def is_closed(connection: Any) -> bool:
-    if isinstance(connection, psycopg.Connection):
-        return connection.closed
+    if not isinstance(connection, sqlite3.Connection):
+        return bool(connection.closed)
     try:
         connection.total_changes  # noqa: B018
     except sqlite3.ProgrammingError:
@@ -113,6 +117,70 @@ def test_commit_and_rollback_end_what_was_done_so_far(client: sqltrack.Client, c
     assert count_experiments(config) == 2
 
 
+def test_an_exception_is_not_replaced_by_that_of_rolling_back(
+    client: sqltrack.Client, config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ZeroDivisionError), client as connection:
+        client.execute(INSERT, ("a",))
+        connection.close()
+        raise ZeroDivisionError
+    assert ["rolling back failed" in record.getMessage() for record in caplog.records] == [True]
+    assert count_experiments(config) == 0
+    client.execute(INSERT, ("b",))
+    assert count_experiments(config) == 1
+
+
+@contextlib.contextmanager
+def commits_that_take_a_minute(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[None]:
+    """Let a commit wait: for a deferred trigger, or for a reader of a database without write-ahead log."""
+    if config["engine"] == "postgres":
+        client.executescript(SLOW_TRIGGER)
+        yield
+        client.execute("DROP TRIGGER sleep_long ON experiments")
+    else:
+        with contextlib.closing(sqlite3.connect(config["dbpath"], isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM experiments").fetchall()
+            yield
+
+
+SLOW_TRIGGER = """
+CREATE FUNCTION sleep_long() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(60);
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER sleep_long AFTER INSERT ON experiments DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION sleep_long();
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer that sends signals")
+def test_what_a_signal_raises_during_a_commit_reaches_the_program(
+    empty_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interruption(BaseException):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interruption
+
+    monkeypatch.setattr("sqltrack.engines.sqlite.is_network_file_system", lambda path: True)
+    client = sqltrack.Client(empty_config, busy_timeout=60)
+    setup(client)
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with commits_that_take_a_minute(client, empty_config):
+            with pytest.raises(Interruption), client:
+                client.execute(INSERT, ("a",))
+                signal.setitimer(signal.ITIMER_REAL, 0.2)
+            assert not client.in_block
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    client.execute(INSERT, ("b",))
+    assert client.execute("SELECT name FROM experiments").fetchall() == [("b",)]
+
+
 @pytest.mark.parametrize("action", ["commit", "rollback"])
 def test_commit_and_rollback_need_a_connection(client: sqltrack.Client, action: str) -> None:
     with pytest.raises(RuntimeError, match="not connected"):
@@ -146,6 +214,9 @@ def test_results_outlive_the_connection(client: sqltrack.Client) -> None:
     with client:
         inside = client.execute("SELECT name FROM experiments WHERE name = %(n)s", {"n": "a"})
     assert inside.fetchall() == [("a",)]
+    closed = client.execute("SELECT id FROM experiments")
+    closed.close()
+    assert closed.fetchall() == []
 
 
 def test_scripts_hold_several_statements(client: sqltrack.Client, config: dict[str, Any]) -> None:
@@ -171,6 +242,41 @@ def test_one_style_of_placeholders_serves_both_engines(client: sqltrack.Client) 
         cursor.executemany(INSERT, [("a",), ("b",)])
         cursor.executemany("INSERT INTO experiments (name) VALUES (%(name)s)", [{"name": "c"}])
     assert client.execute("SELECT count(*) FROM experiments").fetchone() == (3,)
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "error", "message"),
+    [
+        ("SELECT %(a)s", {"b": 1}, DatabaseError, "query parameter missing: a"),
+        ("SELECT %(a)s", (1,), TypeError, "named placeholders .* a mapping of parameters"),
+        ("SELECT %s, %(a)s", {"a": 1}, DatabaseError, "positional .* named .* cannot be mixed"),
+    ],
+)
+def test_parameters_that_do_not_fit_their_placeholders_are_errors(
+    client: sqltrack.Client, sql: str, parameters: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        client.execute(sql, parameters)
+    assert client.execute("SELECT %s", (1,)).fetchone() == (1,)
+
+
+def test_instances_of_subclasses_are_bound_as_what_they_are(client: sqltrack.Client) -> None:
+    class Name(str):
+        pass
+
+    class Number(float):
+        pass
+
+    assert client.execute("SELECT %s, %s", (Name("a"), Number(0.5))).fetchone() == ("a", 0.5)
+
+
+@pytest.mark.engines("sqlite")
+def test_placeholders_of_sqlites_own_take_the_same_values(client: sqltrack.Client) -> None:
+    time = datetime(2024, 5, 7, 14, tzinfo=timezone(timedelta(hours=2)))
+    row = client.execute("SELECT :time, :flag", {"time": time, "flag": True}).fetchone()
+    assert row == ("2024-05-07 12:00:00.000000+00:00", 1)
+    with pytest.raises(NaiveDatetimeError, match="must have a time zone"):
+        client.execute("SELECT ?", (datetime(2024, 5, 7),))
 
 
 def test_threads_that_share_a_client_have_transactions_of_their_own(
@@ -204,6 +310,7 @@ def test_a_dict_is_the_whole_configuration(monkeypatch: pytest.MonkeyPatch, tmp_
     Path("sqltrack.conf").write_text("engine = nonsense")
     client = sqltrack.Client({"engine": "sqlite"}, dbpath="a.db")
     assert client.config == {"engine": "sqlite", "dbpath": "a.db"}
+    pytest.importorskip("psycopg")
     assert sqltrack.Client({}).engine.name == "postgres"
 
 
@@ -245,6 +352,12 @@ def test_a_dbpath_that_names_no_file_is_refused(dbpath: str) -> None:
         sqltrack.Client(engine="sqlite", dbpath=dbpath)
 
 
+def test_an_old_sqlite_is_refused_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(ConfigError, match=f"3.35 or newer, this Python has {sqlite3.sqlite_version}"):
+        sqltrack.Client(engine="sqlite")
+
+
 def test_an_unknown_synchronous_setting_is_refused() -> None:
     with pytest.raises(ConfigError, match="synchronous must be one of OFF, NORMAL, FULL, EXTRA, got 'maybe'"):
         sqltrack.Client(engine="sqlite", synchronous="maybe")
@@ -279,6 +392,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_that_says_why(dbpath: str, rea
 
 
 def test_a_server_that_is_not_there_is_one_clear_error() -> None:
+    psycopg = pytest.importorskip("psycopg")
     client = sqltrack.Client(host="127.0.0.1", port=1, user="alice", dbname="db", password="secret")
     with pytest.raises(DatabaseUnavailableError) as info:
         client.execute("SELECT 1")
@@ -314,6 +428,9 @@ def test_errors_of_statements_keep_the_drivers_error(client: sqltrack.Client) ->
     with pytest.raises(DatabaseError) as info:
         client.execute("SELEC 1")
     assert isinstance(info.value.__cause__, client.engine.driver_error)
+    with pytest.raises(DatabaseError) as info:
+        client.executemany("SELEC %s", [(1,)])
+    assert isinstance(info.value.__cause__, client.engine.driver_error)
 
 
 def test_the_schema_parameter_chooses_the_schema_also_with_odd_names(postgres_config: dict[str, Any]) -> None:
@@ -331,6 +448,8 @@ def test_the_schema_parameter_chooses_the_schema_also_with_odd_names(postgres_co
 
 def test_the_schema_parameter_works_where_start_up_options_are_refused(postgres_config: dict[str, Any]) -> None:
     """Ruling 18."""
+    import psycopg
+
     with psycopg.connect(**{name: value for name, value in postgres_config.items() if name != "engine"}) as connection:
         port = connection.info.port
     with refusing_proxy(port) as proxy_port:

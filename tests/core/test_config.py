@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,21 @@ def test_defaults_are_as_documented() -> None:
     user = getpass.getuser()
     assert {"engine": "postgres", "dbpath": "sqltrack.db", "user": user, "dbname": user} == DEFAULT_CONFIG
     assert load_config() == DEFAULT_CONFIG
+
+
+@pytest.mark.parametrize("error", ["KeyError", "OSError", "ImportError"])
+def test_a_user_without_a_name_is_no_default(error: str) -> None:
+    """As in a container whose user id is that of nobody there."""
+    code = f"""
+import getpass
+def getuser():
+    raise {error}
+getpass.getuser = getuser
+from sqltrack.config import load_config
+print(load_config())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("{'engine': 'postgres', 'dbpath': 'sqltrack.db'}\n", "")
 
 
 def test_sources_win_in_the_documented_order(monkeypatch: pytest.MonkeyPatch) -> None:

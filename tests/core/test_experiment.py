@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from sqltrack import (
     experiment_set_tags,
 )
 from sqltrack.errors import ConflictError, MissingExperimentError
+from support.logging_threads import wait_until
 
 
 def row(client: sqltrack.Client, experiment_id: int) -> Any:
@@ -40,6 +42,24 @@ def test_an_experiment_is_created_once_per_name(client: sqltrack.Client) -> None
 def test_an_experiment_can_be_created_with_an_id_of_its_own(client: sqltrack.Client) -> None:
     assert Experiment(client, 4711, "a").id == 4711
     assert Experiment(client, name="a").id == 4711
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.mark.engines("postgres")
+def test_an_id_that_is_just_being_chosen_by_hand_is_not_generated(
+    client: sqltrack.Client, config: dict[str, Any]
+) -> None:
+    """Ruling 7; SQLite lets only one write at a time."""
+    first = Experiment(client, name="first").id
+    with ThreadPoolExecutor() as pool, sqltrack.Client(config) as other:
+        other.execute("INSERT INTO experiments (id, name) VALUES (%s, 'by hand')", (first + 1,))
+        created = pool.submit(Experiment, client, name="generated")
+        wait_until(lambda: sqltrack.Client(config).execute(WAITING).fetchone() == (1,))
+        other.commit()
+        assert created.result(60).id == first + 2
+    assert repr(Experiment(client, name="by hand")) == f"Experiment(id={first + 1})"
 
 
 def test_an_id_with_a_conflicting_name_is_an_error_that_names_both(client: sqltrack.Client) -> None:

@@ -11,13 +11,11 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -36,6 +34,8 @@ from sqltrack.errors import (
     DatabaseUnavailableError,
     ReadOnlyDatabaseError,
 )
+from support.databases import ask, connect_to_postgres, connect_to_sqlite, experiments, statuses, steps
+from support.logging_threads import LoggingThread, wait_until
 from support.postgres_binaries import find_binaries
 from support.postgres_server import PostgresServer, _find_temporary_folder, _server_account
 from support.processes import Script
@@ -51,32 +51,6 @@ ON_NETWORK_FILE_SYSTEM = """
 import sqltrack.engines.sqlite
 sqltrack.engines.sqlite.is_network_file_system = lambda path: True
 """
-
-
-def ask(config: dict[str, Any], sql: str) -> Any:
-    """Return the first value that a query gives to a client of its own."""
-    return sqltrack.Client(config).execute(sql).fetchone()[0]
-
-
-def steps(config: dict[str, Any]) -> list[int]:
-    return [step for (step,) in sqltrack.Client(config).execute("SELECT step FROM metrics ORDER BY step")]
-
-
-def statuses(config: dict[str, Any]) -> list[str]:
-    return [status for (status,) in sqltrack.Client(config).execute("SELECT status FROM runs ORDER BY id")]
-
-
-def experiments(config: dict[str, Any]) -> list[str]:
-    return [name for (name,) in sqltrack.Client(config).execute("SELECT name FROM experiments ORDER BY id")]
-
-
-def connect_to_postgres(config: dict[str, Any], **options: Any) -> psycopg.Connection[Any]:
-    parameters = {name: value for name, value in config.items() if name != "engine"}
-    return psycopg.connect(**parameters, autocommit=True, **options)
-
-
-def connect_to_sqlite(config: dict[str, Any]) -> sqlite3.Connection:
-    return sqlite3.connect(config["dbpath"], isolation_level=None, check_same_thread=False)
 
 
 def count_connections(config: dict[str, Any]) -> int:
@@ -97,13 +71,6 @@ def count_connections(config: dict[str, Any]) -> int:
     return count
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = _BOUND) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"did not happen within {seconds} seconds"
-        time.sleep(0.01)
-
-
 def record_connections(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return a list that all connections opened by the client from now on are added to."""
     opened: list[Any] = []
@@ -115,44 +82,6 @@ def record_connections(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(client.engine, "connect", recording)
     return opened
-
-
-class Logging(threading.Thread):
-    """A thread that logs steps to a run until it is told to stop, and what it has confirmed."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self.count = 0
-        self.error: BaseException | None = None
-        self._run = run
-        self._enough = threading.Event()
-
-    def __enter__(self) -> Logging:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._enough.set()
-        self.join()
-        if error is None and self.error is not None:
-            raise self.error
-
-    def run(self) -> None:
-        try:
-            while not self._enough.is_set():
-                self._run.add_metrics({"loss": 1.0}, step=self.count)
-                self.count += 1
-        except BaseException as error:
-            self.error = error
-
-    def wait_for_more(self, number: int = 20) -> None:
-        """Wait until that many further steps have been confirmed."""
-        target = self.count + number
-        wait_until(lambda: self.count >= target or self.error is not None, seconds=60)
-        if self.error is not None:
-            raise self.error
 
 
 # -- many processes -------------------------------------------------------------------------------------------------
@@ -337,7 +266,7 @@ def test_forks_of_a_tracked_run_leave_a_rollback_journal_intact(
 ) -> None:
     """Ruling 9; without the write-ahead log, SQLite keeps its locks on the file itself."""
     text = ON_NETWORK_FILE_SYSTEM + FORK_WHILE_TRACKED.replace("ENDING", ending)
-    with Script(text, journal_config) as script:
+    with Script(text, {**journal_config, "busy_timeout": 60}) as script:
         assert script.succeed() == [str(status), "RUNNING"]
     assert steps(journal_config) == [*range(60), *range(100, 150)]
     assert statuses(journal_config) == ["COMPLETED"]
@@ -469,7 +398,7 @@ def test_sessions_that_are_ended_again_and_again_cost_no_rows(postgres_config: d
     client = sqltrack.Client(postgres_config, reconnect=60)
     setup(client)
     run = Experiment(client, name="experiment").get_run()
-    with connect_to_postgres(postgres_config) as administrator, run.track(), Logging(run) as thread:
+    with connect_to_postgres(postgres_config) as administrator, run.track(), LoggingThread(run) as thread:
         ended = 0
         for _ in range(30):
             thread.wait_for_more(random.randrange(1, 30))
@@ -494,7 +423,7 @@ def test_a_server_that_goes_and_comes_back_costs_no_rows(
     own_server: PostgresServer, own_config: dict[str, Any], interrupt: Callable[[PostgresServer], None]
 ) -> None:
     run = Experiment(sqltrack.Client(own_config, reconnect=60), name="experiment").get_run()
-    with run.track(), Logging(run) as thread:
+    with run.track(), LoggingThread(run) as thread:
         for _ in range(2):
             thread.wait_for_more()
             interrupt(own_server)

@@ -38,6 +38,18 @@ class Odd:
         return "odd one"
 
 
+class OwnScalar:
+    """A scalar of another library, of which Python has no counterpart, and that is no number."""
+
+    dtype = "own"
+
+    def tolist(self) -> OwnScalar:
+        return self
+
+    def __str__(self) -> str:
+        return "own scalar"
+
+
 LOOP: dict[str, Any] = {"a": 1}
 LOOP["self"] = LOOP
 
@@ -71,6 +83,9 @@ VALUES = [
     (np.int64(7), 7),
     (np.bool_(True), True),
     (np.longdouble(0.5), 0.5),
+    (np.clongdouble(1 + 2j), "(1+2j)"),
+    (np.array([1j], dtype=np.clongdouble), ["1j"]),
+    (OwnScalar(), "own scalar"),
     (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
     (np.array(2.5), 2.5),
     (LOOP, {"a": 1, "self": "<dict that contains itself>"}),
@@ -94,3 +109,4 @@ def test_jsonb_wraps_all_but_none() -> None:
     wrapped = jsonb([1])
     assert isinstance(wrapped, Jsonb)
     assert wrapped.obj == [1]
+    assert repr(wrapped) == "Jsonb([1])"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import multiprocessing
 import sqlite3
@@ -16,7 +17,8 @@ import pytest
 
 import sqltrack
 from sqltrack import Experiment, Run, run_add_metrics, run_add_metrics_many
-from sqltrack.errors import MissingRunError, UnusableValueError
+from sqltrack.engines.json import Jsonb
+from sqltrack.errors import DatabaseError, MissingRunError, UnusableValueError
 from sqltrack.quoting import quote_identifier
 
 TIME = datetime(2024, 5, 7, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=2)))
@@ -161,7 +163,45 @@ def test_numbers_of_other_libraries_are_recognised_by_item(run: Run) -> None:
     assert logged(run, "loss") == [0.25]
 
 
-@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), object(), 1j])
+class Kind(str, enum.Enum):
+    FIRST = "first"
+
+
+class Size(enum.IntEnum):
+    BIG = 3
+
+
+class Day(date):
+    pass
+
+
+class Moment(datetime):
+    pass
+
+
+class Span(timedelta):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Kind.FIRST, "first"),
+        (Size.BIG, 3),
+        (Day(2024, 5, 7), date(2024, 5, 7)),
+        (Moment(2024, 5, 7, 12, 30, 15, 123456, tzinfo=TIME.tzinfo), TIME),
+        (Span(days=1, seconds=2, microseconds=3), timedelta(days=1, seconds=2, microseconds=3)),
+        (Jsonb([1, {"a": None}]), [1, {"a": None}]),
+    ],
+    ids=repr,
+)
+def test_instances_of_subclasses_are_stored_as_what_they_are(run: Run, value: Any, plain: Any) -> None:
+    run.add_metrics({"value": value})
+    assert logged(run, "value") == [plain]
+    assert type(logged(run, "value")[0]) is type(plain)
+
+
+@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), object(), 1j, np.complex64(1j), np.clongdouble(1 + 2j)])
 def test_a_value_that_is_no_metric_is_refused_by_name(run: Run, value: Any) -> None:
     with pytest.raises(ValueError, match="metric 'loss'"):
         run.add_metrics({"top1": 0.5, "loss": value})
@@ -189,6 +229,43 @@ def test_columns_made_by_the_user_are_used(run: Run) -> None:
     run.client.execute("ALTER TABLE metrics ADD COLUMN started TIMESTAMP WITH TIME ZONE")
     run.add_metrics({"loss": 1, "started": TIME})
     assert (logged(run, "loss"), logged(run, "started")) == ([1.0], [TIME])
+
+
+@pytest.mark.engines("sqlite")
+@pytest.mark.parametrize("declared", ["", "NUMERIC(10, 2)", "VARCHAR(20)", "BIGINT", "DOUBLE"])
+def test_columns_of_any_declared_type_alter_nothing(run: Run, declared: str) -> None:
+    run.client.execute(f"ALTER TABLE metrics ADD COLUMN value {declared}")
+    values = [0.1, 1e300, 3, 2**53 + 1, "007", "text", True]
+    for step, value in enumerate(values):
+        run.add_metrics({"value": value}, step=step)
+    stored = [stored_value(run, "value", step) for step in range(len(values))]
+    assert stored == values
+    assert stored[-1] is True
+
+
+@pytest.mark.engines("postgres")
+def test_a_column_of_decimals_takes_floats_as_they_are(run: Run) -> None:
+    """The server itself would round them to 15 digits, and knows infinities in such a column only since version 14."""
+    run.client.execute("ALTER TABLE metrics ADD COLUMN value NUMERIC")
+    values = [0.1, 1 / 3, 1e300, 5e-324, -0.5, math.inf]
+    for step, value in enumerate(values):
+        run.add_metrics({"value": value}, step=step)
+    run.add_metrics({"value": math.nan}, step=len(values))
+    rows = run.client.execute("SELECT value, extras FROM metrics ORDER BY step").fetchall()
+    assert [float(value) for value, _ in rows[:-2]] == values[:-1]
+    assert rows[-2] == (None, {"value": "Infinity"})
+    assert math.isnan(rows[-1][0])
+
+
+def test_however_many_sets_of_names_there_are_each_goes_to_its_columns(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqltrack.metrics._MAX_PLANS", 3)
+    sets = [dict.fromkeys(names, index + 0.5) for index, names in enumerate(["a", "ab", "bc", "abc", "c"] * 2)]
+    for step, metrics in enumerate(sets):
+        run.add_metrics(metrics, step=step)
+    for name in "abc":
+        assert logged(run, name) == [metrics.get(name) for metrics in sets]
 
 
 def test_metrics_inside_a_block_are_part_of_its_transaction(run: Run) -> None:
@@ -320,6 +397,25 @@ def test_a_metric_may_change_its_type(run: Run) -> None:
         assert same(stored_value(run, "value", step), value), value
 
 
+@pytest.mark.engines("postgres")
+@pytest.mark.parametrize(("declared", "value"), [("SMALLINT", 2**15), ("INTEGER", -(2**31) - 1), ("BIGINT", 2**63)])
+def test_a_narrow_column_of_the_user_alters_and_refuses_nothing(run: Run, declared: str, value: int) -> None:
+    run.client.execute(f"ALTER TABLE metrics ADD COLUMN n {declared}")
+    run.add_metrics({"n": -1}, step=0)
+    run.add_metrics({"n": value}, step=1)
+    assert logged(run, "n") == [-1, None]
+    assert stored_value(run, "n", 1) == value
+
+
+@pytest.mark.engines("postgres")
+def test_a_column_of_a_big_table_is_not_widened(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqltrack.engines.postgres._metrics._MAX_REWRITTEN_BYTES", 0)
+    run.add_metrics({"n": 1}, step=0)
+    run.add_metrics({"n": 0.5}, step=1)
+    assert logged(run, "n") == [1, None]
+    assert stored_value(run, "n", 1) == 0.5
+
+
 def test_an_integer_column_of_the_user_keeps_fractions(run: Run) -> None:
     """DESIGN 5."""
     run.client.execute("ALTER TABLE metrics ADD COLUMN n INTEGER")
@@ -353,6 +449,14 @@ def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run, value: Any
     assert logged(run, "loss") == [0.5, 0.25]
 
 
+@pytest.mark.parametrize("value", [2**53 + 1, 10**400])
+def test_an_integer_that_a_float_would_alter_goes_elsewhere(run: Run, value: int) -> None:
+    """DESIGN 5."""
+    run.add_metrics({"value": 0.5}, step=0)
+    run.add_metrics({"value": value}, step=1)
+    assert (stored_value(run, "value", 0), stored_value(run, "value", 1)) == (0.5, value)
+
+
 # -- a table that others change ---------------------------------------------------------------------------------------
 
 
@@ -369,6 +473,102 @@ def test_columns_that_others_drop_or_change_meanwhile_are_noticed(run: Run, conf
         [None, None, 3.0],
         [1.0, 2.0, None],
     )
+
+
+def test_so_they_are_where_many_rows_are_added(run: Run, config: dict[str, Any]) -> None:
+    rows = [{"step": step, "a": step + 0.5, "b": 1.0} for step in range(4)]
+    with run.track():
+        run.add_metrics_many(rows[:2])
+        sqltrack.Client(config).execute("ALTER TABLE metrics DROP COLUMN a")
+        run.add_metrics_many(rows[2:])
+    assert [stored_value(run, "a", step) for step in range(4)] == [None, None, 2.5, 3.5]
+    assert logged(run, "b") == [1.0] * 4
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_constraint_of_the_users_own_is_told_as_such(run: Run, many: bool) -> None:
+    run.client.execute("ALTER TABLE metrics ADD COLUMN positive FLOAT CHECK (positive > 0)")
+    with pytest.raises(DatabaseError, match="(?i)check constraint"):
+        if many:
+            run.add_metrics_many([{"step": 0, "positive": 1.0}, {"step": 1, "positive": -1.0}])
+        else:
+            run.add_metrics({"positive": -1.0})
+    assert run.client.execute("SELECT * FROM metrics").fetchall() == []
+
+
+REFUSING = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON metrics_pending EXECUTE FUNCTION refuse();
+"""
+
+
+@pytest.mark.engines("postgres")
+def test_metrics_that_wait_for_a_column_may_go_on_to_wait_when_the_run_ends(
+    run: Run, config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with run.track():
+        with sqltrack.Client(config) as reader:
+            reader.execute("SELECT * FROM metrics")
+            run.add_metrics({"new": 1.0})
+        run.client.executescript(REFUSING)
+    assert run.client.execute("SELECT status FROM runs").fetchone() == ("COMPLETED",)
+    assert run.client.execute("SELECT extras FROM metrics_pending").fetchone() == ({"new": 1.0},)
+    warnings = [record.getMessage() for record in caplog.records if "wait in another table" in record.getMessage()]
+    assert ["not now" in warning for warning in warnings] == [True]
+    run.client.execute("DROP TRIGGER refuse ON metrics_pending")
+    run.start().stop()
+    assert stored_value(run, "new") == 1.0
+
+
+def test_new_metrics_of_many_rows_wait_as_well(run: Run, config: dict[str, Any]) -> None:
+    rows = [{"step": step, "loss": 1.0, "new": step + 0.5} for step in range(3)]
+    run.add_metrics({"loss": 0.0}, step=0)
+    with run.track():
+        with sqltrack.Client(config).cursor() as cursor:
+            cursor.execute("SELECT * FROM metrics")
+            run.add_metrics_many(rows)
+        assert logged(run, "loss") == [1.0] * 3
+    assert [stored_value(run, "new", step) for step in range(3)] == [0.5, 1.5, 2.5]
+
+
+def test_a_column_that_holds_values_is_not_dropped_as_empty(run: Run, config: dict[str, Any]) -> None:
+    table, client = run.client.engine.metrics_table, run.client
+    run.add_metrics({"full": 1.0, "empty": None, "viewed": None})
+    client.execute("CREATE VIEW viewing AS SELECT metrics.viewed FROM metrics")
+    assert client.call(lambda connection: table.drop_empty(connection, "full")) is False
+    assert client.call(lambda connection: table.drop_empty(connection, "empty")) is True
+    with client.keeping_connections():
+        with pytest.raises(DatabaseError, match="viewing"):
+            client.call(lambda connection: table.drop_empty(connection, "viewed"))
+        # The connection, which is kept, holds no lock.
+        sqltrack.Client(config, busy_timeout=0).execute("UPDATE metrics SET viewed = 2.0")
+    assert rows_as_dicts(run) == [{"run_id": run.id, "step": 0, "progress": 0.0, "full": 1.0, "viewed": 2.0}]
+
+
+@pytest.mark.engines("postgres")
+def test_metrics_that_wait_for_a_column_do_not_hold_every_block_up(
+    run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DESIGN 5: no call waits for long, so who has waited in vain does not try again at once."""
+    table = run.client.engine.metrics_table
+    grown: list[bool] = []
+
+    def grow(*arguments: Any) -> bool:
+        grown.append(type(table).grow(table, *arguments))
+        return grown[-1]
+
+    monkeypatch.setattr("sqltrack.metrics._GROWING_PAUSE", 1000.0)
+    monkeypatch.setattr(table, "grow", grow)
+    with run.track():
+        with sqltrack.Client(config) as reader:
+            reader.execute("SELECT * FROM metrics")
+            for step in range(5):
+                with run.client:
+                    run.add_metrics({"new": step + 0.5}, step=step)
+                run.client.execute("SELECT 1")
+        assert grown == [False]
+    assert grown == [False, True]
+    assert [stored_value(run, "new", step) for step in range(5)] == [step + 0.5 for step in range(5)]
 
 
 def test_columns_that_others_add_meanwhile_are_used(run: Run, config: dict[str, Any]) -> None:

@@ -256,6 +256,13 @@ def test_the_limit_is_for_each_statement_and_cannot_be_lifted_by_one(client: sql
         connection.execute(LONG).fetchall()
 
 
+@pytest.mark.engines("postgres")
+def test_many_statements_at_once_are_no_reading(client: sqltrack.Client) -> None:
+    refused = pytest.raises(DatabaseError, match="not for reading")
+    with client as connection, refused, client.engine.reading(connection, 60):
+        connection.cursor().executemany("SELECT %s", [(1,), (2,)])
+
+
 def test_an_open_transaction_is_not_touched(client: sqltrack.Client) -> None:
     with client as connection:
         connection.execute(INSERT)

@@ -6,6 +6,7 @@ import argparse
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ import pytest
 
 import sqltrack.args
 from sqltrack import Experiment, Run, run_from_env
-from sqltrack.errors import ConflictError, MissingExperimentError, MissingRunError, NaiveDatetimeError
+from sqltrack.errors import (
+    ConfigError,
+    ConflictError,
+    DatabaseError,
+    MissingExperimentError,
+    MissingRunError,
+    NaiveDatetimeError,
+)
+from support.logging_threads import wait_until
 
 TIME = datetime(2024, 5, 7, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=2)))
 
@@ -70,6 +79,24 @@ def test_generated_ids_step_over_those_chosen_by_hand(experiment: Experiment) ->
     for number in range(1, 6):
         experiment.get_run(first + number)
     assert experiment.get_run().id == first + 6
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.mark.engines("postgres")
+def test_generated_ids_step_over_one_that_is_just_being_chosen_by_hand(
+    experiment: Experiment, config: dict[str, Any]
+) -> None:
+    """Ruling 7; SQLite lets only one write at a time."""
+    first = experiment.get_run().id
+    sql = "INSERT INTO runs (id, experiment_id) VALUES (%s, %s)"
+    with ThreadPoolExecutor() as pool, sqltrack.Client(config) as other:
+        other.execute(sql, (first + 1, experiment.id))
+        created = pool.submit(experiment.get_run)
+        wait_until(lambda: sqltrack.Client(config).execute(WAITING).fetchone() == (1,))
+        other.commit()
+        assert created.result(60).id == first + 2
 
 
 def test_plain_sql_gets_unused_ids_as_well(client: sqltrack.Client, experiment: Experiment) -> None:
@@ -147,6 +174,12 @@ def test_start_and_stop_do_the_same_as_track(run: Run) -> None:
     assert (status(run), column(run, "time_started"), column(run, "time_updated")) == ("RUNNING", TIME, TIME)
     assert run.stop("DONE", updated=None) is run
     assert (status(run), column(run, "time_updated")) == ("DONE", TIME)
+
+
+def test_a_run_that_was_not_started_may_be_stopped(run: Run) -> None:
+    assert run.stop("SKIPPED") is run
+    assert status(run) == "SKIPPED"
+    assert column(run, "time_updated") is not None
 
 
 def test_a_run_that_was_stopped_inside_the_block_keeps_its_status(run: Run) -> None:
@@ -235,7 +268,24 @@ def test_items_are_set_added_and_removed_with_none_kept(run: Run, name: str) -> 
     remover("a")
     assert column(run, name) is None
     adder({"a": 1})
+    with pytest.raises(ValueError, match="a name must be a str, got 5"):
+        remover("a", 5)
     assert column(run, name) == {"a": 1}
+
+
+@pytest.mark.parametrize("odd", ["null", "5", "[1]"])
+def test_items_take_the_place_of_what_plain_sql_left_if_that_has_no_keys(run: Run, odd: str) -> None:
+    run.client.execute("UPDATE runs SET args = %s", (odd,))
+    run.remove_args("a").add_args({"a": 1})
+    assert column(run, "args") == {"a": 1}
+
+
+@pytest.mark.engines("sqlite")
+def test_what_plain_sql_left_and_is_no_json_is_not_overwritten(run: Run) -> None:
+    run.client.execute("UPDATE runs SET args = 'nonsense'")
+    with pytest.raises(DatabaseError):
+        run.add_args({"a": 1})
+    assert column(run, "args") == "nonsense"
 
 
 def test_tags_are_set_added_and_removed(run: Run) -> None:
@@ -266,6 +316,13 @@ def test_detecting_args_never_raises_or_exits(run: Run, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(sqltrack.args, "detect_args", detect_args, raising=False)
     run.set_args({"a": 1}).add_args("auto").set_args("auto")
+    assert column(run, "args") == {"a": 1}
+
+
+def test_without_the_package_that_detects_args_none_are_stored(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ruling 15."""
+    monkeypatch.setitem(sys.modules, "sqltrack.args", None)
+    run.set_args({"a": 1}).add_args().set_args()
     assert column(run, "args") == {"a": 1}
 
 
@@ -323,6 +380,10 @@ def test_masking_can_be_extended_and_turned_off(config: dict[str, Any], monkeypa
     assert (column(run, "env")["LAB_DOOR"], column(run, "env")["HF_TOKEN"]) == ("***", "***")
     run = Experiment(sqltrack.Client(config, mask_env="no"), name="a").get_run().set_env()
     assert (column(run, "env")["LAB_DOOR"], column(run, "env")["HF_TOKEN"]) == ("1234", "s3cret")
+    run = Experiment(sqltrack.Client(config, mask_env="perhaps"), name="a").get_run()
+    with pytest.raises(ConfigError, match="mask_env must be true or false, got 'perhaps'"):
+        run.set_env()
+    assert column(run, "env") is None
 
 
 def test_an_environment_that_is_no_text_is_escaped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

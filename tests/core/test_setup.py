@@ -10,7 +10,7 @@ import pytest
 
 import sqltrack
 from sqltrack.commands import setup
-from sqltrack.errors import ScriptError
+from sqltrack.errors import DatabaseLockedError, ReadOnlyDatabaseError, ScriptError
 
 DOCUMENTED_COLUMNS = {
     "experiments": ["id", "name", "comment", "tags", "extras"],
@@ -103,6 +103,21 @@ def test_a_failing_script_leaves_the_callers_transaction_usable(client: sqltrack
             setup(client, [("v001.sql", f"{ADD_LOSS[1]}; SELECT nonsense")])
     assert metric_columns(client) == []
     assert client.execute("SELECT name FROM experiments").fetchall() == [("kept",)]
+
+
+def test_a_schema_that_cannot_be_locked_or_created_is_a_clear_error(
+    empty_config: dict[str, Any], engine_name: str
+) -> None:
+    if engine_name == "postgres":
+        client = sqltrack.Client(empty_config, schema="new", options="-c default_transaction_read_only=on")
+        with pytest.raises(ReadOnlyDatabaseError, match="can only be read"):
+            setup(client)
+    else:
+        with sqltrack.Client(empty_config) as connection:
+            connection.begin_write()
+            with pytest.raises(DatabaseLockedError, match=r"busy_timeout = 0\.1 s"):
+                setup(sqltrack.Client(empty_config, busy_timeout=0.1))
+    setup(sqltrack.Client(empty_config))
 
 
 def test_a_script_that_needs_semicolons_in_a_body_works(client: sqltrack.Client, engine_name: str) -> None:

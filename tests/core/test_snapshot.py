@@ -127,6 +127,7 @@ def test_connections_are_kept_for_many_calls(client: sqltrack.Client, monkeypatc
 def test_columns_are_added_beforehand(client: sqltrack.Client) -> None:
     client.metrics.add_columns({"loss": float, "Loss": float, "n": int, "step": int, "extras": dict})
     client.metrics.add_columns({"n": float, "more": str})
+    client.metrics.add_columns({"loss": float, "step": int})
     with client as connection:
         types = client.engine.python_types(connection, "metrics")
     assert (types["loss"], types["n"], types["more"], types["extras"]) == (float, int, str, dict)

@@ -27,6 +27,7 @@ BOTH = pytest.mark.parametrize("dialect", [POSTGRES, SQLITE], ids=["postgres", "
         ("SELECT ';', 'it''s;' ; SELECT \"a;\"\"b\"", ["SELECT ';', 'it''s;'", 'SELECT "a;""b"']),
         ("-- a; b\nSELECT 1 /* ; */;", ["-- a; b\nSELECT 1 /* ; */"]),
         ("SELECT 'never closed; ", ["SELECT 'never closed;"]),
+        ("SELECT 1 /* never closed; SELECT 2", ["SELECT 1 /* never closed; SELECT 2"]),
         ("SELECT 1e5;SELECT 2", ["SELECT 1e5", "SELECT 2"]),
     ],
 )

@@ -75,6 +75,11 @@ def test_literals_mean_the_same_as_bound_values(client: sqltrack.Client, value: 
         assert cursor.fetchone()[0] in (True, 1)
 
 
+def test_the_literal_of_nothing_is_null(client: sqltrack.Client) -> None:
+    with client.cursor() as cursor:
+        assert SQL("{}").format(None).as_string(cursor) == "NULL"
+
+
 def test_literals_of_other_types_name_their_type() -> None:
     assert text(Literal(None)) == "NULL"
     assert text(Literal(Decimal("1.10"))) == "'1.10'::numeric"

@@ -11,13 +11,15 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 import matplotlib.font_manager
 import psycopg
 import pytest
+
+from support.processes import running
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "digits.py"
 # Importing the font manager fills this, which takes seconds: not every start shall do it anew.
@@ -270,19 +272,10 @@ def test_an_unusable_option_is_refused(tmp_path, options):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send Ctrl-C to a single other one")
 def test_ctrl_c_leaves_a_cancelled_run_and_ends_with_status_130(tmp_path):
-    # A session that was started in the background ignores SIGINT, which its children would inherit.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = start_endless_training(tmp_path)
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    try:
+    with endless_training(tmp_path) as process:
         wait_for_metrics(tmp_path)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
     assert process.returncode == 130, stderr
     assert len(stderr.splitlines()) == 1, stderr
     assert stderr.startswith("interrupted")
@@ -290,8 +283,8 @@ def test_ctrl_c_leaves_a_cancelled_run_and_ends_with_status_130(tmp_path):
     assert not (tmp_path / "digits.png").exists()
 
 
-def start_endless_training(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def endless_training(folder: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    return running(
         [sys.executable, str(SCRIPT), "--epochs", "1000000"],
         cwd=folder,
         env=environment(folder, SQLTRACK_DSN_ENGINE="sqlite"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 
 import sqltrack
 from sqltrack.commands import setup
+from support.processes import running
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "generate_experiment_data.py"
 NOW = datetime(2024, 5, 17, 12, 30, 15, 250_000, tzinfo=timezone.utc)
@@ -380,17 +382,17 @@ def environment(config: dict[str, Any]) -> dict[str, str]:
     return {**os.environ, "PYTHONUTF8": "1", "COLUMNS": "200", **variables}
 
 
-def start(config: dict[str, Any], *options: str) -> subprocess.Popen[str]:
+def started(config: dict[str, Any], *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start the script as a user does."""
     command = [sys.executable, str(SCRIPT), *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment(config), encoding="utf-8", **pipes)
+    return running(command, env=environment(config), encoding="utf-8", **pipes)
 
 
 def run_script(config: dict[str, Any], *options: str) -> tuple[int, str, str]:
     """Run the script; return exit status, stdout and stderr."""
-    process = start(config, *options)
-    stdout, stderr = process.communicate(timeout=60)
+    with started(config, *options) as process:
+        stdout, stderr = process.communicate(timeout=60)
     return process.returncode, stdout, stderr
 
 
@@ -442,20 +444,11 @@ def test_a_database_that_cannot_be_used_is_an_error_of_one_line(config: dict[str
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send these signals to a single other one")
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
 def test_a_signal_leaves_complete_runs_only(config: dict[str, Any], signal_number: int) -> None:
-    # A session that was started in the background ignores SIGINT, which its children would inherit.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = start(config, "--runs", "20000", "--epochs", "20")
-    finally:
-        signal.signal(signal.SIGINT, handler)
     client = sqltrack.Client(config)
-    try:
+    with started(config, "--runs", "20000", "--epochs", "20") as process:
         wait_for_runs(client)
         process.send_signal(signal_number)
         _, stderr = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
     if signal_number == signal.SIGINT:
         assert (process.returncode, stderr.splitlines()) == (130, ["interrupted; the runs so far are complete"])
     assert_all_complete(client)

@@ -166,6 +166,20 @@ def test_missing_values_reach_only_functions_with_na_rep() -> None:
     assert table(pd.DataFrame({"x": ["a", None]}), na_rep="<?>") == [["a", "<?>"]]
 
 
+def test_functions_that_do_not_tell_their_parameters_get_no_missing_values() -> None:
+    class Silent:
+        """As some functions written in C are."""
+
+        @property
+        def __signature__(self) -> Any:
+            raise ValueError("no signature")
+
+        def __call__(self, value: Any) -> str:
+            return f"{value:.0%}"
+
+    assert table(pd.DataFrame({"a": [math.nan, 0.5]}), {"a": Silent()}, na_rep="?") == [["?", "50%"]]
+
+
 def test_an_error_of_a_function_names_column_and_value() -> None:
     frame = pd.DataFrame({"loss": ["x" * 1000, "y"]})
     with pytest.raises(

@@ -33,7 +33,7 @@ from sqltrack.notebook import (
 from sqltrack.notebook._colors import COLORS
 
 TIME = datetime(2024, 5, 7, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=2)))
-MISSING = [None, math.nan, pd.NA, pd.NaT, np.float32("nan"), np.datetime64("NaT"), Decimal("NaN"), Decimal("sNaN")]
+MISSING = [None, math.nan, pd.NA, pd.NaT, np.float32("nan"), np.datetime64("NaT", "s"), Decimal("NaN"), Decimal("sNaN")]
 WITH_NA_REP = [
     format_bool,
     format_datetime,

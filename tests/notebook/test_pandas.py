@@ -189,6 +189,17 @@ def test_times_and_intervals_far_from_now_are_exact(run: sqltrack.Run) -> None:
     assert frame["long"][0].to_pytimedelta() == long
 
 
+def test_intervals_that_pandas_cannot_hold_are_objects(run: sqltrack.Run) -> None:
+    longest = timedelta(days=200_000_000)
+    for step, value in enumerate((longest, -longest, timedelta(seconds=1.5))):
+        run.add_metrics({"took": value, "other": 1}, step=step)
+    run.add_metrics({"other": 1}, step=3)
+    for condition, expected in (("step < 3", [longest, -longest, timedelta(seconds=1.5)]), ("step > 2", [None])):
+        frame = query_dataframe(run.client, f"SELECT took FROM metrics WHERE {condition} ORDER BY step")
+        assert [None if pd.isna(value) else value for value in frame["took"]] == expected
+    assert types_of(query_dataframe(run.client, "SELECT took FROM metrics")) == {"took": "object"}
+
+
 def test_json_that_is_no_object_stays_as_it_is(client: sqltrack.Client) -> None:
     client.execute("CREATE TABLE notes (id INTEGER, note JSONB)")
     notes = ["1", '"x"', "[1]", None, "0.5", '"NaN"', "true"]
@@ -229,6 +240,7 @@ def test_no_row_is_lost_where_chunks_end(client: sqltrack.Client, rows: int) -> 
         [1, 2**62, 0.5, None],
         [None, "x", b"x"],
         [1.5, b"x", "NaN"],
+        ["2026-03-01 12:00:00.000000+00:00", "yesterday", None],
         [2, 0.5, 9.3e18],
     ],
 )

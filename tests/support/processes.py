@@ -1,7 +1,8 @@
-"""Run Python scripts in processes of their own, which tell the test line by line what they have done."""
+"""Processes that tests start: programs, and scripts that tell the test line by line what they have done."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -9,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-__all__ = ["Ended", "Script"]
+__all__ = ["Ended", "Script", "run_together", "running"]
 
 # What every script begins with. Lines go out by one system call each, so that a signal never meets a half-filled
 # buffer, and a killed process leaves none behind. What runs in the background ignores SIGINT, and so do its children.
@@ -44,6 +46,47 @@ _WARNINGS = ("-W", "error", "-W", "ignore::ResourceWarning")
 _PATIENCE = 60.0
 
 
+@contextlib.contextmanager
+def running(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """Start a program, and kill it at the end of the `with` block if it still runs.
+
+    `subprocess.Popen` itself would wait there, for ever if the program hangs.
+
+    Args:
+        command: the program and its arguments.
+        options: what `subprocess.Popen` takes; a signal that was ignored where the tests were started, as
+            SIGINT is in the background of a shell, is not ignored by the program.
+    """
+    if os.name == "posix":
+        options.setdefault("preexec_fn", _heed_signals)
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run_together(commands: Sequence[Sequence[str | Path]], **options: Any) -> list[subprocess.CompletedProcess[Any]]:
+    """Run programs at the same time and return them as they ended, in the same order.
+
+    Args:
+        commands: the programs with their arguments.
+        options: what `subprocess.Popen` takes.
+    """
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(running(command, **pipes)) for command in commands]
+        outputs = [process.communicate(timeout=_PATIENCE) for process in processes]
+    return [
+        subprocess.CompletedProcess(process.args, process.returncode, *output)
+        for process, output in zip(processes, outputs)
+    ]
+
+
+def _heed_signals() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Ended:
     """A script that has ended.
@@ -70,11 +113,21 @@ class Script:
         text: the script, which runs with warnings as errors.
         config: configuration of its client.
         stdin: what it reads from; default: a pipe that `send_line` writes to.
+        prefix: a command, with its arguments, that runs Python.
+        patience: seconds after which a script that hangs is killed.
     """
 
-    def __init__(self, text: str, config: Mapping[str, Any], stdin: int | IO[Any] = subprocess.PIPE) -> None:
+    def __init__(
+        self,
+        text: str,
+        config: Mapping[str, Any],
+        stdin: int | IO[Any] = subprocess.PIPE,
+        prefix: Sequence[str] = (),
+        patience: float = _PATIENCE,
+    ) -> None:
+        self._patience = patience
         self._process = subprocess.Popen(
-            [sys.executable, *_WARNINGS, "-c", _PREAMBLE + text, json.dumps(dict(config))],
+            [*prefix, sys.executable, *_WARNINGS, "-c", _PREAMBLE + text, json.dumps(dict(config))],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -97,7 +150,7 @@ class Script:
         """Wait for the next line that the script confirms and return it."""
         stdout = self._process.stdout
         assert stdout is not None
-        ready, _, _ = select.select([stdout], [], [], _PATIENCE)
+        ready, _, _ = select.select([stdout], [], [], self._patience)
         line = stdout.readline().decode() if ready else ""
         if not line.endswith("\n"):
             raise AssertionError(f"the script confirmed nothing more: {self.finish()}")
@@ -117,7 +170,7 @@ class Script:
         """Close the script's input and wait for its end."""
         start = time.monotonic()
         try:
-            output, errors = self._process.communicate(timeout=_PATIENCE)
+            output, errors = self._process.communicate(timeout=self._patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             output, errors = self._process.communicate()

@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from support.processes import running
+
 __all__ = ["CTRL_C", "Answered", "answer"]
 
 CTRL_C = None
@@ -29,9 +31,8 @@ def answer(arguments: Sequence[str], text: str | None) -> Answered:
     """
     leader, follower = pty.openpty()
     program = Path(sys.executable).with_name("sqltrack")
-    with subprocess.Popen(
-        [program, *arguments], stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    pipes = {"stdin": follower, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running([program, *arguments], **pipes) as process:
         os.close(follower)
         try:
             asked = _read_question(process)
@@ -41,7 +42,6 @@ def answer(arguments: Sequence[str], text: str | None) -> Answered:
                 os.write(leader, f"{text}\n".encode())
             output, errors = process.communicate(timeout=_PATIENCE)
         finally:
-            process.kill()
             os.close(leader)
     return process.returncode, output.decode(), (asked + errors).decode()
 

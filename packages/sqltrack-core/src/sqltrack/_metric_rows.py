@@ -127,6 +127,9 @@ def _plain_value(name: str, value: Any) -> Any:
 
 def _as_base(typ: type, value: Any) -> Any:
     """Return an instance of a subclass of a plain type (IntEnum, numpy.float64, pandas.Timestamp) as that type."""
+    if typ is str:
+        # Enumerations whose members are texts have names for str().
+        return str.__str__(value)
     if typ is datetime:
         return datetime.combine(value.date(), value.time(), value.tzinfo)
     if typ is date:
@@ -137,10 +140,16 @@ def _as_base(typ: type, value: Any) -> Any:
 
 
 def _item(name: str, value: Any) -> Any:
+    from numbers import Complex, Real
+
     try:
         number = value.item()
-        # A longdouble has no Python counterpart and returns itself.
-        return number if type(number) in _PLAIN_TYPES else float(number)
+        if type(number) in _PLAIN_TYPES:
+            return number
+        # A longdouble has no Python counterpart and returns itself. Of a complex one float() would leave only a part.
+        if isinstance(number, Complex) and not isinstance(number, Real):
+            raise TypeError(type(number))
+        return float(number)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UnusableValueError(f"metric {name!r} must be one number, got {value!r}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack._logging import get_logger
@@ -13,7 +13,7 @@ from sqltrack.config import load_config
 from sqltrack.connections import ConnectionKeeper
 from sqltrack.engines import create_engine
 from sqltrack.engines.engine import number_setting
-from sqltrack.errors import DatabaseUnavailableError, NotConnectedError
+from sqltrack.errors import DatabaseUnavailableError, NotConnectedError, TooManyConnectionsError
 from sqltrack.metrics import MetricsWriter
 from sqltrack.quoting import query_text
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
+    from sqltrack.engines.engine import Engine
+    from sqltrack.quoting import QueryText
 
 __all__ = ["Client", "Result"]
 
@@ -40,9 +42,9 @@ class Result:
     """
 
     def __init__(self, cursor: DBAPICursor) -> None:
-        self.description = cursor.description
+        self.description: Sequence[Any] | None = cursor.description
         rows = cursor.fetchall() if self.description is not None else []
-        self.rowcount = len(rows) if self.description is not None else cursor.rowcount
+        self.rowcount: int = len(rows) if self.description is not None else cursor.rowcount
         self._rows = iter(rows)
 
     def __iter__(self) -> Iterator[Any]:
@@ -81,8 +83,8 @@ class Client:
             the file is found by `sqltrack.config.find_config_file`.
         kwargs: parameters that win over those from elsewhere: `engine`, "postgres" (default) or "sqlite"; those of
             the engine; `keepalive`, seconds after which an idle connection of a tracked run is closed, default 5;
-            `reconnect`, seconds for which the calls of a tracked run try to reach a database that went away,
-            default 30.
+            `reconnect`, seconds for which the calls of a tracked run try to reach a database that went away, and
+            all calls wait for a server that has no connection left, default 30.
 
     Attributes:
         config: the configuration in force.
@@ -95,12 +97,14 @@ class Client:
     """
 
     def __init__(self, config: dict[str, Any] | str | Path | None = None, **kwargs: Any) -> None:
-        self.config = {**config, **kwargs} if isinstance(config, dict) else load_config(config, **kwargs)
-        self.engine = create_engine(self.config)
+        self.config: dict[str, Any] = (
+            {**config, **kwargs} if isinstance(config, dict) else load_config(config, **kwargs)
+        )
+        self.engine: Engine = create_engine(self.config)
         self._keeper = ConnectionKeeper(self.engine, number_setting(self.config, "keepalive", _KEEPALIVE))
         self._reconnect = number_setting(self.config, "reconnect", _RECONNECT)
         self._session = self._keeper.session
-        self.metrics = MetricsWriter(self)
+        self.metrics: MetricsWriter = MetricsWriter(self)
 
     def __repr__(self) -> str:
         return f"Client({self.engine!r})"
@@ -109,8 +113,10 @@ class Client:
         session = self._session
         if session.depth == 0:
             session.connection = self._connect()
+        # It may have been taken away, and a block that does not begin does not end either.
+        connection = self._connection()
         session.depth += 1
-        return self._connection()
+        return connection
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -130,7 +136,7 @@ class Client:
                 self._keeper.drop(connection)
                 return
             self._end(connection, failed=exc_type is not None)
-            self.metrics.settle()
+            self.metrics.settle(at_once=False)
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:
@@ -142,7 +148,7 @@ class Client:
             finally:
                 cursor.close()
 
-    def execute(self, sql: Any, parameters: Parameters = ()) -> Result:
+    def execute(self, sql: QueryText, parameters: Parameters = ()) -> Result:
         """Execute a statement, connecting if necessary.
 
         Args:
@@ -159,7 +165,7 @@ class Client:
             lambda connection: Result(connection.execute(*_arguments(sql, parameters, connection)))
         )
 
-    def executemany(self, sql: Any, seq_of_parameters: Iterable[Parameters]) -> Result:
+    def executemany(self, sql: QueryText, seq_of_parameters: Iterable[Parameters]) -> Result:
         """Execute a statement once for each of `seq_of_parameters`; see `execute`."""
 
         def execute(connection: Any) -> Result:
@@ -169,7 +175,7 @@ class Client:
 
         return self._with_connection(execute)
 
-    def executescript(self, sql_script: Any) -> Result:
+    def executescript(self, sql_script: QueryText) -> Result:
         """Execute all statements of a script, connecting if necessary; see `execute`.
 
         Without a BEGIN of its own the script is part of the transaction.
@@ -196,24 +202,27 @@ class Client:
 
     # -- for sqltrack's own modules -------------------------------------------------------------------------------
 
-    def call(self, function: Callable[[Any], T], *, patience: float | None = None) -> T:
-        """Call `function(connection)` for one short piece of work that may be repeated.
+    def call(self, function: Callable[[Any], T], *, patience: float | None = None, once: bool = False) -> T:
+        """Call `function(connection)` for one short piece of work.
 
         Inside of a `with` block it is part of the transaction. Elsewhere each of its statements commits by itself, and
         while a run is tracked a database that went away is tried again.
 
         Args:
-            function: what to do with the connection; it must have the same effect when done twice.
+            function: what to do with the connection; it must have the same effect when done twice, unless `once`.
             patience: seconds to try for, default: the setting `reconnect`.
+            once: only connecting is tried again, not what failed on a connection.
         """
         if self._session.depth:
             with self._translated_errors():
                 return function(self._connection())
-        return self._persist(lambda: self._call_once(function), patience)
+        if once:
+            return self._use(self._persist(self._keeper.take_usable, patience), function)
+        return self._persist(lambda: self._use(self._keeper.take(), function), patience)
 
     def call_beside(self, function: Callable[[Any], T]) -> T:
         """Do the same outside of a `with` block even if one is open."""
-        return self._persist(lambda: self._call_once(function), None)
+        return self._persist(lambda: self._use(self._keeper.take(), function), None)
 
     @property
     def in_block(self) -> bool:
@@ -272,21 +281,28 @@ class Client:
         return connection
 
     def _persist(self, attempt: Callable[[], T], patience: float | None) -> T:
-        """Call `attempt`; while a run is tracked, again and again until the database is back."""
-        deadline = time.monotonic() + (self._reconnect if patience is None else patience)
+        """Call `attempt` as often as it takes, if waiting can help.
+
+        It can if the server is busy with others, and while a run is tracked if the database went away.
+        """
+        deadline = None if patience is None else time.monotonic() + patience
         delay = 0.05
         while True:
             try:
                 return attempt()
             except DatabaseUnavailableError as error:
-                if not self._keeper.parks or time.monotonic() + delay > deadline:
+                now = time.monotonic()
+                # The first attempt may have taken long to see that its connection is dead; that is not held against it.
+                deadline = now + self._reconnect if deadline is None else deadline
+                may_wait = self._keeper.parks or isinstance(error, TooManyConnectionsError)
+                if not may_wait or now + delay > deadline:
                     raise
                 get_logger("client").info("trying to reach the database again: %s", error)
-            time.sleep(delay)
+            time.sleep(_jittered(delay))
             delay = min(delay * 2, 1.0)
 
-    def _call_once(self, function: Callable[[Any], T]) -> T:
-        connection = self._keeper.take()
+    def _use(self, connection: Any, function: Callable[[Any], T]) -> T:
+        """Call `function(connection)` and give the connection back."""
         try:
             result = function(connection)
         except self.engine.driver_error as error:
@@ -339,7 +355,14 @@ class Client:
             self._keeper.give_back(connection)
 
 
-def _arguments(sql: Any, parameters: Parameters, connection: Any) -> tuple[Any, ...]:
+def _jittered(delay: float) -> float:
+    """Return up to half as much again, so that jobs that failed together do not all come back together."""
+    import random
+
+    return delay * random.uniform(1, 1.5)
+
+
+def _arguments(sql: QueryText, parameters: Parameters, connection: Any) -> tuple[Any, ...]:
     """Return the arguments of `execute`: without parameters the text must not be searched for placeholders."""
     text = query_text(sql, connection)
     return (text, parameters) if parameters else (text,)

@@ -71,8 +71,7 @@ class _Plan(NamedTuple):
             bound = [values[index] if convert is None else convert(values[index]) for index, convert in self.columns]
         except MisfitError:
             raise _MisfitsError(frozenset(self._misfits(values))) from None
-        if self.extras:
-            bound.append(table.extras_value({self.names[index]: values[index] for index in self.extras}))
+        bound.append(table.extras_value({self.names[index]: values[index] for index in self.extras}))
         return bound
 
     def _misfits(self, values: Sequence[Any]) -> Iterator[str]:
@@ -118,6 +117,7 @@ class MetricsWriter:
         self._row_limits: dict[tuple[str, ...], int] = {}
         self._growing_again = -math.inf
         self._has_pending = False
+        self._has_warned_of_pending = False
         self._warned: set[str] = set()
         self._touched: dict[int, float] = {}
 
@@ -223,16 +223,24 @@ class MetricsWriter:
         self._columns.clear()
         self._plans.clear()
 
-    def settle(self) -> None:
-        """Move metrics that wait in another table to where they belong, if others let go of the table now."""
+    def settle(self, *, at_once: bool = True) -> None:
+        """Move metrics that wait in another table to where they belong, if others let go of the table now.
+
+        Args:
+            at_once: whether to try it, which may take a second, even if they did not let go of it a moment ago.
+        """
         if not self._has_pending or self._client.in_block:
+            return
+        if not at_once and time.monotonic() < self._growing_again:
             return
         try:
             grown = self._client.call_beside(lambda connection: self._grow(connection, {EXTRAS: "JSONB"}, {}))
         except SQLTrackError as error:
-            get_logger("metrics").warning("metrics wait in another table: %s", error)
-        else:
-            self._has_pending = not grown
+            grown = False
+            self._warn_of_pending(error)
+        self._has_pending = not grown
+        if not grown:
+            self._growing_again = time.monotonic() + _GROWING_PAUSE
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
@@ -405,6 +413,11 @@ class MetricsWriter:
                     "table keeps it from a column of its own",
                     name,
                 )
+
+    def _warn_of_pending(self, error: SQLTrackError) -> None:
+        if not self._has_warned_of_pending:
+            self._has_warned_of_pending = True
+            get_logger("metrics").warning("metrics wait in another table: %s", error)
 
     # -- runs -----------------------------------------------------------------------------------------------------
 

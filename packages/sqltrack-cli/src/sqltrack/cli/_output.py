@@ -29,7 +29,6 @@ __all__ = [
     "printable",
     "progress_bar",
     "show_duration",
-    "show_number",
     "show_status",
     "show_tags",
     "show_time",
@@ -118,23 +117,19 @@ def print_records(
     columns: Sequence[str],
     as_json: bool,
     cells: Mapping[str, Cell] | None = None,
-    nothing: str = "nothing found",
 ) -> None:
-    """Print records as a table, or as a JSON list of objects.
+    """Print records as a table, of which there is nothing without records, or as a JSON list of objects.
 
     Args:
         records: the records; those keys that are in `columns` are shown.
         columns: names of the columns, in order.
         as_json: whether to print JSON.
         cells: what shows the values of a column, default `show_value`.
-        nothing: what to say on stderr if there are no records, where a person is watching.
     """
     if as_json:
         print_json([{name: record.get(name) for name in columns} for record in records])
         return
     if not records:
-        if sys.stderr.isatty():
-            print(nothing, file=sys.stderr)
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in columns:
@@ -159,16 +154,10 @@ def show_value(value: Any) -> Text:
         return show_duration(value)
     if isinstance(value, (dict, list)):
         return Text(printable(json.dumps(plain(value), ensure_ascii=False)))
-    return show_number(value)
-
-
-def show_number(value: float | None) -> Text:
-    """Return a number with as many digits as one can compare."""
-    if value is None:
-        return show_value(None)
     if isinstance(value, int):
         return Text(str(value))
-    return Text(f"{value:.5g}", style="red" if math.isnan(value) else "")
+    # NaN is spelled as in other formats, and as SQLite has it; of other numbers as many digits as one can compare.
+    return Text("NaN", style="red") if math.isnan(value) else Text(f"{value:.5g}")
 
 
 def show_status(status: str | None) -> Text:
@@ -185,20 +174,16 @@ def show_tags(tags: Mapping[str, Any] | None) -> Text:
     return Text(printable(", ".join(names)), style="cyan")
 
 
-def show_time(time: datetime | None) -> Text:
+def show_time(time: datetime) -> Text:
     """Return how long ago a time was."""
-    if time is None:
-        return show_value(None)
     if time.tzinfo is None:
         return Text(str(time))
     elapsed = datetime.now(timezone.utc) - time
     return Text(f"{_coarse(elapsed)} ago" if elapsed >= timedelta() else f"in {_coarse(-elapsed)}")
 
 
-def show_duration(duration: timedelta | None) -> Text:
+def show_duration(duration: timedelta) -> Text:
     """Return a duration in its two largest units."""
-    if duration is None:
-        return show_value(None)
     seconds = duration.total_seconds()
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
     if seconds < 60:
@@ -228,12 +213,16 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
     Returns:
         A function that is called with the number of steps done.
     """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        # Not left to rich, older versions of which end a line here that they have not begun.
+        yield lambda done: None
+        return
     # Slow to import, and few commands need it.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)
 

@@ -118,8 +118,7 @@ def print_pairs(
     for name, value in pairs.items():
         label = Text(" " * indent + printable(name), style="bold" if not indent else "")
         table.add_row(label, (cells or {}).get(name, show_value)(value))
-    if pairs:
-        (console or stdout()).print(table)
+    (console or stdout()).print(table)
 
 
 def _holds_numbers(values: Sequence[Any]) -> bool:

@@ -146,15 +146,22 @@ def edit_rows(client: Client, rows: Sequence[ExtrasRow], editor: Editor) -> Iter
     """
     for begin in range(0, len(rows), _ROWS_PER_TRANSACTION):
         part = rows[begin : begin + _ROWS_PER_TRANSACTION]
-        try:
-            with client as connection:
-                client.engine.give_way(connection)
-                outcomes = [_execute(client, row, editor(row, _ALL)) for row in part]
-        except DatabaseError as error:
-            if not _can_be_helped(client, error):
-                raise
+        outcomes = _try(client, [(row, editor(row, _ALL)) for row in part])
+        if isinstance(outcomes, DatabaseError):
             outcomes = [_edit_alone(client, row, editor) for row in part]
         yield [_edit_alone(client, outcome.row, editor) if outcome.why is not None else outcome for outcome in outcomes]
+
+
+def _try(client: Client, edits: Sequence[tuple[ExtrasRow, Edit | None]]) -> list[Outcome] | DatabaseError:
+    """Change rows in one transaction; return the error if it fails, and another attempt can be better."""
+    try:
+        with client as connection:
+            client.engine.give_way(connection)
+            return [_execute(client, row, edit) for row, edit in edits]
+    except DatabaseError as error:
+        if isinstance(error, DatabaseLockedError) or _fault(client, error) is not None:
+            return error
+        raise
 
 
 def _execute(client: Client, row: ExtrasRow, edit: Edit | None) -> Outcome:
@@ -175,18 +182,15 @@ def _edit_alone(client: Client, row: ExtrasRow, editor: Editor) -> Outcome:
         edit = editor(current, most)
         if edit is None:
             return Outcome(current, None, why=outcome.why if most < _ALL else None)
-        try:
-            with client as connection:
-                client.engine.give_way(connection)
-                outcome = _execute(client, current, edit)
-        except DatabaseError as error:
-            if not _can_be_helped(client, error):
-                raise
-            if _fault(client, error) == "too big":
+        outcomes = _try(client, [(current, edit)])
+        if isinstance(outcomes, DatabaseError):
+            if _fault(client, outcomes) == "too big":
                 most = len(edit.names) // 2
                 outcome = Outcome(current, None, why="the row would grow too big")
             time.sleep(random.uniform(0.005, 0.05))
-        if outcome.edit is not None:
+            continue
+        (outcome,) = outcomes
+        if outcome.edit is not None:  # pragma: no branch - else others have changed the row between two statements
             return outcome
     return outcome
 
@@ -203,10 +207,6 @@ def _read_again(client: Client, key: Key) -> ExtrasRow | None:
 def _as_row(row: Sequence[Any]) -> ExtrasRow:
     values = json.loads(row[3])
     return ExtrasRow((row[0], row[1], row[2]), row[3], values if isinstance(values, dict) else {})
-
-
-def _can_be_helped(client: Client, error: DatabaseError) -> bool:
-    return isinstance(error, DatabaseLockedError) or _fault(client, error) is not None
 
 
 def _fault(client: Client, error: DatabaseError) -> str | None:

@@ -61,9 +61,7 @@ def find_parquet_writer() -> Writer:
     raise MissingPackageError("the format 'parquet'", "pyarrow", "pyarrow", hint="or polars")
 
 
-def write_parquet(
-    result: QueryResult, path: Path, writer: Writer, progress: Callable[[int], object] | None = None
-) -> int:
+def write_parquet(result: QueryResult, path: Path, writer: Writer, progress: Callable[[int], object]) -> int:
     """Write a result to a Parquet file.
 
     Numbers, booleans, texts, bytes, times (in UTC) and intervals keep their kind, NaN is NaN; JSON and columns that
@@ -140,7 +138,7 @@ class _Column:
 
 
 def _put_down(
-    result: QueryResult, columns: Sequence[_Column], spool: IO[bytes], progress: Callable[[int], object] | None
+    result: QueryResult, columns: Sequence[_Column], spool: IO[bytes], progress: Callable[[int], object]
 ) -> int:
     """Write all rows to a file, in chunks of columns, and return their number."""
     rows = iter(result)
@@ -152,8 +150,7 @@ def _put_down(
             column.see(values)
         pickle.dump(transposed, spool, protocol=pickle.HIGHEST_PROTOCOL)
         number += len(chunk)
-        if progress is not None:
-            progress(number)
+        progress(number)
     return number
 
 

@@ -96,7 +96,7 @@ class Place:
         return True
 
     def bind(self, value: Any) -> Any:
-        """Return what to bind for a value.
+        """Return what to bind for a value, once the place is ready.
 
         Raises:
             MisfitError: the column would alter it.
@@ -104,8 +104,7 @@ class Place:
         """
         if self._holds_numbers:
             value = self._as_float(value)
-        if self.column is None:
-            raise TypeError(type(value))
+        assert self.column is not None
         typ = type(value)
         if typ not in self._converters:
             self._converters[typ] = self._table.converter(self.column, typ)

@@ -160,8 +160,8 @@ def _connected(engine: Engine) -> Iterator[tuple[Any, Verdict]]:
     begin = time.perf_counter()
     try:
         connection = engine.connect()
-    except (SQLTrackError, engine.driver_error, OSError) as error:
-        yield None, problem(*_explain(engine, error))
+    except (SQLTrackError, OSError) as error:
+        yield None, problem(*_explain(error))
         return
     seconds = time.perf_counter() - begin
     found = f"{engine.describe()} answers after {seconds * 1000:,.0f} ms"
@@ -172,10 +172,8 @@ def _connected(engine: Engine) -> Iterator[tuple[Any, Verdict]]:
         engine.abort(connection)
 
 
-def _explain(engine: Engine, error: Exception) -> tuple[str, str | None]:
+def _explain(error: Exception) -> tuple[str, str | None]:
     """Return what an error says, and what it advises to do."""
-    if isinstance(error, engine.driver_error):
-        error = engine.translate_error(error)
     found, _, advice = str(error).rpartition("; ")
     return (found, advice) if found else (advice, None)
 

@@ -66,12 +66,11 @@ def mv(
 
     def apply(changes: Sequence[Change]) -> None:
         moved = [change for change in changes if change.kind == "run"]
-        if not moved:
-            return
-        target = Experiment(client, name=moved[0].new)
-        for batch in batches([change.id for change in moved]):
+        for batch in batches(moved):
+            # It may have yet to be created.
+            target = Experiment(client, name=batch[0].new)
             sql = f"UPDATE runs SET experiment_id = %s WHERE id IN ({_places(batch)})"
-            client.execute(sql, (target.id, *batch))
+            client.execute(sql, (target.id, *(change.id for change in batch)))
 
     return edit(client, find, apply, dry_run=dry_run, agree=agree)
 

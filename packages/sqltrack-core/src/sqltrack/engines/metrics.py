@@ -121,8 +121,8 @@ class MetricsTable(ABC):
         """
 
     def move_pending(self, connection: Any, limit: int) -> int:
-        """Move up to `limit` rows that wait in `pending_table` to the column `extras`, and return how many."""
-        return 0
+        """Move up to `limit` rows that wait in `pending_table`, if there is one, to `extras`, and return how many."""
+        raise NotImplementedError
 
     @abstractmethod
     def is_in_use(self, connection: Any) -> bool:

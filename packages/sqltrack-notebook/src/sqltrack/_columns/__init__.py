@@ -155,11 +155,8 @@ def _integers(values: Sequence[Any]) -> Array:
 
 
 def _floats(values: Sequence[Any]) -> Array:
-    try:
-        return np.fromiter(values, np.float64, len(values))
-    except (TypeError, ValueError):
-        # With None among them, or texts that say NaN; slower.
-        return np.array(values, dtype=np.float64)
+    # None, and texts that say NaN, are NaN to numpy.
+    return np.fromiter(values, np.float64, len(values))
 
 
 def _utc(value: datetime | None) -> datetime | None:

@@ -133,20 +133,15 @@ def format_float(v: float | None, spec: str = ".2f", na_rep: str = "--") -> str:
     return escape(format(number, spec))
 
 
-def format_number(v: float | None, na_rep: str = "--") -> str:
+def format_number(number: float) -> str:
     """Return a number with up to six digits; whole numbers are shown in full, others when hovered over.
 
     Args:
-        v: the number.
-        na_rep: replacement for missing values.
+        number: the number.
 
     Returns:
         HTML text.
     """
-    if is_missing(v):
-        return escape(na_rep)
-    assert v is not None
-    number = float(v)
     if number.is_integer() and abs(number) < 1e15:
         return str(int(number))
     short, full = format(number, ".6g"), repr(number)

@@ -371,10 +371,11 @@ class PostgresEngine(Engine):
         return f"jsonb_object_keys({column}) AS item(key)"
 
     def merge_json_sql(self, column: str) -> str:
-        return f"COALESCE({column}, '{{}}') || %s"
+        return f"{_object_sql(column)} || %s"
 
     def remove_keys_sql(self, column: str) -> str:
-        return f"{column} - ARRAY(SELECT jsonb_array_elements_text(%s))"
+        removed = f"{column} - ARRAY(SELECT jsonb_array_elements_text(%s))"
+        return f"CASE WHEN jsonb_typeof({column}) = 'object' THEN {removed} ELSE {column} END"
 
     def json_items_sql(self, column: str) -> str:
         return (
@@ -415,6 +416,11 @@ class PostgresEngine(Engine):
         if self.schema is not None:
             parts.append(f"schema={self.schema}")
         return f"PostgreSQL database {' '.join(parts)!r}" if parts else "PostgreSQL database"
+
+
+def _object_sql(column: str) -> str:
+    """Return an expression: what a JSON column holds if that has keys, else an object without any."""
+    return f"CASE WHEN jsonb_typeof({column}) = 'object' THEN {column} ELSE '{{}}' END"
 
 
 def _first_value(cursor: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -272,6 +273,14 @@ def _checked_text(value: str) -> str:
     return value
 
 
+def _decimal(value: float) -> Decimal:
+    """Return a float as the shortest decimal that is this float again; the server would round it to 15 digits."""
+    # PostgreSQL 13 knows no infinities in such columns.
+    if math.isinf(value):
+        raise MisfitError
+    return Decimal(repr(value))
+
+
 # By Python type and the name that format_type() gives to the column's.
 _CONVERTERS: Mapping[type, Mapping[str, Callable[[Any], Any] | None]] = {
     bool: {"boolean": None},
@@ -282,7 +291,7 @@ _CONVERTERS: Mapping[type, Mapping[str, Callable[[Any], Any] | None]] = {
         "double precision": exact_float,
         "numeric": None,
     },
-    float: {"double precision": None},
+    float: {"double precision": None, "numeric": _decimal},
     Decimal: {"numeric": None},
     str: {"text": _checked_text},
     bytes: {"bytea": None},

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqltrack.engines.engine import Engine, find_sql_type, number_setting
 from sqltrack.engines.sqlite._connection import Connection, split_script
@@ -23,6 +23,7 @@ from sqltrack.errors import (
     DatabaseError,
     DatabaseLockedError,
     DatabaseUnavailableError,
+    DiskFullError,
     NotADatabaseError,
     NotSetUpError,
     ReadOnlyDatabaseError,
@@ -33,6 +34,7 @@ from sqltrack.errors import (
 if TYPE_CHECKING:
     from sqltrack.client import Client
     from sqltrack.engines.health import Checks
+    from sqltrack.engines.metrics import MetricsTable
 
 __all__ = ["SQLiteEngine"]
 
@@ -43,6 +45,8 @@ _LOOK_EVERY = 100_000
 _JOURNAL_TIMEOUT = 5.0
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 _MAX_COLUMNS = 2000  # SQLITE_MAX_COLUMN (https://sqlite.org/limits.html)
+# What fails where a file may not grow, other than for a full disk, which SQLite knows by itself.
+_GROWING = frozenset({"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
 _TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics")
 
 
@@ -59,15 +63,15 @@ class SQLiteEngine(Engine):
     """
 
     name = "sqlite"
-    driver_error = sqlite3.Error
+    driver_error: ClassVar[type[Exception]] = sqlite3.Error
     dialect = SQLITE
-    metrics_table = SQLiteMetricsTable()
+    metrics_table: ClassVar[MetricsTable] = SQLiteMetricsTable()
     keeps_space = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_VERSION:
             raise ConfigError(f"sqltrack needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}")
-        self.path = _database_path(config.get("dbpath", "sqltrack.db"))
+        self.path: str = _database_path(config.get("dbpath", "sqltrack.db"))
         self._busy_timeout = number_setting(config, "busy_timeout", _BUSY_TIMEOUT)
         self._synchronous = _synchronous_setting(config.get("synchronous"))
         register_converters()
@@ -154,7 +158,8 @@ class SQLiteEngine(Engine):
     def is_usable(self, connection: Connection) -> bool:
         try:
             connection.check_file()
-            return not connection.in_transaction
+            # Of the two only the first notices that somebody has closed it.
+            return connection.total_changes >= 0 and not connection.in_transaction
         except sqlite3.Error:
             return False
 
@@ -211,6 +216,15 @@ class SQLiteEngine(Engine):
             )
         if "readonly database" in message:
             return ReadOnlyDatabaseError(f"database {self.path!r} can only be read, check its permissions")
+        if "disk is full" in message:
+            return DiskFullError(f"the disk is full, database {self.path!r} cannot grow; free space, then go on")
+        if message == "disk I/O error":
+            return self._why_not_written(error)
+        if "malformed" in message:
+            return DatabaseError(
+                f"database {self.path!r} is damaged: {message}; restore it from a copy, or save what can be read "
+                "with the command .recover of SQLite's own program"
+            )
         return DatabaseError(f"database {self.path!r}: {message}")
 
     def split_script(self, script: str) -> list[str]:
@@ -308,6 +322,14 @@ class SQLiteEngine(Engine):
             # The switch needs the file for itself. Where it does not get it, or the log is refused (read-only file,
             # file system without shared memory), the journal that is there serves as well.
             return mode
+
+    def _why_not_written(self, error: Exception) -> DatabaseError:
+        """Return what it means that the file system refused something, which SQLite does not say."""
+        name = getattr(error, "sqlite_errorname", "SQLITE_IOERR")
+        found = f"database {self.path!r}: disk I/O error ({name})"
+        if name in _GROWING:
+            return DiskFullError(f"{found}, most likely a quota, a limit of the size of files, or a full disk")
+        return DatabaseError(f"{found}; check the disk, its quota, and whether it can still be reached")
 
     def _why_not_opened(self) -> str:
         folder = os.path.dirname(self.path)

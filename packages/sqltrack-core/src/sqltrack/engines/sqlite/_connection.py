@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
 from sqltrack.engines.sqltext import SQLITE, keywords, split_additions, split_statements, translate_placeholders
@@ -60,10 +60,10 @@ class Connection(sqlite3.Connection):
         self.busy_timeout = timeout
         super().__init__(database, timeout=min(timeout, _UNINTERRUPTED), **kwargs)
         # No transactions by the module's own rules.
-        self.isolation_level = None
+        self.isolation_level: Literal["DEFERRED", "EXCLUSIVE", "IMMEDIATE"] | None = None
         self.autocommit_enabled = False
         self.swallowed: list[BaseException] = []
-        self.plain_cursor = sqlite3.Cursor(self)
+        self.plain_cursor: sqlite3.Cursor = sqlite3.Cursor(self)
         self._path = database
         self._file = _file_identity(database)
 
@@ -242,7 +242,8 @@ def _bind_values(names: tuple[str, ...] | None, params: Any) -> Any:
         except KeyError as error:
             raise sqlite3.ProgrammingError(f"query parameter missing: {error.args[0]}") from None
         except TypeError:
-            raise sqlite3.ProgrammingError("named placeholders need a mapping of parameters") from None
+            # As psycopg does.
+            raise TypeError("named placeholders need a mapping of parameters") from None
     if isinstance(params, Mapping):
         return {name: adapt(value) for name, value in params.items()}
     return adapt_all(params)

@@ -40,17 +40,21 @@ def _noting(function: Callable[..., Any], swallowed: list[BaseException]) -> Cal
     return call
 
 
-def _merge_json(old: str | None, new: str) -> str:
-    merged = json.loads(old) if old is not None else {}
-    if not isinstance(merged, dict):
-        merged = {}
+def _object(stored: str | float | None) -> dict[str, Any] | None:
+    """Return the JSON object that a column holds, None if it holds something else, which only plain SQL has stored."""
+    value = json.loads(stored) if isinstance(stored, str) else None
+    return value if isinstance(value, dict) else None
+
+
+def _merge_json(old: str | float | None, new: str) -> str:
+    merged = _object(old) or {}
     merged.update(json.loads(new))
     return dumps(merged)
 
 
-def _remove_keys(old: str | None, keys: str) -> str | None:
-    kept = json.loads(old) if old is not None else None
-    if not isinstance(kept, dict):
+def _remove_keys(old: str | float | None, keys: str) -> str | float | None:
+    kept = _object(old)
+    if kept is None:
         return old
     for key in json.loads(keys):
         kept.pop(key, None)

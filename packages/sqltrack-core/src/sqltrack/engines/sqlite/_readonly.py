@@ -104,5 +104,5 @@ def _allow_all(connection: Any) -> None:
     connection.set_authorizer(None if sys.version_info >= (3, 11) else _allow)
 
 
-def _allow(*_: object) -> int:
+def _allow(*_: object) -> int:  # pragma: no cover - Python 3.10
     return sqlite3.SQLITE_OK

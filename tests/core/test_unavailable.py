@@ -1,0 +1,219 @@
+"""Databases that are away for a while, servers without a connection left, full disks and damaged files."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import sqltrack
+from sqltrack import Experiment, Run
+from sqltrack.commands import setup
+from sqltrack.errors import DatabaseError, DatabaseUnavailableError, DiskFullError, TooManyConnectionsError
+from support.databases import connect_to_postgres, experiments, statuses, steps
+from support.logging_threads import LoggingThread, wait_until
+
+# Within this many seconds a script must get to know that its database is gone.
+_BOUND = 15.0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this platform keeps files in place that are open")
+def test_a_file_that_is_moved_away_is_waited_for_and_not_created_anew(tmp_path: Path) -> None:
+    """A new file in its place would have destroyed what is in the write-ahead log."""
+    path, aside = tmp_path / "sqltrack.db", tmp_path / "aside.db"
+    config = {"engine": "sqlite", "dbpath": str(path)}
+    setup(sqltrack.Client(config))
+    run = Experiment(sqltrack.Client(config), name="experiment").get_run()
+    with run.track(), LoggingThread(run) as thread:
+        thread.wait_for_more()
+        path.rename(aside)
+        # Longer than it takes to be noticed, so that it was looked for in vain.
+        time.sleep(1.5)
+        assert not path.exists()
+        aside.rename(path)
+        thread.wait_for_more()
+    assert steps(config) == thread.confirmed
+    assert statuses(config) == ["COMPLETED"]
+
+
+def test_a_file_that_was_removed_may_be_set_up_anew_outside_of_tracked_runs(tmp_path: Path) -> None:
+    config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
+    client = sqltrack.Client(config, reconnect=0.1)
+    setup(client)
+    run = Experiment(client, name="experiment").get_run()
+    with pytest.raises(DatabaseUnavailableError, match="was removed or moved"), run.track():
+        client.metrics.forget()
+        client._keeper.close_parked()
+        (tmp_path / "sqltrack.db").unlink()
+        run.add_metrics({"loss": 1.0})
+    setup(client)
+    assert experiments(config) == []
+
+
+def test_patience_begins_when_the_loss_of_a_connection_is_noticed(run: Run) -> None:
+    """A connection that is silently dead takes longer to be noticed than `reconnect` allows."""
+    client = sqltrack.Client(run.client.config, reconnect=0.3)
+    attempts: list[float] = []
+
+    def notice_late(connection: Any) -> str:
+        attempts.append(time.monotonic())
+        if len(attempts) == 1:
+            time.sleep(0.5)
+            raise DatabaseUnavailableError
+        return "done"
+
+    with Run(client, run_id=run.id).track():
+        assert client.call(notice_late) == "done"
+
+
+def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
+    attempts: list[int] = []
+
+    def fail(connection: Any) -> None:
+        attempts.append(1)
+        raise DatabaseUnavailableError
+
+    with run.track(), pytest.raises(DatabaseUnavailableError):
+        run.client.call(fail, once=True)
+    assert len(attempts) == 1
+
+
+# -- servers that have no connection left ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_connection(postgres_config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Configuration for a user who may have one connection at a time."""
+    role = f"{postgres_config['dbname']}_single"
+    with connect_to_postgres(postgres_config) as administrator:
+        administrator.execute(f'CREATE ROLE "{role}" LOGIN CONNECTION LIMIT 1')
+        administrator.execute(f'ALTER DATABASE "{postgres_config["dbname"]}" OWNER TO "{role}"')
+        # Public must not be needed: from PostgreSQL 15 on nobody but the owner may create there.
+        administrator.execute(f'ALTER SCHEMA public OWNER TO "{role}"')
+        yield {**postgres_config, "user": role}
+        administrator.execute(f'REASSIGN OWNED BY "{role}" TO CURRENT_USER')
+        administrator.execute(f'DROP OWNED BY "{role}"')
+        administrator.execute(f'DROP ROLE "{role}"')
+
+
+def occupy(config: dict[str, Any]) -> psycopg.Connection[Any]:
+    """Take the one connection that there is, once the server has seen that the one before was closed."""
+    opened: list[psycopg.Connection[Any]] = []
+
+    def has_opened() -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            opened.append(connect_to_postgres(config))
+        return bool(opened)
+
+    wait_until(has_opened)
+    return opened[0]
+
+
+@pytest.mark.parametrize("step", ["setup", "experiment", "run", "track"])
+def test_who_finds_no_connection_waits_for_one(one_connection: dict[str, Any], step: str) -> None:
+    """Also before a run is tracked: hundreds of jobs that begin together are more than a server has room for."""
+    client = sqltrack.Client(one_connection, reconnect=60)
+    calls: dict[str, Callable[[], Any]] = {
+        "setup": lambda: setup(client),
+        "experiment": lambda: Experiment(client, name="experiment"),
+        "run": lambda: Run(client, experiment_id=1),
+        "track": lambda: Run(client, run_id=1).start().stop(),
+    }
+    names = list(calls)
+    for name in names[: names.index(step)]:
+        calls[name]()
+    other = occupy(one_connection)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(calls[step])
+        time.sleep(0.3)
+        assert not waiting.done()
+        other.close()
+        waiting.result()
+
+
+def test_who_finds_no_connection_for_too_long_hears_why(one_connection: dict[str, Any]) -> None:
+    client = sqltrack.Client(one_connection, reconnect=0.3)
+    with occupy(one_connection):
+        start = time.monotonic()
+        with pytest.raises(TooManyConnectionsError, match="too many connections for role"):
+            setup(client)
+        assert 0.1 < time.monotonic() - start < _BOUND
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "FATAL:  sorry, too many clients already",
+        "FATAL:  remaining connection slots are reserved for non-replication superuser connections",
+        "FATAL:  no more connections allowed (max_client_conn)",
+        "Resource temporarily unavailable\n\tIs the server running locally and accepting connections on that socket?",
+    ],
+)
+@pytest.mark.engines("postgres")
+def test_all_words_for_a_lack_of_connections_are_understood(engine_name: str, answer: str) -> None:
+    """The last are those of a Unix socket whose queue is full."""
+    engine = sqltrack.Client(engine=engine_name).engine
+    error = psycopg.OperationalError(f'connection failed: connection to server on socket "/s" failed: {answer}')
+    assert isinstance(engine.translate_error(error), TooManyConnectionsError)
+
+
+# -- full disks and damaged files -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sqlite_config(tmp_path: Path) -> dict[str, Any]:
+    """Configuration for a SQLite database that is set up."""
+    config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
+    setup(sqltrack.Client(config))
+    return config
+
+
+def test_a_disk_that_is_full_is_an_error_that_says_so(sqlite_config: dict[str, Any]) -> None:
+    client = sqltrack.Client(sqlite_config)
+    run = Experiment(client, name="experiment").get_run()
+    with run.track():
+        client.execute("PRAGMA max_page_count = 30")
+        with pytest.raises(DiskFullError, match=r"the disk is full, database .* cannot grow"):
+            for step in range(1000):
+                run.add_metrics({"text": "x" * 500}, step=step)
+        client.execute("PRAGMA max_page_count = 1000000")
+        run.add_metrics({"text": "x" * 500}, step=step)
+    assert steps(sqlite_config) == list(range(step + 1))
+
+
+@pytest.mark.engines("postgres")
+def test_a_full_disk_of_the_server_is_an_error_that_says_so(engine_name: str) -> None:
+    error = sqltrack.Client(engine=engine_name).engine.translate_error(psycopg.errors.DiskFull("no space left"))
+    assert isinstance(error, DiskFullError)
+    assert "the server's disk is full: no space left" in str(error)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python does not tell what the file system refused")
+def test_a_file_that_may_not_grow_is_an_error_that_says_what_it_may_be(tmp_path: Path) -> None:
+    """SQLite knows of full disks, and of quotas only that something failed."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = "SQLITE_IOERR_WRITE"  # type: ignore[attr-defined]  # since Python 3.11
+    engine = sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "sqltrack.db")).engine
+    assert isinstance(engine.translate_error(error), DiskFullError)
+    error.sqlite_errorname = "SQLITE_IOERR_READ"  # type: ignore[attr-defined]  # since Python 3.11
+    translated = engine.translate_error(error)
+    assert type(translated) is DatabaseError
+    assert "check the disk" in str(translated)
+
+
+def test_a_damaged_file_is_an_error_that_says_so(sqlite_config: dict[str, Any]) -> None:
+    client = sqltrack.Client(sqlite_config)
+    run = Experiment(client, name="experiment").get_run()
+    run.add_metrics_many([{"step": step, "text": "x" * 500} for step in range(500)])
+    path = Path(sqlite_config["dbpath"])
+    path.write_bytes(path.read_bytes()[: 3 * 4096])
+    with pytest.raises(DatabaseError, match="is damaged: .*; restore it from a copy"):
+        client.execute("SELECT * FROM metrics")

@@ -1,0 +1,315 @@
+"""Disks that are full, and files that are moved, removed, replaced or damaged while a run is tracked."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import sqltrack
+from sqltrack import Experiment
+from sqltrack.commands import setup
+from sqltrack.errors import DatabaseError, DatabaseUnavailableError, DiskFullError, NotADatabaseError
+from support.databases import ask, connect_to_postgres, statuses, steps
+from support.logging_threads import LoggingThread, wait_until
+from support.postgres_server import PostgresServer, _find_temporary_folder, _server_account
+from support.processes import Script
+from support.small_file_systems import find_private_mounts, mounted, resize
+
+pytestmark = pytest.mark.faults
+on_unix = pytest.mark.skipif(sys.platform == "win32", reason="this platform keeps files in place that are open")
+
+# Gives a small disk to the script, by mounting one or by a limit of the size of files, and later a bigger one.
+SMALL_DISK = """
+import resource, subprocess
+
+def give_space(mebibytes):
+    if HAS_MOUNT:
+        is_mounted = os.path.ismount(os.path.dirname(config["dbpath"]))
+        options = ("remount," if is_mounted else "") + f"size={mebibytes}m"
+        folder = os.path.dirname(config["dbpath"])
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    else:
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (mebibytes << 20, hard))
+"""
+
+FILL = """
+from sqltrack.errors import DatabaseError
+
+give_space(1)
+setup(client)
+run = Experiment(client, name="experiment").get_run()
+step, slowest, classes, messages = 0, 0.0, [], set()
+with run.track():
+    for mebibytes in (1, 6, 64):
+        give_space(mebibytes)
+        run.add_metrics({"loss": 1.0}, step=step)
+        step += 1
+        # The last time a few, all others more than there is space for.
+        for _ in range(100 if mebibytes == 64 else 10_000):
+            start = time.monotonic()
+            try:
+                run.add_metrics({"loss": 1.0, "text": "x" * 4000}, step=step)
+                step += 1
+            except DatabaseError as error:
+                classes.append(type(error).__name__)
+                messages.add(str(error))
+                break
+            finally:
+                slowest = max(slowest, time.monotonic() - start)
+steps = [step for (step,) in client.execute("SELECT step FROM metrics ORDER BY step")]
+confirm(json.dumps({
+    "confirmed": step, "missing": len(set(range(step)) - set(steps)), "slowest": slowest,
+    "classes": classes, "messages": sorted(messages),
+    "integrity": client.execute("PRAGMA integrity_check").fetchone()[0],
+    "status": client.execute("SELECT status FROM runs").fetchone()[0],
+}))
+"""
+
+WITH_JOURNAL = """
+import sqltrack.engines.sqlite
+sqltrack.engines.sqlite.is_network_file_system = lambda path: True
+"""
+
+
+@on_unix
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+@pytest.mark.parametrize("limit", ["disk", "file size"])
+def test_a_disk_that_is_full_costs_no_confirmed_row_of_sqlite(
+    tmp_path: Path, limit: str, journal: str, record: Callable[..., None]
+) -> None:
+    """The error says so, and the same run goes on once there is space."""
+    prefix = find_private_mounts() if limit == "disk" else []
+    if prefix is None:
+        pytest.skip("mounting a small file system is not allowed here")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    begin = SMALL_DISK.replace("HAS_MOUNT", str(limit == "disk")) + (WITH_JOURNAL if journal == "delete" else "")
+    with Script(
+        begin + FILL, {"engine": "sqlite", "dbpath": str(folder / "sqltrack.db")}, prefix=prefix, patience=300
+    ) as script:
+        found = json.loads(script.succeed()[-1])
+    figures = {name: found[name] for name in ("confirmed", "missing", "slowest")}
+    record(faults=2, errors=len(found["classes"]), **figures)
+    assert found["missing"] == 0
+    # Python 3.10 does not tell what it was that the file system refused.
+    if limit == "disk" or sys.version_info >= (3, 11):
+        assert found["classes"] == ["DiskFullError"] * 2
+    assert all("disk is full" in message or "disk I/O error" in message for message in found["messages"])
+    assert found["integrity"] == "ok"
+    assert found["status"] == "COMPLETED"
+
+
+@pytest.fixture
+def small_folder(own_server: PostgresServer) -> Iterator[Path]:
+    """A folder for a tablespace of the server, on a disk of 16 MB that is mounted at the folder above."""
+    disk = own_server.folder / "small"
+    disk.mkdir()
+    try:
+        with mounted(disk, "16m"):
+            folder = disk / "data"
+            folder.mkdir(mode=0o700)
+            status = own_server.data_dir.stat()
+            os.chown(folder, status.st_uid, status.st_gid)
+            yield folder
+    except PermissionError as error:
+        pytest.skip(f"mounting a small file system is not allowed here: {error}")
+
+
+@pytest.fixture
+def small_config(own_server: PostgresServer, small_folder: Path) -> Iterator[dict[str, Any]]:
+    """Configuration for a database whose tables lie on that disk, which is set up."""
+    config = {"engine": "postgres", **psycopg.conninfo.conninfo_to_dict(own_server.dsn)}
+    with connect_to_postgres(config) as connection:
+        connection.execute(f"CREATE TABLESPACE small LOCATION '{small_folder}'")
+        connection.execute("CREATE DATABASE small TABLESPACE small")
+        setup(sqltrack.Client(config, dbname="small"))
+        yield {**config, "dbname": "small"}
+        connection.execute("DROP DATABASE small WITH (FORCE)")
+        connection.execute("DROP TABLESPACE small")
+
+
+def test_a_disk_that_is_full_costs_no_confirmed_row_of_postgres(
+    small_config: dict[str, Any], small_folder: Path, record: Callable[..., None], rng: random.Random
+) -> None:
+    """The error says so, and the same run goes on once there is space."""
+    run = Experiment(sqltrack.Client(small_config), name="experiment").get_run()
+    # Random, because the server compresses.
+    text = rng.randbytes(4000).hex()
+    confirmed: list[int] = []
+    with run.track():
+        with pytest.raises(DiskFullError, match="disk is full"):
+            while True:
+                run.add_metrics({"text": text}, step=len(confirmed))
+                confirmed.append(len(confirmed))
+                assert len(confirmed) < 100_000
+        resize(small_folder.parent, "64m")
+        for _ in range(200):
+            run.add_metrics({"text": text}, step=len(confirmed))
+            confirmed.append(len(confirmed))
+    missing = set(confirmed) - set(steps(small_config))
+    record(faults=1, confirmed=len(confirmed), missing=len(missing), errors=1)
+    assert not missing
+    assert statuses(small_config) == ["COMPLETED"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Path of a SQLite database in a folder of its own, which is set up."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    setup(sqltrack.Client(sqlite_config(folder / "sqltrack.db")))
+    return folder / "sqltrack.db"
+
+
+def sqlite_config(path: Path) -> dict[str, Any]:
+    return {"engine": "sqlite", "dbpath": str(path)}
+
+
+@on_unix
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_database_that_is_moved_away_and_back_again_and_again_loses_nothing(
+    path: Path, what: str, record: Callable[..., None], rng: random.Random
+) -> None:
+    """Nothing is created in its place meanwhile, which would have destroyed what is in the write-ahead log."""
+    run = Experiment(sqltrack.Client(sqlite_config(path)), name="experiment").get_run()
+    moved = path if what == "file" else path.parent
+    aside = path.parent.parent / "aside"
+    with run.track(), LoggingThread(run) as thread:
+        for _ in range(8):
+            thread.wait_for_more(rng.randrange(1, 500))
+            moved.rename(aside)
+            time.sleep(1.5)
+            assert not moved.exists()
+            aside.rename(moved)
+        thread.wait_for_more()
+    missing = set(thread.confirmed) - set(steps(sqlite_config(path)))
+    record(faults=8, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
+    assert not missing
+    assert ask(sqlite_config(path), "PRAGMA integrity_check") == "ok"
+    assert statuses(sqlite_config(path)) == ["COMPLETED"]
+
+
+@on_unix
+@pytest.mark.parametrize("what", ["file", "file and log", "folder"])
+def test_a_database_that_is_removed_is_an_error_and_not_created_anew(
+    path: Path, what: str, record: Callable[..., None]
+) -> None:
+    run = Experiment(sqltrack.Client(sqlite_config(path), reconnect=1), name="experiment").get_run()
+    thread = LoggingThread(run, tolerated=(DatabaseUnavailableError,))
+    with pytest.raises(DatabaseUnavailableError, match="removed or moved"), run.track(), thread:
+        thread.wait_for_more()
+        removed = [path] if what == "file" else sorted(path.parent.iterdir())
+        if what == "folder":
+            shutil.rmtree(path.parent)
+        else:
+            for file in removed:
+                file.unlink()
+        thread.wait_for_error()
+    record(faults=1, errors=1, slowest=thread.slowest)
+    assert not path.exists()
+
+
+@on_unix
+def test_a_database_that_is_replaced_goes_on_in_the_new_one(path: Path, record: Callable[..., None]) -> None:
+    """As when a copy of it is restored, its log included; what was logged before is in the old one."""
+    run = Experiment(sqltrack.Client(sqlite_config(path)), name="experiment").get_run()
+    copy = path.parent.parent / "copy"
+    old = path.parent.parent / "old"
+    shutil.copytree(path.parent, copy)
+    with run.track(), LoggingThread(run) as thread:
+        thread.wait_for_more()
+        path.parent.rename(old)
+        copy.rename(path.parent)
+        wait_until(lambda: bool(steps(sqlite_config(path))), seconds=60)
+        thread.wait_for_more()
+    stored = set(steps(sqlite_config(path))) | set(steps(sqlite_config(old / path.name)))
+    missing = set(thread.confirmed) - stored
+    record(faults=1, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
+    assert not missing
+    for file in (path, old / path.name):
+        assert ask(sqlite_config(file), "PRAGMA integrity_check") == "ok"
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(random.randbytes(path.stat().st_size))
+
+
+def overwrite_middle(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096 : len(data) // 2] = random.randbytes(len(data) // 2 - 4096)
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 3 * 4096)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (overwrite, NotADatabaseError, "is no SQLite database"),
+        (overwrite_middle, DatabaseError, "is damaged"),
+        (truncate, DatabaseError, "is damaged"),
+    ],
+)
+def test_a_damaged_file_is_an_error_that_says_so(
+    path: Path, damage: Callable[[Path], None], error: type[Exception], message: str, record: Callable[..., None]
+) -> None:
+    client = sqltrack.Client(sqlite_config(path))
+    run = Experiment(client, name="experiment").get_run()
+    run.add_metrics_many([{"step": step, "text": "x" * 500} for step in range(2000)])
+    damage(path)
+    start = time.monotonic()
+    with pytest.raises(error, match=message):
+        run.add_metrics_many([{"step": step, "text": "y"} for step in range(2000)])
+    record(faults=1, errors=1, slowest=time.monotonic() - start)
+
+
+READ_ONLY_FOLDER = """
+from sqltrack.errors import DatabaseError
+
+if os.geteuid() == 0:
+    import pwd
+    account = pwd.getpwnam("nobody")
+    os.setgroups([])
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+for write in (
+    lambda: Run(client, run_id=1).add_metrics({"loss": 2.0}), lambda: Experiment(client, name="new"),
+    lambda: setup(client, [("more.sql", "CREATE TABLE more (id INTEGER)")]),
+):
+    try:
+        write()
+    except DatabaseError as error:
+        confirm(f"{type(error).__name__}: {error}")
+"""
+
+
+@on_unix
+def test_a_folder_that_may_only_be_read_is_an_error_that_says_so(record: Callable[..., None]) -> None:
+    with tempfile.TemporaryDirectory(dir=_find_temporary_folder(_server_account())) as folder:
+        path = Path(folder, "sqltrack.db")
+        client = sqltrack.Client(sqlite_config(path))
+        setup(client)
+        Experiment(client, name="experiment").get_run().add_metrics({"loss": 1.0})
+        path.chmod(0o666)
+        Path(folder).chmod(0o555)
+        with Script(READ_ONLY_FOLDER, sqlite_config(path)) as script:
+            lines = script.succeed()
+        stored = steps(sqlite_config(path))
+    record(faults=1, errors=len(lines), confirmed=1, missing=1 - len(stored))
+    assert len(lines) == 3
+    assert all(line.startswith(("ReadOnlyDatabaseError", "DatabaseUnavailableError")) for line in lines), lines
+    assert stored == [0]

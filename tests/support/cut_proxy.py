@@ -1,0 +1,95 @@
+"""A way to a server over the network that can be cut: by silence, as when a cable is pulled, or by resets."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import socket
+import struct
+import threading
+from types import TracebackType
+
+__all__ = ["CutProxy"]
+
+# From Linux' asm-generic/socket.h and linux/bpf_common.h; Python has no names for them.
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+_RETURN_CONSTANT = 0x06
+
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+
+
+class CutProxy:
+    """Listens on a port of this machine and passes on what comes to a server's Unix socket; a context manager.
+
+    `silence` lets nothing more arrive: the kernel drops each packet before anything acknowledges it, also those that
+    ask for new connections. That needs Linux, but no privileges.
+
+    Args:
+        path: path of the Unix socket.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._clients: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self.port = int(self._listener.getsockname()[1])
+
+    def __enter__(self) -> CutProxy:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.reset()
+
+    def silence(self) -> None:
+        """Let nothing more arrive, neither on open connections nor on new ones."""
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN_CONSTANT, 0, 0, 0))
+        program = struct.pack("HP", 1, ctypes.addressof(drop_all))
+        with self._lock:
+            for open_socket in (self._listener, *self._clients):
+                open_socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+    def heal(self) -> None:
+        """Let new connections through again; those that were open stay silent, as after a failover."""
+        self._listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+    def reset(self) -> None:
+        """Break off all open connections."""
+        with self._lock:
+            for client in self._clients:
+                with contextlib.suppress(OSError):
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+                    client.shutdown(socket.SHUT_RD)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with self._lock:
+            self._clients.add(client)
+        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
+            server.connect(self._path)
+            thread = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+            thread.start()
+            _pass_on(client, server)
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+        with self._lock:
+            self._clients.discard(client)
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)

@@ -1,0 +1,38 @@
+"""Look into databases of the tests, through SQLTrack and past it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import psycopg
+
+import sqltrack
+
+__all__ = ["ask", "connect_to_postgres", "connect_to_sqlite", "experiments", "statuses", "steps"]
+
+
+def ask(config: dict[str, Any], sql: str) -> Any:
+    """Return the first value that a query gives to a client of its own."""
+    return sqltrack.Client(config).execute(sql).fetchone()[0]
+
+
+def steps(config: dict[str, Any]) -> list[int]:
+    return [step for (step,) in sqltrack.Client(config).execute("SELECT step FROM metrics ORDER BY step")]
+
+
+def statuses(config: dict[str, Any]) -> list[str]:
+    return [status for (status,) in sqltrack.Client(config).execute("SELECT status FROM runs ORDER BY id")]
+
+
+def experiments(config: dict[str, Any]) -> list[str]:
+    return [name for (name,) in sqltrack.Client(config).execute("SELECT name FROM experiments ORDER BY id")]
+
+
+def connect_to_postgres(config: dict[str, Any], **options: Any) -> psycopg.Connection[Any]:
+    parameters = {name: value for name, value in config.items() if name != "engine"}
+    return psycopg.connect(**parameters, autocommit=True, **options)
+
+
+def connect_to_sqlite(config: dict[str, Any]) -> sqlite3.Connection:
+    return sqlite3.connect(config["dbpath"], isolation_level=None, check_same_thread=False)

@@ -1,0 +1,61 @@
+"""What is public: names in modules, commands and options of the program, settings and environment variables."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sqltrack.cli._parser import build_parser
+from sqltrack.config import CLIENT_SETTINGS
+from support.pages import ROOT
+
+__all__ = ["PUBLIC_MODULES", "SETTINGS", "commands", "public_names", "variables"]
+
+PUBLIC_MODULES = (
+    "sqltrack",
+    "sqltrack.args",
+    "sqltrack.commands",
+    "sqltrack.config",
+    "sqltrack.engines",
+    "sqltrack.errors",
+    "sqltrack.notebook",
+    "sqltrack.pandas",
+    "sqltrack.polars",
+    "sqltrack.queries",
+    "sqltrack.sigterm",
+    "sqltrack.util",
+)
+
+
+def public_names() -> Iterator[tuple[str, Any]]:
+    """Yield the full names of all that is public, and what each names."""
+    for module_name in PUBLIC_MODULES:
+        module = importlib.import_module(module_name)
+        for name in module.__all__:
+            yield f"{module_name}.{name}", getattr(module, name)
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of the program's commands by name."""
+    (action,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+def _settings() -> frozenset[str]:
+    """Return the parameters that SQLTrack itself knows; all others are libpq's."""
+    from sqltrack.engines.postgres import _NOT_FOR_LIBPQ
+
+    return frozenset(_NOT_FOR_LIBPQ) | CLIENT_SETTINGS
+
+
+SETTINGS = _settings()
+
+
+def variables() -> set[str]:
+    """Return the environment variables that the code reads, apart from SQLTRACK_DSN_ with the name of a parameter."""
+    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("packages/*/src/**/*.py")]
+    found = {name for text in texts for name in re.findall(r"[\"'](SQLTRACK_[A-Z_]*[A-Z])[\"'\]]", text)}
+    return {name for name in found if not name.startswith("SQLTRACK_DSN_")}
