@@ -43,13 +43,17 @@ TEST_TOOLS = [
 CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
 # What the notebooks are read, executed and looked at with; the browser itself comes from the machine.
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
+# What else reads the data, as the documentation shows.
+READERS = ["duckdb; python_version >= '3.11'"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
 # What the site is built with; it needs a newer Python than SQLTrack.
 SITE_TOOLS = [
     f"{name}; python_version >= '3.11'"
     for name in ("sphinx>=9", "furo", "myst-parser", "sphinx-argparse-cli", "sphinx-copybutton", "filelock")
 ]
-SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *SITE_TOOLS]
+# Whose runs are imported by tests that need them to read their files.
+IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
+SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *IMPORTED, *SITE_TOOLS]
 # Tests that need pytest and core, and nothing else.
 MINIMAL_TESTS = [
     *("tests/core/test_" + name + ".py" for name in ("client", "config", "experiment", "queries", "reading_only")),

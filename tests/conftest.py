@@ -190,7 +190,7 @@ def postgres_server(pytestconfig: pytest.Config) -> Any:
 
 @pytest.fixture(scope="session")
 def create_database(postgres_server: Any, pooler_address: dict[str, Any]) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Create PostgreSQL databases, from a template or empty, which go at the end of the session."""
+    """Create PostgreSQL databases, from a template or empty, which go at the end, with the server if that is ours."""
     import psycopg
 
     parameters = _parameters(postgres_server)
@@ -209,7 +209,7 @@ def create_database(postgres_server: Any, pooler_address: dict[str, Any]) -> Ite
             return {"engine": "postgres", **parameters, **pooler_address, "dbname": name}
 
         yield create
-        for name in names:
+        for name in names if postgres_server.server is None else ():
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 

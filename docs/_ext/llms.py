@@ -1,0 +1,133 @@
+"""llms.txt (https://llmstxt.org) and llms-full.txt: the pages as Markdown, for assistants that write code.
+
+Pages are copied as they are. In place of those that Sphinx generates, of the API and the program, stand signatures and
+docstrings, and the texts of --help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import os
+import re
+from pathlib import Path
+from textwrap import dedent
+from typing import Any, ForwardRef
+from unittest import mock
+
+from navigation import Entry, all_entries
+from program import documented_parser
+
+__all__ = ["page_text", "setup"]
+
+_FULL = "llms-full.txt"
+
+
+def _link_files(app: Any, docname: str, content: list[str]) -> None:
+    """Let the index link to both files, which only the site has."""
+    if docname == "index":
+        content[0] = re.sub(r"`(llms[\w-]*\.txt)`", r"[`\1`](site:\1)", content[0])
+
+
+def _write(app: Any, exception: Exception | None) -> None:
+    if exception is not None or app.builder.format != "html":
+        return
+    source, target = Path(app.srcdir), Path(app.outdir)
+    parts = all_entries(source)
+    title, summary = _title_and_summary((source / "index.md").read_text(encoding="utf-8"))
+    lines = [f"# {title}", "", f"> {summary}", "", f"All pages in one file: [{_FULL}]({_FULL})"]
+    texts = []
+    for part in parts:
+        lines += ["", f"## {part.caption}", ""]
+        # Of a page that is missing Sphinx warns.
+        for entry in (entry for entry in part.entries if entry.name in app.env.found_docs):
+            lines.append(f"- [{entry.title}]({entry.name}.md): {entry.text}")
+            text = page_text(source, entry)
+            texts.append(text)
+            (target / entry.name).parent.mkdir(parents=True, exist_ok=True)
+            (target / f"{entry.name}.md").write_text(text, encoding="utf-8")
+    (target / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (target / _FULL).write_text("\n\n".join([f"# {title}\n\n{summary}\n", *texts]), encoding="utf-8")
+
+
+def _title_and_summary(index: str) -> tuple[str, str]:
+    """Return the heading of the index, and its first paragraph."""
+    heading, summary = index.split("\n\n")[:2]
+    return heading.removeprefix("# "), " ".join(summary.split())
+
+
+def page_text(folder: Path, entry: Entry) -> str:
+    """Return a page as Markdown, without directives of Sphinx."""
+    source = (folder / f"{entry.name}.md").read_text(encoding="utf-8")
+    written, directive, rest = source.partition("```{eval-rst}\n")
+    if not directive:
+        return source
+    if "automodule:: " not in rest:
+        return written + _program_text()
+    name = rest.partition("automodule:: ")[2].split()[0]
+    module = importlib.import_module(name)
+    texts = [
+        _data_text(rest, name, key) or _object_text(f"{name}.{key}", getattr(module, key)) for key in module.__all__
+    ]
+    return written + "\n".join(texts)
+
+
+def _data_text(page: str, module: str, name: str) -> str | None:
+    """Return what a page itself tells about something that has no docstring, None if it does not."""
+    match = re.search(rf"^\.\. py:(?:data|type):: {name}\n   :\w+: (.+)\n\n((?:   .+\n)+)", page, re.M)
+    return match and f"## {module}.{name}\n\n```python\n{name}: {match[1]}\n```\n\n{dedent(match[2])}"
+
+
+def _object_text(name: str, value: Any) -> str:
+    text = f"## {_callable_text(name, value)}"
+    if not inspect.isclass(value) or issubclass(value, Exception):
+        return text
+    members = {key: getattr(value, key) for key in vars(value) if not key.startswith("_")}
+    methods = [(key, member) for key, member in members.items() if inspect.isroutine(member)]
+    return "\n".join([text, *(f"### {_callable_text(f'{value.__name__}.{key}', member)}" for key, member in methods)])
+
+
+def _callable_text(name: str, value: Any) -> str:
+    kind = "class " if inspect.isclass(value) else "def "
+    return f"{name}\n\n```python\n{kind}{name}{_signature(value)}\n```\n\n{inspect.getdoc(value) or ''}\n"
+
+
+def _signature(value: Any) -> str:
+    """Return the parameters of a callable, with annotations as they are written."""
+    try:
+        signature = inspect.signature(value)
+    except ValueError:
+        return ""
+    parameters = [
+        parameter.replace(annotation=_Annotation(parameter.annotation)) for parameter in signature.parameters.values()
+    ]
+    return str(signature.replace(parameters=parameters, return_annotation=_Annotation(signature.return_annotation)))
+
+
+class _Annotation:
+    """An annotation that is shown without quotes, as `inspect` shows those that are text."""
+
+    def __new__(cls, annotation: Any) -> Any:
+        return super().__new__(cls) if isinstance(annotation, str | ForwardRef) else annotation
+
+    def __init__(self, annotation: Any) -> None:
+        self._text = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
+
+    def __repr__(self) -> str:
+        return str(self._text)
+
+
+def _program_text() -> str:
+    parser = documented_parser()
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    with mock.patch.dict(os.environ, {"COLUMNS": "110", "NO_COLOR": "1"}):
+        helps = [(command.prog, command.format_help()) for command in (parser, *commands.choices.values())]
+    return "\n".join(f"## {name}\n\n```text\n{text}```\n" for name, text in helps)
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("source-read", _link_files)
+    app.connect("build-finished", _write)
+    return {"version": "1", "parallel_read_safe": True}

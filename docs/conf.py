@@ -1,0 +1,75 @@
+"""Settings of Sphinx, which builds the site from these pages: `nox -s docs`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from pygments.lexers.shell import BashLexer
+from pygments.lexers.sql import PostgresLexer
+from sphinx.highlighting import lexers
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "SQLTrack"
+author = "the authors of SQLTrack"
+project_copyright = author
+release = installed_version("sqltrack-core")
+version = release
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_argparse_cli",
+    "sphinx_copybutton",
+    # In _ext.
+    "navigation",
+    "docstrings",
+    "repository_files",
+    "llms",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+nitpicky = True
+
+myst_heading_anchors = 4
+myst_url_schemes = {
+    **dict.fromkeys(("http", "https", "mailto")),
+    # Files of the repository that are no pages, see _ext/repository_files.py, and those that _ext/llms.py writes.
+    "repository": {"url": "source/{{path}}"},
+    "site": {"url": "{{path}}"},
+}
+
+autodoc_default_options = {"members": True, "undoc-members": True, "no-value": True}
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+add_module_names = False
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+toc_object_entries_show_parents = "hide"
+
+html_theme = "furo"
+html_title = "SQLTrack"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
+html_copy_source = False
+html_show_copyright = False
+html_show_sphinx = False
+# Summaries are fetched from the pages, which browsers refuse where the site is opened as files.
+html_show_search_summary = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0b6e75", "color-brand-content": "#0b6e75"},
+    "dark_css_variables": {"color-brand-primary": "#5fc9d1", "color-brand-content": "#5fc9d1"},
+}
+# Commands stand without a prompt, and what they print in blocks of its own.
+lexers["console"] = BashLexer()
+# Of what both engines understand, and of functions for PostgreSQL.
+lexers["sql"] = PostgresLexer()
+pygments_style = "tango"
+pygments_dark_style = "github-dark"
