@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "slurm"
 SBATCH = """#!/bin/sh
 for argument; do
     echo "$argument" >> sbatch.log
-    case "$argument" in --wrap=*) sh -c "${argument#--wrap=}" || exit 1 ;; esac
+    case "$argument" in --wrap=*) sh -c "${argument#--wrap=}" > slurm-4711.out || exit 1 ;; esac
 done
 echo "4711;cluster"
 """
@@ -56,7 +56,8 @@ def test_a_job_logs_to_the_run_that_was_planned_for_it(
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "sbatch.log").read_text().splitlines()[:3] == ["--parsable", "--job-name=run-1", "--time=1:00"]
     ((status, args, extras, comment, env),) = runs(client)
-    assert args == {"help": False, "epochs": 3, "learning_rate": 0.1, "momentum": 0.9, "seed": 7}
+    options = {"epochs": 3, "learning_rate": 0.1, "momentum": 0.9, "seed": 7, "checkpoints": "checkpoints"}
+    assert args == {"help": False, **options}
     assert (status, extras, comment) == ("COMPLETED", {"slurm_job_id": "4711"}, None)
     assert env["SQLTRACK_RUN_ID"] == "1"
     assert [step for (step,) in client.execute("SELECT step FROM metrics WHERE loss > 0 ORDER BY step")] == [0, 1, 2]

@@ -1,0 +1,37 @@
+"""What tests of several examples need: the environment that names the test's database, and a way to run scripts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+RunExample = Callable[..., str]
+
+
+@pytest.fixture
+def variables(config: dict[str, Any]) -> dict[str, str]:
+    """An environment in which SQLTrack uses the test's database, and Python is the one that runs the tests."""
+    settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, **settings, "PATH": path}
+
+
+@pytest.fixture
+def run_example(variables: dict[str, str]) -> RunExample:
+    """Return a function that runs an example, which must succeed, and returns what it prints."""
+
+    def run_example(name: str, *arguments: str, **environment: str) -> str:
+        command = [sys.executable, str(EXAMPLES / name), *arguments]
+        done = subprocess.run(command, env={**variables, **environment}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run_example
