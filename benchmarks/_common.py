@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
@@ -103,9 +105,17 @@ def write_json(path: Path | None, **document: Any) -> None:
     """Write figures to a file beside what machine they come from; None does nothing."""
     if path is None:
         return
-    machine = {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()}
+    # What is needed to judge the figures, and nothing that tells whose machine it is.
+    machine = {
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "psycopg": metadata.version("psycopg"),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": machine, **document}, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps({"date": date.today().isoformat(), "machine": machine, **document}, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 # -- rows and times -------------------------------------------------------------------------------------------------

@@ -1,6 +1,11 @@
-"""Time the same training loop on SQLTrack and on MLflow, with the tracking store of each in SQLite and PostgreSQL.
+"""Time the same training loop on SQLTrack and on other trackers, and count what each loses when its job is killed.
 
-A step logs 10 metrics. All sides take turns in one process. Needs: pip install mlflow-skinny sqlalchemy alembic
+A step logs 10 metrics. SQLTrack and one other tracker take turns in a process of their own. MLflow stores in SQLite and
+in PostgreSQL, the others in what they store in by themselves. The job that is killed logs a step every few milliseconds
+and dies, with all processes that it has started, right after a call has returned, as where a batch system ends a job.
+
+Trackers that are not installed are left out. Needs any of: mlflow-skinny sqlalchemy alembic, tensorboard, wandb,
+trackio; and psutil.
 """
 
 from __future__ import annotations
@@ -8,58 +13,292 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+import signal
+import sqlite3
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib import metadata
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import sqltrack
 from _common import Engine, Write, create_parser, open_engines, percentiles, random_metrics, take_turns, write_json
 
 METRICS = 10
 BATCH = 25
+CALLS = 500
+KILLED_AFTER = 200
+# Seconds between the steps of the job that is killed.
+PAUSE = 0.01
+
+
+class Place(NamedTuple):
+    """Where trackers may store: SQLTrack's configuration, SQLAlchemy's URL of a database, an empty folder."""
+
+    config: dict[str, Any]
+    url: str
+    folder: str
+
+
+class Tracker(NamedTuple):
+    """A tracker that can be measured.
+
+    Attributes:
+        distribution: what is installed for it.
+        stores_in: what it stores in; None if it is the database that is measured with.
+        open: provides a function that logs one step.
+        count: returns how many steps can be read at a place.
+    """
+
+    distribution: str
+    stores_in: str | None
+    open: Callable[[Place], contextlib.AbstractContextManager[Write]]
+    count: Callable[[Place], int]
 
 
 def main() -> None:
     options = create_parser(__doc__).parse_args()
-    calls = 50 if options.quick else 500
-    results = [row for engine in open_engines(options.engines) for row in measure_engine(engine, calls)]
+    results = [row for engine in open_engines(options.engines) for row in measure_engine(engine, options.quick)]
     print_table(results)
     write_json(options.json, results=results)
 
 
-def measure_engine(engine: Engine, calls: int) -> Iterator[dict[str, Any]]:
-    with engine.database() as database, database.peer_url() as url, contextlib.ExitStack() as stack:
-        run = sqltrack.Experiment(database.client, name="peers").get_run()
-        stack.enter_context(run.track())
-        writers: dict[str, Write] = {
-            "SQLTrack": lambda step, row: run.add_metrics(row, step=step),
-            "MLflow": stack.enter_context(mlflow_writer(url)),
-        }
-        rows = random_metrics(METRICS, BATCH)
-        times = take_turns(list(writers.values()), rows, calls, warm_up=BATCH)
-        figures = {name: percentiles(taken) for name, taken in zip(writers, times)}
-    for name, figure in figures.items():
-        ratio = round(figure["p50"] / figures["SQLTrack"]["p50"], 1)
-        yield {"engine": engine.name, "version": engine.version, "peer": name, **figure, "ratio": ratio}
+def measure_engine(engine: Engine, quick: bool) -> Iterator[dict[str, Any]]:
+    calls, steps = (2 * BATCH, BATCH) if quick else (CALLS, KILLED_AFTER)
+    names = [name for name, tracker in TRACKERS.items() if is_measured(tracker, engine)]
+    ours: list[dict[str, float]] = []
+    for name in names:
+        with new_place(engine) as place, ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            own, figures = pool.submit(measure_turns, name, place, calls).result()
+        ours.append(own)
+        kept = count_after_kill(engine, name, steps)
+        yield describe(engine, name, figures, round(figures["p50"] / own["p50"], 1), steps, kept)
+    if ours:
+        # Beside the first of the others.
+        yield describe(engine, "SQLTrack", ours[0], 1.0, steps, count_after_kill(engine, "SQLTrack", steps))
+
+
+def is_measured(tracker: Tracker, engine: Engine) -> bool:
+    if tracker.distribution == "sqltrack-core" or not is_installed(tracker.distribution):
+        return False
+    # Once is enough for those that do not store in the database.
+    return tracker.stores_in is None or engine.name == "sqlite"
+
+
+def is_installed(distribution: str) -> bool:
+    try:
+        return bool(metadata.version(distribution))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def describe(
+    engine: Engine, name: str, figures: dict[str, float], ratio: float, logged: int, kept: int
+) -> dict[str, Any]:
+    tracker = TRACKERS[name]
+    return {
+        "engine": engine.name,
+        "version": tracker.stores_in or engine.version,
+        "peer": name,
+        "peer_version": metadata.version(tracker.distribution),
+        **figures,
+        "ratio": ratio,
+        "logged": logged,
+        "lost": logged - kept,
+    }
 
 
 @contextlib.contextmanager
-def mlflow_writer(url: str) -> Iterator[Write]:
-    """Log to a run of MLflow, whose store is the database that SQLAlchemy's `url` names."""
+def new_place(engine: Engine) -> Iterator[Place]:
+    # What a killed job has left may still be written to.
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with folder, engine.database() as database, database.peer_url() as url:
+        yield Place(database.client.config, url, folder.name)
+
+
+def measure_turns(name: str, place: Place, calls: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Return percentiles of SQLTrack's calls and of another tracker's."""
+    os.chdir(place.folder)
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(TRACKERS[tracker].open(place)) for tracker in ("SQLTrack", name)]
+        ours, theirs = take_turns(writers, random_metrics(METRICS, BATCH), calls, warm_up=BATCH)
+    return percentiles(ours), percentiles(theirs)
+
+
+# -- a job that is killed -------------------------------------------------------------------------------------------
+
+
+def count_after_kill(engine: Engine, name: str, steps: int) -> int:
+    """Return how many of `steps` steps can be read after a job that logged them was killed."""
+    with new_place(engine) as place:
+        job = get_context("spawn").Process(target=log_and_die, args=(name, place, steps))
+        job.start()
+        job.join()
+        if job.exitcode != -signal.SIGKILL:
+            raise RuntimeError(f"the job of {name} was not killed but ended with {job.exitcode}")
+        return TRACKERS[name].count(place)
+
+
+def log_and_die(name: str, place: Place, steps: int) -> None:
+    import psutil
+
+    os.chdir(place.folder)
+    with TRACKERS[name].open(place) as write:
+        for step, row in enumerate(random_metrics(METRICS, steps)):
+            time.sleep(PAUSE)
+            write(step, row)
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+# -- trackers -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def sqltrack_writer(place: Place) -> Iterator[Write]:
+    with sqltrack.Experiment(sqltrack.Client(place.config), name="peers").get_run().track() as run:
+        yield lambda step, row: run.add_metrics(row, step=step)
+
+
+def count_sqltrack(place: Place) -> int:
+    return int(sqltrack.Client(place.config).execute("SELECT count(*) FROM metrics").fetchone()[0])
+
+
+@contextlib.contextmanager
+def mlflow_writer(place: Place) -> Iterator[Write]:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow
 
     # The creation of its tables is told step by step.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(url)
+    mlflow.set_tracking_uri(place.url)
     mlflow.set_experiment("peers")
     with mlflow.start_run():
         yield lambda step, row: mlflow.log_metrics(row, step=step)
 
 
+def count_mlflow(place: Place) -> int:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(place.url)
+    with engine.connect() as connection:
+        query = sqlalchemy.text(
+            "SELECT min(number) FROM (SELECT count(*) AS number FROM metrics GROUP BY key) AS counts"
+        )
+        number = connection.execute(query).scalar()
+    engine.dispose()
+    return int(number or 0)
+
+
+@contextlib.contextmanager
+def tensorboard_writer(place: Place, *, flush: bool = False) -> Iterator[Write]:
+    from tensorboard.summary import Writer
+
+    # The writer of PyTorch's SummaryWriter, with the same defaults.
+    with contextlib.closing(Writer(place.folder)) as writer:
+
+        def write(step: int, row: dict[str, float]) -> None:
+            for name, value in row.items():
+                writer.add_scalar(name, value, step)
+            if flush:
+                writer.flush()
+
+        yield write
+
+
+def flushed_tensorboard_writer(place: Place) -> contextlib.AbstractContextManager[Write]:
+    return tensorboard_writer(place, flush=True)
+
+
+def count_tensorboard(place: Place) -> int:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(place.folder, size_guidance={"tensors": 0}).Reload()
+    # All that a step has logged, or it is not counted; the values are tensors of one number.
+    counts = [len(events.Tensors(name)) for name in events.Tags()["tensors"]]
+    return min(counts) if len(counts) == METRICS else 0
+
+
+@contextlib.contextmanager
+def wandb_writer(place: Place) -> Iterator[Write]:
+    os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=place.folder, WANDB_ERROR_REPORTING="false")
+    import wandb
+
+    # What it would gather beside metrics is left out.
+    settings = wandb.Settings(x_disable_stats=True, console="off")
+    with wandb.init(project="peers", settings=settings) as run:
+        # With a step alone, a row would wait for the next one.
+        yield lambda step, row: run.log(row, step=step, commit=True)
+
+
+def count_wandb(place: Place) -> int:
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (path,) = Path(place.folder).rglob("*.wandb")
+    records = (Record.FromString(data) for data in read_wandb(path.read_bytes()))
+    return sum(record.HasField("history") for record in records)
+
+
+def read_wandb(data: bytes) -> Iterator[bytes]:
+    """Yield the whole records of an offline run: LevelDB's log format behind 7 bytes of their own."""
+    block, header, position, parts = 32_768, 7, 7, b""
+    while position + header <= len(data):
+        if block - position % block < header:
+            position += block - position % block
+            continue
+        length, kind = struct.unpack_from("<HB", data, position + 4)
+        position += header
+        if kind == 0 or position + length > len(data):
+            return
+        parts += data[position : position + length]
+        position += length
+        # Whole in one piece, or the last of several.
+        if kind in (1, 4):
+            yield parts
+            parts = b""
+
+
+@contextlib.contextmanager
+def trackio_writer(place: Place) -> Iterator[Write]:
+    os.environ.update(TRACKIO_DIR=os.path.join(place.folder, "trackio"), HF_HUB_OFFLINE="1")
+    import trackio
+
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        trackio.init(project="peers", embed=False, auto_log_cpu=False, auto_log_gpu=False)
+        yield lambda step, row: trackio.log(row, step=step)
+        trackio.finish()
+
+
+def count_trackio(place: Place) -> int:
+    number = 0
+    for path in Path(place.folder, "trackio").glob("*.db"):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            number += connection.execute("SELECT count(*) FROM metrics").fetchone()[0]
+    return number
+
+
+TRACKERS = {
+    "SQLTrack": Tracker("sqltrack-core", None, sqltrack_writer, count_sqltrack),
+    "MLflow": Tracker("mlflow-skinny", None, mlflow_writer, count_mlflow),
+    "TensorBoard": Tracker("tensorboard", "event files", tensorboard_writer, count_tensorboard),
+    "TensorBoard, flush() at each step": Tracker(
+        "tensorboard", "event files", flushed_tensorboard_writer, count_tensorboard
+    ),
+    "W&B, offline": Tracker("wandb", "a log file", wandb_writer, count_wandb),
+    "Trackio": Tracker("trackio", "its SQLite file", trackio_writer, count_trackio),
+}
+
+
 def print_table(results: Sequence[dict[str, Any]]) -> None:
-    print(f"{'database':20}{'':12}{'p50, µs':>12}{'p99, µs':>12}{'ratio':>8}")
+    print(f"{'stored in':20}{'':36}{'p50, µs':>12}{'p99, µs':>12}{'ratio':>8}{'lost by a kill':>18}")
     for row in results:
-        print(f"{row['version']:20}{row['peer']:12}{row['p50']:12,.1f}{row['p99']:12,.1f}{row['ratio']:8.1f}")
+        lost = f"{row['lost']} of {row['logged']}"
+        print(f"{row['version']:20}{row['peer']:36}{row['p50']:12,.1f}{row['p99']:12,.1f}{row['ratio']:8.1f}{lost:>18}")
 
 
 if __name__ == "__main__":
