@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "engines(name, ...): what is tested is something that only these engines have")
     config.addinivalue_line("markers", "pooler: needs a PgBouncer, so it runs only with --pooler or -m pooler")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
@@ -47,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if unknown:
         raise pytest.UsageError(f"--engines must be of {ENGINES}, got {sorted(unknown)}")
     config.stash[_lease] = ServerLease(behind_pooler=uses_pooler(config))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the server before pytest-xdist gives its processes ten seconds to end, in which coverage is written."""
+    session.config.stash[_lease].close()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

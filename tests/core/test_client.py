@@ -23,6 +23,7 @@ from sqltrack.errors import (
     ConfigError,
     DatabaseError,
     DatabaseUnavailableError,
+    MissingRunError,
     NaiveDatetimeError,
     NotADatabaseError,
     NotConnectedError,
@@ -226,6 +227,11 @@ def test_scripts_hold_several_statements(client: sqltrack.Client, config: dict[s
         client.executescript("DELETE FROM experiments; SELECT 1;")
         raise ZeroDivisionError
     assert count_experiments(config) == 2
+    with pytest.raises(ZeroDivisionError), client:
+        client.execute("DELETE FROM experiments WHERE name = 'b'")
+        client.executescript("BEGIN; DELETE FROM experiments")
+        raise ZeroDivisionError
+    assert count_experiments(config) == 2
     client.executescript("BEGIN; DELETE FROM experiments; COMMIT;")
     assert count_experiments(config) == 0
 
@@ -277,6 +283,9 @@ def test_placeholders_of_sqlites_own_take_the_same_values(client: sqltrack.Clien
     assert row == ("2024-05-07 12:00:00.000000+00:00", 1)
     with pytest.raises(NaiveDatetimeError, match="must have a time zone"):
         client.execute("SELECT ?", (datetime(2024, 5, 7),))
+    with client as connection:
+        connection.executemany("INSERT INTO experiments (name, comment) VALUES (%s, %s)", [("a", time), ("b", None)])
+    assert client.execute("SELECT comment FROM experiments").fetchall() == [(row[0],), (None,)]
 
 
 def test_threads_that_share_a_client_have_transactions_of_their_own(
@@ -471,6 +480,31 @@ def test_the_schema_parameter_works_where_start_up_options_are_refused(postgres_
     tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'odd \"schema\"'"
     direct = sqltrack.Client(postgres_config)
     assert direct.execute(tables).fetchone() == (7,)
+
+
+def test_statements_that_fail_leave_such_a_connection_usable(postgres_config: dict[str, Any]) -> None:
+    """Ruling 18."""
+    import psycopg
+
+    with psycopg.connect(**{name: value for name, value in postgres_config.items() if name != "engine"}) as connection:
+        port = connection.info.port
+    with refusing_proxy(port) as proxy_port:
+        client = sqltrack.Client(postgres_config, host="127.0.0.1", port=proxy_port, schema="odd")
+        setup(client)
+        run = sqltrack.Experiment(client, name="x").get_run()
+        with run.track():
+            with pytest.raises(MissingRunError):
+                sqltrack.run_add_metrics(client, 4711, {"loss": 1.0})
+            with client:
+                for sql, message in (("SELEC 1", "SELEC"), ("SELECT 1", "current transaction is aborted")):
+                    with pytest.raises(DatabaseError, match=message):
+                        client.execute(sql)
+                client.rollback()
+                client.execute("UPDATE runs SET comment = 'goes on'")
+            run.add_metrics({"loss": 1.0})
+        assert client.execute("SELECT comment, loss FROM runs JOIN metrics ON run_id = id").fetchall() == [
+            ("goes on", 1.0)
+        ]
 
 
 WITHOUT_PSYCOPG = """

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import sys
 import threading
+from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 import sqltrack
 from sqltrack.commands.setup import create_table_once, set_up_quietly
 from sqltrack.config import load_config_file
-from sqltrack.errors import ConfigError, DatabaseError
+from sqltrack.errors import ConfigError, DatabaseError, DatabaseUnavailableError, NotADatabaseError
 
 
 @pytest.fixture
@@ -43,6 +46,35 @@ def test_a_snapshot_can_only_be_read(client: sqltrack.Client, run: sqltrack.Run,
         reader.execute(sql)
     with client.engine.snapshot(reader):
         assert reader.execute("SELECT status FROM runs").fetchall() == [("PLANNED",)]
+
+
+@pytest.mark.engines("sqlite")
+def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    client = sqltrack.Client(engine="sqlite", dbpath=str(path))
+    with pytest.raises(DatabaseUnavailableError, match="cannot open"):
+        client.engine.open_for_reading()
+    path.write_text("no database " * 100)
+    with pytest.raises(NotADatabaseError, match=r"notes\.txt' is no SQLite database"):
+        client.engine.open_for_reading()
+
+
+@pytest.mark.engines("sqlite")
+def test_what_a_killed_writer_left_behind_is_undone_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqltrack.engines.sqlite.is_network_file_system", lambda path: True)
+    path, left = tmp_path / "sqltrack.db", tmp_path / "left.db"
+    set_up_quietly(sqltrack.Client(engine="sqlite", dbpath=str(path)))
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        # Changes that do not fit into memory go into the file before they are committed, the old pages into a journal.
+        writer.execute("PRAGMA cache_size = 5")
+        writer.execute("BEGIN")
+        for number in range(500):
+            writer.execute("INSERT INTO experiments (name, comment) VALUES (?, ?)", (number, "x" * 1000))
+        shutil.copy(path, left)
+        shutil.copy(f"{path}-journal", f"{left}-journal")
+    with closing(sqltrack.Client(engine="sqlite", dbpath=str(left)).engine.open_for_reading()) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM experiments").fetchone() == (0,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_two_connections_have_an_identity_in_common_if_they_lead_to_one_database(
@@ -76,6 +108,7 @@ def test_columns_tell_what_they_hold(client: sqltrack.Client, run: sqltrack.Run,
     if engine_name == "postgres":
         run.add_metrics({"exact": Decimal("0.1")})
         expected["exact"] = Decimal
+    client.execute("ALTER TABLE metrics ADD COLUMN of_unknown_type UUID")
     with client as connection:
         types = client.engine.python_types(connection, "metrics")
     assert types == {"run_id": int, "step": int, "progress": float, "wider": float, **expected}

@@ -59,6 +59,8 @@ def test_parts_are_joined_added_and_repeated() -> None:
     assert SQL("a") == SQL("a") != Identifier("a")
     assert len({SQL("a"), SQL("a"), SQL("b")}) == 2
     assert repr(SQL("a")) == "SQL('a')"
+    with pytest.raises(TypeError):
+        SQL("a") + "b"
 
 
 VALUES: list[Any] = [

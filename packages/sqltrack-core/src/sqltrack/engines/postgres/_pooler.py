@@ -71,7 +71,7 @@ def name_statements_uniquely(connection: psycopg.Connection[Any]) -> None:
     counts them from 0 in each connection.
     """
     manager: Any = getattr(connection, "_prepared", None)
-    if hasattr(manager, "_prepared_idx"):
+    if hasattr(manager, "_prepared_idx"):  # pragma: no branch - other versions of psycopg
         manager._prepared_idx = int.from_bytes(os.urandom(8), "big")
 
 

@@ -1,0 +1,68 @@
+"""What a database says of its health where something is unusual; the command doctor shows the rest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack import Experiment
+from sqltrack.commands import setup
+from sqltrack.engines.health import Verdict
+from sqltrack.errors import ReadOnlyDatabaseError
+from support.databases import connect_to_postgres
+from support.postgres_binaries import find_binaries
+from support.postgres_server import PostgresServer
+from support.refusing_proxy import refusing_proxy
+
+
+def examine(client: sqltrack.Client, check: str) -> Verdict:
+    with client as connection:
+        verdict = client.engine.health_checks(full=False)[check](connection)
+    assert verdict is not None
+    return verdict
+
+
+def test_a_search_path_that_leads_nowhere_is_a_problem(postgres_config: dict[str, Any]) -> None:
+    verdict = examine(sqltrack.Client(postgres_config, options="-c search_path=nowhere"), "schema")
+    assert (verdict.result, verdict.found) == ("problem", "no schema of the search_path exists")
+    assert "set the parameter schema" in str(verdict.advice)
+
+
+def test_a_pooler_that_looks_like_a_server_is_known_by_the_options_that_it_refuses(
+    postgres_config: dict[str, Any],
+) -> None:
+    with connect_to_postgres(postgres_config) as connection:
+        port = connection.info.port
+    with refusing_proxy(port) as proxy_port:
+        pooled = {**postgres_config, "host": "127.0.0.1", "port": proxy_port}
+        verdict = examine(sqltrack.Client(pooled), "pooler")
+        assert (verdict.result, "prepared statements may fail" in verdict.found) == ("note", True)
+        with_schema = examine(sqltrack.Client(pooled, schema="public"), "pooler")
+        assert (with_schema.result, with_schema.advice) == ("note", None)
+
+
+def test_a_standby_can_only_be_read(postgres_server: Any) -> None:
+    major = os.environ.get("SQLTRACK_TEST_POSTGRES")
+    with PostgresServer(find_binaries(int(major) if major else None)) as server:
+        client = sqltrack.Client(_config(server))
+        setup(client)
+        run = Experiment(client, name="experiment").get_run()
+        assert examine(client, "writable").result == "ok"
+        # Without a primary to follow it waits for ever, and answers meanwhile.
+        Path(server.data_dir, "standby.signal").touch()
+        server.restart()
+        verdict = examine(client, "writable")
+        assert (verdict.result, verdict.found) == ("problem", "the server is a standby that can only be read")
+        with pytest.raises(ReadOnlyDatabaseError, match="can only be read"):
+            run.add_metrics({"loss": 1.0})
+        assert client.execute("SELECT status FROM runs").fetchall() == [("PLANNED",)]
+
+
+def _config(server: PostgresServer) -> dict[str, Any]:
+    import psycopg
+
+    return {"engine": "postgres", **psycopg.conninfo.conninfo_to_dict(server.dsn)}
