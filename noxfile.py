@@ -53,7 +53,7 @@ SITE_TOOLS = [
 ]
 # Whose runs are imported by tests that need them to read their files.
 IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
-SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *IMPORTED, *SITE_TOOLS]
+SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *READERS, *IMPORTED, *SITE_TOOLS]
 # Tests that need pytest and core, and nothing else.
 MINIMAL_TESTS = [
     *("tests/core/test_" + name + ".py" for name in ("client", "config", "experiment", "queries", "reading_only")),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import select
+import struct
 from typing import Any
 
+import psycopg
 import pytest
 
 import sqltrack
 from sqltrack import Experiment
+from support.cut_proxy import CutProxy
 from support.databases import connect_to_postgres, steps
+from support.logging_threads import wait_until
 
 
 @pytest.fixture
@@ -50,13 +55,50 @@ def test_a_block_begins_on_a_new_connection_if_the_server_has_ended_the_kept_one
     opened.clear()
     with run.track():
         run.add_metrics({"loss": 1.0}, step=0)
+        pid = opened[0].info.backend_pid
         with connect_to_postgres(config) as administrator:
-            administrator.execute("SELECT pg_terminate_backend(%s, 10000)", (opened[0].info.backend_pid,))
+            administrator.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            sql = "SELECT FROM pg_stat_activity WHERE pid = %s"
+            wait_until(lambda: administrator.execute(sql, (pid,)).fetchone() is None)
         with client as connection:
             assert connection is not opened[0]
             run.add_metrics({"loss": 2.0}, step=1)
     assert opened[0].closed
     assert steps(config) == [0, 1]
+
+
+def message(kind: bytes, **fields: str) -> bytes:
+    """Return a message of the server (PostgreSQL manual, 55.7)."""
+    body = b"".join(f"{name}{value}\0".encode() for name, value in fields.items()) + b"\0"
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+@pytest.mark.parametrize(
+    ("said", "is_kept"),
+    [
+        (message(b"E", S="ÜBEL", V="FATAL", C="57P01", M="terminating connection due to administrator command"), False),
+        (message(b"N", S="WARNING", V="WARNING", C="01000", M="a word to all"), True),
+    ],
+    ids=["the end", "a warning"],
+)
+def test_what_the_server_has_said_meanwhile_tells_whether_a_connection_is_used_again(
+    create_database: Any, postgres_template: str, postgres_server: Any, said: bytes, is_kept: bool
+) -> None:
+    """The end of a session is announced, and comes a moment later."""
+    config = create_database(postgres_template)
+    address = psycopg.conninfo.conninfo_to_dict(postgres_server.dsn)
+    with CutProxy(f"{address['host']}/.s.PGSQL.{address['port']}") as proxy:
+        client = sqltrack.Client(config, host="127.0.0.1", port=proxy.port)
+        run = Experiment(client, name="experiment").get_run()
+        with run.track():
+            with client as first:
+                client.execute("SELECT 1")
+            proxy.send(said)
+            wait_until(lambda: bool(select.select([first.pgconn.socket], [], [], 0)[0]))
+            with client as second:
+                run.add_metrics({"loss": 1.0})
+            assert (second is first) is is_kept
+    assert steps(config) == [0]
 
 
 def test_a_kept_connection_that_somebody_closed_costs_a_block_nothing(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+from typing import Any
+from uuid import UUID
+
 import pytest
 
 import sqltrack
 import sqltrack.engines
-from sqltrack.errors import ConfigError
+from sqltrack.commands import setup
+from sqltrack.errors import ConfigError, DatabaseError
 
 
 @pytest.mark.parametrize("name", ["PostgresEngine", "SQLiteEngine"])
@@ -22,6 +27,38 @@ def test_a_database_without_users_has_no_passwords(client: sqltrack.Client) -> N
         client.engine.find_password("alice", "runs")
     with client as connection, pytest.raises(ConfigError, match="engine 'sqlite' has no users"):
         client.engine.encrypt_password(connection, "alice", "secret")
+
+
+def test_types_that_only_the_driver_knows_have_columns_as_well(postgres_config: dict[str, Any]) -> None:
+    client = sqltrack.Client(postgres_config)
+    assert client.engine.map_type(client, UUID) == "UUID"
+    setup(client)
+    run = sqltrack.Experiment(client, name="experiment").get_run()
+    client.execute(f"ALTER TABLE runs ADD COLUMN number {client.engine.map_type(client, UUID)}")
+    client.execute("UPDATE runs SET number = %s", (UUID(int=run.id),))
+    assert client.execute("SELECT number FROM runs").fetchone() == (UUID(int=run.id),)
+
+
+def test_how_long_connecting_may_take_can_be_told_to_libpq_as_well(
+    postgres_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timeout() -> str:
+        with sqltrack.Client(postgres_config) as connection:
+            return str(connection.info.get_parameters()["connect_timeout"])
+
+    assert timeout() == "10"
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "7")
+    assert timeout() == "7"
+
+
+def test_passwords_that_cannot_be_found_or_encrypted_are_errors(postgres_config: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match='"hots"'):
+        sqltrack.Client(postgres_config, hots="typo").engine.find_password("alice", "runs")
+    engine = sqltrack.Client(postgres_config).engine
+    connection = engine.connect()
+    connection.close()
+    with pytest.raises(DatabaseError):
+        engine.encrypt_password(connection, "alice", "secret")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +83,21 @@ def test_the_reason_of_an_error_is_what_the_database_says(client: sqltrack.Clien
         assert "nowhere" in client.engine.reason_of(info.value)
         assert "secret" not in client.engine.reason_of(info.value)
         client.rollback()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer that sends signals")
+def test_what_is_interrupted_ends_at_once(client: sqltrack.Client) -> None:
+    endless = "WITH RECURSIVE a (n) AS (SELECT 1 UNION ALL SELECT 1 - n FROM a) SELECT COUNT(*) FROM a WHERE n > 1"
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with client as connection:
+            with pytest.raises(KeyboardInterrupt), client.engine.interruptible(connection):
+                signal.setitimer(signal.ITIMER_REAL, 0.2)
+                connection.execute(endless).fetchall()
+            client.rollback()
+            assert client.execute("SELECT COUNT(*) FROM runs").fetchone() == (0,)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.mark.engines("sqlite")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 import sqltrack
@@ -26,6 +30,42 @@ def examine(client: sqltrack.Client, check: str) -> Verdict:
     return verdict
 
 
+@pytest.fixture
+def journal_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sqltrack.Client:
+    """Client of a SQLite database with a rollback journal."""
+    monkeypatch.setattr("sqltrack.engines.sqlite.is_network_file_system", lambda path: True)
+    client = sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "sqltrack.db"), busy_timeout=0.1)
+    setup(client)
+    return client
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this platform has no such limits")
+def test_a_file_that_cannot_be_written_to_for_a_rare_reason_is_a_problem(journal_client: sqltrack.Client) -> None:
+    import resource
+
+    with closing(journal_client.engine.connect()) as connection:
+        writable = journal_client.engine.health_checks(full=False)["writable"]
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            verdict = writable(connection)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert verdict is not None
+        assert (verdict.result, verdict.found) == ("problem", "the file cannot be written to: disk I/O error")
+        assert writable(connection) == Verdict("ok", "the file can be written to")
+
+
+def test_the_integrity_of_a_locked_file_is_not_known(journal_client: sqltrack.Client) -> None:
+    integrity = journal_client.engine.health_checks(full=True)["integrity"]
+    with closing(journal_client.engine.connect()) as connection:
+        with closing(sqlite3.connect(journal_client.config["dbpath"], isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                integrity(connection)
+        assert integrity(connection) == Verdict("ok", "quick_check finds the file intact")
+
+
 def test_a_search_path_that_leads_nowhere_is_a_problem(postgres_config: dict[str, Any]) -> None:
     verdict = examine(sqltrack.Client(postgres_config, options="-c search_path=nowhere"), "schema")
     assert (verdict.result, verdict.found) == ("problem", "no schema of the search_path exists")
@@ -37,6 +77,9 @@ def test_a_pooler_that_looks_like_a_server_is_known_by_the_options_that_it_refus
 ) -> None:
     with connect_to_postgres(postgres_config) as connection:
         port = connection.info.port
+    away = sqltrack.Client({**postgres_config, "host": "127.0.0.1", "port": 1})
+    with pytest.raises(psycopg.OperationalError):
+        away.engine.health_checks(full=False)["pooler"](None)
     with refusing_proxy(port) as proxy_port:
         pooled = {**postgres_config, "host": "127.0.0.1", "port": proxy_port}
         verdict = examine(sqltrack.Client(pooled), "pooler")
@@ -63,6 +106,4 @@ def test_a_standby_can_only_be_read(postgres_server: Any) -> None:
 
 
 def _config(server: PostgresServer) -> dict[str, Any]:
-    import psycopg
-
     return {"engine": "postgres", **psycopg.conninfo.conninfo_to_dict(server.dsn)}

@@ -17,6 +17,7 @@ import pytest
 
 import sqltrack
 from sqltrack import Experiment, Run, run_add_metrics, run_add_metrics_many
+from sqltrack._metric_rows import MetricsRow
 from sqltrack.engines.json import Jsonb
 from sqltrack.errors import DatabaseError, MissingRunError, UnusableValueError
 from sqltrack.quoting import quote_identifier
@@ -511,6 +512,7 @@ def test_metrics_that_wait_for_a_column_may_go_on_to_wait_when_the_run_ends(
             reader.execute("SELECT * FROM metrics")
             run.add_metrics({"new": 1.0})
         run.client.executescript(REFUSING)
+    run.start().stop()
     assert run.client.execute("SELECT status FROM runs").fetchone() == ("COMPLETED",)
     assert run.client.execute("SELECT extras FROM metrics_pending").fetchone() == ({"new": 1.0},)
     warnings = [record.getMessage() for record in caplog.records if "wait in another table" in record.getMessage()]
@@ -653,6 +655,12 @@ def test_a_missing_run_is_named_inside_of_a_block_too_which_can_go_on(
                 sqltrack.run_add_metrics(client, 4711, {"loss": 2.0}, step=1)
         run.add_metrics({"loss": 3.0}, step=1)
     assert client.execute("SELECT run_id, loss FROM metrics ORDER BY step").fetchall() == [(run.id, 1.0), (run.id, 3.0)]
+
+
+def test_copies_of_rows_need_their_run_as_well(client: sqltrack.Client) -> None:
+    with pytest.raises(MissingRunError, match="no run with id 4711; it may have been deleted"):
+        client.metrics.add_copies(4711, [MetricsRow(0, 0.0, {"loss": 1.0}, {})])
+    assert client.execute("SELECT * FROM metrics").fetchall() == []
 
 
 def test_rows_that_are_too_big_are_added_as_well(run: Run) -> None:

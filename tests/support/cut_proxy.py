@@ -67,6 +67,12 @@ class CutProxy:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
                     client.shutdown(socket.SHUT_RD)
 
+    def send(self, message: bytes) -> None:
+        """Send something to all who are connected, as if it came from the server."""
+        with self._lock:
+            for client in self._clients:
+                client.sendall(message)
+
     def _accept(self) -> None:
         while True:
             try:

@@ -27,4 +27,11 @@ NOT_POOLED = {
     "test_idle_transactions_that_lock_metrics_are_noted": "it asks psycopg for the number of the server's process",
     "test_a_schema_that_does_not_exist_is_a_problem": "the pooler is noted as well",
     "test_a_pooler_that_refuses_options_is_noted": "it has a pooler of its own",
+    "test_a_pooler_that_looks_like_a_server_is_known_by_the_options_that_it_refuses": "it has a pooler of its own",
+    "test_a_search_path_that_leads_nowhere_is_a_problem": _OPTIONS,
+    "test_a_schema_that_cannot_be_locked_or_created_is_a_clear_error": _OPTIONS,
+    "test_what_the_server_has_said_meanwhile_tells_whether_a_connection_is_used_again": "it has a proxy of its own",
+    "test_a_block_begins_on_a_new_connection_if_the_server_has_ended_the_kept_one": (
+        "it asks psycopg for the number of the server's process"
+    ),
 }

@@ -237,11 +237,9 @@ class PostgresEngine(Engine):
             return False
         # A server that ended the session has said so already; the news waits in the socket.
         try:
-            while _is_readable(connection.pgconn.socket):
-                connection.pgconn.consume_input()
+            return not _is_readable(connection.pgconn.socket) or not _has_ended(connection)
         except psycopg.Error:
             return False
-        return True
 
     def execute_within(
         self, connection: psycopg.Connection[Any], seconds: float, sql: str, parameters: Sequence[Any]
@@ -456,9 +454,31 @@ def _escape_option(text: str) -> str:
     return text.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
+def _has_ended(connection: psycopg.Connection[Any]) -> bool:
+    """Read what the server has sent to an idle connection; return whether it says that the session is over.
+
+    Raises:
+        psycopg.Error: the connection is broken.
+    """
+    severities: list[str | None] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        severities.append(notice.severity_nonlocalized)
+
+    connection.add_notice_handler(note)
+    try:
+        while _is_readable(connection.pgconn.socket):
+            connection.pgconn.consume_input()
+            # Lets libpq look at it.
+            connection.pgconn.is_busy()
+    finally:
+        connection.remove_notice_handler(note)
+    return "FATAL" in severities
+
+
 def _is_readable(fd: int) -> bool:
-    if hasattr(select, "poll"):
+    if hasattr(select, "poll"):  # pragma: no branch - Windows
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         return bool(poll.poll(0))
-    return bool(select.select([fd], [], [], 0)[0])
+    return bool(select.select([fd], [], [], 0)[0])  # pragma: no cover - Windows

@@ -46,7 +46,7 @@ def advise_on_password_file(connection: psycopg.pq.abc.PGconn) -> str:
     """
     line = "a line HOST:PORT:DBNAME:USER:PASSWORD"
     path = _password_file(connection)
-    if path is None:
+    if path is None:  # pragma: no cover - a user without a home
         return f"name a file that holds {line} with passfile"
     try:
         mode = os.stat(path).st_mode
@@ -65,4 +65,4 @@ def _password_file(connection: psycopg.pq.abc.PGconn) -> str | None:
     for option in connection.info:
         if option.keyword == b"passfile" and option.val:
             return os.fsdecode(option.val)
-    return None
+    return None  # pragma: no cover - a user without a home
