@@ -20,15 +20,20 @@ import pytest
 import sqltrack
 from sqltrack.commands import setup
 from sqltrack.errors import (
+    AccessDeniedError,
     ConfigError,
     DatabaseError,
+    DatabaseLockedError,
     DatabaseUnavailableError,
+    DiskFullError,
     MissingRunError,
     NaiveDatetimeError,
     NotADatabaseError,
     NotConnectedError,
     NotSetUpError,
+    ReadOnlyDatabaseError,
     SQLTrackError,
+    TooManyConnectionsError,
 )
 from support.refusing_proxy import refusing_proxy
 
@@ -440,6 +445,27 @@ def test_errors_of_statements_keep_the_drivers_error(client: sqltrack.Client) ->
     with pytest.raises(DatabaseError) as info:
         client.executemany("SELEC %s", [(1,)])
     assert isinstance(info.value.__cause__, client.engine.driver_error)
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("25006", ReadOnlyDatabaseError),
+        ("42501", AccessDeniedError),
+        ("53100", DiskFullError),
+        ("53300", TooManyConnectionsError),
+        ("55P03", DatabaseLockedError),
+        ("57P03", DatabaseUnavailableError),
+        ("P0001", DatabaseError),
+    ],
+)
+def test_the_state_of_a_servers_error_tells_which_one_it_is(
+    postgres_config: dict[str, Any], state: str, error: type[Exception]
+) -> None:
+    client = sqltrack.Client(postgres_config)
+    with pytest.raises(error, match="no luck today") as info:
+        client.execute(f"DO $$ BEGIN RAISE 'no luck today' USING ERRCODE = '{state}'; END $$")
+    assert type(info.value) is error
 
 
 def test_the_schema_parameter_chooses_the_schema_also_with_odd_names(postgres_config: dict[str, Any]) -> None:

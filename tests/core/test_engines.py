@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Any
 from uuid import UUID
@@ -74,6 +75,11 @@ def test_a_statement_that_was_executed_has_a_name(client: sqltrack.Client, state
         cursor.execute(statement)
         count = {"CREATE TABLE": -1}.get(tag, 1)
         assert client.engine.command_tag(cursor, statement, count).startswith(tag)
+
+
+def test_an_engine_tells_the_version_of_its_database(client: sqltrack.Client) -> None:
+    with client as connection:
+        assert re.match(r"(SQLite 3|PostgreSQL 1\d)\.\d", client.engine.driver_version(connection))
 
 
 def test_the_reason_of_an_error_is_what_the_database_says(client: sqltrack.Client) -> None:
