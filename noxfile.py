@@ -160,10 +160,8 @@ def latest(session: nox.Session) -> None:
 @nox.session
 def pooler(session: nox.Session) -> None:
     """Run the tests of what talks to PostgreSQL through a PgBouncer in transaction mode; arguments go to pytest."""
-    _install_packages(session, *PACKAGES, postgres=True)
-    session.install(*SUITE_NEEDS)
-    options = ["--engines=postgres", "--pooler", "--numprocesses=auto", "--maxprocesses=4"]
-    session.run("python", "-m", "pytest", *options, *(session.posargs or POOLER_TESTS))
+    _install_suite(session)
+    _run_pytest(session, "--engines=postgres", "--pooler", *([] if session.posargs else POOLER_TESTS))
 
 
 @nox.session
@@ -178,9 +176,8 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests, and show which lines and branches none of them reaches; arguments go to pytest."""
-    _check_python(session)
-    _install_packages(session, *PACKAGES, postgres=True)
-    session.install(*SUITE_NEEDS, "coverage>=7.10")
+    _install_suite(session)
+    session.install("coverage>=7.10")
     with tempfile.TemporaryDirectory() as folder:
         # Some tests go on as another user, whose data belongs there as well.
         Path(folder).chmod(0o777)
@@ -283,16 +280,20 @@ def _install_by_uv(session: nox.Session, *arguments: str) -> None:
 
 
 def _run_suite(session: nox.Session) -> None:
-    """Install everything and run the tests."""
-    _check_python(session)
-    _install_packages(session, *PACKAGES, postgres=True)
-    session.install(*SUITE_NEEDS)
+    _install_suite(session)
     _run_pytest(session)
 
 
-def _run_pytest(session: nox.Session) -> None:
+def _install_suite(session: nox.Session) -> None:
+    """Install everything that the tests need."""
+    _check_python(session)
+    _install_packages(session, *PACKAGES, postgres=True)
+    session.install(*SUITE_NEEDS)
+
+
+def _run_pytest(session: nox.Session, *arguments: str) -> None:
     # Each process starts a server of its own, so more of them would gain little.
-    session.run("python", "-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", *session.posargs)
+    session.run("python", "-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", *arguments, *session.posargs)
 
 
 def _check_python(session: nox.Session) -> None:

@@ -24,7 +24,7 @@ from sqltrack.config import (
 from sqltrack.engines import Engine, create_engine
 from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
 from sqltrack.engines.engine import find_sql_type, number_setting
-from sqltrack.engines.json import Jsonb, dumps, escape_text, is_storable_text, jsonb, plain
+from sqltrack.engines.json import Jsonb, dumps, escape_text, is_complex, is_storable_text, jsonb, plain
 from sqltrack.engines.postgres import PostgresEngine
 from sqltrack.engines.sqlite import SQLiteEngine
 from sqltrack.quoting import ComposedText, QueryText, query_text, quote_identifier, quote_if_needed, quote_text
@@ -77,6 +77,7 @@ def make_json() -> None:
     assert_type(dumps({1, 2}), str)
     assert_type(plain(Path()), Any)
     assert_type(escape_text("a"), str)
+    assert_type(is_complex(1j), bool)
     assert_type(is_storable_text("a"), bool)
 
 

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqltrack._times import as_time
-from sqltrack.engines.json import Jsonb, is_storable_text, plain
+from sqltrack.engines.json import Jsonb, is_complex, is_storable_text, plain
 from sqltrack.errors import UnusableValueError
 
 __all__ = ["MetricsRow", "Row", "as_progress", "as_step", "batch_row", "check_name", "copied_row", "normalise"]
@@ -140,15 +140,13 @@ def _as_base(typ: type, value: Any) -> Any:
 
 
 def _item(name: str, value: Any) -> Any:
-    from numbers import Complex, Real
-
     try:
         number = value.item()
         if type(number) in _PLAIN_TYPES:
             return number
-        # A longdouble has no Python counterpart and returns itself. Of a complex one float() would leave only a part.
-        if isinstance(number, Complex) and not isinstance(number, Real):
+        if is_complex(number):
             raise TypeError(type(number))
+        # A longdouble has no Python counterpart and returns itself.
         return float(number)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UnusableValueError(f"metric {name!r} must be one number, got {value!r}") from error

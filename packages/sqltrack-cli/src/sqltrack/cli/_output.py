@@ -118,7 +118,7 @@ def print_records(
     as_json: bool,
     cells: Mapping[str, Cell] | None = None,
 ) -> None:
-    """Print records as a table, of which there is nothing without records, or as a JSON list of objects.
+    """Print records as a table, or nothing if there are none, or as a JSON list of objects.
 
     Args:
         records: the records; those keys that are in `columns` are shown.

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqltrack.engines._configs import named_values
 
-__all__ = ["Jsonb", "dumps", "escape_text", "is_storable_text", "jsonb", "plain"]
+__all__ = ["Jsonb", "dumps", "escape_text", "is_complex", "is_storable_text", "jsonb", "plain"]
 
 
 class Jsonb:
@@ -124,11 +124,16 @@ def _in_order(items: Iterable[Any]) -> list[Any]:
         return sorted(items, key=repr)
 
 
-def _as_number(obj: Any) -> Any:
-    """Some numpy scalars (longdouble) have no Python counterpart and return themselves from tolist()."""
+def is_complex(number: Any) -> bool:
+    """Return whether a number is complex, of which float() would leave only a part without an error."""
     from numbers import Complex, Real
 
+    return isinstance(number, Complex) and not isinstance(number, Real)
+
+
+def _as_number(obj: Any) -> Any:
+    """Some numpy scalars (longdouble) have no Python counterpart and return themselves from tolist()."""
     try:
-        return complex(obj) if isinstance(obj, Complex) and not isinstance(obj, Real) else float(obj)
+        return complex(obj) if is_complex(obj) else float(obj)
     except (TypeError, ValueError):
         return str(obj)

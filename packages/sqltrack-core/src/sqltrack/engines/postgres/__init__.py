@@ -15,7 +15,7 @@ from sqltrack._environment import masked
 from sqltrack.config import CLIENT_SETTINGS
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.health import PATIENCE
-from sqltrack.engines.json import Jsonb, dumps
+from sqltrack.engines.json import Jsonb, dumps, is_storable_text
 from sqltrack.engines.sqltext import POSTGRES
 from sqltrack.errors import ConfigError, DatabaseError, MissingPackageError, SQLTrackError, StatementTimeoutError
 from sqltrack.quoting import quote_identifier
@@ -430,16 +430,8 @@ def _check_parameters(parameters: Mapping[str, Any]) -> None:
     """Refuse what libpq would cut off, or name in an error with all that stands beside it, passwords included."""
     for name, value in parameters.items():
         text = str(value)
-        if "\0" in text or not _is_utf8(text):
+        if "\0" in text or not is_storable_text(text):
             raise ConfigError(f"parameter {name!r} must be text that can be encoded as UTF-8, without NUL")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _defaults() -> dict[str, Any]:
