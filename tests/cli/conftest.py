@@ -53,6 +53,15 @@ def generated(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[
     return run_ids
 
 
+@pytest.fixture(params=["pyarrow", "polars"])
+def parquet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """pyarrow.parquet, to read with what the program writes with pyarrow, or with polars where it finds no pyarrow."""
+    module = pytest.importorskip("pyarrow.parquet")
+    if request.param == "polars":
+        monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    return module
+
+
 @pytest.fixture
 def one_line_error(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], tuple[int, str]]:
     """Run a command that prints nothing but one line on stderr; return exit status and line."""

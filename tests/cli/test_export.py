@@ -143,19 +143,15 @@ def test_json_lines_bring_back_every_value(client: sqltrack.Client, options: lis
         assert [json.loads(line) for line in lines] == expected
 
 
-@pytest.mark.parametrize("hidden", [(), ("pyarrow.parquet",)])
 @pytest.mark.parametrize("values", [500_000, 1])
 def test_parquet_brings_back_every_value(
     client: sqltrack.Client,
     options: list[str],
-    hidden: tuple[str, ...],
+    parquet: Any,
     values: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    for name in hidden:
-        monkeypatch.setitem(sys.modules, name, None)
     # In one piece, and row by row.
     monkeypatch.setattr("sqltrack.commands._parquet._VALUES", values)
     folder = tmp_path / "out"
@@ -288,6 +284,20 @@ def test_ctrl_c_leaves_nothing_half_done(
         output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (130, "", "sqltrack: interrupted\n")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
+def test_an_interrupt_removes_the_folders_that_were_created(
+    client: sqltrack.Client, format_: str, tmp_path: Path
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    client.execute(MANY.format(number=60_000))
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        export(client, tmp_path / "mine" / "new" / "results", format=format_, progress=interrupt)
+    assert list(tmp_path.joinpath("mine").iterdir()) == []
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])

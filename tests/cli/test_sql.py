@@ -100,34 +100,24 @@ def test_a_table_shows_a_row_in_a_line(client: sqltrack.Client, options: list[st
     assert len(lines) == 5
 
 
-@pytest.mark.parametrize("hidden", [(), ("pyarrow.parquet",)])
 def test_parquet_without_rows_has_its_columns(
     client: sqltrack.Client,
     options: list[str],
-    hidden: tuple[str, ...],
+    parquet: Any,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    for name in hidden:
-        monkeypatch.setitem(sys.modules, name, None)
     file = tmp_path / "result.parquet"
     assert main(["sql", "SELECT step, note FROM metrics WHERE step > 9", "--output", str(file), *options]) == 0
     table = parquet.read_table(file)
     assert (table.column_names, table.num_rows) == (["step", "note"], 0)
 
 
-@pytest.mark.parametrize("hidden", [(), ("pyarrow.parquet",)])
 def test_parquet_keeps_types(
     client: sqltrack.Client,
     options: list[str],
-    hidden: tuple[str, ...],
+    parquet: Any,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    for name in hidden:
-        monkeypatch.setitem(sys.modules, name, None)
     file = tmp_path / "result.parquet"
     sql = """
         SELECT step, loss, note, flag, comment, args, time_created
