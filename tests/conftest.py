@@ -18,7 +18,8 @@ from sqltrack import sigterm
 from sqltrack.commands import setup
 from support.not_pooled import NOT_POOLED
 from support.pgbouncer import NoPoolerError, PgBouncer, find_pgbouncer
-from support.postgres_server import NoServerError, running_server
+from support.postgres_binaries import find_binaries
+from support.postgres_server import NoServerError, PostgresServer, requested_major, running_server
 
 ENGINES = ("sqlite", "postgres")
 
@@ -196,6 +197,36 @@ def postgres_server(pytestconfig: pytest.Config) -> Any:
         return pytestconfig.stash[_lease].server()
     except NoServerError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def server_binaries(postgres_server: Any) -> Path:
+    """The programs of that server, for tests that start one of their own."""
+    own = postgres_server.server
+    return find_binaries(requested_major()) if own is None else Path(own.binaries)
+
+
+@pytest.fixture(scope="module")
+def own_server(server_binaries: Path) -> Iterator[PostgresServer]:
+    """A server that may be stopped, because nobody else uses it."""
+    with PostgresServer(server_binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def own_config(own_server: PostgresServer) -> Iterator[dict[str, Any]]:
+    """Configuration for a database of that server, which is set up."""
+    import psycopg
+
+    name = f"test_{next(_numbers)}"
+    config = {"engine": "postgres", **_parameters(own_server), "dbname": name}
+    with psycopg.connect(own_server.dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    setup(sqltrack.Client(config))
+    yield config
+    # Not the same connection: the server may have been restarted.
+    with psycopg.connect(own_server.dsn, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ from sqltrack.cli import main
 from sqltrack.commands.create import create, create_sql
 from sqltrack.errors import AccessDeniedError
 from sqltrack.quoting import quote_if_needed
-from support.postgres_binaries import find_binaries
 from support.postgres_server import PostgresServer
 from support.processes import running
 
@@ -29,12 +28,11 @@ PROGRAM = str(Path(sys.executable).with_name("sqltrack"))
 
 
 @pytest.fixture(scope="module")
-def strict_server(postgres_server: Any) -> Iterator[dict[str, Any]]:
+def strict_server(server_binaries: Path) -> Iterator[dict[str, Any]]:
     """Configuration of the superuser of a server that wants passwords over TCP."""
     import psycopg
 
-    own = getattr(postgres_server, "server", None)
-    with PostgresServer(own.binaries if own else find_binaries()) as server:
+    with PostgresServer(server_binaries) as server:
         hba = server.data_dir / "pg_hba.conf"
         hba.write_text(f"host all all 127.0.0.1/32 scram-sha-256\n{hba.read_text()}")
         with psycopg.connect(server.dsn, autocommit=True) as connection:

@@ -26,7 +26,6 @@ from sqltrack.errors import (
     SQLTrackError,
     TooManyConnectionsError,
 )
-from support.postgres_binaries import find_binaries
 from support.secure_server import PASSWORD, SecureServer, answering_in_german, secure_server
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server of the tests needs POSIX")
@@ -54,10 +53,9 @@ LINE = "a line HOST:PORT:DBNAME:USER:PASSWORD"
 
 
 @pytest.fixture(scope="module")
-def secure(postgres_server: Any) -> Iterator[SecureServer]:
+def secure(server_binaries: Path) -> Iterator[SecureServer]:
     """A server that wants passwords, by SCRAM, and has a certificate."""
-    own = getattr(postgres_server, "server", None)
-    with secure_server(own.binaries if own else find_binaries()) as server:
+    with secure_server(server_binaries) as server:
         for name, password in PASSWORDS.items():
             server.create_user(name, password)
         yield server

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 import sqltrack
@@ -36,8 +35,7 @@ from sqltrack.errors import (
 )
 from support.databases import ask, connect_to_postgres, connect_to_sqlite, experiments, statuses, steps
 from support.logging_threads import LoggingThread, wait_until
-from support.postgres_binaries import find_binaries
-from support.postgres_server import PostgresServer, _find_temporary_folder, _server_account
+from support.postgres_server import PostgresServer, _find_temporary_folder, _server_account, crash, restart
 from support.processes import Script
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
@@ -371,25 +369,6 @@ def test_a_kept_connection_is_closed_when_the_run_stops(config: dict[str, Any]) 
 # -- servers that go and come back ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def own_server(postgres_server: Any) -> Iterator[PostgresServer]:
-    """A server that may be stopped, because nobody else uses it."""
-    major = os.environ.get("SQLTRACK_TEST_POSTGRES")
-    with PostgresServer(find_binaries(int(major) if major else None)) as server:
-        yield server
-
-
-@pytest.fixture
-def own_config(own_server: PostgresServer, request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Configuration for a database of that server, which is set up."""
-    parameters = psycopg.conninfo.conninfo_to_dict(own_server.dsn)
-    config = {"engine": "postgres", **parameters, "dbname": f"test_{abs(hash(request.node.name))}"}
-    with connect_to_postgres({**config, "dbname": "postgres"}) as connection:
-        connection.execute(f'CREATE DATABASE "{config["dbname"]}"')
-    setup(sqltrack.Client(config))
-    return config
-
-
 def test_sessions_that_are_ended_again_and_again_cost_no_rows(postgres_config: dict[str, Any]) -> None:
     query = """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -407,15 +386,6 @@ def test_sessions_that_are_ended_again_and_again_cost_no_rows(postgres_config: d
     assert ended >= 20
     assert steps(postgres_config) == list(range(thread.count))
     assert statuses(postgres_config) == ["COMPLETED"]
-
-
-def restart(server: PostgresServer) -> None:
-    server.restart()
-
-
-def crash(server: PostgresServer) -> None:
-    server.kill()
-    server.start()
 
 
 @pytest.mark.parametrize("interrupt", [restart, crash])

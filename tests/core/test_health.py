@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -18,7 +17,6 @@ from sqltrack.commands import setup
 from sqltrack.engines.health import Verdict
 from sqltrack.errors import ReadOnlyDatabaseError
 from support.databases import connect_to_postgres
-from support.postgres_binaries import find_binaries
 from support.postgres_server import PostgresServer
 from support.refusing_proxy import refusing_proxy
 
@@ -88,9 +86,8 @@ def test_a_pooler_that_looks_like_a_server_is_known_by_the_options_that_it_refus
         assert (with_schema.result, with_schema.advice) == ("note", None)
 
 
-def test_a_standby_can_only_be_read(postgres_server: Any) -> None:
-    major = os.environ.get("SQLTRACK_TEST_POSTGRES")
-    with PostgresServer(find_binaries(int(major) if major else None)) as server:
+def test_a_standby_can_only_be_read(server_binaries: Path) -> None:
+    with PostgresServer(server_binaries) as server:
         client = sqltrack.Client(_config(server))
         setup(client)
         run = Experiment(client, name="experiment").get_run()

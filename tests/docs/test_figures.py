@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from support.modules import load_module
 from support.pages import DOCS, PAGES, ROOT, page_id
 
 MARKER = re.compile(r"<!-- figures: ([\w-]+) -->\n(.*?)<!-- end of figures -->\n", re.S)
@@ -20,13 +19,7 @@ FIGURE = re.compile(r"\d\s*(?:µs|ms|s|×|%|[kMG]i?B|rows/s|times as)(?!\w)")
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_module(ROOT / "benchmarks" / f"{name}.py")
 
 
 report = load("report")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from support.modules import load_module
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "frameworks.py"
 
@@ -18,12 +18,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "frameworks.py"
 @pytest.fixture(scope="module")
 def frameworks() -> ModuleType:
     """The example as a module."""
-    spec = importlib.util.spec_from_file_location("frameworks", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(SCRIPT)
 
 
 class LightningTrainer:

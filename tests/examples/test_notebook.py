@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import re
 import subprocess
@@ -22,6 +22,7 @@ from sqltrack.commands import setup
 from sqltrack.pandas import query_dataframe
 from sqltrack.queries import best_values
 from support.browser import running_browser, sort_by
+from support.modules import load_module
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HOSTILE = "<script>document.title = 'hacked'</script>"
@@ -176,12 +177,7 @@ def test_the_best_epoch_is_shown_and_not_the_last(data: dict[str, Any]) -> None:
 
 
 def test_the_marimo_notebook_runs_and_reacts(data: dict[str, Any]) -> None:
-    spec = importlib.util.spec_from_file_location("marimo_notebook", EXAMPLES / "marimo_notebook.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    shown, names = module.app.run()
+    shown, names = load_module(EXAMPLES / "marimo_notebook.py").app.run()
     assert names["metric"].value == "val_top1"
     runs = names["runs"]
     assert runs["val_top1"].is_monotonic_decreasing

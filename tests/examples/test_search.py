@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from support.modules import load_module
 from support.processes import run_together
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "search.py"
@@ -25,12 +25,7 @@ RunExample = Callable[..., str]
 @pytest.fixture(scope="module")
 def search() -> ModuleType:
     """The example as a module."""
-    spec = importlib.util.spec_from_file_location("search", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(SCRIPT)
 
 
 # Workers that wait for each other at the start, and then take trials as fast as they can.

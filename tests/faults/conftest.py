@@ -5,18 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-
-import sqltrack
-from sqltrack.commands import setup
-from support.databases import connect_to_postgres
-from support.postgres_binaries import find_binaries
-from support.postgres_server import PostgresServer
 
 _JSON_VARIABLE = "SQLTRACK_TEST_FAULTS_JSON"
 _SEED_VARIABLE = "SQLTRACK_TEST_SEED"
@@ -45,33 +38,6 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     seed = os.environ.get(_SEED_VARIABLE) or str(random.randrange(1_000_000))
     print(f"{_SEED_VARIABLE}={seed}")
     return random.Random(f"{seed} {request.node.name}")
-
-
-@pytest.fixture(scope="module")
-def server_binaries(postgres_server: Any) -> Path:
-    """Where the programs of the server are that the session has asked for."""
-    major = os.environ.get("SQLTRACK_TEST_POSTGRES")
-    return find_binaries(int(major) if major else None)
-
-
-@pytest.fixture(scope="module")
-def own_server(server_binaries: Path) -> Iterator[PostgresServer]:
-    """A server that may be stopped, because nobody else uses it."""
-    with PostgresServer(server_binaries) as server:
-        yield server
-
-
-@pytest.fixture
-def own_config(own_server: PostgresServer, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    """Configuration for a database of that server, which is set up."""
-    parameters = psycopg.conninfo.conninfo_to_dict(own_server.dsn)
-    config = {"engine": "postgres", **parameters, "dbname": f"test_{abs(hash(request.node.name))}"}
-    with connect_to_postgres({**config, "dbname": "postgres"}) as connection:
-        connection.execute(f'CREATE DATABASE "{config["dbname"]}"')
-    setup(sqltrack.Client(config))
-    yield config
-    with connect_to_postgres({**config, "dbname": "postgres"}) as connection:
-        connection.execute(f'DROP DATABASE "{config["dbname"]}" WITH (FORCE)')
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -21,7 +21,7 @@ from sqltrack.errors import DatabaseUnavailableError
 from support.cut_proxy import CutProxy
 from support.databases import ask, connect_to_postgres
 from support.logging_threads import LoggingThread
-from support.postgres_server import PostgresServer
+from support.postgres_server import PostgresServer, crash, restart
 
 pytestmark = pytest.mark.faults
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can drop what arrives at a socket")
@@ -35,15 +35,6 @@ def missing_steps(config: dict[str, Any], run_id: int, confirmed: list[int]) -> 
     """Return the steps of a run that were confirmed and are not there."""
     rows = sqltrack.Client(config).execute("SELECT step FROM metrics WHERE run_id = %s", (run_id,))
     return set(confirmed) - {step for (step,) in rows}
-
-
-def restart(server: PostgresServer) -> None:
-    server.restart()
-
-
-def crash(server: PostgresServer) -> None:
-    server.kill()
-    server.start()
 
 
 @pytest.mark.parametrize("interrupt", [restart, crash])

@@ -26,7 +26,16 @@ from types import TracebackType
 from support.postgres_binaries import NoServerError, cache_folder, find_binaries, major_of, read_version
 from support.postgres_keeper import STOP_SECONDS, Account, remove_folder
 
-__all__ = ["DEFAULT_SETTINGS", "NoServerError", "PostgresServer", "RunningServer", "running_server"]
+__all__ = [
+    "DEFAULT_SETTINGS",
+    "NoServerError",
+    "PostgresServer",
+    "RunningServer",
+    "crash",
+    "requested_major",
+    "restart",
+    "running_server",
+]
 
 # full_page_writes stays on, so that a crash is recovered from as it would be in production.
 DEFAULT_SETTINGS = {"fsync": "off", "max_connections": "200"}
@@ -400,6 +409,17 @@ class PostgresServer:
         return True
 
 
+def restart(server: PostgresServer) -> None:
+    """Let a server go in order, and come back."""
+    server.restart()
+
+
+def crash(server: PostgresServer) -> None:
+    """Let a server go without a word, and come back."""
+    server.kill()
+    server.start()
+
+
 @dataclass(frozen=True)
 class RunningServer:
     """A server to test against; `server` is None when it is not ours to stop."""
@@ -418,7 +438,7 @@ def running_server() -> Iterator[RunningServer]:
     Raises:
         NoServerError: no server can be reached or started, or it has not the major version that was asked for.
     """
-    major = _requested_major()
+    major = requested_major()
     dsn = os.environ.get("SQLTRACK_TEST_DSN")
     if dsn:
         yield RunningServer(dsn, _ask_version(dsn, major))
@@ -434,7 +454,8 @@ def running_server() -> Iterator[RunningServer]:
         server.stop()
 
 
-def _requested_major() -> int | None:
+def requested_major() -> int | None:
+    """Return the major version that SQLTRACK_TEST_POSTGRES asks for, None if it does not."""
     requested = os.environ.get("SQLTRACK_TEST_POSTGRES")
     if not requested:
         return None

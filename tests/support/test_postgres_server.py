@@ -37,8 +37,7 @@ def public_folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def binaries(public_folder: Path) -> Path:
     """The binaries of this machine, of the major version the session asks for, where everyone can run them."""
-    major = os.environ.get("SQLTRACK_TEST_POSTGRES")
-    found = find_binaries(int(major) if major else None)
+    found = find_binaries(postgres_server.requested_major())
     return postgres_server._prepare_binaries(found, public_folder, postgres_server._server_account())
 
 
