@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import psycopg
 import pytest
 
 import sqltrack
-from sqltrack import Experiment
+from sqltrack import Experiment, Run
 from sqltrack.commands import setup
 from sqltrack.errors import DatabaseUnavailableError
 from support.cut_proxy import CutProxy
@@ -35,6 +36,16 @@ def missing_steps(config: dict[str, Any], run_id: int, confirmed: list[int]) -> 
     """Return the steps of a run that were confirmed and are not there."""
     rows = sqltrack.Client(config).execute("SELECT step FROM metrics WHERE run_id = %s", (run_id,))
     return set(confirmed) - {step for (step,) in rows}
+
+
+def expect_nothing_missing(
+    config: dict[str, Any], run: Run, thread: LoggingThread, record: Callable[..., None]
+) -> None:
+    """Record the figures of a run that was tracked and has noticed nothing."""
+    missing = missing_steps(config, run.id, thread.confirmed)
+    record(confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
+    assert not missing
+    assert ask(config, "SELECT status FROM runs") == "COMPLETED"
 
 
 @pytest.mark.parametrize("interrupt", [restart, crash])
@@ -124,10 +135,7 @@ def test_connections_that_are_reset_again_and_again_cost_a_tracked_run_nothing(
             thread.wait_for_more(rng.randrange(1, 50))
             proxy.reset()
         thread.wait_for_more()
-    missing = missing_steps(own_config, run.id, thread.confirmed)
-    record(faults=100, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
-    assert not missing
-    assert ask(own_config, "SELECT status FROM runs") == "COMPLETED"
+    expect_nothing_missing(own_config, run, thread, partial(record, faults=100))
 
 
 @needs_linux
@@ -142,10 +150,7 @@ def test_a_connection_that_falls_silent_is_replaced_by_default(
         time.sleep(1)
         proxy.heal()
         thread.wait_for_more(100, seconds=120)
-    missing = missing_steps(own_config, run.id, thread.confirmed)
-    record(faults=1, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
-    assert not missing
-    assert ask(own_config, "SELECT status FROM runs") == "COMPLETED"
+    expect_nothing_missing(own_config, run, thread, partial(record, faults=1))
 
 
 @needs_linux
