@@ -468,6 +468,16 @@ def test_the_state_of_a_servers_error_tells_which_one_it_is(
     assert type(info.value) is error
 
 
+def test_a_server_that_gives_up_is_one_that_may_come_back(postgres_config: dict[str, Any]) -> None:
+    import psycopg
+
+    severity: dict[int, bytes | None] = {psycopg.pq.DiagnosticField.SEVERITY_NONLOCALIZED: b"PANIC"}
+    panic = psycopg.errors.DiskFull("could not write to its log", info=severity)
+    error = sqltrack.Client(postgres_config).engine.translate_error(panic)
+    assert type(error) is DatabaseUnavailableError
+    assert "has crashed: could not write to its log" in str(error)
+
+
 def test_the_schema_parameter_chooses_the_schema_also_with_odd_names(postgres_config: dict[str, Any]) -> None:
     """Ruling 18."""
     for schema in ("plain", 'My "odd" schéma, \\ with blanks', "select"):

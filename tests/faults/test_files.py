@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -22,7 +23,7 @@ from sqltrack.commands import setup
 from sqltrack.errors import DatabaseError, DatabaseUnavailableError, DiskFullError, NotADatabaseError
 from support.databases import ask, connect_to_postgres, statuses, steps
 from support.logging_threads import LoggingThread, wait_until
-from support.postgres_server import PostgresServer, _find_temporary_folder, _server_account
+from support.postgres_server import PostgresServer, _find_temporary_folder, _server_account, crash
 from support.processes import Script
 from support.small_file_systems import find_private_mounts, mounted, resize
 
@@ -162,6 +163,55 @@ def test_a_disk_that_is_full_costs_no_confirmed_row_of_postgres(
     record(faults=1, confirmed=len(confirmed), missing=len(missing), errors=1)
     assert not missing
     assert statuses(small_config) == ["COMPLETED"]
+
+
+@pytest.fixture
+def small_log(server_binaries: Path) -> Iterator[PostgresServer]:
+    """A server whose write-ahead log lies on a disk of its own, with space for a few of its files of 16 MB."""
+    with PostgresServer(server_binaries, {"max_wal_size": "32MB", "min_wal_size": "32MB"}) as server:
+        log, disk = server.data_dir / "pg_wal", server.folder / "log"
+        server.kill()
+        log.rename(disk)
+        log.mkdir()
+        try:
+            with mounted(log, "100m"):
+                shutil.copytree(disk, log, dirs_exist_ok=True)
+                status = server.data_dir.stat()
+                for path in (log, *log.rglob("*")):
+                    os.chown(path, status.st_uid, status.st_gid)
+                server.start()
+                yield server
+                server.kill()
+        except PermissionError as error:
+            pytest.skip(f"mounting a small file system is not allowed here: {error}")
+
+
+def test_a_disk_that_is_full_below_the_log_of_postgres_costs_a_tracked_run_nothing(
+    small_log: PostgresServer, record: Callable[..., None]
+) -> None:
+    """The server cannot go on without its log, and comes back once there is space; the run waits for it."""
+    config = {"engine": "postgres", **psycopg.conninfo.conninfo_to_dict(small_log.dsn)}
+    client = sqltrack.Client(config, reconnect=60)
+    setup(client)
+    run = Experiment(client, name="experiment").get_run()
+    filling = small_log.data_dir / "pg_wal" / "filling"
+    with run.track(), LoggingThread(run) as thread:
+        thread.wait_for_more()
+        with filling.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1 << 20))
+        with pytest.raises(psycopg.OperationalError), connect_to_postgres(config) as connection:
+            while True:
+                connection.execute("SELECT pg_switch_wal()")
+        assert "No space left on device" in small_log.log_file.read_text(encoding="utf-8")
+        time.sleep(1)
+        filling.unlink()
+        crash(small_log)
+        thread.wait_for_more()
+    missing = set(thread.confirmed) - set(steps(config))
+    record(faults=1, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
+    assert not missing
+    assert statuses(config) == ["COMPLETED"]
 
 
 @pytest.fixture

@@ -45,6 +45,9 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
         error.__context__ = error.__traceback__ = None
         error.args = (_UNREADABLE_MESSAGE,)
         return ConfigError(f"{_UNREADABLE_MESSAGE}; expected 'name=value …', values with blanks in quotes, or a URI")
+    # Whatever it is, such as a full disk below its log: the server ends, and starts again if it can.
+    if isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == "PANIC":
+        return DatabaseUnavailableError(f"{target} has crashed: {message}")
     if state == "3F000" or (state == "42P01" and _is_our_table(message)):
         return NotSetUpError(f"{target} has no sqltrack tables; {NotSetUpError.ADVICE}")
     if state == "42501" or state.startswith("28"):
