@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
-__all__ = ["needs_sigterm"]
+__all__ = ["needs_posix", "needs_sigterm"]
 
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="the server of the tests needs POSIX")
 needs_sigterm = pytest.mark.skipif(sys.platform == "win32", reason="this platform has no SIGTERM to handle")

@@ -1,0 +1,22 @@
+"""Fixtures of the tests of core: a server that wants passwords."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.secure_server import SecureServer
+
+
+@pytest.fixture(scope="module")
+def secure(server_binaries: Path) -> Iterator[SecureServer]:
+    """A server that wants passwords, by SCRAM, and has a certificate."""
+    # Not above: some of the tests run where its packages are not installed.
+    from support.secure_server import secure_server
+
+    with secure_server(server_binaries) as server:
+        yield server
