@@ -18,10 +18,13 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
+from sqltrack.commands.setup import set_up_quietly
 from support.processes import running
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAM = Path(sys.executable).with_name("sqltrack")
+
+Create = Callable[[str], sqltrack.Client]
 
 
 @pytest.fixture
@@ -43,6 +46,29 @@ def connection(config: dict[str, Any]) -> list[str]:
 def options(config: dict[str, Any]) -> list[str]:
     """The options that name a database that is set up, on each engine."""
     return connection(config)
+
+
+@pytest.fixture
+def create(request: pytest.FixtureRequest, tmp_path: Path) -> Create:
+    """Make further databases that are set up, on an engine by name; where SQLite alone is tested, on that."""
+    number = iter(range(100))
+    engines = request.config.getoption("--engines")
+
+    def make(engine: str) -> sqltrack.Client:
+        if engine == "postgres" and "postgres" in engines:
+            template = request.getfixturevalue("postgres_template")
+            return sqltrack.Client(request.getfixturevalue("create_database")(template))
+        client = sqltrack.Client({"engine": "sqlite", "dbpath": str(tmp_path / f"other_{next(number)}.db")})
+        set_up_quietly(client)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def target(engine_name: str, create: Create) -> sqltrack.Client:
+    """A database of the other engine."""
+    return create("postgres" if engine_name == "sqlite" else "sqlite")
 
 
 @pytest.fixture
