@@ -7,12 +7,13 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -155,3 +156,16 @@ def wait_until_it_waits(pid: int, config: dict[str, Any]) -> None:
                     return
         time.sleep(0.02)
     pytest.fail("it does not wait")
+
+
+@pytest.fixture
+def plenty_of_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much is free on the machine of the tests is not their business."""
+    set_free_space(monkeypatch, 10**12)
+
+
+def set_free_space(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    class Usage(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free))
