@@ -1,0 +1,163 @@
+"""Each error has its place in the family, shows the value that is wrong, and reads as the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pytest
+
+from sqltrack import Client, Experiment, Run, errors
+from sqltrack.commands import main as commands_main
+from sqltrack.commands import setup
+from sqltrack.errors import SQLTrackError
+
+
+class Mistake(NamedTuple):
+    """A call that raises an error of class `error`, whose message holds `value` as repr() shows it."""
+
+    error: str
+    make: Callable[[dict[str, Any], pytest.MonkeyPatch], Any]
+    value: str
+
+
+# The builtin class that each error is as well; those below DatabaseError stand for what the database says.
+BUILTIN_BASES = {
+    "AccessDeniedError": errors.DatabaseError,
+    "ConfigError": ValueError,
+    "ConflictError": ValueError,
+    "DatabaseError": SQLTrackError,
+    "DatabaseLockedError": errors.DatabaseError,
+    "DatabaseUnavailableError": errors.DatabaseError,
+    "DiskFullError": errors.DatabaseError,
+    "MissingExperimentError": ValueError,
+    "MissingPackageError": ImportError,
+    "MissingRunError": ValueError,
+    "NaiveDatetimeError": ValueError,
+    "NotADatabaseError": errors.DatabaseError,
+    "NotConnectedError": RuntimeError,
+    "NotSetUpError": errors.DatabaseError,
+    "ReadOnlyDatabaseError": errors.DatabaseError,
+    "SQLTrackError": Exception,
+    "ScriptError": errors.DatabaseError,
+    "StatementTimeoutError": errors.DatabaseError,
+    "TooManyConnectionsError": errors.DatabaseUnavailableError,
+    "UnusableValueError": ValueError,
+}
+
+SHOWN_IN_TEST_CLIENT = {
+    *("ConfigError", "DatabaseError", "DatabaseUnavailableError"),
+    *("NotADatabaseError", "NotConnectedError", "NotSetUpError"),
+}
+
+SHOWN_IN_TEST_UNAVAILABLE = {"DiskFullError", "TooManyConnectionsError"}
+
+
+def run_of(config: dict[str, Any]) -> Run:
+    return Experiment(Client(config), name="a").get_run(1)
+
+
+def write_while_another_does(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    impatience = {"sqlite": {"busy_timeout": 0.05}, "postgres": {"options": "-c lock_timeout=50"}}
+    lock = {"sqlite": "DELETE FROM experiments", "postgres": "LOCK TABLE experiments"}
+    with Client(config) as connection:
+        connection.execute(lock[config["engine"]])
+        Client(config, **impatience[config["engine"]]).execute("INSERT INTO experiments (name) VALUES ('a')")
+
+
+def write_where_one_may_only_read(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid = {"sqlite": "PRAGMA query_only = ON", "postgres": "SET TRANSACTION READ ONLY"}
+    client = Client(config)
+    with client:
+        client.execute(forbid[config["engine"]])
+        client.execute("INSERT INTO experiments (name) VALUES ('a')")
+
+
+def read_for_too_long(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = (
+        "WITH RECURSIVE a (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < 100000000) SELECT MAX(n) FROM a"
+    )
+    client = Client(config)
+    with client as connection, client.engine.reading(connection, 0.01):
+        connection.execute(numbers).fetchall()
+
+
+def run_the_program_without_the_cli(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqltrack.cli", None)
+    commands_main()
+
+
+def test_what_the_program_lacks_is_not_taken_for_the_program() -> None:
+    code = "import sys; sys.modules['sqltrack.cli._parser'] = None; from sqltrack.commands import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ModuleNotFoundError: import of sqltrack.cli._parser halted" in done.stderr
+
+
+MISTAKES = [
+    Mistake("ConflictError", lambda config, _: Experiment(Client(config), run_of(config).experiment_id, "b"), "'b'"),
+    Mistake("DatabaseLockedError", write_while_another_does, "db"),
+    Mistake("MissingExperimentError", lambda config, _: Experiment(Client(config), 4711), "4711"),
+    Mistake("MissingPackageError", run_the_program_without_the_cli, "'sqltrack-cli'"),
+    Mistake("MissingRunError", lambda config, _: Run(Client(config), run_id=4711), "4711"),
+    Mistake(
+        "NaiveDatetimeError",
+        lambda config, _: run_of(config).set_started(datetime(2024, 5, 7)),
+        "datetime.datetime(2024, 5, 7, 0, 0)",
+    ),
+    Mistake("ReadOnlyDatabaseError", write_where_one_may_only_read, "db"),
+    Mistake(
+        "ScriptError", lambda config, _: setup(Client(config), [("x.sql", "SELECT nonsense")]), "'SELECT nonsense'"
+    ),
+    Mistake("StatementTimeoutError", read_for_too_long, "0.01"),
+    Mistake("UnusableValueError", lambda config, _: run_of(config).add_tags(5), "5"),
+    Mistake("UnusableValueError", lambda config, _: run_of(config).add_metrics({"a": object()}), "'object'"),
+    Mistake("UnusableValueError", lambda config, _: run_of(config).add_metrics({"": 1.0}), "''"),
+    Mistake("UnusableValueError", lambda config, _: run_of(config).add_metrics({"a": 1.0}, step=0.5), "0.5"),
+]
+
+
+def assert_reads_as_one_of_ours(message: str) -> None:
+    """Lower case, but for names of databases, and no full stop."""
+    assert message[0].islower() or message.startswith(("PostgreSQL", "SQLite")), message
+    assert not message.endswith((".", "!", "\n")), message
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake.error}-{mistake.value}")
+def test_a_mistake_raises_its_own_error_that_shows_the_value(
+    config: dict[str, Any], mistake: Mistake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SQLTrackError) as info:
+        mistake.make(config, monkeypatch)
+    assert type(info.value).__name__ == mistake.error
+    assert mistake.value in str(info.value)
+    assert_reads_as_one_of_ours(str(info.value))
+
+
+def test_a_user_whom_the_server_does_not_know_is_denied_access(postgres_config: dict[str, Any]) -> None:
+    with pytest.raises(errors.AccessDeniedError, match='role "nobody else"') as info:
+        Client({**postgres_config, "user": "nobody else"}).execute("SELECT 1")
+    assert_reads_as_one_of_ours(str(info.value))
+
+
+def test_every_error_has_a_place_in_the_family_and_a_test() -> None:
+    assert set(BUILTIN_BASES) == set(errors.__all__)
+    for name, base in BUILTIN_BASES.items():
+        assert issubclass(getattr(errors, name), base)
+        assert issubclass(getattr(errors, name), SQLTrackError)
+    raised = {mistake.error for mistake in MISTAKES} | SHOWN_IN_TEST_CLIENT | SHOWN_IN_TEST_UNAVAILABLE
+    raised |= {"AccessDeniedError"}
+    assert raised == set(BUILTIN_BASES) - {"SQLTrackError"}
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_the_first_line_of_an_errors_docstring_is_a_message(name: str) -> None:
+    assert_reads_as_one_of_ours((getattr(errors, name).__doc__ or "").partition("\n")[0])
+
+
+def test_an_error_without_a_message_says_what_its_class_stands_for() -> None:
+    assert str(errors.NotConnectedError()) == str(errors.NotConnectedError.__doc__)
+    assert str(errors.ConfigError("it's 'x'")) == "it's 'x'"
