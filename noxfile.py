@@ -56,8 +56,8 @@ IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard
 SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *READERS, *IMPORTED, *SITE_TOOLS]
 # Tests that need pytest and core, and nothing else.
 MINIMAL_TESTS = [
-    *("tests/core/test_" + name + ".py" for name in ("client", "config", "experiment", "queries", "reading_only")),
-    *("tests/core/test_" + name + ".py" for name in ("setup", "snapshot", "sqltext", "statements")),
+    *("tests/core/test_" + name + ".py" for name in ("client", "client_errors", "config", "experiment", "queries")),
+    *("tests/core/test_" + name + ".py" for name in ("reading_only", "setup", "snapshot", "sqltext", "statements")),
     "tests/packaging/test_minimal.py",
 ]
 # Tests of the site that need no PostgreSQL server.

@@ -11,6 +11,7 @@ import pytest
 
 import sqltrack
 from sqltrack import Experiment
+from support.connections import record_connections
 from support.cut_proxy import CutProxy
 from support.databases import connect_to_postgres, steps
 from support.logging_threads import wait_until
@@ -19,15 +20,7 @@ from support.logging_threads import wait_until
 @pytest.fixture
 def opened(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """All connections that the client opens from now on."""
-    connections: list[Any] = []
-    connect = client.engine.connect
-
-    def recording() -> Any:
-        connections.append(connect())
-        return connections[-1]
-
-    monkeypatch.setattr(client.engine, "connect", recording)
-    return connections
+    return record_connections(client, monkeypatch)
 
 
 def test_runs_that_are_tracked_at_once_share_connections_until_the_last_is_stopped(

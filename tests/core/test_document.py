@@ -19,6 +19,7 @@ from sqltrack.engines.json import Jsonb, jsonb
 from sqltrack.pandas import query_dataframe
 from sqltrack.queries import first_row, first_value, first_values
 from sqltrack.util import SQL, Identifier
+from support.connections import record_connections
 
 TIME = datetime(2024, 5, 7, 12, 30, 15, 123456, tzinfo=timezone.utc)
 
@@ -179,9 +180,7 @@ def test_blocks_give_connections_and_cursors(client: Client) -> None:
 def test_queries_in_one_block_connect_once_and_a_commit_keeps_what_was_done(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[Any] = []
-    connect = client.engine.connect
-    monkeypatch.setattr(client.engine, "connect", lambda: opened.append(connect()) or opened[-1])
+    opened = record_connections(client, monkeypatch)
 
     def do_queries(client: Client, name: str) -> None:
         with client.cursor() as cursor:
