@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.setup import set_up_quietly
+from support.old_runs import LONG_AGO, Start
 from support.processes import running
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -169,3 +171,14 @@ def set_free_space(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
         free: int
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free))
+
+
+@pytest.fixture
+def start(experiment: sqltrack.Experiment) -> Start:
+    """Return a function that makes a run with an environment, which was last updated at some time."""
+
+    def start(updated: datetime = LONG_AGO, status: str = "RUNNING", **env: Any) -> sqltrack.Run:
+        run = experiment.get_run().set_env(env).set_created(LONG_AGO).set_started(LONG_AGO)
+        return run.set_updated(updated).set_status(status)
+
+    return start
