@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 import sqltrack
 from sqltrack.errors import UnusableValueError
-
-RESERVED = ("run_id", "step", "progress", "extras")
+from support.metrics import RESERVED
 
 NAMES = st.one_of(
     st.text(max_size=80),

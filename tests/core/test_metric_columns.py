@@ -1,0 +1,182 @@
+"""Metrics whose name or value fits no column are stored elsewhere, and as they are."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from sqltrack import Run
+from support.metrics import RESERVED, logged, rows_as_dicts, same, stored_value
+
+# -- columns of the user ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.engines("sqlite")
+@pytest.mark.parametrize("declared", ["", "NUMERIC(10, 2)", "VARCHAR(20)", "BIGINT", "DOUBLE"])
+def test_columns_of_any_declared_type_alter_nothing(run: Run, declared: str) -> None:
+    run.client.execute(f"ALTER TABLE metrics ADD COLUMN value {declared}")
+    values = [0.1, 1e300, 3, 2**53 + 1, "007", "text", True]
+    for step, value in enumerate(values):
+        run.add_metrics({"value": value}, step=step)
+    stored = [stored_value(run, "value", step) for step in range(len(values))]
+    assert stored == values
+    assert stored[-1] is True
+
+
+@pytest.mark.engines("postgres")
+def test_a_column_of_decimals_takes_floats_as_they_are(run: Run) -> None:
+    """The server itself would round them to 15 digits, and knows infinities in such a column only since version 14."""
+    run.client.execute("ALTER TABLE metrics ADD COLUMN value NUMERIC")
+    values = [0.1, 1 / 3, 1e300, 5e-324, -0.5, math.inf]
+    for step, value in enumerate(values):
+        run.add_metrics({"value": value}, step=step)
+    run.add_metrics({"value": math.nan}, step=len(values))
+    rows = run.client.execute("SELECT value, extras FROM metrics ORDER BY step").fetchall()
+    assert [float(value) for value, _ in rows[:-2]] == values[:-1]
+    assert rows[-2] == (None, {"value": "Infinity"})
+    assert math.isnan(rows[-1][0])
+
+
+@pytest.mark.engines("postgres")
+@pytest.mark.parametrize(("declared", "value"), [("SMALLINT", 2**15), ("INTEGER", -(2**31) - 1), ("BIGINT", 2**63)])
+def test_a_narrow_column_of_the_user_alters_and_refuses_nothing(run: Run, declared: str, value: int) -> None:
+    run.client.execute(f"ALTER TABLE metrics ADD COLUMN n {declared}")
+    run.add_metrics({"n": -1}, step=0)
+    run.add_metrics({"n": value}, step=1)
+    assert logged(run, "n") == [-1, None]
+    assert stored_value(run, "n", 1) == value
+
+
+def test_an_integer_column_of_the_user_keeps_fractions(run: Run) -> None:
+    """DESIGN 5."""
+    run.client.execute("ALTER TABLE metrics ADD COLUMN n INTEGER")
+    run.add_metrics({"n": 2}, step=0)
+    run.add_metrics({"n": 0.5}, step=1)
+    run.add_metrics({"n": 2**40}, step=2)
+    assert logged(run, "n") == [2, 0.5, 2**40]
+
+
+# -- metrics that cannot be columns -----------------------------------------------------------------------------------
+
+
+def test_names_that_differ_only_by_case_stay_apart(run: Run) -> None:
+    """DESIGN 5."""
+    for step in range(3):
+        run.add_metrics({"loss": step + 0.1, "Loss": step + 0.2, "LOSS": step + 0.3}, step=step)
+        assert [stored_value(run, name, step) for name in ("loss", "Loss", "LOSS")] == [
+            step + 0.1,
+            step + 0.2,
+            step + 0.3,
+        ]
+
+
+def test_names_that_are_equal_in_their_first_63_bytes_stay_apart(run: Run) -> None:
+    """DESIGN 5."""
+    names = ["x" * 63, "x" * 64, "x" * 63 + "y", "ü" * 31 + "ab", "ü" * 31 + "ac", "n" * 1000]
+    run.add_metrics({name: float(number) for number, name in enumerate(names)})
+    assert [stored_value(run, name) for name in names] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("name", [*RESERVED, "ctid", "xmin", "tableoid", "rowid", "oid", "RUN_ID"])
+def test_names_that_the_database_uses_itself_can_be_metrics(run: Run, name: str) -> None:
+    """DESIGN 5."""
+    for value in (0.5, 1.5):
+        run.add_metrics({name: value, "loss": value}, step=3)
+        assert stored_value(run, name, 3) == value
+    assert run.client.execute("SELECT run_id, step, progress, loss FROM metrics").fetchall() == [(run.id, 3, 0.0, 1.5)]
+
+
+def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """DESIGN 4, 5."""
+    run.add_metrics({"loss": 1.0})
+    description = run.client.execute("SELECT * FROM metrics").description or ()
+    assert [column[0] for column in description] == ["run_id", "step", "progress", "loss"]
+    for step in range(5):
+        run.add_metrics({"run_id": 1.0, "step": 2.0}, step=step)
+        run.add_metrics({"run_id": 1.0}, step=step)
+    messages = [record.getMessage() for record in caplog.records]
+    assert sorted(message.split("'")[1] for message in messages) == ["run_id", "step"]
+
+
+def test_extras_of_a_row_are_merged(run: Run) -> None:
+    run.add_metrics({"run_id": 1.0, "loss": 0.5})
+    run.add_metrics({"step": 2.0, "run_id": None})
+    run.add_metrics({"loss": 0.25})
+    rows = run.client.execute("SELECT loss, extras FROM metrics").fetchall()
+    assert rows == [(0.25, {"run_id": None, "step": 2.0})]
+
+
+def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
+    """DESIGN 5: 2,261 metrics in one call, as seen in practice."""
+    metrics = {f"metric/{number}": number + 0.5 for number in range(2261)}
+    for _ in range(2):
+        run.add_metrics(metrics, step=1)
+        (row,) = rows_as_dicts(run)
+        assert {**row, **row["extras"]}.items() >= metrics.items()
+    assert len(rows_as_dicts(run)[0]["extras"]) < 2261
+
+
+def test_a_table_may_meet_more_names_than_it_has_room_for(run: Run) -> None:
+    """DESIGN 5: 2,500 names over time."""
+    for step in range(25):
+        run.add_metrics({f"m{step}/{number}": step + number / 100 for number in range(100)}, step=step)
+    for step, row in enumerate(rows_as_dicts(run)):
+        found = {**row, **(row["extras"] or {})}
+        assert all(found[f"m{step}/{number}"] == step + number / 100 for number in range(100))
+
+
+# -- types ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_metric_may_change_its_type(run: Run) -> None:
+    """DESIGN 5: nothing is refused, nothing is rounded."""
+    values = [1, 0.5, "text", True, math.nan, 2**40, None, 2**53 + 1, [1], b"x", 10**30]
+    for step, value in enumerate(values):
+        run.add_metrics({"value": value}, step=step)
+    expected = [*values[:9], "b'x'", 10**30]
+    for step, value in enumerate(expected):
+        assert same(stored_value(run, "value", step), value), value
+
+
+@pytest.mark.engines("postgres")
+def test_a_column_of_a_big_table_is_not_widened(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqltrack.engines.postgres._metrics._MAX_REWRITTEN_BYTES", 0)
+    run.add_metrics({"n": 1}, step=0)
+    run.add_metrics({"n": 0.5}, step=1)
+    assert logged(run, "n") == [1, None]
+    assert stored_value(run, "n", 1) == 0.5
+
+
+def test_a_column_with_integers_that_floats_would_round_is_not_widened(run: Run) -> None:
+    """DESIGN 5."""
+    run.add_metrics({"n": 2**53 + 1}, step=0)
+    run.add_metrics({"n": 0.5}, step=1)
+    assert (stored_value(run, "n", 0), stored_value(run, "n", 1)) == (2**53 + 1, 0.5)
+
+
+def test_exact_decimals_are_numbers_and_others_keep_their_digits(run: Run) -> None:
+    run.add_metrics({"a": Decimal("0.5"), "b": Decimal("0.1")})
+    assert stored_value(run, "a") == 0.5
+    assert Decimal(str(stored_value(run, "b"))) == Decimal("0.1")
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\udc80", 2**63, -(2**63) - 1, 10**400])
+def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run, value: Any) -> None:
+    """DESIGN 5."""
+    run.add_metrics({"value": type(value)(1), "loss": 0.5}, step=0)
+    run.add_metrics({"value": value, "loss": 0.25}, step=1)
+    escaped = {"a\0b": "a\\x00b", "\udc80": "\\udc80"}.get(value, value) if isinstance(value, str) else value
+    stored = stored_value(run, "value", 1)
+    assert stored in (value, escaped)
+    assert logged(run, "loss") == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, 10**400])
+def test_an_integer_that_a_float_would_alter_goes_elsewhere(run: Run, value: int) -> None:
+    """DESIGN 5."""
+    run.add_metrics({"value": 0.5}, step=0)
+    run.add_metrics({"value": value}, step=1)
+    assert (stored_value(run, "value", 0), stored_value(run, "value", 1)) == (0.5, value)

@@ -1,0 +1,169 @@
+"""Metrics go on to be stored while others change, read or lock their table."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack import Run
+from sqltrack.errors import DatabaseError
+from support.metrics import logged, rows_as_dicts, stored_value
+
+
+def test_columns_that_others_drop_or_change_meanwhile_are_noticed(run: Run, config: dict[str, Any]) -> None:
+    other = sqltrack.Client(config)
+    with run.track():
+        run.add_metrics({"a": 1.0, "b": 1.0}, step=0)
+        other.execute("ALTER TABLE metrics DROP COLUMN a")
+        run.add_metrics({"a": 2.0, "b": 2.0}, step=1)
+        other.execute("ALTER TABLE metrics RENAME COLUMN b TO c")
+        run.add_metrics({"a": 3.0, "b": 3.0}, step=2)
+    assert (logged(run, "a"), logged(run, "b"), logged(run, "c")) == (
+        [None, 2.0, 3.0],
+        [None, None, 3.0],
+        [1.0, 2.0, None],
+    )
+
+
+def test_so_they_are_where_many_rows_are_added(run: Run, config: dict[str, Any]) -> None:
+    rows = [{"step": step, "a": step + 0.5, "b": 1.0} for step in range(4)]
+    with run.track():
+        run.add_metrics_many(rows[:2])
+        sqltrack.Client(config).execute("ALTER TABLE metrics DROP COLUMN a")
+        run.add_metrics_many(rows[2:])
+    assert [stored_value(run, "a", step) for step in range(4)] == [None, None, 2.5, 3.5]
+    assert logged(run, "b") == [1.0] * 4
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_constraint_of_the_users_own_is_told_as_such(run: Run, many: bool) -> None:
+    run.client.execute("ALTER TABLE metrics ADD COLUMN positive FLOAT CHECK (positive > 0)")
+    with pytest.raises(DatabaseError, match="(?i)check constraint"):
+        if many:
+            run.add_metrics_many([{"step": 0, "positive": 1.0}, {"step": 1, "positive": -1.0}])
+        else:
+            run.add_metrics({"positive": -1.0})
+    assert run.client.execute("SELECT * FROM metrics").fetchall() == []
+
+
+REFUSING = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON metrics_pending EXECUTE FUNCTION refuse();
+"""
+
+
+@pytest.mark.engines("postgres")
+def test_metrics_that_wait_for_a_column_may_go_on_to_wait_when_the_run_ends(
+    run: Run, config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with run.track():
+        with sqltrack.Client(config) as reader:
+            reader.execute("SELECT * FROM metrics")
+            run.add_metrics({"new": 1.0})
+        run.client.executescript(REFUSING)
+    run.start().stop()
+    assert run.client.execute("SELECT status FROM runs").fetchone() == ("COMPLETED",)
+    assert run.client.execute("SELECT extras FROM metrics_pending").fetchone() == ({"new": 1.0},)
+    warnings = [record.getMessage() for record in caplog.records if "wait in another table" in record.getMessage()]
+    assert ["not now" in warning for warning in warnings] == [True]
+    run.client.execute("DROP TRIGGER refuse ON metrics_pending")
+    run.start().stop()
+    assert stored_value(run, "new") == 1.0
+
+
+def test_new_metrics_of_many_rows_wait_as_well(run: Run, config: dict[str, Any]) -> None:
+    rows = [{"step": step, "loss": 1.0, "new": step + 0.5} for step in range(3)]
+    run.add_metrics({"loss": 0.0}, step=0)
+    with run.track():
+        with sqltrack.Client(config).cursor() as cursor:
+            cursor.execute("SELECT * FROM metrics")
+            run.add_metrics_many(rows)
+        assert logged(run, "loss") == [1.0] * 3
+    assert [stored_value(run, "new", step) for step in range(3)] == [0.5, 1.5, 2.5]
+
+
+def test_a_column_that_holds_values_is_not_dropped_as_empty(run: Run, config: dict[str, Any]) -> None:
+    table, client = run.client.engine.metrics_table, run.client
+    run.add_metrics({"full": 1.0, "empty": None, "viewed": None})
+    client.execute("CREATE VIEW viewing AS SELECT metrics.viewed FROM metrics")
+    assert client.call(lambda connection: table.drop_empty(connection, "full")) is False
+    assert client.call(lambda connection: table.drop_empty(connection, "empty")) is True
+    with client.keeping_connections():
+        with pytest.raises(DatabaseError, match="viewing"):
+            client.call(lambda connection: table.drop_empty(connection, "viewed"))
+        # The connection, which is kept, holds no lock.
+        sqltrack.Client(config, busy_timeout=0).execute("UPDATE metrics SET viewed = 2.0")
+    assert rows_as_dicts(run) == [{"run_id": run.id, "step": 0, "progress": 0.0, "full": 1.0, "viewed": 2.0}]
+
+
+@pytest.mark.engines("postgres")
+def test_metrics_that_wait_for_a_column_do_not_hold_every_block_up(
+    run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DESIGN 5: no call waits for long, so who has waited in vain does not try again at once."""
+    table = run.client.engine.metrics_table
+    grown: list[bool] = []
+
+    def grow(*arguments: Any) -> bool:
+        grown.append(type(table).grow(table, *arguments))
+        return grown[-1]
+
+    monkeypatch.setattr("sqltrack.metrics._GROWING_PAUSE", 1000.0)
+    monkeypatch.setattr(table, "grow", grow)
+    with run.track():
+        with sqltrack.Client(config) as reader:
+            reader.execute("SELECT * FROM metrics")
+            for step in range(5):
+                with run.client:
+                    run.add_metrics({"new": step + 0.5}, step=step)
+                run.client.execute("SELECT 1")
+        assert grown == [False]
+    assert grown == [False, True]
+    assert [stored_value(run, "new", step) for step in range(5)] == [step + 0.5 for step in range(5)]
+
+
+def test_columns_that_others_add_meanwhile_are_used(run: Run, config: dict[str, Any]) -> None:
+    with run.track():
+        run.add_metrics({"a": 1.0}, step=0)
+        sqltrack.Client(config).execute("ALTER TABLE metrics ADD COLUMN b FLOAT")
+        run.add_metrics({"b": 1.0}, step=1)
+    assert logged(run, "b") == [None, 1.0]
+
+
+def test_new_metrics_in_a_block_become_columns_if_that_is_possible(run: Run) -> None:
+    with run.client:
+        run.add_metrics({"a": 1.0}, step=0)
+        run.add_metrics({"a": 2.0, "b": 2.0}, step=1)
+        run.add_metrics({"b": 3.0, "c": 3.0}, step=2)
+    assert logged(run, "a") == [1.0, 2.0, None]
+    assert [stored_value(run, "b", step) for step in range(3)] == [None, 2.0, 3.0]
+    assert [stored_value(run, "c", step) for step in range(3)] == [None, None, 3.0]
+
+
+def test_somebody_who_reads_the_table_stops_nobody(run: Run, config: dict[str, Any], engine_name: str) -> None:
+    """DESIGN 5, FACTS 3: known metrics go on, new ones wait for a moment and go elsewhere, nothing is lost."""
+    run.add_metrics({"loss": 0.0}, step=0)
+    reader = sqltrack.Client(config)
+    slowest: dict[str, float] = {}
+
+    def timed(kind: str, metrics: dict[str, Any], step: int) -> None:
+        start = time.monotonic()
+        run.add_metrics(metrics, step=step)
+        slowest[kind] = max(slowest.get(kind, 0.0), time.monotonic() - start)
+
+    with run.track():
+        with reader.cursor() as cursor:
+            cursor.execute("SELECT * FROM metrics")
+            for step in range(1, 6):
+                timed("known", {"loss": float(step)}, step)
+                timed("new", {"loss": float(step), "new": step + 0.5}, step)
+                timed("known", {"loss": float(step)}, step)
+        assert slowest["known"] < 1.5
+        assert slowest["new"] < 4
+    assert logged(run, "loss") == [float(step) for step in range(6)]
+    assert [stored_value(run, "new", step) for step in range(1, 6)] == [step + 0.5 for step in range(1, 6)]
+    if engine_name == "postgres":
+        assert run.client.execute("SELECT count(*) FROM metrics_pending").fetchone() == (0,)
