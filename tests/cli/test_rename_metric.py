@@ -20,8 +20,8 @@ from sqltrack.cli import main
 from sqltrack.commands._records import NotFoundError
 from sqltrack.commands.rename_metric import plan_renaming, rename, rename_metric
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, UnusableValueError
-from sqltrack.quoting import quote_identifier
 from support.dumps import dump
+from support.extras import add_extras, column, columns
 from support.processes import running
 from support.questions import CTRL_C, answer
 
@@ -43,24 +43,7 @@ def client(client: sqltrack.Client, run: sqltrack.Run, other: sqltrack.Run) -> s
     return client
 
 
-def values(client: sqltrack.Client, name: str) -> list[Any]:
-    rows = client.execute(f"SELECT metrics.{quote_identifier(name)} FROM metrics ORDER BY run_id, step").fetchall()
-    return [math.nan if value == "NaN" else value for (value,) in rows]
-
-
-def columns(client: sqltrack.Client) -> dict[str, str]:
-    return client.call(lambda connection: client.engine.table_columns(connection, "metrics"))
-
-
 ALL = [1.0, 1.1, 1.2, 2.0, 2.1, 2.2]
-
-
-def add_extras(client: sqltrack.Client, run_id: int, step: int, extras: dict[str, Any]) -> None:
-    table = client.engine.metrics_table
-    client.call(lambda connection: table.grow(connection, {"extras": "JSONB"}, {}))
-    upsert = table.upsert([], extras=True, pending=False)
-    client.call(lambda connection: upsert.execute(connection, (run_id, step, 0.0, table.extras_value(extras))))
-    client.metrics.forget()
 
 
 @pytest.mark.parametrize("name", ["accuracy", "a%b\"c;'", "ACC", "größe 🙂"])
@@ -69,9 +52,9 @@ def test_the_column_gets_the_other_name(client: sqltrack.Client, run: sqltrack.R
     done = rename_metric(client, "acc", name)
     assert (done.column, done.values, len(done.runs)) == ("rename", 6, 2)
     assert list(columns(client)) == [name if column == "acc" else column for column in before]
-    assert values(client, name) == ALL
+    assert column(client, name) == ALL
     run.add_metrics({name: 7.0}, 3)
-    assert values(client, name)[3] == 7.0
+    assert column(client, name)[3] == 7.0
 
 
 def test_a_writer_creates_the_old_name_anew_and_goes_on(
@@ -106,23 +89,23 @@ def test_a_writer_creates_the_old_name_anew_and_goes_on(
         thread.join()
     assert failures == []
     names = [f"acc{number}" for number in range(5)] + ["acc"]
-    counted = [value for name in names for value in values(client, name) if value == 0.5]
+    counted = [value for name in names for value in column(client, name) if value == 0.5]
     assert len(counted) == logged[0] > 0
 
 
 def test_values_in_extras_get_the_other_name_too(client: sqltrack.Client, run: sqltrack.Run) -> None:
-    add_extras(client, run.id, 5, {"acc": "text", "more": 1})
-    add_extras(client, run.id, 6, {"acc": 0.5})
+    add_extras(client, run.id, {5: {"acc": "text", "more": 1}})
+    add_extras(client, run.id, {6: {"acc": 0.5}})
     assert rename_metric(client, "acc", "accuracy").extras == 2
     kept = client.execute("SELECT extras FROM metrics WHERE step > 4 ORDER BY step").fetchall()
     assert kept == [({"accuracy": "text", "more": 1},), ({"accuracy": 0.5},)]
-    assert values(client, "accuracy")[:3] == ALL[:3]
+    assert column(client, "accuracy")[:3] == ALL[:3]
 
 
 def test_a_metric_that_is_in_extras_only(client: sqltrack.Client, run: sqltrack.Run, other: sqltrack.Run) -> None:
     long = "x" * 80
-    add_extras(client, run.id, 5, {long: 1})
-    add_extras(client, other.id, 5, {long: 2})
+    add_extras(client, run.id, {5: {long: 1}})
+    add_extras(client, other.id, {5: {long: 2}})
     done = rename_metric(client, long, long + "y", experiment="other")
     assert (done.column, done.extras) == (None, 1)
     kept = client.execute("SELECT extras FROM metrics WHERE step = 5 ORDER BY run_id").fetchall()
@@ -145,8 +128,8 @@ def test_only_the_runs_of_an_experiment(client: sqltrack.Client) -> None:
     done = rename_metric(client, "acc", "accuracy", experiment="other")
     assert (done.column, done.values) == ("move", 3)
     assert columns(client) == {**before, "accuracy": before["acc"]}
-    assert values(client, "acc") == [*ALL[:3], None, None, None]
-    assert values(client, "accuracy") == [None, None, None, *ALL[3:]]
+    assert column(client, "acc") == [*ALL[:3], None, None, None]
+    assert column(client, "accuracy") == [None, None, None, *ALL[3:]]
 
 
 def test_merging_moves_values_where_there_is_none_and_leaves_no_empty_column(
@@ -156,12 +139,12 @@ def test_merging_moves_values_where_there_is_none_and_leaves_no_empty_column(
     with pytest.raises(ConflictError, match="--merge"):
         rename_metric(client, "acc", "accuracy")
     rename_metric(client, "acc", "accuracy", merge=True)
-    assert values(client, "accuracy") == [*ALL[:3], 0.25, *ALL[3:]]
+    assert column(client, "accuracy") == [*ALL[:3], 0.25, *ALL[3:]]
     assert "acc" not in columns(client)
     other.add_metrics({"acc": math.nan}, 8)
     rename_metric(client, "acc", "accuracy", experiment="other")
-    assert math.isnan(values(client, "accuracy")[-1])
-    assert values(client, "acc") == [None] * 8
+    assert math.isnan(column(client, "accuracy")[-1])
+    assert column(client, "acc") == [None] * 8
 
 
 @pytest.mark.parametrize("options", [{"merge": True}, {"experiment": "experiment"}])
@@ -185,7 +168,7 @@ def test_so_are_those_that_have_them_in_different_places(
 ) -> None:
     if in_columns:
         run.add_metrics({in_columns: 0.5}, 20)
-    add_extras(client, run.id, 20, {"acc": 1, "accuracy": 2} if in_extras == "both" else {in_extras: 1.0})
+    add_extras(client, run.id, {20: {"acc": 1, "accuracy": 2} if in_extras == "both" else {in_extras: 1.0}})
     before = dump(client)
     with pytest.raises(ConflictError, match="1 rows have values of both"):
         rename_metric(client, "acc", "accuracy", merge=True)
@@ -195,10 +178,10 @@ def test_so_are_those_that_have_them_in_different_places(
 def test_columns_of_different_numbers_are_merged_exactly(client: sqltrack.Client, run: sqltrack.Run) -> None:
     run.add_metrics({"n": 3}, 10)
     rename_metric(client, "n", "acc", merge=True)
-    assert values(client, "acc") == [*ALL[:3], 3, *ALL[3:]]
+    assert column(client, "acc") == [*ALL[:3], 3, *ALL[3:]]
     run.add_metrics({"m": 5}, 11)
     rename_metric(client, "acc", "m", merge=True)
-    assert values(client, "m") == [*ALL[:3], 3, 5, *ALL[3:]]
+    assert column(client, "m") == [*ALL[:3], 3, 5, *ALL[3:]]
 
 
 @pytest.mark.parametrize("value", ["text", True, 2**53 + 1])
@@ -211,10 +194,10 @@ def test_values_that_the_other_column_would_alter_are_refused(
         run.add_metrics({"odd": 1}, 10)
     with pytest.raises(ConflictError, match=f"'odd' has the value {value!r}"):
         rename_metric(client, "odd", "acc", merge=True)
-    assert [found for found in values(client, "odd") if found is not None] == (
+    assert [found for found in column(client, "odd") if found is not None] == (
         [1, value] if type(value) is int else [value]
     )
-    assert [found for found in values(client, "acc") if found is not None] == ALL
+    assert [found for found in column(client, "acc") if found is not None] == ALL
 
 
 def test_somebody_who_holds_the_table_is_named_as_the_reason_and_writers_do_not_stall(
@@ -289,11 +272,11 @@ def test_killed_at_any_moment_the_rest_can_be_done_again(
             time.sleep(random.uniform(0.3, 0.8))
         if "acc" not in columns(client):
             break
-        found = sorted(value for name in ("acc", "accuracy") for value in values(client, name) if value is not None)
+        found = sorted(value for name in ("acc", "accuracy") for value in column(client, name) if value is not None)
         assert len(found) == 6 + 40 * 100 + 1
     if "acc" in columns(client):
         rename_metric(client, "acc", "accuracy", merge=True)
-    assert sum(value is not None for value in values(client, "accuracy")) == 6 + 40 * 100 + 1
+    assert sum(value is not None for value in column(client, "accuracy")) == 6 + 40 * 100 + 1
 
 
 def test_it_says_what_will_be_done_and_warns_of_jobs_that_run(
@@ -328,7 +311,7 @@ def test_json_tells_the_same(client: sqltrack.Client, options: list[str], capsys
 def test_a_dry_run_changes_nothing(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], words: list[str]
 ) -> None:
-    add_extras(client, run.id, 5, {"acc": 1})
+    add_extras(client, run.id, {5: {"acc": 1}})
     before = dump(client)
     assert main(["rename-metric", *words, "--dry-run", *options]) == 0
     assert dump(client) == before
@@ -400,8 +383,8 @@ def test_progress_is_told_by_runs_and_rows_of_extras(
     client: sqltrack.Client, run: sqltrack.Run, other: sqltrack.Run
 ) -> None:
     run.add_metrics({"accuracy": 0.25}, 7)
-    add_extras(client, run.id, 20, {"acc": 0.5})
-    add_extras(client, other.id, 20, {"else": 0.5})
+    add_extras(client, run.id, {20: {"acc": 0.5}})
+    add_extras(client, other.id, {20: {"else": 0.5}})
     told: list[int] = []
     done = rename(client, plan_renaming(client, "acc", "accuracy", merge=True), told.append)
     assert (done.values, done.extras) == (6, 1)
@@ -415,7 +398,7 @@ def test_texts_of_a_column_that_somebody_has_made_are_merged(client: sqltrack.Cl
     client.execute("UPDATE metrics SET remark = 'fine' WHERE run_id = %s AND step = 1", (run.id,))
     run.add_metrics({"note": "better"}, 2)
     rename_metric(client, "remark", "note", merge=True)
-    assert values(client, "note")[:3] == [None, "fine", "better"]
+    assert column(client, "note")[:3] == [None, "fine", "better"]
 
 
 @pytest.mark.engines("postgres")
@@ -423,7 +406,7 @@ def test_integers_go_to_a_column_of_decimals_that_somebody_has_made(client: sqlt
     client.execute("ALTER TABLE metrics ADD COLUMN price NUMERIC")
     run.add_metrics({"count": 3}, 1)
     rename_metric(client, "count", "price", merge=True)
-    assert values(client, "price")[:3] == [None, 3, None]
+    assert column(client, "price")[:3] == [None, 3, None]
 
 
 @pytest.mark.engines("postgres")
@@ -432,9 +415,9 @@ def test_without_the_new_column_nothing_is_moved(client: sqltrack.Client, config
         reader.execute("SELECT acc FROM metrics").fetchall()
         with pytest.raises(DatabaseLockedError, match="column 'accuracy' could not be added"):
             rename_metric(client, "acc", "accuracy", experiment="other")
-    assert values(client, "acc") == ALL
+    assert column(client, "acc") == ALL
     rename_metric(client, "acc", "accuracy", experiment="other")
-    assert values(client, "accuracy") == [None, None, None, *ALL[3:]]
+    assert column(client, "accuracy") == [None, None, None, *ALL[3:]]
 
 
 @pytest.mark.engines("postgres")
@@ -442,7 +425,7 @@ def test_rows_of_extras_that_others_hold_are_counted(
     client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
 ) -> None:
     for step in (20, 21):
-        add_extras(client, run.id, step, {"late": step})
+        add_extras(client, run.id, {step: {"late": step}})
     with sqltrack.Client(config) as other:
         other.execute("SELECT step FROM metrics WHERE step = 20 FOR UPDATE")
         with pytest.raises(DatabaseError, match="1 rows still have 'late' in extras"):
