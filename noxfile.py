@@ -75,6 +75,8 @@ POOLER_TESTS = [
     "tests/cli",
     "tests/faults",
     "tests/notebook/test_pandas.py",
+    "tests/notebook/test_pandas_chunks.py",
+    "tests/notebook/test_pandas_cursors.py",
     "tests/notebook/test_polars.py",
 ]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")

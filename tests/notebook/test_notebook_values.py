@@ -139,6 +139,17 @@ def test_floats_follow_their_spec(arguments: tuple[Any, ...], text: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("value", "text"), [(1.005, "1.00"), (None, "--"), (math.nan, "--"), (math.inf, "inf"), (3, "3.00")]
+)
+def test_numbers_are_formatted(value: Any, text: str) -> None:
+    assert format_float(value) == text
+
+
+def test_replacements_are_escaped() -> None:
+    assert format_float(None, na_rep="<none>") == "&lt;none&gt;"
+
+
+@pytest.mark.parametrize(
     ("value", "options", "text", "width"),
     [
         (0.5, {}, "50.0%", "50"),
