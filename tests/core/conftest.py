@@ -1,15 +1,26 @@
-"""Fixtures of the tests of core: a server that wants passwords."""
+"""Fixtures of the tests of core: a SQLite database, and a server that wants passwords."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import sqltrack
+from sqltrack.commands import setup
+
 if TYPE_CHECKING:
     from support.secure_server import SecureServer
+
+
+@pytest.fixture
+def sqlite_config(tmp_path: Path) -> dict[str, Any]:
+    """Configuration for a SQLite database that is set up."""
+    config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
+    setup(sqltrack.Client(config))
+    return config
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack import Run
 from sqltrack.commands import setup
 from sqltrack.errors import DatabaseError, NaiveDatetimeError, NotConnectedError
 from support.connections import record_connections
+from support.databases import ask, steps
 
 
 @pytest.fixture
@@ -39,8 +41,7 @@ def is_closed(connection: Any) -> bool:
 
 
 def count_experiments(config: dict[str, Any]) -> int:
-    row = sqltrack.Client(config).execute("SELECT count(*) FROM experiments").fetchone()
-    return int(row[0])
+    return int(ask(config, "SELECT count(*) FROM experiments"))
 
 
 INSERT = "INSERT INTO experiments (name) VALUES (%s)"
@@ -161,6 +162,36 @@ def test_what_a_signal_raises_during_a_commit_reaches_the_program(
         signal.signal(signal.SIGALRM, previous)
     client.execute(INSERT, ("b",))
     assert client.execute("SELECT name FROM experiments").fetchall() == [("b",)]
+
+
+DEFERRED_CONSTRAINT = """
+CREATE TABLE parents (id INTEGER PRIMARY KEY);
+CREATE TABLE children (parent_id INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);
+"""
+
+
+@pytest.mark.parametrize("is_tracked", [False, True])
+def test_a_commit_that_fails_raises_and_leaves_the_client_usable(
+    run: Run, config: dict[str, Any], is_tracked: bool
+) -> None:
+    client = run.client
+    client.executescript(DEFERRED_CONSTRAINT)
+    with run.track() if is_tracked else contextlib.nullcontext():
+        with pytest.raises(DatabaseError, match="(?i)foreign key"), client:
+            client.execute("INSERT INTO children VALUES (1)")
+        assert ask(config, "SELECT count(*) FROM children") == 0
+        with pytest.raises(DatabaseError, match="(?i)foreign key"):
+            client.execute("INSERT INTO children VALUES (1)")
+        with client:
+            client.execute("INSERT INTO children VALUES (2)")
+            with pytest.raises(DatabaseError, match="(?i)foreign key"):
+                client.commit()
+            client.rollback()
+            client.execute("INSERT INTO parents VALUES (3)")
+            client.execute("INSERT INTO children VALUES (3)")
+        run.add_metrics({"loss": 1.0})
+    assert client.execute("SELECT parent_id FROM children").fetchall() == [(3,)]
+    assert steps(config) == [0]
 
 
 @pytest.mark.parametrize("action", ["commit", "rollback"])

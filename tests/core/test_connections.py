@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import struct
+import time
 from typing import Any
 
 import psycopg
@@ -11,9 +12,9 @@ import pytest
 
 import sqltrack
 from sqltrack import Experiment
-from support.connections import record_connections
+from support.connections import count_connections, record_connections
 from support.cut_proxy import CutProxy
-from support.databases import connect_to_postgres, steps
+from support.databases import connect_to_postgres, statuses, steps
 from support.logging_threads import wait_until
 
 
@@ -105,3 +106,48 @@ def test_a_kept_connection_that_somebody_closed_costs_a_block_nothing(
         with client:
             run.add_metrics({"loss": 1.0}, step=0)
     assert steps(config) == [0]
+
+
+# -- idle connections -------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_tracked_run_has_no_connection_open_and_logs_on(config: dict[str, Any]) -> None:
+    """Ruling 9."""
+    run = Experiment(sqltrack.Client(config, keepalive=0.3), name="experiment").get_run()
+    with run.track():
+        for step in range(3):
+            run.add_metrics({"loss": 1.0}, step=step)
+            wait_until(lambda: count_connections(config) == 0)
+    assert count_connections(config) == 0
+    assert steps(config) == [0, 1, 2]
+    assert statuses(config) == ["COMPLETED"]
+
+
+def test_a_connection_is_closed_after_a_block_as_well(config: dict[str, Any]) -> None:
+    """Ruling 9."""
+    client = sqltrack.Client(config, keepalive=0.3)
+    with Experiment(client, name="experiment").get_run().track():
+        with client:
+            client.execute("SELECT 1")
+        wait_until(lambda: count_connections(config) == 0)
+
+
+def test_a_tight_loop_connects_once(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ruling 9."""
+    client = sqltrack.Client(config, keepalive=0.3)
+    run = Experiment(client, name="experiment").get_run()
+    opened = record_connections(client, monkeypatch)
+    with run.track():
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            run.add_metrics({"loss": 1.0})
+    assert len(opened) == 1
+
+
+def test_a_kept_connection_is_closed_when_the_run_stops(config: dict[str, Any]) -> None:
+    """Ruling 9."""
+    run = Experiment(sqltrack.Client(config, keepalive=600), name="experiment").get_run().start()
+    run.add_metrics({"loss": 1.0})
+    assert count_connections(config) == 1
+    run.stop()
+    wait_until(lambda: count_connections(config) == 0)

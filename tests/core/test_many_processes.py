@@ -1,14 +1,112 @@
-"""What many processes do at once in one database is all there."""
+"""What processes and threads do, many at once or until they are killed, is all there."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import pytest
 
 import sqltrack
 from sqltrack import Experiment, Run
+from support.connections import count_connections, record_connections
+from support.databases import ask, statuses, steps
 from support.metrics import logged, stored_value
+from support.processes import Script
+
+needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="this platform has no SIGKILL")
+
+BEGIN_ON_EMPTY_DATABASE = """
+confirm("ready")
+sys.stdin.read()
+setup(client)
+run = Experiment(client, name="same").get_run()
+with run.track():
+    for step in range(20):
+        run.add_metrics({"loss": 1.0 / (step + 1)}, step=step)
+"""
+
+ADD_ITEMS = """
+run = Run(client, run_id=RUN)
+confirm("ready")
+sys.stdin.read()
+for i in range(25):
+    run.add_args({f"arg NUMBER {i}": i})
+    run.add_tags(f"tag NUMBER {i}")
+"""
+
+
+def run_together(texts: list[str], config: dict[str, Any]) -> list[list[str]]:
+    """Run scripts that wait for the end of their input, which comes when all have said that they are ready."""
+    with contextlib.ExitStack() as stack:
+        reading, writing = os.pipe()
+        signal = stack.enter_context(os.fdopen(writing, "wb"))
+        with os.fdopen(reading, "rb") as stdin:
+            scripts = [stack.enter_context(Script(text, config, stdin=stdin)) for text in texts]
+        for script in scripts:
+            assert script.read_line() == "ready"
+        signal.close()
+        return [script.succeed() for script in scripts]
+
+
+def test_many_processes_may_begin_at_once_on_an_empty_database(empty_config: dict[str, Any]) -> None:
+    """Rulings 6 and 19."""
+    outputs = run_together([BEGIN_ON_EMPTY_DATABASE] * 24, empty_config)
+    assert sorted(outputs) == [["ready", "(NEW) base.sql"]] + [["ready", "(OK) base.sql"]] * 23
+    assert ask(empty_config, "SELECT count(*) FROM experiments") == 1
+    assert statuses(empty_config) == ["COMPLETED"] * 24
+    assert ask(empty_config, "SELECT count(*) FROM metrics") == 480
+
+
+def test_items_that_many_processes_add_at_once_are_all_kept(run: Run, config: dict[str, Any]) -> None:
+    numbers = range(8)
+    run_together([ADD_ITEMS.replace("RUN", str(run.id)).replace("NUMBER", str(n)) for n in numbers], config)
+    assert run.client.execute("SELECT args, tags FROM runs").fetchone() == (
+        {f"arg {number} {i}": i for number in numbers for i in range(25)},
+        {f"tag {number} {i}": True for number in numbers for i in range(25)},
+    )
+
+
+KILL_AT_500 = """
+run = Experiment(client, name="experiment").get_run().start()
+for step in range(1000):
+    run.add_metrics({"loss": 1.0}, step=step)
+    if step == 499:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@needs_kill
+def test_confirmed_rows_of_a_killed_process_are_there(config: dict[str, Any]) -> None:
+    with Script(KILL_AT_500, config) as script:
+        assert script.finish().status == -9
+    assert steps(config) == list(range(500))
+    assert statuses(config) == ["RUNNING"]
+
+
+def test_threads_share_the_client_of_a_tracked_run(
+    run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ruling 9."""
+    opened = record_connections(run.client, monkeypatch)
+
+    def log(number: int) -> None:
+        for step in range(number * 50, number * 50 + 50):
+            run.add_metrics({"loss": 1.0}, step=step)
+
+    with run.track(), ThreadPoolExecutor(4) as pool:
+        list(pool.map(log, range(4)))
+    assert steps(config) == list(range(200))
+    assert len(opened) <= 4
+    assert count_connections(config) == 0
+
+
+# -- metrics ----------------------------------------------------------------------------------------------------------
 
 
 def _log_in_process(config: dict[str, Any], run_id: int, barrier: Any) -> None:

@@ -1,13 +1,17 @@
-"""Databases that are away for a while, servers without a connection left, full disks and damaged files."""
+"""Databases that are away or locked, for a while or for good, no connection left, full disks and damaged files."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import random
+import shutil
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,16 @@ import pytest
 import sqltrack
 from sqltrack import Experiment, Run
 from sqltrack.commands import setup
-from sqltrack.errors import DatabaseError, DatabaseUnavailableError, DiskFullError, TooManyConnectionsError
-from support.databases import connect_to_postgres, experiments, statuses, steps
+from sqltrack.errors import (
+    DatabaseError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    TooManyConnectionsError,
+)
+from support.databases import ask, connect_to_postgres, connect_to_sqlite, experiments, statuses, steps
 from support.logging_threads import LoggingThread, wait_until
+from support.postgres_server import PostgresServer, crash, restart
 
 # Within this many seconds a script must get to know that its database is gone.
 _BOUND = 15.0
@@ -86,7 +97,169 @@ def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
     assert len(attempts) == 1
 
 
-# -- servers that have no connection left ---------------------------------------------------------------------------
+# -- servers that go and come back ------------------------------------------------------------------------------------
+
+
+def test_sessions_that_are_ended_again_and_again_cost_no_rows(postgres_config: dict[str, Any]) -> None:
+    query = """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'sqltrack'
+    """
+    client = sqltrack.Client(postgres_config, reconnect=60)
+    setup(client)
+    run = Experiment(client, name="experiment").get_run()
+    with connect_to_postgres(postgres_config) as administrator, run.track(), LoggingThread(run) as thread:
+        ended = 0
+        for _ in range(30):
+            thread.wait_for_more(random.randrange(1, 30))
+            ended += len(administrator.execute(query).fetchall())
+        thread.wait_for_more()
+    assert ended >= 20
+    assert steps(postgres_config) == list(range(thread.count))
+    assert statuses(postgres_config) == ["COMPLETED"]
+
+
+@pytest.mark.parametrize("interrupt", [restart, crash])
+def test_a_server_that_goes_and_comes_back_costs_no_rows(
+    own_server: PostgresServer, own_config: dict[str, Any], interrupt: Callable[[PostgresServer], None]
+) -> None:
+    run = Experiment(sqltrack.Client(own_config, reconnect=60), name="experiment").get_run()
+    with run.track(), LoggingThread(run) as thread:
+        for _ in range(2):
+            thread.wait_for_more()
+            interrupt(own_server)
+        thread.wait_for_more()
+    assert steps(own_config) == list(range(thread.count))
+    assert statuses(own_config) == ["COMPLETED"]
+
+
+def test_a_tracked_run_may_begin_before_its_server_is_back(
+    own_server: PostgresServer, own_config: dict[str, Any]
+) -> None:
+    run = Experiment(sqltrack.Client(own_config, reconnect=60), name="experiment").get_run()
+    own_server.kill()
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(own_server.start)
+        with run.track():
+            with run.client:
+                run.client.execute("UPDATE runs SET comment = 'in a block'")
+            run.add_metrics({"loss": 1.0})
+        started.result()
+    assert ask(own_config, "SELECT comment FROM runs") == "in a block"
+    assert statuses(own_config) == ["COMPLETED"]
+
+
+# -- databases that are gone for good ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mortal:
+    """A database that is set up, and what makes it vanish."""
+
+    config: dict[str, Any]
+    vanish: Callable[[], None]
+
+
+@pytest.fixture
+def mortal(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mortal]:
+    """A database that may vanish, on each engine."""
+    if engine_name == "sqlite":
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        config = {"engine": "sqlite", "dbpath": str(folder / "sqltrack.db")}
+        setup(sqltrack.Client(config))
+        yield Mortal(config, lambda: shutil.rmtree(folder))
+        return
+    config = request.getfixturevalue("own_config")
+    server: PostgresServer = request.getfixturevalue("own_server")
+    yield Mortal(config, server.kill)
+    server.start()
+
+
+def test_the_exception_of_a_script_is_not_replaced_by_that_of_a_vanished_database(
+    mortal: Mortal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ruling 13."""
+    own = ValueError("own")
+    run = Experiment(sqltrack.Client(mortal.config), name="experiment").get_run()
+    with pytest.raises(ValueError, match="own") as info, run.track():
+        run.add_metrics({"loss": 1.0})
+        mortal.vanish()
+        start = time.monotonic()
+        raise own
+    assert info.value is own
+    assert time.monotonic() - start < _BOUND
+    logged = [record for record in caplog.records if record.name == "sqltrack.run"]
+    assert [record.levelno for record in logged] == [logging.ERROR]
+    assert f"run {run.id} ended as FAILED, which could not be stored" in logged[0].message
+
+
+def test_logging_to_a_vanished_database_fails_within_seconds(mortal: Mortal, caplog: pytest.LogCaptureFixture) -> None:
+    run = Experiment(sqltrack.Client(mortal.config, reconnect=1), name="experiment").get_run()
+    with pytest.raises(DatabaseUnavailableError), run.track():
+        run.add_metrics({"loss": 1.0})
+        mortal.vanish()
+        deadline = time.monotonic() + _BOUND
+        while time.monotonic() < deadline:
+            run.add_metrics({"loss": 1.0})
+            time.sleep(0.01)
+    assert time.monotonic() < deadline + _BOUND
+    assert "ended as FAILED, which could not be stored" in caplog.text
+
+
+# -- locks of others --------------------------------------------------------------------------------------------------
+
+
+def test_a_database_that_stays_locked_is_an_error_that_names_the_setting(sqlite_config: dict[str, Any]) -> None:
+    client = sqltrack.Client(sqlite_config, busy_timeout=0.3)
+    run = Experiment(client, name="experiment").get_run()
+    run.add_metrics({"loss": 1.0})
+    calls: list[Callable[[], Any]] = [
+        lambda: run.add_metrics({"loss": 2.0}, step=1),
+        lambda: run.add_metrics({"new": 2.0}),
+        lambda: run.set_status("DONE"),
+        lambda: client.execute("DELETE FROM metrics"),
+        lambda: Experiment(client, name="other"),
+    ]
+    with contextlib.closing(connect_to_sqlite(sqlite_config)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for call in calls:
+            start = time.monotonic()
+            with pytest.raises(DatabaseLockedError, match=r"is locked: .* longer than busy_timeout = 0\.3 s"):
+                call()
+            assert 0.25 < time.monotonic() - start < _BOUND
+    run.add_metrics({"loss": 2.0}, step=1)
+    assert steps(sqlite_config) == [0, 1]
+
+
+@pytest.mark.parametrize("settings", [{}, {"busy_timeout": "30"}])
+def test_a_writer_waits_for_its_turn(sqlite_config: dict[str, Any], settings: dict[str, Any]) -> None:
+    run = Experiment(sqltrack.Client({**sqlite_config, **settings}), name="experiment").get_run()
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(connect_to_sqlite(sqlite_config)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        added = pool.submit(run.add_metrics, {"loss": 1.0})
+        time.sleep(1)
+        assert not added.done()
+        other.execute("ROLLBACK")
+        added.result()
+    assert steps(sqlite_config) == [0]
+
+
+def test_a_reader_keeps_no_writer_waiting(run: Run, config: dict[str, Any]) -> None:
+    run.add_metrics({"loss": 1.0})
+    reader = sqltrack.Client(config)
+    with reader as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN" if config["engine"] == "sqlite" else "SELECT 1")
+        cursor.execute("SELECT * FROM metrics")
+        cursor.fetchone()
+        writer = Run(sqltrack.Client(config, busy_timeout=0.3, options="-c lock_timeout=300ms"), run_id=run.id)
+        with writer.track():
+            for step in range(1, 20):
+                writer.add_metrics({"loss": 1.0}, step=step)
+    assert steps(config) == list(range(20))
+
+
+# -- servers that have no connection left -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -165,15 +338,7 @@ def test_all_words_for_a_lack_of_connections_are_understood(engine_name: str, an
     assert isinstance(engine.translate_error(error), TooManyConnectionsError)
 
 
-# -- full disks and damaged files -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def sqlite_config(tmp_path: Path) -> dict[str, Any]:
-    """Configuration for a SQLite database that is set up."""
-    config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
-    setup(sqltrack.Client(config))
-    return config
+# -- full disks and damaged files -------------------------------------------------------------------------------------
 
 
 def test_a_disk_that_is_full_is_an_error_that_says_so(sqlite_config: dict[str, Any]) -> None:

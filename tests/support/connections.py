@@ -1,14 +1,35 @@
-"""Keep account of the connections that clients open."""
+"""The connections that clients have opened, and those that are open."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Any
 
 import pytest
 
 import sqltrack
+from support.databases import connect_to_postgres
 
-__all__ = ["record_connections"]
+__all__ = ["count_connections", "record_connections"]
+
+
+def count_connections(config: dict[str, Any]) -> int:
+    """Return how many connections to the database are open: all of a server, of SQLite those of this process."""
+    if config["engine"] == "postgres":
+        query = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        """
+        with connect_to_postgres(config) as connection:
+            return int(connection.execute(query).fetchall()[0][0])
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("this platform does not tell which files a process has open")
+    path, count = os.path.realpath(config["dbpath"]), 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            count += os.readlink(f"/proc/self/fd/{descriptor}") == path
+    return count
 
 
 def record_connections(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[Any]:

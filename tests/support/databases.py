@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
-
-import psycopg
+from typing import TYPE_CHECKING, Any
 
 import sqltrack
+
+if TYPE_CHECKING:
+    import psycopg
 
 __all__ = ["ask", "connect_to_postgres", "connect_to_sqlite", "experiments", "statuses", "steps"]
 
@@ -30,6 +31,9 @@ def experiments(config: dict[str, Any]) -> list[str]:
 
 
 def connect_to_postgres(config: dict[str, Any], **options: Any) -> psycopg.Connection[Any]:
+    # Not above: some of the tests run where it is not installed.
+    import psycopg
+
     parameters = {name: value for name, value in config.items() if name != "engine"}
     return psycopg.connect(**parameters, autocommit=True, **options)
 

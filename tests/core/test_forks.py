@@ -1,0 +1,169 @@
+"""A forked child of a process that tracks a run may log, and leaves status and transactions of its parent alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.commands import setup
+from sqltrack.engines import sqlite as sqlite_engine
+from support.databases import ask, experiments, statuses, steps
+from support.processes import Script
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+
+# Makes a script treat the file system as one on which SQLite's write-ahead log cannot be used.
+ON_NETWORK_FILE_SYSTEM = """
+import sqltrack.engines.sqlite
+sqltrack.engines.sqlite.is_network_file_system = lambda path: True
+"""
+
+FORK_WHILE_TRACKED = """
+run = Experiment(client, name="experiment").get_run()
+with run.track():
+    for step in range(20):
+        run.add_metrics({"loss": 1.0}, step=step)
+    child = os.fork()
+    if child == 0:
+        for step in range(100, 150):
+            run.add_metrics({"loss": 2.0}, step=step)
+        ENDING
+    else:
+        for step in range(20, 50):
+            run.add_metrics({"loss": 1.0}, step=step)
+        confirm(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        confirm(Client(config).execute("SELECT status FROM runs").fetchone()[0])
+        for step in range(50, 60):
+            run.add_metrics({"loss": 1.0}, step=step)
+"""
+
+FORK_IN_BLOCK = """
+insert = "INSERT INTO experiments (name) VALUES (%s)"
+child_has_read, parent_has_committed = os.pipe(), os.pipe()
+with client:
+    client.execute(insert, ("parent",))
+    child = os.fork()
+    if child == 0:
+        count = client.execute("SELECT count(*) FROM experiments").fetchone()[0]
+        os.write(child_has_read[1], b"%d" % count)
+        os.read(parent_has_committed[0], 1)
+        try:
+            client.execute(insert, ("child",))
+            confirm("stored")
+        except sqltrack.errors.DatabaseError:
+            confirm("refused")
+        ENDING
+    else:
+        confirm(os.read(child_has_read[0], 1).decode())
+        client.execute(insert, ("parent again",))
+if child != 0:
+    os.write(parent_has_committed[1], b"1")
+    confirm(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    client.execute(insert, ("parent at last",))
+"""
+
+ENDINGS = [("os._exit(0)", 0), ("sys.exit()", 0), ("sys.exit(3)", 3), ("raise ValueError", 1), ("pass", 0)]
+
+
+@needs_fork
+@pytest.mark.parametrize(("ending", "status"), ENDINGS)
+def test_a_forked_child_of_a_tracked_run_logs_and_leaves_the_status_alone(
+    config: dict[str, Any], ending: str, status: int
+) -> None:
+    """Rulings 9 and 13."""
+    with Script(FORK_WHILE_TRACKED.replace("ENDING", ending), config) as script:
+        assert script.succeed() == [str(status), "RUNNING"]
+    assert steps(config) == [*range(60), *range(100, 150)]
+    assert statuses(config) == ["COMPLETED"]
+
+
+@needs_fork
+@pytest.mark.parametrize(("ending", "status"), ENDINGS)
+def test_a_forked_child_leaves_the_open_transaction_of_its_parent_alone(
+    config: dict[str, Any], ending: str, status: int
+) -> None:
+    """Ruling 9; SQLite itself takes the locks that the parent held for those of the child."""
+    may_write = config["engine"] == "postgres"
+    with Script(FORK_IN_BLOCK.replace("ENDING", ending), {**config, "busy_timeout": 0.3}) as script:
+        assert script.succeed() == ["0", "stored" if may_write else "refused", str(status)]
+    by_child = ["child"] if may_write else []
+    assert experiments(config) == ["parent", "parent again", *by_child, "parent at last"]
+
+
+@pytest.fixture
+def journal_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Configuration for a SQLite database with a rollback journal, which must be intact afterwards."""
+    config = {"engine": "sqlite", "dbpath": "sqltrack.db", "busy_timeout": 0.3}
+    monkeypatch.setattr(sqlite_engine, "is_network_file_system", lambda path: True)
+    setup(sqltrack.Client(config))
+    yield config
+    assert ask(config, "PRAGMA integrity_check") == "ok"
+    assert ask(config, "PRAGMA journal_mode") == "delete"
+
+
+@needs_fork
+@pytest.mark.parametrize(("ending", "status"), ENDINGS[:2])
+def test_forks_of_a_tracked_run_leave_a_rollback_journal_intact(
+    journal_config: dict[str, Any], ending: str, status: int
+) -> None:
+    """Ruling 9; without the write-ahead log, SQLite keeps its locks on the file itself."""
+    text = ON_NETWORK_FILE_SYSTEM + FORK_WHILE_TRACKED.replace("ENDING", ending)
+    with Script(text, {**journal_config, "busy_timeout": 60}) as script:
+        assert script.succeed() == [str(status), "RUNNING"]
+    assert steps(journal_config) == [*range(60), *range(100, 150)]
+    assert statuses(journal_config) == ["COMPLETED"]
+
+
+@needs_fork
+@pytest.mark.parametrize(("ending", "status"), ENDINGS[:2])
+def test_forks_in_an_open_transaction_leave_a_rollback_journal_intact(
+    journal_config: dict[str, Any], ending: str, status: int
+) -> None:
+    """Ruling 9; without the write-ahead log, SQLite keeps its locks on the file itself."""
+    text = ON_NETWORK_FILE_SYSTEM + FORK_IN_BLOCK.replace("ENDING", ending)
+    with Script(text, journal_config) as script:
+        assert script.succeed() == ["0", "refused", str(status)]
+    assert experiments(journal_config) == ["parent", "parent again", "parent at last"]
+
+
+TERMINATE_CHILD = """
+import multiprocessing
+
+run = Experiment(client, name="experiment").get_run()
+
+def work(ready):
+    run.add_metrics({"loss": 1.0}, step=1)
+    ready.set()
+    step = 1000
+    while True:
+        WORK
+
+context = multiprocessing.get_context("fork")
+ready = context.Event()
+with run.track():
+    run.add_metrics({"loss": 1.0}, step=0)
+    child = context.Process(target=work, args=(ready,))
+    child.start()
+    assert ready.wait(30)
+    start = time.monotonic()
+    child.terminate()
+    child.join(30)
+    assert time.monotonic() - start < 5
+    confirm(child.exitcode)
+    confirm(Client(config).execute("SELECT status FROM runs").fetchone()[0])
+    run.add_metrics({"loss": 1.0}, step=2)
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize("work", ["time.sleep(60)", "step += 1; run.add_metrics({'loss': 1.0}, step=step)"])
+def test_a_terminated_child_process_ends_at_once_and_leaves_the_status_alone(config: dict[str, Any], work: str) -> None:
+    """Rulings 9 and 14."""
+    with Script(TERMINATE_CHILD.replace("WORK", work), config) as script:
+        assert script.succeed() == ["-15", "RUNNING"]
+    assert steps(config)[:3] == [0, 1, 2]
+    assert statuses(config) == ["COMPLETED"]
