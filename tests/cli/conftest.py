@@ -22,7 +22,7 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.setup import set_up_quietly
 from support.old_runs import LONG_AGO, Start
-from support.processes import running
+from support.processes import Program, running
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAM = Path(sys.executable).with_name("sqltrack")
@@ -31,7 +31,7 @@ Create = Callable[[str], sqltrack.Client]
 
 
 @pytest.fixture
-def program() -> Callable[..., subprocess.CompletedProcess[str]]:
+def program() -> Program:
     """Run the program in a process of its own."""
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

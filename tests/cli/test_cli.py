@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,9 @@ import pytest
 import sqltrack
 from sqltrack.cli import _output, main
 from sqltrack.cli._parser import build_parser
-from support.processes import running
+from support.processes import Program, running
 
 from .conftest import PROGRAM, connection, in_terminal
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:

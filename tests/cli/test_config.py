@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 
 from sqltrack.cli import main
 from sqltrack.config import config_locations
+from support.processes import Program
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> dict[str, Any]:
@@ -160,9 +159,7 @@ def test_values_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) 
     assert "\x1b" not in out
 
 
-def test_the_program_shows_it_without_connecting(
-    config: dict[str, Any], options: list[str], program: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_the_program_shows_it_without_connecting(config: dict[str, Any], options: list[str], program: Program) -> None:
     done = program("config", *options, "--host", "127.0.0.1", "--port", "1", "--dbpath", "not/there.db")
     assert (done.returncode, done.stderr) == (0, "")
     assert config["engine"] in done.stdout

@@ -12,7 +12,8 @@ from sqltrack.commands import _copy_rows
 from sqltrack.commands.copy import CopyResult, copy
 from sqltrack.engines.json import jsonb
 from sqltrack.errors import SQLTrackError
-from support.copies import OLD, by_origin, fill, full_dump, metrics_by_origin, origins
+from support.copies import OLD, by_origin, fill, metrics_by_origin, origins
+from support.dumps import dump
 
 from .conftest import Create
 
@@ -37,9 +38,9 @@ def test_everything_arrives_and_comes_back_unaltered(
 def test_a_second_copy_changes_nothing(client: sqltrack.Client, target: sqltrack.Client, full: bool) -> None:
     fill(client)
     copy(client, target)
-    dump = full_dump(target)
+    before = dump(target)
     assert copy(client, target, full=full) == CopyResult(runs_unchanged=6)
-    assert full_dump(target) == dump
+    assert dump(target) == before
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -47,13 +48,13 @@ def test_nothing_is_added_where_the_runs_come_from(
     client: sqltrack.Client, target: sqltrack.Client, create: Create, full: bool
 ) -> None:
     fill(client)
-    dump = full_dump(client)
+    before = dump(client)
     copy(client, target)
     fresh = create("sqlite")
     copy(target, fresh)
     for database in (target, fresh):
         assert copy(database, client, full=full) == CopyResult(runs_unchanged=6)
-    assert full_dump(client) == dump
+    assert dump(client) == before
 
 
 def test_columns_have_fitting_types_also_those_that_are_empty(client: sqltrack.Client, target: sqltrack.Client) -> None:
@@ -245,15 +246,15 @@ def test_rows_that_do_not_fit_into_memory_go_through_a_file(
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(client: sqltrack.Client, target: sqltrack.Client) -> None:
     fill(client)
-    dump = full_dump(target)
+    before = dump(target)
     expected = copy(client, target, dry_run=True)
-    assert full_dump(target) == dump
+    assert dump(target) == before
     assert copy(client, target) == expected
     run = sqltrack.Run(client, run_id=10).add_metrics({"new": 1.0}, step=1000).add_metrics({"new": 1}, step=0)
     run.add_link("new", 10)
-    dump = full_dump(target)
+    before = dump(target)
     expected = copy(client, target, dry_run=True)
-    assert full_dump(target) == dump
+    assert dump(target) == before
     assert expected == CopyResult(runs_changed=1, runs_unchanged=5, rows=1, rows_changed=1, links=1)
     assert copy(client, target) == expected
 

@@ -18,7 +18,8 @@ import pytest
 import sqltrack
 from sqltrack.commands.copy import CopyResult, copy
 from sqltrack.errors import MissingRunError, NotSetUpError, SQLTrackError
-from support.copies import address, by_origin, fill, full_dump
+from support.copies import address, by_origin, fill
+from support.dumps import dump
 from support.processes import Script, run_together, running
 
 from .conftest import PROGRAM, Create
@@ -50,9 +51,9 @@ def test_a_copy_that_was_killed_is_completed_by_the_next(client: sqltrack.Client
             process.communicate()
     copy(client, target)
     assert by_origin(target) == by_origin(client)
-    dump = full_dump(target)
+    before = dump(target)
     assert copy(client, target, full=True) == CopyResult(runs_unchanged=14)
-    assert full_dump(target) == dump
+    assert dump(target) == before
 
 
 @pytest.mark.unmeasured
@@ -141,9 +142,9 @@ def test_a_run_that_goes_on_is_complete_after_a_last_copy(client: sqltrack.Clien
     copy(client, target)
     assert by_origin(target) == by_origin(client)
     assert len(by_origin(target)["metrics"]) > 50
-    dump = full_dump(target)
+    before = dump(target)
     copy(client, target)
-    assert full_dump(target) == dump
+    assert dump(target) == before
 
 
 def test_runs_that_are_deleted_from_the_source_meanwhile_are_left_out(

@@ -15,7 +15,8 @@ from sqltrack.cli import main
 from sqltrack.commands._addresses import client_of
 from sqltrack.commands.copy import copy
 from sqltrack.errors import ConfigError, ConflictError
-from support.copies import address, by_origin, fill, full_dump
+from support.copies import address, by_origin, fill
+from support.dumps import dump
 
 
 def test_the_program_says_what_it_did(
@@ -163,10 +164,10 @@ def test_an_unknown_experiment_is_an_error(
     client: sqltrack.Client, target: sqltrack.Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(client, runs=1, rows=1)
-    dump = full_dump(target)
+    before = dump(target)
     assert main(["copy", address(client), address(target), "--experiment", "experimant 1"]) == 1
     assert "did you mean 'experiment 1'" in capsys.readouterr().err
-    assert full_dump(target) == dump
+    assert dump(target) == before
 
 
 def test_both_databases_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import select
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sqltrack.commands.create import create, create_sql
 from sqltrack.errors import AccessDeniedError
 from sqltrack.quoting import quote_if_needed
 from support.postgres_server import PostgresServer
-from support.processes import running
+from support.processes import Program, running
 
 RIGHTS = "NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT LOGIN"
 TYPED = "se:cr'et\\ ä"
@@ -241,7 +241,7 @@ def test_the_password_file_is_where_the_configuration_says(tmp_path: Path, capfd
 
 @pytest.mark.skipif(os.name == "nt", reason="files have no such permissions")
 def test_a_password_file_that_others_can_read_is_not_used(
-    program: Callable[..., subprocess.CompletedProcess[str]],
+    program: Program,
 ) -> None:
     write_passwords(f"*:*:*:*:{escaped(TYPED)}", mode=0o640)
     done = program("create", "--user", "alice", "--plain-password", stdin=subprocess.DEVNULL, start_new_session=True)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,16 +16,14 @@ from sqltrack.cli import main
 from sqltrack.commands.doctor import examine
 from sqltrack.engines.json import Jsonb
 from support.findings import INSTALLATION
-from support.processes import running
+from support.processes import Program, running
 
 from .conftest import PROGRAM, connection, wait_until_it_waits
 
 pytestmark = pytest.mark.usefixtures("plenty_of_room")
 
 
-def test_the_program_shows_a_line_for_each_finding(
-    run: sqltrack.Run, options: list[str], program: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_the_program_shows_a_line_for_each_finding(run: sqltrack.Run, options: list[str], program: Program) -> None:
     done = program("doctor", *options)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,11 @@ from sqltrack.commands.mv import mv
 from sqltrack.commands.rename import rename
 from sqltrack.commands.tag import tag
 from sqltrack.errors import ConflictError, NotSetUpError, UnusableValueError
-from support.processes import Script, run_together
+from support.processes import Program, Script, run_together
 from support.questions import CTRL_C, answer
 
 from .conftest import PROGRAM
 
-Program = Callable[..., subprocess.CompletedProcess[str]]
 Capture = pytest.CaptureFixture[str]
 
 # One of each command, that would change something.

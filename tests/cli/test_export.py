@@ -22,11 +22,10 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.export import TABLES, export
 from sqltrack.errors import ConflictError, UnusableValueError
-from support.processes import run_together, running
+from support.processes import Program, run_together, running
 
 from .conftest import PROGRAM
 
-Program = Callable[..., subprocess.CompletedProcess[str]]
 Capture = pytest.CaptureFixture[str]
 
 NAMES = [name for name in TABLES if name != "metrics_pending"]

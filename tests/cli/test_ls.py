@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.ls import list_experiments
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
+from support.processes import Program
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

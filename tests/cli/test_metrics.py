@@ -8,8 +8,6 @@ import json
 import math
 import os
 import re
-import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,8 +15,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.metrics import read_curves
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
+from support.processes import Program
 
 LONG_NAME = "loss of " + "x" * 60
 

@@ -18,9 +18,8 @@ from sqltrack.commands.reap import Finding, examine_runs, mark_runs, reap
 from sqltrack.errors import UnusableValueError
 from support.dumps import dump
 from support.old_runs import DAY, LONG_AGO, NOW, Start, state
+from support.processes import Program
 from support.questions import CTRL_C, answer
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(autouse=True)

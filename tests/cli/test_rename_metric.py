@@ -22,10 +22,8 @@ from sqltrack.commands.rename_metric import plan_renaming, rename, rename_metric
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, UnusableValueError
 from support.dumps import dump
 from support.extras import add_extras, column, columns
-from support.processes import running
+from support.processes import Program, running
 from support.questions import CTRL_C, answer
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from sqltrack.cli import main
 from sqltrack.commands.rewind import plan_rewinding, remove_rows, rewind
 from sqltrack.errors import ConflictError
 from support.dumps import dump
+from support.processes import Program
 from support.questions import CTRL_C, answer
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 

@@ -7,7 +7,6 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,9 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.runs import list_runs, varying_args
-from support.processes import running
+from support.processes import Program, running
 
 from .conftest import main_in_terminal
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,10 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands import _parquet
 from sqltrack.commands.sql import query
-from support.processes import running
+from support.processes import Program, running
 
 from .conftest import main_in_terminal
 
-Program = Callable[..., subprocess.CompletedProcess[str]]
 Capture = pytest.CaptureFixture[str]
 
 PROGRAM = str(Path(sys.executable).with_name("sqltrack"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 
 import pytest
 
@@ -14,9 +13,8 @@ from sqltrack.commands.tidy import tidy
 from sqltrack.engines.json import Jsonb
 from support.dumps import dump
 from support.extras import add_extras
+from support.processes import Program
 from support.questions import CTRL_C, answer
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_a_table_says_what_was_moved_and_why_others_were_not(

@@ -9,11 +9,11 @@ from typing import Any
 
 import sqltrack
 from sqltrack.engines.json import jsonb
+from support.dumps import tables
 
-__all__ = ["OLD", "address", "by_origin", "fill", "full_dump", "metrics_by_origin", "origins"]
+__all__ = ["OLD", "address", "by_origin", "fill", "metrics_by_origin", "origins"]
 
 OLD = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
-_BASE_TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics", "setup_scripts")
 _NAMES = ("loss", "Loss", 'odd "name"', "100%", "%s", "a'b;--", "ctid", "ä" * 40, "step two", "extras ", "RUN_ID")
 
 
@@ -23,22 +23,6 @@ def address(client: sqltrack.Client) -> str:
     if config["engine"] == "sqlite":
         return str(config["dbpath"])
     return " ".join(f"{name}={config[name]}" for name in ("host", "port", "user", "dbname") if config.get(name))
-
-
-def _tables(client: sqltrack.Client) -> list[str]:
-    with client as connection:
-        names = (*_BASE_TABLES, "metrics_pending", "copied_runs")
-        return [name for name in names if client.engine.table_columns(connection, name)]
-
-
-def full_dump(client: sqltrack.Client) -> dict[str, list[str]]:
-    """Return everything that a database holds, and in which columns."""
-    dump = {}
-    for table in _tables(client):
-        result = client.execute(f"SELECT * FROM {table}")
-        names = [column[0] for column in result.description]
-        dump[table] = [repr(names), *sorted(map(repr, result))]
-    return dump
 
 
 def _canonical(value: Any) -> Any:
@@ -54,7 +38,7 @@ def _canonical(value: Any) -> Any:
 def origins(client: sqltrack.Client) -> dict[int, tuple[int, datetime]]:
     """Return the origin of each run."""
     found = {run_id: (run_id, _canonical(at)) for run_id, at in client.execute("SELECT id, time_created FROM runs")}
-    if "copied_runs" in _tables(client):
+    if "copied_runs" in tables(client):
         for run_id, source_id, at in client.execute("SELECT run_id, source_id, time_created FROM copied_runs"):
             found[run_id] = (source_id, _canonical(at))
     return found
@@ -64,7 +48,7 @@ def metrics_by_origin(client: sqltrack.Client) -> dict[Any, dict[str, Any]]:
     origin = origins(client)
     rows: dict[Any, dict[str, Any]] = {}
     for table in ("metrics", "metrics_pending"):
-        if table not in _tables(client):
+        if table not in tables(client):
             continue
         result = client.execute(f"SELECT * FROM {table}")
         names = [column[0] for column in result.description]

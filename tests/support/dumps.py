@@ -6,17 +6,22 @@ from typing import Any
 
 import sqltrack
 
-__all__ = ["dump"]
+__all__ = ["dump", "tables"]
 
-_TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics", "metrics_pending")
+_TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics", "setup_scripts")
+_OPTIONAL_TABLES = ("metrics_pending", "copied_runs")
+
+
+def tables(client: sqltrack.Client) -> dict[str, dict[str, str]]:
+    """Return the tables that a database has, with the types of their columns."""
+    with client as connection:
+        found = {name: client.engine.table_columns(connection, name) for name in (*_TABLES, *_OPTIONAL_TABLES)}
+    return {name: columns for name, columns in found.items() if columns}
 
 
 def dump(client: sqltrack.Client) -> dict[str, Any]:
     """Return everything that a database holds, by table."""
-    content: dict[str, Any] = {}
-    for table in _TABLES:
-        columns = client.call(lambda connection: client.engine.table_columns(connection, table))  # noqa: B023
-        if columns:
-            rows = client.execute(f"SELECT * FROM {table}").fetchall()
-            content[table] = (columns, sorted(map(repr, rows)))
-    return content
+    return {
+        name: (columns, sorted(map(repr, client.execute(f"SELECT * FROM {name}"))))
+        for name, columns in tables(client).items()
+    }

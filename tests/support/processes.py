@@ -10,13 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-__all__ = ["Ended", "Script", "run_together", "running"]
+__all__ = ["Ended", "Program", "Script", "run_together", "running"]
+
+# The program, in a process of its own.
+Program = Callable[..., subprocess.CompletedProcess[str]]
 
 # What every script begins with. Lines go out by one system call each, so that a signal never meets a half-filled
 # buffer, and a killed process leaves none behind. What runs in the background ignores SIGINT, and so do its children.
