@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import signal
 import sqlite3
@@ -22,6 +24,7 @@ from sqltrack.commands import setup
 from sqltrack.errors import DatabaseError, NaiveDatetimeError, NotConnectedError
 from support.connections import record_connections
 from support.databases import ask, steps
+from support.platforms import needs_sigterm
 
 
 @pytest.fixture
@@ -366,6 +369,27 @@ def test_what_a_signal_raises_inside_of_a_statement_is_no_error_of_the_database(
             run.add_args({"lr": 0.1})
         with pytest.raises(interruption):
             client.executemany("UPDATE runs SET tags = sqltrack_merge_json(tags, %s)", [("{}",)])
+    run.add_args({"lr": 0.2})
+    assert client.execute("SELECT args FROM runs").fetchone() == ({"lr": 0.2},)
+
+
+@needs_sigterm
+@pytest.mark.engines("sqlite")
+@pytest.mark.parametrize(("signum", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_just_before_a_function_of_a_statement_is_no_error_of_the_database(
+    client: sqltrack.Client, run: sqltrack.Run, signum: int, error: type[BaseException]
+) -> None:
+    with pytest.raises(error), run.track(), client as connection:
+        # By a function that is not Python's, so that Python notices when it begins the next one.
+        connection.create_function("strike", 0, functools.partial(ctypes.CDLL(None)["raise"], int(signum)))
+        connection.execute("UPDATE runs SET comment = strike(), tags = sqltrack_merge_json(tags, '{}')")
+    assert client.execute("SELECT status, comment FROM runs").fetchone() == ("CANCELLED", None)
+
+
+@pytest.mark.engines("sqlite")
+def test_what_a_function_of_a_statement_cannot_read_is_an_error(client: sqltrack.Client, run: sqltrack.Run) -> None:
+    with pytest.raises(DatabaseError, match="raised exception"):
+        client.execute("SELECT sqltrack_merge_json('{', '{}')")
     run.add_args({"lr": 0.2})
     assert client.execute("SELECT args FROM runs").fetchone() == ({"lr": 0.2},)
 

@@ -193,6 +193,17 @@ def test_a_handler_over_ours_stays_when_the_last_function_goes(calls: Calls) -> 
 
 
 @pytest.mark.usefixtures("_handlers")
+def test_the_exit_is_known_until_the_last_function_goes(calls: Calls) -> None:
+    sigterm.register("a", calls.function("a"))
+    assert sigterm.begun_exit() is None
+    with pytest.raises(SystemExit) as info:
+        terminate()
+    assert sigterm.begun_exit() is info.value
+    sigterm.deregister("a")
+    assert sigterm.begun_exit() is None
+
+
+@pytest.mark.usefixtures("_handlers")
 def test_a_second_signal_during_the_first_calls_nothing_twice(calls: Calls) -> None:
     """Batch systems send several."""
 

@@ -62,7 +62,7 @@ from sqltrack.queries import (
     merged_curves,
     seed_statistics,
 )
-from sqltrack.sigterm import deregister, register
+from sqltrack.sigterm import begun_exit, deregister, register
 from sqltrack.util import SQL, Composable, Composed, Identifier, Literal, Placeholder, coalesce
 
 
@@ -219,6 +219,7 @@ def end_early(run: Run) -> None:
     register(run, lambda: print("ending"))
     register("key", run.stop)
     deregister("key")
+    assert_type(begun_exit(), SystemExit | None)
     try:
         run.stop()
     except SQLTrackError as error:

@@ -24,6 +24,7 @@ class Session(threading.local):
     Attributes:
         depth: how many blocks are open.
         connection: the connection, None outside of blocks, or if it was taken away from them.
+        aborted: the one that was taken away.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class Session(threading.local):
         """Begin without blocks."""
         self.depth = 0
         self.connection: Any = None
+        self.aborted: Any = None
 
 
 class ConnectionKeeper:

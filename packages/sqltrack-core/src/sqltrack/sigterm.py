@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from sqltrack._logging import get_logger
 
-__all__ = ["deregister", "register"]
+__all__ = ["begun_exit", "deregister", "register"]
 
 # 128 + 15, what shells report for a process that SIGTERM ended.
 _EXIT_STATUS = 128 + signal.SIGTERM
@@ -25,6 +25,9 @@ _SHORTLY = 0.01
 
 _functions: dict[Hashable, Callable[[], Any]] = {}
 _NO_FRAME = object()
+
+# What was raised to end the process, until whoever had registered a function has let go of it.
+_ending: SystemExit | None = None
 
 # The handlers that were there whenever ours was installed, the latest last.
 _below: list[Any] = []
@@ -58,6 +61,11 @@ def deregister(key: Hashable) -> None:
         _uninstall()
 
 
+def begun_exit() -> SystemExit | None:
+    """Return the exit that was raised because SIGTERM has arrived, None if none was."""
+    return _ending
+
+
 def _forget_in_child() -> None:
     # What was registered is the parent's to do, and a child must end by SIGTERM as it would without us.
     _functions.clear()
@@ -71,6 +79,8 @@ def _install() -> None:
 
 
 def _uninstall() -> None:
+    global _ending
+    _ending = None
     # A handler that somebody installed over ours stays; if it calls ours, that passes on to what was there before.
     if signal.getsignal(signal.SIGTERM) is _handle:
         previous = _below.pop()
@@ -110,7 +120,8 @@ def _end_process() -> NoReturn:
     Python drops what is raised in finalizers, callbacks of weak references and the like, which a signal meets as it
     meets any other code.
     """
-    ending = SystemExit(_EXIT_STATUS)
+    global _ending
+    _ending = ending = SystemExit(_EXIT_STATUS)
     below = sys.unraisablehook
 
     def try_again(unraisable: sys.UnraisableHookArgs) -> None:

@@ -187,6 +187,13 @@ class Engine(ABC):
     def abort(self, connection: Any) -> None:
         """Roll back and close a connection that may be in the middle of a statement; never raises."""
 
+    def abort_within(self, connection: Any) -> None:
+        """Roll back a connection whose statement may be what a signal has interrupted; never raises.
+
+        It is of no use any more, and closed by `abort` when the statement has ended.
+        """
+        self.abort(connection)
+
     @abstractmethod
     def translate_error(self, error: Exception) -> SQLTrackError:
         """Return the error that says what the driver's `error` means to users, and what to do about it."""

@@ -200,6 +200,11 @@ class SQLiteEngine(Engine):
         with contextlib.suppress(sqlite3.Error):
             connection.close()
 
+    def abort_within(self, connection: Connection) -> None:
+        # A statement that calls a function must neither be reset nor finalized before that returns, and closing does.
+        with contextlib.suppress(sqlite3.Error):
+            sqlite3.Cursor(connection).execute("ROLLBACK")
+
     def translate_error(self, error: Exception) -> SQLTrackError:
         message = str(error)
         if "unable to open database file" in message:
@@ -308,7 +313,7 @@ class SQLiteEngine(Engine):
         uses_wal = self._journal_mode(connection) == "wal"
         connection.execute(f"PRAGMA synchronous = {self._synchronous or ('NORMAL' if uses_wal else 'FULL')}")
         connection.execute("PRAGMA foreign_keys = ON")
-        create_functions(connection, connection.swallowed)
+        create_functions(connection, connection.raised)
 
     def _journal_mode(self, connection: Connection) -> str:
         """Return the journal mode, after switching to the write-ahead log where the file system allows it."""

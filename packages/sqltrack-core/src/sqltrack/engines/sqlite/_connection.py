@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from sqltrack import sigterm
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
 from sqltrack.engines.sqltext import SQLITE, keywords, split_additions, split_statements, translate_placeholders
 from sqltrack.quoting import query_text
@@ -53,7 +54,7 @@ class Connection(sqlite3.Connection):
         autocommit_enabled: whether each statement commits by itself; else changes wait for `commit()`.
         busy_timeout: seconds to wait for the locks of others.
         plain_cursor: a cursor of the sqlite3 module itself, for statements that need none of our care.
-        swallowed: what handlers of signals raised inside of functions that SQLite called.
+        raised: what was raised inside of functions that SQLite called.
     """
 
     def __init__(self, database: str, *, timeout: float, **kwargs: Any) -> None:
@@ -62,7 +63,7 @@ class Connection(sqlite3.Connection):
         # No transactions by the module's own rules.
         self.isolation_level: Literal["DEFERRED", "EXCLUSIVE", "IMMEDIATE"] | None = None
         self.autocommit_enabled = False
-        self.swallowed: list[BaseException] = []
+        self.raised: list[BaseException] = []
         self.plain_cursor: sqlite3.Cursor = sqlite3.Cursor(self)
         self._path = database
         self._file = _file_identity(database)
@@ -107,7 +108,7 @@ class Connection(sqlite3.Connection):
         try:
             self.plain_cursor.execute(sql, values)
         except sqlite3.OperationalError as error:
-            self.raise_swallowed()
+            self.raise_swallowed(error)
             if not self._may_wait(error):
                 raise
             self.patiently(self.plain_cursor.execute, sql, values)
@@ -123,19 +124,22 @@ class Connection(sqlite3.Connection):
             try:
                 return execute(*arguments)
             except sqlite3.OperationalError as error:
-                self.raise_swallowed()
+                self.raise_swallowed(error)
                 may_wait = self._may_wait(error) or (within_transaction and "is locked" in str(error))
                 if not may_wait or time.monotonic() >= deadline:
                     raise
             # SQLite does not always wait by itself, as when it sees a deadlock.
             time.sleep(random.uniform(0.001, 0.01))
 
-    def raise_swallowed(self) -> None:
-        """Raise what a handler of a signal raised in the statement that has failed, if that is why it failed."""
-        if self.swallowed:
-            error = self.swallowed[0]
-            self.swallowed.clear()
-            raise error
+    def raise_swallowed(self, error: sqlite3.OperationalError) -> None:
+        """Raise what the handler of a signal raised in a statement, if that is why it failed with `error`."""
+        cause = self.raised[0] if self.raised else sigterm.begun_exit()
+        self.raised.clear()
+        # Python looks for signals before a function begins, too, and then the function cannot know.
+        if cause is None and str(error) == "user-defined function raised exception":
+            cause = KeyboardInterrupt()
+        if cause is not None and not isinstance(cause, Exception):
+            raise cause
 
     def close(self) -> None:
         """Close the connection, and first its cursor, whose last statement would keep the file open for a while."""
@@ -195,8 +199,8 @@ class Cursor(sqlite3.Cursor):
         translated = _translate(text)
         try:
             super().executemany(translated.text, (_bind_values(translated.names, params) for params in params_seq))
-        except sqlite3.OperationalError:
-            self.connection.raise_swallowed()
+        except sqlite3.OperationalError as error:
+            self.connection.raise_swallowed(error)
             raise
         return self
 

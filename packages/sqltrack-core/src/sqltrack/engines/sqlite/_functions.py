@@ -13,28 +13,27 @@ from sqltrack.engines.json import dumps
 __all__ = ["create_functions"]
 
 
-def create_functions(connection: sqlite3.Connection, swallowed: list[BaseException]) -> None:
+def create_functions(connection: sqlite3.Connection, raised: list[BaseException]) -> None:
     """Let the statements of a connection use them.
 
     Args:
         connection: the connection.
-        swallowed: takes what handlers of signals raise while a function runs, such as KeyboardInterrupt: sqlite3 makes
-            an error of the statement of it.
+        raised: takes what the functions raise, and handlers of signals while they run: sqlite3 makes an error of the
+            statement of it.
     """
     functions = {"sqltrack_merge_json": _merge_json, "sqltrack_remove_keys": _remove_keys}
     for name, function in functions.items():
-        connection.create_function(name, 2, _noting(function, swallowed), deterministic=True)
+        connection.create_function(name, 2, _noting(function, raised), deterministic=True)
     aggregate: Any = _StandardDeviation
     connection.create_aggregate("stddev_samp", 1, aggregate)
 
 
-def _noting(function: Callable[..., Any], swallowed: list[BaseException]) -> Callable[..., Any]:
+def _noting(function: Callable[..., Any], raised: list[BaseException]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         try:
             return function(*arguments)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                swallowed.append(error)
+            raised.append(error)
             raise
 
     return call

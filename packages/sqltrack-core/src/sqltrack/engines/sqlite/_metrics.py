@@ -137,8 +137,8 @@ class _SQLiteUpsert(Upsert):
         connection.begin_write()
         try:
             connection.plain_cursor.executemany(self._sql, rows)
-        except sqlite3.OperationalError:
-            connection.raise_swallowed()
+        except sqlite3.OperationalError as error:
+            connection.raise_swallowed(error)
             raise
 
 
