@@ -183,8 +183,6 @@ def coverage(session: nox.Session) -> None:
     _install_suite(session)
     session.install("coverage>=7.10")
     with tempfile.TemporaryDirectory() as folder:
-        # Some tests go on as another user, whose data belongs there as well.
-        Path(folder).chmod(0o777)
         session.env["COVERAGE_FILE"] = str(Path(folder, "data"))
         options = ["--numprocesses=2", "-m", MEASURED_TESTS]
         session.run("coverage", "run", "-m", "pytest", *options, *session.posargs)

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from sqltrack.commands.doctor import examine
 from sqltrack.engines import sqlite as sqlite_engine
 from sqltrack.engines.sqlite import _health as sqlite_health
 from support.findings import INSTALLATION, found_by, results
-from support.postgres_server import _find_temporary_folder, _server_account
+from support.unprivileged import UNPRIVILEGED, needs_permissions
 
 from .conftest import set_free_space
 
@@ -89,14 +88,11 @@ def test_somebody_who_writes_for_ever_is_a_problem(
     assert findings["writable"].found == "another process has been writing for 0.2 s"
 
 
-EXAMINE_AS_NOBODY = """
-import os, sys
-import sqltrack, sqltrack.engines.sqlite._health
-from sqltrack.commands.doctor import examine, examine_installation
-# Loads what that needs, which may lie in a folder of root's.
-examine_installation()
-if os.getuid() == 0:
-    os.setuid(65534)
+EXAMINE = """
+import sys
+import sqltrack
+from sqltrack.commands.doctor import examine
+
 client = sqltrack.Client(engine="sqlite", dbpath=sys.argv[1])
 for finding in examine(client):
     if finding.result == "problem":
@@ -104,28 +100,27 @@ for finding in examine(client):
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="this platform has other permissions")
-def test_what_may_only_be_read_is_a_problem() -> None:
-    def examine_as_nobody() -> list[str]:
-        command = [sys.executable, "-c", EXAMINE_AS_NOBODY, str(path)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout.splitlines()
+@needs_permissions
+def test_what_may_only_be_read_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "sqltrack.db"
 
-    with tempfile.TemporaryDirectory(dir=_find_temporary_folder(_server_account())) as folder:
-        path = Path(folder, "sqltrack.db")
-        setup(sqltrack.Client(engine="sqlite", dbpath=str(path)))
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA journal_mode = DELETE")
-        Path(folder).chmod(0o777)
-        path.chmod(0o444)
-        assert examine_as_nobody() == ["writable: the file can only be read, runs cannot be tracked"]
-        path.chmod(0o666)
-        assert examine_as_nobody() == []
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA journal_mode = DELETE")
-        Path(folder).chmod(0o555)
-        (problem,) = examine_as_nobody()
-        assert problem.startswith("writable: nothing can be created in the folder ")
-        Path(folder).chmod(0o700)
+    def problems() -> list[str]:
+        command = [sys.executable, "-c", UNPRIVILEGED + EXAMINE, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    setup(sqltrack.Client(engine="sqlite", dbpath=str(path)))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    path.chmod(0o444)
+    assert problems() == ["writable: the file can only be read, runs cannot be tracked"]
+    path.chmod(0o666)
+    assert problems() == []
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    tmp_path.chmod(0o555)
+    (problem,) = problems()
+    assert problem.startswith("writable: nothing can be created in the folder ")
+    tmp_path.chmod(0o700)
 
 
 def test_a_damaged_file_is_found_by_a_full_examination(sqlite_client: sqltrack.Client) -> None:

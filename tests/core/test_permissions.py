@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,14 @@ from sqltrack import Experiment
 from sqltrack.commands import setup
 from sqltrack.errors import AccessDeniedError, ReadOnlyDatabaseError
 from support.databases import connect_to_postgres
-from support.postgres_server import _find_temporary_folder, _server_account
 from support.processes import Script
+from support.unprivileged import UNPRIVILEGED, needs_permissions
 
-WRITE_AS_NOBODY = """
+WRITE = """
 from sqltrack.errors import ReadOnlyDatabaseError
 
 experiment = Experiment(client, 1)
 run = Run(client, run_id=1)
-run.client.execute("SELECT * FROM metrics")
-if os.geteuid() == 0:
-    import pwd
-    account = pwd.getpwnam("nobody")
-    os.setgroups([])
-    os.setgid(account.pw_gid)
-    os.setuid(account.pw_uid)
 confirm(client.execute("SELECT loss FROM metrics").fetchone()[0])
 
 def write_in_block():
@@ -51,18 +42,16 @@ for write in (
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="this platform has other permissions")
-def test_a_file_that_may_only_be_read_is_an_error_that_says_so() -> None:
-    with tempfile.TemporaryDirectory(dir=_find_temporary_folder(_server_account())) as folder:
-        path = Path(folder, "sqltrack.db")
-        config = {"engine": "sqlite", "dbpath": str(path)}
-        client = sqltrack.Client(config)
-        setup(client)
-        Experiment(client, name="experiment").get_run().add_metrics({"loss": 1.0})
-        path.chmod(0o444)
-        Path(folder).chmod(0o777)
-        with Script(WRITE_AS_NOBODY, config) as script:
-            lines = script.succeed()
+@needs_permissions
+def test_a_file_that_may_only_be_read_is_an_error_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "sqltrack.db"
+    config = {"engine": "sqlite", "dbpath": str(path)}
+    client = sqltrack.Client(config)
+    setup(client)
+    Experiment(client, name="experiment").get_run().add_metrics({"loss": 1.0})
+    path.chmod(0o444)
+    with Script(UNPRIVILEGED + WRITE, config) as script:
+        lines = script.succeed()
     assert lines == ["1.0"] + [f"database {str(path)!r} can only be read, check its permissions"] * 7
 
 

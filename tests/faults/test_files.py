@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,9 +22,10 @@ from sqltrack.commands import setup
 from sqltrack.errors import DatabaseError, DatabaseUnavailableError, DiskFullError, NotADatabaseError
 from support.databases import ask, connect_to_postgres, statuses, steps
 from support.logging_threads import LoggingThread, wait_until
-from support.postgres_server import PostgresServer, _find_temporary_folder, _server_account, crash
+from support.postgres_server import PostgresServer, crash
 from support.processes import Script
 from support.small_file_systems import find_private_mounts, mounted, resize
+from support.unprivileged import UNPRIVILEGED, needs_permissions
 
 pytestmark = pytest.mark.faults
 on_unix = pytest.mark.skipif(sys.platform == "win32", reason="this platform keeps files in place that are open")
@@ -327,15 +327,9 @@ def test_a_damaged_file_is_an_error_that_says_so(
     record(faults=1, errors=1, slowest=time.monotonic() - start)
 
 
-READ_ONLY_FOLDER = """
+WRITE = """
 from sqltrack.errors import DatabaseError
 
-if os.geteuid() == 0:
-    import pwd
-    account = pwd.getpwnam("nobody")
-    os.setgroups([])
-    os.setgid(account.pw_gid)
-    os.setuid(account.pw_uid)
 for write in (
     lambda: Run(client, run_id=1).add_metrics({"loss": 2.0}), lambda: Experiment(client, name="new"),
     lambda: setup(client, [("more.sql", "CREATE TABLE more (id INTEGER)")]),
@@ -347,18 +341,15 @@ for write in (
 """
 
 
-@on_unix
-def test_a_folder_that_may_only_be_read_is_an_error_that_says_so(record: Callable[..., None]) -> None:
-    with tempfile.TemporaryDirectory(dir=_find_temporary_folder(_server_account())) as folder:
-        path = Path(folder, "sqltrack.db")
-        client = sqltrack.Client(sqlite_config(path))
-        setup(client)
-        Experiment(client, name="experiment").get_run().add_metrics({"loss": 1.0})
-        path.chmod(0o666)
-        Path(folder).chmod(0o555)
-        with Script(READ_ONLY_FOLDER, sqlite_config(path)) as script:
-            lines = script.succeed()
-        stored = steps(sqlite_config(path))
+@needs_permissions
+def test_a_folder_that_may_only_be_read_is_an_error_that_says_so(path: Path, record: Callable[..., None]) -> None:
+    Experiment(sqltrack.Client(sqlite_config(path)), name="experiment").get_run().add_metrics({"loss": 1.0})
+    path.chmod(0o666)
+    path.parent.chmod(0o555)
+    with Script(UNPRIVILEGED + WRITE, sqlite_config(path)) as script:
+        lines = script.succeed()
+    path.parent.chmod(0o755)
+    stored = steps(sqlite_config(path))
     record(faults=1, errors=len(lines), confirmed=1, missing=1 - len(stored))
     assert len(lines) == 3
     assert all(line.startswith(("ReadOnlyDatabaseError", "DatabaseUnavailableError")) for line in lines), lines

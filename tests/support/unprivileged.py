@@ -1,0 +1,25 @@
+"""Scripts that must keep to the permissions of files, also where root runs the tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+__all__ = ["UNPRIVILEGED", "needs_permissions"]
+
+# Root without its privileges, and not somebody else, who may not get to the code that is to be tested
+# (capset(2), version 3 of its structures).
+UNPRIVILEGED = """
+import ctypes, os
+
+if os.geteuid() == 0:
+    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(header, nothing) == 0
+"""
+
+needs_permissions = pytest.mark.skipif(
+    sys.platform == "win32" or (sys.platform != "linux" and os.geteuid() == 0),
+    reason="this platform has other permissions, or none that root can be made to keep to",
+)
