@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 import sqltrack
 from sqltrack.commands.copy import copy
 from support.copies import by_origin, fill
+from support.unprivileged import UNPRIVILEGED, needs_permissions
 
 from .conftest import Create
 
@@ -53,11 +53,10 @@ def test_a_job_can_write_to_the_source_while_what_was_read_is_stored(create: Cre
     assert source.execute("SELECT loss FROM metrics WHERE run_id = %s", (run.id,)).fetchall() == [(2.0,)]
 
 
-READ_AS_NOBODY = """
-import os, sys, urllib.parse
-import sqltrack, sqltrack.engines.sqlite
-if os.getuid() == 0:
-    os.setuid(65534)
+READ = """
+import sys
+import sqltrack
+
 engine = sqltrack.Client(engine="sqlite", dbpath=sys.argv[1]).engine
 connection = engine.open_for_reading()
 with engine.snapshot(connection):
@@ -66,22 +65,22 @@ connection.close()
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@needs_permissions
 @pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_a_file_in_a_folder_that_cannot_be_written_to_is_copied(create: Create, journal: str) -> None:
+def test_a_file_in_a_folder_that_cannot_be_written_to_is_copied(create: Create, tmp_path: Path, journal: str) -> None:
     source, target = create("sqlite"), create("sqlite")
     fill(source, runs=2, rows=3)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "source.db")
-        path.write_bytes(Path(source.config["dbpath"]).read_bytes())
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute(f"PRAGMA journal_mode = {journal}")
-        path.chmod(0o444)
-        Path(folder).chmod(0o555)
-        command = [sys.executable, "-c", READ_AS_NOBODY, str(path)]
-        assert subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout == "2\n"
-        copy(sqltrack.Client({"engine": "sqlite", "dbpath": str(path)}), target)
-        Path(folder).chmod(0o700)
+    path = tmp_path / "folder" / "source.db"
+    path.parent.mkdir()
+    path.write_bytes(Path(source.config["dbpath"]).read_bytes())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    command = [sys.executable, "-c", UNPRIVILEGED + READ, str(path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "2\n"
+    copy(sqltrack.Client({"engine": "sqlite", "dbpath": str(path)}), target)
+    path.parent.chmod(0o755)
     assert by_origin(target) == by_origin(source)
 
 
