@@ -40,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Tests run side by side, and threads of numerical libraries that wait for work would only take it from them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.addinivalue_line("markers", "engines(name, ...): what is tested is something that only these engines have")
     config.addinivalue_line("markers", "pooler: needs a PgBouncer, so it runs only with --pooler or -m pooler")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import struct
@@ -150,12 +151,19 @@ def test_every_epoch_has_all_four_metrics(finished):
     assert all(0 <= accuracy <= 1 for row in rows for accuracy in (row[3], row[5]))
 
 
-def test_a_second_start_adds_runs_to_the_same_experiment(tmp_path):
-    first = run_digits(tmp_path)
-    second = run_digits(tmp_path, epochs=1)
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A folder in which the example has run once, to run it again."""
+    folder, _ = finished
+    return Path(shutil.copytree(folder, tmp_path / "copied"))
+
+
+def test_a_second_start_adds_runs_to_the_same_experiment(finished, copied):
+    _, first = finished
+    second = run_digits(copied, epochs=1)
     assert second.returncode == 0, second.stderr
-    assert query(tmp_path, "SELECT count(*) FROM experiments") == [(1,)]
-    assert query(tmp_path, "SELECT count(*), count(DISTINCT experiment_id) FROM runs") == [(2 * SETTINGS, 1)]
+    assert query(copied, "SELECT count(*) FROM experiments") == [(1,)]
+    assert query(copied, "SELECT count(*), count(DISTINCT experiment_id) FROM runs") == [(2 * SETTINGS, 1)]
     # The winner of this start is one of its own runs, the winner of all is still the one of the longer training.
     [(winner, *_)] = BEST.findall(second.stdout)
     assert int(winner) > SETTINGS
@@ -163,13 +171,12 @@ def test_a_second_start_adds_runs_to_the_same_experiment(tmp_path):
     assert f"Best of all {2 * SETTINGS} runs so far is {praise_of_first}\n" in second.stdout
 
 
-def test_neither_nan_nor_null_wins_over_earlier_runs(tmp_path):
-    run_digits(tmp_path, epochs=1)
-    with closing(sqlite3.connect(tmp_path / "sqltrack.db")) as connection, connection:
+def test_neither_nan_nor_null_wins_over_earlier_runs(copied):
+    with closing(sqlite3.connect(copied / "sqltrack.db")) as connection, connection:
         connection.execute("UPDATE metrics SET val_accuracy = 'NaN' WHERE run_id = 1")
         connection.execute("UPDATE metrics SET val_accuracy = NULL WHERE run_id = 2")
         connection.execute("UPDATE metrics SET val_accuracy = 0.999 WHERE run_id = 3")
-    result = run_digits(tmp_path, epochs=1)
+    result = run_digits(copied, epochs=1)
     assert result.returncode == 0, result.stderr
     assert "runs so far is run 3: " in result.stdout
     assert "99.90% accuracy" in result.stdout
