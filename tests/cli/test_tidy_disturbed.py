@@ -73,7 +73,7 @@ def test_while_others_hold_the_table_what_waits_goes_on_waiting(
     with sqltrack.Client(config) as other:
         other.execute("SELECT loss FROM metrics").fetchall()
         (item,) = tidy(client)
-    assert (item.moved, item.why) == (0, "1 values wait in another table, because the table could not be changed")
+    assert (item.moved, item.why) == (0, "1 value left in another table, because the table could not be changed")
     assert tidy(client)[0].moved == 1
     assert column(client, "loss") == [0.5, 1.5]
 

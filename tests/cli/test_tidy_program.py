@@ -24,7 +24,7 @@ def test_a_table_says_what_was_moved_and_why_others_were_not(
     assert main(["tidy", "--yes", *options]) == 0
     output = capsys.readouterr()
     assert "\x1b" not in output.out
-    assert output.err == "1 values moved\n"
+    assert output.err == "1 value moved\n"
     head, _, loss, mixed, why = output.out.splitlines()
     assert head.split() == ["name", "values", "column", "change", "moved", "superseded"]
     assert (loss.split()[:2], loss.split()[-3:]) == (["loss", "1"], ["add", "1", "0"])

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
-from sqltrack.cli._edits import counted
 from sqltrack.cli._output import confirm, progress_bar
 from sqltrack.cli._table import print_note, print_pairs
 from sqltrack.client import Client
 from sqltrack.commands._deletion import Deletion
+from sqltrack.commands._words import counted
 
 __all__ = ["as_record", "delete_if_agreed", "describe", "print_deletion", "report"]
 

@@ -14,13 +14,13 @@ from sqltrack.cli._table import print_note, print_table
 from sqltrack.client import Client
 from sqltrack.commands._edits import Change
 from sqltrack.commands._run_ranges import RunRange, find_run_ids, parse_ranges
+from sqltrack.commands._words import counted
 from sqltrack.errors import UnusableValueError
 
 __all__ = [
     "add_edit_options",
     "add_experiment",
     "add_runs",
-    "counted",
     "named_runs",
     "needs_runs_or_experiment",
     "run_edit",
@@ -70,11 +70,6 @@ def needs_runs_or_experiment(parser: Parser, options: argparse.Namespace) -> Non
     """End the program with status 2 unless either runs or an experiment are named."""
     if bool(options.runs) == (options.experiment is not None):
         parser.error("expected either runs or --experiment")
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number of things in words."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def run_edit(

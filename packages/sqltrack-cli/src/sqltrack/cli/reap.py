@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from sqltrack.cli._durations import duration
-from sqltrack.cli._edits import add_edit_options, add_experiment, counted
+from sqltrack.cli._edits import add_edit_options, add_experiment
 from sqltrack.cli._output import confirm, print_json, progress_bar, show_status
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
+from sqltrack.commands._words import counted
 from sqltrack.commands.reap import Finding, examine_runs, mark_runs
 
 __all__ = ["add_parser"]

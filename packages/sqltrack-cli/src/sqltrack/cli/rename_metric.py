@@ -8,6 +8,7 @@ from sqltrack.cli._edits import add_edit_options, add_experiment
 from sqltrack.cli._output import confirm, print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
+from sqltrack.commands._words import counted
 from sqltrack.commands.rename_metric import Renaming, plan_renaming, rename
 
 __all__ = ["add_parser"]
@@ -61,7 +62,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _describe(renaming: Renaming) -> str:
     names = f"{renaming.name!r} → {renaming.new_name!r}"
-    extras = f", {renaming.extras:,} values in extras" if renaming.extras else ""
-    runs = "1 run" if len(renaming.runs) == 1 else f"{len(renaming.runs):,} runs"
+    extras = f", {counted(renaming.extras, 'value')} in extras" if renaming.extras else ""
     what = {"rename": "column renamed", "move": "values moved to another column", None: "no column"}[renaming.column]
-    return f"{names}: {what}, {renaming.values:,} values of {runs}{extras}"
+    return f"{names}: {what}, {counted(renaming.values, 'value')} of {counted(len(renaming.runs), 'run')}{extras}"

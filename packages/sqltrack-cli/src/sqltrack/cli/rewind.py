@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._edits import add_edit_options, counted
+from sqltrack.cli._edits import add_edit_options
 from sqltrack.cli._output import confirm, print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
+from sqltrack.commands._words import counted
 from sqltrack.commands.rewind import Rewinding, plan_rewinding, remove_rows
 
 __all__ = ["add_parser"]

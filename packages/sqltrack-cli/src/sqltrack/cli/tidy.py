@@ -6,11 +6,12 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
-from sqltrack.cli._edits import add_edit_options, counted
+from sqltrack.cli._edits import add_edit_options
 from sqltrack.cli._output import confirm, print_json, printable, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
 from sqltrack.commands._extras import has_pending
+from sqltrack.commands._words import counted
 from sqltrack.commands.tidy import Tidied, examine_extras, move_extras
 
 __all__ = ["add_parser"]
@@ -54,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     with progress_bar("moving rows") as progress:
         found = move_extras(client, found, progress)
     _print(found, options, moved=True)
-    print_note(f"{sum(item.moved for item in found):,} values moved")
+    print_note(f"{counted(sum(item.moved for item in found), 'value')} moved")
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqltrack.client import Client
 from sqltrack.commands._extras import Edit, ExtrasRow, edit_rows, has_pending, move_pending, read_rows
 from sqltrack.commands._records import NotFoundError, fetch, find_experiment, metric_columns, near, reading, to_number
+from sqltrack.commands._words import counted
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics import EXTRAS, KEY, MisfitError
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, UnusableValueError
@@ -214,8 +215,8 @@ def _count_values(
                 conflicts += row["conflicts"]
     if conflicts:
         raise ConflictError(
-            f"{conflicts} rows have values of both {name!r} and {new_name!r}; which of them counts is yours to say: "
-            "set one of them to NULL first"
+            f"both {name!r} and {new_name!r} have values in {counted(conflicts, 'row')}; which of them counts is yours "
+            "to say: set one of them to NULL first"
         )
     return tuple(runs), number
 
@@ -360,7 +361,9 @@ def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) 
             if progress is not None:
                 progress(len(renaming.runs) + done)
     if left:
-        raise DatabaseError(f"{left} rows still have {renaming.name!r} in extras, others use them; try again")
+        raise DatabaseError(
+            f"{renaming.name!r} is still in the extras of {counted(left, 'row')}, others use them; try again"
+        )
     return done
 
 

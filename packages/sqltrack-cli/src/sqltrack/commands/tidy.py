@@ -19,6 +19,7 @@ from sqltrack.commands._extras import (
 )
 from sqltrack.commands._places import Place, Seen, find_places
 from sqltrack.commands._records import reading
+from sqltrack.commands._words import counted
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics import EXTRAS, MisfitError
 from sqltrack.errors import NotSetUpError
@@ -190,9 +191,9 @@ def _explain(item: Tidied, settled: bool) -> None:
     if left <= 0:
         item.why = None
     elif not settled:
-        item.why = f"{left} values wait in another table, because the table could not be changed"
+        item.why = f"{counted(left, 'value')} left in another table, because the table could not be changed"
     elif item.why is None:
-        item.why = f"{left} values would not be the same in a column of type {item.column}"
+        item.why = f"{counted(left, 'value')} would not be the same in a column of type {item.column}"
 
 
 class _Mover:
