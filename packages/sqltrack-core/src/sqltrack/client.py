@@ -129,7 +129,8 @@ class Client:
         if session.depth == 0:
             connection, session.connection = session.connection, None
             if connection is None:
-                self._drop_aborted()
+                aborted, session.aborted = session.aborted, None
+                self._keeper.drop(aborted)
                 return
             if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
                 # Ctrl-C may have come in the middle of a statement, after which nothing more can be said.
@@ -275,12 +276,6 @@ class Client:
         connection = self._persist(self._keeper.take_usable, None)
         self.engine.set_autocommit(connection, False)
         return connection
-
-    def _drop_aborted(self) -> None:
-        """Close the connection of the outermost block, which was taken away from it."""
-        aborted, self._session.aborted = self._session.aborted, None
-        if aborted is not None:
-            self._keeper.drop(aborted)
 
     def _connection(self) -> Any:
         connection = self._session.connection
