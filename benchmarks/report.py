@@ -185,7 +185,13 @@ def size_table(document: Figures) -> str:
 
 def faults_table(document: Sequence[Figures]) -> str:
     columns = ("faults", "confirmed", "missing", "errors")
-    lines = [[row["test"], *(f"{row[name]:,}" if name in row else "" for name in columns)] for row in document]
+    lines = [
+        [
+            row["test"].replace("[", " (").replace("]", ")"),
+            *(f"{row[name]:,}" if name in row else "" for name in columns),
+        ]
+        for row in document
+    ]
     return table(["test", "faults", "rows confirmed", "of them missing", "errors raised"], lines)
 
 

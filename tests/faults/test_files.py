@@ -313,6 +313,7 @@ def truncate(path: Path) -> None:
         (overwrite_middle, DatabaseError, "is damaged"),
         (truncate, DatabaseError, "is damaged"),
     ],
+    ids=["overwritten", "middle overwritten", "truncated"],
 )
 def test_a_damaged_file_is_an_error_that_says_so(
     path: Path, damage: Callable[[Path], None], error: type[Exception], message: str, record: Callable[..., None]
