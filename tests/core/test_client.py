@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import functools
 import os
 import signal
 import sqlite3
@@ -25,6 +23,7 @@ from sqltrack.errors import DatabaseError, NaiveDatetimeError, NotConnectedError
 from support.connections import record_connections
 from support.databases import ask, steps
 from support.platforms import needs_sigterm
+from support.signals import let_statements_signal
 
 
 @pytest.fixture
@@ -380,8 +379,7 @@ def test_a_signal_just_before_a_function_of_a_statement_is_no_error_of_the_datab
     client: sqltrack.Client, run: sqltrack.Run, signum: int, error: type[BaseException]
 ) -> None:
     with pytest.raises(error), run.track(), client as connection:
-        # By a function that is not Python's, so that Python notices when it begins the next one.
-        connection.create_function("strike", 0, functools.partial(ctypes.CDLL(None)["raise"], int(signum)))
+        let_statements_signal(connection, signum)
         connection.execute("UPDATE runs SET comment = strike(), tags = sqltrack_merge_json(tags, '{}')")
     assert client.execute("SELECT status, comment FROM runs").fetchone() == ("CANCELLED", None)
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from sqltrack import Run, sigterm
-from sqltrack.errors import DatabaseUnavailableError
+from sqltrack.errors import DatabaseError, DatabaseUnavailableError
 from support.databases import statuses, steps
 from support.platforms import needs_sigterm
+from support.signals import let_statements_signal
 
 pytestmark = needs_sigterm
 
@@ -248,3 +249,19 @@ def test_a_program_that_goes_on_after_the_signal_has_lost_its_open_transaction(
     assert steps(config) == [1]
     assert statuses(config) == ["TIMEOUT"]
     assert client.execute("SELECT count(*) FROM experiments WHERE name = 'rolled back'").fetchone() == (0,)
+
+
+@pytest.mark.engines("sqlite")
+@pytest.mark.usefixtures("_handlers")
+def test_a_program_that_goes_on_after_the_signal_is_told_what_became_of_its_statement(
+    run: Run, config: dict[str, Any], calls: Calls
+) -> None:
+    signal.signal(signal.SIGTERM, calls.handler("previous"))
+    with run.track(), run.client as connection:
+        let_statements_signal(connection, signal.SIGTERM)
+        with pytest.raises(DatabaseError, match="ROLLBACK"):
+            run.client.execute("UPDATE runs SET comment = strike(), tags = sqltrack_merge_json(tags, '{}')")
+    run.add_metrics({"loss": 1.0})
+    assert calls == ["previous 15"]
+    assert statuses(config) == ["CANCELLED"]
+    assert steps(config) == [0]

@@ -26,6 +26,10 @@ T = TypeVar("T")
 # Seconds that SQLite may wait by itself; Python's signal handlers run in between.
 _UNINTERRUPTED = 0.25
 
+# What errors say of a statement that a handler of a signal got in between.
+_FUNCTION_RAISED = "user-defined function raised exception"
+_ROLLED_BACK = "abort due to ROLLBACK"
+
 _WRITING = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "ALTER", "REINDEX", "ANALYZE", "SAVEPOINT"}
 )
@@ -133,10 +137,12 @@ class Connection(sqlite3.Connection):
 
     def raise_swallowed(self, error: sqlite3.OperationalError) -> None:
         """Raise what the handler of a signal raised in a statement, if that is why it failed with `error`."""
-        cause = self.raised[0] if self.raised else sigterm.begun_exit()
+        cause = self.raised[0] if self.raised else None
         self.raised.clear()
         # Python looks for signals before a function begins, too, and then the function cannot know.
-        if cause is None and str(error) == "user-defined function raised exception":
+        if cause is None and str(error) in (_FUNCTION_RAISED, _ROLLED_BACK):
+            cause = sigterm.begun_exit()
+        if cause is None and str(error) == _FUNCTION_RAISED:
             cause = KeyboardInterrupt()
         if cause is not None and not isinstance(cause, Exception):
             raise cause
