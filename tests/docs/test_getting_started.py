@@ -46,7 +46,9 @@ def type_on_server(postgres_server: Any, variables: dict[str, str], tmp_path: Pa
     def type_them(blocks: list[Block]) -> str:
         names = {**own, "postgres.example.org": at_server["PGHOST"]}
         users = {"USER": own["alice"], "LOGNAME": own["alice"]}
-        return type_blocks(blocks, "postgres", names=names, **variables, **at_server, **users)
+        # Room for the host, which is the path of a socket and may be long.
+        wide = {"COLUMNS": "200"}
+        return type_blocks(blocks, "postgres", names=names, **variables, **at_server, **users, **wide)
 
     with without_names(postgres_server.dsn, list(own.values())):
         yield type_them
