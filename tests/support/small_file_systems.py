@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 __all__ = ["find_private_mounts", "mounted", "resize"]
 
 
@@ -29,16 +31,12 @@ def find_private_mounts() -> list[str] | None:
 
 @contextlib.contextmanager
 def mounted(folder: Path, size: str) -> Iterator[None]:
-    """Mount a file system of that size at a folder, for all processes, which only root may do.
-
-    Raises:
-        PermissionError: it may not be done here.
-    """
+    """Mount a file system of that size at a folder, for all processes; skip the test where that may not be done."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        raise PermissionError("only root may mount")
+        pytest.skip("mounting a small file system is not allowed here: only root may")
     result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
     if result.returncode != 0:
-        raise PermissionError(result.stderr.decode().strip())
+        pytest.skip(f"mounting a small file system is not allowed here: {result.stderr.decode().strip()}")
     try:
         yield
     finally:
