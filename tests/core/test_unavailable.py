@@ -30,13 +30,14 @@ from sqltrack.errors import (
 )
 from support.databases import ask, connect_to_postgres, connect_to_sqlite, experiments, statuses, steps
 from support.logging_threads import LoggingThread, wait_until
+from support.platforms import needs_movable_files
 from support.postgres_server import PostgresServer, crash, restart
 
 # Within this many seconds a script must get to know that its database is gone.
 _BOUND = 15.0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="this platform keeps files in place that are open")
+@needs_movable_files
 def test_a_file_that_is_moved_away_is_waited_for_and_not_created_anew(tmp_path: Path) -> None:
     """A new file in its place would have destroyed what is in the write-ahead log."""
     path, aside = tmp_path / "sqltrack.db", tmp_path / "aside.db"

@@ -21,14 +21,14 @@ from sqltrack import Experiment
 from sqltrack.commands import setup
 from sqltrack.errors import DatabaseError, DatabaseUnavailableError, DiskFullError, NotADatabaseError
 from support.databases import ask, connect_to_postgres, statuses, steps
-from support.logging_threads import LoggingThread, wait_until
+from support.logging_threads import LoggingThread, expect_nothing_missing, wait_until
+from support.platforms import needs_movable_files
 from support.postgres_server import PostgresServer, crash
 from support.processes import Script
 from support.small_file_systems import find_private_mounts, mounted, resize
 from support.unprivileged import UNPRIVILEGED, needs_permissions
 
 pytestmark = pytest.mark.faults
-on_unix = pytest.mark.skipif(sys.platform == "win32", reason="this platform keeps files in place that are open")
 
 # Gives a small disk to the script, by mounting one or by a limit of the size of files, and later a bigger one.
 SMALL_DISK = """
@@ -84,7 +84,7 @@ sqltrack.engines.sqlite.is_network_file_system = lambda path: True
 """
 
 
-@on_unix
+@needs_movable_files
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 @pytest.mark.parametrize("limit", ["disk", "file size"])
 def test_a_disk_that_is_full_costs_no_confirmed_row_of_sqlite(
@@ -202,10 +202,7 @@ def test_a_disk_that_is_full_below_the_log_of_postgres_costs_a_tracked_run_nothi
         filling.unlink()
         crash(small_log)
         thread.wait_for_more()
-    missing = set(thread.confirmed) - set(steps(config))
-    record(faults=1, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
-    assert not missing
-    assert statuses(config) == ["COMPLETED"]
+    expect_nothing_missing(config, run, thread, record, faults=1)
 
 
 @pytest.fixture
@@ -221,7 +218,7 @@ def sqlite_config(path: Path) -> dict[str, Any]:
     return {"engine": "sqlite", "dbpath": str(path)}
 
 
-@on_unix
+@needs_movable_files
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_database_that_is_moved_away_and_back_again_and_again_loses_nothing(
     path: Path, what: str, record: Callable[..., None], rng: random.Random
@@ -238,14 +235,11 @@ def test_a_database_that_is_moved_away_and_back_again_and_again_loses_nothing(
             assert not moved.exists()
             aside.rename(moved)
         thread.wait_for_more()
-    missing = set(thread.confirmed) - set(steps(sqlite_config(path)))
-    record(faults=8, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
-    assert not missing
+    expect_nothing_missing(sqlite_config(path), run, thread, record, faults=8)
     assert ask(sqlite_config(path), "PRAGMA integrity_check") == "ok"
-    assert statuses(sqlite_config(path)) == ["COMPLETED"]
 
 
-@on_unix
+@needs_movable_files
 @pytest.mark.parametrize("what", ["file", "file and log", "folder"])
 def test_a_database_that_is_removed_is_an_error_and_not_created_anew(
     path: Path, what: str, record: Callable[..., None]
@@ -265,7 +259,7 @@ def test_a_database_that_is_removed_is_an_error_and_not_created_anew(
     assert not path.exists()
 
 
-@on_unix
+@needs_movable_files
 def test_a_database_that_is_replaced_goes_on_in_the_new_one(path: Path, record: Callable[..., None]) -> None:
     """As when a copy of it is restored, its log included; what was logged before is in the old one."""
     run = Experiment(sqltrack.Client(sqlite_config(path)), name="experiment").get_run()

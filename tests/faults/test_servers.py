@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ import psycopg
 import pytest
 
 import sqltrack
-from sqltrack import Experiment, Run
+from sqltrack import Experiment
 from sqltrack.commands import setup
 from sqltrack.errors import DatabaseUnavailableError
 from support.cut_proxy import CutProxy
 from support.databases import ask, connect_to_postgres
-from support.logging_threads import LoggingThread
+from support.logging_threads import LoggingThread, expect_nothing_missing, missing_steps
 from support.postgres_server import PostgresServer, crash, restart
 
 pytestmark = pytest.mark.faults
@@ -30,22 +29,6 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can
 _RESTARTS = 12
 _WRITERS = 100
 _STEPS = 20
-
-
-def missing_steps(config: dict[str, Any], run_id: int, confirmed: list[int]) -> set[int]:
-    """Return the steps of a run that were confirmed and are not there."""
-    rows = sqltrack.Client(config).execute("SELECT step FROM metrics WHERE run_id = %s", (run_id,))
-    return set(confirmed) - {step for (step,) in rows}
-
-
-def expect_nothing_missing(
-    config: dict[str, Any], run: Run, thread: LoggingThread, record: Callable[..., None]
-) -> None:
-    """Record the figures of a run that was tracked and has noticed nothing."""
-    missing = missing_steps(config, run.id, thread.confirmed)
-    record(confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
-    assert not missing
-    assert ask(config, "SELECT status FROM runs") == "COMPLETED"
 
 
 @pytest.mark.parametrize("interrupt", [restart, crash])
@@ -135,7 +118,7 @@ def test_connections_that_are_reset_again_and_again_cost_a_tracked_run_nothing(
             thread.wait_for_more(rng.randrange(1, 50))
             proxy.reset()
         thread.wait_for_more()
-    expect_nothing_missing(own_config, run, thread, partial(record, faults=100))
+    expect_nothing_missing(own_config, run, thread, record, faults=100)
 
 
 @needs_linux
@@ -150,7 +133,7 @@ def test_a_connection_that_falls_silent_is_replaced_by_default(
         time.sleep(1)
         proxy.heal()
         thread.wait_for_more(100, seconds=120)
-    expect_nothing_missing(own_config, run, thread, partial(record, faults=1))
+    expect_nothing_missing(own_config, run, thread, record, faults=1)
 
 
 @needs_linux

@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
+import sqltrack
 from sqltrack import Run
+from support.databases import statuses
 
-__all__ = ["LoggingThread", "wait_until"]
+__all__ = ["LoggingThread", "expect_nothing_missing", "missing_steps", "wait_until"]
 
 _BOUND = 15.0
 
@@ -99,3 +102,19 @@ class LoggingThread(threading.Thread):
         finally:
             self.slowest = max(self.slowest, time.monotonic() - start)
         self.count += 1
+
+
+def missing_steps(config: dict[str, Any], run_id: int, confirmed: list[int]) -> set[int]:
+    """Return the steps of a run that were confirmed and are not there."""
+    rows = sqltrack.Client(config).execute("SELECT step FROM metrics WHERE run_id = %s", (run_id,))
+    return set(confirmed) - {step for (step,) in rows}
+
+
+def expect_nothing_missing(
+    config: dict[str, Any], run: Run, thread: LoggingThread, record: Callable[..., None], *, faults: int
+) -> None:
+    """Record the figures of the only run of a database, which was tracked and has noticed nothing."""
+    missing = missing_steps(config, run.id, thread.confirmed)
+    record(faults=faults, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
+    assert not missing
+    assert statuses(config) == ["COMPLETED"]
