@@ -110,11 +110,8 @@ def test_a_metric_that_is_in_extras_only(client: sqltrack.Client, run: sqltrack.
     assert kept == [({long: 1},), ({long + "y": 2},)]
 
 
-def test_what_waits_in_another_table_gets_the_other_name(
-    client: sqltrack.Client, run: sqltrack.Run, engine_name: str
-) -> None:
-    if engine_name == "sqlite":
-        return
+@pytest.mark.engines("postgres")
+def test_what_waits_in_another_table_gets_the_other_name(client: sqltrack.Client, run: sqltrack.Run) -> None:
     sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, 9, 0, '{\"acc\": 1}')"
     client.execute(sql, (run.id,))
     assert rename_metric(client, "acc", "accuracy").extras == 1
@@ -198,6 +195,7 @@ def test_values_that_the_other_column_would_alter_are_refused(
     assert [found for found in column(client, "acc") if found is not None] == ALL
 
 
+@pytest.mark.engines("postgres")
 def test_somebody_who_holds_the_table_is_named_as_the_reason_and_writers_do_not_stall(
     client: sqltrack.Client,
     run: sqltrack.Run,
@@ -205,8 +203,6 @@ def test_somebody_who_holds_the_table_is_named_as_the_reason_and_writers_do_not_
     engine_name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if engine_name == "sqlite":
-        return
     from sqltrack.engines.postgres import _metrics
 
     monkeypatch.setattr(_metrics, "_MAX_WAIT_OF_USERS", 2.0)
@@ -237,11 +233,10 @@ def test_somebody_who_holds_the_table_is_named_as_the_reason_and_writers_do_not_
     assert "acc" not in columns(client)
 
 
+@pytest.mark.engines("postgres")
 def test_who_may_not_change_the_table_is_told_so(
-    client: sqltrack.Client, config: dict[str, Any], engine_name: str, capsys: pytest.CaptureFixture[str]
+    client: sqltrack.Client, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if engine_name == "sqlite":
-        return
     name = f"rename_{random.randrange(10**9)}"
     client.execute(f"CREATE ROLE {name} LOGIN")
     try:

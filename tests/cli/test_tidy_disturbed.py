@@ -23,11 +23,10 @@ from support.extras import add_extras, by_name, column, columns, extras
 from support.processes import running
 
 
+@pytest.mark.engines("postgres")
 def test_who_may_not_change_the_table_moves_what_has_a_column(
-    client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any], engine_name: str
+    client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
 ) -> None:
-    if engine_name == "sqlite":
-        return
     run.add_metrics({"old": 0.5}, 0)
     add_extras(client, run.id, {1: {"old": 1.5, "new": 2.5}})
     name = f"tidy_{random.randrange(10**9)}"
@@ -46,11 +45,10 @@ def test_who_may_not_change_the_table_moves_what_has_a_column(
         client.execute(f"DROP ROLE {name}")
 
 
+@pytest.mark.engines("postgres")
 def test_while_others_hold_the_table_what_has_a_column_is_moved(
-    client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any], engine_name: str
+    client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
 ) -> None:
-    if engine_name == "sqlite":
-        return
     run.add_metrics({"old": 0.5}, 0)
     add_extras(client, run.id, {step: {"old": 1.5, "new": 2.5} for step in (1, 2)})
     with sqltrack.Client(config) as other:
