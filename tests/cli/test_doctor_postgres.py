@@ -53,6 +53,13 @@ def test_a_server_that_does_not_answer_is_a_problem(postgres_client: sqltrack.Cl
     assert findings["connection"].advice is not None
 
 
+def test_a_database_name_with_semicolons_is_not_taken_for_advice(postgres_client: sqltrack.Client) -> None:
+    client = sqltrack.Client(postgres_client.config, dbname="a; b")
+    finding = found_by(client)["connection"]
+    assert finding.found.endswith('database "a; b" does not exist')
+    assert finding.advice == "create it, the command 'sqltrack create' prints how"
+
+
 def test_privileges_that_are_missing_are_problems_that_the_advice_solves(
     stranger: sqltrack.Client, postgres_client: sqltrack.Client
 ) -> None:

@@ -48,6 +48,24 @@ def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
     assert finding.advice == "choose another file with dbpath"
 
 
+@pytest.mark.parametrize("name", ["a; b.db", "folder; with; many", "; begins", "it is a folder; do so"])
+def test_a_path_with_semicolons_is_not_taken_for_advice(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir()
+    finding = found_by(sqltrack.Client(engine="sqlite", dbpath=str(path)))["connection"]
+    assert finding == ("connection", "problem", f"cannot open SQLite database {str(path)!r}: it is a folder", None)
+
+
+def test_the_advice_about_a_path_with_semicolons_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / "text; no data.db"
+    path.write_text("no database, " * 100)
+    finding = found_by(sqltrack.Client(engine="sqlite", dbpath=str(path)))["connection"]
+    assert (finding.found, finding.advice) == (
+        f"file {str(path)!r} is no SQLite database",
+        "choose another file with dbpath",
+    )
+
+
 def test_a_shared_file_system_is_no_place_for_a_write_ahead_log(
     sqlite_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

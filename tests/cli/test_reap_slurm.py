@@ -15,8 +15,8 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands import _slurm
-from sqltrack.commands._slurm import SlurmError
 from sqltrack.commands.reap import examine_runs, mark_runs, reap
+from sqltrack.errors import SlurmError
 from support.dumps import dump
 from support.old_runs import DAY, LONG_AGO, NOW, Start, state
 from support.processes import running

@@ -17,9 +17,8 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands._records import NotFoundError
 from sqltrack.commands.rename_metric import plan_renaming, rename, rename_metric
-from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, UnusableValueError
+from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
 from support.dumps import dump
 from support.extras import add_extras, column, columns
 from support.processes import Program, running

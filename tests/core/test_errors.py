@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,10 +41,12 @@ BUILTIN_BASES = {
     "NaiveDatetimeError": ValueError,
     "NotADatabaseError": errors.DatabaseError,
     "NotConnectedError": RuntimeError,
+    "NotFoundError": LookupError,
     "NotSetUpError": errors.DatabaseError,
     "ReadOnlyDatabaseError": errors.DatabaseError,
     "SQLTrackError": Exception,
     "ScriptError": errors.DatabaseError,
+    "SlurmError": SQLTrackError,
     "StatementTimeoutError": errors.DatabaseError,
     "TooManyConnectionsError": errors.DatabaseUnavailableError,
     "UnusableValueError": ValueError,
@@ -59,6 +63,8 @@ SHOWN_IN_TEST_CLIENT_ERRORS = {
 }
 
 SHOWN_IN_TEST_UNAVAILABLE = {"DiskFullError", "TooManyConnectionsError"}
+
+SHOWN_IN_TESTS_OF_COMMANDS = {"NotFoundError", "SlurmError"}
 
 
 def run_of(config: dict[str, Any]) -> Run:
@@ -155,6 +161,7 @@ def test_every_error_has_a_place_in_the_family_and_a_test() -> None:
         assert issubclass(getattr(errors, name), SQLTrackError)
     raised = {mistake.error for mistake in MISTAKES} | {"AccessDeniedError"}
     raised |= SHOWN_IN_TEST_CLIENT | SHOWN_IN_TEST_CLIENT_ERRORS | SHOWN_IN_TEST_UNAVAILABLE
+    raised |= SHOWN_IN_TESTS_OF_COMMANDS
     assert raised == set(BUILTIN_BASES) - {"SQLTrackError"}
 
 
@@ -166,3 +173,47 @@ def test_the_first_line_of_an_errors_docstring_is_a_message(name: str) -> None:
 def test_an_error_without_a_message_says_what_its_class_stands_for() -> None:
     assert str(errors.NotConnectedError()) == str(errors.NotConnectedError.__doc__)
     assert str(errors.ConfigError("it's 'x'")) == "it's 'x'"
+
+
+def test_advice_is_kept_apart_from_the_message_whatever_that_holds() -> None:
+    error = errors.ConfigError("no file 'a; b'; none at all", "create it; or name another")
+    assert error.message == "no file 'a; b'; none at all"
+    assert error.advice == "create it; or name another"
+    assert str(error) == "no file 'a; b'; none at all; create it; or name another"
+    assert errors.ConfigError("no file 'a; b'").advice is None
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "advice"),
+    [
+        (errors.NotSetUpError(), "the database was not set up for sqltrack", errors.NotSetUpError.ADVICE),
+        (errors.MissingRunError(1, "look; again"), "there is no run with id 1", "look; again"),
+        (errors.MissingPackageError("a; b", "c", "d"), "a; b requires 'c'", "install it with: pip install d"),
+        (errors.ScriptError("a; b.sql", "SELECT 1; 2", "no"), "script 'a; b.sql' failed at 'SELECT 1; 2': no", None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_with_arguments_of_their_own_tell_message_and_advice(
+    error: SQLTrackError, message: str, advice: str | None
+) -> None:
+    assert (error.message, error.advice) == (message, advice)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ConfigError("wrong", "right it"),
+        errors.MissingPackageError("feature", "package", "it", hint="or not"),
+        errors.MissingRunError(5),
+        errors.NaiveDatetimeError(datetime(2024, 5, 7)),
+        errors.NotConnectedError(),
+        errors.ScriptError("a.sql", "SELECT 1", "no", line=3),
+        errors.StatementTimeoutError(5.0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_arrives_whole_in_another_process(error: SQLTrackError) -> None:
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
+        assert type(other) is type(error)
+        assert str(other) == str(error)
+        assert vars(other) == vars(error)

@@ -211,8 +211,8 @@ def _without_section_headers(text: str, path: Path) -> str:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith("["):
             raise ConfigError(
-                f"config file {str(path)!r} has a section header in line {number}; "
-                "sqltrack's config has no sections, remove the line"
+                f"config file {str(path)!r} has a section header in line {number}",
+                "sqltrack's config has no sections, remove the line",
             )
     return text
 

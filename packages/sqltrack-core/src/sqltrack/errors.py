@@ -1,11 +1,12 @@
 """The errors that SQLTrack raises, all below `SQLTrackError`.
 
-Where the document promises a ValueError or RuntimeError the class inherits both. The first line of a class'
-docstring is its message if none is given. What an error is about is kept in attributes, so that a caller need
-not read the message.
+An error that is also a ValueError or a RuntimeError inherits from both. The first line of a class' docstring is its
+message if none is given. Attributes say what an error is about and what to do, so a caller need not read its text.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 __all__ = [
     "AccessDeniedError",
@@ -21,10 +22,12 @@ __all__ = [
     "NaiveDatetimeError",
     "NotADatabaseError",
     "NotConnectedError",
+    "NotFoundError",
     "NotSetUpError",
     "ReadOnlyDatabaseError",
     "SQLTrackError",
     "ScriptError",
+    "SlurmError",
     "StatementTimeoutError",
     "TooManyConnectionsError",
     "UnusableValueError",
@@ -32,10 +35,27 @@ __all__ = [
 
 
 class SQLTrackError(Exception):
-    """something went wrong in sqltrack"""
+    """something went wrong in sqltrack
 
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+    The text of the error is its message, followed by the advice if there is any.
+
+    Args:
+        message: what went wrong, default: the first line of the class' docstring.
+        advice: what to do about it, default: none.
+
+    Attributes:
+        message: what went wrong, without the advice.
+        advice: what to do about it, None if there is no advice.
+    """
+
+    def __init__(self, message: str | None = None, advice: str | None = None) -> None:
+        self.message: str = message or (type(self).__doc__ or "").partition("\n")[0]
+        self.advice: str | None = advice
+        super().__init__(self.message if advice is None else f"{self.message}; {advice}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class, whose arguments may be others than those of Exception.
+        return _restore, (type(self), self.args, self.__dict__)
 
 
 class ConfigError(SQLTrackError, ValueError):
@@ -48,8 +68,8 @@ class MissingPackageError(SQLTrackError, ImportError):
     def __init__(self, feature: str, package: str, install: str, hint: str = "") -> None:
         self.feature = feature
         self.package = package
-        message = f"{feature} requires {package!r}; install it with: pip install {install}"
-        super().__init__(f"{message} ({hint})" if hint else message)
+        advice = f"install it with: pip install {install}"
+        super().__init__(f"{feature} requires {package!r}", f"{advice} ({hint})" if hint else advice)
 
 
 class NotConnectedError(SQLTrackError, RuntimeError):
@@ -65,7 +85,7 @@ class MissingExperimentError(SQLTrackError, ValueError):
 
     def __init__(self, experiment_id: int, advice: str = "give a name to create it") -> None:
         self.experiment_id = experiment_id
-        super().__init__(f"there is no experiment with id {experiment_id!r}; {advice}")
+        super().__init__(f"there is no experiment with id {experiment_id!r}", advice)
 
 
 class MissingRunError(SQLTrackError, ValueError):
@@ -73,7 +93,11 @@ class MissingRunError(SQLTrackError, ValueError):
 
     def __init__(self, run_id: int, advice: str = "give an experiment to create it") -> None:
         self.run_id = run_id
-        super().__init__(f"there is no run with id {run_id!r}; {advice}")
+        super().__init__(f"there is no run with id {run_id!r}", advice)
+
+
+class NotFoundError(SQLTrackError, LookupError):
+    """there is nothing of that name"""
 
 
 class NaiveDatetimeError(SQLTrackError, ValueError):
@@ -82,8 +106,8 @@ class NaiveDatetimeError(SQLTrackError, ValueError):
     def __init__(self, value: object) -> None:
         self.value = value
         super().__init__(
-            f"a datetime must have a time zone, got {value!r}; "
-            "use datetime.now(timezone.utc), or value.astimezone() if it is in local time"
+            f"a datetime must have a time zone, got {value!r}",
+            "use datetime.now(timezone.utc), or value.astimezone() if it is in local time",
         )
 
 
@@ -119,12 +143,12 @@ class NotADatabaseError(DatabaseError):
 
 
 class NotSetUpError(DatabaseError):
-    """the database was not set up for sqltrack
-
-    What to do: call `sqltrack.commands.setup(client)`, or run `sqltrack setup`.
-    """
+    """the database was not set up for sqltrack"""
 
     ADVICE = "set it up with sqltrack.commands.setup(client), or on the command line with: sqltrack setup"
+
+    def __init__(self, message: str | None = None, advice: str | None = ADVICE) -> None:
+        super().__init__(message, advice)
 
 
 class DatabaseLockedError(DatabaseError):
@@ -140,7 +164,9 @@ class StatementTimeoutError(DatabaseError):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        super().__init__(f"the statement took longer than {seconds:g} s and was ended; ask for less, or allow it more")
+        super().__init__(
+            f"the statement took longer than {seconds:g} s and was ended", "ask for less, or allow it more"
+        )
 
 
 class ScriptError(DatabaseError):
@@ -156,6 +182,17 @@ class ScriptError(DatabaseError):
         self.line = line
         place = "" if line is None else f"in line {line} "
         super().__init__(f"script {script!r} failed {place}at {_shorten(statement)!r}: {' '.join(str(reason).split())}")
+
+
+class SlurmError(SQLTrackError):
+    """sacct cannot be asked"""
+
+
+def _restore(cls: type[SQLTrackError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SQLTrackError:
+    """Make an error again that was pickled or copied."""
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 def _shorten(text: str, width: int = 200) -> str:

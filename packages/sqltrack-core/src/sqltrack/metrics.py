@@ -351,7 +351,7 @@ class MetricsWriter:
             self._plans.clear()
             self._columns = columns
         if not columns:
-            raise NotSetUpError(f"the database has no sqltrack tables; {NotSetUpError.ADVICE}")
+            raise NotSetUpError("the database has no sqltrack tables")
 
     def _places(self, types: Mapping[str, type], misfits: frozenset[str]) -> _Places:
         """Return where metrics go as the table is known to be."""

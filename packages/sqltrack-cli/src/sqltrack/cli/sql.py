@@ -117,7 +117,7 @@ def _write_parquet(options: argparse.Namespace, text: str) -> bool:
     from sqltrack.commands._parquet import find_parquet_writer, write_parquet
 
     if options.output is None and sys.stdout.isatty():
-        raise UnusableValueError("a terminal cannot show the format 'parquet'; add --output FILE")
+        raise UnusableValueError("a terminal cannot show the format 'parquet'", "add --output FILE")
     writer = find_parquet_writer()
     target = replacing(options.output) if options.output else _for_stdout()
     with target as path, _query(options, text) as result, progress_bar("rows") as progress:

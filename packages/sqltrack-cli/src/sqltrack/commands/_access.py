@@ -24,8 +24,8 @@ def engine_with_users(config: Mapping[str, Any]) -> Engine:
     engine = create_engine(config)
     if not engine.has_users:
         raise ConfigError(
-            f"engine {engine.name!r} has neither users nor rights, and its database is created when it is set up; "
-            "for a database on a server choose engine=postgres"
+            f"engine {engine.name!r} has neither users nor rights, and its database is created when it is set up",
+            "for a database on a server choose engine=postgres",
         )
     return engine
 
@@ -67,5 +67,5 @@ def check_name(kind: str, name: str) -> str:
 def _parameter(config: Mapping[str, Any], name: str, variable: str) -> str:
     value = config.get(name, os.environ.get(variable))
     if value is None:
-        raise ConfigError(f"no {name} is configured; give one with --{name}, or {name}=… in sqltrack.conf")
+        raise ConfigError(f"no {name} is configured", f"give one with --{name}, or {name}=… in sqltrack.conf")
     return str(value)

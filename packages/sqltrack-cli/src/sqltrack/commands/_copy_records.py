@@ -72,12 +72,12 @@ class Records:
 
     def __enter__(self) -> Records:
         if not self.engine.exists():
-            raise NotSetUpError(f"{self.engine.describe()} does not exist; {self._advice}")
+            raise NotSetUpError(f"{self.engine.describe()} does not exist", self._advice)
         self._connection = self.engine.open_for_reading()
         try:
             with self.snapshot() as connection:
                 if not self.engine.table_columns(connection, "runs"):
-                    raise NotSetUpError(f"{self.engine.describe()} has no sqltrack tables; {self._advice}")
+                    raise NotSetUpError(f"{self.engine.describe()} has no sqltrack tables", self._advice)
         except BaseException:
             self._connection.close()
             raise

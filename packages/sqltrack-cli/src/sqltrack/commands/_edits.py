@@ -69,7 +69,7 @@ def edit(
             lock_rows(client, connection, f"{kind}s", [item.id for item in changes if item.kind == kind and item.id])
         agreed, changes = changes, find(connection)
         if changes != agreed and agree is not None:
-            raise ConflictError("somebody else has changed the same in the meantime; nothing was changed, look again")
+            raise ConflictError("somebody else has changed the same in the meantime", "nothing was changed, look again")
         apply(changes)
     return changes
 
@@ -83,7 +83,7 @@ def changing(client: Client) -> Iterator[Any]:
         DatabaseError: the database refused a statement.
     """
     if not client.engine.exists():
-        raise NotSetUpError(f"{client.engine.describe()} does not exist; {NotSetUpError.ADVICE}")
+        raise NotSetUpError(f"{client.engine.describe()} does not exist")
     try:
         with client as connection, client.engine.interruptible(connection):
             yield connection

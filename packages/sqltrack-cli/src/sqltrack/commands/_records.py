@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 from sqltrack.client import Client
 from sqltrack.engines.metrics import EXTRAS, KEY
-from sqltrack.errors import NotSetUpError, SQLTrackError
+from sqltrack.errors import NotFoundError, NotSetUpError
 
 __all__ = [
-    "NotFoundError",
     "batches",
     "fetch",
     "find_experiment",
@@ -34,10 +33,6 @@ _BATCH = 500
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-class NotFoundError(SQLTrackError, LookupError):
-    """there is nothing of that name"""
-
-
 @contextmanager
 def reading(client: Client, seconds: float = READING_SECONDS) -> Iterator[Any]:
     """Return a connection whose statements the database lets read and nothing else.
@@ -53,7 +48,7 @@ def reading(client: Client, seconds: float = READING_SECONDS) -> Iterator[Any]:
         DatabaseError: the database refused a statement for another reason.
     """
     if not client.engine.exists():
-        raise NotSetUpError(f"{client.engine.describe()} does not exist; {NotSetUpError.ADVICE}")
+        raise NotSetUpError(f"{client.engine.describe()} does not exist")
     with client as connection, client.engine.reading(connection, seconds):
         yield connection
 
@@ -72,7 +67,7 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """Return advice that names what one may have meant, or what there is; an empty str if there is nothing."""
+    """Return advice that names what one may have meant, or what there is."""
     # Only mistakes need it.
     import difflib
 
@@ -80,10 +75,10 @@ def near(name: str, names: Iterable[str]) -> str:
     folded = {item.lower(): item for item in known}
     matches = [folded[item] for item in difflib.get_close_matches(name.lower(), folded, n=3)]
     if matches:
-        return f"; did you mean {' or '.join(map(repr, matches))}?"
+        return f"did you mean {' or '.join(map(repr, matches))}?"
     if not known:
-        return "; there is none yet"
-    return f"; there are {', '.join(map(repr, known[:5]))}{' and more' if len(known) > 5 else ''}"
+        return "there is none yet"
+    return f"there are {', '.join(map(repr, known[:5]))}{' and more' if len(known) > 5 else ''}"
 
 
 def find_experiment(connection: Any, experiment: str) -> int:
@@ -98,7 +93,7 @@ def find_experiment(connection: Any, experiment: str) -> int:
     if rows:
         return int(rows[0]["id"])
     names = (row["name"] for row in fetch(connection, "SELECT name FROM experiments ORDER BY id DESC"))
-    raise NotFoundError(f"there is no experiment {experiment!r}{near(experiment, names)}")
+    raise NotFoundError(f"there is no experiment {experiment!r}", near(experiment, names))
 
 
 def find_runs(connection: Any, run_ids: Sequence[int]) -> None:
@@ -109,7 +104,7 @@ def find_runs(connection: Any, run_ids: Sequence[int]) -> None:
     """
     for run_id in run_ids:
         if not -(2**63) <= run_id < 2**63:
-            raise NotFoundError(f"there is no run {run_id!r}; ids of runs have at most 63 bits")
+            raise NotFoundError(f"there is no run {run_id!r}", "ids of runs have at most 63 bits")
         if not fetch(connection, "SELECT id FROM runs WHERE id = %s", (run_id,)):
             sql = """
                 SELECT
@@ -118,7 +113,7 @@ def find_runs(connection: Any, run_ids: Sequence[int]) -> None:
             """
             neighbours = [id_ for id_ in fetch(connection, sql, (run_id, run_id))[0].values() if id_ is not None]
             advice = f"the nearest is {' and '.join(map(str, neighbours))}" if neighbours else "there is none yet"
-            raise NotFoundError(f"there is no run {run_id!r}; {advice}")
+            raise NotFoundError(f"there is no run {run_id!r}", advice)
 
 
 def metric_columns(client: Client, connection: Any) -> dict[str, str]:

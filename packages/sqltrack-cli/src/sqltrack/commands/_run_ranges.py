@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._edits import check_runs
-from sqltrack.commands._records import NotFoundError, fetch, reading
-from sqltrack.errors import UnusableValueError
+from sqltrack.commands._records import fetch, reading
+from sqltrack.errors import NotFoundError, UnusableValueError
 
 __all__ = ["RunRange", "find_run_ids", "parse_ranges"]
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from sqltrack.errors import SQLTrackError
+from sqltrack.errors import SlurmError
 
-__all__ = ["ENDED", "Job", "JobState", "SlurmError", "ask_slurm", "find_job", "has_slurm"]
+__all__ = ["ENDED", "Job", "JobState", "ask_slurm", "find_job", "has_slurm"]
 
 # States in which a job stays. Whatever else Slurm says, now or in later versions, is no reason to give up a run.
 ENDED = (
@@ -38,10 +38,6 @@ _TIMEOUT = 60.0
 _GROUP = re.compile(r"(\d+)_\[([\d,:-]*)(?:%\d+)?\]")
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 _CLUSTER = re.compile(r"\w[\w.-]*", re.ASCII)
-
-
-class SlurmError(SQLTrackError):
-    """sacct cannot be asked"""
 
 
 class Job(NamedTuple):

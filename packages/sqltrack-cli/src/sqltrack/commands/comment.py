@@ -43,7 +43,7 @@ def comment(
     """
     ids = list(run_ids)
     if bool(ids) == (experiment is not None):
-        raise UnusableValueError("a comment belongs to runs or to an experiment; name either")
+        raise UnusableValueError("a comment belongs to runs or to an experiment", "name either")
     new = check_text(text, "a comment", may_be_empty=True) or None
 
     def find(connection: Any) -> list[Change]:

@@ -97,8 +97,8 @@ def _ask_for_password(user: str) -> str:
             again = getpass.getpass("the same password again: ")
     except (getpass.GetPassWarning, EOFError, OSError):
         raise ConfigError(
-            f"the password file has no password for user {user!r}, and without a terminal nobody can be asked; "
-            "add a line host:port:dbname:user:password to the file"
+            f"the password file has no password for user {user!r}, and without a terminal nobody can be asked",
+            "add a line host:port:dbname:user:password to the file",
         ) from None
     if password != again:
         raise UnusableValueError("the two passwords are not the same")
@@ -114,7 +114,7 @@ def _encrypt(engine: Engine, user: str, password: str) -> str:
             connection.close()
     except DatabaseError as error:
         raise type(error)(
-            f"encrypting the password needs a connection: {error}; either allow to print it as plain text with "
-            "--plain-password, or provide credentials of somebody who can connect, in a file that --config-path names "
-            "or by environment variables such as SQLTRACK_DSN_USER"
+            f"encrypting the password needs a connection: {error}",
+            "either allow to print it as plain text with --plain-password, or provide credentials of somebody who can "
+            "connect, in a file that --config-path names or by environment variables such as SQLTRACK_DSN_USER",
         ) from error

@@ -161,7 +161,7 @@ def _connected(engine: Engine) -> Iterator[tuple[Any, Verdict]]:
     try:
         connection = engine.connect()
     except (SQLTrackError, OSError) as error:
-        yield None, problem(*_explain(error))
+        yield None, _failure(error)
         return
     seconds = time.perf_counter() - begin
     found = f"{engine.describe()} answers after {seconds * 1000:,.0f} ms"
@@ -170,12 +170,6 @@ def _connected(engine: Engine) -> Iterator[tuple[Any, Verdict]]:
         yield connection, note(found, "every job waits so long when it starts") if seconds > _SLOW else ok(found)
     finally:
         engine.abort(connection)
-
-
-def _explain(error: Exception) -> tuple[str, str | None]:
-    """Return what an error says, and what it advises to do."""
-    found, _, advice = str(error).rpartition("; ")
-    return (found, advice) if found else (advice, None)
 
 
 def _carry_out(engine: Engine, check: Check, connection: Any) -> Verdict | None:
@@ -187,7 +181,14 @@ def _carry_out(engine: Engine, check: Check, connection: Any) -> Verdict | None:
         if isinstance(error, NotSetUpError):
             # That tables are missing is a finding of its own.
             return None
-        return problem(f"cannot be checked: {error}")
+        return _failure(error, "cannot be checked: ")
+
+
+def _failure(error: Exception, prefix: str = "") -> Verdict:
+    """Return what an error says, and what it advises to do."""
+    if isinstance(error, SQLTrackError):
+        return problem(f"{prefix}{error.message}", error.advice)
+    return problem(f"{prefix}{error}")
 
 
 def _checks(engine: Engine, stale_after: timedelta) -> dict[str, Check]:

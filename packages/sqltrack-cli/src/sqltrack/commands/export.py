@@ -173,7 +173,7 @@ def _rows(
 def _refuse_existing(paths: Any, force: bool) -> None:
     for path in paths:
         if path.exists() and not force:
-            raise ConflictError(f"file {str(path)!r} exists already; choose another folder, or add --force")
+            raise ConflictError(f"file {str(path)!r} exists already", "choose another folder, or add --force")
 
 
 @contextmanager

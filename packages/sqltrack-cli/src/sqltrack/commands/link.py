@@ -7,8 +7,8 @@ from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._edits import Change, check_runs, check_text, edit
-from sqltrack.commands._records import NotFoundError, fetch, find_experiment
-from sqltrack.errors import UnusableValueError
+from sqltrack.commands._records import fetch, find_experiment
+from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.experiment import experiment_add_link, experiment_remove_link
 from sqltrack.run_functions import run_add_link, run_remove_link
 
@@ -54,7 +54,7 @@ def link(
         exists = _exists(connection, what, from_id, kind, to_id)
         if remove:
             if not exists:
-                raise NotFoundError(_missing(connection, what, from_id, kind, to_id))
+                raise _missing(connection, what, from_id, kind, to_id)
             return [Change(what, from_id, "link", text, None)]
         if from_id == to_id:
             raise UnusableValueError(f"{what} {from_id!r} cannot be linked with itself")
@@ -87,8 +87,8 @@ def _exists(connection: Any, what: str, from_id: int, kind: str, to_id: int) -> 
     return bool(fetch(connection, sql, (from_id, kind, to_id)))
 
 
-def _missing(connection: Any, what: str, from_id: int, kind: str, to_id: int) -> str:
+def _missing(connection: Any, what: str, from_id: int, kind: str, to_id: int) -> NotFoundError:
     sql = f"SELECT kind, to_id FROM {what}_links WHERE from_id = %s ORDER BY to_id <> %s, to_id, kind LIMIT 3"
     links = [f"{row['kind']} {row['to_id']}" for row in fetch(connection, sql, (from_id, to_id))]
     others = f"there are {', '.join(map(repr, links))}" if links else "it has none"
-    return f"{what} {from_id!r} has no link {f'{kind} {to_id}'!r}; {others}"
+    return NotFoundError(f"{what} {from_id!r} has no link {f'{kind} {to_id}'!r}", others)

@@ -6,18 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._records import (
-    NotFoundError,
-    batches,
-    fetch,
-    find_runs,
-    metric_columns,
-    near,
-    reading,
-    to_number,
-)
+from sqltrack.commands._records import batches, fetch, find_runs, metric_columns, near, reading, to_number
 from sqltrack.engines.metrics import EXTRAS
 from sqltrack.engines.reading import find_reader
+from sqltrack.errors import NotFoundError
 from sqltrack.queries import Query, merged_curves
 from sqltrack.quoting import quote_identifier
 
@@ -55,7 +47,7 @@ def read_curves(client: Client, run_id: int, names: Sequence[str] = (), *, merge
         logged = logged_metrics(client, connection, _chain(connection, run_id) if merged else [run_id])
         for name in names:
             if name not in logged:
-                raise NotFoundError(f"run {run_id!r} has no metric {name!r}{near(name, logged)}")
+                raise NotFoundError(f"run {run_id!r} has no metric {name!r}", near(name, logged))
         chosen = {name: logged[name] for name in names or logged}
         points = read_points(client, connection, run_id, chosen, merged=merged)
         return Curves(list(chosen), [point for point in points if any(point[name] is not None for name in chosen)])

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._edits import Change, check_runs, check_text, edit
-from sqltrack.commands._records import NotFoundError, batches, fetch, find_experiment
-from sqltrack.errors import UnusableValueError
+from sqltrack.commands._records import batches, fetch, find_experiment
+from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.experiment import Experiment
 
 __all__ = ["mv"]
@@ -82,7 +82,7 @@ def _find_target(connection: Any, experiment: str, create: bool) -> tuple[int | 
     except NotFoundError as error:
         if create:
             return None, experiment
-        raise NotFoundError(f"{error} (--create makes it)") from None
+        raise NotFoundError(error.message, f"{error.advice} (--create makes it)") from None
     (row,) = fetch(connection, "SELECT name FROM experiments WHERE id = %s", (target,))
     return target, row["name"]
 

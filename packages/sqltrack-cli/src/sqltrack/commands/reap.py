@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.commands._records import batches, fetch, find_experiment, reading
-from sqltrack.commands._slurm import ENDED, Job, JobState, SlurmError, ask_slurm, find_job, has_slurm
-from sqltrack.errors import UnusableValueError
+from sqltrack.commands._slurm import ENDED, Job, JobState, ask_slurm, find_job, has_slurm
+from sqltrack.errors import SlurmError, UnusableValueError
 
 __all__ = ["ALIVE", "Finding", "examine_runs", "mark_runs", "reap"]
 
@@ -111,7 +111,7 @@ def examine_runs(
     if jobs and has_slurm():
         states, failures = ask_slurm(jobs.values(), progress)
     if failures and older_than is None:
-        raise SlurmError(f"{failures[0]}; with --older-than runs are judged by their age where Slurm is silent")
+        raise SlurmError(failures[0], "with --older-than runs are judged by their age where Slurm is silent")
     now = utc_now()
     return [_judge(run, states, older_than, status, now) for run in runs], failures
 

@@ -47,7 +47,7 @@ def rename(
         others = fetch(connection, "SELECT id FROM experiments WHERE name = %s AND id <> %s", (name, id_))
         if others:
             raise ConflictError(
-                f"experiment {others[0]['id']!r} is called {name!r} already; sqltrack mv moves runs into another one"
+                f"experiment {others[0]['id']!r} is called {name!r} already", "sqltrack mv moves runs into another one"
             )
         return [] if row["name"] == name else [Change("experiment", id_, "name", row["name"], name)]
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._extras import Edit, ExtrasRow, edit_rows, has_pending, move_pending, read_rows
-from sqltrack.commands._records import NotFoundError, fetch, find_experiment, metric_columns, near, reading, to_number
+from sqltrack.commands._records import fetch, find_experiment, metric_columns, near, reading, to_number
 from sqltrack.commands._words import counted
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics import EXTRAS, KEY, MisfitError
-from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, UnusableValueError
+from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
 from sqltrack.quoting import quote_identifier
 
 __all__ = ["Renaming", "plan_renaming", "rename", "rename_metric"]
@@ -90,10 +90,10 @@ def plan_renaming(
         running = _count_running(connection, experiment_id)
     in_extras = _count_extras(client, name, new_name, experiment_id)
     if name not in columns and not in_extras.any_old:
-        raise NotFoundError(f"there is no metric {name!r}{near(name, columns)}")
+        raise NotFoundError(f"there is no metric {name!r}", near(name, columns))
     exists = new_name in columns or in_extras.any_new
     if exists and not merge and experiment is None:
-        raise ConflictError(f"there is a metric {new_name!r} already; --merge moves the values of {name!r} to it")
+        raise ConflictError(f"there is a metric {new_name!r} already", f"--merge moves the values of {name!r} to it")
     column = None
     if name in columns:
         column = "move" if experiment is not None or new_name in columns else "rename"
@@ -117,8 +117,8 @@ def rename(client: Client, renaming: Renaming, progress: Progress | None = None)
         table = client.engine.metrics_table
         if not client.call(lambda connection: table.rename(connection, renaming.name, renaming.new_name)):
             raise DatabaseLockedError(
-                f"metric {renaming.name!r} could not be renamed: somebody's transaction uses the table metrics; "
-                "try again, sqltrack doctor tells who it is"
+                f"metric {renaming.name!r} could not be renamed: somebody's transaction uses the table metrics",
+                "try again, sqltrack doctor tells who it is",
             )
     values = 0
     if renaming.column == "move":
@@ -215,8 +215,8 @@ def _count_values(
                 conflicts += row["conflicts"]
     if conflicts:
         raise ConflictError(
-            f"both {name!r} and {new_name!r} have values in {counted(conflicts, 'row')}; which of them counts is yours "
-            "to say: set one of them to NULL first"
+            f"both {name!r} and {new_name!r} have values in {counted(conflicts, 'row')}",
+            "which of them counts is yours to say: set one of them to NULL first",
         )
     return tuple(runs), number
 
@@ -299,8 +299,8 @@ def _equalise(client: Client, renaming: Renaming) -> str | None:
     columns = _columns(client)
     if renaming.new_name not in columns:
         raise DatabaseLockedError(
-            f"column {renaming.new_name!r} could not be added: others use the table metrics, or it is not this "
-            "user's; try again"
+            f"column {renaming.new_name!r} could not be added: others use the table metrics, or it is not this user's",
+            "try again",
         )
     return None if columns[renaming.new_name] == columns[renaming.name] else columns[renaming.new_name]
 
@@ -362,7 +362,7 @@ def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) 
                 progress(len(renaming.runs) + done)
     if left:
         raise DatabaseError(
-            f"{renaming.name!r} is still in the extras of {counted(left, 'row')}, others use them; try again"
+            f"{renaming.name!r} is still in the extras of {counted(left, 'row')}, others use them", "try again"
         )
     return done
 

@@ -118,6 +118,6 @@ def _tables(client: Client) -> list[str]:
 
 def _running(run_id: int) -> ConflictError:
     return ConflictError(
-        f"run {run_id!r} is RUNNING and was updated in the last {_ALIVE.seconds // 60} minutes; end it first, or "
-        "add --force"
+        f"run {run_id!r} is RUNNING and was updated in the last {_ALIVE.seconds // 60} minutes",
+        "end it first, or add --force",
     )

@@ -66,7 +66,7 @@ def rm(
         lock_rows(client, connection, "experiments", [chosen.experiment_id], for_deletion=True)
         lock_rows(client, connection, "runs", chosen.run_ids, for_deletion=True)
         if _choose(connection, ids, experiment, force) != chosen:
-            raise ConflictError("somebody else has added or deleted runs in the meantime; nothing was deleted")
+            raise ConflictError("somebody else has added or deleted runs in the meantime", "nothing was deleted")
         delete_runs(connection, chosen.run_ids, progress)
         if chosen.experiment_id is not None:
             connection.execute("DELETE FROM experiments WHERE id = %s", (chosen.experiment_id,))
@@ -91,7 +91,7 @@ def _choose(connection: Any, run_ids: Sequence[int], experiment: str | None, for
     if active:
         run_id, reason = next(iter(active.items()))
         others = f" (and {len(active) - 1} more)" if len(active) > 1 else ""
-        raise ConflictError(f"run {run_id!r}{others} {reason}; end it first, or add --force; nothing was deleted")
+        raise ConflictError(f"run {run_id!r}{others} {reason}", "end it first, or add --force; nothing was deleted")
     return chosen
 
 

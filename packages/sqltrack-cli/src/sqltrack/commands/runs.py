@@ -7,17 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._records import (
-    NotFoundError,
-    batches,
-    fetch,
-    find_experiment,
-    metric_columns,
-    near,
-    reading,
-    to_number,
-)
+from sqltrack.commands._records import batches, fetch, find_experiment, metric_columns, near, reading, to_number
 from sqltrack.commands.show import runtime
+from sqltrack.errors import NotFoundError
 from sqltrack.queries import best_values
 
 __all__ = ["list_runs", "varying_args"]
@@ -111,7 +103,7 @@ def varying_args(records: Sequence[Mapping[str, Any]], *, longest: int = 20) -> 
 def _check_metric(client: Client, connection: Any, metric: str | None) -> None:
     columns = metric_columns(client, connection) if metric is not None else {}
     if metric is not None and metric not in columns:
-        raise NotFoundError(f"there is no metric {metric!r}{near(metric, columns)}")
+        raise NotFoundError(f"there is no metric {metric!r}", near(metric, columns))
 
 
 def _newest(connection: Any, chosen: str, parameters: Sequence[Any], limit: int) -> tuple[list[int], int]:

@@ -70,7 +70,7 @@ def tag(
 
 def _check(run_ids: Sequence[int], experiment: str | None, add: Sequence[str], remove: Sequence[str]) -> None:
     if bool(run_ids) == (experiment is not None):
-        raise UnusableValueError("tags belong to runs or to an experiment; name either")
+        raise UnusableValueError("tags belong to runs or to an experiment", "name either")
     if not add and not remove:
         raise UnusableValueError("there are no tags to add, and none to remove")
     for name in (*add, *remove):

@@ -119,7 +119,7 @@ def _examine(client: Client, progress: Progress | None, *, read_only: bool) -> d
     with reading(client) as connection:
         columns = client.engine.table_columns(connection, "metrics")
     if not columns:
-        raise NotSetUpError(f"{client.engine.describe()} has no sqltrack tables; {NotSetUpError.ADVICE}")
+        raise NotSetUpError(f"{client.engine.describe()} has no sqltrack tables")
     for table in _sources(client, columns):
         for rows in read_rows(client, table=table, read_only=read_only):
             for row in rows:

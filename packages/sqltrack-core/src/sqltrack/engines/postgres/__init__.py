@@ -256,7 +256,7 @@ class PostgresEngine(Engine):
     @contextlib.contextmanager
     def reading(self, connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
         if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-            raise DatabaseError("a transaction is open; end it before reading without the right to write")
+            raise DatabaseError("a transaction is open", "end it before reading without the right to write")
         try:
             with guarded(connection, seconds) as clock:
                 yield

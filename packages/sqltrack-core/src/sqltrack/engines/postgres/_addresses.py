@@ -32,8 +32,8 @@ def address_config(address: str) -> dict[str, Any]:
         config: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(others)
     except psycopg.Error:
         raise ConfigError(
-            "the address of a PostgreSQL database cannot be understood; expected "
-            "postgresql://USER@HOST:PORT/DBNAME, or parameters of libpq such as 'host=HOST dbname=DBNAME'"
+            "the address of a PostgreSQL database cannot be understood",
+            "expected postgresql://USER@HOST:PORT/DBNAME, or parameters of libpq such as 'host=HOST dbname=DBNAME'",
         ) from None
     return {"engine": "postgres", **config, **({} if schema is None else {"schema": schema})}
 

@@ -29,7 +29,7 @@ _SERVER_ANSWER = re.compile(r"(?:^|failed: )[^\s:][^:\n]*:  ", re.M)
 _Advice = tuple[str, type[SQLTrackError], str]
 
 # While connecting there is no SQLSTATE, only what libpq (in English) and the server (perhaps in English) say. With
-# sslmode=prefer there may be two answers, so what tells more comes first. Advice must not hold "; ".
+# sslmode=prefer there may be two answers, so what tells more comes first.
 _WRONG_PARAMETERS: tuple[_Advice, ...] = (
     (
         r"definition of service|service file",
@@ -162,7 +162,7 @@ def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQL
     error.__traceback__ = None
     error.args = (masked("", str(error)),)
     # A name that was given in place of another may hold a password, as in dbname=postgresql://….
-    return cls(masked("", f"cannot connect to {target}: {message}; {advice}"))
+    return cls(masked("", f"cannot connect to {target}: {message}"), masked("", advice))
 
 
 def _find_advice(error: psycopg.OperationalError, text: str, message: str) -> tuple[type[SQLTrackError], str]:

@@ -39,17 +39,17 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
     if not state and isinstance(error, psycopg.OperationalError):
         return translate_connect_error(error, target)
     if not state and isinstance(error, psycopg.ProgrammingError) and "connection option" in message:
-        return ConfigError(f"{message}; see the parameters of libpq, and of sqltrack's PostgreSQL engine")
+        return ConfigError(message, "see the parameters of libpq, and of sqltrack's PostgreSQL engine")
     if not state and isinstance(error, psycopg.ProgrammingError) and _UNREADABLE.search(message):
         # What it says, what came before it and its frames hold what may be a password, and it stays the cause of ours.
         error.__context__ = error.__traceback__ = None
         error.args = (_UNREADABLE_MESSAGE,)
-        return ConfigError(f"{_UNREADABLE_MESSAGE}; expected 'name=value …', values with blanks in quotes, or a URI")
+        return ConfigError(_UNREADABLE_MESSAGE, "expected 'name=value …', values with blanks in quotes, or a URI")
     # Whatever it is, such as a full disk below its log: the server ends, and starts again if it can.
     if isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == "PANIC":
         return DatabaseUnavailableError(f"{target} has crashed: {message}")
     if state == "3F000" or (state == "42P01" and _is_our_table(message)):
-        return NotSetUpError(f"{target} has no sqltrack tables; {NotSetUpError.ADVICE}")
+        return NotSetUpError(f"{target} has no sqltrack tables")
     if state == "42501" or state.startswith("28"):
         return AccessDeniedError(f"{target} refuses access: {message}")
     if state == "25006":

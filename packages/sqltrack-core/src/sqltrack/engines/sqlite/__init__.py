@@ -173,7 +173,7 @@ class SQLiteEngine(Engine):
     @contextlib.contextmanager
     def reading(self, connection: Connection, seconds: float) -> Iterator[None]:
         if connection.in_transaction:
-            raise DatabaseError("a transaction is open; end it before reading without the right to write")
+            raise DatabaseError("a transaction is open", "end it before reading without the right to write")
         with guarded(connection, seconds) as guard:
             try:
                 yield
@@ -211,9 +211,9 @@ class SQLiteEngine(Engine):
             reason = message.partition(": ")[2] or self._why_not_opened()
             return DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {reason}")
         if "not a database" in message:
-            return NotADatabaseError(f"file {self.path!r} is no SQLite database; choose another file with dbpath")
+            return NotADatabaseError(f"file {self.path!r} is no SQLite database", "choose another file with dbpath")
         if "no such table" in message and message.rpartition(": ")[2].removeprefix("main.") in _TABLES:
-            return NotSetUpError(f"database {self.path!r} has no sqltrack tables; {NotSetUpError.ADVICE}")
+            return NotSetUpError(f"database {self.path!r} has no sqltrack tables")
         if "locked" in message:
             return DatabaseLockedError(
                 f"database {self.path!r} is locked: another process has been writing for longer than "
@@ -222,13 +222,13 @@ class SQLiteEngine(Engine):
         if "readonly database" in message:
             return ReadOnlyDatabaseError(f"database {self.path!r} can only be read, check its permissions")
         if "disk is full" in message:
-            return DiskFullError(f"the disk is full, database {self.path!r} cannot grow; free space, then go on")
+            return DiskFullError(f"the disk is full, database {self.path!r} cannot grow", "free space, then go on")
         if message == "disk I/O error":
             return self._why_not_written(error)
         if "malformed" in message:
             return DatabaseError(
-                f"database {self.path!r} is damaged: {message}; restore it from a copy, or save what can be read "
-                "with the command .recover of SQLite's own program"
+                f"database {self.path!r} is damaged: {message}",
+                "restore it from a copy, or save what can be read with the command .recover of SQLite's own program",
             )
         return DatabaseError(f"database {self.path!r}: {message}")
 
@@ -334,7 +334,7 @@ class SQLiteEngine(Engine):
         found = f"database {self.path!r}: disk I/O error ({name})"
         if name in _GROWING:
             return DiskFullError(f"{found}, most likely a quota, a limit of the size of files, or a full disk")
-        return DatabaseError(f"{found}; check the disk, its quota, and whether it can still be reached")
+        return DatabaseError(found, "check the disk, its quota, and whether it can still be reached")
 
     def _why_not_opened(self) -> str:
         folder = os.path.dirname(self.path)
@@ -350,7 +350,9 @@ def _database_path(dbpath: Any) -> str:
     if not path:
         raise ConfigError("dbpath must name a file, got ''")
     if path.startswith((":memory:", "file:")):
-        raise ConfigError(f"dbpath must name a file, got {path!r}; connections come and go, and memory goes with them")
+        raise ConfigError(
+            f"dbpath must name a file, got {path!r}", "connections come and go, and memory goes with them"
+        )
     # A training script may change the working directory between two connections.
     return os.path.abspath(os.path.expanduser(path))
 
