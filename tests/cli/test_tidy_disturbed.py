@@ -120,7 +120,8 @@ upsert = table.upsert([], extras=True, pending=False)
 with run.track():
     for step in range(400):
         run.add_metrics({"loss": step + 0.5}, step)
-        client.call(lambda c: upsert.execute(c, (run.id, step, 0.0, table.extras_value({"late": step, "text": "x"}))))
+        values = (run.id, step, 0.0, table.extras_value({"late": step, "text": "x"}))
+        client._session.call(lambda connection: upsert.execute(connection, values))
 """
 
 

@@ -89,11 +89,11 @@ def test_a_column_that_holds_values_is_not_dropped_as_empty(run: Run, config: di
     table, client = run.client.engine.metrics_table, run.client
     run.add_metrics({"full": 1.0, "empty": None, "viewed": None})
     client.execute("CREATE VIEW viewing AS SELECT metrics.viewed FROM metrics")
-    assert client.call(lambda connection: table.drop_empty(connection, "full")) is False
-    assert client.call(lambda connection: table.drop_empty(connection, "empty")) is True
-    with client.keeping_connections():
+    assert client._session.call(lambda connection: table.drop_empty(connection, "full")) is False
+    assert client._session.call(lambda connection: table.drop_empty(connection, "empty")) is True
+    with client._session.keeping_connections():
         with pytest.raises(DatabaseError, match="viewing"):
-            client.call(lambda connection: table.drop_empty(connection, "viewed"))
+            client._session.call(lambda connection: table.drop_empty(connection, "viewed"))
         # The connection, which is kept, holds no lock.
         sqltrack.Client(config, busy_timeout=0).execute("UPDATE metrics SET viewed = 2.0")
     assert rows_as_dicts(run) == [{"run_id": run.id, "step": 0, "progress": 0.0, "full": 1.0, "viewed": 2.0}]

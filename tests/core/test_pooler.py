@@ -244,10 +244,12 @@ def test_a_query_for_all_columns_finds_those_that_others_add(pooled: Pooled) -> 
     with pooled(2) as (_, config):
         clients = [sqltrack.Client(config) for _ in range(2)]
         run = sqltrack.Experiment(clients[0], name="x").get_run()
-        with clients[1].keeping_connections():
+        with clients[1]._session.keeping_connections():
             for step in range(8):
                 run.add_metrics({f"metric {step}": 1.0}, step=step)
-                rows = clients[1].call(lambda connection: connection.execute("SELECT * FROM metrics").fetchall())
+                rows = clients[1]._session.call(
+                    lambda connection: connection.execute("SELECT * FROM metrics").fetchall()
+                )
                 assert [len(row) for row in rows] == [3 + step + 1] * (step + 1)
 
 

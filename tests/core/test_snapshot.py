@@ -149,7 +149,7 @@ def test_connections_are_kept_for_many_calls(client: sqltrack.Client, monkeypatc
         return made[-1]
 
     monkeypatch.setattr(client.engine, "connect", counting)
-    with client.keeping_connections():
+    with client._session.keeping_connections():
         for _ in range(3):
             assert client.execute("SELECT 1").fetchone() == (1,)
     assert len(made) == 1

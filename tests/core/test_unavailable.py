@@ -63,7 +63,7 @@ def test_a_file_that_was_removed_may_be_set_up_anew_outside_of_tracked_runs(tmp_
     run = Experiment(client, name="experiment").get_run()
     with pytest.raises(DatabaseUnavailableError, match="was removed or moved"), run.track():
         client.metrics.forget()
-        client._keeper.close_parked()
+        client._session._keeper.close_parked()
         (tmp_path / "sqltrack.db").unlink()
         run.add_metrics({"loss": 1.0})
     setup(client)
@@ -83,7 +83,7 @@ def test_patience_begins_when_the_loss_of_a_connection_is_noticed(run: Run) -> N
         return "done"
 
     with Run(client, run_id=run.id).track():
-        assert client.call(notice_late) == "done"
+        assert client._session.call(notice_late) == "done"
 
 
 def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
@@ -94,7 +94,7 @@ def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
         raise DatabaseUnavailableError
 
     with run.track(), pytest.raises(DatabaseUnavailableError):
-        run.client.call(fail, once=True)
+        run.client._session.call(fail, once=True)
     assert len(attempts) == 1
 
 

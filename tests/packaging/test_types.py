@@ -24,7 +24,6 @@ PROGRAMS = sorted((Path(__file__).parent / "typed_api").glob("*.py"))
 # Those that only SQLTrack itself uses, and the program with its command line.
 INTERNAL = (
     "sqltrack.cli",
-    "sqltrack.connections",
     "sqltrack.engines.health",
     "sqltrack.engines.metrics",
     "sqltrack.engines.reading",
@@ -32,18 +31,6 @@ INTERNAL = (
     "sqltrack.metrics",
     "sqltrack.tracking",
 )
-
-# What a client does for SQLTrack's own modules.
-INTERNAL_METHODS = {
-    "call",
-    "call_beside",
-    "in_block",
-    "keeping_connections",
-    "outside_blocks",
-    "track",
-    "tracks",
-    "untrack",
-}
 
 
 def public_modules() -> list[str]:
@@ -108,8 +95,6 @@ def test_every_public_name_has_its_types_stated(module: str) -> None:
 def test_every_public_method_has_its_types_stated(cls: type) -> None:
     used = {node.attr for tree in trees(refused=False) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     methods = {name for name, _ in inspect.getmembers(cls) if not name.startswith("_")}
-    if cls is Client:
-        methods -= INTERNAL_METHODS
     missing = sorted(methods - used)
     assert not missing, f"use {missing} of {cls.__name__} in a program in {PROGRAMS[0].parent}"
 

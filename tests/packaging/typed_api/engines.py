@@ -26,6 +26,7 @@ from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
 from sqltrack.engines.engine import find_sql_type, number_setting
 from sqltrack.engines.json import Jsonb, dumps, escape_text, is_complex, is_storable_text, jsonb, plain
 from sqltrack.engines.postgres import PostgresEngine
+from sqltrack.engines.retrying import retry
 from sqltrack.engines.sqlite import SQLiteEngine
 from sqltrack.quoting import ComposedText, QueryText, query_text, quote_identifier, quote_if_needed, quote_text
 from sqltrack.util import SQL
@@ -71,6 +72,10 @@ def use_drivers(sqlite: sqlite3.Connection, postgres: psycopg.Connection[Any]) -
     use_any_driver(postgres, postgres.cursor(), {"a": 1})
 
 
+def try_again() -> None:
+    assert_type(retry(lambda: 1, lambda error: isinstance(error, OSError), seconds=5.0, pause=0.1, longest=1.0), int)
+
+
 def make_json() -> None:
     assert_type(jsonb({"a": 1}), Jsonb | None)
     assert_type(Jsonb([1]).obj, Any)
@@ -98,6 +103,7 @@ def handle_errors(client: Client) -> None:
         errors.UnusableValueError("wrong"),
     ]
     runtime_error: RuntimeError = errors.NotConnectedError()
+    lookup_error: LookupError = errors.NotFoundError()
     import_error: ImportError = errors.MissingPackageError("feature", "package", "package")
     of_databases: list[errors.DatabaseError] = [
         errors.AccessDeniedError(),
@@ -111,7 +117,7 @@ def handle_errors(client: Client) -> None:
         errors.StatementTimeoutError(5.0),
         errors.TooManyConnectionsError(),
     ]
-    print(wrong_values, runtime_error, import_error, of_databases)
+    print(wrong_values, runtime_error, lookup_error, import_error, of_databases, errors.SlurmError())
     try:
         client.execute("SELECT 1")
     except errors.ScriptError as error:
@@ -119,6 +125,7 @@ def handle_errors(client: Client) -> None:
     except errors.MissingRunError as error:
         assert_type(error.run_id, int)
     except SQLTrackError as error:
-        print(error)
+        assert_type(error.message, str)
+        assert_type(error.advice, str | None)
     base: type[SQLTrackError] = errors.SQLTrackError
     print(base)

@@ -14,8 +14,9 @@ from sqltrack.experiment import (
     experiment_set_comment,
     experiment_set_name,
     experiment_set_tags,
+    run_from_env,
 )
-from sqltrack.run import Run, run_from_env
+from sqltrack.run import Run
 from sqltrack.run_functions import (
     run_add_args,
     run_add_env,

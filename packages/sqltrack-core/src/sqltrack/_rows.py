@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqltrack.errors import MissingExperimentError, MissingRunError, UnusableVal
 __all__ = [
     "add_link",
     "as_id",
+    "id_from_env",
     "merge_json",
     "remove_keys",
     "remove_link",
@@ -36,6 +38,21 @@ def as_id(value: Any, name: str) -> int:
         return operator.index(value)
     except TypeError:
         raise UnusableValueError(f"{name} must be an int, got {value!r}") from None
+
+
+def id_from_env(variable: str) -> int:
+    """Return the id that an environment variable holds.
+
+    Raises:
+        UnusableValueError: it is not set, or holds none.
+    """
+    value = os.environ.get(variable)
+    if value is None:
+        raise UnusableValueError(f"environment variable {variable!r}, which should hold an id, is not set")
+    # int() would read 12_3, which is what a task of a job array may be called, as 123.
+    if not (value.isascii() and value.strip().isdecimal()):
+        raise UnusableValueError(f"environment variable {variable!r} should hold an id, got {value!r}")
+    return int(value)
 
 
 def tags_dict(tags: Iterable[str]) -> dict[str, bool]:
@@ -82,13 +99,13 @@ def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) ->
                 raise _MISSING[target](row_id, "a link needs both of its ends")
         connection.execute(sql, (from_id, kind, to_id))
 
-    client.call(insert)
+    client._session.call(insert)
 
 
 def remove_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link from a table of links; one that does not exist is no error."""
     sql = f"DELETE FROM {table} WHERE from_id = %s AND kind = %s AND to_id = %s"
-    client.call(lambda connection: connection.execute(sql, (from_id, kind, to_id)))
+    client._session.call(lambda connection: connection.execute(sql, (from_id, kind, to_id)))
 
 
 def _update(
@@ -101,5 +118,5 @@ def _update(
             return connection.execute(sql, (*parameters, row_id))
         return client.engine.execute_within(connection, patience, sql, (*parameters, row_id))
 
-    if client.call(update, patience=patience).rowcount == 0:
+    if client._session.call(update, patience=patience).rowcount == 0:
         raise _MISSING[table](row_id, "it may have been deleted")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from sqltrack import _rows
 from sqltrack.client import Client
 from sqltrack.engines.json import jsonb
 from sqltrack.errors import ConflictError, MissingExperimentError, UnusableValueError
+from sqltrack.run import Run
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from sqltrack.run import Run
 
 __all__ = [
     "Experiment",
@@ -23,6 +23,7 @@ __all__ = [
     "experiment_set_comment",
     "experiment_set_name",
     "experiment_set_tags",
+    "run_from_env",
 ]
 
 _TABLE = "experiments"
@@ -54,7 +55,7 @@ class Experiment:
         if experiment_id is not None:
             experiment_id = _rows.as_id(experiment_id, "experiment_id")
         self.client = client
-        self.id: int = client.call(lambda connection: _get_or_create(connection, experiment_id, name))
+        self.id: int = client._session.call(lambda connection: _get_or_create(connection, experiment_id, name))
 
     def __repr__(self) -> str:
         return f"Experiment(id={self.id!r})"
@@ -75,8 +76,6 @@ class Experiment:
         Args:
             run_id: id of the run; a str names the environment variable that holds it; default: a new run.
         """
-        from sqltrack.run import Run
-
         return Run(self.client, self.id, run_id)
 
     def remove_link(self, kind: str, to_id: int) -> Self:
@@ -162,13 +161,36 @@ def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
         if other is not None and other != experiment_id:
             raise ConflictError(f"experiment {other!r} is called {name!r} already")
 
-    client.call(refuse_taken)
+    client._session.call(refuse_taken)
     _rows.set_columns(client, _TABLE, experiment_id, {"name": name})
 
 
 def experiment_set_tags(client: Client, experiment_id: int, *tags: str) -> None:
     """Replace the tags of an experiment."""
     _rows.set_columns(client, _TABLE, experiment_id, {"tags": jsonb(_rows.tags_dict(tags))})
+
+
+def run_from_env(client: Client) -> Run:
+    """Return the run that environment variables name, which is created if it does not exist.
+
+    SQLTRACK_EXPERIMENT_NAME and SQLTRACK_EXPERIMENT_ID, one or both, give the experiment, SQLTRACK_RUN_ID the run if
+    it is set, else it is a new one.
+
+    Args:
+        client: client to use.
+
+    Raises:
+        UnusableValueError: (a ValueError) neither variable of the experiment is set, or an id is no integer.
+    """
+    name = os.environ.get("SQLTRACK_EXPERIMENT_NAME")
+    experiment_id = _rows.id_from_env("SQLTRACK_EXPERIMENT_ID") if "SQLTRACK_EXPERIMENT_ID" in os.environ else None
+    if name is None and experiment_id is None:
+        raise UnusableValueError(
+            "the experiment of a run is named by the environment variables 'SQLTRACK_EXPERIMENT_NAME' or "
+            "'SQLTRACK_EXPERIMENT_ID', and neither is set"
+        )
+    run_id = "SQLTRACK_RUN_ID" if "SQLTRACK_RUN_ID" in os.environ else None
+    return Experiment(client, experiment_id, name).get_run(run_id)
 
 
 def _get_or_create(connection: Any, experiment_id: int | None, name: str | None) -> int:

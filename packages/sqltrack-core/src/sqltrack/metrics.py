@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -25,7 +26,7 @@ from sqltrack.engines.metrics import EXTRAS, KEY, Converter, MetricsTable, Misfi
 from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, SQLTrackError
 
 if TYPE_CHECKING:
-    from sqltrack.client import Client
+    from sqltrack._sessions import Session
 
 __all__ = ["MetricsWriter"]
 
@@ -106,12 +107,15 @@ class MetricsWriter:
     column to be added, it goes under its name into the JSON column `extras` instead.
 
     Args:
-        client: client to use.
+        session: does the work.
+        map_type: returns the SQL type of a column for values of a Python type; raises TypeError if none fits.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._table = client.engine.metrics_table
+    def __init__(self, session: Session, map_type: Callable[[type], str]) -> None:
+        self._session = session
+        self._map_type = map_type
+        self._engine = session.engine
+        self._table = session.engine.metrics_table
         self._columns: dict[str, str] = {}
         self._plans: dict[tuple[Any, ...], _Plan] = {}
         self._row_limits: dict[tuple[str, ...], int] = {}
@@ -120,6 +124,7 @@ class MetricsWriter:
         self._has_warned_of_pending = False
         self._warned: set[str] = set()
         self._touched: dict[int, float] = {}
+        session.subscribe(after_commit=self._settle_soon, before_rollback=self.forget)
 
     def add(self, run_id: int, metrics: Mapping[str, Any], step: int, progress: float, updated: Timestamp) -> None:
         """Store metrics in the row of a point in time; metrics in that row that are not named stay.
@@ -162,13 +167,14 @@ class MetricsWriter:
         batch.sort(key=lambda row: row.key)
         updated_at = as_time(updated)
         try:
-            with self._client:
+            with self._session:
                 # All columns first: once the transaction has written, it is itself in the way of further ones.
                 plans = [self._bind(row)[0] for row in batch]
                 for _, group in itertools.groupby(zip(plans, batch), key=lambda pair: id(pair[0])):
                     self._write_group([row for _, row in group])
                 if updated_at is not None:
-                    self._client.execute("UPDATE runs SET time_updated = %s WHERE id = %s", (updated_at, run_id))
+                    sql = "UPDATE runs SET time_updated = %s WHERE id = %s"
+                    self._session.call(lambda connection: connection.execute(sql, (updated_at, run_id)))
         except DatabaseError:
             self._refuse_missing_run(run_id)
             raise
@@ -179,7 +185,7 @@ class MetricsWriter:
         Args:
             types: names of metrics, and of the column `extras` if it is needed, with their types.
         """
-        self._client.call(self._look)
+        self._session.call(self._look)
         places = _Places({}, {}, {})
         for name, typ in types.items():
             check_name(name)
@@ -209,32 +215,34 @@ class MetricsWriter:
         groups: dict[int, list[Row]] = {}
         for plan, row in zip(plans, batch):
             groups.setdefault(id(plan), []).append(row)
-        client = self._client
-        with client:
+        with self._session:
             # Rows are not stored in one order for all, so whoever does the same for this run must wait.
-            client.call(lambda connection: client.engine.lock_rows(connection, "runs", [run_id]))
-            if not client.execute("SELECT id FROM runs WHERE id = %s", (run_id,)).fetchall():
+            self._session.call(lambda connection: self._engine.lock_rows(connection, "runs", [run_id]))
+            if not self._exists(run_id):
                 raise MissingRunError(run_id, "it may have been deleted")
             for group in groups.values():
                 self._write_group(group)
+
+    @contextlib.contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Keep connections for all calls in the `with` block, as while a run is tracked."""
+        with self._session.keeping_connections():
+            yield
 
     def forget(self) -> None:
         """Look at the table anew, because it is not as it was."""
         self._columns.clear()
         self._plans.clear()
 
-    def settle(self, *, at_once: bool = True) -> None:
+    def settle(self) -> None:
         """Move metrics that wait in another table to where they belong, if others let go of the table now.
 
-        Args:
-            at_once: whether to try it, which may take a second, even if they did not let go of it a moment ago.
+        That may take a second.
         """
-        if not self._has_pending or self._client.in_block:
-            return
-        if not at_once and time.monotonic() < self._growing_again:
+        if not self._has_pending or self._session.in_block:
             return
         try:
-            grown = self._client.call_beside(lambda connection: self._grow(connection, {EXTRAS: "JSONB"}, {}))
+            grown = self._session.call_outside(lambda connection: self._grow(connection, {EXTRAS: "JSONB"}, {}))
         except SQLTrackError as error:
             grown = False
             self._warn_of_pending(error)
@@ -242,7 +250,10 @@ class MetricsWriter:
         if not grown:
             self._growing_again = time.monotonic() + _GROWING_PAUSE
 
-    # -- rows -----------------------------------------------------------------------------------------------------
+    def _settle_soon(self) -> None:
+        """Do the same unless others did not let go of the table a moment ago."""
+        if time.monotonic() >= self._growing_again:
+            self.settle()
 
     def _write(self, row: Row, touched: datetime | None) -> None:
         """Write a row, again and again while the database says that the table is not as was known."""
@@ -272,17 +283,16 @@ class MetricsWriter:
                 self._write(row, None)
 
     def _call(self, function: Callable[[Any], None]) -> None:
-        client = self._client
-        if not client.in_block:
-            client.call(function)
+        if not self._session.in_block:
+            self._session.call(function)
             return
 
         def guarded(connection: Any) -> None:
             # What can be helped must not fail the caller's transaction.
-            with client.engine.savepoint(connection):
+            with self._engine.savepoint(connection):
                 function(connection)
 
-        client.call(guarded)
+        self._session.call(guarded)
 
     def _learn(self, error: DatabaseError, plan: _Plan) -> bool:
         """Learn from a failed statement; return whether it is worth another try."""
@@ -306,8 +316,6 @@ class MetricsWriter:
             except _MisfitsError as found:
                 misfits |= found.names
 
-    # -- plans ----------------------------------------------------------------------------------------------------
-
     def _plan(self, row: Row, misfits: frozenset[str]) -> _Plan:
         key = (row.names, row.types, misfits, row.kept)
         plan = self._plans.get(key)
@@ -320,7 +328,7 @@ class MetricsWriter:
     def _make_plan(self, types: Mapping[str, type], misfits: frozenset[str], kept: frozenset[str]) -> _Plan:
         for name in types:
             check_name(name)
-        self._client.call(self._look)
+        self._session.call(self._look)
         kept = frozenset(name for name in kept if name not in self._columns)
         misfits |= kept
         places = self._places(types, misfits)
@@ -346,7 +354,7 @@ class MetricsWriter:
         return _Plan(names, upsert, tuple(columns), convert, extras, expires)
 
     def _look(self, connection: Any) -> None:
-        columns = self._client.engine.table_columns(connection, "metrics")
+        columns = self._engine.table_columns(connection, "metrics")
         if columns != self._columns:
             self._plans.clear()
             self._columns = columns
@@ -376,7 +384,7 @@ class MetricsWriter:
             return
         try:
             # A metric that begins with None will most likely be a number.
-            places.added[name] = self._client.engine.map_type(self._client, float if typ is type(None) else typ)
+            places.added[name] = self._map_type(float if typ is type(None) else typ)
         except TypeError:
             return
 
@@ -385,15 +393,13 @@ class MetricsWriter:
         now = time.monotonic()
         if now < self._growing_again:
             return self._growing_again
-        client, table = self._client, self._table
-        if client.in_block and table.grows_beside:
-            in_use: list[bool] = []
-            client.call(lambda connection: in_use.append(table.is_in_use(connection)))
-            if in_use[0]:
+        session, table = self._session, self._table
+        if session.in_block and table.grows_beside:
+            if session.call(table.is_in_use):
                 return now
-            grown = client.call_beside(lambda connection: self._grow(connection, added, widened))
+            grown = session.call_outside(lambda connection: self._grow(connection, added, widened))
         else:
-            grown = client.call(lambda connection: self._grow(connection, added, widened))
+            grown = session.call(lambda connection: self._grow(connection, added, widened))
         if not grown:
             self._growing_again = time.monotonic() + _GROWING_PAUSE
             return self._growing_again
@@ -419,11 +425,9 @@ class MetricsWriter:
             self._has_warned_of_pending = True
             get_logger("metrics").warning("metrics wait in another table: %s", error)
 
-    # -- runs -----------------------------------------------------------------------------------------------------
-
     def _touch_due(self, run_id: int) -> datetime | None:
         """Return the time to touch a run with, None if it is tracked and was touched less than a second ago."""
-        if not self._client.tracks(run_id):
+        if not self._session.tracks(run_id):
             return utc_now()
         now = time.monotonic()
         if now - self._touched.get(run_id, -math.inf) < _TOUCH_INTERVAL:
@@ -433,9 +437,13 @@ class MetricsWriter:
 
     def _refuse_missing_run(self, run_id: int) -> None:
         try:
-            rows = self._client.execute("SELECT id FROM runs WHERE id = %s", (run_id,)).fetchall()
+            exists = self._exists(run_id)
         except DatabaseError:
             # The caller's transaction has failed, PostgreSQL answers no further question in it.
             return
-        if not rows:
+        if not exists:
             raise MissingRunError(run_id, "it may have been deleted")
+
+    def _exists(self, run_id: int) -> bool:
+        sql = "SELECT id FROM runs WHERE id = %s"
+        return bool(self._session.call(lambda connection: connection.execute(sql, (run_id,)).fetchall()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +17,6 @@ from sqltrack.errors import (
     SQLTrackError,
     UnusableValueError,
 )
-from sqltrack.experiment import Experiment
 from sqltrack.run_functions import (
     run_add_args,
     run_add_env,
@@ -45,7 +43,7 @@ from sqltrack.tracking import Tracking
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Run", "run_from_env"]
+__all__ = ["Run"]
 
 _TABLE = "runs"
 
@@ -75,7 +73,7 @@ class Run:
 
     def __init__(self, client: Client, experiment_id: int | None = None, run_id: int | str | None = None) -> None:
         if isinstance(run_id, str):
-            run_id = _id_from_env(run_id)
+            run_id = _rows.id_from_env(run_id)
         elif run_id is not None:
             run_id = _rows.as_id(run_id, "run_id")
         if experiment_id is not None:
@@ -84,7 +82,7 @@ class Run:
         self.id: int
         self.experiment_id: int
         # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
-        self.id, self.experiment_id = client.call(
+        self.id, self.experiment_id = client._session.call(
             lambda connection: _get_or_create(connection, experiment_id, run_id), once=True
         )
         self._tracking: Tracking | None = None
@@ -296,45 +294,12 @@ class Run:
             self._tracking = None
 
 
-def run_from_env(client: Client) -> Run:
-    """Return the run that environment variables name, which is created if it does not exist.
-
-    SQLTRACK_EXPERIMENT_NAME and SQLTRACK_EXPERIMENT_ID, one or both, give the experiment, SQLTRACK_RUN_ID the run if
-    it is set, else it is a new one.
-
-    Args:
-        client: client to use.
-
-    Raises:
-        UnusableValueError: (a ValueError) neither variable of the experiment is set, or an id is no integer.
-    """
-    name = os.environ.get("SQLTRACK_EXPERIMENT_NAME")
-    experiment_id = _id_from_env("SQLTRACK_EXPERIMENT_ID") if "SQLTRACK_EXPERIMENT_ID" in os.environ else None
-    if name is None and experiment_id is None:
-        raise UnusableValueError(
-            "the experiment of a run is named by the environment variables 'SQLTRACK_EXPERIMENT_NAME' or "
-            "'SQLTRACK_EXPERIMENT_ID', and neither is set"
-        )
-    run_id = "SQLTRACK_RUN_ID" if "SQLTRACK_RUN_ID" in os.environ else None
-    return Experiment(client, experiment_id, name).get_run(run_id)
-
-
 def _status_after(error: BaseException, normal: str, exception: str, interrupt: str) -> str:
     if isinstance(error, KeyboardInterrupt):
         return interrupt
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return normal
     return exception
-
-
-def _id_from_env(variable: str) -> int:
-    value = os.environ.get(variable)
-    if value is None:
-        raise UnusableValueError(f"environment variable {variable!r}, which should hold an id, is not set")
-    # int() would read 12_3, which is what a task of a job array may be called, as 123.
-    if not (value.isascii() and value.strip().isdecimal()):
-        raise UnusableValueError(f"environment variable {variable!r} should hold an id, got {value!r}")
-    return int(value)
 
 
 def _get_or_create(connection: Any, experiment_id: int | None, run_id: int | None) -> tuple[int, int]:

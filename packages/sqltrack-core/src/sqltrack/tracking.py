@@ -46,7 +46,7 @@ class Tracking:
         """Keep connections from now on, and listen for SIGTERM."""
         from sqltrack import sigterm
 
-        self._client.track(self._run_id)
+        self._client._session.track(self._run_id)
         sigterm.register(self, self._terminate)
 
     def end(self) -> None:
@@ -54,10 +54,10 @@ class Tracking:
         from sqltrack import sigterm
 
         sigterm.deregister(self)
-        self._client.untrack(self._run_id)
+        self._client._session.untrack(self._run_id)
 
     def _terminate(self) -> None:
         self.was_terminated = True
         values = {"status": self.terminated, "time_updated": utc_now()}
-        with self._client.outside_blocks():
+        with self._client._session.outside_blocks():
             _rows.set_columns(self._client, "runs", self._run_id, values, patience=_LAST_CALL)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._connections import own_connection, table_columns
 from sqltrack.commands._records import reading
 from sqltrack.engines.metrics import EXTRAS
 from sqltrack.errors import DatabaseError, DatabaseLockedError
@@ -80,13 +81,13 @@ _ALL = 2**31
 
 def has_extras(client: Client) -> bool:
     """Return whether there is a column for extras."""
-    return EXTRAS in client.call(lambda connection: client.engine.table_columns(connection, "metrics"))
+    return EXTRAS in table_columns(client, "metrics")
 
 
 def has_pending(client: Client) -> bool:
     """Return whether metrics wait in another table until there is a column for extras."""
     table = client.engine.metrics_table.pending_table
-    if table is None or not client.call(lambda connection: client.engine.table_columns(connection, table)):
+    if table is None or not table_columns(client, table):
         return False
     return bool(client.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
 
@@ -96,10 +97,11 @@ def move_pending(client: Client) -> bool:
     if not has_pending(client):
         return True
     table = client.engine.metrics_table
-    if not has_extras(client) and not client.call(lambda connection: table.grow(connection, {EXTRAS: "JSONB"}, {})):
-        return False
-    while client.call(lambda connection: table.move_pending(connection, _ROWS_PER_QUERY)):
-        pass
+    with own_connection(client) as connection:
+        if not has_extras(client) and not table.grow(connection, {EXTRAS: "JSONB"}, {}):
+            return False
+        while table.move_pending(connection, _ROWS_PER_QUERY):
+            pass
     return not has_pending(client)
 
 

@@ -97,7 +97,7 @@ def copy(
         present = stack.enter_context(Records(target, f"{NotSetUpError.ADVICE}, or copy with --setup"))
         if records.identity() == present.identity():
             raise ConflictError(f"source and target are the same database, {present.engine.describe()}")
-        stack.enter_context(target.keeping_connections())
+        stack.enter_context(target.metrics.bulk())
         return _Copy(records, present, None if dry_run else Writer(target), full, progress).run(experiments)
 
 

@@ -101,7 +101,8 @@ def export(
         chosen = [table for table in TABLES if table in (tables or _filled(client, connection))]
     paths = {table: Path(folder, f"{table}.{format}") for table in chosen}
     _refuse_existing(paths.values(), force)
-    kinds = client.call(lambda connection: {table: _kinds(connection, table) for table in chosen})
+    with reading(client) as connection:
+        kinds = {table: _kinds(connection, table) for table in chosen}
     counts: dict[str, int] = {}
     with reading(client, _PATIENCE) as connection, _folder(Path(folder)), ExitStack() as files:
         for table in (name for name in _READING_ORDER if name in paths):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._connections import own_connection, table_columns
 from sqltrack.commands._extras import Edit, ExtrasRow, edit_rows, has_pending, move_pending, read_rows
 from sqltrack.commands._records import fetch, find_experiment, metric_columns, near, reading, to_number
 from sqltrack.commands._words import counted
@@ -115,7 +116,9 @@ def rename(client: Client, renaming: Renaming, progress: Progress | None = None)
     """
     if renaming.column == "rename":
         table = client.engine.metrics_table
-        if not client.call(lambda connection: table.rename(connection, renaming.name, renaming.new_name)):
+        with own_connection(client) as connection:
+            is_renamed = table.rename(connection, renaming.name, renaming.new_name)
+        if not is_renamed:
             raise DatabaseLockedError(
                 f"metric {renaming.name!r} could not be renamed: somebody's transaction uses the table metrics",
                 "try again, sqltrack doctor tells who it is",
@@ -271,7 +274,8 @@ def _move_values(client: Client, renaming: Renaming, progress: Progress | None) 
             progress(number)
     if renaming.experiment_id is None:
         table = client.engine.metrics_table
-        client.call(lambda connection: table.drop_empty(connection, renaming.name))
+        with own_connection(client) as connection:
+            table.drop_empty(connection, renaming.name)
     return moved
 
 
@@ -285,18 +289,17 @@ def _equalise(client: Client, renaming: Renaming) -> str | None:
         DatabaseLockedError: others did not let go of the table.
     """
     table = client.engine.metrics_table
-    columns = _columns(client)
+    columns = table_columns(client, "metrics")
     old, new = columns[renaming.name], columns.get(renaming.new_name)
-    if new is None:
-        client.call(lambda connection: table.grow(connection, {renaming.new_name: old}, {}))
-    elif new != old:
+    with own_connection(client) as connection:
+        if new is None:
+            table.grow(connection, {renaming.new_name: old}, {})
         # Whichever of the two is the wider one.
-        wider_old, wider_new = table.wider_type(old, float), table.wider_type(new, float)
-        if wider_old == new:
-            client.call(lambda connection: table.grow(connection, {}, {renaming.name: new}))
-        elif wider_new == old:
-            client.call(lambda connection: table.grow(connection, {}, {renaming.new_name: old}))
-    columns = _columns(client)
+        elif new != old and table.wider_type(old, float) == new:
+            table.grow(connection, {}, {renaming.name: new})
+        elif new != old and table.wider_type(new, float) == old:
+            table.grow(connection, {}, {renaming.new_name: old})
+    columns = table_columns(client, "metrics")
     if renaming.new_name not in columns:
         raise DatabaseLockedError(
             f"column {renaming.new_name!r} could not be added: others use the table metrics, or it is not this user's",
@@ -314,7 +317,7 @@ def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int
     table = client.engine.metrics_table
     old = _column(renaming.name)
     sql = f"SELECT DISTINCT {old} FROM metrics WHERE run_id = %s AND {old} IS NOT NULL"
-    is_text = _columns(client)[renaming.name].upper() == "TEXT"
+    is_text = table_columns(client, "metrics")[renaming.name].upper() == "TEXT"
     for (value,) in client.execute(sql, (run_id,)).fetchall():
         number = value if is_text else to_number(value)
         try:
@@ -328,17 +331,12 @@ def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int
             ) from None
 
 
-def _columns(client: Client) -> dict[str, str]:
-    columns: dict[str, str] = client.call(lambda connection: client.engine.table_columns(connection, "metrics"))
-    return columns
-
-
 # -- values in extras ----------------------------------------------------------------------------------------------
 
 
 def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) -> int:
     """Rename a metric in `extras`, and return the number of rows."""
-    if not renaming.extras or EXTRAS not in _columns(client):
+    if not renaming.extras or EXTRAS not in table_columns(client, "metrics"):
         return 0
 
     def edit(row: ExtrasRow, most: int) -> Edit | None:

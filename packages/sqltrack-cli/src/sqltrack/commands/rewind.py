@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqltrack._times import utc_now
 from sqltrack.client import Client
@@ -73,7 +73,7 @@ def plan_rewinding(client: Client, run_id: int, step: int, *, force: bool = Fals
         if run["status"] == "RUNNING" and is_alive and not force:
             raise _running(run_id)
         rows, first, last = 0, None, None
-        for table in _tables(client):
+        for table in _tables(client, connection):
             sql = f"SELECT COUNT(*), MIN(step), MAX(step) FROM {table} WHERE run_id = %s AND step > %s"
             number, low, high = connection.execute(sql, (run_id, step)).fetchone()
             rows += number
@@ -102,17 +102,15 @@ def remove_rows(client: Client, rewinding: Rewinding) -> Rewinding:
             """
             if not client.execute(sql, (run_id, utc_now() - _ALIVE)).rowcount:
                 raise _running(run_id)
-        for table in _tables(client):
+        for table in _tables(client, connection):
             sql = f"DELETE FROM {table} WHERE run_id = %s AND step > %s"
             removed += client.execute(sql, (run_id, step)).rowcount
     return rewinding._replace(rows=removed)
 
 
-def _tables(client: Client) -> list[str]:
+def _tables(client: Client, connection: Any) -> list[str]:
     pending = client.engine.metrics_table.pending_table
-    has_pending = pending is not None and client.call(
-        lambda connection: bool(client.engine.table_columns(connection, pending))
-    )
+    has_pending = pending is not None and bool(client.engine.table_columns(connection, pending))
     return ["metrics", *([pending] if pending is not None and has_pending else [])]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqltrack.client import Client
+from sqltrack.commands._connections import own_connection, table_columns
 from sqltrack.commands._extras import (
     Edit,
     ExtrasRow,
@@ -100,7 +101,7 @@ def move_extras(client: Client, found: Sequence[Tidied], progress: Progress | No
     places = _examine(client, None, read_only=False)
     _change_table(client, [place for name, place in places.items() if name in wanted])
     # What others have done to the table meanwhile counts as well.
-    columns = _columns(client)
+    columns = table_columns(client, "metrics")
     tidied = {name: _tidied(place) for name, place in places.items()}
     movable = {name: place for name, place in places.items() if name in wanted and place.is_ready(columns)}
     for name in wanted & places.keys() - movable.keys():
@@ -140,11 +141,6 @@ def _sources(client: Client, columns: Mapping[str, str]) -> Iterator[str]:
         yield pending
 
 
-def _columns(client: Client) -> dict[str, str]:
-    columns: dict[str, str] = client.call(lambda connection: client.engine.table_columns(connection, "metrics"))
-    return columns
-
-
 def _tidied(place: Place) -> Tidied:
     return Tidied(place.name, place.values, place.column, place.change, why=place.why)
 
@@ -154,10 +150,11 @@ def _change_table(client: Client, places: Sequence[Place]) -> None:
     widened = {place.name: place.column for place in places if place.change == "widen" and place.column}
     table = client.engine.metrics_table
     # Apart, because one that cannot be widened should not keep others from being added.
-    if added:
-        client.call(lambda connection: table.grow(connection, added, {}))
-    if widened:
-        client.call(lambda connection: table.grow(connection, {}, widened))
+    with own_connection(client) as connection:
+        if added:
+            table.grow(connection, added, {})
+        if widened:
+            table.grow(connection, {}, widened)
 
 
 def _move(client: Client, places: Mapping[str, Place], tidied: dict[str, Tidied], progress: Progress | None) -> None:

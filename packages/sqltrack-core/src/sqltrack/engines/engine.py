@@ -12,7 +12,6 @@ from sqltrack.engines.sqltext import Dialect, keywords, split_statements
 from sqltrack.errors import ConfigError, SQLTrackError
 
 if TYPE_CHECKING:
-    from sqltrack.client import Client
     from sqltrack.engines.health import Checks
     from sqltrack.engines.metrics import MetricsTable
 
@@ -114,7 +113,7 @@ class Engine(ABC):
         """Return the path of the folder that holds the SQL scripts of this engine."""
 
     @abstractmethod
-    def map_type(self, client: Client | None, typ: type) -> str:
+    def map_type(self, client: Any, typ: type) -> str:
         """Return the SQL type of a column for values of the Python type `typ`.
 
         Raises:

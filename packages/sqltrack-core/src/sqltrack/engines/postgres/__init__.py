@@ -39,7 +39,6 @@ from sqltrack.engines.postgres._pooler import get_along, is_pooled, is_refused_o
 from sqltrack.engines.postgres._readonly import guarded
 
 if TYPE_CHECKING:
-    from sqltrack.client import Client
     from sqltrack.engines.health import Checks
     from sqltrack.engines.metrics import MetricsTable
 
@@ -205,7 +204,7 @@ class PostgresEngine(Engine):
         """Return the path of the folder that holds `base.sql`."""
         return str(Path(__file__).parent)
 
-    def map_type(self, client: Client | None, typ: type) -> str:
+    def map_type(self, client: Any, typ: type) -> str:
         """Return the SQL type of a column for values of the Python type `typ`, others than ours as psycopg adapts it.
 
         Raises:

@@ -32,7 +32,6 @@ from sqltrack.errors import (
 )
 
 if TYPE_CHECKING:
-    from sqltrack.client import Client
     from sqltrack.engines.health import Checks
     from sqltrack.engines.metrics import MetricsTable
 
@@ -135,7 +134,7 @@ class SQLiteEngine(Engine):
         """Return the path of the folder that holds `base.sql`."""
         return str(Path(__file__).parent)
 
-    def map_type(self, client: Client | None, typ: type) -> str:
+    def map_type(self, client: Any, typ: type) -> str:
         """Return the SQL type of a column for values of the Python type `typ` (document 3.2.3).
 
         Raises:

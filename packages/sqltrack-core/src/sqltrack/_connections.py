@@ -13,12 +13,12 @@ from typing import Any
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import DatabaseUnavailableError
 
-__all__ = ["ConnectionKeeper", "Session"]
+__all__ = ["Blocks", "ConnectionKeeper"]
 
 _keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
 
 
-class Session(threading.local):
+class Blocks(threading.local):
     """The open `with` blocks of a client in one thread, and the connection that they share.
 
     Attributes:
@@ -51,11 +51,11 @@ class ConnectionKeeper:
         keepalive: seconds after which an idle parked connection is closed.
 
     Attributes:
-        session: the `with` blocks of the present thread.
+        blocks: the open `with` blocks of the present thread.
     """
 
     def __init__(self, engine: Engine, keepalive: float) -> None:
-        self.session: Session = Session()
+        self.blocks: Blocks = Blocks()
         self._engine = engine
         self._keepalive = keepalive
         self._open: set[Any] = set()
@@ -154,7 +154,7 @@ class ConnectionKeeper:
             _keep_forever(connection)
         self._open.clear()
         self._parked.clear()
-        self.session.reset()
+        self.blocks.reset()
 
     def _require_database(self) -> None:
         """Let nothing be created in place of the database of a tracked run, which may have been moved for a while.
