@@ -207,28 +207,25 @@ class Session:
             self.engine.set_autocommit(connection, True)
 
     def _retry(self, attempt: Callable[[], T], patience: float | None = None) -> T:
-        """Call `attempt` as often as it takes, if waiting can help.
+        """Call `attempt` as often as it takes, if waiting can help."""
+        if patience is None:
+            # It may take long to see that a connection is dead, which does not count.
+            try:
+                return attempt()
+            except DatabaseUnavailableError as error:
+                if not self._can_help(error):
+                    raise
+        seconds = self._reconnect if patience is None else patience
+        return retry(attempt, self._can_help, seconds=seconds, pause=0.05, longest=1.0)
 
-        It can if the server is busy with others, and while a run is tracked if the database went away.
-        """
-
-        def can_help(error: Exception) -> bool:
-            if not isinstance(error, DatabaseUnavailableError):
-                return False
-            if not (self._keeper.parks or isinstance(error, TooManyConnectionsError)):
-                return False
-            get_logger("client").info("trying to reach the database again: %s", error)
-            return True
-
-        return retry(
-            attempt,
-            can_help,
-            seconds=self._reconnect if patience is None else patience,
-            pause=0.05,
-            longest=1.0,
-            # It may have taken long to see that its connection is dead.
-            from_first_failure=patience is None,
-        )
+    def _can_help(self, error: Exception) -> bool:
+        """Return whether waiting helps: the server is busy with others, or was lost while a run is tracked."""
+        if not isinstance(error, DatabaseUnavailableError):
+            return False
+        if not (self._keeper.parks or isinstance(error, TooManyConnectionsError)):
+            return False
+        get_logger("client").info("trying to reach the database again: %s", error)
+        return True
 
     def _use(self, connection: Any, function: Callable[[Any], T]) -> T:
         """Call `function(connection)` and give the connection back."""

@@ -18,7 +18,6 @@ def retry(
     seconds: float,
     pause: float = 0.005,
     longest: float = 0.05,
-    from_first_failure: bool = False,
 ) -> T:
     """Call `attempt` until it succeeds, and return its result.
 
@@ -29,20 +28,16 @@ def retry(
         pause: seconds between the first two attempts, default 0.005. Each pause is twice as long as the one before,
             and up to half as much again, so that processes that failed together do not come back together.
         longest: seconds that a pause grows to, default 0.05.
-        from_first_failure: whether the first attempt itself, which may take long to fail, does not count.
 
     Raises:
         Exception: that of the last attempt.
     """
-    begin = time.monotonic()
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return attempt()
         except Exception as error:
-            now = time.monotonic()
-            if from_first_failure:
-                begin, from_first_failure = now, False
-            if not can_help(error) or now + pause > begin + seconds:
+            if not can_help(error) or time.monotonic() + pause > deadline:
                 raise
         _sleep(pause)
         pause = min(pause * 2, longest)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +22,7 @@ from sqltrack.engines.metrics import (
     exact_float,
     upsert_sql,
 )
+from sqltrack.engines.retrying import retry
 from sqltrack.quoting import quote_identifier
 
 __all__ = ["PostgresMetricsTable"]
@@ -166,14 +165,10 @@ class _PendingUpsert(Upsert):
 
 def _patiently(change: Callable[[], bool], seconds: float) -> bool:
     """Return what `change` does, which is done again while others hold locks, or False after that many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return change()
-        except psycopg.errors.LockNotAvailable:
-            if time.monotonic() > deadline:
-                return False
-        time.sleep(random.uniform(0.005, 0.05))
+    try:
+        return retry(change, lambda error: isinstance(error, psycopg.errors.LockNotAvailable), seconds=seconds)
+    except psycopg.errors.LockNotAvailable:
+        return False
 
 
 def _change(connection: Any, change: str) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqltrack import sigterm
+from sqltrack.engines.retrying import retry
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
 from sqltrack.engines.sqltext import SQLITE, keywords, split_additions, split_statements, translate_placeholders
 from sqltrack.quoting import query_text
@@ -123,17 +122,19 @@ class Connection(sqlite3.Connection):
 
     def patiently(self, execute: Callable[..., T], *arguments: Any, within_transaction: bool = False) -> T:
         """Call `execute(*arguments)` again as long as others hold locks, up to `busy_timeout`."""
-        deadline = time.monotonic() + self.busy_timeout
-        while True:
+
+        def attempt() -> T:
             try:
                 return execute(*arguments)
             except sqlite3.OperationalError as error:
                 self.raise_swallowed(error)
-                may_wait = self._may_wait(error) or (within_transaction and "is locked" in str(error))
-                if not may_wait or time.monotonic() >= deadline:
-                    raise
-            # SQLite does not always wait by itself, as when it sees a deadlock.
-            time.sleep(random.uniform(0.001, 0.01))
+                raise
+
+        def can_help(error: Exception) -> bool:
+            return self._may_wait(error) or (within_transaction and "is locked" in str(error))
+
+        # SQLite does not always wait by itself, as when it sees a deadlock.
+        return retry(attempt, can_help, seconds=self.busy_timeout, pause=0.001, longest=0.01)
 
     def raise_swallowed(self, error: sqlite3.OperationalError) -> None:
         """Raise what the handler of a signal raised in a statement, if that is why it failed with `error`."""
@@ -162,7 +163,7 @@ class Connection(sqlite3.Connection):
         if _file_identity(self._path) != self._file:
             raise sqlite3.OperationalError("unable to open database file: it was removed or replaced")
 
-    def _may_wait(self, error: sqlite3.OperationalError) -> bool:
+    def _may_wait(self, error: Exception) -> bool:
         """Whether waiting helps: inside of a transaction others may just as well wait for us."""
         return "is locked" in str(error) and not self.in_transaction
 
