@@ -56,10 +56,11 @@ def test_a_job_can_write_to_the_source_while_what_was_read_is_stored(create: Cre
 READ = """
 import sys
 import sqltrack
+from sqltrack.engines.admin import admin_of
 
 engine = sqltrack.Client(engine="sqlite", dbpath=sys.argv[1]).engine
-connection = engine.open_for_reading()
-with engine.snapshot(connection):
+admin = admin_of(engine, admin_of(engine).connect_read_only())
+with admin.snapshot():
     print(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
 connection.close()
 """

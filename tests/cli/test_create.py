@@ -17,8 +17,8 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.create import create, create_sql
+from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.errors import AccessDeniedError
-from sqltrack.quoting import quote_if_needed
 from support.postgres_server import PostgresServer
 from support.processes import Program, running
 

@@ -15,7 +15,8 @@ import pytest
 import sqltrack
 from sqltrack.commands import doctor, setup
 from sqltrack.commands.doctor import examine, examine_installation
-from sqltrack.engines.health import show_bytes
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.checks import Checks, show_bytes
 from support.findings import INSTALLATION, found_by, results
 
 pytestmark = pytest.mark.usefixtures("plenty_of_room")
@@ -164,7 +165,7 @@ def test_a_limit_of_age_must_not_be_negative(client: sqltrack.Client) -> None:
 
 
 def test_the_limit_of_columns_is_watched(run: sqltrack.Run, engine_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = importlib.import_module(f"sqltrack.engines.{engine_name}")
+    engine = importlib.import_module(f"sqltrack.engines.{engine_name}.admin")
     run.add_metrics({"a": 1.0, "b": 2.0})
     for limit, result in ((100, "ok"), (6, "problem"), (5, "problem")):
         monkeypatch.setattr(engine, "_MAX_COLUMNS", limit)
@@ -185,7 +186,7 @@ def test_large_tables_are_not_counted_to_the_end(run: sqltrack.Run, monkeypatch:
     assert "more than 3 rows of metrics" in found_by(run.client)["sizes"].found
     run.client.execute("ANALYZE")
     with run.client as connection:
-        estimate = run.client.engine.row_estimate(connection, "metrics")
+        estimate = admin_of(run.client.engine, connection).row_estimate("metrics")
     assert estimate in (None, 5)
     shown = "more than 3" if estimate is None else "about 5"
     assert f"{shown} rows of metrics" in found_by(run.client)["sizes"].found
@@ -196,12 +197,19 @@ def test_a_slow_connection_is_noted(client: sqltrack.Client, monkeypatch: pytest
     assert results(found_by(client)) == {"connection": "note"}
 
 
-def test_a_check_that_fails_does_not_stop_the_others(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(connection: Any) -> None:
-        client.engine.execute_within(connection, 1.0, "SELECT nonsense FROM runs", ())
+def examine_also(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch, first: Checks, last: Checks) -> None:
+    """Have further checks made, before and after those of the database."""
+    admin = type(admin_of(client.engine))
+    own = admin.checks
+    monkeypatch.setattr(admin, "checks", lambda self, *, full: {**first, **own(self, full=full), **last})
 
-    checks = {"before": fail, **client.engine.health_checks(full=False), "after": fail}
-    monkeypatch.setattr(client.engine, "health_checks", lambda full: checks)
+
+def test_a_check_that_fails_does_not_stop_the_others(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        with client as connection:
+            connection.execute("SELECT nonsense FROM runs")
+
+    examine_also(client, monkeypatch, {"before": fail}, {"after": fail})
     findings = {finding.check: finding for finding in examine(client)}
     assert results(findings) == {"before": "problem", "after": "problem"}
     assert findings["before"].found.startswith("cannot be checked: ")
@@ -211,11 +219,10 @@ def test_a_check_that_fails_does_not_stop_the_others(client: sqltrack.Client, mo
 def test_a_check_that_the_machine_refuses_does_not_stop_the_others(
     client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(connection: Any) -> None:
+    def fail() -> None:
         raise PermissionError(13, "Permission denied", "/somewhere")
 
-    checks = {**client.engine.health_checks(full=False), "machine": fail}
-    monkeypatch.setattr(client.engine, "health_checks", lambda full: checks)
+    examine_also(client, monkeypatch, {}, {"machine": fail})
     findings = {finding.check: finding for finding in examine(client)}
     assert results(findings) == {"machine": "problem"}
     assert findings["machine"].found == "cannot be checked: [Errno 13] Permission denied: '/somewhere'"
@@ -230,11 +237,11 @@ def test_nothing_is_changed(run: sqltrack.Run, config: dict[str, Any]) -> None:
 
 
 def test_the_size_of_a_table_is_told_where_it_is_known(run: sqltrack.Run, engine_name: str) -> None:
-    engine = run.client.engine
     with run.client as connection:
-        sizes = [engine.table_bytes(connection, table) for table in ("runs", "metrics")]
-        assert engine.index_names(connection, "runs") >= {"runs_experiment_id"}
-        assert engine.index_names(connection, "nothing") == set()
+        admin = admin_of(run.client.engine, connection)
+        sizes = [admin.table_bytes(table) for table in ("runs", "metrics")]
+        assert admin.index_names("runs") >= {"runs_experiment_id"}
+        assert admin.index_names("nothing") == set()
     if engine_name == "sqlite":
         assert sizes == [None, None]
     else:

@@ -95,7 +95,7 @@ def test_a_configuration_that_cannot_be_used_is_a_finding(
     assert findings[3]["found"] == "unknown engine 'nonsense', expected 'postgres' or 'sqlite'"
     # As if psycopg were not installed.
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    monkeypatch.delitem(sys.modules, "sqltrack.engines.postgres")
+    monkeypatch.delitem(sys.modules, "sqltrack.engines.postgres._engine")
     assert main(["doctor", "--engine", "postgres"]) == 1
     assert "✘  configuration " in capsys.readouterr().out
 

@@ -15,8 +15,8 @@ import pytest
 import sqltrack
 from sqltrack.commands import setup
 from sqltrack.commands.doctor import examine
-from sqltrack.engines import sqlite as sqlite_engine
-from sqltrack.engines.sqlite import _health as sqlite_health
+from sqltrack.engines.sqlite import _checks as sqlite_health
+from sqltrack.engines.sqlite import _engine as sqlite_engine
 from support.findings import INSTALLATION, found_by, results
 from support.unprivileged import UNPRIVILEGED, needs_permissions
 
@@ -166,7 +166,7 @@ def test_rows_that_belong_to_nothing_are_found_by_a_full_examination(sqlite_clie
 
 
 def test_ctrl_c_ends_the_check_of_integrity(sqlite_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_health, "_STEPS", 10)
+    monkeypatch.setattr("sqltrack.engines.sqlite._interruptible._LOOK_EVERY", 10)
     with contextlib.closing(sqlite_client.engine.connect()) as connection:
         set_handler = connection.set_progress_handler
 
@@ -183,7 +183,7 @@ def test_ctrl_c_ends_the_check_of_integrity(sqlite_client: sqltrack.Client, monk
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with pytest.raises(KeyboardInterrupt):
-                sqlite_health._integrity(Interrupted())  # type: ignore[arg-type]
+                sqlite_health._integrity(sqlite_client.engine, Interrupted())  # type: ignore[arg-type]
         finally:
             signal.signal(signal.SIGINT, handler)
-        assert sqlite_health._integrity(connection).result == "ok"
+        assert sqlite_health._integrity(sqlite_client.engine, connection).result == "ok"

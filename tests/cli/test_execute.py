@@ -17,7 +17,8 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.execute import Outcome, execute
-from sqltrack.engines.sqltext import POSTGRES, find_backslash, hide_passwords, locate_statements
+from sqltrack.engines.postgres.sql import POSTGRES
+from sqltrack.engines.sqltext import find_backslash, hide_passwords, locate_statements
 from sqltrack.errors import ScriptError
 from support.processes import running
 

@@ -202,9 +202,9 @@ def test_somebody_who_holds_the_table_is_named_as_the_reason_and_writers_do_not_
     engine_name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from sqltrack.engines.postgres import _metrics
+    from sqltrack.engines.postgres import admin
 
-    monkeypatch.setattr(_metrics, "_MAX_WAIT_OF_USERS", 2.0)
+    monkeypatch.setattr(admin, "_MAX_WAIT", 2.0)
     slowest = 0.0
     with sqltrack.Client(config) as reader:
         reader.execute("SELECT acc FROM metrics").fetchall()

@@ -13,6 +13,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.rewind import plan_rewinding, remove_rows, rewind
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConflictError
 from support.dumps import dump
 from support.processes import Program
@@ -123,7 +124,7 @@ def test_a_run_that_starts_after_the_question_is_refused(client: sqltrack.Client
 
 def test_rows_that_wait_for_a_column_go_too(client: sqltrack.Client, run: sqltrack.Run, engine_name: str) -> None:
     if engine_name == "sqlite":
-        assert client.engine.metrics_table.pending_table is None
+        assert admin_of(client.engine).pending_table is None
         return
     sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, %s, 0, '{}')"
     client.executemany(sql, [(run.id, 3), (run.id, 20)])

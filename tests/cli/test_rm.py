@@ -177,7 +177,7 @@ def test_nobody_waits_for_ever_for_a_forgotten_transaction(
     client: sqltrack.Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(client)
-    monkeypatch.setattr("sqltrack.engines.postgres._ROW_LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr("sqltrack.engines.postgres._engine._ROW_LOCK_TIMEOUT", "200ms")
     with locking(client), pytest.raises(DatabaseLockedError, match="for (too long|longer)"):
         rm(sqltrack.Client({**config, "busy_timeout": 0.2}), [5, 6, 7])
     assert dump(client) == before

@@ -9,6 +9,7 @@ import pytest
 
 import sqltrack
 from sqltrack.commands.tidy import tidy
+from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb
 from support.dumps import dump
 from support.extras import add_extras, by_name, column, extras
@@ -177,7 +178,7 @@ def test_metrics_that_wait_in_another_table_are_moved_too(
     client: sqltrack.Client, run: sqltrack.Run, engine_name: str
 ) -> None:
     if engine_name == "sqlite":
-        assert client.engine.metrics_table.pending_table is None
+        assert admin_of(client.engine).pending_table is None
         return
     sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, %s, 0, %s)"
     client.executemany(sql, [(run.id, step, Jsonb({"loss": step + 0.5, "run_id": 1})) for step in range(3)])

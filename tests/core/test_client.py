@@ -150,7 +150,7 @@ def test_what_a_signal_raises_during_a_commit_reaches_the_program(
     def interrupt(*_: object) -> None:
         raise Interruption
 
-    monkeypatch.setattr("sqltrack.engines.sqlite.is_network_file_system", lambda path: True)
+    monkeypatch.setattr("sqltrack.engines.sqlite._engine.is_network_file_system", lambda path: True)
     client = sqltrack.Client(empty_config, busy_timeout=60)
     setup(client)
     previous = signal.signal(signal.SIGALRM, interrupt)

@@ -15,6 +15,7 @@ import pytest
 from sqltrack import Client, Experiment, Run, errors
 from sqltrack.commands import main as commands_main
 from sqltrack.commands import setup
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import SQLTrackError
 
 
@@ -92,7 +93,7 @@ def read_for_too_long(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -
         "WITH RECURSIVE a (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < 100000000) SELECT MAX(n) FROM a"
     )
     client = Client(config)
-    with client as connection, client.engine.reading(connection, 0.01):
+    with client as connection, admin_of(client.engine, connection).read_only(0.01):
         connection.execute(numbers).fetchall()
 
 

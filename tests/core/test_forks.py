@@ -10,7 +10,7 @@ import pytest
 
 import sqltrack
 from sqltrack.commands import setup
-from sqltrack.engines import sqlite as sqlite_engine
+from sqltrack.engines.sqlite import _engine as sqlite_engine
 from support.databases import ask, experiments, statuses, steps
 from support.processes import Script
 
@@ -18,8 +18,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform h
 
 # Makes a script treat the file system as one on which SQLite's write-ahead log cannot be used.
 ON_NETWORK_FILE_SYSTEM = """
-import sqltrack.engines.sqlite
-sqltrack.engines.sqlite.is_network_file_system = lambda path: True
+import sqltrack.engines.sqlite._engine
+sqltrack.engines.sqlite._engine.is_network_file_system = lambda path: True
 """
 
 FORK_WHILE_TRACKED = """

@@ -14,7 +14,8 @@ import pytest
 import sqltrack
 from sqltrack import Experiment
 from sqltrack.commands import setup
-from sqltrack.engines.health import Verdict
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.checks import Verdict
 from sqltrack.errors import ReadOnlyDatabaseError
 from support.databases import connect_to_postgres
 from support.postgres_server import PostgresServer
@@ -23,7 +24,7 @@ from support.refusing_proxy import refusing_proxy
 
 def examine(client: sqltrack.Client, check: str) -> Verdict:
     with client as connection:
-        verdict = client.engine.health_checks(full=False)[check](connection)
+        verdict = admin_of(client.engine, connection).checks(full=False)[check]()
     assert verdict is not None
     return verdict
 
@@ -31,7 +32,7 @@ def examine(client: sqltrack.Client, check: str) -> Verdict:
 @pytest.fixture
 def journal_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sqltrack.Client:
     """Client of a SQLite database with a rollback journal."""
-    monkeypatch.setattr("sqltrack.engines.sqlite.is_network_file_system", lambda path: True)
+    monkeypatch.setattr("sqltrack.engines.sqlite._engine.is_network_file_system", lambda path: True)
     client = sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "sqltrack.db"), busy_timeout=0.1)
     setup(client)
     return client
@@ -42,26 +43,26 @@ def test_a_file_that_cannot_be_written_to_for_a_rare_reason_is_a_problem(journal
     import resource
 
     with closing(journal_client.engine.connect()) as connection:
-        writable = journal_client.engine.health_checks(full=False)["writable"]
+        writable = admin_of(journal_client.engine, connection).checks(full=False)["writable"]
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
         try:
-            verdict = writable(connection)
+            verdict = writable()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert verdict is not None
         assert (verdict.result, verdict.found) == ("problem", "the file cannot be written to: disk I/O error")
-        assert writable(connection) == Verdict("ok", "the file can be written to")
+        assert writable() == Verdict("ok", "the file can be written to")
 
 
 def test_the_integrity_of_a_locked_file_is_not_known(journal_client: sqltrack.Client) -> None:
-    integrity = journal_client.engine.health_checks(full=True)["integrity"]
     with closing(journal_client.engine.connect()) as connection:
+        integrity = admin_of(journal_client.engine, connection).checks(full=True)["integrity"]
         with closing(sqlite3.connect(journal_client.config["dbpath"], isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             with pytest.raises(sqlite3.OperationalError, match="locked"):
-                integrity(connection)
-        assert integrity(connection) == Verdict("ok", "quick_check finds the file intact")
+                integrity()
+        assert integrity() == Verdict("ok", "quick_check finds the file intact")
 
 
 def test_a_search_path_that_leads_nowhere_is_a_problem(postgres_config: dict[str, Any]) -> None:
@@ -77,7 +78,7 @@ def test_a_pooler_that_looks_like_a_server_is_known_by_the_options_that_it_refus
         port = connection.info.port
     away = sqltrack.Client({**postgres_config, "host": "127.0.0.1", "port": 1})
     with pytest.raises(psycopg.OperationalError):
-        away.engine.health_checks(full=False)["pooler"](None)
+        admin_of(away.engine).checks(full=False)["pooler"]()
     with refusing_proxy(port) as proxy_port:
         pooled = {**postgres_config, "host": "127.0.0.1", "port": proxy_port}
         verdict = examine(sqltrack.Client(pooled), "pooler")

@@ -9,6 +9,7 @@ import pytest
 
 import sqltrack
 from sqltrack import Run
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import DatabaseError
 from support.metrics import logged, rows_as_dicts, stored_value
 
@@ -85,15 +86,19 @@ def test_new_metrics_of_many_rows_wait_as_well(run: Run, config: dict[str, Any])
     assert [stored_value(run, "new", step) for step in range(3)] == [0.5, 1.5, 2.5]
 
 
+def drop_if_empty(client: sqltrack.Client, name: str) -> bool:
+    return client._session.call(lambda connection: admin_of(client.engine, connection).drop_empty_metric(name))
+
+
 def test_a_column_that_holds_values_is_not_dropped_as_empty(run: Run, config: dict[str, Any]) -> None:
-    table, client = run.client.engine.metrics_table, run.client
+    client = run.client
     run.add_metrics({"full": 1.0, "empty": None, "viewed": None})
     client.execute("CREATE VIEW viewing AS SELECT metrics.viewed FROM metrics")
-    assert client._session.call(lambda connection: table.drop_empty(connection, "full")) is False
-    assert client._session.call(lambda connection: table.drop_empty(connection, "empty")) is True
+    assert drop_if_empty(client, "full") is False
+    assert drop_if_empty(client, "empty") is True
     with client._session.keeping_connections():
         with pytest.raises(DatabaseError, match="viewing"):
-            client._session.call(lambda connection: table.drop_empty(connection, "viewed"))
+            drop_if_empty(client, "viewed")
         # The connection, which is kept, holds no lock.
         sqltrack.Client(config, busy_timeout=0).execute("UPDATE metrics SET viewed = 2.0")
     assert rows_as_dicts(run) == [{"run_id": run.id, "step": 0, "progress": 0.0, "full": 1.0, "viewed": 2.0}]

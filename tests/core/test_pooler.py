@@ -17,7 +17,9 @@ import pytest
 import sqltrack
 from sqltrack.commands import setup
 from sqltrack.engines import postgres
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import AccessDeniedError, DatabaseError, DatabaseUnavailableError, TooManyConnectionsError
+from support.databases import connect_to_postgres
 from support.pgbouncer import PgBouncer, settings_to_mix_up_statements
 
 pytestmark = pytest.mark.pooler
@@ -105,14 +107,22 @@ def test_a_pooler_is_recognised_by_its_first_connection_and_no_statement_is_prep
         assert client.engine.has_pooler
 
 
+def refuses_options(config: dict[str, Any]) -> bool:
+    try:
+        connect_to_postgres(config, options="-c application_name=sqltrack").close()
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize(("schema", "result"), [(None, "ok"), ("public", "note")])
 def test_the_examination_of_a_database_names_the_pooler(pooled: Pooled, schema: str | None, result: str) -> None:
     with pooled() as (_, config):
         client = sqltrack.Client(config, schema=schema)
         with client as connection:
-            verdict = client.engine.health_checks(full=False)["pooler"](connection)
+            verdict = admin_of(client.engine, connection).checks(full=False)["pooler"]()
         # Newer ones accept those that they know.
-        refusing = " that refuses start-up options" if client.engine.refuses_options() else ""
+        refusing = " that refuses start-up options" if refuses_options(config) else ""
     assert verdict is not None
     assert verdict.result == result
     assert verdict.found.startswith(f"a pooler is in between{refusing}; ")
@@ -351,9 +361,9 @@ def test_reading_only_and_snapshots_end_with_their_transaction(pooled: Pooled, s
     with pooled() as (_, config):
         before = settings_in_force(config)
         engine = sqltrack.Client(config, schema=schema).engine
-        for block in (lambda connection: engine.reading(connection, 5), engine.snapshot):
+        for block in (lambda admin: admin.read_only(5), lambda admin: admin.snapshot()):
             connection = engine.connect()
-            with block(connection):
+            with block(admin_of(engine, connection)):
                 assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
             assert settings_in_force(config) == before
             connection.close()

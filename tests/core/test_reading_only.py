@@ -1,4 +1,4 @@
-"""Inside of `engine.reading` the database refuses all but reading, and statements that take too long."""
+"""Inside of `Admin.read_only` the database refuses all but reading, and statements that take too long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack.engines.reading import find_reader
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.results import find_reader
 from sqltrack.errors import DatabaseError, ReadOnlyDatabaseError, SQLTrackError, StatementTimeoutError
 
 INSERT = "INSERT INTO experiments (name) VALUES ('intruder')"
@@ -97,7 +98,7 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
 
 @contextmanager
 def reading_connection(client: sqltrack.Client, seconds: float) -> Iterator[Any]:
-    with client as connection, client.engine.reading(connection, seconds):
+    with client as connection, admin_of(client.engine, connection).read_only(seconds):
         yield connection
 
 
@@ -136,13 +137,32 @@ def test_neither_does_one_behind_a_pooler_that_takes_no_options(
 ) -> None:
     before = contents(client)
     pooled = sqltrack.Client(config, schema="public")
-    monkeypatch.setattr(pooled.engine, "_refuses_options", True)
+    monkeypatch.setattr(pooled.engine, "refuses_options", True)
     for sql in statements(engine_name):
         with pytest.raises(SQLTrackError), reading_connection(pooled, 10) as connection:
             connection.execute(sql).fetchall()
         assert contents(client) == before, sql
     with reading_connection(pooled, 10) as connection:
         assert connection.execute("SELECT id FROM runs").fetchall() == [(1,)]
+
+
+@pytest.mark.engines("postgres")
+def test_neither_does_one_with_a_libpq_without_pipelines(
+    client: sqltrack.Client, engine_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    before = contents(client)
+    monkeypatch.setattr(psycopg.Pipeline, "is_supported", lambda: False)
+    for sql in statements(engine_name):
+        with pytest.raises(SQLTrackError), reading_connection(client, 10) as connection:
+            connection.execute(sql).fetchall()
+        assert contents(client) == before, sql
+    with reading_connection(client, 10) as connection:
+        assert connection.execute("SELECT id FROM runs").fetchall() == [(1,)]
+        connection.prepare_threshold = None
+        with pytest.raises(psycopg.NotSupportedError, match="libpq 14"):
+            connection.execute("SELECT id FROM runs")
 
 
 @pytest.mark.parametrize("sql", WRITES)
@@ -169,7 +189,7 @@ def test_ending_the_transaction_does_not_let_later_statements_write(client: sqlt
     with client as connection:
         for first in endings:
             for second in endings:
-                with pytest.raises(SQLTrackError), client.engine.reading(connection, 10):
+                with pytest.raises(SQLTrackError), admin_of(client.engine, connection).read_only(10):
                     for sql in (first, second, "DELETE FROM runs"):
                         try:
                             connection.execute(sql)
@@ -208,15 +228,15 @@ def test_reading_works_as_ever(client: sqltrack.Client) -> None:
 def test_afterwards_the_connection_can_write_and_take_its_time(client: sqltrack.Client) -> None:
     engine = client.engine
     with client as connection:
-        with engine.reading(connection, 0.05):
+        with admin_of(engine, connection).read_only(0.05):
             connection.execute("SELECT 1")
         connection.execute("INSERT INTO experiments (name) VALUES ('one')")
         client.commit()
-        with pytest.raises(SQLTrackError), engine.reading(connection, 10):
+        with pytest.raises(SQLTrackError), admin_of(engine, connection).read_only(10):
             connection.execute("DELETE FROM runs")
         connection.execute("INSERT INTO experiments (name) VALUES ('two')")
         client.commit()
-        with pytest.raises(StatementTimeoutError), engine.reading(connection, 0.05):
+        with pytest.raises(StatementTimeoutError), admin_of(engine, connection).read_only(0.05):
             connection.execute(LONG).fetchall()
         connection.execute("INSERT INTO experiments (name) VALUES ('three')")
         connection.execute("CREATE TABLE more (id INTEGER)")
@@ -229,7 +249,7 @@ def test_afterwards_the_connection_can_write_and_take_its_time(client: sqltrack.
 def test_what_was_set_before_is_set_again_also_for_autocommit(client: sqltrack.Client) -> None:
     connection = client.engine.connect()
     client.engine.set_autocommit(connection, True)
-    with client.engine.reading(connection, 10):
+    with admin_of(client.engine, connection).read_only(10):
         connection.execute("SELECT 1").fetchall()
     connection.execute(INSERT)
     connection.close()
@@ -248,7 +268,7 @@ def test_a_statement_that_takes_too_long_is_ended(client: sqltrack.Client) -> No
 
 def test_the_limit_is_for_each_statement_and_cannot_be_lifted_by_one(client: sqltrack.Client, engine_name: str) -> None:
     lift = {"sqlite": "SELECT 1", "postgres": "SELECT set_config('statement_timeout', '0', false)"}[engine_name]
-    with pytest.raises(StatementTimeoutError), client as connection, client.engine.reading(connection, 0.3):
+    with pytest.raises(StatementTimeoutError), client as connection, admin_of(client.engine, connection).read_only(0.3):
         for _ in range(4):
             connection.execute("SELECT 1").fetchall()
             time.sleep(0.1)
@@ -259,14 +279,17 @@ def test_the_limit_is_for_each_statement_and_cannot_be_lifted_by_one(client: sql
 @pytest.mark.engines("postgres")
 def test_many_statements_at_once_are_no_reading(client: sqltrack.Client) -> None:
     refused = pytest.raises(DatabaseError, match="not for reading")
-    with client as connection, refused, client.engine.reading(connection, 60):
+    with client as connection, refused, admin_of(client.engine, connection).read_only(60):
         connection.cursor().executemany("SELECT %s", [(1,), (2,)])
 
 
 def test_an_open_transaction_is_not_touched(client: sqltrack.Client) -> None:
     with client as connection:
         connection.execute(INSERT)
-        with pytest.raises(DatabaseError, match="a transaction is open"), client.engine.reading(connection, 10):
+        with (
+            pytest.raises(DatabaseError, match="a transaction is open"),
+            admin_of(client.engine, connection).read_only(10),
+        ):
             pass
     assert client.execute("SELECT COUNT(*) FROM experiments").fetchone() == (2,)
 
@@ -283,7 +306,7 @@ def test_other_mistakes_are_told_as_what_they_are(client: sqltrack.Client) -> No
 def test_ctrl_c_ends_a_long_statement(client: sqltrack.Client) -> None:
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), client as connection, client.engine.reading(connection, 60):
+    with pytest.raises(KeyboardInterrupt), client as connection, admin_of(client.engine, connection).read_only(60):
         timer.start()
         connection.execute(LONG).fetchall()
     assert time.monotonic() - begin < 30
@@ -294,7 +317,7 @@ def test_a_guard_of_sqlite_leaves_its_connection_as_it_found_it(tmp_path: Path) 
     client = sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "a.db"))
     with client as connection:
         connection.plain_cursor.execute("PRAGMA query_only = ON")
-        with client.engine.reading(connection, 10):
+        with admin_of(client.engine, connection).read_only(10):
             pass
         assert connection.execute("PRAGMA query_only").fetchone() == (1,)
         with pytest.raises(sqlite3.OperationalError, match="readonly"):

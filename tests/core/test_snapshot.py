@@ -18,12 +18,13 @@ import pytest
 import sqltrack
 from sqltrack.commands.setup import create_table_once, set_up_quietly
 from sqltrack.config import load_config_file
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConfigError, DatabaseError, DatabaseUnavailableError, NotADatabaseError
 
 
 @pytest.fixture
 def reader(client: sqltrack.Client) -> Any:
-    connection = client.engine.open_for_reading()
+    connection = admin_of(client.engine).connect_read_only()
     yield connection
     client.engine.abort(connection)
 
@@ -32,19 +33,19 @@ def test_what_others_commit_meanwhile_is_not_seen(client: sqltrack.Client, run: 
     def count() -> int:
         return int(reader.execute("SELECT COUNT(*) FROM metrics").fetchone()[0])
 
-    with client.engine.snapshot(reader):
+    with admin_of(client.engine, reader).snapshot():
         assert count() == 0
         run.add_metrics({"loss": 1.0}, step=1)
         assert count() == 0
-    with client.engine.snapshot(reader):
+    with admin_of(client.engine, reader).snapshot():
         assert count() == 1
 
 
 @pytest.mark.parametrize("sql", ["DELETE FROM runs", "CREATE TABLE t (x INTEGER)", "UPDATE runs SET status = 'x'"])
 def test_a_snapshot_can_only_be_read(client: sqltrack.Client, run: sqltrack.Run, reader: Any, sql: str) -> None:
-    with pytest.raises(DatabaseError), client.engine.snapshot(reader):
+    with pytest.raises(DatabaseError), admin_of(client.engine, reader).snapshot():
         reader.execute(sql)
-    with client.engine.snapshot(reader):
+    with admin_of(client.engine, reader).snapshot():
         assert reader.execute("SELECT status FROM runs").fetchall() == [("PLANNED",)]
 
 
@@ -53,15 +54,15 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     client = sqltrack.Client(engine="sqlite", dbpath=str(path))
     with pytest.raises(DatabaseUnavailableError, match="cannot open"):
-        client.engine.open_for_reading()
+        admin_of(client.engine).connect_read_only()
     path.write_text("no database " * 100)
     with pytest.raises(NotADatabaseError, match=r"notes\.txt' is no SQLite database"):
-        client.engine.open_for_reading()
+        admin_of(client.engine).connect_read_only()
 
 
 @pytest.mark.engines("sqlite")
 def test_what_a_killed_writer_left_behind_is_undone_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sqltrack.engines.sqlite.is_network_file_system", lambda path: True)
+    monkeypatch.setattr("sqltrack.engines.sqlite._engine.is_network_file_system", lambda path: True)
     path, left = tmp_path / "sqltrack.db", tmp_path / "left.db"
     set_up_quietly(sqltrack.Client(engine="sqlite", dbpath=str(path)))
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
@@ -72,7 +73,7 @@ def test_what_a_killed_writer_left_behind_is_undone_first(tmp_path: Path, monkey
             writer.execute("INSERT INTO experiments (name, comment) VALUES (?, ?)", (number, "x" * 1000))
         shutil.copy(path, left)
         shutil.copy(f"{path}-journal", f"{left}-journal")
-    with closing(sqltrack.Client(engine="sqlite", dbpath=str(left)).engine.open_for_reading()) as connection:
+    with closing(admin_of(sqltrack.Client(engine="sqlite", dbpath=str(left)).engine).connect_read_only()) as connection:
         assert connection.execute("SELECT COUNT(*) FROM experiments").fetchone() == (0,)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -86,9 +87,9 @@ def test_two_connections_have_an_identity_in_common_if_they_lead_to_one_database
         other = sqltrack.Client({**client.config, "schema": "other"})
     set_up_quietly(other)
     with other as connection:
-        assert other.engine.identity(connection) != client.engine.identity(reader)
+        assert admin_of(other.engine, connection).identity() != admin_of(client.engine, reader).identity()
     with client as connection:
-        assert client.engine.identity(connection) == client.engine.identity(reader)
+        assert admin_of(client.engine, connection).identity() == admin_of(client.engine, reader).identity()
 
 
 def test_columns_tell_what_they_hold(client: sqltrack.Client, run: sqltrack.Run, engine_name: str) -> None:
@@ -110,7 +111,7 @@ def test_columns_tell_what_they_hold(client: sqltrack.Client, run: sqltrack.Run,
         expected["exact"] = Decimal
     client.execute("ALTER TABLE metrics ADD COLUMN of_unknown_type UUID")
     with client as connection:
-        types = client.engine.python_types(connection, "metrics")
+        types = admin_of(client.engine, connection).python_types("metrics")
     assert types == {"run_id": int, "step": int, "progress": float, "wider": float, **expected}
 
 
@@ -162,7 +163,7 @@ def test_columns_are_added_beforehand(client: sqltrack.Client) -> None:
     client.metrics.add_columns({"n": float, "more": str})
     client.metrics.add_columns({"loss": float, "step": int})
     with client as connection:
-        types = client.engine.python_types(connection, "metrics")
+        types = admin_of(client.engine, connection).python_types("metrics")
     assert (types["loss"], types["n"], types["more"], types["extras"]) == (float, int, str, dict)
 
 

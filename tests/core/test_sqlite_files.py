@@ -13,7 +13,7 @@ import pytest
 
 import sqltrack
 from sqltrack.commands import setup
-from sqltrack.engines import sqlite as sqlite_engine
+from sqltrack.engines.sqlite import _engine as sqlite_engine
 from sqltrack.engines.sqlite import _filesystem
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
 from sqltrack.errors import DatabaseError

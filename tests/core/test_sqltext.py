@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sqltrack.engines.sqltext import (
-    POSTGRES,
-    SQLITE,
-    Dialect,
-    first_keyword,
-    split_additions,
-    split_statements,
-    translate_placeholders,
-)
+from sqltrack.engines.postgres.sql import POSTGRES
+from sqltrack.engines.sqlite._sql import SQLITE, split_additions, translate_placeholders
+from sqltrack.engines.sqltext import Dialect, first_keyword, split_statements
 
 BOTH = pytest.mark.parametrize("dialect", [POSTGRES, SQLITE], ids=["postgres", "sqlite"])
 
@@ -95,7 +89,7 @@ def test_sqlite_quotes_by_backticks_and_brackets(script: str, statements: list[s
     ],
 )
 def test_columns_that_are_added_together_can_be_added_one_by_one(statement: str, parts: list[str]) -> None:
-    assert split_additions(statement, SQLITE) == parts
+    assert split_additions(statement) == parts
 
 
 @BOTH

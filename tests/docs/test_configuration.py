@@ -16,8 +16,8 @@ import pytest
 import sqltrack
 from sqltrack import client as client_module
 from sqltrack.config import config_locations, load_config_file
-from sqltrack.engines.postgres import _DEFAULTS, _defaults
-from sqltrack.engines.sqlite import _BUSY_TIMEOUT, _SYNCHRONOUS
+from sqltrack.engines.postgres._engine import _DEFAULTS, _defaults
+from sqltrack.engines.sqlite._engine import _BUSY_TIMEOUT, _SYNCHRONOUS
 from sqltrack.errors import ConfigError, SQLTrackError
 from support.pages import ROOT, read_blocks
 from support.typed_pages import type_blocks

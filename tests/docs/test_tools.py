@@ -18,7 +18,7 @@ import pytest
 import sqltrack
 from sqltrack.commands.export import export
 from sqltrack.commands.grant import grant_sql
-from sqltrack.engines.metrics import EXTRAS, KEY
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.pandas import query_dataframe
 from support.pages import ROOT, read_blocks
 

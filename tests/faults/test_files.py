@@ -79,8 +79,8 @@ confirm(json.dumps({
 """
 
 WITH_JOURNAL = """
-import sqltrack.engines.sqlite
-sqltrack.engines.sqlite.is_network_file_system = lambda path: True
+import sqltrack.engines.sqlite._engine
+sqltrack.engines.sqlite._engine.is_network_file_system = lambda path: True
 """
 
 

@@ -24,9 +24,9 @@ PROGRAMS = sorted((Path(__file__).parent / "typed_api").glob("*.py"))
 # Those that only SQLTrack itself uses, and the program with its command line.
 INTERNAL = (
     "sqltrack.cli",
-    "sqltrack.engines.health",
-    "sqltrack.engines.metrics",
-    "sqltrack.engines.reading",
+    "sqltrack.engines.checks",
+    "sqltrack.engines.metrics_table",
+    "sqltrack.engines.results",
     "sqltrack.engines.sqltext",
     "sqltrack.metrics",
     "sqltrack.tracking",

@@ -46,7 +46,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 def _settings() -> frozenset[str]:
     """Return the parameters that SQLTrack itself knows; all others are libpq's."""
-    from sqltrack.engines.postgres import _NOT_FOR_LIBPQ
+    from sqltrack.engines.postgres._engine import _NOT_FOR_LIBPQ
 
     return frozenset(_NOT_FOR_LIBPQ) | CLIENT_SETTINGS
 

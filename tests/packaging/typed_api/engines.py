@@ -20,15 +20,17 @@ from sqltrack.config import (
     get_env_config,
     load_config,
     load_config_file,
+    number_setting,
 )
 from sqltrack.engines import Engine, create_engine
+from sqltrack.engines._types import find_sql_type
 from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
-from sqltrack.engines.engine import find_sql_type, number_setting
 from sqltrack.engines.json import Jsonb, dumps, escape_text, is_complex, is_storable_text, jsonb, plain
 from sqltrack.engines.postgres import PostgresEngine
+from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.engines.retrying import retry
 from sqltrack.engines.sqlite import SQLiteEngine
-from sqltrack.quoting import ComposedText, QueryText, query_text, quote_identifier, quote_if_needed, quote_text
+from sqltrack.quoting import ComposedText, QueryText, query_text, quote_identifier, quote_text
 from sqltrack.util import SQL
 
 

@@ -10,9 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqltrack._sessions import Session
-from sqltrack.config import load_config
+from sqltrack.config import load_config, number_setting
 from sqltrack.engines import create_engine
-from sqltrack.engines.engine import number_setting
 from sqltrack.metrics import MetricsWriter
 from sqltrack.quoting import query_text
 

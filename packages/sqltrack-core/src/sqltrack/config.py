@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqltrack.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "get_env_config",
     "load_config",
     "load_config_file",
+    "number_setting",
 ]
 
 # Parameters that the client acts on, whatever the engine.
@@ -137,6 +139,27 @@ def load_config_file(path: Path | str) -> dict[str, Any]:
     return {name: setting.value for name, setting in {**_defaults_for(given), **given}.items()}
 
 
+def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:
+    """Return the setting `name` of a configuration as a number that is not negative.
+
+    Args:
+        config: the configuration.
+        name: name of the setting.
+        default: its value if the configuration does not hold it.
+
+    Raises:
+        ConfigError: (a ValueError) it is something else.
+    """
+    value = config.get(name, default)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not number >= 0:
+        raise ConfigError(f"{name} must be a number of seconds that is not negative, got {value!r}")
+    return number
+
+
 def config_sources(
     path: Path | str | None = None, config_name: str = "sqltrack.conf", **kwargs: Any
 ) -> dict[str, Setting]:
@@ -174,13 +197,10 @@ def _file_settings(path: Path) -> dict[str, Setting]:
 
 
 def _defaults_for(given: dict[str, Setting]) -> dict[str, Setting]:
-    defaults = {name: value for name, value in DEFAULT_CONFIG.items() if value is not None}
-    service = "service" in given or os.environ.get("PGSERVICE")
-    if service or os.environ.get("PGUSER"):
-        defaults.pop("user", None)
-        defaults.pop("dbname", None)
-    if os.environ.get("PGDATABASE"):
-        defaults.pop("dbname", None)
+    from sqltrack.engines.postgres.environment import names_told_to_libpq
+
+    told = names_told_to_libpq(given)
+    defaults = {name: value for name, value in DEFAULT_CONFIG.items() if value is not None and name not in told}
     if "user" in given and "dbname" in defaults:
         defaults["dbname"] = given["user"].value
     return {name: Setting(value, "default") for name, value in defaults.items()}

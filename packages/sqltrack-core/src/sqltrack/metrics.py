@@ -22,7 +22,8 @@ from sqltrack._metric_rows import (
     normalise,
 )
 from sqltrack._times import Timestamp, as_time, utc_now
-from sqltrack.engines.metrics import EXTRAS, KEY, Converter, MetricsTable, MisfitError, RowConverter, Upsert
+from sqltrack.engines.metrics_table import Converter, Fault, MetricsTable, MisfitError, RowConverter, Upsert
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, SQLTrackError
 
 if TYPE_CHECKING:
@@ -297,11 +298,11 @@ class MetricsWriter:
     def _learn(self, error: DatabaseError, plan: _Plan) -> bool:
         """Learn from a failed statement; return whether it is worth another try."""
         fault = self._table.fault_of(error.__cause__) if error.__cause__ is not None else None
-        if fault == "too big":
+        if fault is Fault.TOO_BIG:
             self._row_limits[plan.names] = len(plan.columns) // 2
             self._plans.clear()
             return bool(plan.columns)
-        if fault == "stale":
+        if fault is Fault.STALE:
             self.forget()
             return True
         return False

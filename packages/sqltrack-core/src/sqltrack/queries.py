@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqltrack._rows import as_id
 from sqltrack.client import Client
 from sqltrack.engines.json import Jsonb, dumps
-from sqltrack.engines.metrics import KEY
+from sqltrack.engines.schema import KEY
 from sqltrack.errors import UnusableValueError
 from sqltrack.quoting import query_text, quote_identifier
 from sqltrack.util import Literal

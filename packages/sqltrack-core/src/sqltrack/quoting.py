@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["ComposedText", "QueryText", "query_text", "quote_identifier", "quote_if_needed", "quote_text"]
-
-_PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
-
-# Reserved words of PostgreSQL 18, and those that can only be names of functions or types (manual, appendix C), which
-# include all such words of older versions.
-_RESERVED_WORDS = """
-    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation
-    column concurrently constraint create cross current_catalog current_date current_role current_schema
-    current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch
-    for foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lateral
-    leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer
-    overlaps placing primary references returning right select session_user similar some symmetric system_user
-    table tablesample then to trailing true union unique user using variadic verbose when where window with
-"""
-_RESERVED = frozenset(_RESERVED_WORDS.split())
+__all__ = ["ComposedText", "QueryText", "query_text", "quote_identifier", "quote_text"]
 
 
 class ComposedText(Protocol):
@@ -55,13 +39,6 @@ def query_text(query: QueryText, context: Any = None) -> str:
 def quote_identifier(name: str) -> str:
     """Return `name` as a quoted SQL identifier, which all databases spell alike (ISO 9075)."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def quote_if_needed(name: str) -> str:
-    """Return `name` as an SQL identifier of PostgreSQL, in quotes only if it would mean something else without."""
-    if _PLAIN_IDENTIFIER.fullmatch(name) and name not in _RESERVED:
-        return name
-    return quote_identifier(name)
 
 
 def quote_text(text: str) -> str:

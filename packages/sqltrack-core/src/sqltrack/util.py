@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqltrack.quoting import quote_identifier, quote_text
+from sqltrack.quoting import quote_identifier
 
 __all__ = [
     "SQL",
@@ -160,8 +159,12 @@ class Literal(Composable):
     """A value, written out as SQL; where possible bind values as parameters instead."""
 
     def as_string(self, context: Any = None) -> str:
-        spell = getattr(context, "sql_literal", _standard_literal)
-        return str(spell(self._obj))
+        if hasattr(context, "sql_literal"):
+            return str(context.sql_literal(self._obj))
+        # As the default engine spells it; loaded only now, because few programs need it.
+        from sqltrack.engines.postgres.sql import sql_literal
+
+        return sql_literal(self._obj)
 
 
 class Placeholder(Composable):
@@ -172,37 +175,6 @@ class Placeholder(Composable):
 
     def as_string(self, context: Any = None) -> str:
         return f"%({self._obj})s" if self._obj else "%s"
-
-
-def _standard_literal(value: Any) -> str:
-    """Spell a value as PostgreSQL does, the default engine; connections with a spelling of their own bring it."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, int):
-        return str(int(value))
-    if isinstance(value, float):
-        return repr(float(value)) if math.isfinite(value) else f"'{value}'::float8"
-    if isinstance(value, str):
-        return quote_text(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"'\\x{bytes(value).hex()}'::bytea"
-    for typ in type(value).__mro__:
-        if typ.__name__ in _TYPED_LITERALS:
-            return f"{quote_text(str(value))}::{_TYPED_LITERALS[typ.__name__]}"
-    raise TypeError(f"no SQL literal for a value of type {type(value).__name__!r}")
-
-
-# By the names of the types, so that none has to be imported.
-_TYPED_LITERALS = {
-    "datetime": "timestamptz",
-    "date": "date",
-    "time": "time",
-    "timedelta": "interval",
-    "Decimal": "numeric",
-    "UUID": "uuid",
-}
 
 
 def _next_index(name: str, automatic: int | None) -> tuple[int | None, int]:

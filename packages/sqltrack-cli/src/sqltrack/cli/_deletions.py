@@ -12,6 +12,7 @@ from sqltrack.cli._table import print_note, print_pairs
 from sqltrack.client import Client
 from sqltrack.commands._deletion import Deletion
 from sqltrack.commands._words import counted
+from sqltrack.engines.admin import admin_of
 
 __all__ = ["as_record", "delete_if_agreed", "describe", "print_deletion", "report"]
 
@@ -73,7 +74,7 @@ def report(options: argparse.Namespace, client: Client, deletion: Deletion, *, d
         return 1
     else:
         print_note(f"{what} deleted")
-        if client.engine.keeps_space and not getattr(options, "vacuum", False):
+        if admin_of(client.engine).keeps_space and not getattr(options, "vacuum", False):
             print_note("the database keeps their space for new rows; sqltrack gc --vacuum gives it back")
     return 0
 

@@ -13,6 +13,7 @@ from sqltrack.cli._parser import Commands, connection_options
 from sqltrack.client import Client
 from sqltrack.config import Setting, config_locations, config_sources, find_config_file
 from sqltrack.engines import create_engine
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConfigError, MissingPackageError
 
 __all__ = ["add_parser"]
@@ -76,7 +77,7 @@ def _inspect(settings: Mapping[str, Setting]) -> _Shown:
     variables: Mapping[str, str] = {}
     problem = None
     try:
-        variables = create_engine(values).driver_variables()
+        variables = admin_of(create_engine(values)).driver_variables()
         Client(values)
     except (ConfigError, MissingPackageError) as error:
         problem = str(error)

@@ -6,10 +6,10 @@ import argparse
 from typing import Any
 
 from sqltrack.cli._parser import Commands, Parser, connection_options
-from sqltrack.commands._access import configured_database, configured_user, engine_with_users
+from sqltrack.commands._access import configured_database, configured_user, require_users
 from sqltrack.commands.grant import grant_sql
 from sqltrack.config import load_config
-from sqltrack.quoting import quote_if_needed
+from sqltrack.engines.postgres.sql import quote_if_needed
 
 __all__ = ["add_owner_option", "add_parser", "tables_of"]
 
@@ -47,9 +47,9 @@ def tables_of(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: the database has no users, or the configuration cannot be used.
     """
     config = load_config(getattr(options, "config_path", None), **connection_options(options))
-    engine = engine_with_users(config)
+    require_users(config)
     owner = configured_user(config) if options.owner is None else options.owner
-    return {"dbname": configured_database(config), "owner": owner, "schema": engine.schema or "public"}
+    return {"dbname": configured_database(config), "owner": owner, "schema": config.get("schema") or "public"}
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import argparse
 from sqltrack.cli._parser import Commands
 from sqltrack.cli.grant import add_owner_option, tables_of
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
-from sqltrack.quoting import quote_if_needed
+from sqltrack.engines.postgres.sql import quote_if_needed
 
 __all__ = ["add_parser"]
 

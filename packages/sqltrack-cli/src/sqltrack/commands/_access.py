@@ -6,28 +6,24 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from sqltrack.engines import Engine, create_engine
+from sqltrack.engines import has_users
+from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
 from sqltrack.errors import ConfigError, UnusableValueError
 
-__all__ = ["check_name", "configured_database", "configured_user", "engine_with_users"]
-
-# NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1).
-_MAX_NAME_BYTES = 63
+__all__ = ["check_name", "configured_database", "configured_user", "require_users"]
 
 
-def engine_with_users(config: Mapping[str, Any]) -> Engine:
-    """Return the engine of a configuration.
+def require_users(config: Mapping[str, Any]) -> None:
+    """Make sure that the database of a configuration has users; its driver need not be installed.
 
     Raises:
-        ConfigError: its database has no users, or the configuration cannot be used.
+        ConfigError: it has none, or the engine is unknown.
     """
-    engine = create_engine(config)
-    if not engine.has_users:
+    if not has_users(config):
         raise ConfigError(
-            f"engine {engine.name!r} has neither users nor rights, and its database is created when it is set up",
+            f"engine {config['engine']!r} has neither users nor rights, and its database is created when it is set up",
             "for a database on a server choose engine=postgres",
         )
-    return engine
 
 
 def configured_user(config: Mapping[str, Any]) -> str:
@@ -56,9 +52,9 @@ def check_name(kind: str, name: str) -> str:
         raise UnusableValueError(f"the name of a {kind} must not be empty")
     if not name.isprintable():
         raise UnusableValueError(f"the name of a {kind} must not hold control characters, got {name!r}")
-    if len(name.encode("utf-8")) > _MAX_NAME_BYTES:
+    if len(name.encode("utf-8")) > MAX_NAME_BYTES:
         raise UnusableValueError(
-            f"the name of a {kind} must be at most {_MAX_NAME_BYTES} bytes long, or PostgreSQL would cut it, "
+            f"the name of a {kind} must be at most {MAX_NAME_BYTES} bytes long, or PostgreSQL would cut it, "
             f"got {name!r}"
         )
     return name

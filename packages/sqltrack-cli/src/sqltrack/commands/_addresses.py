@@ -36,7 +36,7 @@ def client_of(address: str) -> Client:
         return _client_of_file(path)
     if _SERVER.match(address):
         # Only now: it needs the driver.
-        from sqltrack.engines.postgres._addresses import address_config
+        from sqltrack.engines.postgres.addresses import address_config
 
         return Client(address_config(address))
     if _OTHER_URI.match(address):

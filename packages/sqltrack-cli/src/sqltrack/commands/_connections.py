@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._records import reading
+from sqltrack.engines.admin import Admin, admin_of
 
-__all__ = ["own_connection", "table_columns"]
+__all__ = ["administering", "table_columns"]
 
 
 @contextmanager
-def own_connection(client: Client) -> Iterator[Any]:
+def administering(client: Client) -> Iterator[Admin]:
     """Open a connection for the `with` block, in which each statement commits by itself and Ctrl-C ends it.
+
+    Returns:
+        What can be done over it.
 
     Raises:
         DatabaseError: the database cannot be reached, or refuses a statement.
@@ -23,8 +26,9 @@ def own_connection(client: Client) -> Iterator[Any]:
     connection = engine.connect()
     try:
         engine.set_autocommit(connection, True)
-        with engine.interruptible(connection):
-            yield connection
+        admin = admin_of(engine, connection)
+        with admin.interruptible():
+            yield admin
     except engine.driver_error as error:
         raise engine.translate_error(error) from error
     finally:

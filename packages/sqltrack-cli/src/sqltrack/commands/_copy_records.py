@@ -12,8 +12,9 @@ from sqltrack._metric_rows import MetricsRow
 from sqltrack.client import Client
 from sqltrack.commands._copy_rows import Layout, Spool, as_utc
 from sqltrack.commands._records import batches, fetch, find_experiment
-from sqltrack.engines.metrics import EXTRAS, KEY
-from sqltrack.engines.reading import find_reader
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.results import find_reader
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import NotSetUpError, SQLTrackError
 from sqltrack.quoting import quote_identifier
 
@@ -67,37 +68,37 @@ class Records:
     def __init__(self, client: Client, advice: str) -> None:
         self.engine = client.engine
         self._advice = advice
-        self._connection: Any = None
+        self._admin = admin_of(self.engine)
         self._layout: tuple[Mapping[str, str], Layout, str] | None = None
 
     def __enter__(self) -> Records:
         if not self.engine.exists():
             raise NotSetUpError(f"{self.engine.describe()} does not exist", self._advice)
-        self._connection = self.engine.open_for_reading()
+        self._admin = admin_of(self.engine, self._admin.connect_read_only())
         try:
             with self.snapshot() as connection:
                 if not self.engine.table_columns(connection, "runs"):
                     raise NotSetUpError(f"{self.engine.describe()} has no sqltrack tables", self._advice)
         except BaseException:
-            self._connection.close()
+            self._admin.connection.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.engine.abort(self._connection)
+        self.engine.abort(self._admin.connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[Any]:
         """Return the connection, which sees one state of the database in the `with` block."""
-        with self.engine.snapshot(self._connection):
-            yield self._connection
+        with self._admin.snapshot():
+            yield self._admin.connection
 
     def identity(self) -> str:
         """Return what tells this database from all others."""
-        with self.snapshot() as connection:
-            return self.engine.identity(connection)
+        with self.snapshot():
+            return self._admin.identity()
 
     def experiments(self, names: Iterable[str] | None) -> list[dict[str, Any]]:
         """Return experiments by name or id, all if `names` is None.
@@ -172,8 +173,8 @@ class Records:
 
     def column_types(self) -> dict[str, type]:
         """Return the Python types of all columns of metrics, and of the extras."""
-        with self.snapshot() as connection:
-            types = self.engine.python_types(connection, "metrics")
+        with self.snapshot():
+            types = self._admin.python_types("metrics")
         return {name: typ for name, typ in types.items() if name not in KEY}
 
     def spool(self, run_id: int, spool: Spool) -> tuple[RunRecord | None, Layout]:
@@ -231,14 +232,14 @@ class Records:
         columns = self.engine.table_columns(connection, "metrics")
         if self._layout is None or self._layout[0] != columns:
             # Once, because all rows have to be looked at for it.
-            types = self.engine.python_types(connection, "metrics")
+            types = self._admin.python_types("metrics")
             self._layout = (columns, *self._read_metrics(columns, types))
         return self._layout[1:]
 
     def _read_metrics(self, columns: Mapping[str, str], types: Mapping[str, type]) -> tuple[Layout, str]:
         names = [name for name in columns if name not in KEY and name != EXTRAS]
         selected = ["m.step", "m.progress", *(f"m.{quote_identifier(name)}" for name in names)]
-        pending, joined = self.engine.metrics_table.pending_table, ""
+        pending, joined = self._admin.pending_table, ""
         extras = [f"m.{EXTRAS}"] if EXTRAS in columns else []
         if pending is not None:
             extras.append(f"pending.{EXTRAS}")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._records import batches, find_runs, reading
+from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import is_storable_text
 from sqltrack.errors import ConflictError, NotSetUpError, UnusableValueError
 
@@ -85,7 +86,7 @@ def changing(client: Client) -> Iterator[Any]:
     if not client.engine.exists():
         raise NotSetUpError(f"{client.engine.describe()} does not exist")
     try:
-        with client as connection, client.engine.interruptible(connection):
+        with client as connection, admin_of(client.engine, connection).interruptible():
             yield connection
     except client.engine.driver_error as error:
         raise client.engine.translate_error(error) from error

@@ -11,9 +11,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._connections import own_connection, table_columns
+from sqltrack.commands._connections import administering, table_columns
 from sqltrack.commands._records import reading
-from sqltrack.engines.metrics import EXTRAS
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.metrics_table import Fault
+from sqltrack.engines.schema import EXTRAS
 from sqltrack.errors import DatabaseError, DatabaseLockedError
 
 __all__ = ["Edit", "ExtrasRow", "Outcome", "edit_rows", "has_extras", "has_pending", "move_pending", "read_rows"]
@@ -86,7 +88,7 @@ def has_extras(client: Client) -> bool:
 
 def has_pending(client: Client) -> bool:
     """Return whether metrics wait in another table until there is a column for extras."""
-    table = client.engine.metrics_table.pending_table
+    table = admin_of(client.engine).pending_table
     if table is None or not table_columns(client, table):
         return False
     return bool(client.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
@@ -97,10 +99,10 @@ def move_pending(client: Client) -> bool:
     if not has_pending(client):
         return True
     table = client.engine.metrics_table
-    with own_connection(client) as connection:
-        if not has_extras(client) and not table.grow(connection, {EXTRAS: "JSONB"}, {}):
+    with administering(client) as admin:
+        if not has_extras(client) and not table.grow(admin.connection, {EXTRAS: "JSONB"}, {}):
             return False
-        while table.move_pending(connection, _ROWS_PER_QUERY):
+        while admin.move_pending(_ROWS_PER_QUERY):
             pass
     return not has_pending(client)
 
@@ -158,7 +160,7 @@ def _try(client: Client, edits: Sequence[tuple[ExtrasRow, Edit | None]]) -> list
     """Change rows in one transaction; return the error if it fails, and another attempt can be better."""
     try:
         with client as connection:
-            client.engine.give_way(connection)
+            admin_of(client.engine, connection).fail_fast_on_locks()
             return [_execute(client, row, edit) for row, edit in edits]
     except DatabaseError as error:
         if isinstance(error, DatabaseLockedError) or _fault(client, error) is not None:
@@ -186,7 +188,7 @@ def _edit_alone(client: Client, row: ExtrasRow, editor: Editor) -> Outcome:
             return Outcome(current, None, why=outcome.why if most < _ALL else None)
         outcomes = _try(client, [(current, edit)])
         if isinstance(outcomes, DatabaseError):
-            if _fault(client, outcomes) == "too big":
+            if _fault(client, outcomes) is Fault.TOO_BIG:
                 most = len(edit.names) // 2
                 outcome = Outcome(current, None, why="the row would grow too big")
             time.sleep(random.uniform(0.005, 0.05))
@@ -211,6 +213,6 @@ def _as_row(row: Sequence[Any]) -> ExtrasRow:
     return ExtrasRow((row[0], row[1], row[2]), row[3], values if isinstance(values, dict) else {})
 
 
-def _fault(client: Client, error: DatabaseError) -> str | None:
+def _fault(client: Client, error: DatabaseError) -> Fault | None:
     cause = error.__cause__
     return None if cause is None else client.engine.metrics_table.fault_of(cause)

@@ -11,7 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.engines.metrics import EXTRAS, KEY, Converter, MetricsTable
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.metrics_table import Converter, MetricsTable
+from sqltrack.engines.schema import EXTRAS, KEY
 
 __all__ = ["Place", "Seen", "find_places"]
 
@@ -65,13 +67,14 @@ class Place:
         why: why values stay, None if it is not known that any do.
     """
 
-    def __init__(self, table: MetricsTable, name: str, seen: Seen) -> None:
+    def __init__(self, table: MetricsTable, name: str, seen: Seen, *, extras_keep_floats: bool) -> None:
         self.name = name
         self.values = seen.values
         self.column: str | None = None
         self.change: str | None = None
         self.why: str | None = None
         self._table = table
+        self._extras_keep_floats = extras_keep_floats
         self._holds_numbers = False
         self._converters: dict[type, Converter | None] = {}
 
@@ -115,7 +118,7 @@ class Place:
         """Return the float that JSON has spelled in another way, else the value itself."""
         if isinstance(value, str):
             return float(value) if value in _SPECIAL else value
-        if type(value) is int and _is_big(value) and not self._table.extras_keep_floats:
+        if type(value) is int and _is_big(value) and not self._extras_keep_floats:
             with contextlib.suppress(OverflowError):
                 number = float(value)
                 return number if Decimal(repr(number)) == value else value
@@ -131,10 +134,11 @@ def find_places(client: Client, columns: Mapping[str, str], seen: Mapping[str, S
         seen: what values there are, by name.
     """
     table = client.engine.metrics_table
+    keep_floats = admin_of(client.engine).extras_keep_floats
     known = dict(columns)
     places: dict[str, Place] = {}
     for name, values in seen.items():
-        place = places[name] = Place(table, name, values)
+        place = places[name] = Place(table, name, values, extras_keep_floats=keep_floats)
         if name in KEY or name == EXTRAS:
             place.stay("the column of that name has another meaning")
         elif name in columns:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqltrack.client import Client
-from sqltrack.engines.metrics import EXTRAS, KEY
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import NotFoundError, NotSetUpError
 
 __all__ = [
@@ -49,7 +50,7 @@ def reading(client: Client, seconds: float = READING_SECONDS) -> Iterator[Any]:
     """
     if not client.engine.exists():
         raise NotSetUpError(f"{client.engine.describe()} does not exist")
-    with client as connection, client.engine.reading(connection, seconds):
+    with client as connection, admin_of(client.engine, connection).read_only(seconds):
         yield connection
 
 

@@ -6,10 +6,12 @@ import getpass
 import warnings
 from typing import Any
 
-from sqltrack.commands._access import configured_database, configured_user, engine_with_users
-from sqltrack.engines import Engine
+from sqltrack.commands._access import configured_database, configured_user, require_users
+from sqltrack.engines import create_engine
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.errors import ConfigError, DatabaseError, UnusableValueError
-from sqltrack.quoting import quote_if_needed, quote_text
+from sqltrack.quoting import quote_text
 
 __all__ = ["create", "create_sql"]
 
@@ -56,16 +58,16 @@ def create_sql(
             and not what is connected to.
     """
     named = {**config, **kwargs}
-    engine = engine_with_users(named)
+    require_users(named)
     wants_password = password is not False or plain_password
     if wants_password and no_user:
         raise UnusableValueError("a password needs a user: ask for no password, or do not leave out the user")
     user, statements = configured_user(named), []
     if not no_user:
-        secret = _password(engine, named, password) if wants_password else None
+        secret = _password(named, password) if wants_password else None
         if secret is not None and not plain_password:
             connecting = {name: value for name, value in kwargs.items() if name not in ("user", "dbname")}
-            secret = _encrypt(engine_with_users({**config, **connecting}), user, secret)
+            secret = _encrypt({**config, **connecting}, user, secret)
         statements.append(_create_role_sql(user, secret))
     if not no_db:
         dbname = configured_database(named)
@@ -78,11 +80,12 @@ def _create_role_sql(user: str, password: str | None) -> str:
     return f"CREATE ROLE {quote_if_needed(user)} {_RIGHTS}{option};"
 
 
-def _password(engine: Engine, config: dict[str, Any], password: bool | str) -> str:
+def _password(config: dict[str, Any], password: bool | str) -> str:
     """Return the password that was given, is on file, or that the user types."""
     if not isinstance(password, str):
         user = configured_user(config)
-        password = engine.find_password(user, configured_database(config)) or _ask_for_password(user)
+        on_file = admin_of(create_engine(config)).find_password(user, configured_database(config))
+        password = on_file or _ask_for_password(user)
     if not password or not password.isprintable():
         raise UnusableValueError("a password must not be empty, and not hold control characters")
     return password
@@ -105,11 +108,12 @@ def _ask_for_password(user: str) -> str:
     return password
 
 
-def _encrypt(engine: Engine, user: str, password: str) -> str:
+def _encrypt(config: dict[str, Any], user: str, password: str) -> str:
+    engine = create_engine(config)
     try:
         connection = engine.connect()
         try:
-            return engine.encrypt_password(connection, user, password)
+            return admin_of(engine, connection).encrypt_password(user, password)
         finally:
             connection.close()
     except DatabaseError as error:

@@ -16,24 +16,13 @@ from typing import Any, NamedTuple
 
 from sqltrack._times import utc_now
 from sqltrack.client import Client
+from sqltrack.engines.admin import Admin, admin_of
+from sqltrack.engines.checks import PATIENCE, Check, Result, Verdict, note, ok, problem, show_bytes
 from sqltrack.engines.engine import Engine
-from sqltrack.engines.health import PATIENCE, Check, Result, Verdict, note, ok, problem, show_bytes
-from sqltrack.engines.metrics import EXTRAS, KEY
+from sqltrack.engines.schema import COLUMNS, EXTRAS, KEY
 from sqltrack.errors import NotSetUpError, SQLTrackError, UnusableValueError
 
 __all__ = ["Finding", "examine", "examine_installation"]
-
-# The tables and columns that everything relies on.
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "experiments": ("id", "name", "comment", "tags", "extras"),
-    "experiment_links": ("from_id", "kind", "to_id"),
-    "runs": (
-        *("id", "experiment_id", "status", "time_created", "time_started", "time_updated"),
-        *("comment", "tags", "args", "env", "extras"),
-    ),
-    "run_links": ("from_id", "kind", "to_id"),
-    "metrics": KEY,
-}
 
 _BASE = "base.sql"
 _CREATED_TABLE = re.compile(r"CREATE TABLE (\w+)")
@@ -106,10 +95,11 @@ def examine(
         findings.append(Finding("connection", *verdict))
         if connection is None:
             return findings
-        checks = {**_checks(engine, timedelta(hours=stale_after)), **engine.health_checks(full=full)}
+        admin = admin_of(engine, connection)
+        checks = {**_checks(admin, timedelta(hours=stale_after)), **admin.checks(full=full)}
         for done, (name, check) in enumerate(checks.items()):
             progress(done)
-            found = _carry_out(engine, check, connection)
+            found = _carry_out(engine, check)
             if found is not None:
                 findings.append(Finding(name, *found))
     return findings
@@ -172,9 +162,9 @@ def _connected(engine: Engine) -> Iterator[tuple[Any, Verdict]]:
         engine.abort(connection)
 
 
-def _carry_out(engine: Engine, check: Check, connection: Any) -> Verdict | None:
+def _carry_out(engine: Engine, check: Check) -> Verdict | None:
     try:
-        return check(connection)
+        return check()
     except (SQLTrackError, engine.driver_error, OSError) as error:
         if isinstance(error, engine.driver_error):
             error = engine.translate_error(error)
@@ -191,21 +181,25 @@ def _failure(error: Exception, prefix: str = "") -> Verdict:
     return problem(f"{prefix}{error}")
 
 
-def _checks(engine: Engine, stale_after: timedelta) -> dict[str, Check]:
+def _checks(admin: Admin, stale_after: timedelta) -> dict[str, Check]:
     return {
-        "setup": partial(_setup, engine),
-        "tables": partial(_tables, engine),
-        "indexes": partial(_indexes, engine),
-        "sizes": partial(_sizes, engine),
-        "metric columns": partial(_columns, engine),
-        "metrics.extras": partial(_extras, engine),
-        "dead runs": partial(_dead_runs, engine, stale_after),
+        "setup": partial(_setup, admin),
+        "tables": partial(_tables, admin),
+        "indexes": partial(_indexes, admin),
+        "sizes": partial(_sizes, admin),
+        "metric columns": partial(_columns, admin),
+        "metrics.extras": partial(_extras, admin),
+        "dead runs": partial(_dead_runs, admin, stale_after),
     }
 
 
-def _ask(engine: Engine, connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-    rows: list[Any] = engine.execute_within(connection, PATIENCE, sql, parameters).fetchall()
+def _ask(admin: Admin, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    rows: list[Any] = admin.engine.execute_within(admin.connection, PATIENCE, sql, parameters).fetchall()
     return rows
+
+
+def _columns_of(admin: Admin, table: str) -> dict[str, str]:
+    return admin.engine.table_columns(admin.connection, table)
 
 
 def _base_script(engine: Engine) -> list[str]:
@@ -219,33 +213,33 @@ def _without_comments(statement: str) -> str:
     return "\n".join(line for line in statement.splitlines() if not line.startswith("--"))
 
 
-def _setup(engine: Engine, connection: Any) -> Verdict:
-    has_tables = bool(engine.table_columns(connection, "runs"))
-    if not engine.table_columns(connection, "setup_scripts"):
+def _setup(admin: Admin) -> Verdict:
+    has_tables = bool(_columns_of(admin, "runs"))
+    if not _columns_of(admin, "setup_scripts"):
         if has_tables:
             return note("there are tables, but there is no record of scripts: they came about without sqltrack setup")
-        return problem(f"{engine.describe()} is not set up", "set it up with: sqltrack setup")
+        return problem(f"{admin.engine.describe()} is not set up", "set it up with: sqltrack setup")
     query = "SELECT setup_scripts.name FROM setup_scripts ORDER BY time_executed, name"
-    names = [name for (name,) in _ask(engine, connection, query)]
+    names = [name for (name,) in _ask(admin, query)]
     if _BASE not in names:
         return problem(f"{_BASE} is not among the scripts that were executed", "set up with: sqltrack setup")
     return ok(f"executed scripts: {_enumerate(names)}")
 
 
-def _tables(engine: Engine, connection: Any) -> Verdict | None:
-    created = dict.fromkeys(found[1] for found in map(_CREATED_TABLE.match, _base_script(engine)) if found)
-    present = {table: list(engine.table_columns(connection, table)) for table in created}
+def _tables(admin: Admin) -> Verdict | None:
+    created = dict.fromkeys(found[1] for found in map(_CREATED_TABLE.match, _base_script(admin.engine)) if found)
+    present = {table: list(_columns_of(admin, table)) for table in created}
     if not any(present.values()):
         return None
     lacking = [f"table {table}" for table, columns in present.items() if not columns]
     beyond = []
-    for table, columns in _COLUMNS.items():
+    for table, columns in COLUMNS.items():
         if present[table]:
             lacking += [f"column {table}.{name}" for name in columns if name not in present[table]]
         if table != "metrics":
             beyond += [f"{table}.{name}" for name in present[table] if name not in columns]
     if lacking:
-        path = Path(engine.data_dir(), _BASE)
+        path = Path(admin.engine.data_dir(), _BASE)
         return problem(
             f"missing: {', '.join(lacking)}",
             f"create what is missing as in {str(path)!r}, or set up another database or schema",
@@ -258,11 +252,11 @@ def _tables(engine: Engine, connection: Any) -> Verdict | None:
     return ok(f"all tables are there: {', '.join(created)}")
 
 
-def _indexes(engine: Engine, connection: Any) -> Verdict | None:
-    statements = _base_script(engine)
+def _indexes(admin: Admin) -> Verdict | None:
+    statements = _base_script(admin.engine)
     created = [(found[1], found[2], found.string) for found in map(_CREATED_INDEX.match, statements) if found]
-    tables = {table for _, table, _ in created if engine.table_columns(connection, table)}
-    present = {name for table in tables for name in engine.index_names(connection, table)}
+    tables = {table for _, table, _ in created if _columns_of(admin, table)}
+    present = {name for table in tables for name in admin.index_names(table)}
     expected = {name: statement for name, table, statement in created if table in tables}
     missing = {name: statement for name, statement in expected.items() if name not in present}
     if not expected:
@@ -275,29 +269,29 @@ def _indexes(engine: Engine, connection: Any) -> Verdict | None:
     return ok(f"all {len(expected)} are there")
 
 
-def _sizes(engine: Engine, connection: Any) -> Verdict | None:
-    sizes = [_size(engine, connection, table) for table in _PLURALS if engine.table_columns(connection, table)]
+def _sizes(admin: Admin) -> Verdict | None:
+    sizes = [_size(admin, table) for table in _PLURALS if _columns_of(admin, table)]
     return ok(", ".join(sizes)) if sizes else None
 
 
-def _size(engine: Engine, connection: Any, table: str) -> str:
+def _size(admin: Admin, table: str) -> str:
     query = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_COUNTED_ROWS + 1}) AS counted"
-    rows = _ask(engine, connection, query)[0][0]
+    rows = _ask(admin, query)[0][0]
     shown = f"{rows:,}"
     if rows > _COUNTED_ROWS:
-        estimate = engine.row_estimate(connection, table)
+        estimate = admin.row_estimate(table)
         is_known = estimate is not None and estimate > _COUNTED_ROWS
         shown = f"about {estimate:,}" if is_known else f"more than {_COUNTED_ROWS:,}"
-    size = engine.table_bytes(connection, table)
+    size = admin.table_bytes(table)
     noun = _SINGULARS[table] if rows == 1 else _PLURALS[table]
     return f"{shown} {noun}" + (f" ({show_bytes(size)})" if size is not None else "")
 
 
-def _columns(engine: Engine, connection: Any) -> Verdict | None:
-    columns = engine.table_columns(connection, "metrics")
+def _columns(admin: Admin) -> Verdict | None:
+    columns = _columns_of(admin, "metrics")
     if not columns:
         return None
-    used, limit = engine.column_usage(connection, "metrics")
+    used, limit = admin.column_usage("metrics")
     metrics = len(columns) - len({*KEY, EXTRAS} & columns.keys())
     found = "1 metric is a column" if metrics == 1 else f"{metrics:,} metrics are columns"
     if used - len(columns) > 0:
@@ -310,18 +304,18 @@ def _columns(engine: Engine, connection: Any) -> Verdict | None:
     return ok(found)
 
 
-def _extras(engine: Engine, connection: Any) -> Verdict | None:
-    columns = engine.table_columns(connection, "metrics")
+def _extras(admin: Admin) -> Verdict | None:
+    columns = _columns_of(admin, "metrics")
     if not columns:
         return None
     if EXTRAS not in columns:
         return ok("not there, no metric needed it so far")
     newest = f"SELECT {EXTRAS} FROM metrics ORDER BY run_id DESC, step DESC, progress DESC LIMIT {_READ_ROWS}"
     query = f"""
-        SELECT item.key, count(*) FROM ({newest}) AS newest, {engine.json_keys_sql(f"newest.{EXTRAS}")}
+        SELECT item.key, count(*) FROM ({newest}) AS newest, {admin.json_keys_sql(f"newest.{EXTRAS}")}
         GROUP BY item.key ORDER BY count(*) DESC, item.key
     """
-    names = _ask(engine, connection, query)
+    names = _ask(admin, query)
     where = f"in the last {_READ_ROWS:,} rows by run and step"
     if not names:
         return ok(f"no metrics are in there, {where}")
@@ -330,15 +324,15 @@ def _extras(engine: Engine, connection: Any) -> Verdict | None:
     return note(f"{found}, {where}: {shown}", "move what fits into columns: sqltrack tidy")
 
 
-def _dead_runs(engine: Engine, stale_after: timedelta, connection: Any) -> Verdict:
+def _dead_runs(admin: Admin, stale_after: timedelta) -> Verdict:
     condition = "runs.status = 'RUNNING' AND COALESCE(runs.time_updated, runs.time_started, runs.time_created) < %s"
     limit = (utc_now() - stale_after,)
-    count = _ask(engine, connection, f"SELECT count(*) FROM runs WHERE {condition}", limit)[0][0]
+    count = _ask(admin, f"SELECT count(*) FROM runs WHERE {condition}", limit)[0][0]
     age = f"{stale_after.total_seconds() / 3600:g} hours"
     if not count:
         return ok(f"no run is RUNNING without news for {age}")
     query = f"SELECT runs.id FROM runs WHERE {condition} ORDER BY runs.id LIMIT {_SHOWN}"
-    ids = [str(run_id) for (run_id,) in _ask(engine, connection, query, limit)]
+    ids = [str(run_id) for (run_id,) in _ask(admin, query, limit)]
     return note(
         f"{count:,} {'runs are' if count > 1 else 'run is'} RUNNING without news for {age}: {_enumerate(ids, count)}",
         "if their jobs are gone, set their status with: sqltrack reap",

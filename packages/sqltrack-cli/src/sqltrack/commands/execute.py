@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.engines import Engine
+from sqltrack.engines.admin import Admin, admin_of
 from sqltrack.engines.sqltext import Located, find_backslash, hide_passwords, locate_statements
 from sqltrack.errors import ScriptError
 
@@ -53,11 +54,12 @@ def execute(
     begin: Located | None = None
     try:
         engine.set_autocommit(connection, True)
+        admin = admin_of(engine, connection)
         if on_notice is not None:
-            engine.watch_notices(connection, on_notice)
+            admin.watch_notices(on_notice)
         for statement in locate_statements(script, engine.dialect):
-            outcome = _execute_statement(engine, connection, name, statement)
-            begin = (begin or statement) if engine.in_transaction(connection) else None
+            outcome = _execute_statement(admin, name, statement)
+            begin = (begin or statement) if admin.in_transaction else None
             if on_result is not None:
                 on_result(outcome)
     finally:
@@ -74,16 +76,16 @@ def _refuse_commands(engine: Engine, name: str, script: str) -> None:
         raise ScriptError(name, command.text, reason, command.line)
 
 
-def _execute_statement(engine: Engine, connection: Any, name: str, statement: Located) -> Outcome:
-    in_transaction = engine.in_transaction(connection)
+def _execute_statement(admin: Admin, name: str, statement: Located) -> Outcome:
+    engine, in_transaction = admin.engine, admin.in_transaction
     try:
-        with engine.interruptible(connection):
-            cursor = _execute_parts(engine, connection, statement.text)
+        with admin.interruptible():
+            cursor = _execute_parts(engine, admin.connection, statement.text)
             columns = None if cursor.description is None else [column[0] for column in cursor.description]
             rows = [] if columns is None else cursor.fetchall()
     except engine.driver_error as error:
         text, passwords = hide_passwords(statement.text, engine.dialect)
-        reason = engine.reason_of(error)
+        reason = admin.reason_of(error)
         for password in passwords:
             reason = reason.replace(password, "'***'")
         if in_transaction:
@@ -91,7 +93,7 @@ def _execute_statement(engine: Engine, connection: Any, name: str, statement: Lo
         # The driver's error may quote the password.
         raise ScriptError(name, text, reason, statement.line) from (None if passwords else error)
     count = cursor.rowcount if columns is None else len(rows)
-    return Outcome(engine.command_tag(cursor, statement.text, count), columns, rows)
+    return Outcome(admin.command_tag(cursor, statement.text, count), columns, rows)
 
 
 def _execute_parts(engine: Engine, connection: Any, statement: str) -> Any:

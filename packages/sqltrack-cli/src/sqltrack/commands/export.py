@@ -13,7 +13,7 @@ from sqltrack.commands._files import replacing
 from sqltrack.commands._parquet import find_parquet_writer, write_parquet
 from sqltrack.commands._records import find_experiment, reading
 from sqltrack.commands.sql import QueryResult, write_csv, write_json_lines
-from sqltrack.engines.reading import ColumnKind, find_reader
+from sqltrack.engines.results import ColumnKind, find_reader
 from sqltrack.errors import ConflictError, UnusableValueError
 
 __all__ = ["FORMATS", "TABLES", "ExportedFile", "export"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqltrack._times import utc_now
 from sqltrack.client import Client
-from sqltrack.commands._connections import own_connection
+from sqltrack.commands._connections import administering
 from sqltrack.commands._deletion import Deletion, count_belongings, delete_runs, find_active, last_sign, places
 from sqltrack.commands._edits import changing, lock_rows
 from sqltrack.commands._records import batches, fetch, find_experiment, reading
@@ -103,8 +103,8 @@ def reclaim_space(client: Client) -> None:
     Raises:
         DatabaseError: the database is in use, or refuses for another reason.
     """
-    with own_connection(client) as connection:
-        client.engine.reclaim_space(connection)
+    with administering(client) as admin:
+        admin.reclaim_space()
 
 
 def _check(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sqltrack.commands._access import check_name
+from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.errors import UnusableValueError
-from sqltrack.quoting import quote_if_needed
 
 __all__ = ["check_grantee", "grant_sql"]
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._records import batches, fetch, find_runs, metric_columns, near, reading, to_number
-from sqltrack.engines.metrics import EXTRAS
-from sqltrack.engines.reading import find_reader
+from sqltrack.engines.results import find_reader
+from sqltrack.engines.schema import EXTRAS
 from sqltrack.errors import NotFoundError
 from sqltrack.queries import Query, merged_curves
 from sqltrack.quoting import quote_identifier

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._connections import own_connection, table_columns
+from sqltrack.commands._connections import administering, table_columns
 from sqltrack.commands._extras import Edit, ExtrasRow, edit_rows, has_pending, move_pending, read_rows
 from sqltrack.commands._records import fetch, find_experiment, metric_columns, near, reading, to_number
 from sqltrack.commands._words import counted
+from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb, is_storable_text
-from sqltrack.engines.metrics import EXTRAS, KEY, MisfitError
+from sqltrack.engines.metrics_table import MisfitError
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
 from sqltrack.quoting import quote_identifier
 
@@ -115,9 +117,8 @@ def rename(client: Client, renaming: Renaming, progress: Progress | None = None)
         What was done.
     """
     if renaming.column == "rename":
-        table = client.engine.metrics_table
-        with own_connection(client) as connection:
-            is_renamed = table.rename(connection, renaming.name, renaming.new_name)
+        with administering(client) as admin:
+            is_renamed = admin.rename_metric(renaming.name, renaming.new_name)
         if not is_renamed:
             raise DatabaseLockedError(
                 f"metric {renaming.name!r} could not be renamed: somebody's transaction uses the table metrics",
@@ -165,7 +166,7 @@ def _count_extras(client: Client, name: str, new_name: str, experiment_id: int |
     with reading(client) as connection:
         columns = client.engine.table_columns(connection, "metrics")
         runs = _run_ids(connection, experiment_id)
-    pending = client.engine.metrics_table.pending_table
+    pending = admin_of(client.engine).pending_table
     tables = ["metrics"] if EXTRAS in columns else []
     tables += [pending] if pending is not None and has_pending(client) else []
     old, conflicts, any_old, any_new = 0, 0, False, False
@@ -273,9 +274,8 @@ def _move_values(client: Client, renaming: Renaming, progress: Progress | None) 
         if progress is not None:
             progress(number)
     if renaming.experiment_id is None:
-        table = client.engine.metrics_table
-        with own_connection(client) as connection:
-            table.drop_empty(connection, renaming.name)
+        with administering(client) as admin:
+            admin.drop_empty_metric(renaming.name)
     return moved
 
 
@@ -291,7 +291,8 @@ def _equalise(client: Client, renaming: Renaming) -> str | None:
     table = client.engine.metrics_table
     columns = table_columns(client, "metrics")
     old, new = columns[renaming.name], columns.get(renaming.new_name)
-    with own_connection(client) as connection:
+    with administering(client) as admin:
+        connection = admin.connection
         if new is None:
             table.grow(connection, {renaming.new_name: old}, {})
         # Whichever of the two is the wider one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqltrack.commands._access import check_name
 from sqltrack.commands.grant import check_grantee
-from sqltrack.quoting import quote_if_needed
+from sqltrack.engines.postgres.sql import quote_if_needed
 
 __all__ = ["revoke_public_sql", "revoke_sql"]
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.commands._records import fetch, find_runs, reading
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConflictError, UnusableValueError
 
 __all__ = ["Rewinding", "plan_rewinding", "remove_rows", "rewind"]
@@ -93,7 +94,7 @@ def remove_rows(client: Client, rewinding: Rewinding) -> Rewinding:
     """
     run_id, step = rewinding.run_id, rewinding.step
     removed = 0
-    with client as connection, client.engine.interruptible(connection):
+    with client as connection, admin_of(client.engine, connection).interruptible():
         if not rewinding.force:
             # Changes nothing, but who starts the run has to wait until this is done.
             sql = """
@@ -109,7 +110,7 @@ def remove_rows(client: Client, rewinding: Rewinding) -> Rewinding:
 
 
 def _tables(client: Client, connection: Any) -> list[str]:
-    pending = client.engine.metrics_table.pending_table
+    pending = admin_of(client.engine).pending_table
     has_pending = pending is not None and bool(client.engine.table_columns(connection, pending))
     return ["metrics", *([pending] if pending is not None and has_pending else [])]
 

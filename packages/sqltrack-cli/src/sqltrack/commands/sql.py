@@ -14,7 +14,7 @@ from typing import IO, Any
 from sqltrack.client import Client
 from sqltrack.commands._records import READING_SECONDS, reading
 from sqltrack.engines.json import plain
-from sqltrack.engines.reading import ColumnKind, find_reader
+from sqltrack.engines.results import ColumnKind, find_reader
 
 __all__ = ["QueryResult", "csv_value", "json_value", "query", "write_csv", "write_json", "write_json_lines"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._connections import own_connection, table_columns
+from sqltrack.commands._connections import administering, table_columns
 from sqltrack.commands._extras import (
     Edit,
     ExtrasRow,
@@ -21,8 +21,10 @@ from sqltrack.commands._extras import (
 from sqltrack.commands._places import Place, Seen, find_places
 from sqltrack.commands._records import reading
 from sqltrack.commands._words import counted
+from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb
-from sqltrack.engines.metrics import EXTRAS, MisfitError
+from sqltrack.engines.metrics_table import MisfitError
+from sqltrack.engines.schema import EXTRAS
 from sqltrack.errors import NotSetUpError
 from sqltrack.quoting import quote_identifier
 
@@ -136,7 +138,7 @@ def _sources(client: Client, columns: Mapping[str, str]) -> Iterator[str]:
     """Return the tables in which there are extras."""
     if EXTRAS in columns:
         yield "metrics"
-    pending = client.engine.metrics_table.pending_table
+    pending = admin_of(client.engine).pending_table
     if pending is not None and has_pending(client):
         yield pending
 
@@ -150,11 +152,11 @@ def _change_table(client: Client, places: Sequence[Place]) -> None:
     widened = {place.name: place.column for place in places if place.change == "widen" and place.column}
     table = client.engine.metrics_table
     # Apart, because one that cannot be widened should not keep others from being added.
-    with own_connection(client) as connection:
+    with administering(client) as admin:
         if added:
-            table.grow(connection, added, {})
+            table.grow(admin.connection, added, {})
         if widened:
-            table.grow(connection, {}, widened)
+            table.grow(admin.connection, {}, widened)
 
 
 def _move(client: Client, places: Mapping[str, Place], tidied: dict[str, Tidied], progress: Progress | None) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sqltrack.client import Client
-from sqltrack.engines.reading import ColumnKind, find_reader
+from sqltrack.engines.results import ColumnKind, find_reader
 
 __all__ = ["Column", "read_columns"]
 

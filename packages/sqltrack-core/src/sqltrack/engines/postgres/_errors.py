@@ -7,6 +7,7 @@ import re
 import psycopg
 
 from sqltrack.engines.postgres._connect_errors import translate_connect_error
+from sqltrack.engines.schema import TABLES
 from sqltrack.errors import (
     AccessDeniedError,
     ConfigError,
@@ -28,8 +29,6 @@ _EXCERPT = re.compile(r"\nLINE \d+: .*(?:\n *\^)?")
 # What libpq says of connection strings that it cannot read.
 _UNREADABLE = re.compile(r"connection info string|percent-encoded| URI\b")
 _UNREADABLE_MESSAGE = "the connection string (conninfo) cannot be understood"
-
-_TABLES = frozenset({"experiments", "experiment_links", "runs", "run_links", "metrics"})
 
 
 def translate_error(error: Exception, target: str) -> SQLTrackError:
@@ -71,4 +70,4 @@ def without_excerpt(message: str) -> str:
 
 
 def _is_our_table(message: str) -> bool:
-    return any(name.rpartition(".")[2] in _TABLES for name in re.findall(r'"([^"]+)"', message))
+    return any(name.rpartition(".")[2] in TABLES for name in re.findall(r'"([^"]+)"', message))

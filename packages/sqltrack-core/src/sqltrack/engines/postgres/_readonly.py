@@ -53,16 +53,21 @@ def guarded(connection: psycopg.Connection[Any], seconds: float) -> Iterator[Clo
 def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock) -> type[psycopg.Cursor[Any]]:
     """Return a class of cursors that make every statement one that only reads.
 
-    The guard goes before each, because a statement may end the transaction that the one before was in. A statement
-    travels by the extended protocol, in which the server accepts one at a time, so that none can follow a COMMIT
-    (PostgreSQL manual, 55.2.3).
+    The guard goes before each, because a statement may end the transaction that the one before was in. Statements in a
+    pipeline, and prepared ones, travel by the extended protocol, in which the server accepts one at a time, so that
+    none can follow a COMMIT (PostgreSQL manual, 55.2.3).
     """
     guard = _GUARD_SQL % max(round(clock.seconds * 1000), 1)
 
     class GuardedCursor(cursor_class):  # type: ignore[valid-type,misc]
         def execute(self, *args: Any, **kwargs: Any) -> Any:
             self._guard()
-            return super().execute(*args, **kwargs)
+            if psycopg.Pipeline.is_supported():
+                with self.connection.pipeline():
+                    return super().execute(*args, **kwargs)
+            if self.connection.prepare_threshold is None:
+                raise psycopg.NotSupportedError("reading through a pooler needs libpq 14 or newer")
+            return super().execute(*args, **{**kwargs, "prepare": True})
 
         def stream(self, *args: Any, **kwargs: Any) -> Any:
             self._guard()
@@ -70,9 +75,6 @@ def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock) -> type[psy
 
         def executemany(self, *args: Any, **kwargs: Any) -> Any:
             raise psycopg.NotSupportedError("executemany is not for reading")
-
-        def _execute_send(self, query: Any, *, force_extended: bool = False, **kwargs: Any) -> None:
-            super()._execute_send(query, force_extended=True, **kwargs)
 
         def _guard(self) -> None:
             cursor_class(self.connection).execute(guard)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqltrack import sigterm
 from sqltrack.engines.retrying import retry
+from sqltrack.engines.sqlite._sql import SQLITE, split_additions, translate_placeholders
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
-from sqltrack.engines.sqltext import SQLITE, keywords, split_additions, split_statements, translate_placeholders
+from sqltrack.engines.sqltext import keywords, split_statements
 from sqltrack.quoting import query_text
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class Cursor(sqlite3.Cursor):
 
 def split_script(script: str) -> list[str]:
     """Return the statements of a script; SQLite adds one column at a time, so one for each added column."""
-    return [part for statement in split_statements(script, SQLITE) for part in split_additions(statement, SQLITE)]
+    return [part for statement in split_statements(script, SQLITE) for part in split_additions(statement)]
 
 
 def _translate(text: str) -> Any:

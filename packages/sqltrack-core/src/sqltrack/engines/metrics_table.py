@@ -1,18 +1,21 @@
-"""What an engine knows of the metrics table: which values fit which columns, how columns come about, how rows go in."""
+"""The metrics table of an engine: which values fit which columns, how columns are added, how rows are stored."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqltrack.engines._lacking import lacking
+from sqltrack.engines.json import Jsonb
+from sqltrack.engines.schema import EXTRAS, KEY
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
-    "EXTRAS",
-    "KEY",
     "Converter",
+    "Fault",
     "MetricsTable",
     "MisfitError",
     "RowConverter",
@@ -22,10 +25,6 @@ __all__ = [
     "upsert_sql",
 ]
 
-# The column for metrics that cannot be columns, and those that say which row it is.
-EXTRAS = "extras"
-KEY = ("run_id", "step", "progress")
-
 Converter = Callable[[Any], Any]
 RowConverter = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -34,42 +33,58 @@ class MisfitError(Exception):
     """A value cannot be stored unaltered in a column whose type is the right one for others of its kind."""
 
 
-class Upsert(ABC):
-    """Stores rows that hold one set of metrics; prepared once, executed for every step."""
+class Fault(enum.Enum):
+    """Why the database refused a statement that stores metrics."""
 
-    @abstractmethod
+    STALE = enum.auto()
+    """The table has changed: a column is missing, or has another type."""
+
+    TOO_BIG = enum.auto()
+    """The row has more values than fit into one."""
+
+
+class Upsert:
+    """Stores rows that hold one set of metrics; prepared once, executed for every step.
+
+    A class of your own must define `execute`.
+    """
+
     def execute(self, connection: Any, values: Sequence[Any]) -> None:
-        """Insert or update one row; `values` are run id, step, progress, the metrics in order, and the extras."""
+        """Insert or update one row.
 
-    @abstractmethod
+        Args:
+            connection: the connection.
+            values: run id, step, progress, the metrics in order, and the extras if there are any.
+        """
+        raise lacking(self, "execute")
+
     def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
         """Do the same, and then set the run's `time_updated`."""
+        self.execute(connection, values)
+        connection.execute("UPDATE runs SET time_updated = %s WHERE id = %s", (updated, values[0]))
 
-    @abstractmethod
     def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:
         """Insert or update many rows."""
+        for row in rows:
+            self.execute(connection, row)
 
 
-class MetricsTable(ABC):
+class MetricsTable:
     """The metrics table as a database sees it.
+
+    A class of your own must define the methods that raise NotImplementedError here; the others are defaults.
 
     Attributes:
         grows_beside: whether columns are added over a connection of their own, and not by the transaction that
             needs them.
-        pending_table: name of the table in which extras wait while `metrics` cannot get the column, None if there is
-            no such table.
-        extras_keep_floats: whether a float in `extras` is still told from an integer if it is very large.
     """
 
-    grows_beside: ClassVar[bool]
-    pending_table: ClassVar[str | None] = None
-    extras_keep_floats: ClassVar[bool] = True
+    grows_beside: ClassVar[bool] = False
 
-    @abstractmethod
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
-        """Return whether a metric can be a column beside those that there are."""
+        """Return whether a metric can be a column in addition to `columns`."""
+        raise lacking(self, "can_be_column")
 
-    @abstractmethod
     def converter(self, sql_type: str, typ: type) -> Converter | None:
         """Return what turns values of the plain Python type `typ` into those for a column, None if nothing need.
 
@@ -78,6 +93,7 @@ class MetricsTable(ABC):
         Raises:
             TypeError: the column would alter or refuse such values.
         """
+        raise lacking(self, "converter")
 
     def row_converter(self, converters: Sequence[Converter | None]) -> RowConverter:
         """Return what does the work of `converters` on a sequence of values, one for each."""
@@ -87,48 +103,30 @@ class MetricsTable(ABC):
             value if convert is None else convert(value) for convert, value in zip(converters, values)
         ]
 
-    @abstractmethod
     def wider_type(self, sql_type: str, typ: type) -> str | None:
-        """Return the type with which a column also holds values of `typ`, None if there is none."""
+        """Return the type with which a column also holds values of `typ`; None, the default, if there is none."""
+        return None
 
-    @abstractmethod
     def extras_value(self, values: Mapping[str, Any]) -> Any:
-        """Return what to bind for the column `extras`."""
+        """Return the value to bind for the column `extras`."""
+        return Jsonb(values)
 
-    @abstractmethod
     def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         """Add and widen columns, given by name and SQL type, as many as there is room for.
 
         Returns:
-            False if others did not let go of the table for about a second, or if the user has no right to change it,
-            so that nothing was done.
+            False if the table stayed locked for about a second, or if the user has no right to change it, so that
+            nothing was done.
         """
+        raise lacking(self, "grow")
 
-    @abstractmethod
-    def rename(self, connection: Any, name: str, new_name: str) -> bool:
-        """Rename a column, without making others wait for long.
-
-        Returns:
-            False if others did not let go of the table for some time, so that nothing was done.
-        """
-
-    @abstractmethod
-    def drop_empty(self, connection: Any, name: str) -> bool:
-        """Drop a column unless it holds values, without making others wait for long.
-
-        Returns:
-            False if it holds values, or if others did not let go of the table for some time.
-        """
-
-    def move_pending(self, connection: Any, limit: int) -> int:
-        """Move up to `limit` rows that wait in `pending_table`, if there is one, to `extras`, and return how many."""
-        raise NotImplementedError
-
-    @abstractmethod
     def is_in_use(self, connection: Any) -> bool:
-        """Return whether the open transaction of a connection itself stands in the way of growing the table."""
+        """Return whether the open transaction of a connection itself keeps the table from growing.
 
-    @abstractmethod
+        Only asked where `grows_beside`.
+        """
+        return False
+
     def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
         """Return the statement that stores the metrics `names`.
 
@@ -137,12 +135,11 @@ class MetricsTable(ABC):
             extras: whether there are values for the column `extras`, too.
             pending: whether those wait in a table of their own until there is that column.
         """
+        raise lacking(self, "upsert")
 
-    @abstractmethod
-    def fault_of(self, error: BaseException) -> str | None:
-        """Return what a driver's error says about a statement of ours: "stale" if the table is not as it was,
-        "too big" if the row is, None if neither.
-        """
+    def fault_of(self, error: BaseException) -> Fault | None:
+        """Return what a driver's error says about a statement of an `Upsert`, None if it says neither."""
+        raise lacking(self, "fault_of")
 
 
 def _as_they_are(values: Sequence[Any]) -> Sequence[Any]:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from sqltrack.engines.health import PATIENCE, Checks, Verdict, note, ok, problem
+from sqltrack.engines.checks import PATIENCE, Checks, Verdict, note, ok, problem
+from sqltrack.engines.postgres._pooler import is_refused_option
+from sqltrack.engines.schema import TABLES
 from sqltrack.quoting import quote_identifier
 
 if TYPE_CHECKING:
-    from sqltrack.engines.postgres import PostgresEngine
+    from sqltrack.engines.postgres._engine import PostgresEngine
 
-__all__ = ["health_checks"]
+__all__ = ["postgres_checks"]
 
 Connection = psycopg.Connection[Any]
 
@@ -26,23 +28,24 @@ _IDLE_SECONDS = 60
 # Part of the connections in use, above which new ones may soon be refused.
 _CROWDED = 0.8
 
-_TABLES = ["experiments", "experiment_links", "runs", "run_links", "metrics", "metrics_pending"]
+_TABLES = [*TABLES, "metrics_pending"]
 _SEQUENCES = ["experiments_id_seq", "runs_id_seq"]
 
 
-def health_checks(engine: PostgresEngine) -> Checks:
+def postgres_checks(engine: PostgresEngine, connection: Connection) -> Checks:
     """Return the checks of a database on a server."""
-    return {
+    checks = {
         "version": _version,
-        "schema": partial(_schema, engine),
-        "pooler": lambda connection: _pooler(engine),
-        "writable": partial(_writable, engine),
-        "privileges": partial(_privileges, engine),
-        "columns may be added": partial(_ownership, engine),
-        "connections": partial(_connections, engine),
-        "idle transactions": partial(_idle_transactions, engine),
-        "metrics_pending": partial(_pending, engine),
+        "schema": _schema,
+        "pooler": _pooler,
+        "writable": _writable,
+        "privileges": _privileges,
+        "columns may be added": _ownership,
+        "connections": _connections,
+        "idle transactions": _idle_transactions,
+        "metrics_pending": _pending,
     }
+    return {name: partial(check, engine, connection) for name, check in checks.items()}
 
 
 def _ask(engine: PostgresEngine, connection: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -50,7 +53,7 @@ def _ask(engine: PostgresEngine, connection: Connection, sql: str, parameters: S
     return rows
 
 
-def _version(connection: Connection) -> Verdict:
+def _version(engine: PostgresEngine, connection: Connection) -> Verdict:
     version = connection.info.parameter_status("server_version")
     found = f"PostgreSQL {version} (supported: {_OLDEST_VERSION} to {_NEWEST_VERSION})"
     major = connection.info.server_version // 10_000
@@ -73,8 +76,8 @@ def _schema(engine: PostgresEngine, connection: Connection) -> Verdict:
     )
 
 
-def _pooler(engine: PostgresEngine) -> Verdict | None:
-    is_refusing = engine.refuses_options()
+def _pooler(engine: PostgresEngine, connection: Connection) -> Verdict | None:
+    is_refusing = engine.refuses_options or _refuses_options(engine)
     if not is_refusing and not engine.has_pooler:
         return ok("start-up options are accepted")
     found = f"a pooler is in between{' that refuses start-up options' if is_refusing else ''}"
@@ -86,6 +89,21 @@ def _pooler(engine: PostgresEngine) -> Verdict | None:
         f"{found}, with which prepared statements may fail",
         "PgBouncer before 1.21 loses them; with a parameter schema (public, say) sqltrack prepares none",
     )
+
+
+def _refuses_options(engine: PostgresEngine) -> bool:
+    """Return whether a pooler is in between that takes no start-up options; connects to find out.
+
+    Raises:
+        psycopg.OperationalError: connecting fails for another reason.
+    """
+    try:
+        psycopg.connect(**{**engine.parameters(), "options": "-c application_name=sqltrack"}).close()
+    except psycopg.OperationalError as error:
+        if is_refused_option(error):
+            return True
+        raise
+    return False
 
 
 def _writable(engine: PostgresEngine, connection: Connection) -> Verdict:

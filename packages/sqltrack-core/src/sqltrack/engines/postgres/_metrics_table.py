@@ -11,10 +11,9 @@ from typing import Any
 import psycopg
 
 from sqltrack.engines.json import Jsonb, is_storable_text
-from sqltrack.engines.metrics import (
-    EXTRAS,
-    KEY,
+from sqltrack.engines.metrics_table import (
     Converter,
+    Fault,
     MetricsTable,
     MisfitError,
     Upsert,
@@ -22,28 +21,25 @@ from sqltrack.engines.metrics import (
     exact_float,
     upsert_sql,
 )
-from sqltrack.engines.retrying import retry
+from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
+from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.quoting import quote_identifier
 
-__all__ = ["PostgresMetricsTable"]
+__all__ = ["ADD_MOVED_SQL", "PostgresMetricsTable"]
 
-# Every INSERT queues behind an ALTER that waits for its lock, so one attempt must be short.
-_LOCK_TIMEOUT = "50ms"
 _MAX_WAIT = 1.0
-
-# Who asks for a change in person would rather wait than be told to come again.
-_MAX_WAIT_OF_USERS = 30.0
 
 # A table is rewritten under a lock that stops everybody, at some 50 MB in a second.
 _MAX_REWRITTEN_BYTES = 16 * 2**20
 
-# NAMEDATALEN - 1, MaxHeapAttributeNumber less one column that is kept for the extras, and system columns
-# (PostgreSQL manual, appendix K and section 5.6).
-_MAX_NAME_BYTES = 63
+# MaxHeapAttributeNumber less one column that is kept for the extras, and system columns (PostgreSQL manual,
+# appendix K and section 5.6).
 _MAX_COLUMNS = 1599
 _SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 
-_UNDEFINED_COLUMN, _DATATYPE_MISMATCH, _LIMIT_EXCEEDED = "42703", "42804", "54000"
+# undefined_column, datatype_mismatch, program_limit_exceeded (PostgreSQL manual, appendix A).
+_FAULTS: Mapping[str | None, Fault] = {"42703": Fault.STALE, "42804": Fault.STALE, "54000": Fault.TOO_BIG}
 
 _MERGED_EXTRAS = "COALESCE({table}.extras, '{{}}') || excluded.extras"
 
@@ -52,14 +48,11 @@ class PostgresMetricsTable(MetricsTable):
     """Columns are added beside the transactions that need them, and without making others wait for long."""
 
     grows_beside = True
-    pending_table = "metrics_pending"
-    # JSONB spells 1e+38 with 39 digits.
-    extras_keep_floats = False
 
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
         if name in _SYSTEM_COLUMNS or name in KEY or name == EXTRAS:
             return False
-        return len(name.encode("utf-8")) <= _MAX_NAME_BYTES and len(columns) < _MAX_COLUMNS
+        return len(name.encode("utf-8")) <= MAX_NAME_BYTES and len(columns) < _MAX_COLUMNS
 
     def converter(self, sql_type: str, typ: type) -> Converter | None:
         if typ is type(None):
@@ -74,36 +67,12 @@ class PostgresMetricsTable(MetricsTable):
             return "double precision"
         return None
 
-    def extras_value(self, values: Mapping[str, Any]) -> Jsonb:
-        return Jsonb(values)
-
     def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         try:
-            return _patiently(lambda: _alter(connection, added, widened), _MAX_WAIT)
+            return patiently(lambda: _alter(connection, added, widened), _MAX_WAIT)
         except psycopg.errors.InsufficientPrivilege:
             # Only the table's owner can; what others log is kept without a column of its own.
             return False
-
-    def rename(self, connection: Any, name: str, new_name: str) -> bool:
-        change = f"RENAME COLUMN {quote_identifier(name)} TO {quote_identifier(new_name)}"
-        return _patiently(lambda: _change(connection, change), _MAX_WAIT_OF_USERS)
-
-    def drop_empty(self, connection: Any, name: str) -> bool:
-        return _patiently(lambda: _drop_empty(connection, name), _MAX_WAIT_OF_USERS)
-
-    def move_pending(self, connection: Any, limit: int) -> int:
-        moved = 0
-
-        def move() -> bool:
-            nonlocal moved
-            with connection.transaction():
-                # Shorter than what the server takes to see a deadlock, so that it is never a writer that fails.
-                connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-                moved = connection.execute(_MOVE_SOME_PENDING_SQL, (limit,)).rowcount
-            return True
-
-        _patiently(move, _MAX_WAIT)
-        return moved
 
     def is_in_use(self, connection: Any) -> bool:
         query = "SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'metrics'::regclass LIMIT 1"
@@ -112,11 +81,8 @@ class PostgresMetricsTable(MetricsTable):
     def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
         return _PendingUpsert(names) if pending else _PostgresUpsert(names, extras)
 
-    def fault_of(self, error: BaseException) -> str | None:
-        state = getattr(error, "sqlstate", None)
-        if state in (_UNDEFINED_COLUMN, _DATATYPE_MISMATCH):
-            return "stale"
-        return "too big" if state == _LIMIT_EXCEEDED else None
+    def fault_of(self, error: BaseException) -> Fault | None:
+        return _FAULTS.get(getattr(error, "sqlstate", None))
 
 
 class _PostgresUpsert(Upsert):
@@ -163,37 +129,10 @@ class _PendingUpsert(Upsert):
             self.execute(connection, row)
 
 
-def _patiently(change: Callable[[], bool], seconds: float) -> bool:
-    """Return what `change` does, which is done again while others hold locks, or False after that many seconds."""
-    try:
-        return retry(change, lambda error: isinstance(error, psycopg.errors.LockNotAvailable), seconds=seconds)
-    except psycopg.errors.LockNotAvailable:
-        return False
-
-
-def _change(connection: Any, change: str) -> bool:
-    with connection.transaction():
-        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-        connection.execute(f"ALTER TABLE metrics {change}")
-    return True
-
-
-def _drop_empty(connection: Any, name: str) -> bool:
-    column = quote_identifier(name)
-    with connection.transaction():
-        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-        connection.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
-        query = f"SELECT FROM metrics WHERE metrics.{column} IS NOT NULL LIMIT 1"
-        is_empty = connection.execute(query).fetchone() is None
-        if is_empty:
-            connection.execute(f"ALTER TABLE metrics DROP COLUMN {column}")
-    return is_empty
-
-
 def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
     """Change the table once, in a transaction of its own."""
     with connection.transaction():
-        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         if widened:
             # Two that have both read the table could not both go on to change it.
             connection.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
@@ -205,23 +144,12 @@ def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]
     return True
 
 
-_ADD_MOVED_SQL = f"""
+ADD_MOVED_SQL = f"""
     INSERT INTO metrics (run_id, step, progress, extras)
     SELECT run_id, step, progress, extras FROM moved ORDER BY run_id, step, progress
     ON CONFLICT (run_id, step, progress) DO UPDATE SET extras = {_MERGED_EXTRAS.format(table="metrics")}
 """
-_MOVE_PENDING_SQL = f"WITH moved AS (DELETE FROM metrics_pending RETURNING *) {_ADD_MOVED_SQL}"
-_MOVE_SOME_PENDING_SQL = f"""
-    WITH chosen AS (
-        SELECT run_id, step, progress FROM metrics_pending ORDER BY run_id, step, progress LIMIT %s
-    ), moved AS (
-        DELETE FROM metrics_pending USING chosen
-        WHERE metrics_pending.run_id = chosen.run_id
-            AND metrics_pending.step = chosen.step AND metrics_pending.progress = chosen.progress
-        RETURNING metrics_pending.*
-    )
-    {_ADD_MOVED_SQL}
-"""
+_MOVE_PENDING_SQL = f"WITH moved AS (DELETE FROM metrics_pending RETURNING *) {ADD_MOVED_SQL}"
 
 
 def _additions(connection: Any, added: Mapping[str, str]) -> list[str]:

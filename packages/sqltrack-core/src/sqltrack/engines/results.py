@@ -16,8 +16,8 @@ ColumnKind = Literal["boolean", "bytes", "date", "float", "integer", "interval",
 
 # By the package that a cursor's class comes from.
 _READERS = {
-    "psycopg": ("sqltrack.engines.postgres._reader", "PostgresReader"),
-    "sqlite3": ("sqltrack.engines.sqlite._reader", "SQLiteReader"),
+    "psycopg": ("sqltrack.engines.postgres._results", "PostgresReader"),
+    "sqlite3": ("sqltrack.engines.sqlite._results", "SQLiteReader"),
 }
 
 

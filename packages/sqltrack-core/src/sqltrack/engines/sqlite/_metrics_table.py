@@ -8,10 +8,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqltrack.engines.json import dumps, is_storable_text
-from sqltrack.engines.metrics import (
-    EXTRAS,
-    KEY,
+from sqltrack.engines.metrics_table import (
     Converter,
+    Fault,
     MetricsTable,
     MisfitError,
     RowConverter,
@@ -20,6 +19,7 @@ from sqltrack.engines.metrics import (
     exact_float,
     upsert_sql,
 )
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._values import SQL_TYPES, adapt
 from sqltrack.quoting import quote_identifier
@@ -45,8 +45,6 @@ _AFFINITIES = (
 class SQLiteMetricsTable(MetricsTable):
     """Any column keeps any number; a column of another kind keeps values of its own type."""
 
-    grows_beside = False
-
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
         # Names differ by more than the case of ASCII letters.
         taken = {_fold(column) for column in (*columns, *KEY, EXTRAS)}
@@ -69,9 +67,6 @@ class SQLiteMetricsTable(MetricsTable):
     def row_converter(self, converters: Sequence[Converter | None]) -> RowConverter:
         return _nans_as_text if set(converters) == {_nan_as_text} else super().row_converter(converters)
 
-    def wider_type(self, sql_type: str, typ: type) -> str | None:
-        return None
-
     def extras_value(self, values: Mapping[str, Any]) -> str:
         return dumps(values)
 
@@ -86,34 +81,12 @@ class SQLiteMetricsTable(MetricsTable):
                     raise
         return True
 
-    def rename(self, connection: Connection, name: str, new_name: str) -> bool:
-        old, new = quote_identifier(name), quote_identifier(new_name)
-        connection.execute(f"ALTER TABLE metrics RENAME COLUMN {old} TO {new}")
-        return True
-
-    def drop_empty(self, connection: Connection, name: str) -> bool:
-        column = quote_identifier(name)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            query = f"SELECT 1 FROM metrics WHERE metrics.{column} IS NOT NULL LIMIT 1"
-            is_empty = connection.execute(query).fetchone() is None
-            if is_empty:
-                connection.execute(f"ALTER TABLE metrics DROP COLUMN {column}")
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
-        return is_empty
-
-    def is_in_use(self, connection: Connection) -> bool:  # pragma: no cover - asked of tables that grow beside
-        return False
-
     def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
         return _SQLiteUpsert(names, extras)
 
-    def fault_of(self, error: BaseException) -> str | None:
+    def fault_of(self, error: BaseException) -> Fault | None:
         message = str(error)
-        return "stale" if "has no column named" in message or "no such column" in message else None
+        return Fault.STALE if "has no column named" in message or "no such column" in message else None
 
 
 class _SQLiteUpsert(Upsert):

@@ -8,41 +8,41 @@ import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqltrack.engines.health import PATIENCE, Checks, Verdict, note, ok, problem, show_bytes
+from sqltrack.engines.checks import PATIENCE, Checks, Verdict, note, ok, problem, show_bytes
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
+from sqltrack.engines.sqlite._interruptible import interruptible
 
 if TYPE_CHECKING:
-    from sqltrack.engines.sqlite import SQLiteEngine
+    from sqltrack.engines.sqlite._engine import SQLiteEngine
 
-__all__ = ["health_checks"]
+__all__ = ["sqlite_checks"]
 
 # Free bytes on the disk.
 _NO_ROOM, _LITTLE_ROOM = 100 * 10**6, 10**9
 
-# Steps of SQLite's virtual machine after which Python has a look whether somebody pressed Ctrl-C.
-_STEPS = 100_000
-
 _SHOWN_FAULTS = 3
 
 
-def health_checks(engine: SQLiteEngine, full: bool) -> Checks:
+def sqlite_checks(engine: SQLiteEngine, connection: Connection, *, full: bool) -> Checks:
     """Return the checks of a database in a file."""
-    checks: Checks = {
+    checks = {
         "version": _version,
-        "file": lambda connection: _file(engine.path),
-        "journal": partial(_journal, engine.path),
-        "writable": partial(_writable, engine),
-        "disk": lambda connection: _disk(engine.path),
+        "file": _file,
+        "journal": _journal,
+        "writable": _writable,
+        "disk": _disk,
+        **({"integrity": _integrity, "references": _references} if full else {}),
     }
-    return {**checks, "integrity": _integrity, "references": _references} if full else checks
+    return {name: partial(check, engine, connection) for name, check in checks.items()}
 
 
-def _version(connection: Connection) -> Verdict:
+def _version(engine: SQLiteEngine, connection: Connection) -> Verdict:
     return ok(f"SQLite {sqlite3.sqlite_version} (supported: 3.35 or newer)")
 
 
-def _file(path: str) -> Verdict:
+def _file(engine: SQLiteEngine, connection: Connection) -> Verdict:
+    path = engine.path
     # The write-ahead log holds what is not in the file yet.
     size = sum(os.path.getsize(file) for file in (path, f"{path}-wal") if os.path.exists(file))
     found = f"{path}, {show_bytes(size)}"
@@ -54,9 +54,9 @@ def _file(path: str) -> Verdict:
     return ok(found)
 
 
-def _journal(path: str, connection: Connection) -> Verdict:
+def _journal(engine: SQLiteEngine, connection: Connection) -> Verdict:
     mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
-    on_network = is_network_file_system(path)
+    on_network = is_network_file_system(engine.path)
     if mode == "wal" and on_network:
         return problem(
             "write-ahead log on a file system that machines share, which corrupts the database",
@@ -96,28 +96,23 @@ def _why_not_writable(message: str, path: str) -> Verdict:
     return problem(f"the file cannot be written to: {message}")
 
 
-def _disk(path: str) -> Verdict:
-    free = shutil.disk_usage(os.path.dirname(path)).free
+def _disk(engine: SQLiteEngine, connection: Connection) -> Verdict:
+    free = shutil.disk_usage(os.path.dirname(engine.path)).free
     found = f"{show_bytes(free)} free"
     if free < _NO_ROOM:
         return problem(found, "make room; when the disk is full, metrics cannot be stored")
     return note(found, "make room before the disk is full") if free < _LITTLE_ROOM else ok(found)
 
 
-def _integrity(connection: Connection) -> Verdict:
-    connection.set_progress_handler(lambda: 0, _STEPS)
+def _integrity(engine: SQLiteEngine, connection: Connection) -> Verdict:
     try:
-        faults = [str(fault) for (fault,) in connection.execute("PRAGMA quick_check(100)")]
-    except sqlite3.OperationalError as error:
-        # An exception within the handler, which only Ctrl-C can raise, is told by this.
-        if str(error) == "interrupted":
-            raise KeyboardInterrupt from error
+        with interruptible(connection):
+            faults = [str(fault) for (fault,) in connection.execute("PRAGMA quick_check(100)")]
+    except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
         # Too damaged to be checked.
         faults = [str(error)]
-    finally:
-        connection.set_progress_handler(None, 0)
     if faults == ["ok"]:
         return ok("quick_check finds the file intact")
     shown = "; ".join(" ".join(fault.split()) for fault in faults[:_SHOWN_FAULTS])
@@ -127,7 +122,7 @@ def _integrity(connection: Connection) -> Verdict:
     )
 
 
-def _references(connection: Connection) -> Verdict:
+def _references(engine: SQLiteEngine, connection: Connection) -> Verdict:
     query = 'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1'
     broken = [f"{count} of {table}" for table, count in connection.execute(query)]
     if not broken:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
-from sqltrack.engines.reading import ColumnKind, Reader, Reading
+from sqltrack.engines.results import ColumnKind, Reader, Reading
 from sqltrack.quoting import query_text
 
 __all__ = ["PostgresReader"]

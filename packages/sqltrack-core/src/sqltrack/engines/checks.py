@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 __all__ = ["PATIENCE", "Check", "Checks", "Result", "Verdict", "note", "ok", "problem", "show_bytes"]
 
@@ -27,8 +27,8 @@ class Verdict(NamedTuple):
     advice: str | None = None
 
 
-# Examines the database behind a connection whose statements commit by themselves; None where there is nothing to say.
-Check = Callable[[Any], "Verdict | None"]
+# Examines one thing; None where there is nothing to say.
+Check = Callable[[], "Verdict | None"]
 Checks = Mapping[str, Check]
 
 

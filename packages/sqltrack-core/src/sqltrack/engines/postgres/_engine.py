@@ -1,0 +1,328 @@
+"""What tracking needs of PostgreSQL, through psycopg 3."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqltrack._environment import masked
+from sqltrack.config import CLIENT_SETTINGS
+from sqltrack.engines._types import find_sql_type
+from sqltrack.engines.engine import Engine
+from sqltrack.engines.json import Jsonb, dumps, is_storable_text
+from sqltrack.errors import ConfigError, MissingPackageError, SQLTrackError
+from sqltrack.quoting import quote_identifier
+
+try:
+    import psycopg
+    from psycopg.adapt import Dumper, PyFormat
+except ImportError as _error:
+    raise MissingPackageError(
+        "engine 'postgres'",
+        "psycopg",
+        "'sqltrack-core[postgres]'",
+        hint="or use SQLite: Client(engine='sqlite'), engine=sqlite in sqltrack.conf, or SQLTRACK_DSN_ENGINE=sqlite",
+    ) from _error
+
+from sqltrack.engines.postgres._cursor import accepting_sql
+from sqltrack.engines.postgres._errors import translate_error
+from sqltrack.engines.postgres._metrics_table import PostgresMetricsTable
+from sqltrack.engines.postgres._pooler import get_along, is_pooled, is_refused_option, name_statements_uniquely
+from sqltrack.engines.postgres.sql import POSTGRES
+
+if TYPE_CHECKING:
+    from sqltrack.engines.metrics_table import MetricsTable
+
+__all__ = ["PostgresEngine"]
+
+_SQL_TYPES: Mapping[type, str] = {
+    bool: "BOOLEAN",
+    int: "BIGINT",
+    float: "DOUBLE PRECISION",
+    str: "TEXT",
+    bytes: "BYTEA",
+    Decimal: "NUMERIC",
+    datetime: "TIMESTAMP WITH TIME ZONE",
+    date: "DATE",
+    time: "TIME",
+    timedelta: "INTERVAL",
+    Jsonb: "JSONB",
+    dict: "JSONB",
+    list: "JSONB",
+}
+
+# All other parameters go to libpq. A config file may hold those of SQLite next to those of PostgreSQL.
+_NOT_FOR_LIBPQ = CLIENT_SETTINGS | {"engine", "schema", "dbpath", "busy_timeout", "synchronous"}
+
+# An unreachable server must cost seconds, not the minutes that TCP would wait.
+_DEFAULTS: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "fallback_application_name": "sqltrack",
+}
+
+# Seconds to wait for the server to hear that nobody waits for a statement any more.
+_CANCEL_TIMEOUT = 2.0
+
+# "sqltrack" as a number, so that no other program's advisory locks are in the way.
+_SETUP_LOCK = 0x73716C747261636B
+
+# Whoever wants to change rows by hand rather hears that others hold them than waits for a forgotten transaction.
+_ROW_LOCK_TIMEOUT = "30s"
+
+
+class _JsonbDumper(Dumper):
+    oid = psycopg.postgres.types["jsonb"].oid
+
+    def dump(self, obj: Jsonb) -> bytes:
+        return dumps(obj.obj).encode("utf-8")
+
+
+class PostgresEngine(Engine):
+    """Stores experiments in a PostgreSQL database.
+
+    Args:
+        config: connection parameters as libpq knows them
+            (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS), and `schema`, the
+            schema in which names are looked up.
+
+    Attributes:
+        has_pooler: whether a pooler was found in between, which takes a connection to find out.
+        refuses_options: whether it has refused start-up options.
+    """
+
+    name = "postgres"
+    driver_error: ClassVar[type[Exception]] = psycopg.Error
+    dialect = POSTGRES
+    metrics_table: ClassVar[MetricsTable] = PostgresMetricsTable()
+    admin_class = "sqltrack.engines.postgres.admin:PostgresAdmin"
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.schema: str | None = config.get("schema") or None
+        self.has_pooler: bool = False
+        self.refuses_options: bool = False
+        self._parameters = {
+            name: value for name, value in config.items() if name not in _NOT_FOR_LIBPQ and value is not None
+        }
+        _check_parameters(self._parameters)
+
+    def __repr__(self) -> str:
+        return f"PostgresEngine({self._target()!r})"
+
+    def connect(self, cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> psycopg.Connection[Any]:
+        """Connect to the server.
+
+        Args:
+            cursor_factory: class of the cursors that the connection makes.
+
+        Raises:
+            DatabaseUnavailableError: the server cannot be reached, or has no such database.
+            AccessDeniedError: the server refuses the user.
+        """
+        try:
+            connection = self._connect(accepting_sql(cursor_factory))
+        except psycopg.Error as error:
+            raise self.translate_error(error) from error
+        connection.adapters.register_dumper(Jsonb, _JsonbDumper)
+        return connection
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters for libpq, those of the configuration and our defaults; a password is among them."""
+        return {**_defaults(), **self._parameters}
+
+    def describe(self) -> str:
+        return self._target()
+
+    def data_dir(self) -> str:
+        """Return the path of the folder that holds `base.sql`."""
+        return str(Path(__file__).parent)
+
+    def map_type(self, client: Any, typ: type) -> str:
+        """Return the SQL type of a column for values of the Python type `typ`, others than ours as psycopg adapts it.
+
+        Raises:
+            TypeError: no SQL type fits.
+        """
+        sql_type = find_sql_type(typ, _SQL_TYPES)
+        if sql_type is not None:
+            return sql_type
+        try:
+            oid = psycopg.adapters.get_dumper(typ, PyFormat.AUTO).oid
+            return psycopg.adapters.types[oid].name.upper()
+        except (psycopg.ProgrammingError, KeyError):
+            raise TypeError(f"no PostgreSQL type for Python type {typ.__name__!r}") from None
+
+    def set_autocommit(self, connection: psycopg.Connection[Any], enabled: bool) -> None:
+        connection.autocommit = enabled
+
+    def is_usable(self, connection: psycopg.Connection[Any]) -> bool:
+        if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            return False
+        # A server that ended the session has said so already; the news waits in the socket.
+        try:
+            return not _is_readable(connection.pgconn.socket) or not _has_ended(connection)
+        except psycopg.Error:
+            return False
+
+    def execute_within(
+        self, connection: psycopg.Connection[Any], seconds: float, sql: str, parameters: Sequence[Any]
+    ) -> Any:
+        limit = str(max(round(seconds * 1000), 1))
+        with connection.transaction():
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
+            return connection.execute(sql.encode("utf-8"), parameters)
+
+    def abort(self, connection: psycopg.Connection[Any]) -> None:
+        with contextlib.suppress(Exception):
+            if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                # With a limit, because a server that does not answer does not answer to this either.
+                connection.cancel_safe(timeout=_CANCEL_TIMEOUT)
+        with contextlib.suppress(Exception):
+            connection.close()
+
+    def translate_error(self, error: Exception) -> SQLTrackError:
+        return translate_error(error, self._target())
+
+    def execute_script(self, connection: psycopg.Connection[Any], script: str) -> Any:
+        cursor = connection.cursor()
+        # Behind a pooler the schema is set for one transaction, and the script may begin others.
+        sets_schema = self.has_pooler and self.schema is not None
+        for part in self.split_script(script) if sets_schema else [script]:
+            cursor.execute(part.encode("utf-8"))
+        return cursor
+
+    def lock_schema(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SETUP_LOCK,))
+        if self.schema is not None:
+            exists = connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (self.schema,)).fetchone()
+            if exists is None:
+                connection.execute(f"CREATE SCHEMA {quote_identifier(self.schema)}".encode())
+
+    def lock_rows(
+        self, connection: psycopg.Connection[Any], table: str, ids: Sequence[int], *, for_deletion: bool = False
+    ) -> None:
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", (_ROW_LOCK_TIMEOUT,))
+        # In order, so that two who lock the same rows do not wait for each other.
+        strength = "UPDATE" if for_deletion else "NO KEY UPDATE"
+        sql = f"SELECT id FROM {quote_identifier(table)} WHERE id = ANY(%s) ORDER BY id FOR {strength}"
+        connection.execute(sql.encode("utf-8"), (list(ids),))
+
+    def table_columns(self, connection: psycopg.Connection[Any], table: str) -> dict[str, str]:
+        query = """
+            SELECT attname, format_type(atttypid, atttypmod)
+            FROM pg_attribute
+            WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+            ORDER BY attnum
+        """
+        return dict(connection.execute(query, (quote_identifier(table),)).fetchall())
+
+    def merge_json_sql(self, column: str) -> str:
+        return f"{_object_sql(column)} || %s"
+
+    def remove_keys_sql(self, column: str) -> str:
+        removed = f"{column} - ARRAY(SELECT jsonb_array_elements_text(%s))"
+        return f"CASE WHEN jsonb_typeof({column}) = 'object' THEN {removed} ELSE {column} END"
+
+    def json_items_sql(self, column: str) -> str:
+        return (
+            f"SELECT runs.id AS run_id, item.key AS name, item.value AS value FROM runs, jsonb_each({column}) AS item"
+        )
+
+    def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
+        connection = self._connect_with_options(cursor_factory)
+        # Of many connections to a pooler one may look direct, so what was seen once holds for all that follow.
+        self.has_pooler = self.has_pooler or self.refuses_options or is_pooled(connection)
+        if self.has_pooler:
+            get_along(connection, self.schema)
+        else:
+            name_statements_uniquely(connection)
+        return connection
+
+    def _connect_with_options(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
+        """Connect, with the schema as a start-up option unless a pooler refuses those; a pooler may also ignore it."""
+        parameters = self.parameters()
+        if self.schema is not None and not self.refuses_options:
+            search_path = f"-c search_path={_escape_option(quote_identifier(self.schema))}"
+            options = f"{parameters.get('options', '')} {search_path}".strip()
+            try:
+                return psycopg.connect(**{**parameters, "options": options}, cursor_factory=cursor_factory)
+            except psycopg.OperationalError as error:
+                if not is_refused_option(error):
+                    raise
+            self.refuses_options = True
+        return psycopg.connect(**parameters, cursor_factory=cursor_factory)
+
+    def _target(self) -> str:
+        """Return a description of the database for messages, without secrets."""
+        parts = [
+            f"{name}={masked(name, str(self._parameters[name]))}"
+            for name in ("host", "port", "dbname", "user", "service")
+            if name in self._parameters
+        ]
+        if self.schema is not None:
+            parts.append(f"schema={self.schema}")
+        return f"PostgreSQL database {' '.join(parts)!r}" if parts else "PostgreSQL database"
+
+
+def _object_sql(column: str) -> str:
+    """Return an expression: what a JSON column holds if that has keys, else an object without any."""
+    return f"CASE WHEN jsonb_typeof({column}) = 'object' THEN {column} ELSE '{{}}' END"
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Refuse what libpq would cut off, or name in an error with all that stands beside it, passwords included."""
+    for name, value in parameters.items():
+        text = str(value)
+        if "\0" in text or not is_storable_text(text):
+            raise ConfigError(f"parameter {name!r} must be text that can be encoded as UTF-8, without NUL")
+
+
+def _defaults() -> dict[str, Any]:
+    defaults = dict(_DEFAULTS)
+    if os.environ.get("PGCONNECT_TIMEOUT"):
+        del defaults["connect_timeout"]
+    return defaults
+
+
+def _escape_option(text: str) -> str:
+    """Escape a word of libpq's `options`, where blanks separate and backslashes escape."""
+    return text.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def _has_ended(connection: psycopg.Connection[Any]) -> bool:
+    """Read what the server has sent to an idle connection; return whether it says that the session is over.
+
+    Raises:
+        psycopg.Error: the connection is broken.
+    """
+    severities: list[str | None] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        severities.append(notice.severity_nonlocalized)
+
+    connection.add_notice_handler(note)
+    try:
+        while _is_readable(connection.pgconn.socket):
+            connection.pgconn.consume_input()
+            # Lets libpq look at it.
+            connection.pgconn.is_busy()
+    finally:
+        connection.remove_notice_handler(note)
+    return "FATAL" in severities
+
+
+def _is_readable(fd: int) -> bool:
+    if hasattr(select, "poll"):  # pragma: no branch - Windows
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([fd], [], [], 0)[0])  # pragma: no cover - Windows

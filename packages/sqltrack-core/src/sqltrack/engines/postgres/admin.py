@@ -1,0 +1,223 @@
+"""What only operators' commands need of PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from sqltrack.engines.admin import Admin
+from sqltrack.engines.checks import PATIENCE, Checks
+from sqltrack.engines.postgres._engine import PostgresEngine
+from sqltrack.engines.postgres._errors import without_excerpt
+from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
+from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
+from sqltrack.engines.postgres._passwords import encrypt_password, find_password
+from sqltrack.engines.postgres._readonly import guarded
+from sqltrack.engines.schema import TABLES
+from sqltrack.errors import DatabaseError, StatementTimeoutError
+from sqltrack.quoting import quote_identifier
+
+__all__ = ["PostgresAdmin"]
+
+# By the names that format_type() gives to types.
+_PYTHON_TYPES: Mapping[str, type] = {
+    "bigint": int,
+    "boolean": bool,
+    "bytea": bytes,
+    "date": date,
+    "double precision": float,
+    "integer": int,
+    "interval": timedelta,
+    "jsonb": dict,
+    "numeric": Decimal,
+    "real": float,
+    "smallint": int,
+    "text": str,
+    "timestamp with time zone": datetime,
+}
+
+# MaxHeapAttributeNumber (PostgreSQL manual, appendix K).
+_MAX_COLUMNS = 1600
+
+# Seconds to wait for locks: a user who asks for a change would rather wait than be told to come again.
+_MAX_WAIT = 30.0
+_MAX_WAIT_FOR_ROWS = 1.0
+
+_MOVE_SOME_PENDING_SQL = f"""
+    WITH chosen AS (
+        SELECT run_id, step, progress FROM metrics_pending ORDER BY run_id, step, progress LIMIT %s
+    ), moved AS (
+        DELETE FROM metrics_pending USING chosen
+        WHERE metrics_pending.run_id = chosen.run_id
+            AND metrics_pending.step = chosen.step AND metrics_pending.progress = chosen.progress
+        RETURNING metrics_pending.*
+    )
+    {ADD_MOVED_SQL}
+"""
+
+
+class PostgresAdmin(Admin):
+    """What only operators' commands need of a PostgreSQL database."""
+
+    engine: PostgresEngine
+    connection: psycopg.Connection[Any]
+    pending_table = "metrics_pending"
+    # JSONB spells 1e+38 with 39 digits.
+    extras_keep_floats = False
+
+    def driver_variables(self) -> dict[str, str]:
+        options = psycopg.pq.Conninfo.get_defaults()
+        variables = {option.envvar.decode(): option.keyword.decode() for option in options if option.envvar}
+        # Looked at for the parameter service.
+        return {**variables, "PGSERVICEFILE": "servicefile"}
+
+    def find_password(self, user: str, dbname: str) -> str | None:
+        with self._translated_errors():
+            return find_password({**self.engine.parameters(), "user": user, "dbname": dbname})
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.connection.info.transaction_status in (
+            psycopg.pq.TransactionStatus.INTRANS,
+            psycopg.pq.TransactionStatus.INERROR,
+        )
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        connection = self.connection
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        try:
+            with self._translated_errors():
+                yield
+        finally:
+            # If the connection is lost, the next statement on it says so.
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+
+    @contextlib.contextmanager
+    def read_only(self, seconds: float) -> Iterator[None]:
+        if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            raise DatabaseError("a transaction is open", "end it before reading without the right to write")
+        try:
+            with guarded(self.connection, seconds) as clock:
+                yield
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.errors.QueryCanceled) and clock.has_expired():
+                raise StatementTimeoutError(seconds) from error
+            raise self.engine.translate_error(error) from error
+
+    def fail_fast_on_locks(self) -> None:
+        self.connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+
+    def reason_of(self, error: Exception) -> str:
+        return without_excerpt(str(error))
+
+    def command_tag(self, cursor: psycopg.Cursor[Any], statement: str, count: int) -> str:
+        return cursor.statusmessage or super().command_tag(cursor, statement, count)
+
+    def watch_notices(self, notify: Callable[[str], None]) -> None:
+        self.connection.add_notice_handler(lambda notice: notify(f"{notice.severity}: {notice.message_primary}"))
+
+    def identity(self) -> str:
+        query = "SELECT extract(epoch FROM pg_postmaster_start_time()), current_database(), to_regclass('runs')::oid"
+        return f"postgres {self.connection.execute(query).fetchone()}"
+
+    def python_types(self, table: str) -> dict[str, type]:
+        columns = self.engine.table_columns(self.connection, table)
+        return {name: _PYTHON_TYPES[sql_type] for name, sql_type in columns.items() if sql_type in _PYTHON_TYPES}
+
+    def index_names(self, table: str) -> set[str]:
+        query = """
+            SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+            WHERE indrelid = to_regclass(%s) AND indisvalid
+        """
+        return {name for (name,) in self.connection.execute(query, (quote_identifier(table),))}
+
+    def column_usage(self, table: str) -> tuple[int, int]:
+        # Columns that were dropped count for ever.
+        query = "SELECT COALESCE(max(attnum), 0)::int FROM pg_attribute WHERE attrelid = to_regclass(%s)"
+        return _first_value(self.connection.execute(query, (quote_identifier(table),))), _MAX_COLUMNS
+
+    def row_estimate(self, table: str) -> int | None:
+        # Before the first ANALYZE it is -1, or 0 in PostgreSQL 13.
+        query = "SELECT NULLIF(GREATEST(reltuples, 0), 0)::bigint FROM pg_class WHERE oid = to_regclass(%s)"
+        estimate: int | None = _first_value(self.connection.execute(query, (quote_identifier(table),)))
+        return estimate
+
+    def table_bytes(self, table: str) -> int | None:
+        query = "SELECT pg_total_relation_size(to_regclass(%s))"
+        cursor = self.engine.execute_within(self.connection, PATIENCE, query, (quote_identifier(table),))
+        size: int | None = _first_value(cursor)
+        return size
+
+    def checks(self, *, full: bool) -> Checks:
+        from sqltrack.engines.postgres._checks import postgres_checks
+
+        return postgres_checks(self.engine, self.connection)
+
+    def json_keys_sql(self, column: str) -> str:
+        return f"jsonb_object_keys({column}) AS item(key)"
+
+    def reclaim_space(self) -> None:
+        self.connection.execute(f"VACUUM {', '.join(TABLES)}".encode())
+
+    def rename_metric(self, name: str, new_name: str) -> bool:
+        change = f"RENAME COLUMN {quote_identifier(name)} TO {quote_identifier(new_name)}"
+        return patiently(lambda: self._alter(change), _MAX_WAIT)
+
+    def drop_empty_metric(self, name: str) -> bool:
+        return patiently(lambda: self._drop_empty(quote_identifier(name)), _MAX_WAIT)
+
+    def move_pending(self, limit: int) -> int:
+        moved = 0
+
+        def move() -> bool:
+            nonlocal moved
+            with self._impatient_transaction():
+                moved = self.connection.execute(_MOVE_SOME_PENDING_SQL.encode(), (limit,)).rowcount
+            return True
+
+        patiently(move, _MAX_WAIT_FOR_ROWS)
+        return moved
+
+    def encrypt_password(self, user: str, password: str) -> str:
+        with self._translated_errors():
+            return encrypt_password(self.connection, user, password)
+
+    def _alter(self, change: str) -> bool:
+        with self._impatient_transaction():
+            self.connection.execute(f"ALTER TABLE metrics {change}".encode())
+        return True
+
+    def _drop_empty(self, column: str) -> bool:
+        with self._impatient_transaction():
+            self.connection.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
+            query = f"SELECT FROM metrics WHERE metrics.{column} IS NOT NULL LIMIT 1"
+            is_empty = self.connection.execute(query.encode()).fetchone() is None
+            if is_empty:
+                self.connection.execute(f"ALTER TABLE metrics DROP COLUMN {column}".encode())
+        return is_empty
+
+    @contextlib.contextmanager
+    def _impatient_transaction(self) -> Iterator[None]:
+        with self.connection.transaction():
+            self.fail_fast_on_locks()
+            yield
+
+    @contextlib.contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self.engine.translate_error(error) from error
+
+
+def _first_value(cursor: Any) -> Any:
+    row = cursor.fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,80 @@
+"""PostgreSQL's SQL: how it quotes, which words it reserves, how it spells values. Needs no driver."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect
+from sqltrack.quoting import quote_identifier, quote_text
+
+__all__ = ["MAX_NAME_BYTES", "POSTGRES", "quote_if_needed", "sql_literal"]
+
+POSTGRES = Dialect(
+    r"[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)",
+    r"[uUbBxXnN]?&?" + STRING,
+    r"(?:[uU]&)?" + IDENTIFIER,
+    r"\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)",
+    nested_comments=True,
+)
+
+# NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1).
+MAX_NAME_BYTES = 63
+
+_PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
+
+# Reserved words of PostgreSQL 18, and those that can only be names of functions or types (manual, appendix C), which
+# include all such words of older versions.
+_RESERVED_WORDS = """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation
+    column concurrently constraint create cross current_catalog current_date current_role current_schema
+    current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch
+    for foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lateral
+    leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer
+    overlaps placing primary references returning right select session_user similar some symmetric system_user
+    table tablesample then to trailing true union unique user using variadic verbose when where window with
+"""
+_RESERVED = frozenset(_RESERVED_WORDS.split())
+
+
+def quote_if_needed(name: str) -> str:
+    """Return `name` as an SQL identifier of PostgreSQL, in quotes only if it would mean something else without."""
+    if _PLAIN_IDENTIFIER.fullmatch(name) and name not in _RESERVED:
+        return name
+    return quote_identifier(name)
+
+
+def sql_literal(value: Any) -> str:
+    """Return `value` spelled out in PostgreSQL's SQL.
+
+    Raises:
+        TypeError: there is no literal for its type.
+    """
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, float):
+        return repr(float(value)) if math.isfinite(value) else f"'{value}'::float8"
+    if isinstance(value, str):
+        return quote_text(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"'\\x{bytes(value).hex()}'::bytea"
+    for typ in type(value).__mro__:
+        if typ.__name__ in _TYPED_LITERALS:
+            return f"{quote_text(str(value))}::{_TYPED_LITERALS[typ.__name__]}"
+    raise TypeError(f"no SQL literal for a value of type {type(value).__name__!r}")
+
+
+# By the names of the types, so that none has to be imported.
+_TYPED_LITERALS = {
+    "datetime": "timestamptz",
+    "date": "date",
+    "time": "time",
+    "timedelta": "interval",
+    "Decimal": "numeric",
+    "UUID": "uuid",
+}

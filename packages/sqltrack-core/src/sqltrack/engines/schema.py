@@ -1,0 +1,24 @@
+"""The tables of SQLTrack, the same in all databases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["COLUMNS", "EXTRAS", "KEY", "TABLES"]
+
+# The columns that say which row of metrics it is, and the one for metrics that cannot be columns.
+KEY = ("run_id", "step", "progress")
+EXTRAS = "extras"
+
+# The columns that everything relies on; metrics has one more for each metric.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "experiments": ("id", "name", "comment", "tags", "extras"),
+    "experiment_links": ("from_id", "kind", "to_id"),
+    "runs": (
+        *("id", "experiment_id", "status", "time_created", "time_started", "time_updated"),
+        *("comment", "tags", "args", "env", "extras"),
+    ),
+    "run_links": ("from_id", "kind", "to_id"),
+    "metrics": KEY,
+}
+TABLES = tuple(COLUMNS)

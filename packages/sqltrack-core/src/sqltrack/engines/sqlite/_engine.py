@@ -1,0 +1,272 @@
+"""What tracking needs of SQLite, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqltrack.config import number_setting
+from sqltrack.engines._types import find_sql_type
+from sqltrack.engines.engine import Engine
+from sqltrack.engines.schema import TABLES
+from sqltrack.engines.sqlite._connection import Connection, split_script
+from sqltrack.engines.sqlite._filesystem import is_network_file_system
+from sqltrack.engines.sqlite._functions import create_functions
+from sqltrack.engines.sqlite._metrics_table import SQLiteMetricsTable
+from sqltrack.engines.sqlite._sql import SQLITE
+from sqltrack.engines.sqlite._values import SQL_TYPES, register_converters
+from sqltrack.errors import (
+    ConfigError,
+    DatabaseError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    NotADatabaseError,
+    NotSetUpError,
+    ReadOnlyDatabaseError,
+    SQLTrackError,
+)
+
+if TYPE_CHECKING:
+    from sqltrack.engines.metrics_table import MetricsTable
+
+__all__ = ["SQLiteEngine"]
+
+_MINIMUM_VERSION = (3, 35, 0)
+_BUSY_TIMEOUT = 60.0
+_JOURNAL_TIMEOUT = 5.0
+_SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+# What fails where a file may not grow, other than for a full disk, which SQLite knows by itself.
+_GROWING = frozenset({"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
+
+
+class SQLiteEngine(Engine):
+    """Stores experiments in one SQLite file.
+
+    Args:
+        config: `dbpath`, path of the file, default "sqltrack.db"; `busy_timeout`, seconds to wait for other writers,
+            default 60; `synchronous`, one of OFF, NORMAL, FULL, EXTRA, default NORMAL where the write-ahead log can
+            be used, else FULL (https://sqlite.org/pragma.html#pragma_synchronous).
+
+    Attributes:
+        path: path of the file, absolute.
+        busy_timeout: the same.
+
+    Raises:
+        ConfigError: a parameter cannot be used, or the SQLite library is older than 3.35.
+    """
+
+    name = "sqlite"
+    driver_error: ClassVar[type[Exception]] = sqlite3.Error
+    dialect = SQLITE
+    metrics_table: ClassVar[MetricsTable] = SQLiteMetricsTable()
+    admin_class = "sqltrack.engines.sqlite.admin:SQLiteAdmin"
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        if sqlite3.sqlite_version_info < _MINIMUM_VERSION:
+            raise ConfigError(f"sqltrack needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}")
+        self.path: str = _database_path(config.get("dbpath", "sqltrack.db"))
+        self.busy_timeout: float = number_setting(config, "busy_timeout", _BUSY_TIMEOUT)
+        self._synchronous = _synchronous_setting(config.get("synchronous"))
+        register_converters()
+
+    def __repr__(self) -> str:
+        return f"SQLiteEngine({self.path!r})"
+
+    def connect(self) -> Connection:
+        """Open the database file, which is created if it does not exist.
+
+        Raises:
+            DatabaseUnavailableError: the file cannot be opened.
+            NotADatabaseError: the file is no SQLite database.
+        """
+        try:
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self.busy_timeout,
+                detect_types=sqlite3.PARSE_DECLTYPES,
+                # The client hands a connection to one thread at a time.
+                check_same_thread=False,
+                factory=Connection,
+            )
+        except sqlite3.Error as error:
+            raise self.translate_error(error) from error
+        try:
+            self._prepare(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise self.translate_error(error) from error
+        return connection
+
+    def describe(self) -> str:
+        return f"SQLite database {self.path!r}"
+
+    def exists(self) -> bool:
+        return os.path.exists(self.path)
+
+    def data_dir(self) -> str:
+        """Return the path of the folder that holds `base.sql`."""
+        return str(Path(__file__).parent)
+
+    def map_type(self, client: Any, typ: type) -> str:
+        """Return the SQL type of a column for values of the Python type `typ` (document 3.2.3).
+
+        Raises:
+            TypeError: no SQL type fits.
+        """
+        sql_type = find_sql_type(typ, SQL_TYPES)
+        if sql_type is None:
+            raise TypeError(f"no SQLite type for Python type {typ.__name__!r}")
+        return sql_type
+
+    def set_autocommit(self, connection: Connection, enabled: bool) -> None:
+        connection.autocommit_enabled = enabled
+
+    def is_usable(self, connection: Connection) -> bool:
+        try:
+            connection.check_file()
+            # Of the two only the first notices that somebody has closed it.
+            return connection.total_changes >= 0 and not connection.in_transaction
+        except sqlite3.Error:
+            return False
+
+    def execute_within(self, connection: Connection, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
+        usual, connection.busy_timeout = connection.busy_timeout, min(seconds, connection.busy_timeout)
+        try:
+            return connection.execute(sql, parameters)
+        finally:
+            connection.busy_timeout = usual
+
+    def abort(self, connection: Connection) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
+
+    def abort_within(self, connection: Connection) -> None:
+        # A statement that calls a function must neither be reset nor finalized before that returns, and closing does.
+        with contextlib.suppress(sqlite3.Error):
+            sqlite3.Cursor(connection).execute("ROLLBACK")
+
+    def translate_error(self, error: Exception) -> SQLTrackError:
+        message = str(error)
+        if "unable to open database file" in message:
+            reason = message.partition(": ")[2] or self._why_not_opened()
+            return DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {reason}")
+        if "not a database" in message:
+            return NotADatabaseError(f"file {self.path!r} is no SQLite database", "choose another file with dbpath")
+        if "no such table" in message and message.rpartition(": ")[2].removeprefix("main.") in TABLES:
+            return NotSetUpError(f"database {self.path!r} has no sqltrack tables")
+        if "locked" in message:
+            return DatabaseLockedError(
+                f"database {self.path!r} is locked: another process has been writing for longer than "
+                f"busy_timeout = {self.busy_timeout:g} s"
+            )
+        if "readonly database" in message:
+            return ReadOnlyDatabaseError(f"database {self.path!r} can only be read, check its permissions")
+        if "disk is full" in message:
+            return DiskFullError(f"the disk is full, database {self.path!r} cannot grow", "free space, then go on")
+        if message == "disk I/O error":
+            return self._why_not_written(error)
+        if "malformed" in message:
+            return DatabaseError(
+                f"database {self.path!r} is damaged: {message}",
+                "restore it from a copy, or save what can be read with the command .recover of SQLite's own program",
+            )
+        return DatabaseError(f"database {self.path!r}: {message}")
+
+    def split_script(self, script: str) -> list[str]:
+        return split_script(script)
+
+    def execute_script(self, connection: Connection, script: str) -> Any:
+        return connection.executescript(script)
+
+    def lock_schema(self, connection: Connection) -> None:
+        connection.begin_write()
+
+    def lock_rows(self, connection: Connection, table: str, ids: Sequence[int], *, for_deletion: bool = False) -> None:
+        # There is one lock for all.
+        connection.begin_write()
+
+    def table_columns(self, connection: Connection, table: str) -> dict[str, str]:
+        return dict(connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,)))
+
+    def merge_json_sql(self, column: str) -> str:
+        # json_patch() would drop keys whose new value is null, and merge deeply.
+        return f"sqltrack_merge_json({column}, %s)"
+
+    def remove_keys_sql(self, column: str) -> str:
+        return f"sqltrack_remove_keys({column}, %s)"
+
+    def json_items_sql(self, column: str) -> str:
+        value = """
+            CASE item.type
+                WHEN 'true' THEN 'true'
+                WHEN 'false' THEN 'false'
+                WHEN 'object' THEN item.value
+                WHEN 'array' THEN item.value
+                ELSE json_quote(item.value)
+            END
+        """
+        columns = f"runs.id AS run_id, item.key AS name, {value.strip()} AS value"
+        return f"SELECT {columns} FROM runs, json_each({column}) AS item"
+
+    def _prepare(self, connection: Connection) -> None:
+        uses_wal = self._journal_mode(connection) == "wal"
+        connection.execute(f"PRAGMA synchronous = {self._synchronous or ('NORMAL' if uses_wal else 'FULL')}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        create_functions(connection, connection.raised)
+
+    def _journal_mode(self, connection: Connection) -> str:
+        """Return the journal mode, after switching to the write-ahead log where the file system allows it."""
+        mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+        if mode != "delete" or is_network_file_system(self.path):
+            return mode
+        try:
+            cursor = self.execute_within(connection, _JOURNAL_TIMEOUT, "PRAGMA journal_mode = WAL", ())
+            return str(cursor.fetchone()[0])
+        except sqlite3.OperationalError:
+            # The switch needs the file for itself. Where it does not get it, or the log is refused (read-only file,
+            # file system without shared memory), the journal that is there serves as well.
+            return mode
+
+    def _why_not_written(self, error: Exception) -> DatabaseError:
+        """Return what it means that the file system refused something, which SQLite does not say."""
+        name = getattr(error, "sqlite_errorname", "SQLITE_IOERR")
+        found = f"database {self.path!r}: disk I/O error ({name})"
+        if name in _GROWING:
+            return DiskFullError(f"{found}, most likely a quota, a limit of the size of files, or a full disk")
+        return DatabaseError(found, "check the disk, its quota, and whether it can still be reached")
+
+    def _why_not_opened(self) -> str:
+        folder = os.path.dirname(self.path)
+        if not os.path.isdir(folder):
+            return f"folder {folder!r} does not exist"
+        if os.path.isdir(self.path):
+            return "it is a folder"
+        return "check the permissions of the file and its folder"
+
+
+def _database_path(dbpath: Any) -> str:
+    path: str = os.fspath(dbpath)
+    if not path:
+        raise ConfigError("dbpath must name a file, got ''")
+    if path.startswith((":memory:", "file:")):
+        raise ConfigError(
+            f"dbpath must name a file, got {path!r}", "connections come and go, and memory goes with them"
+        )
+    # A training script may change the working directory between two connections.
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _synchronous_setting(value: Any) -> str | None:
+    if value is None:
+        return None
+    name = str(value).upper()
+    if name not in _SYNCHRONOUS:
+        raise ConfigError(f"synchronous must be one of {', '.join(_SYNCHRONOUS)}, got {value!r}")
+    return name
