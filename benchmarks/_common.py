@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 
 import sqltrack
 from sqltrack.commands import setup
-from sqltrack.quoting import quote_identifier
+from sqltrack.util import quote_identifier
 
 __all__ = [
     "Database",

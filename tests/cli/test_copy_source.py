@@ -61,8 +61,8 @@ from sqltrack.engines.admin import admin_of
 engine = sqltrack.Client(engine="sqlite", dbpath=sys.argv[1]).engine
 admin = admin_of(engine, admin_of(engine).connect_read_only())
 with admin.snapshot():
-    print(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
-connection.close()
+    print(admin.connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
+admin.connection.close()
 """
 
 

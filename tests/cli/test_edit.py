@@ -11,13 +11,15 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands import _edits
-from sqltrack.commands.comment import comment
-from sqltrack.commands.link import link
-from sqltrack.commands.mv import mv
-from sqltrack.commands.rename import rename
-from sqltrack.commands.tag import tag
+from sqltrack.commands.comment import plan_comment
+from sqltrack.commands.edits import apply_edit
+from sqltrack.commands.link import plan_link
+from sqltrack.commands.mv import plan_mv
+from sqltrack.commands.rename import plan_rename
+from sqltrack.commands.run_ranges import RunRange
+from sqltrack.commands.tag import plan_tag
 from sqltrack.errors import ConflictError, NotSetUpError, UnusableValueError
+from support.plans import edit
 from support.processes import Program, Script, run_together
 from support.questions import CTRL_C, answer
 
@@ -207,7 +209,7 @@ def test_what_fails_in_the_middle_leaves_no_trace(client: sqltrack.Client, monke
     monkeypatch.setattr("sqltrack.commands.comment.run_set_comment", fail_later)
     before = dump(client)
     with pytest.raises(KeyboardInterrupt):
-        comment(client, [5, 6, 7], "new")
+        edit(client, plan_comment(client, [5, 6, 7], "new"))
     assert dump(client) == before
 
 
@@ -291,16 +293,13 @@ def test_names_never_reach_the_terminal_as_commands(
 
 
 def test_what_others_change_before_the_answer_stays(client: sqltrack.Client) -> None:
-    def change_meanwhile(_: Any) -> bool:
-        sqltrack.run_set_comment(client, 5, "of somebody else")
-        return True
-
+    planned = plan_comment(client, [5, 6], "new")
+    sqltrack.run_set_comment(client, 5, "of somebody else")
     with pytest.raises(ConflictError, match="in the meantime"):
-        comment(client, [5, 6], "new", agree=change_meanwhile)
+        apply_edit(client, planned)
     rows = client.execute("SELECT comment FROM runs WHERE id IN (5, 6) ORDER BY id").fetchall()
     assert rows == [("of somebody else",), (None,)]
-    # Of what nobody was asked about, the present state counts.
-    assert comment(client, [5], "new")[0].old == "of somebody else"
+    assert apply_edit(client, planned, even_if_changed=True)[0].old == "of somebody else"
 
 
 def test_many_processes_tag_the_same_runs_and_lose_nothing(
@@ -340,18 +339,31 @@ with run.track():
     assert client.execute("SELECT status, tags FROM runs WHERE id = 7").fetchone() == ("COMPLETED", {"paper": True})
 
 
+def test_a_plan_changes_nothing_and_tells_what_is_changed(client: sqltrack.Client) -> None:
+    before = dump(client)
+    planned = plan_tag(client, [5, RunRange(5, 6)], add=["paper"])
+    assert [change.id for change in planned.changes] == [5, 6]
+    assert dump(client) == before
+    assert apply_edit(client, planned) == planned.changes
+    assert dump(client) != before
+
+
 def test_the_functions_tell_what_they_have_changed(client: sqltrack.Client) -> None:
-    assert tag(client, [5], add=["paper"]) == [("run", 5, "tags", ["draft"], ["draft", "paper"])]
-    assert tag(client, [5], add=["paper"]) == []
-    assert link(client, 5, "resumes", 6) == [("run", 5, "link", None, "resumes 6")]
-    assert link(client, "first", "x", "second", experiments=True) == [("experiment", 1, "link", None, "x 2")]
-    assert rename(client, "first", "third") == [("experiment", 1, "name", "first", "third")]
-    assert mv(client, [5, 5], "fourth", create=True, agree=lambda _: True) == [
+    assert edit(client, plan_tag(client, [5], add=["paper"])) == [("run", 5, "tags", ["draft"], ["draft", "paper"])]
+    assert edit(client, plan_tag(client, [5], add=["paper"])) == []
+    assert edit(client, plan_link(client, 5, "resumes", 6)) == [("run", 5, "link", None, "resumes 6")]
+    linked = edit(client, plan_link(client, "first", "x", "second", experiments=True))
+    assert linked == [("experiment", 1, "link", None, "x 2")]
+    assert edit(client, plan_rename(client, "first", "third")) == [("experiment", 1, "name", "first", "third")]
+    assert edit(client, plan_mv(client, [5, 5], "fourth", create=True)) == [
         ("experiment", None, "name", None, "fourth"),
         ("run", 5, "experiment", "third", "fourth"),
     ]
-    assert comment(client, [5], "x", agree=lambda _: False) == []
-    for call in (lambda: tag(client, [], add=["x"]), lambda: comment(client), lambda: mv(client, [], "x")):
+    for call in (
+        lambda: plan_tag(client, [], add=["x"]),
+        lambda: plan_comment(client),
+        lambda: plan_mv(client, [], "x"),
+    ):
         with pytest.raises(UnusableValueError):
             call()
 
@@ -386,34 +398,25 @@ def test_tags_can_be_removed_alone(client: sqltrack.Client, options: list[str]) 
 
 def test_without_tags_there_is_nothing_to_do(client: sqltrack.Client) -> None:
     with pytest.raises(UnusableValueError, match="no tags to add, and none to remove"):
-        tag(client, [5])
+        plan_tag(client, [5])
 
 
 @pytest.mark.engines("sqlite")
 def test_a_file_that_is_gone_when_somebody_agrees_is_not_made_anew(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:
+    planned = plan_tag(client, [5], add=["paper"])
     path = Path(config["dbpath"])
-
-    def agree(changes: Any) -> bool:
-        path.unlink()
-        return True
-
+    path.unlink()
     with pytest.raises(NotSetUpError, match="does not exist"):
-        tag(client, [5], add=["paper"], agree=agree)
+        apply_edit(client, planned)
     assert not path.exists()
 
 
-def test_runs_that_others_have_moved_meanwhile_stay_there(
-    client: sqltrack.Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    others = sqltrack.Client(config)
-
-    def changing_after_others(*arguments: Any) -> Any:
-        others.execute("UPDATE runs SET experiment_id = (SELECT id FROM experiments WHERE name = 'second')")
-        return changing(*arguments)
-
-    changing = _edits.changing
-    monkeypatch.setattr(_edits, "changing", changing_after_others)
-    assert mv(client, [5, 6], "second") == []
+def test_runs_that_others_have_moved_meanwhile_stay_there(client: sqltrack.Client, config: dict[str, Any]) -> None:
+    planned = plan_mv(client, [5, 6], "second")
+    sqltrack.Client(config).execute(
+        "UPDATE runs SET experiment_id = (SELECT id FROM experiments WHERE name = 'second')"
+    )
+    assert apply_edit(client, planned, even_if_changed=True) == []
     assert experiments_of(client)[5] == "second"

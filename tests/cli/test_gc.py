@@ -11,7 +11,8 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands.gc import gc
+from sqltrack.commands.gc import apply_gc, plan_gc
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import UnusableValueError
 from support.processes import run_together
 from support.questions import CTRL_C, answer
@@ -109,7 +110,7 @@ def test_what_is_kept_is_told(client: sqltrack.Client, options: list[str], capsy
         "kept, active        1 (8)",
     ]
     assert output.err.startswith("3 runs, 5 rows of metrics and 1 link deleted\n")
-    assert ("gc --vacuum" in output.err) == client.engine.keeps_space
+    assert ("gc --vacuum" in output.err) == admin_of(client.engine).keeps_space
     assert main(["gc", "--status", "FAILED,RUNNING", "--json", "--yes", *options]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "done": False,
@@ -171,13 +172,10 @@ def test_only_who_agrees_deletes(client: sqltrack.Client, options: list[str], te
 
 
 def test_what_changes_while_somebody_thinks_is_spared(client: sqltrack.Client) -> None:
-    def change(_: Any) -> bool:
-        sqltrack.run_add_tags(client, 1, "marked")
-        sqltrack.Experiment(client, name="first").get_run(11).set_status("FAILED")
-        return True
-
-    garbage = gc(client, statuses=["FAILED"], agree=change)
-    assert garbage is not None
+    garbage = plan_gc(client, statuses=["FAILED"])
+    sqltrack.run_add_tags(client, 1, "marked")
+    sqltrack.Experiment(client, name="first").get_run(11).set_status("FAILED")
+    garbage = apply_gc(client, garbage)
     # Run 1 stays now, and with it run 3, to which it links; run 11 nobody was asked about.
     assert (garbage.deletion.runs, garbage.tagged, garbage.linked) == ([], [1], [3])
     assert len(run_ids(client)) == 11
@@ -207,19 +205,18 @@ def test_space_can_be_given_back(
     assert run_ids(client) == [2, 4, 5, 6, 7, 8, 9, 10]
 
 
-def test_the_function_tells_what_it_has_found(client: sqltrack.Client) -> None:
-    garbage = gc(client, statuses=["FAILED"], older_than=timedelta(days=30), dry_run=True)
-    assert garbage == ((None, [1], 3, 1), [2], [9, 10], [])
-    assert gc(client, statuses=["FAILED"], agree=lambda _: False) is None
+def test_a_plan_changes_nothing_and_tells_what_was_found(client: sqltrack.Client) -> None:
+    garbage = plan_gc(client, statuses=["FAILED"], older_than=timedelta(days=30))
+    assert garbage.deletion == (None, [1], 3, 1, None, False)
+    assert (garbage.tagged, garbage.linked, garbage.active) == ([2], [9, 10], [])
     with pytest.raises(UnusableValueError):
-        gc(client, older_than=timedelta(days=30))
+        plan_gc(client, older_than=timedelta(days=30))
     assert len(run_ids(client)) == 10
 
 
 def test_a_run_to_which_several_others_link_is_kept(client: sqltrack.Client) -> None:
     sqltrack.run_add_link(client, 6, "resumes", 9)
-    garbage = gc(client, statuses=["FAILED"], dry_run=True)
-    assert garbage is not None
+    garbage = plan_gc(client, statuses=["FAILED"])
     assert (garbage.deletion.runs, garbage.linked) == ([1, 3], [9, 10])
 
 

@@ -14,10 +14,11 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands.reap import Finding, examine_runs, mark_runs, reap
+from sqltrack.commands.reap import Finding, apply_reap, plan_reap
 from sqltrack.errors import UnusableValueError
 from support.dumps import dump
 from support.old_runs import DAY, LONG_AGO, NOW, Start, state
+from support.plans import reap
 from support.processes import Program
 from support.questions import CTRL_C, answer
 
@@ -75,10 +76,10 @@ def test_only_the_experiment_that_was_named(client: sqltrack.Client, start: Star
 
 def test_a_run_that_is_heard_of_in_between_is_left_alone(client: sqltrack.Client, start: Start) -> None:
     logging, ended, silent = start(), start(), start()
-    findings, _ = examine_runs(client, older_than=DAY)
+    findings, _ = plan_reap(client, older_than=DAY)
     logging.add_metrics({"loss": 0.5}, 1)
     ended.stop()
-    marked = mark_runs(client, findings)
+    marked = apply_reap(client, findings)
     assert [finding.marked for finding in marked] == [False, False, True]
     assert [state(client, run)[0] for run in (logging, ended, silent)] == ["RUNNING", "COMPLETED", "FAILED"]
 
@@ -97,11 +98,11 @@ def test_runs_that_log_all_the_time_are_never_marked(client: sqltrack.Client, st
 
     thread = threading.Thread(target=wake)
     thread.start()
-    findings, _ = examine_runs(client, older_than=DAY)
+    findings, _ = plan_reap(client, older_than=DAY)
     begin.set()
     marked: dict[int, bool] = {}
     for finding in findings:
-        marked.update({done.run_id: done.marked for done in mark_runs(client, [finding])})
+        marked.update({done.run_id: done.marked for done in apply_reap(client, [finding])})
     thread.join()
     for run in runs:
         # Marked if and only if it had not been heard of before.
@@ -139,7 +140,7 @@ def test_a_dry_run_changes_nothing(
     before = dump(client)
     assert main(["reap", "--dry-run", "--older-than", "1h", *options]) == 0
     assert capsys.readouterr().err == "1 run would be marked\n"
-    reap(client, older_than=DAY, dry_run=True)
+    plan_reap(client, older_than=DAY)
     assert dump(client) == before
 
 

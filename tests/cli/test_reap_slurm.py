@@ -15,10 +15,11 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands import _slurm
-from sqltrack.commands.reap import examine_runs, mark_runs, reap
+from sqltrack.commands.reap import apply_reap, plan_reap
 from sqltrack.errors import SlurmError
 from support.dumps import dump
 from support.old_runs import DAY, LONG_AGO, NOW, Start, state
+from support.plans import reap
 from support.processes import running
 
 # Answers as sacct does: with the rows of the jobs that it is asked for, of which it knows nothing it says nothing.
@@ -283,10 +284,10 @@ def test_one_cluster_that_fails_does_not_keep_others_from_being_asked(
 ) -> None:
     lost, found = start(SLURM_JOB_ID="1", SLURM_CLUSTER_NAME="gone"), start(SLURM_JOB_ID="2")
     slurm.say({"2": [f"2|TIMEOUT|{epoch(NOW)}|0:0"]}, gone="no rows, which makes it fail")
-    findings, failures = examine_runs(client, older_than=DAY)
+    findings, failures = plan_reap(client, older_than=DAY)
     assert len(failures) == 1
     assert "cluster 'gone'" in failures[0]
-    mark_runs(client, findings)
+    apply_reap(client, findings)
     assert (state(client, lost)[0], state(client, found)[0]) == ("FAILED", "TIMEOUT")
 
 

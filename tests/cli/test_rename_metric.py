@@ -17,10 +17,11 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands.rename_metric import plan_renaming, rename, rename_metric
+from sqltrack.commands.rename_metric import apply_rename_metric, plan_rename_metric
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
 from support.dumps import dump
 from support.extras import add_extras, column, columns
+from support.plans import rename_metric
 from support.processes import Program, running
 from support.questions import CTRL_C, answer
 
@@ -378,7 +379,7 @@ def test_progress_is_told_by_runs_and_rows_of_extras(
     add_extras(client, run.id, {20: {"acc": 0.5}})
     add_extras(client, other.id, {20: {"else": 0.5}})
     told: list[int] = []
-    done = rename(client, plan_renaming(client, "acc", "accuracy", merge=True), told.append)
+    done = apply_rename_metric(client, plan_rename_metric(client, "acc", "accuracy", merge=True), told.append)
     assert (done.values, done.extras) == (6, 1)
     assert (told[:2], told[-1]) == ([1, 2], 3)
     found = client.execute("SELECT extras FROM metrics WHERE extras IS NOT NULL ORDER BY run_id").fetchall()

@@ -12,10 +12,11 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands.rewind import plan_rewinding, remove_rows, rewind
+from sqltrack.commands.rewind import apply_rewind, plan_rewind
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConflictError
 from support.dumps import dump
+from support.plans import rewind
 from support.processes import Program
 from support.questions import CTRL_C, answer
 
@@ -114,11 +115,11 @@ def test_a_run_that_says_so_but_has_been_silent_is_not(client: sqltrack.Client, 
 
 
 def test_a_run_that_starts_after_the_question_is_refused(client: sqltrack.Client, run: sqltrack.Run) -> None:
-    planned = plan_rewinding(client, run.id, 6)
+    planned = plan_rewind(client, run.id, 6)
     run.start()
     before = dump(client)
     with pytest.raises(ConflictError, match="RUNNING"):
-        remove_rows(client, planned)
+        apply_rewind(client, planned)
     assert dump(client) == before
 
 

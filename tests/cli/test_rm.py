@@ -16,7 +16,8 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands.rm import rm
+from sqltrack.commands.rm import apply_rm, plan_rm
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConflictError, DatabaseLockedError, UnusableValueError
 from support.processes import Script, run_together, running
 from support.questions import CTRL_C, answer
@@ -65,7 +66,7 @@ def test_runs_go_with_all_that_belongs_to_them(client: sqltrack.Client, options:
         "links            3",
     ]
     assert output.err.startswith("2 runs, 11 rows of metrics and 3 links deleted\n")
-    assert ("gc --vacuum" in output.err) == client.engine.keeps_space
+    assert ("gc --vacuum" in output.err) == admin_of(client.engine).keeps_space
     assert run_ids(client) == [7, 9]
     assert counts(client) == [2, 1, 2, 0, 7]
 
@@ -143,10 +144,10 @@ def test_ctrl_c_ends_a_long_deletion_without_a_trace(client: sqltrack.Client, mo
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sqltrack.commands._records._BATCH", 2)
+    monkeypatch.setattr("sqltrack.commands._read_only._BATCH", 2)
     before = dump(client)
     with pytest.raises(KeyboardInterrupt):
-        rm(client, [5, 6, 7], progress=interrupt)
+        apply_rm(client, plan_rm(client, [5, 6, 7]), interrupt)
     assert dump(client) == before
 
 
@@ -179,7 +180,8 @@ def test_nobody_waits_for_ever_for_a_forgotten_transaction(
     before = dump(client)
     monkeypatch.setattr("sqltrack.engines.postgres._engine._ROW_LOCK_TIMEOUT", "200ms")
     with locking(client), pytest.raises(DatabaseLockedError, match="for (too long|longer)"):
-        rm(sqltrack.Client({**config, "busy_timeout": 0.2}), [5, 6, 7])
+        impatient = sqltrack.Client({**config, "busy_timeout": 0.2})
+        apply_rm(impatient, plan_rm(impatient, [5, 6, 7]))
     assert dump(client) == before
 
 
@@ -205,22 +207,18 @@ def test_what_has_been_silent_is_not(client: sqltrack.Client, options: list[str]
 
 
 def test_a_run_that_begins_while_somebody_thinks_is_spared(client: sqltrack.Client) -> None:
-    def start(_: Any) -> bool:
-        sqltrack.Run(client, run_id=6).set_status("RUNNING").set_updated()
-        return True
-
+    deletion = plan_rm(client, [5, 6])
+    sqltrack.Run(client, run_id=6).set_status("RUNNING").set_updated()
     with pytest.raises(ConflictError, match="run 6 is RUNNING"):
-        rm(client, [5, 6], agree=start)
+        apply_rm(client, deletion)
     assert run_ids(client) == [5, 6, 7, 9]
 
 
 def test_a_run_that_is_added_while_somebody_thinks_is_spared(client: sqltrack.Client) -> None:
-    def add(_: Any) -> bool:
-        sqltrack.Experiment(client, name="first").get_run(10)
-        return True
-
+    deletion = plan_rm(client, experiment="first")
+    sqltrack.Experiment(client, name="first").get_run(10)
     with pytest.raises(ConflictError, match="added or deleted runs"):
-        rm(client, experiment="first", agree=add)
+        apply_rm(client, deletion)
     assert run_ids(client) == [5, 6, 7, 9, 10]
 
 
@@ -304,11 +302,14 @@ def test_a_database_that_was_not_set_up_is_told(empty_config: dict[str, Any], ca
     assert "sqltrack setup" in output.err
 
 
-def test_the_function_tells_what_it_has_deleted(client: sqltrack.Client) -> None:
-    assert rm(client, [5, 5], dry_run=True) == (None, [5], 5, 2)
-    assert rm(client, [5], agree=lambda _: False) is None
-    assert rm(client, experiment="1") == ("first", [5, 6, 7], 18, 4)
+def test_a_plan_changes_nothing_and_tells_what_is_deleted(client: sqltrack.Client) -> None:
+    before = dump(client)
+    assert plan_rm(client, [5, 5]) == (None, [5], 5, 2, None, False)
+    deletion = plan_rm(client, experiment="1", force=True)
+    assert deletion == ("first", [5, 6, 7], 18, 4, 1, True)
     for runs, experiment in (([], None), ([9], "second")):
         with pytest.raises(UnusableValueError):
-            rm(client, runs, experiment=experiment)
+            plan_rm(client, runs, experiment=experiment)
+    assert dump(client) == before
+    assert apply_rm(client, deletion) == deletion
     assert run_ids(client) == [9]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack.commands.tidy import tidy
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb
 from support.dumps import dump
 from support.extras import add_extras, by_name, column, extras
+from support.plans import tidy
 
 FITTING: dict[str, list[Any]] = {
     "float": [0.1, -1e300, 5e-324],

@@ -16,10 +16,11 @@ import pytest
 
 import sqltrack
 from sqltrack.commands._extras import read_rows
-from sqltrack.commands.tidy import examine_extras, move_extras, tidy
+from sqltrack.commands.tidy import apply_tidy, plan_tidy
 from sqltrack.engines.json import Jsonb
 from sqltrack.errors import DatabaseError
 from support.extras import add_extras, by_name, column, columns, extras
+from support.plans import tidy
 from support.processes import running
 
 
@@ -103,9 +104,9 @@ def test_what_others_change_after_it_was_read_is_read_again(client: sqltrack.Cli
             yield rows
 
     with pytest.MonkeyPatch.context() as patch:
-        found = examine_extras(client)
+        found = plan_tidy(client)
         patch.setattr("sqltrack.commands.tidy.read_rows", read_and_change)
-        move_extras(client, found)
+        apply_tidy(client, found)
     assert column(client, "loss") == [0.5, written[-1], 0.5]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands.tidy import tidy
+from sqltrack.commands.tidy import plan_tidy
 from sqltrack.engines.json import Jsonb
 from support.dumps import dump
 from support.extras import add_extras
@@ -63,7 +63,7 @@ def test_a_dry_run_changes_nothing(
         client.execute(sql, (run.id, Jsonb({"waiting": 1})))
     before = dump(client)
     assert main(["tidy", "--dry-run", *options]) == 0
-    names = {item.name for item in tidy(client, dry_run=True)}
+    names = {item.name for item in plan_tidy(client)}
     assert names == {"loss"} | ({"waiting"} if engine_name == "postgres" else set())
     assert dump(client) == before
 

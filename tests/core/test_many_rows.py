@@ -8,7 +8,7 @@ import pytest
 
 import sqltrack
 from sqltrack import Run, run_add_metrics_many
-from sqltrack._metric_rows import MetricsRow
+from sqltrack._metric_values import MetricsRow
 from sqltrack.errors import MissingRunError
 from support.metrics import logged, rows_as_dicts, same, stored_value
 

@@ -29,7 +29,7 @@ INTERNAL = (
     "sqltrack.engines.results",
     "sqltrack.engines.sqltext",
     "sqltrack.metrics",
-    "sqltrack.tracking",
+    "sqltrack._tracking",
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqltrack
 from sqltrack.commands.tidy import Tidied
-from sqltrack.quoting import quote_identifier
+from sqltrack.util import quote_identifier
 
 __all__ = ["add_extras", "by_name", "column", "columns", "extras"]
 

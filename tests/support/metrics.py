@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from sqltrack import Run
-from sqltrack.quoting import quote_identifier
+from sqltrack.util import quote_identifier
 
 __all__ = ["RESERVED", "logged", "rows_as_dicts", "same", "stored_value"]
 

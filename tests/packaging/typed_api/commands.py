@@ -11,23 +11,27 @@ from typing import Any, Literal
 from typing_extensions import assert_type
 
 from sqltrack import Client
-from sqltrack.commands import main, reap, rename, rename_metric, setup
-from sqltrack.commands.comment import comment
+from sqltrack.commands import main, reap, setup
+from sqltrack.commands.comment import plan_comment
 from sqltrack.commands.copy import CopyResult, copy
 from sqltrack.commands.create import create, create_sql
 from sqltrack.commands.diff import compare_runs
 from sqltrack.commands.doctor import Finding, examine, examine_installation
+from sqltrack.commands.edits import Change, Edit, apply_edit, plan_edit
 from sqltrack.commands.execute import Outcome, execute
 from sqltrack.commands.export import FORMATS, TABLES, ExportedFile, export
-from sqltrack.commands.gc import Garbage, gc, reclaim_space
+from sqltrack.commands.gc import Criteria, Garbage, apply_gc, plan_gc, reclaim_space
 from sqltrack.commands.grant import check_grantee, grant_sql
-from sqltrack.commands.link import link
+from sqltrack.commands.link import plan_link
 from sqltrack.commands.ls import list_experiments
 from sqltrack.commands.metrics import Curves, logged_metrics, read_curves, read_points
-from sqltrack.commands.mv import mv
+from sqltrack.commands.mv import plan_mv
+from sqltrack.commands.rename import plan_rename
+from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_rename_metric
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
-from sqltrack.commands.rewind import Rewinding, plan_rewinding, remove_rows, rewind
-from sqltrack.commands.rm import rm
+from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
+from sqltrack.commands.rm import Deletion, apply_rm, plan_rm
+from sqltrack.commands.run_ranges import RunRange, parse_ranges
 from sqltrack.commands.runs import list_runs, varying_args
 from sqltrack.commands.setup import create_table_once, set_up_quietly
 from sqltrack.commands.show import describe_run, runtime, summarize_metrics
@@ -40,8 +44,8 @@ from sqltrack.commands.sql import (
     write_json,
     write_json_lines,
 )
-from sqltrack.commands.tag import tag
-from sqltrack.commands.tidy import Tidied, examine_extras, move_extras, tidy
+from sqltrack.commands.tag import plan_tag
+from sqltrack.commands.tidy import Tidied, apply_tidy, plan_tidy
 
 
 def set_up(client: Client, path: Path) -> None:
@@ -114,35 +118,41 @@ def carry(client: Client, target: Client, folder: Path) -> None:
 
 
 def delete(client: Client) -> None:
-    deletion = rm(client, [1, 2], force=True, agree=lambda deletion: not deletion.runs)
-    if deletion is not None:
-        assert_type(deletion.runs, list[int])
-    garbage = gc(client, statuses=["FAILED"], older_than=timedelta(days=30), agree=None)
-    assert_type(garbage, Garbage | None)
+    deletion = plan_rm(client, [1, RunRange(2, 5)], force=True)
+    assert_type(deletion, Deletion)
+    assert_type(deletion.runs, list[int])
+    assert_type(apply_rm(client, deletion, print), Deletion)
+    garbage = plan_gc(client, statuses=["FAILED"], older_than=timedelta(days=30))
+    assert_type(garbage, Garbage)
+    assert_type(garbage.criteria, Criteria)
+    assert_type(apply_gc(client, garbage, progress=print), Garbage)
     reclaim_space(client)
 
 
 def mend(client: Client) -> None:
-    changes = comment(client, [1], "text", dry_run=True)
-    changes += link(client, 1, "resumes", 2, remove=True) + mv(client, [1], "digits", create=True)
-    changes += rename.rename(client, "digits", "letters") + tag(client, experiment="digits", add=["a"], remove=["b"])
+    edits = [plan_comment(client, parse_ranges("1-5,7"), "text"), plan_link(client, 1, "resumes", 2, remove=True)]
+    edits += [plan_mv(client, [1], "digits", create=True), plan_rename(client, "digits", "letters")]
+    edits += [plan_tag(client, experiment="digits", add=["a"], remove=["b"])]
+    assert_type(edits, list[Edit])
+    changes = apply_edit(client, edits[0], even_if_changed=True)
+    assert_type(changes, list[Change])
     assert_type(changes[0].kind, str)
     assert_type(changes[0].id, int | None)
-    renaming = rename_metric.plan_renaming(client, "loss", "train_loss", merge=True)
-    assert_type(rename_metric.rename(client, renaming), rename_metric.Renaming)
-    assert_type(rename_metric.rename_metric(client, "loss", "train_loss", dry_run=True), rename_metric.Renaming)
-    plan = plan_rewinding(client, 1, 100, force=True)
-    assert_type(remove_rows(client, plan), Rewinding)
-    assert_type(rewind(client, 1, 100), Rewinding)
+    own = plan_edit(
+        client, lambda connection: [Change("run", 1, "status", None, "FAILED")], lambda client, changes: None
+    )
+    assert_type(own.changes, list[Change])
+    renaming = plan_rename_metric(client, "loss", "train_loss", merge=True)
+    assert_type(apply_rename_metric(client, renaming), Renaming)
+    plan = plan_rewind(client, 1, 100, force=True)
+    assert_type(apply_rewind(client, plan), Rewinding)
 
 
 def clean_up(client: Client) -> None:
     assert_type([status.lower() for status in reap.ALIVE], list[str])
-    found, unknown = reap.examine_runs(client, older_than=timedelta(hours=1))
+    found, unknown = reap.plan_reap(client, older_than=timedelta(hours=1))
     assert_type(found, list[reap.Finding])
     assert_type(unknown, list[str])
-    assert_type(reap.mark_runs(client, found), list[reap.Finding])
-    assert_type(reap.reap(client, status="FAILED"), list[reap.Finding])
-    extras = examine_extras(client)
-    assert_type(move_extras(client, extras, progress=print), list[Tidied])
-    assert_type(tidy(client, dry_run=True), list[Tidied])
+    assert_type(reap.apply_reap(client, found), list[reap.Finding])
+    extras = plan_tidy(client)
+    assert_type(apply_tidy(client, extras, progress=print), list[Tidied])

@@ -30,8 +30,7 @@ from sqltrack.engines.postgres import PostgresEngine
 from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.engines.retrying import retry
 from sqltrack.engines.sqlite import SQLiteEngine
-from sqltrack.quoting import ComposedText, QueryText, query_text, quote_identifier, quote_text
-from sqltrack.util import SQL
+from sqltrack.util import SQL, ComposedText, QueryText, query_text, quote_identifier, quote_text
 
 
 def configure(path: Path) -> None:

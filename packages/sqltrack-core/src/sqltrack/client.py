@@ -9,19 +9,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sqltrack._quoting import query_text
 from sqltrack._sessions import Session
 from sqltrack.config import load_config, number_setting
 from sqltrack.engines import create_engine
 from sqltrack.metrics import MetricsWriter
-from sqltrack.quoting import query_text
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from sqltrack._quoting import QueryText
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
     from sqltrack.engines.engine import Engine
-    from sqltrack.quoting import QueryText
 
 __all__ = ["Client", "Result"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sqltrack import _rows
+from sqltrack import _updates
 from sqltrack.client import Client
 from sqltrack.engines.json import jsonb
 from sqltrack.errors import ConflictError, MissingExperimentError, UnusableValueError
@@ -53,7 +53,7 @@ class Experiment:
         if experiment_id is None and name is None:
             raise UnusableValueError("an experiment needs an id or a name, got neither")
         if experiment_id is not None:
-            experiment_id = _rows.as_id(experiment_id, "experiment_id")
+            experiment_id = _updates.as_id(experiment_id, "experiment_id")
         self.client = client
         self.id: int = client._session.call(lambda connection: _get_or_create(connection, experiment_id, name))
 
@@ -116,7 +116,7 @@ def experiment_add_link(client: Client, from_id: int, kind: str, to_id: int) -> 
     Raises:
         MissingExperimentError: (a ValueError) one of the experiments does not exist.
     """
-    _rows.add_link(client, _LINKS, from_id, kind, to_id)
+    _updates.add_link(client, _LINKS, from_id, kind, to_id)
 
 
 def experiment_add_tags(client: Client, experiment_id: int, *tags: str) -> None:
@@ -130,22 +130,22 @@ def experiment_add_tags(client: Client, experiment_id: int, *tags: str) -> None:
     Raises:
         MissingExperimentError: (a ValueError) the experiment does not exist.
     """
-    _rows.merge_json(client, _TABLE, experiment_id, "tags", _rows.tags_dict(tags))
+    _updates.merge_json(client, _TABLE, experiment_id, "tags", _updates.tags_dict(tags))
 
 
 def experiment_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link between two experiments; one that does not exist is no error."""
-    _rows.remove_link(client, _LINKS, from_id, kind, to_id)
+    _updates.remove_link(client, _LINKS, from_id, kind, to_id)
 
 
 def experiment_remove_tags(client: Client, experiment_id: int, *tags: str) -> None:
     """Remove tags from an experiment; those that it does not have are no error."""
-    _rows.remove_keys(client, _TABLE, experiment_id, "tags", _rows.tags_dict(tags))
+    _updates.remove_keys(client, _TABLE, experiment_id, "tags", _updates.tags_dict(tags))
 
 
 def experiment_set_comment(client: Client, experiment_id: int, comment: str | None) -> None:
     """Set the comment of an experiment, None removes it."""
-    _rows.set_columns(client, _TABLE, experiment_id, {"comment": comment})
+    _updates.set_columns(client, _TABLE, experiment_id, {"comment": comment})
 
 
 def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
@@ -162,12 +162,12 @@ def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
             raise ConflictError(f"experiment {other!r} is called {name!r} already")
 
     client._session.call(refuse_taken)
-    _rows.set_columns(client, _TABLE, experiment_id, {"name": name})
+    _updates.set_columns(client, _TABLE, experiment_id, {"name": name})
 
 
 def experiment_set_tags(client: Client, experiment_id: int, *tags: str) -> None:
     """Replace the tags of an experiment."""
-    _rows.set_columns(client, _TABLE, experiment_id, {"tags": jsonb(_rows.tags_dict(tags))})
+    _updates.set_columns(client, _TABLE, experiment_id, {"tags": jsonb(_updates.tags_dict(tags))})
 
 
 def run_from_env(client: Client) -> Run:
@@ -183,7 +183,7 @@ def run_from_env(client: Client) -> Run:
         UnusableValueError: (a ValueError) neither variable of the experiment is set, or an id is no integer.
     """
     name = os.environ.get("SQLTRACK_EXPERIMENT_NAME")
-    experiment_id = _rows.id_from_env("SQLTRACK_EXPERIMENT_ID") if "SQLTRACK_EXPERIMENT_ID" in os.environ else None
+    experiment_id = _updates.id_from_env("SQLTRACK_EXPERIMENT_ID") if "SQLTRACK_EXPERIMENT_ID" in os.environ else None
     if name is None and experiment_id is None:
         raise UnusableValueError(
             "the experiment of a run is named by the environment variables 'SQLTRACK_EXPERIMENT_NAME' or "

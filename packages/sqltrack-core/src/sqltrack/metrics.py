@@ -11,16 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._logging import get_logger
-from sqltrack._metric_rows import (
-    MetricsRow,
-    Row,
-    as_progress,
-    as_step,
-    batch_row,
-    check_name,
-    copied_row,
-    normalise,
-)
+from sqltrack._metric_values import MetricsRow, Row, as_progress, as_step, batch_row, check_name, copied_row, normalise
 from sqltrack._times import Timestamp, as_time, utc_now
 from sqltrack.engines.metrics_table import Converter, Fault, MetricsTable, MisfitError, RowConverter, Upsert
 from sqltrack.engines.schema import EXTRAS, KEY

@@ -12,17 +12,17 @@ from collections.abc import Iterable, Sequence
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqltrack._rows import as_id
+from sqltrack._quoting import placeholders, query_text, quote_identifier
+from sqltrack._updates import as_id
 from sqltrack.client import Client
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.schema import KEY
 from sqltrack.errors import UnusableValueError
-from sqltrack.quoting import query_text, quote_identifier
 from sqltrack.util import Literal
 
 if TYPE_CHECKING:
+    from sqltrack._quoting import QueryText
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
-    from sqltrack.quoting import QueryText
 
 __all__ = [
     "Query",
@@ -296,7 +296,7 @@ def _ids(run_ids: Iterable[int] | None) -> tuple[int, ...]:
 
 
 def _in(ids: Sequence[int]) -> str:
-    return f"IN ({', '.join(['%s'] * len(ids))})"
+    return f"IN ({placeholders(len(ids))})"
 
 
 def _and(condition: str, ids: Sequence[int]) -> str:

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqltrack import _rows
+from sqltrack import _updates
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set, utc_now
+from sqltrack._tracking import Tracking
 from sqltrack.client import Client
 from sqltrack.errors import (
     ConflictError,
@@ -38,7 +39,6 @@ from sqltrack.run_functions import (
     run_set_tags,
     run_set_updated,
 )
-from sqltrack.tracking import Tracking
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,11 +73,11 @@ class Run:
 
     def __init__(self, client: Client, experiment_id: int | None = None, run_id: int | str | None = None) -> None:
         if isinstance(run_id, str):
-            run_id = _rows.id_from_env(run_id)
+            run_id = _updates.id_from_env(run_id)
         elif run_id is not None:
-            run_id = _rows.as_id(run_id, "run_id")
+            run_id = _updates.as_id(run_id, "run_id")
         if experiment_id is not None:
-            experiment_id = _rows.as_id(experiment_id, "experiment_id")
+            experiment_id = _updates.as_id(experiment_id, "experiment_id")
         self.client = client
         self.id: int
         self.experiment_id: int
@@ -104,7 +104,7 @@ class Run:
         self._tracking = Tracking(self.client, self.id, terminated)
         self._tracking.begin()
         try:
-            _rows.set_columns(self.client, _TABLE, self.id, values)
+            _updates.set_columns(self.client, _TABLE, self.id, values)
         except BaseException:
             self._end_tracking()
             raise
@@ -276,7 +276,7 @@ class Run:
     def _stop(self, status: str, updated: Timestamp, patience: float | None = None) -> Self:
         try:
             values = {"status": status, **times_to_set(time_updated=updated)}
-            _rows.set_columns(self.client, _TABLE, self.id, values, patience=patience)
+            _updates.set_columns(self.client, _TABLE, self.id, values, patience=patience)
             self.client.metrics.settle()
         finally:
             self._end_tracking()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from sqltrack import _rows
+from sqltrack import _updates
 from sqltrack._environment import masked_environment
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set
@@ -85,7 +85,7 @@ def run_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     Raises:
         MissingRunError: (a ValueError) one of the runs does not exist.
     """
-    _rows.add_link(client, _LINKS, from_id, kind, to_id)
+    _updates.add_link(client, _LINKS, from_id, kind, to_id)
 
 
 def run_add_metrics(
@@ -136,7 +136,7 @@ def run_add_tags(client: Client, run_id: int, *tags: str) -> None:
         run_id: id of the run.
         tags: the tags.
     """
-    _rows.merge_json(client, _TABLE, run_id, "tags", _rows.tags_dict(tags))
+    _updates.merge_json(client, _TABLE, run_id, "tags", _updates.tags_dict(tags))
 
 
 def run_remove_args(client: Client, run_id: int, *args: str | Iterable[str]) -> None:
@@ -147,27 +147,27 @@ def run_remove_args(client: Client, run_id: int, *args: str | Iterable[str]) -> 
         run_id: id of the run.
         args: names, or dicts or iterables of names.
     """
-    _rows.remove_keys(client, _TABLE, run_id, "args", _names(args))
+    _updates.remove_keys(client, _TABLE, run_id, "args", _names(args))
 
 
 def run_remove_env(client: Client, run_id: int, *env: str | Iterable[str]) -> None:
     """Remove environment variables from a run; see `run_remove_args`."""
-    _rows.remove_keys(client, _TABLE, run_id, "env", _names(env))
+    _updates.remove_keys(client, _TABLE, run_id, "env", _names(env))
 
 
 def run_remove_extras(client: Client, run_id: int, *extras: str | Iterable[str]) -> None:
     """Remove extras from a run; see `run_remove_args`."""
-    _rows.remove_keys(client, _TABLE, run_id, "extras", _names(extras))
+    _updates.remove_keys(client, _TABLE, run_id, "extras", _names(extras))
 
 
 def run_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link between two runs; one that does not exist is no error."""
-    _rows.remove_link(client, _LINKS, from_id, kind, to_id)
+    _updates.remove_link(client, _LINKS, from_id, kind, to_id)
 
 
 def run_remove_tags(client: Client, run_id: int, *tags: str | Iterable[str]) -> None:
     """Remove tags from a run; see `run_remove_args`."""
-    _rows.remove_keys(client, _TABLE, run_id, "tags", _names(tags))
+    _updates.remove_keys(client, _TABLE, run_id, "tags", _names(tags))
 
 
 def run_set_args(client: Client, run_id: int, args: Any = "auto") -> None:
@@ -186,7 +186,7 @@ def run_set_args(client: Client, run_id: int, args: Any = "auto") -> None:
 
 def run_set_comment(client: Client, run_id: int, comment: str | None) -> None:
     """Set the comment of a run, None removes it."""
-    _rows.set_columns(client, _TABLE, run_id, {"comment": comment})
+    _updates.set_columns(client, _TABLE, run_id, {"comment": comment})
 
 
 def run_set_created(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
@@ -220,12 +220,12 @@ def run_set_started(client: Client, run_id: int, dt: Timestamp = "auto") -> None
 
 def run_set_status(client: Client, run_id: int, status: str) -> None:
     """Set the status of a run, free text such as PLANNED, RUNNING, COMPLETED, or any other state of a batch system."""
-    _rows.set_columns(client, _TABLE, run_id, {"status": status})
+    _updates.set_columns(client, _TABLE, run_id, {"status": status})
 
 
 def run_set_tags(client: Client, run_id: int, *tags: str) -> None:
     """Replace the tags of a run."""
-    _rows.set_columns(client, _TABLE, run_id, {"tags": jsonb(_rows.tags_dict(tags))})
+    _updates.set_columns(client, _TABLE, run_id, {"tags": jsonb(_updates.tags_dict(tags))})
 
 
 def run_set_updated(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
@@ -253,12 +253,12 @@ def _detect_args() -> Any:
 
 def _add_items(client: Client, run_id: int, column: str, value: Any) -> None:
     if value is not None:
-        _rows.merge_json(client, _TABLE, run_id, column, _items(column, value))
+        _updates.merge_json(client, _TABLE, run_id, column, _items(column, value))
 
 
 def _set_items(client: Client, run_id: int, column: str, value: Any) -> None:
     stored = None if value is None else Jsonb(_items(column, value))
-    _rows.set_columns(client, _TABLE, run_id, {column: stored})
+    _updates.set_columns(client, _TABLE, run_id, {column: stored})
 
 
 def _items(column: str, value: Any) -> dict[str, Any]:
@@ -285,4 +285,4 @@ def _names(names: Iterable[Any]) -> list[str]:
 def _set_time(client: Client, run_id: int, column: str, dt: Timestamp) -> None:
     values = times_to_set(**{column: dt})
     if values:
-        _rows.set_columns(client, _TABLE, run_id, values)
+        _updates.set_columns(client, _TABLE, run_id, values)

@@ -7,16 +7,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqltrack.quoting import quote_identifier
+from sqltrack._quoting import ComposedText, QueryText, placeholders, query_text, quote_identifier, quote_text
 
 __all__ = [
     "SQL",
     "Composable",
     "Composed",
+    "ComposedText",
     "Identifier",
     "Literal",
     "Placeholder",
+    "QueryText",
     "coalesce",
+    "placeholders",
+    "query_text",
+    "quote_identifier",
+    "quote_text",
 ]
 
 T = TypeVar("T")

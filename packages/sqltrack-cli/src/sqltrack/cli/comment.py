@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sqltrack.cli._edits import add_edit_options, add_experiment, named_runs, run_edit, run_ranges
+from sqltrack.cli._confirm import run_edit
+from sqltrack.cli._edit_options import add_edit_options, add_experiment, named_runs, run_ranges
 from sqltrack.cli._parser import Commands, Parser, open_client
-from sqltrack.commands._run_ranges import RunRange
-from sqltrack.commands.comment import comment
+from sqltrack.commands.comment import plan_comment
+from sqltrack.commands.run_ranges import RunRange
 from sqltrack.errors import UnusableValueError
 
 __all__ = ["add_parser"]
@@ -42,9 +43,8 @@ def _run(options: argparse.Namespace) -> int:
     if text == "-":
         text = _read()
     client = open_client(options)
-    run_ids = named_runs(client, runs)
-    chosen = {"experiment": options.experiment, "dry_run": options.dry_run}
-    return run_edit(options, lambda agree: comment(client, run_ids, text, agree=agree, **chosen), "set the comment")
+    edit = plan_comment(client, named_runs(runs), text, experiment=options.experiment)
+    return run_edit(options, client, edit, "set the comment")
 
 
 def _split(options: argparse.Namespace) -> tuple[list[list[RunRange]], str]:

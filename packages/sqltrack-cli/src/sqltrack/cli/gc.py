@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sqltrack.cli._deletions import as_record, delete_if_agreed, print_deletion, report
+from sqltrack.cli._confirm import apply_if_agreed, as_record, describe, print_deletion, report_deletion
 from sqltrack.cli._durations import duration
-from sqltrack.cli._edits import add_edit_options, add_experiment
+from sqltrack.cli._edit_options import add_edit_options, add_experiment
 from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
 from sqltrack.client import Client
-from sqltrack.commands.gc import Garbage, gc, reclaim_space
+from sqltrack.commands.gc import Garbage, apply_gc, plan_gc, reclaim_space
 
 __all__ = ["add_parser"]
 
@@ -76,18 +76,24 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace, client: Client, criteria: dict[str, Any]) -> int:
-    garbage, done = delete_if_agreed(
-        options,
-        lambda agree, progress: gc(client, dry_run=options.dry_run, agree=agree, progress=progress, **criteria),
-        _print,
-        lambda found: found.deletion,
-    )
+    garbage = plan_gc(client, **criteria)
+    if not options.json:
+        _print(garbage)
+
+    def delete() -> Garbage:
+        with progress_bar("deleting runs", len(garbage.deletion.runs)) as progress:
+            return apply_gc(client, garbage, progress)
+
+    deleted = None
+    if garbage.deletion.runs:
+        deleted = apply_if_agreed(options, f"delete {describe(garbage.deletion)}", delete)
+    shown = garbage if deleted is None else deleted
     if options.json:
-        kept = {"kept_tagged": garbage.tagged, "kept_linked": garbage.linked, "kept_active": garbage.active}
-        print_json(as_record(garbage.deletion, done=done, **kept))
-    return report(options, client, garbage.deletion, done=done)
+        kept = {"kept_tagged": shown.tagged, "kept_linked": shown.linked, "kept_active": shown.active}
+        print_json(as_record(shown.deletion, done=deleted is not None, **kept))
+    return report_deletion(options, client, shown.deletion, done=deleted is not None)
 
 
 def _print(garbage: Garbage) -> None:
-    tagged, linked, active = garbage[1:]
-    print_deletion(garbage.deletion, {"kept for their tag": tagged, "kept for links": linked, "kept, active": active})
+    kept = {"kept for their tag": garbage.tagged, "kept for links": garbage.linked, "kept, active": garbage.active}
+    print_deletion(garbage.deletion, kept)

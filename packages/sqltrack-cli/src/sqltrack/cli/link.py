@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._edits import add_edit_options, run_edit
+from sqltrack.cli._confirm import run_edit
+from sqltrack.cli._edit_options import add_edit_options
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.commands.link import link
+from sqltrack.commands.link import plan_link
 
 __all__ = ["add_parser"]
 
@@ -33,10 +34,6 @@ def add_parser(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     client = open_client(options)
-    chosen = {name: getattr(options, name) for name in ("experiments", "remove", "dry_run")}
-    question = "remove the link" if options.remove else "add the link"
-    return run_edit(
-        options,
-        lambda agree: link(client, options.from_, options.kind, options.to, agree=agree, **chosen),
-        question,
-    )
+    chosen = {"experiments": options.experiments, "remove": options.remove}
+    edit = plan_link(client, options.from_, options.kind, options.to, **chosen)
+    return run_edit(options, client, edit, "remove the link" if options.remove else "add the link")

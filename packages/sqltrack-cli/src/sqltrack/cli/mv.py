@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._edits import add_edit_options, add_runs, named_runs, run_edit
+from sqltrack.cli._confirm import run_edit
+from sqltrack.cli._edit_options import add_edit_options, add_runs, named_runs
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.commands.mv import mv
+from sqltrack.commands.mv import plan_mv
 
 __all__ = ["add_parser"]
 
@@ -28,6 +29,5 @@ def add_parser(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     client = open_client(options)
-    run_ids = named_runs(client, options.runs)
-    chosen = {"create": options.create, "dry_run": options.dry_run}
-    return run_edit(options, lambda agree: mv(client, run_ids, options.experiment, agree=agree, **chosen), "move runs")
+    edit = plan_mv(client, named_runs(options.runs), options.experiment, create=options.create)
+    return run_edit(options, client, edit, "move runs")

@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from datetime import timedelta
 
+from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._durations import duration
-from sqltrack.cli._edits import add_edit_options, add_experiment
-from sqltrack.cli._output import confirm, print_json, progress_bar, show_status
+from sqltrack.cli._edit_options import add_edit_options, add_experiment
+from sqltrack.cli._output import print_json, progress_bar, show_status
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
 from sqltrack.commands._words import counted
-from sqltrack.commands.reap import Finding, examine_runs, mark_runs
+from sqltrack.commands.reap import Finding, apply_reap, plan_reap
 
 __all__ = ["add_parser"]
 
@@ -52,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     client = open_client(options)
     older_than: timedelta | None = options.older_than
     with progress_bar("asking Slurm") as progress:
-        findings, failures = examine_runs(
+        findings, failures = plan_reap(
             client, older_than=older_than, experiment=options.experiment, status=options.status, progress=progress
         )
     for failure in failures:
@@ -60,27 +61,30 @@ def _run(options: argparse.Namespace) -> int:
     number = sum(finding.new_status is not None for finding in findings)
     if not options.json:
         _print(findings)
-    agreed = bool(number) and not options.dry_run and confirm(f"mark {counted(number, 'run')}", yes=options.yes)
-    if agreed:
+
+    def mark() -> list[Finding]:
         with progress_bar("marking runs", len(findings)) as progress:
-            findings = mark_runs(client, findings, progress)
+            return apply_reap(client, findings, progress)
+
+    marked = apply_if_agreed(options, f"mark {counted(number, 'run')}", mark) if number else None
     if options.json:
-        print_json([_record(finding) for finding in findings])
-    return _report(options, number, agreed, findings)
+        print_json([_record(finding) for finding in (findings if marked is None else marked)])
+    return _report(options, findings, marked)
 
 
-def _report(options: argparse.Namespace, number: int, agreed: bool, findings: Sequence[Finding]) -> int:
+def _report(options: argparse.Namespace, findings: Sequence[Finding], marked: Sequence[Finding] | None) -> int:
+    number = sum(finding.new_status is not None for finding in findings)
     if not number:
         print_note("no run has to be marked" if findings else "no run says that it is running")
     elif options.dry_run:
         print_note(f"{counted(number, 'run')} would be marked")
-    elif not agreed:
+    elif marked is None:
         print_note("nothing was changed")
         return 1
     else:
-        marked = sum(finding.marked for finding in findings)
-        spared = f", {number - marked} were heard of in the meantime" if marked < number else ""
-        print_note(f"{counted(marked, 'run')} marked{spared}")
+        done = sum(finding.marked for finding in marked)
+        spared = f", {number - done} were heard of in the meantime" if done < number else ""
+        print_note(f"{counted(done, 'run')} marked{spared}")
     return 0
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._edits import add_edit_options, run_edit
+from sqltrack.cli._confirm import run_edit
+from sqltrack.cli._edit_options import add_edit_options
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.commands.rename import rename
+from sqltrack.commands.rename import plan_rename
 
 __all__ = ["add_parser"]
 
@@ -28,8 +29,5 @@ def add_parser(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     client = open_client(options)
-    return run_edit(
-        options,
-        lambda agree: rename(client, options.experiment, options.name, dry_run=options.dry_run, agree=agree),
-        "rename the experiment",
-    )
+    edit = plan_rename(client, options.experiment, options.name)
+    return run_edit(options, client, edit, "rename the experiment")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._edits import add_edit_options, add_experiment
-from sqltrack.cli._output import confirm, print_json, progress_bar
+from sqltrack.cli._confirm import apply_if_agreed
+from sqltrack.cli._edit_options import add_edit_options, add_experiment
+from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
 from sqltrack.commands._words import counted
-from sqltrack.commands.rename_metric import Renaming, plan_renaming, rename
+from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_rename_metric
 
 __all__ = ["add_parser"]
 
@@ -38,25 +39,29 @@ def add_parser(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     client = open_client(options)
-    renaming = plan_renaming(client, options.name, options.new_name, experiment=options.experiment, merge=options.merge)
+    renaming = plan_rename_metric(
+        client, options.name, options.new_name, experiment=options.experiment, merge=options.merge
+    )
     if not options.json:
         print_note(_describe(renaming))
     if renaming.running:
         runs = "1 run is" if renaming.running == 1 else f"{renaming.running:,} runs are"
         print_note(f"{runs} RUNNING: what still logs {renaming.name!r} creates it anew")
-    renamed = False
-    if not options.dry_run:
-        if not confirm(f"rename {renaming.name!r} to {renaming.new_name!r}", yes=options.yes):
-            print_note("nothing was changed")
-            return 1
+
+    def rename() -> Renaming:
         moves = len(renaming.runs) if renaming.column == "move" else 0
         with progress_bar("moving values", moves + renaming.extras) as progress:
-            renaming = rename(client, renaming, progress)
-        renamed = True
+            return apply_rename_metric(client, renaming, progress)
+
+    renamed = apply_if_agreed(options, f"rename {renaming.name!r} to {renaming.new_name!r}", rename)
+    if renamed is None and not options.dry_run:
+        print_note("nothing was changed")
+        return 1
+    if renamed is not None:
         print_note("renamed")
     if options.json:
-        record = renaming._asdict()
-        print_json({**record, "runs": len(renaming.runs), "renamed": renamed})
+        shown = renaming if renamed is None else renamed
+        print_json({**shown._asdict(), "runs": len(shown.runs), "renamed": renamed is not None})
     return 0
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._edits import add_edit_options
-from sqltrack.cli._output import confirm, print_json, progress_bar
+from sqltrack.cli._confirm import apply_if_agreed
+from sqltrack.cli._edit_options import add_edit_options
+from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
 from sqltrack.commands._words import counted
-from sqltrack.commands.rewind import Rewinding, plan_rewinding, remove_rows
+from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 
 __all__ = ["add_parser"]
 
@@ -31,22 +32,27 @@ def add_parser(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     client = open_client(options)
-    rewinding = plan_rewinding(client, options.run_id, options.step, force=options.force)
+    rewinding = plan_rewind(client, options.run_id, options.step, force=options.force)
     if not options.json:
         print(_describe(rewinding))
-    removed = False
-    if rewinding.rows and not options.dry_run:
-        if not confirm(f"remove {counted(rewinding.rows, 'row')} of run {rewinding.run_id}", yes=options.yes):
+
+    def remove() -> Rewinding:
+        with progress_bar("removing rows"):
+            return apply_rewind(client, rewinding)
+
+    removed = None
+    if rewinding.rows:
+        question = f"remove {counted(rewinding.rows, 'row')} of run {rewinding.run_id}"
+        removed = apply_if_agreed(options, question, remove)
+        if removed is None and not options.dry_run:
             print_note("nothing was changed")
             return 1
-        with progress_bar("removing rows"):
-            rewinding = remove_rows(client, rewinding)
-        removed = True
-        print_note(f"{counted(rewinding.rows, 'row')} removed")
+    if removed is not None:
+        print_note(f"{counted(removed.rows, 'row')} removed")
     if options.json:
-        record = rewinding._asdict()
+        record = (rewinding if removed is None else removed)._asdict()
         del record["force"]
-        print_json({**record, "removed": removed})
+        print_json({**record, "removed": removed is not None})
     return 0
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._deletions import as_record, delete_if_agreed, print_deletion, report
-from sqltrack.cli._edits import add_edit_options, add_experiment, add_runs, named_runs, needs_runs_or_experiment
-from sqltrack.cli._output import print_json
+from sqltrack.cli._confirm import apply_if_agreed, as_record, describe, print_deletion, report_deletion
+from sqltrack.cli._edit_options import add_edit_options, add_experiment, add_runs, named_runs, needs_runs_or_experiment
+from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, Parser, open_client
-from sqltrack.commands.rm import rm
+from sqltrack.commands.rm import Deletion, apply_rm, plan_rm
 
 __all__ = ["add_parser"]
 
@@ -34,14 +34,15 @@ def _run(options: argparse.Namespace) -> int:
     parser: Parser = options.parser
     needs_runs_or_experiment(parser, options)
     client = open_client(options)
-    run_ids = named_runs(client, options.runs)
-    chosen = {name: getattr(options, name) for name in ("experiment", "force", "dry_run")}
-    deletion, done = delete_if_agreed(
-        options,
-        lambda agree, progress: rm(client, run_ids, agree=agree, progress=progress, **chosen),
-        print_deletion,
-        lambda found: found,
-    )
+    deletion = plan_rm(client, named_runs(options.runs), experiment=options.experiment, force=options.force)
+    if not options.json:
+        print_deletion(deletion)
+
+    def delete() -> Deletion:
+        with progress_bar("deleting runs", len(deletion.runs)) as progress:
+            return apply_rm(client, deletion, progress)
+
+    done = apply_if_agreed(options, f"delete {describe(deletion)}", delete) is not None
     if options.json:
         print_json(as_record(deletion, done=done))
-    return report(options, client, deletion, done=done)
+    return report_deletion(options, client, deletion, done=done)

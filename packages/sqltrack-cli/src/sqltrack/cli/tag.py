@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._edits import (
-    add_edit_options,
-    add_experiment,
-    add_runs,
-    named_runs,
-    needs_runs_or_experiment,
-    run_edit,
-)
+from sqltrack.cli._confirm import run_edit
+from sqltrack.cli._edit_options import add_edit_options, add_experiment, add_runs, named_runs, needs_runs_or_experiment
 from sqltrack.cli._parser import Commands, Parser, open_client
-from sqltrack.commands.tag import tag
+from sqltrack.commands.tag import plan_tag
 
 __all__ = ["add_parser"]
 
@@ -40,6 +34,5 @@ def _run(options: argparse.Namespace) -> int:
     if not options.add and not options.remove:
         parser.error("expected --add or --remove")
     client = open_client(options)
-    run_ids = named_runs(client, options.runs)
-    chosen = {name: getattr(options, name) for name in ("experiment", "add", "remove", "dry_run")}
-    return run_edit(options, lambda agree: tag(client, run_ids, agree=agree, **chosen), "change tags")
+    chosen = {name: getattr(options, name) for name in ("experiment", "add", "remove")}
+    return run_edit(options, client, plan_tag(client, named_runs(options.runs), **chosen), "change tags")

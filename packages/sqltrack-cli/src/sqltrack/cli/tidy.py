@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
-from sqltrack.cli._edits import add_edit_options
-from sqltrack.cli._output import confirm, print_json, printable, progress_bar
+from sqltrack.cli._confirm import apply_if_agreed
+from sqltrack.cli._edit_options import add_edit_options
+from sqltrack.cli._output import print_json, printable, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
-from sqltrack.commands._extras import has_pending
+from sqltrack.commands._extras_rows import has_pending
 from sqltrack.commands._words import counted
-from sqltrack.commands.tidy import Tidied, examine_extras, move_extras
+from sqltrack.commands.tidy import Tidied, apply_tidy, plan_tidy
 
 __all__ = ["add_parser"]
 
@@ -39,7 +40,7 @@ def add_parser(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     client = open_client(options)
     with progress_bar("reading rows") as progress:
-        found = examine_extras(client, progress)
+        found = plan_tidy(client, progress)
     movable = [item for item in found if item.column is not None]
     is_pending = has_pending(client)
     if options.dry_run or not (movable or is_pending):
@@ -48,14 +49,18 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if not (options.json or options.yes):
         _print(found, options, moved=False)
+
+    def move() -> list[Tidied]:
+        with progress_bar("moving rows") as progress:
+            return apply_tidy(client, found, progress)
+
     question = f"move {counted(len(movable), 'metric')}" if movable else "move what waits to extras"
-    if not confirm(question, yes=options.yes):
+    tidied = apply_if_agreed(options, question, move)
+    if tidied is None:
         print_note("nothing was changed")
         return 1
-    with progress_bar("moving rows") as progress:
-        found = move_extras(client, found, progress)
-    _print(found, options, moved=True)
-    print_note(f"{counted(sum(item.moved for item in found), 'value')} moved")
+    _print(tidied, options, moved=True)
+    print_note(f"{counted(sum(item.moved for item in tidied), 'value')} moved")
     return 0
 
 

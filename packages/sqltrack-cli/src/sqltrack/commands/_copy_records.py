@@ -8,15 +8,17 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from sqltrack._metric_rows import MetricsRow
+from sqltrack._metric_values import MetricsRow
 from sqltrack.client import Client
 from sqltrack.commands._copy_rows import Layout, Spool, as_utc
-from sqltrack.commands._records import batches, fetch, find_experiment
+from sqltrack.commands._lookup import find_experiment
+from sqltrack.commands._read_only import batches, fetch
+from sqltrack.commands._transactions import require_database
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.results import find_reader
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import NotSetUpError, SQLTrackError
-from sqltrack.quoting import quote_identifier
+from sqltrack.util import placeholders, quote_identifier
 
 __all__ = ["COPIED_RUNS", "JSON_COLUMNS", "TIMES", "Origin", "Records", "RunRecord"]
 
@@ -72,8 +74,7 @@ class Records:
         self._layout: tuple[Mapping[str, str], Layout, str] | None = None
 
     def __enter__(self) -> Records:
-        if not self.engine.exists():
-            raise NotSetUpError(f"{self.engine.describe()} does not exist", self._advice)
+        require_database(self.engine, self._advice)
         self._admin = admin_of(self.engine, self._admin.connect_read_only())
         try:
             with self.snapshot() as connection:
@@ -265,7 +266,5 @@ def _count_rows(connection: Any, ids: Sequence[int]) -> dict[int, int]:
 def _fetch_by_ids(connection: Any, sql: str, ids: Sequence[Any], end: str = "") -> list[dict[str, Any]]:
     """Return the rows of a query that ends with IN, in batches that fit into a statement."""
     return [
-        row
-        for batch in batches(ids)
-        for row in fetch(connection, f"{sql} ({', '.join(['%s'] * len(batch))}){end}", batch)
+        row for batch in batches(ids) for row in fetch(connection, f"{sql} ({placeholders(len(batch))}){end}", batch)
     ]

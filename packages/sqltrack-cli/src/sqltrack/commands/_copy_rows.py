@@ -11,7 +11,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from sqltrack._metric_rows import MetricsRow
+from sqltrack._metric_values import MetricsRow
 from sqltrack.engines.json import plain
 
 __all__ = ["Layout", "Spool", "as_utc", "differing", "is_same"]

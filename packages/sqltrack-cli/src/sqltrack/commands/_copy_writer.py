@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqltrack._metric_rows import MetricsRow
+from sqltrack._metric_values import MetricsRow
 from sqltrack.client import Client
 from sqltrack.commands._copy_records import COPIED_RUNS, JSON_COLUMNS, TIMES, Origin, RunRecord
 from sqltrack.commands._copy_rows import differing, is_same
 from sqltrack.commands.setup import create_table_once
 from sqltrack.engines.json import jsonb
 from sqltrack.experiment import Experiment
+from sqltrack.util import placeholders
 
 __all__ = ["Changes", "Writer", "experiment_changes", "run_changes"]
 
@@ -116,7 +117,7 @@ class Writer:
     def _insert(self, id_column: str, ids: Sequence[int], row: Sequence[Any]) -> int | None:
         columns = [*([id_column] if id_column else []), *_INSERTED_COLUMNS]
         sql = f"""
-            INSERT INTO runs ({", ".join(columns)}) VALUES ({", ".join(["%s"] * len(columns))})
+            INSERT INTO runs ({", ".join(columns)}) VALUES ({placeholders(len(columns))})
             ON CONFLICT (id) DO NOTHING RETURNING id
         """
         rows = self._client.execute(sql, (*ids, *row)).fetchall()

@@ -1,35 +1,20 @@
-"""Delete runs and experiments, with everything that belongs to them."""
+"""Delete runs with everything that belongs to them, unless they are still being logged to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqltrack._times import utc_now
-from sqltrack.commands._records import batches, fetch
+from sqltrack.commands._read_only import batches, fetch
 from sqltrack.commands.reap import ALIVE
+from sqltrack.util import placeholders
 
-__all__ = ["ACTIVE", "Deletion", "count_belongings", "delete_runs", "find_active", "last_sign", "places"]
+__all__ = ["ACTIVE", "count_belongings", "delete_runs", "find_active", "last_sign"]
 
 # A run that says that it is running, and was updated less than this ago, has somebody who logs to it.
 ACTIVE = timedelta(minutes=10)
-
-
-class Deletion(NamedTuple):
-    """What is deleted, or would be.
-
-    Attributes:
-        experiment: name of the experiment, None if only runs are deleted.
-        runs: ids of the runs.
-        metrics: number of their rows of metrics.
-        links: number of links that begin or end at them, or at the experiment.
-    """
-
-    experiment: str | None
-    runs: list[int]
-    metrics: int
-    links: int
 
 
 def count_belongings(connection: Any, run_ids: Sequence[int]) -> tuple[int, int]:
@@ -37,10 +22,10 @@ def count_belongings(connection: Any, run_ids: Sequence[int]) -> tuple[int, int]
     metrics = 0
     links: set[tuple[int, str, int]] = set()
     for batch in batches(run_ids):
-        sql = f"SELECT COUNT(*) AS number FROM metrics WHERE run_id IN ({places(batch)})"
+        sql = f"SELECT COUNT(*) AS number FROM metrics WHERE run_id IN ({placeholders(len(batch))})"
         metrics += fetch(connection, sql, batch)[0]["number"]
         for end in ("from_id", "to_id"):
-            sql = f"SELECT from_id, kind, to_id FROM run_links WHERE {end} IN ({places(batch)})"
+            sql = f"SELECT from_id, kind, to_id FROM run_links WHERE {end} IN ({placeholders(len(batch))})"
             links.update((row["from_id"], row["kind"], row["to_id"]) for row in fetch(connection, sql, batch))
     return metrics, len(links)
 
@@ -52,7 +37,7 @@ def find_active(connection: Any, run_ids: Sequence[int], now: datetime | None = 
     for batch in batches(run_ids):
         sql = f"""
             SELECT id, status, time_created, time_started, time_updated FROM runs
-            WHERE id IN ({places(batch)}) AND status IN ({places(ALIVE)})
+            WHERE id IN ({placeholders(len(batch))}) AND status IN ({placeholders(len(ALIVE))})
         """
         for row in fetch(connection, sql, (*batch, *ALIVE)):
             silence = now - last_sign(row)
@@ -78,12 +63,7 @@ def delete_runs(connection: Any, run_ids: Sequence[int], progress: Callable[[int
     done = 0
     for batch in batches(run_ids):
         # The database deletes what refers to them: metrics, links, and what users have added.
-        connection.execute(f"DELETE FROM runs WHERE id IN ({places(batch)})", tuple(batch))
+        connection.execute(f"DELETE FROM runs WHERE id IN ({placeholders(len(batch))})", tuple(batch))
         done += len(batch)
         if progress is not None:
             progress(done)
-
-
-def places(values: Sequence[Any]) -> str:
-    """Return placeholders for values."""
-    return ", ".join(["%s"] * len(values))

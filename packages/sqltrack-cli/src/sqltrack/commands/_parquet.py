@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from sqltrack.commands._records import to_number
+from sqltrack.commands._read_only import to_number
 from sqltrack.commands.sql import QueryResult
 from sqltrack.engines.json import plain
 from sqltrack.engines.results import ColumnKind

@@ -11,7 +11,7 @@ from sqltrack.engines import create_engine
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.errors import ConfigError, DatabaseError, UnusableValueError
-from sqltrack.quoting import quote_text
+from sqltrack.util import quote_text
 
 __all__ = ["create", "create_sql"]
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._files import replacing
+from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._parquet import find_parquet_writer, write_parquet
-from sqltrack.commands._records import find_experiment, reading
+from sqltrack.commands._read_only import read_only
 from sqltrack.commands.sql import QueryResult, write_csv, write_json_lines
 from sqltrack.engines.results import ColumnKind, find_reader
 from sqltrack.errors import ConflictError, UnusableValueError
@@ -96,15 +97,15 @@ def export(
     for table in tables:
         if table not in TABLES:
             raise UnusableValueError(f"unknown table {table!r}, expected one of {', '.join(TABLES)}")
-    with reading(client) as connection:
+    with read_only(client) as connection:
         experiment_id = None if experiment is None else find_experiment(connection, experiment)
         chosen = [table for table in TABLES if table in (tables or _filled(client, connection))]
     paths = {table: Path(folder, f"{table}.{format}") for table in chosen}
     _refuse_existing(paths.values(), force)
-    with reading(client) as connection:
+    with read_only(client) as connection:
         kinds = {table: _kinds(connection, table) for table in chosen}
     counts: dict[str, int] = {}
-    with reading(client, _PATIENCE) as connection, _folder(Path(folder)), ExitStack() as files:
+    with read_only(client, _PATIENCE) as connection, _folder(Path(folder)), ExitStack() as files:
         for table in (name for name in _READING_ORDER if name in paths):
             part = files.enter_context(replacing(paths[table]))
             show = _after(sum(counts.values()), progress)

@@ -8,36 +8,32 @@ from typing import Any, NamedTuple
 
 from sqltrack._times import utc_now
 from sqltrack.client import Client
-from sqltrack.commands._connections import administering
-from sqltrack.commands._deletion import Deletion, count_belongings, delete_runs, find_active, last_sign, places
-from sqltrack.commands._edits import changing, lock_rows
-from sqltrack.commands._records import batches, fetch, find_experiment, reading
+from sqltrack.commands._deletion import count_belongings, delete_runs, find_active, last_sign
+from sqltrack.commands._lookup import find_experiment
+from sqltrack.commands._read_only import batches, fetch, read_only
+from sqltrack.commands._transactions import administering, changing, lock_rows
 from sqltrack.commands.reap import ALIVE
+from sqltrack.commands.rm import Deletion
 from sqltrack.errors import UnusableValueError
+from sqltrack.util import placeholders
 
-__all__ = ["Garbage", "gc", "reclaim_space"]
+__all__ = ["Criteria", "Garbage", "apply_gc", "plan_gc", "reclaim_space"]
 
 # What has not ended is deleted only if its status is named.
 _UNFINISHED = frozenset({*ALIVE, "PLANNED", "PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"})
 
 
-class Garbage(NamedTuple):
-    """What was found.
+class Criteria(NamedTuple):
+    """Which runs are garbage: those that meet all criteria.
 
     Attributes:
-        deletion: what is deleted, or would be.
-        tagged: ids of runs that are kept for their tag.
-        linked: ids of runs that are kept because runs that stay link to them.
-        active: ids of runs that are kept because somebody is still logging to them.
+        statuses: only runs with one of these, of all that have ended if there are none.
+        before: only runs that were last heard of before this time, None for no limit.
+        without_metrics: whether only runs without metrics are meant.
+        experiment: name or id of an experiment, None for all.
+        keep_tag: tag of runs to keep.
     """
 
-    deletion: Deletion
-    tagged: list[int]
-    linked: list[int]
-    active: list[int]
-
-
-class _Criteria(NamedTuple):
     statuses: tuple[str, ...]
     before: datetime | None
     without_metrics: bool
@@ -45,7 +41,25 @@ class _Criteria(NamedTuple):
     keep_tag: str
 
 
-def gc(
+class Garbage(NamedTuple):
+    """Runs to delete, and runs that meet the same criteria and are kept.
+
+    Attributes:
+        deletion: what is to be deleted.
+        tagged: ids of runs that are kept for their tag.
+        linked: ids of runs that are kept because runs that stay link to them.
+        active: ids of runs that are kept because they are still being logged to.
+        criteria: the criteria.
+    """
+
+    deletion: Deletion
+    tagged: list[int]
+    linked: list[int]
+    active: list[int]
+    criteria: Criteria
+
+
+def plan_gc(
     client: Client,
     *,
     statuses: Collection[str] = (),
@@ -53,13 +67,10 @@ def gc(
     without_metrics: bool = False,
     experiment: str | None = None,
     keep_tag: str = "marked",
-    dry_run: bool = False,
-    agree: Callable[[Garbage], bool] | None = None,
-    progress: Callable[[int], object] | None = None,
-) -> Garbage | None:
-    """Delete runs that meet all criteria, and everything that belongs to them; all of it or nothing.
+) -> Garbage:
+    """Plan to delete runs that meet all criteria, and everything that belongs to them.
 
-    Kept are runs with a tag, runs that others link to which stay, runs that somebody is still logging to, and, unless
+    Kept are runs with a tag, runs to which others link that stay, runs that are still being logged to, and, unless
     their status is named, runs that have not ended.
 
     Args:
@@ -69,12 +80,6 @@ def gc(
         without_metrics: only runs without metrics.
         experiment: name or id of an experiment, default: all.
         keep_tag: tag of runs to keep, default "marked".
-        dry_run: whether to change nothing.
-        agree: is asked whether to delete that; default: nobody is.
-        progress: called with the number of runs done, now and then.
-
-    Returns:
-        What was found, and deleted unless this is a dry run or there was nothing; None if there was no agreement.
 
     Raises:
         NotFoundError: there is no such experiment.
@@ -82,17 +87,26 @@ def gc(
     """
     _check(statuses, older_than, without_metrics, experiment)
     before = None if older_than is None else _ago(older_than)
-    criteria = _Criteria(tuple(statuses), before, without_metrics, experiment, keep_tag)
-    with reading(client) as connection:
-        garbage = _find(connection, criteria, None)
-    if dry_run or not garbage.deletion.runs:
-        return garbage
-    if agree is not None and not agree(garbage):
-        return None
+    criteria = Criteria(tuple(statuses), before, without_metrics, experiment, keep_tag)
+    with read_only(client) as connection:
+        return _find(connection, criteria, None)
+
+
+def apply_gc(client: Client, garbage: Garbage, progress: Callable[[int], object] | None = None) -> Garbage:
+    """Delete what `plan_gc` has found, all of it or nothing, apart from runs that are to be kept by now.
+
+    Args:
+        client: client to use.
+        garbage: what to delete.
+        progress: called with the number of runs done, now and then.
+
+    Returns:
+        What was deleted, and kept.
+    """
     with changing(client) as connection:
         lock_rows(client, connection, "runs", garbage.deletion.runs, for_deletion=True)
-        # What was spared by then stays, what has become old in the meantime nobody was asked about.
-        garbage = _find(connection, criteria, garbage.deletion.runs)
+        # Runs that have become old in the meantime were not planned.
+        garbage = _find(connection, garbage.criteria, garbage.deletion.runs)
         delete_runs(connection, garbage.deletion.runs, progress)
     return garbage
 
@@ -128,7 +142,7 @@ def _ago(duration: timedelta) -> datetime:
         raise UnusableValueError(f"nothing can be older than {duration!r}") from None
 
 
-def _find(connection: Any, criteria: _Criteria, among: Collection[int] | None) -> Garbage:
+def _find(connection: Any, criteria: Criteria, among: Collection[int] | None) -> Garbage:
     """Return what meets the criteria, among some runs or all."""
     rows = _candidates(connection, criteria)
     if among is not None:
@@ -141,13 +155,13 @@ def _find(connection: Any, criteria: _Criteria, among: Collection[int] | None) -
     linked = _linked(connection, chosen)
     doomed = sorted(chosen - linked)
     deletion = Deletion(None, doomed, *count_belongings(connection, doomed))
-    return Garbage(deletion, tagged, sorted(linked), sorted(active.keys() - set(tagged)))
+    return Garbage(deletion, tagged, sorted(linked), sorted(active.keys() - set(tagged)), criteria)
 
 
-def _candidates(connection: Any, criteria: _Criteria) -> list[dict[str, Any]]:
+def _candidates(connection: Any, criteria: Criteria) -> list[dict[str, Any]]:
     """Return the runs that meet the criteria, whatever else speaks for keeping them."""
     statuses = criteria.statuses or tuple(sorted(_UNFINISHED))
-    conditions = [f"runs.status {'' if criteria.statuses else 'NOT '}IN ({places(statuses)})"]
+    conditions = [f"runs.status {'' if criteria.statuses else 'NOT '}IN ({placeholders(len(statuses))})"]
     parameters: list[Any] = [*statuses]
     if criteria.experiment is not None:
         conditions.append("runs.experiment_id = %s")
@@ -183,7 +197,7 @@ def _links_to(connection: Any, run_ids: Sequence[int]) -> Mapping[int, list[int]
     """Return the links that end at some runs: the ends of each start."""
     targets: dict[int, list[int]] = {}
     for batch in batches(run_ids):
-        sql = f"SELECT from_id, to_id FROM run_links WHERE to_id IN ({places(batch)})"
+        sql = f"SELECT from_id, to_id FROM run_links WHERE to_id IN ({placeholders(len(batch))})"
         for row in fetch(connection, sql, batch):
             targets.setdefault(row["from_id"], []).append(row["to_id"])
     return targets

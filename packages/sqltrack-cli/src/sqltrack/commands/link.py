@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._edits import Change, check_runs, check_text, edit
-from sqltrack.commands._records import fetch, find_experiment
+from sqltrack.commands._lookup import check_text, find_experiment, require_runs
+from sqltrack.commands._read_only import fetch
+from sqltrack.commands.edits import Change, Edit, plan_edit
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.experiment import experiment_add_link, experiment_remove_link
 from sqltrack.run_functions import run_add_link, run_remove_link
 
-__all__ = ["link"]
+__all__ = ["plan_link"]
 
 
-def link(
+def plan_link(
     client: Client,
     from_: int | str,
     kind: str,
@@ -23,10 +24,8 @@ def link(
     *,
     experiments: bool = False,
     remove: bool = False,
-    dry_run: bool = False,
-    agree: Callable[[Sequence[Change]], bool] | None = None,
-) -> list[Change]:
-    """Add a link between two runs or experiments, or remove one.
+) -> Edit:
+    """Plan to add a link between two runs or experiments, or to remove one.
 
     Args:
         client: client to use.
@@ -35,11 +34,9 @@ def link(
         to: id of the run that the link points to, or name or id of the experiment.
         experiments: whether experiments are linked, and not runs.
         remove: whether to remove the link, and not to add it.
-        dry_run: whether to change nothing.
-        agree: is asked whether to make the change; default: nobody is.
 
     Returns:
-        The change, of what the link starts from; see `sqltrack.commands._edits.edit`.
+        The change of the run or experiment that the link starts from, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
         NotFoundError: there is no such run or experiment, or no such link to remove.
@@ -60,16 +57,17 @@ def link(
             raise UnusableValueError(f"{what} {from_id!r} cannot be linked with itself")
         return [] if exists else [Change(what, from_id, "link", None, text)]
 
-    def apply(changes: Sequence[Change]) -> None:
+    def make(client: Client, changes: Sequence[Change]) -> None:
+        with client as connection:
+            to_id = _find(connection, what, to)
         for change in changes:
             assert change.id is not None
-            to_id = int((change.old or change.new).rpartition(" ")[2])
             if experiments:
                 (experiment_remove_link if remove else experiment_add_link)(client, change.id, kind, to_id)
             else:
                 (run_remove_link if remove else run_add_link)(client, change.id, kind, to_id)
 
-    return edit(client, find, apply, dry_run=dry_run, agree=agree)
+    return plan_edit(client, find, make)
 
 
 def _find(connection: Any, what: str, end: int | str) -> int:
@@ -79,7 +77,8 @@ def _find(connection: Any, what: str, end: int | str) -> int:
         run_id = int(end)
     except ValueError:
         raise UnusableValueError(f"expected the id of a run, got {end!r} (--experiments links experiments)") from None
-    return check_runs(connection, [run_id])[0]
+    require_runs(connection, [run_id])
+    return run_id
 
 
 def _exists(connection: Any, what: str, from_id: int, kind: str, to_id: int) -> bool:

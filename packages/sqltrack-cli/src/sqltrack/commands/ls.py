@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._records import fetch, reading
+from sqltrack.commands._read_only import fetch, read_only
 
 __all__ = ["list_experiments"]
 
@@ -42,7 +42,7 @@ def list_experiments(client: Client) -> list[dict[str, Any]]:
         Dicts with id, name, runs (their number), running (how many of them), updated (time of the last sign of life of
         a run, None if there is no run), tags and comment.
     """
-    with reading(client) as connection:
+    with read_only(client) as connection:
         return [_record(row) for row in fetch(connection, _SQL)]
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._records import batches, fetch, find_runs, metric_columns, near, reading, to_number
+from sqltrack.commands._lookup import find_runs, metric_columns, near
+from sqltrack.commands._read_only import batches, fetch, read_only, to_number
 from sqltrack.engines.results import find_reader
 from sqltrack.engines.schema import EXTRAS
 from sqltrack.errors import NotFoundError
 from sqltrack.queries import Query, merged_curves
-from sqltrack.quoting import quote_identifier
+from sqltrack.util import placeholders, quote_identifier
 
 __all__ = ["Curves", "logged_metrics", "read_curves", "read_points"]
 
@@ -42,7 +43,7 @@ def read_curves(client: Client, run_id: int, names: Sequence[str] = (), *, merge
     Raises:
         NotFoundError: there is no such run, or it has no such metric.
     """
-    with reading(client) as connection:
+    with read_only(client) as connection:
         find_runs(connection, [run_id])
         logged = logged_metrics(client, connection, _chain(connection, run_id) if merged else [run_id])
         for name in names:
@@ -56,7 +57,7 @@ def read_curves(client: Client, run_id: int, names: Sequence[str] = (), *, merge
 def logged_metrics(client: Client, connection: Any, run_ids: Sequence[int]) -> dict[str, str | None]:
     """Return the metrics of which runs have values, with the SQL types of their columns, None if they have none."""
     columns = metric_columns(client, connection)
-    places = ", ".join(["%s"] * len(run_ids))
+    places = placeholders(len(run_ids))
     found: set[str] = set()
     for batch in batches(list(columns)):
         counts = ", ".join(f"COUNT({_column(name)})" for name in batch)

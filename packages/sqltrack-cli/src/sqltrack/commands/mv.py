@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._edits import Change, check_runs, check_text, edit
-from sqltrack.commands._records import batches, fetch, find_experiment
+from sqltrack.commands._lookup import check_text, find_experiment, find_runs
+from sqltrack.commands._read_only import batches, fetch
+from sqltrack.commands.edits import Change, Edit, plan_edit
+from sqltrack.commands.run_ranges import RunRange
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.experiment import Experiment
+from sqltrack.util import placeholders
 
-__all__ = ["mv"]
+__all__ = ["plan_mv"]
 
 _RUNS_SQL = """
     SELECT runs.id, runs.experiment_id, experiments.name
@@ -20,34 +23,30 @@ _RUNS_SQL = """
 """
 
 
-def mv(
+def plan_mv(
     client: Client,
-    run_ids: Iterable[int],
+    runs: Iterable[int | RunRange],
     experiment: str,
     *,
     create: bool = False,
-    dry_run: bool = False,
-    agree: Callable[[Sequence[Change]], bool] | None = None,
-) -> list[Change]:
-    """Move runs into another experiment, all or none.
+) -> Edit:
+    """Plan to move runs into another experiment, all or none.
 
     Args:
         client: client to use.
-        run_ids: ids of runs.
+        runs: ids of runs, and ranges of ids.
         experiment: name or id of the experiment to move them into.
         create: whether to create an experiment of that name if there is none.
-        dry_run: whether to change nothing.
-        agree: is asked whether to make the changes; default: nobody is.
 
     Returns:
-        The changes, with names of experiments; see `sqltrack.commands._edits.edit`.
+        The changes, with names of experiments, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
         NotFoundError: there is no such run, or no such experiment.
         UnusableValueError: (a ValueError) there are no runs, or the name cannot be that of an experiment.
     """
-    ids = list(run_ids)
-    if not ids:
+    named = list(runs)
+    if not named:
         raise UnusableValueError("there are no runs to move")
     check_text(experiment, "the name of an experiment")
 
@@ -55,8 +54,8 @@ def mv(
         target, name = _find_target(connection, experiment, create)
         created = [] if target is not None else [Change("experiment", None, "name", None, name)]
         moved: list[Change] = []
-        for batch in batches(check_runs(connection, ids)):
-            rows = {row["id"]: row for row in fetch(connection, f"{_RUNS_SQL} IN ({_places(batch)})", batch)}
+        for batch in batches(find_runs(connection, named)):
+            rows = {row["id"]: row for row in fetch(connection, f"{_RUNS_SQL} IN ({placeholders(len(batch))})", batch)}
             moved += [
                 Change("run", run_id, "experiment", rows[run_id]["name"], name)
                 for run_id in batch
@@ -64,15 +63,15 @@ def mv(
             ]
         return [*created, *moved]
 
-    def apply(changes: Sequence[Change]) -> None:
+    def make(client: Client, changes: Sequence[Change]) -> None:
         moved = [change for change in changes if change.kind == "run"]
         for batch in batches(moved):
             # It may have yet to be created.
             target = Experiment(client, name=batch[0].new)
-            sql = f"UPDATE runs SET experiment_id = %s WHERE id IN ({_places(batch)})"
+            sql = f"UPDATE runs SET experiment_id = %s WHERE id IN ({placeholders(len(batch))})"
             client.execute(sql, (target.id, *(change.id for change in batch)))
 
-    return edit(client, find, apply, dry_run=dry_run, agree=agree)
+    return plan_edit(client, find, make)
 
 
 def _find_target(connection: Any, experiment: str, create: bool) -> tuple[int | None, str]:
@@ -85,7 +84,3 @@ def _find_target(connection: Any, experiment: str, create: bool) -> tuple[int | 
         raise NotFoundError(error.message, f"{error.advice} (--create makes it)") from None
     (row,) = fetch(connection, "SELECT name FROM experiments WHERE id = %s", (target,))
     return target, row["name"]
-
-
-def _places(values: Sequence[Any]) -> str:
-    return ", ".join(["%s"] * len(values))

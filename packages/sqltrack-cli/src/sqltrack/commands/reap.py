@@ -8,19 +8,20 @@ from typing import Any, NamedTuple
 
 from sqltrack._times import utc_now
 from sqltrack.client import Client
-from sqltrack.commands._records import batches, fetch, find_experiment, reading
+from sqltrack.commands._lookup import find_experiment
+from sqltrack.commands._read_only import batches, fetch, read_only
 from sqltrack.commands._slurm import ENDED, Job, JobState, ask_slurm, find_job, has_slurm
+from sqltrack.engines.schema import INT64
 from sqltrack.errors import SlurmError, UnusableValueError
+from sqltrack.util import placeholders
 
-__all__ = ["ALIVE", "Finding", "examine_runs", "mark_runs", "reap"]
+__all__ = ["ALIVE", "Finding", "apply_reap", "plan_reap"]
 
 # What runs say that have a process. Runs that are PLANNED or PENDING have none yet, however long they wait.
 ALIVE = ("COMPLETING", "CONFIGURING", "RESIZING", "RUNNING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED")
 
 # By how much clocks may differ. A run that was updated later than that after its job ended is not part of the job.
 _TOLERANCE = timedelta(minutes=5)
-
-_FIRST = -(2**63)
 
 _SQL = """
     SELECT
@@ -60,36 +61,7 @@ class Finding(NamedTuple):
     marked: bool = False
 
 
-def reap(
-    client: Client,
-    *,
-    older_than: timedelta | None = None,
-    experiment: str | None = None,
-    status: str = "FAILED",
-    dry_run: bool = False,
-) -> list[Finding]:
-    """Mark the runs whose process is gone, with the state of their Slurm job, or by how long they have been silent.
-
-    Args:
-        client: client to use.
-        older_than: how long a run must have been silent of which Slurm knows nothing; default: those are left alone.
-        experiment: name or id of an experiment, default: all.
-        status: what runs become of which Slurm knows nothing.
-        dry_run: whether to change nothing.
-
-    Returns:
-        What was found out about each run that says that it has a process.
-
-    Raises:
-        NotFoundError: there is no such experiment.
-        SlurmError: sacct fails, or gives no answer, and there is no `older_than` to go by.
-        UnusableValueError: (a ValueError) the status cannot be that of a run that has ended.
-    """
-    findings, _ = examine_runs(client, older_than=older_than, experiment=experiment, status=status)
-    return findings if dry_run else mark_runs(client, findings)
-
-
-def examine_runs(
+def plan_reap(
     client: Client,
     *,
     older_than: timedelta | None = None,
@@ -97,10 +69,25 @@ def examine_runs(
     status: str = "FAILED",
     progress: Progress | None = None,
 ) -> tuple[list[Finding], list[str]]:
-    """Find out about the runs that say that they have a process, and change nothing; see `reap`.
+    """Plan to mark the runs whose process is gone.
+
+    A run gets the state of its Slurm job. A run of which Slurm knows nothing is judged by how long it was silent.
+
+    Args:
+        client: client to use.
+        older_than: how long a run must have been silent of which Slurm knows nothing; default: those are left alone.
+        experiment: name or id of an experiment, default: all.
+        status: new status of runs of which Slurm knows nothing.
+        progress: called with the number of jobs that Slurm was asked about, now and then.
 
     Returns:
-        What was found, by id, and why Slurm could not be asked about some jobs.
+        The findings about each run whose status says that it has a process, by id; and why Slurm could not be asked
+        about some jobs.
+
+    Raises:
+        NotFoundError: there is no such experiment.
+        SlurmError: sacct fails, or gives no answer, and there is no `older_than` to go by.
+        UnusableValueError: (a ValueError) the status cannot be that of a run that has ended.
     """
     if not status.strip() or not status.isprintable() or status.split()[0] in ALIVE:
         raise UnusableValueError(f"status must be one of runs that have ended, such as 'FAILED', got {status!r}")
@@ -116,12 +103,12 @@ def examine_runs(
     return [_judge(run, states, older_than, status, now) for run in runs], failures
 
 
-def mark_runs(client: Client, findings: Sequence[Finding], progress: Progress | None = None) -> list[Finding]:
+def apply_reap(client: Client, findings: Sequence[Finding], progress: Progress | None = None) -> list[Finding]:
     """Give runs the status that was found for them, unless they have been heard of since.
 
     Args:
         client: client to use.
-        findings: what `examine_runs` returned.
+        findings: what `plan_reap` has found.
         progress: called with the number of runs done, now and then.
 
     Returns:
@@ -141,10 +128,10 @@ def mark_runs(client: Client, findings: Sequence[Finding], progress: Progress | 
 def _find_runs(client: Client, experiment: str | None) -> list[dict[str, Any]]:
     """Return the runs that say that they have a process, with their job instead of their environment."""
     runs: list[dict[str, Any]] = []
-    conditions = f"WHERE runs.status IN ({', '.join(['%s'] * len(ALIVE))})"
+    conditions = f"WHERE runs.status IN ({placeholders(len(ALIVE))})"
     parameters: list[Any] = [*ALIVE]
-    last = _FIRST
-    with reading(client) as connection:
+    last = INT64[0]
+    with read_only(client) as connection:
         if experiment is not None:
             conditions += " AND runs.experiment_id = %s"
             parameters.append(find_experiment(connection, experiment))
@@ -155,7 +142,7 @@ def _find_runs(client: Client, experiment: str | None) -> list[dict[str, Any]]:
                 run["job"] = find_job(run.pop("env"))
             runs += batch
             last = batch[-1]["id"] + 1
-            if last >= 2**63:
+            if last not in INT64:
                 break
     return runs
 

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._edits import Change, check_text, edit
-from sqltrack.commands._records import fetch, find_experiment
+from sqltrack.commands._lookup import check_text, find_experiment
+from sqltrack.commands._read_only import fetch
+from sqltrack.commands.edits import Change, Edit, plan_edit
 from sqltrack.errors import ConflictError
 from sqltrack.experiment import experiment_set_name
 
-__all__ = ["rename"]
+__all__ = ["plan_rename"]
 
 
-def rename(
+def plan_rename(
     client: Client,
     experiment: str,
     name: str,
-    *,
-    dry_run: bool = False,
-    agree: Callable[[Sequence[Change]], bool] | None = None,
-) -> list[Change]:
-    """Rename an experiment.
+) -> Edit:
+    """Plan to rename an experiment.
 
     Args:
         client: client to use.
         experiment: name or id of the experiment.
         name: its new name.
-        dry_run: whether to change nothing.
-        agree: is asked whether to make the change; default: nobody is.
 
     Returns:
-        The change; see `sqltrack.commands._edits.edit`.
+        The change, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
         ConflictError: (a ValueError) another experiment has that name.
@@ -51,9 +47,9 @@ def rename(
             )
         return [] if row["name"] == name else [Change("experiment", id_, "name", row["name"], name)]
 
-    def apply(changes: Sequence[Change]) -> None:
+    def make(client: Client, changes: Sequence[Change]) -> None:
         for change in changes:
             assert change.id is not None
             experiment_set_name(client, change.id, name)
 
-    return edit(client, find, apply, dry_run=dry_run, agree=agree)
+    return plan_edit(client, find, make)

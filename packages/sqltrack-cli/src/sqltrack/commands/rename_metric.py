@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._connections import administering, table_columns
-from sqltrack.commands._extras import Edit, ExtrasRow, edit_rows, has_pending, move_pending, read_rows
-from sqltrack.commands._records import fetch, find_experiment, metric_columns, near, reading, to_number
+from sqltrack.commands._extras_rows import ExtrasRow, RowEdit, edit_rows, has_pending, move_pending, read_rows
+from sqltrack.commands._lookup import find_experiment, metric_columns, near
+from sqltrack.commands._read_only import fetch, read_only, table_columns, to_number
+from sqltrack.commands._transactions import administering
 from sqltrack.commands._words import counted
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import MisfitError
-from sqltrack.engines.schema import EXTRAS, KEY
+from sqltrack.engines.schema import EXTRAS, INT64, KEY
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
-from sqltrack.quoting import quote_identifier
+from sqltrack.util import quote_identifier
 
-__all__ = ["Renaming", "plan_renaming", "rename", "rename_metric"]
+__all__ = ["Renaming", "apply_rename_metric", "plan_rename_metric"]
 
 Progress = Callable[[int], object]
 
@@ -46,16 +47,10 @@ class Renaming(NamedTuple):
     running: int
 
 
-def rename_metric(
-    client: Client,
-    name: str,
-    new_name: str,
-    *,
-    experiment: str | None = None,
-    merge: bool = False,
-    dry_run: bool = False,
+def plan_rename_metric(
+    client: Client, name: str, new_name: str, *, experiment: str | None = None, merge: bool = False
 ) -> Renaming:
-    """Give a metric another name.
+    """Plan to give a metric another name.
 
     Args:
         client: client to use.
@@ -64,30 +59,17 @@ def rename_metric(
         experiment: name or id of an experiment; only the values of its runs are moved then, to a metric `new_name`
             that is created if it is missing. Default: the metric is renamed for all.
         merge: whether values may be moved to a metric that there is.
-        dry_run: whether to change nothing.
-
-    Returns:
-        What was done.
 
     Raises:
         NotFoundError: there is no such metric or experiment.
         ConflictError: (a ValueError) there is a metric of the new name, or there are rows that have values of both.
         UnusableValueError: (a ValueError) a name cannot be that of a metric.
-        DatabaseLockedError: others did not let go of the table.
     """
-    renaming = plan_renaming(client, name, new_name, experiment=experiment, merge=merge)
-    return renaming if dry_run else rename(client, renaming)
-
-
-def plan_renaming(
-    client: Client, name: str, new_name: str, *, experiment: str | None = None, merge: bool = False
-) -> Renaming:
-    """Return what `rename_metric` would do, and change nothing; see there."""
     _check_name(name)
     _check_name(new_name)
     if name == new_name:
         raise UnusableValueError(f"the new name must differ from the old one, got {name!r} for both")
-    with reading(client) as connection:
+    with read_only(client) as connection:
         columns = metric_columns(client, connection)
         experiment_id = None if experiment is None else find_experiment(connection, experiment)
         running = _count_running(connection, experiment_id)
@@ -105,8 +87,8 @@ def plan_renaming(
     return Renaming(name, new_name, experiment_id, column, runs, values, in_extras.old, running)
 
 
-def rename(client: Client, renaming: Renaming, progress: Progress | None = None) -> Renaming:
-    """Do what `plan_renaming` returned.
+def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress | None = None) -> Renaming:
+    """Rename a metric as `plan_rename_metric` has planned.
 
     Args:
         client: client to use.
@@ -115,6 +97,10 @@ def rename(client: Client, renaming: Renaming, progress: Progress | None = None)
 
     Returns:
         What was done.
+
+    Raises:
+        ConflictError: (a ValueError) a value is not the same in the other column.
+        DatabaseLockedError: others did not let go of the table.
     """
     if renaming.column == "rename":
         with administering(client) as admin:
@@ -163,7 +149,7 @@ class _InExtras(NamedTuple):
 
 
 def _count_extras(client: Client, name: str, new_name: str, experiment_id: int | None) -> _InExtras:
-    with reading(client) as connection:
+    with read_only(client) as connection:
         columns = client.engine.table_columns(connection, "metrics")
         runs = _run_ids(connection, experiment_id)
     pending = admin_of(client.engine).pending_table
@@ -171,7 +157,7 @@ def _count_extras(client: Client, name: str, new_name: str, experiment_id: int |
     tables += [pending] if pending is not None and has_pending(client) else []
     old, conflicts, any_old, any_new = 0, 0, False, False
     for table in tables:
-        for rows in read_rows(client, table=table, read_only=True):
+        for rows in read_rows(client, table=table, guarded=True):
             has_old, has_new = (
                 _rows_with(client, rows, other) if other in columns else set() for other in (name, new_name)
             )
@@ -212,8 +198,8 @@ def _count_values(
             SELECT run_id, COUNT(*) AS number, {both} AS conflicts FROM metrics
             WHERE {_column(name)} IS NOT NULL AND {where} GROUP BY run_id ORDER BY run_id LIMIT %s
         """
-        with reading(client, _SECONDS) as connection:
-            for row in fetch(connection, sql, (*parameters, 2**62)):
+        with read_only(client, _SECONDS) as connection:
+            for row in fetch(connection, sql, (*parameters, INT64[-1])):
                 runs.append(row["run_id"])
                 number += row["number"]
                 conflicts += row["conflicts"]
@@ -340,7 +326,7 @@ def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) 
     if not renaming.extras or EXTRAS not in table_columns(client, "metrics"):
         return 0
 
-    def edit(row: ExtrasRow, most: int) -> Edit | None:
+    def edit(row: ExtrasRow, most: int) -> RowEdit | None:
         if renaming.name not in row.values or renaming.new_name in row.values:
             return None
         values = {renaming.new_name if name == renaming.name else name: value for name, value in row.values.items()}
@@ -349,11 +335,11 @@ def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) 
             WHERE run_id = %s AND step = %s AND progress = %s AND CAST(metrics.{EXTRAS} AS TEXT) = %s
             RETURNING run_id
         """
-        return Edit(sql, (Jsonb(values), *row.key, row.text), (renaming.name,))
+        return RowEdit(sql, (Jsonb(values), *row.key, row.text), (renaming.name,))
 
     condition, parameters = _of_experiment(renaming.experiment_id)
     done = left = 0
-    for rows in read_rows(client, condition=condition, parameters=parameters, read_only=False):
+    for rows in read_rows(client, condition=condition, parameters=parameters, guarded=False):
         for outcomes in edit_rows(client, rows, edit):
             done += sum(outcome.edit is not None for outcome in outcomes)
             left += sum(outcome.why is not None for outcome in outcomes)

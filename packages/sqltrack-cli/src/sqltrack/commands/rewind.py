@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 from sqltrack._times import utc_now
 from sqltrack.client import Client
-from sqltrack.commands._records import fetch, find_runs, reading
+from sqltrack.commands._lookup import require_runs
+from sqltrack.commands._read_only import fetch, read_only
+from sqltrack.commands._transactions import changing
 from sqltrack.engines.admin import admin_of
+from sqltrack.engines.schema import INT64
 from sqltrack.errors import ConflictError, UnusableValueError
 
-__all__ = ["Rewinding", "plan_rewinding", "remove_rows", "rewind"]
+__all__ = ["Rewinding", "apply_rewind", "plan_rewind"]
 
 # A run that was updated within this time is probably alive.
 _ALIVE = timedelta(minutes=10)
@@ -40,34 +43,24 @@ class Rewinding(NamedTuple):
     force: bool
 
 
-def rewind(client: Client, run_id: int, step: int, *, force: bool = False, dry_run: bool = False) -> Rewinding:
-    """Remove the rows of a run whose step is greater than that of a checkpoint.
+def plan_rewind(client: Client, run_id: int, step: int, *, force: bool = False) -> Rewinding:
+    """Plan to remove the rows of a run whose step is greater than that of a checkpoint.
 
     Args:
         client: client to use.
         run_id: id of the run.
         step: step of the checkpoint, which stays.
         force: whether to do so though the run is RUNNING and was updated in the last ten minutes.
-        dry_run: whether to change nothing.
-
-    Returns:
-        What was removed.
 
     Raises:
         NotFoundError: there is no such run.
         ConflictError: (a ValueError) the run is running.
         UnusableValueError: (a ValueError) the step has more than 64 bits.
     """
-    rewinding = plan_rewinding(client, run_id, step, force=force)
-    return rewinding if dry_run else remove_rows(client, rewinding)
-
-
-def plan_rewinding(client: Client, run_id: int, step: int, *, force: bool = False) -> Rewinding:
-    """Return what `rewind` would remove, and change nothing; see there."""
-    if not -(2**63) <= step < 2**63:
+    if step not in INT64:
         raise UnusableValueError(f"step must be an integer of at most 64 bits, got {step!r}")
-    with reading(client, _SECONDS) as connection:
-        find_runs(connection, [run_id])
+    with read_only(client, _SECONDS) as connection:
+        require_runs(connection, [run_id])
         sql = "SELECT status, time_updated FROM runs WHERE id = %s"
         run = fetch(connection, sql, (run_id,))[0]
         is_alive = run["time_updated"] is not None and utc_now() - run["time_updated"] < _ALIVE
@@ -83,8 +76,8 @@ def plan_rewinding(client: Client, run_id: int, step: int, *, force: bool = Fals
     return Rewinding(run_id, step, rows, first, last, force)
 
 
-def remove_rows(client: Client, rewinding: Rewinding) -> Rewinding:
-    """Remove what `plan_rewinding` has found, all or nothing, and what was added after it in the meantime.
+def apply_rewind(client: Client, rewinding: Rewinding) -> Rewinding:
+    """Remove what `plan_rewind` has found, all or nothing, and what was added after it in the meantime.
 
     Returns:
         What was removed.
@@ -94,7 +87,7 @@ def remove_rows(client: Client, rewinding: Rewinding) -> Rewinding:
     """
     run_id, step = rewinding.run_id, rewinding.step
     removed = 0
-    with client as connection, admin_of(client.engine, connection).interruptible():
+    with changing(client) as connection:
         if not rewinding.force:
             # Changes nothing, but who starts the run has to wait until this is done.
             sql = """

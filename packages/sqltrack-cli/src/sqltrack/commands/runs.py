@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._records import batches, fetch, find_experiment, metric_columns, near, reading, to_number
+from sqltrack.commands._lookup import find_experiment, metric_columns, near
+from sqltrack.commands._read_only import batches, fetch, read_only, to_number
 from sqltrack.commands.show import runtime
+from sqltrack.engines.schema import INT64
 from sqltrack.errors import NotFoundError
 from sqltrack.queries import best_values
+from sqltrack.util import placeholders
 
 __all__ = ["list_runs", "varying_args"]
 
@@ -56,7 +59,7 @@ def list_runs(
         NotFoundError: there is no such experiment or metric.
         DatabaseError: the database refused the condition.
     """
-    with reading(client) as connection:
+    with read_only(client) as connection:
         conditions, parameters = [], []
         if experiment is not None:
             conditions.append("experiment_id = %s")
@@ -109,7 +112,7 @@ def _check_metric(client: Client, connection: Any, metric: str | None) -> None:
 def _newest(connection: Any, chosen: str, parameters: Sequence[Any], limit: int) -> tuple[list[int], int]:
     """Return the ids of the newest of the chosen runs, and the number of all."""
     sql = f"SELECT id FROM {chosen} ORDER BY time_created DESC, id DESC LIMIT %s"
-    run_ids = [row["id"] for row in fetch(connection, sql, (*parameters, limit or 2**62))]
+    run_ids = [row["id"] for row in fetch(connection, sql, (*parameters, limit or INT64[-1]))]
     if not limit or len(run_ids) < limit:
         return run_ids, len(run_ids)
     # A placeholder, so that the text is read as the one above.
@@ -120,7 +123,7 @@ def _newest(connection: Any, chosen: str, parameters: Sequence[Any], limit: int)
 def _records(connection: Any, run_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return what the table runs holds of a batch of runs, by id."""
     records = {}
-    sql = f"SELECT {_COLUMNS} FROM {_RUNS} WHERE id IN ({_places(run_ids)})"
+    sql = f"SELECT {_COLUMNS} FROM {_RUNS} WHERE id IN ({placeholders(len(run_ids))})"
     for row in fetch(connection, sql, run_ids):
         created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))
         times = {"created": created, "started": started, "updated": updated, "runtime": runtime(started, updated)}
@@ -129,7 +132,9 @@ def _records(connection: Any, run_ids: Sequence[int]) -> dict[int, dict[str, Any
 
 
 def _add_steps(connection: Any, records: dict[int, dict[str, Any]]) -> None:
-    sql = f"SELECT run_id, MAX(step) AS step FROM metrics WHERE run_id IN ({_places(records)}) GROUP BY run_id"
+    sql = (
+        f"SELECT run_id, MAX(step) AS step FROM metrics WHERE run_id IN ({placeholders(len(records))}) GROUP BY run_id"
+    )
     for row in fetch(connection, sql, list(records)):
         records[row["run_id"]]["step"] = row["step"]
 
@@ -138,7 +143,3 @@ def _add_best(connection: Any, records: dict[int, dict[str, Any]], metric: str, 
     query = best_values(metric, maximize=maximize, run_ids=records)
     for run_id, step, _, value in connection.execute(*query).fetchall():
         records[run_id].update(best=to_number(value), best_step=step)
-
-
-def _places(values: Collection[Any]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._records import fetch, find_runs, reading
+from sqltrack.commands._lookup import find_runs
+from sqltrack.commands._read_only import fetch, read_only
 from sqltrack.commands.metrics import logged_metrics, read_points
 
 __all__ = ["describe_run", "runtime", "summarize_metrics"]
@@ -38,7 +39,7 @@ def describe_run(client: Client, run_id: int) -> dict[str, Any]:
     Raises:
         NotFoundError: there is no such run.
     """
-    with reading(client) as connection:
+    with read_only(client) as connection:
         find_runs(connection, [run_id])
         (row,) = fetch(connection, _RUN_SQL, (run_id,))
         created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))

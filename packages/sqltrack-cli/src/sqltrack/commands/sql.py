@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 from sqltrack.client import Client
-from sqltrack.commands._records import READING_SECONDS, reading
+from sqltrack.commands._read_only import READ_SECONDS, read_only
 from sqltrack.engines.json import plain
 from sqltrack.engines.results import ColumnKind, find_reader
 
@@ -66,7 +66,7 @@ class QueryResult:
 
 
 @contextmanager
-def query(client: Client, sql: str, *, limit: int = 0, seconds: float = READING_SECONDS) -> Iterator[QueryResult]:
+def query(client: Client, sql: str, *, limit: int = 0, seconds: float = READ_SECONDS) -> Iterator[QueryResult]:
     """Run a query; its result can be read in the `with` block, in which few of its rows are in memory at a time.
 
     Args:
@@ -80,7 +80,7 @@ def query(client: Client, sql: str, *, limit: int = 0, seconds: float = READING_
         StatementTimeoutError: it took too long.
         DatabaseError: the database refused it for another reason.
     """
-    with reading(client, seconds) as connection:
+    with read_only(client, seconds) as connection:
         size = min(limit + 1, _CHUNK) if limit else _CHUNK
         with find_reader(connection.cursor()).read(connection.cursor(), sql, None, size) as result:
             yield QueryResult(result.names, result.kinds, result.chunks, limit)

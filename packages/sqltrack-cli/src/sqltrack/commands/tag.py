@@ -2,57 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._edits import Change, check_runs, check_text, edit
-from sqltrack.commands._records import batches, fetch, find_experiment
+from sqltrack.commands._lookup import check_text, find_experiment, find_runs
+from sqltrack.commands._read_only import batches, fetch
+from sqltrack.commands.edits import Change, Edit, plan_edit
+from sqltrack.commands.run_ranges import RunRange
 from sqltrack.errors import UnusableValueError
 from sqltrack.experiment import experiment_add_tags, experiment_remove_tags
 from sqltrack.run_functions import run_add_tags, run_remove_tags
+from sqltrack.util import placeholders
 
-__all__ = ["tag"]
+__all__ = ["plan_tag"]
 
 
-def tag(
+def plan_tag(
     client: Client,
-    run_ids: Iterable[int] = (),
+    runs: Iterable[int | RunRange] = (),
     *,
     experiment: str | None = None,
     add: Sequence[str] = (),
     remove: Sequence[str] = (),
-    dry_run: bool = False,
-    agree: Callable[[Sequence[Change]], bool] | None = None,
-) -> list[Change]:
-    """Add tags to runs, or to an experiment, and remove others, all of it or nothing.
+) -> Edit:
+    """Plan to add tags to runs, or to an experiment, and to remove others, all of it or nothing.
 
     Args:
         client: client to use.
-        run_ids: ids of runs.
+        runs: ids of runs, and ranges of ids.
         experiment: name or id of an experiment whose own tags are meant; then there are no runs.
         add: tags to add; those that are there already are no error.
         remove: tags to remove; those that are not there are no error.
-        dry_run: whether to change nothing.
-        agree: is asked whether to make the changes; default: nobody is.
 
     Returns:
-        The changes, with sorted lists of tags; see `sqltrack.commands._edits.edit`.
+        The changes, with sorted lists of tags, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
         NotFoundError: there is no such run or experiment.
         UnusableValueError: (a ValueError) there is no tag, or one is to be both added and removed.
     """
-    ids = list(run_ids)
-    _check(ids, experiment, add, remove)
+    named = list(runs)
+    _check(named, experiment, add, remove)
 
     def find(connection: Any) -> list[Change]:
         kind = "run" if experiment is None else "experiment"
-        chosen = check_runs(connection, ids) if experiment is None else [find_experiment(connection, experiment)]
+        chosen = find_runs(connection, named) if experiment is None else [find_experiment(connection, experiment)]
         rows = _tags(connection, f"{kind}s", chosen)
         return [change for id_ in chosen if (change := _change(kind, id_, rows[id_], add, remove)) is not None]
 
-    def apply(changes: Sequence[Change]) -> None:
+    def make(client: Client, changes: Sequence[Change]) -> None:
         for change in changes:
             assert change.id is not None
             adding, removing = (
@@ -65,11 +64,11 @@ def tag(
             if add:
                 adding(client, change.id, *add)
 
-    return edit(client, find, apply, dry_run=dry_run, agree=agree)
+    return plan_edit(client, find, make)
 
 
-def _check(run_ids: Sequence[int], experiment: str | None, add: Sequence[str], remove: Sequence[str]) -> None:
-    if bool(run_ids) == (experiment is not None):
+def _check(runs: Sequence[object], experiment: str | None, add: Sequence[str], remove: Sequence[str]) -> None:
+    if bool(runs) == (experiment is not None):
         raise UnusableValueError("tags belong to runs or to an experiment", "name either")
     if not add and not remove:
         raise UnusableValueError("there are no tags to add, and none to remove")
@@ -83,7 +82,7 @@ def _check(run_ids: Sequence[int], experiment: str | None, add: Sequence[str], r
 def _tags(connection: Any, table: str, ids: Sequence[int]) -> dict[int, Any]:
     tags: dict[int, Any] = {}
     for batch in batches(ids):
-        sql = f"SELECT id, tags FROM {table} WHERE id IN ({', '.join(['%s'] * len(batch))})"
+        sql = f"SELECT id, tags FROM {table} WHERE id IN ({placeholders(len(batch))})"
         tags.update((row["id"], row["tags"]) for row in fetch(connection, sql, batch))
     return tags
 

@@ -7,28 +7,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._connections import administering, table_columns
-from sqltrack.commands._extras import (
-    Edit,
+from sqltrack.commands._column_candidates import Candidate, Seen, find_candidates
+from sqltrack.commands._extras_rows import (
     ExtrasRow,
     Outcome,
+    RowEdit,
     edit_rows,
     has_extras,
     has_pending,
     move_pending,
     read_rows,
 )
-from sqltrack.commands._places import Place, Seen, find_places
-from sqltrack.commands._records import reading
+from sqltrack.commands._read_only import read_only, table_columns
+from sqltrack.commands._transactions import administering
 from sqltrack.commands._words import counted
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics_table import MisfitError
 from sqltrack.engines.schema import EXTRAS
 from sqltrack.errors import NotSetUpError
-from sqltrack.quoting import quote_identifier
+from sqltrack.util import quote_identifier
 
-__all__ = ["Tidied", "examine_extras", "move_extras", "tidy"]
+__all__ = ["Tidied", "apply_tidy", "plan_tidy"]
 
 Progress = Callable[[int], object]
 
@@ -56,41 +56,31 @@ class Tidied:
     why: str | None = None
 
 
-def tidy(client: Client, *, dry_run: bool = False) -> list[Tidied]:
-    """Move metrics from the column `extras` into columns, where they are exactly the same afterwards.
+def plan_tidy(client: Client, progress: Progress | None = None) -> list[Tidied]:
+    """Plan to move metrics from the column `extras` into columns, where they are exactly the same afterwards.
 
     Values are moved if a column can hold them: one that is there, possibly widened, or a new one if all values of the
-    metric are of one kind. Where a row has a value in both places, the column wins: it is what a later call has
-    written. Others may go on to write; when the process is killed, nothing is lost, and another call does the rest.
-
-    Args:
-        client: client to use.
-        dry_run: whether to change nothing.
-
-    Returns:
-        What becomes of each metric that has values in `extras`, by name.
-    """
-    found = examine_extras(client)
-    return found if dry_run else move_extras(client, found)
-
-
-def examine_extras(client: Client, progress: Progress | None = None) -> list[Tidied]:
-    """Find out what `tidy` would do, and change nothing.
+    metric are of one kind. Where a row has a value in both candidates, the column wins: a later call has written it.
 
     Args:
         client: client to use.
         progress: called with the number of rows that have been read, now and then.
+
+    Returns:
+        What becomes of each metric that has values in `extras`, by name.
     """
-    places = _examine(client, progress, read_only=True)
-    return [_tidied(place) for place in places.values()]
+    candidates = _examine(client, progress, guarded=True)
+    return [_tidied(candidate) for candidate in candidates.values()]
 
 
-def move_extras(client: Client, found: Sequence[Tidied], progress: Progress | None = None) -> list[Tidied]:
-    """Do what `examine_extras` has found to be possible.
+def apply_tidy(client: Client, found: Sequence[Tidied], progress: Progress | None = None) -> list[Tidied]:
+    """Move the metrics that `plan_tidy` has found to fit into columns.
+
+    Jobs may log meanwhile. If the process is killed, nothing is lost, and another call does the rest.
 
     Args:
         client: client to use.
-        found: what that returned; other metrics are left alone.
+        found: what to do; other metrics are left alone.
         progress: called with the number of rows that have been moved, now and then.
 
     Returns:
@@ -100,13 +90,15 @@ def move_extras(client: Client, found: Sequence[Tidied], progress: Progress | No
     if not wanted and not has_pending(client):
         return list(found)
     settled = move_pending(client)
-    places = _examine(client, None, read_only=False)
-    _change_table(client, [place for name, place in places.items() if name in wanted])
+    candidates = _examine(client, None, guarded=False)
+    _change_table(client, [candidate for name, candidate in candidates.items() if name in wanted])
     # What others have done to the table meanwhile counts as well.
     columns = table_columns(client, "metrics")
-    tidied = {name: _tidied(place) for name, place in places.items()}
-    movable = {name: place for name, place in places.items() if name in wanted and place.is_ready(columns)}
-    for name in wanted & places.keys() - movable.keys():
+    tidied = {name: _tidied(candidate) for name, candidate in candidates.items()}
+    movable = {
+        name: candidate for name, candidate in candidates.items() if name in wanted and candidate.is_ready(columns)
+    }
+    for name in wanted & candidates.keys() - movable.keys():
         tidied[name] = Tidied(
             name, tidied[name].values, why="the table could not be changed: others use it, or it is not this user's"
         )
@@ -116,22 +108,22 @@ def move_extras(client: Client, found: Sequence[Tidied], progress: Progress | No
     return [tidied[name] for name in sorted(tidied)]
 
 
-def _examine(client: Client, progress: Progress | None, *, read_only: bool) -> dict[str, Place]:
+def _examine(client: Client, progress: Progress | None, *, guarded: bool) -> dict[str, Candidate]:
     seen: dict[str, Seen] = {}
     done = 0
-    with reading(client) as connection:
+    with read_only(client) as connection:
         columns = client.engine.table_columns(connection, "metrics")
     if not columns:
         raise NotSetUpError(f"{client.engine.describe()} has no sqltrack tables")
     for table in _sources(client, columns):
-        for rows in read_rows(client, table=table, read_only=read_only):
+        for rows in read_rows(client, table=table, guarded=guarded):
             for row in rows:
                 for name, value in row.values.items():
                     seen.setdefault(name, Seen()).add(value)
             done += len(rows)
             if progress is not None:
                 progress(done)
-    return find_places(client, columns, dict(sorted(seen.items())))
+    return find_candidates(client, columns, dict(sorted(seen.items())))
 
 
 def _sources(client: Client, columns: Mapping[str, str]) -> Iterator[str]:
@@ -143,13 +135,17 @@ def _sources(client: Client, columns: Mapping[str, str]) -> Iterator[str]:
         yield pending
 
 
-def _tidied(place: Place) -> Tidied:
-    return Tidied(place.name, place.values, place.column, place.change, why=place.why)
+def _tidied(candidate: Candidate) -> Tidied:
+    return Tidied(candidate.name, candidate.values, candidate.column, candidate.change, why=candidate.why)
 
 
-def _change_table(client: Client, places: Sequence[Place]) -> None:
-    added = {place.name: place.column for place in places if place.change == "add" and place.column}
-    widened = {place.name: place.column for place in places if place.change == "widen" and place.column}
+def _change_table(client: Client, candidates: Sequence[Candidate]) -> None:
+    added = {
+        candidate.name: candidate.column for candidate in candidates if candidate.change == "add" and candidate.column
+    }
+    widened = {
+        candidate.name: candidate.column for candidate in candidates if candidate.change == "widen" and candidate.column
+    }
     table = client.engine.metrics_table
     # Apart, because one that cannot be widened should not keep others from being added.
     with administering(client) as admin:
@@ -159,28 +155,30 @@ def _change_table(client: Client, places: Sequence[Place]) -> None:
             table.grow(admin.connection, {}, widened)
 
 
-def _move(client: Client, places: Mapping[str, Place], tidied: dict[str, Tidied], progress: Progress | None) -> None:
-    if not places or not has_extras(client):
+def _move(
+    client: Client, candidates: Mapping[str, Candidate], tidied: dict[str, Tidied], progress: Progress | None
+) -> None:
+    if not candidates or not has_extras(client):
         return
-    mover = _Mover(client, places)
+    mover = _Mover(client, candidates)
     done = 0
-    for rows in read_rows(client, read_only=False):
+    for rows in read_rows(client, guarded=False):
         for outcomes in edit_rows(client, rows, mover.edit):
             for outcome in outcomes:
-                _count(outcome, places, tidied)
+                _count(outcome, candidates, tidied)
             done += len(outcomes)
             if progress is not None:
                 progress(done)
 
 
-def _count(outcome: Outcome, places: Mapping[str, Place], tidied: Mapping[str, Tidied]) -> None:
+def _count(outcome: Outcome, candidates: Mapping[str, Candidate], tidied: Mapping[str, Tidied]) -> None:
     if outcome.edit is not None:
         # The first column is the row's own, one for each metric follows.
         for name, is_same in zip(outcome.edit.names, outcome.returned[1:]):
             tidied[name].moved += 1
             tidied[name].superseded += is_same is not None and not is_same
     elif outcome.why is not None:
-        for name in outcome.row.values.keys() & places.keys():
+        for name in outcome.row.values.keys() & candidates.keys():
             tidied[name].why = outcome.why
 
 
@@ -198,20 +196,20 @@ def _explain(item: Tidied, settled: bool) -> None:
 class _Mover:
     """Builds the statements that move metrics of a row from `extras` to their columns."""
 
-    def __init__(self, client: Client, places: Mapping[str, Place]) -> None:
-        self._places = places
+    def __init__(self, client: Client, candidates: Mapping[str, Candidate]) -> None:
+        self._candidates = candidates
         self._without_keys = client.engine.remove_keys_sql(f"metrics.{EXTRAS}")
         self._texts: dict[tuple[str, ...], str] = {}
 
-    def edit(self, row: ExtrasRow, most: int) -> Edit | None:
+    def edit(self, row: ExtrasRow, most: int) -> RowEdit | None:
         """Return the statement for a row, None if nothing of it can be moved."""
         bound: dict[str, Any] = {}
         for name, value in row.values.items():
-            place = self._places.get(name)
-            if place is None or len(bound) >= most:
+            candidate = self._candidates.get(name)
+            if candidate is None or len(bound) >= most:
                 continue
             try:
-                bound[name] = place.bind(value)
+                bound[name] = candidate.bind(value)
             except (MisfitError, TypeError):
                 continue
         if not bound:
@@ -219,7 +217,7 @@ class _Mover:
         names = tuple(bound)
         # Twice, once to be stored and once to be compared with what is there then.
         parameters = [*bound.values(), Jsonb(list(names)), *row.key, row.text, *bound.values()]
-        return Edit(self._sql(names), parameters, names)
+        return RowEdit(self._sql(names), parameters, names)
 
     def _sql(self, names: tuple[str, ...]) -> str:
         text = self._texts.get(names)

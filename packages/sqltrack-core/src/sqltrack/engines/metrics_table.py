@@ -6,9 +6,10 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sqltrack._quoting import placeholders
 from sqltrack.engines._lacking import lacking
 from sqltrack.engines.json import Jsonb
-from sqltrack.engines.schema import EXTRAS, KEY
+from sqltrack.engines.schema import EXTRAS, INT64, KEY
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -167,7 +168,7 @@ def check_int64(value: int) -> int:
     Raises:
         MisfitError: it does not.
     """
-    if not -(2**63) <= value < 2**63:
+    if value not in INT64:
         raise MisfitError
     return value
 
@@ -187,6 +188,6 @@ def upsert_sql(columns: Sequence[str], placeholder: str, merged_extras: str | No
         updates.append(f"{EXTRAS} = {merged_extras}")
     action = f"UPDATE SET {', '.join(updates)}" if updates else "NOTHING"
     return (
-        f"INSERT INTO metrics ({', '.join(columns)}) VALUES ({', '.join([placeholder] * len(columns))}) "
+        f"INSERT INTO metrics ({', '.join(columns)}) VALUES ({placeholders(len(columns), placeholder)}) "
         f"ON CONFLICT ({', '.join(KEY)}) DO {action}"
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, NamedTuple
 
-from sqltrack.quoting import query_text
+from sqltrack._quoting import query_text
 
 __all__ = ["ColumnKind", "Reader", "Reading", "find_reader"]
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["COLUMNS", "EXTRAS", "KEY", "TABLES"]
+__all__ = ["COLUMNS", "EXTRAS", "INT64", "KEY", "PENDING", "TABLES"]
 
 # The columns that say which row of metrics it is, and the one for metrics that cannot be columns.
 KEY = ("run_id", "step", "progress")
 EXTRAS = "extras"
+
+# The table in which extras wait while metrics cannot get that column, in databases that need it.
+PENDING = "metrics_pending"
+
+# What ids, steps and metrics of the type int can be.
+INT64 = range(-(2**63), 2**63)
 
 # The columns that everything relies on; metrics has one more for each metric.
 COLUMNS: Mapping[str, tuple[str, ...]] = {

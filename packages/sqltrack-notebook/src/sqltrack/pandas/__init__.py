@@ -13,7 +13,7 @@ from sqltrack._columns import Column, read_columns
 if TYPE_CHECKING:
     from sqltrack.client import Client
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
-    from sqltrack.quoting import QueryText
+    from sqltrack.util import QueryText
 
 __all__ = ["query_dataframe"]
 

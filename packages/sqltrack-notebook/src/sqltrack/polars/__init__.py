@@ -16,7 +16,7 @@ except ImportError as _error:
 if TYPE_CHECKING:
     from sqltrack.client import Client
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
-    from sqltrack.quoting import QueryText
+    from sqltrack.util import QueryText
 
 __all__ = ["query_polars"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from sqltrack._quoting import quote_identifier
 from sqltrack.engines.checks import PATIENCE, Checks, Verdict, note, ok, problem
 from sqltrack.engines.postgres._pooler import is_refused_option
-from sqltrack.engines.schema import TABLES
-from sqltrack.quoting import quote_identifier
+from sqltrack.engines.schema import PENDING, TABLES
 
 if TYPE_CHECKING:
     from sqltrack.engines.postgres._engine import PostgresEngine
@@ -28,7 +28,7 @@ _IDLE_SECONDS = 60
 # Part of the connections in use, above which new ones may soon be refused.
 _CROWDED = 0.8
 
-_TABLES = [*TABLES, "metrics_pending"]
+_TABLES = [*TABLES, PENDING]
 _SEQUENCES = ["experiments_id_seq", "runs_id_seq"]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 
+from sqltrack._quoting import query_text
 from sqltrack.engines.postgres._pooler import LOST_STATEMENT_ERRORS, can_do_without_preparing
-from sqltrack.quoting import query_text
 
 __all__ = ["accepting_sql"]
 

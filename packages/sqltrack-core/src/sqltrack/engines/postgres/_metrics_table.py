@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from sqltrack._quoting import quote_identifier
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import (
     Converter,
@@ -24,7 +25,6 @@ from sqltrack.engines.metrics_table import (
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
 from sqltrack.engines.schema import EXTRAS, KEY
-from sqltrack.quoting import quote_identifier
 
 __all__ = ["ADD_MOVED_SQL", "PostgresMetricsTable"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from sqltrack.quoting import quote_identifier
+from sqltrack._quoting import quote_identifier
 
 __all__ = [
     "LOST_STATEMENT_ERRORS",

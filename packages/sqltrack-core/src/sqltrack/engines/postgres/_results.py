@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
+from sqltrack._quoting import query_text
 from sqltrack.engines.results import ColumnKind, Reader, Reading
-from sqltrack.quoting import query_text
 
 __all__ = ["PostgresReader"]
 

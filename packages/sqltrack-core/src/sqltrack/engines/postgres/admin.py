@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from sqltrack._quoting import quote_identifier
 from sqltrack.engines.admin import Admin
 from sqltrack.engines.checks import PATIENCE, Checks
 from sqltrack.engines.postgres._engine import PostgresEngine
@@ -18,9 +19,8 @@ from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
 from sqltrack.engines.postgres._passwords import encrypt_password, find_password
 from sqltrack.engines.postgres._readonly import guarded
-from sqltrack.engines.schema import TABLES
+from sqltrack.engines.schema import PENDING, TABLES
 from sqltrack.errors import DatabaseError, StatementTimeoutError
-from sqltrack.quoting import quote_identifier
 
 __all__ = ["PostgresAdmin"]
 
@@ -66,7 +66,7 @@ class PostgresAdmin(Admin):
 
     engine: PostgresEngine
     connection: psycopg.Connection[Any]
-    pending_table = "metrics_pending"
+    pending_table = PENDING
     # JSONB spells 1e+38 with 39 digits.
     extras_keep_floats = False
 

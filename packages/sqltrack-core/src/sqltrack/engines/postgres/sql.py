@@ -6,8 +6,8 @@ import math
 import re
 from typing import Any
 
+from sqltrack._quoting import quote_identifier, quote_text
 from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect
-from sqltrack.quoting import quote_identifier, quote_text
 
 __all__ = ["MAX_NAME_BYTES", "POSTGRES", "quote_if_needed", "sql_literal"]
 

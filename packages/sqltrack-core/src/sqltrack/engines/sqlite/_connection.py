@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqltrack import sigterm
+from sqltrack._quoting import query_text
 from sqltrack.engines.retrying import retry
 from sqltrack.engines.sqlite._sql import SQLITE, split_additions, translate_placeholders
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
 from sqltrack.engines.sqltext import keywords, split_statements
-from sqltrack.quoting import query_text
 
 if TYPE_CHECKING:
     from types import TracebackType

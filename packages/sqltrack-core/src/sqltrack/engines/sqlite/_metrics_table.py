@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from sqltrack._quoting import quote_identifier
 from sqltrack.engines.json import dumps, is_storable_text
 from sqltrack.engines.metrics_table import (
     Converter,
@@ -22,7 +23,6 @@ from sqltrack.engines.metrics_table import (
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._values import SQL_TYPES, adapt
-from sqltrack.quoting import quote_identifier
 
 __all__ = ["SQLiteMetricsTable"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
+from sqltrack._quoting import query_text
 from sqltrack.engines.results import ColumnKind, Reader, Reading
 from sqltrack.engines.sqlite._sql import without_placeholders
-from sqltrack.quoting import query_text
 
 __all__ = ["SQLiteReader"]
 

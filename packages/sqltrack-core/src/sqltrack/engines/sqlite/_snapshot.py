@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqltrack._quoting import quote_identifier
 from sqltrack.engines.sqlite._connection import Connection
-from sqltrack.quoting import quote_identifier
 
 __all__ = ["find_python_types", "open_for_reading", "snapshot"]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+from sqltrack._quoting import quote_text
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.errors import NaiveDatetimeError
-from sqltrack.quoting import quote_text
 
 __all__ = ["SQL_TYPES", "adapt", "adapt_all", "register_converters", "sql_literal"]
 

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
+from sqltrack._quoting import quote_identifier
 from sqltrack.engines.admin import Admin
 from sqltrack.engines.checks import Checks
 from sqltrack.engines.sqlite._connection import Connection
@@ -16,7 +17,6 @@ from sqltrack.engines.sqlite._interruptible import interruptible
 from sqltrack.engines.sqlite._readonly import Guard, guarded
 from sqltrack.engines.sqlite._snapshot import find_python_types, open_for_reading, snapshot
 from sqltrack.errors import DatabaseError, ReadOnlyDatabaseError, StatementTimeoutError
-from sqltrack.quoting import quote_identifier
 
 __all__ = ["SQLiteAdmin"]
 

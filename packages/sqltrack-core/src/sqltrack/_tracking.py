@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sqltrack import _rows
+from sqltrack import _updates
 from sqltrack._times import utc_now
 from sqltrack.client import Client
 
@@ -60,4 +60,4 @@ class Tracking:
         self.was_terminated = True
         values = {"status": self.terminated, "time_updated": utc_now()}
         with self._client._session.outside_blocks():
-            _rows.set_columns(self._client, "runs", self._run_id, values, patience=_LAST_CALL)
+            _updates.set_columns(self._client, "runs", self._run_id, values, patience=_LAST_CALL)

@@ -11,14 +11,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._connections import administering, table_columns
-from sqltrack.commands._records import reading
+from sqltrack.commands._read_only import read_only, table_columns
+from sqltrack.commands._transactions import administering
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.metrics_table import Fault
-from sqltrack.engines.schema import EXTRAS
+from sqltrack.engines.schema import EXTRAS, INT64
 from sqltrack.errors import DatabaseError, DatabaseLockedError
 
-__all__ = ["Edit", "ExtrasRow", "Outcome", "edit_rows", "has_extras", "has_pending", "move_pending", "read_rows"]
+__all__ = ["ExtrasRow", "Outcome", "RowEdit", "edit_rows", "has_extras", "has_pending", "move_pending", "read_rows"]
 
 # A transaction with so many rows takes a small part of a second, for which others may have to wait.
 _ROWS_PER_TRANSACTION = 200
@@ -26,7 +26,7 @@ _ROWS_PER_QUERY = 1_000
 
 _ATTEMPTS = 20
 
-_FIRST = (-(2**63), -(2**63), -math.inf)
+_FIRST = (INT64[0], INT64[0], -math.inf)
 
 Key = tuple[int, int, float]
 
@@ -45,7 +45,7 @@ class ExtrasRow(NamedTuple):
     values: dict[str, Any]
 
 
-class Edit(NamedTuple):
+class RowEdit(NamedTuple):
     """A statement that changes one row, provided that its extras are as they were.
 
     Attributes:
@@ -70,13 +70,13 @@ class Outcome(NamedTuple):
     """
 
     row: ExtrasRow
-    edit: Edit | None
+    edit: RowEdit | None
     returned: Any = None
     why: str | None = None
 
 
 # Returns the statement for a row, which changes at most so many metrics; None if there is nothing to do.
-Editor = Callable[[ExtrasRow, int], "Edit | None"]
+Editor = Callable[[ExtrasRow, int], "RowEdit | None"]
 
 _ALL = 2**31
 
@@ -108,7 +108,7 @@ def move_pending(client: Client) -> bool:
 
 
 def read_rows(
-    client: Client, *, table: str = "metrics", condition: str = "1 = 1", parameters: Sequence[Any] = (), read_only: bool
+    client: Client, *, table: str = "metrics", condition: str = "1 = 1", parameters: Sequence[Any] = (), guarded: bool
 ) -> Iterator[list[ExtrasRow]]:
     """Return rows with extras, part by part in the order of their keys.
 
@@ -119,7 +119,7 @@ def read_rows(
         table: `metrics`, or the table in which extras wait.
         condition: which rows, in SQL.
         parameters: for that condition.
-        read_only: whether nothing is to be changed, not even by mistake.
+        guarded: whether the database refuses changes meanwhile.
     """
     sql = f"""
         SELECT run_id, step, progress, CAST({table}.{EXTRAS} AS TEXT) FROM {table}
@@ -128,7 +128,7 @@ def read_rows(
     """
     last: Key = _FIRST
     while True:
-        block: AbstractContextManager[Any] = reading(client) if read_only else nullcontext()
+        block: AbstractContextManager[Any] = read_only(client) if guarded else nullcontext()
         with block:
             found = client.execute(sql, (*last, *parameters)).fetchall()
         if not found:
@@ -156,7 +156,7 @@ def edit_rows(client: Client, rows: Sequence[ExtrasRow], editor: Editor) -> Iter
         yield [_edit_alone(client, outcome.row, editor) if outcome.why is not None else outcome for outcome in outcomes]
 
 
-def _try(client: Client, edits: Sequence[tuple[ExtrasRow, Edit | None]]) -> list[Outcome] | DatabaseError:
+def _try(client: Client, edits: Sequence[tuple[ExtrasRow, RowEdit | None]]) -> list[Outcome] | DatabaseError:
     """Change rows in one transaction; return the error if it fails, and another attempt can be better."""
     try:
         with client as connection:
@@ -168,7 +168,7 @@ def _try(client: Client, edits: Sequence[tuple[ExtrasRow, Edit | None]]) -> list
         raise
 
 
-def _execute(client: Client, row: ExtrasRow, edit: Edit | None) -> Outcome:
+def _execute(client: Client, row: ExtrasRow, edit: RowEdit | None) -> Outcome:
     if edit is None:
         return Outcome(row, None)
     rows = client.execute(edit.sql, edit.parameters).fetchall()

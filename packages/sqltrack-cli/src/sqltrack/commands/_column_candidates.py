@@ -13,9 +13,9 @@ from typing import Any
 from sqltrack.client import Client
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.metrics_table import Converter, MetricsTable
-from sqltrack.engines.schema import EXTRAS, KEY
+from sqltrack.engines.schema import EXTRAS, INT64, KEY
 
-__all__ = ["Place", "Seen", "find_places"]
+__all__ = ["Candidate", "Seen", "find_candidates"]
 
 # How JSON spells floats that it does not know.
 _SPECIAL = frozenset({"NaN", "Infinity", "-Infinity"})
@@ -56,7 +56,7 @@ class Seen:
             self.may_be_other |= _may_be_other(value)
 
 
-class Place:
+class Candidate:
     """Where the values of a metric belong.
 
     Attributes:
@@ -78,11 +78,11 @@ class Place:
         self._holds_numbers = False
         self._converters: dict[type, Converter | None] = {}
 
-    def stay(self, why: str) -> None:
+    def keep_in_extras(self, why: str) -> None:
         """Leave the values where they are."""
         self.column, self.change, self.why = None, None, why
 
-    def go(self, sql_type: str, change: str | None = None) -> None:
+    def move_to(self, sql_type: str, change: str | None = None) -> None:
         """Let the values go to a column."""
         self.column, self.change = sql_type, change
 
@@ -125,7 +125,7 @@ class Place:
         return value
 
 
-def find_places(client: Client, columns: Mapping[str, str], seen: Mapping[str, Seen]) -> dict[str, Place]:
+def find_candidates(client: Client, columns: Mapping[str, str], seen: Mapping[str, Seen]) -> dict[str, Candidate]:
     """Return where metrics belong.
 
     Args:
@@ -136,23 +136,23 @@ def find_places(client: Client, columns: Mapping[str, str], seen: Mapping[str, S
     table = client.engine.metrics_table
     keep_floats = admin_of(client.engine).extras_keep_floats
     known = dict(columns)
-    places: dict[str, Place] = {}
+    candidates: dict[str, Candidate] = {}
     for name, values in seen.items():
-        place = places[name] = Place(table, name, values, extras_keep_floats=keep_floats)
+        candidate = candidates[name] = Candidate(table, name, values, extras_keep_floats=keep_floats)
         if name in KEY or name == EXTRAS:
-            place.stay("the column of that name has another meaning")
+            candidate.keep_in_extras("the column of that name has another meaning")
         elif name in columns:
-            _use_column(table, place, columns[name], values)
+            _use_column(table, candidate, columns[name], values)
         elif not table.can_be_column(name, known):
-            place.stay("its name cannot be that of a column here, or the table is full")
+            candidate.keep_in_extras("its name cannot be that of a column here, or the table is full")
         else:
-            _add_column(client, place, values)
-            if place.column is not None:
-                known[name] = place.column
-    return places
+            _add_column(client, candidate, values)
+            if candidate.column is not None:
+                known[name] = candidate.column
+    return candidates
 
 
-def _use_column(table: MetricsTable, place: Place, sql_type: str, seen: Seen) -> None:
+def _use_column(table: MetricsTable, candidate: Candidate, sql_type: str, seen: Seen) -> None:
     types = set(seen.types)
     if seen.has_special:
         types.add(str if _holds(table, sql_type, str) else float)
@@ -161,28 +161,30 @@ def _use_column(table: MetricsTable, place: Place, sql_type: str, seen: Seen) ->
     if wider is not None:
         misfits = {typ for typ in misfits if not _holds(table, wider, typ)}
     if types and misfits == types:
-        place.stay(f"the column of type {sql_type} does not hold such values ({_names(types)})")
+        candidate.keep_in_extras(f"the column of type {sql_type} does not hold such values ({_names(types)})")
     elif wider is not None:
-        place.go(wider, "widen")
+        candidate.move_to(wider, "widen")
     else:
-        place.go(sql_type)
+        candidate.move_to(sql_type)
 
 
-def _add_column(client: Client, place: Place, seen: Seen) -> None:
+def _add_column(client: Client, candidate: Candidate, seen: Seen) -> None:
     types = seen.types
     if not types:
-        place.stay("whether it is a number or a text cannot be told yet" if seen.has_special else "it is always NULL")
+        candidate.keep_in_extras(
+            "whether it is a number or a text cannot be told yet" if seen.has_special else "it is always NULL"
+        )
     elif types <= {int, float}:
         whole = types == {int} and not seen.has_special and not seen.has_big
-        place.go(client.engine.map_type(client, int if whole else float), "add")
+        candidate.move_to(client.engine.map_type(client, int if whole else float), "add")
     elif seen.has_special and types != {str}:
-        place.stay(f"its values are of different types (text, {_names(types)})")
+        candidate.keep_in_extras(f"its values are of different types (text, {_names(types)})")
     elif types == {str} and seen.may_be_other:
-        place.stay("it may be a date, a time or bytes, which the first one logged from now on will tell")
+        candidate.keep_in_extras("it may be a date, a time or bytes, which the first one logged from now on will tell")
     elif len({dict if typ is list else typ for typ in types}) == 1:
-        place.go(client.engine.map_type(client, next(iter(types))), "add")
+        candidate.move_to(client.engine.map_type(client, next(iter(types))), "add")
     else:
-        place.stay(f"its values are of different types ({_names(types)})")
+        candidate.keep_in_extras(f"its values are of different types ({_names(types)})")
 
 
 def _holds(table: MetricsTable, sql_type: str, typ: type) -> bool:
@@ -194,7 +196,7 @@ def _holds(table: MetricsTable, sql_type: str, typ: type) -> bool:
 
 
 def _is_big(value: int) -> bool:
-    return not -(2**63) <= value < 2**63
+    return value not in INT64
 
 
 def _names(types: set[type]) -> str:

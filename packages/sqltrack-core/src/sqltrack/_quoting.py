@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["ComposedText", "QueryText", "query_text", "quote_identifier", "quote_text"]
+__all__ = ["ComposedText", "QueryText", "placeholders", "query_text", "quote_identifier", "quote_text"]
 
 
 class ComposedText(Protocol):
@@ -44,3 +44,13 @@ def quote_identifier(name: str) -> str:
 def quote_text(text: str) -> str:
     """Return `text` as an SQL string literal, which all databases spell alike (ISO 9075)."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def placeholders(number: int, placeholder: str = "%s") -> str:
+    """Return `number` placeholders, separated by commas, for values that are bound.
+
+    Args:
+        number: how many; of none comes NULL, so that `IN (…)` finds nothing.
+        placeholder: how a parameter is marked, default %s, which all engines understand.
+    """
+    return ", ".join([placeholder] * number) or "NULL"

@@ -1,0 +1,149 @@
+"""Show a plan, ask whether to carry it out, and tell the outcome."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from rich.text import Text
+
+from sqltrack.cli._output import confirm, print_json, show_value
+from sqltrack.cli._table import print_note, print_pairs, print_table
+from sqltrack.client import Client
+from sqltrack.commands._words import counted
+from sqltrack.commands.edits import Change, Edit, apply_edit
+from sqltrack.commands.rm import Deletion
+from sqltrack.engines.admin import admin_of
+
+__all__ = ["apply_if_agreed", "as_record", "describe", "print_deletion", "report_deletion", "run_edit"]
+
+T = TypeVar("T")
+
+# Show at most this many changes, of which --json shows all, and ids of runs.
+_SHOWN_CHANGES = 40
+_SHOWN_IDS = 20
+
+
+def apply_if_agreed(options: argparse.Namespace, question: str, apply: Callable[[], T]) -> T | None:
+    """Carry out a plan if the user agrees.
+
+    Args:
+        options: options of the command line, of `add_edit_options`.
+        question: what to ask, without a question mark.
+        apply: carries it out.
+
+    Returns:
+        The outcome, None if the plan was not carried out.
+    """
+    if options.dry_run or not confirm(question, yes=options.yes):
+        return None
+    return apply()
+
+
+# Edits
+
+
+def run_edit(options: argparse.Namespace, client: Client, edit: Edit, question: str) -> int:
+    """Make the changes of an edit if the user agrees, and tell which.
+
+    Args:
+        options: options of the command line, of `add_edit_options`.
+        client: client to use.
+        edit: what to do.
+        question: what to ask, without a question mark.
+
+    Returns:
+        The exit status.
+    """
+    changes = edit.changes
+    made = None
+    if changes:
+        if not options.json and not options.yes:
+            _print_changes(changes)
+        question = f"{question} ({counted(len(changes), 'change')})"
+        # With --yes nobody has seen what was planned, so that is no reason to refuse.
+        made = apply_if_agreed(options, question, lambda: apply_edit(client, edit, even_if_changed=options.yes))
+        changes = made if made is not None else changes
+    if options.json:
+        print_json({"done": bool(made), "changes": [change._asdict() for change in changes]})
+    elif options.yes and changes:
+        _print_changes(changes)
+    return _report_edit(changes, done=made is not None, dry_run=options.dry_run)
+
+
+def _report_edit(changes: Sequence[Change], *, done: bool, dry_run: bool) -> int:
+    if not changes:
+        print_note("nothing has to be changed")
+    elif dry_run:
+        print_note(f"{counted(len(changes), 'change')} would be made")
+    elif not done:
+        print_note("nothing was changed")
+        return 1
+    else:
+        print_note(f"{counted(len(changes), 'change')} made")
+    return 0
+
+
+def _print_changes(changes: Sequence[Change]) -> None:
+    records = [
+        {"what": f"{item.kind} {'(new)' if item.id is None else item.id}", **item._asdict()}
+        for item in changes[:_SHOWN_CHANGES]
+    ]
+    print_table(records, ("what", "field", "old", "new"), cells={"old": _cell, "new": _cell})
+    if len(changes) > _SHOWN_CHANGES:
+        print_note(f"and {counted(len(changes) - _SHOWN_CHANGES, 'more change')}, --json shows all")
+
+
+def _cell(value: Any) -> Text:
+    return show_value(", ".join(value) or None) if isinstance(value, list) else show_value(value)
+
+
+# Deletions
+
+
+def print_deletion(deletion: Deletion, kept: Mapping[str, Sequence[int]] | None = None) -> None:
+    """Print what goes, and what is kept for which reason."""
+    pairs: dict[str, Any] = {} if deletion.experiment is None else {"experiment": deletion.experiment}
+    pairs["runs"] = _ids(deletion.runs)
+    pairs |= {"rows of metrics": f"{deletion.metrics:,}", "links": f"{deletion.links:,}"}
+    print_pairs({**pairs, **{name: _ids(run_ids) for name, run_ids in (kept or {}).items() if run_ids}})
+
+
+def describe(deletion: Deletion) -> str:
+    """Return what goes in words."""
+    parts = [] if deletion.experiment is None else [f"experiment {deletion.experiment!r}"]
+    parts += [counted(len(deletion.runs), "run")]
+    parts += [counted(deletion.metrics, "row") + " of metrics", counted(deletion.links, "link")]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def report_deletion(options: argparse.Namespace, client: Client, deletion: Deletion, *, done: bool) -> int:
+    """Tell what was deleted, and return the exit status."""
+    what = describe(deletion)
+    if not deletion.runs and deletion.experiment is None:
+        print_note("nothing was deleted" if done else "there is nothing to delete")
+    elif options.dry_run:
+        print_note(f"{what} would be deleted")
+    elif not done:
+        print_note("nothing was deleted")
+        return 1
+    else:
+        print_note(f"{what} deleted")
+        if admin_of(client.engine).keeps_space and not getattr(options, "vacuum", False):
+            print_note("the database keeps their space for new rows; sqltrack gc --vacuum gives it back")
+    return 0
+
+
+def as_record(deletion: Deletion, *, done: bool, **kept: Sequence[int]) -> dict[str, Any]:
+    """Return what goes for JSON."""
+    counts = {name: getattr(deletion, name) for name in ("experiment", "runs", "metrics", "links")}
+    return {"done": done, **counts, **kept}
+
+
+def _ids(run_ids: Sequence[int]) -> str:
+    if not run_ids:
+        return "none"
+    shown = ", ".join(map(str, run_ids[:_SHOWN_IDS]))
+    more = f" and {len(run_ids) - _SHOWN_IDS:,} more" if len(run_ids) > _SHOWN_IDS else ""
+    return f"{len(run_ids):,} ({shown}{more})"

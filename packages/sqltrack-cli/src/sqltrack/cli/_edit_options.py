@@ -1,0 +1,59 @@
+"""Arguments and options of the commands that change what the database holds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from sqltrack.cli._parser import Parser
+from sqltrack.commands.run_ranges import RunRange, parse_ranges
+from sqltrack.errors import UnusableValueError
+
+__all__ = [
+    "add_edit_options",
+    "add_experiment",
+    "add_runs",
+    "named_runs",
+    "needs_runs_or_experiment",
+    "run_ranges",
+]
+
+
+def run_ranges(text: str) -> list[RunRange]:
+    """Return the runs that an argument names.
+
+    Raises:
+        ArgumentTypeError: it names none.
+    """
+    try:
+        return parse_ranges(text)
+    except UnusableValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_runs(parser: Parser, *, nargs: str) -> None:
+    """Add an argument that names runs."""
+    parser.add_argument("runs", nargs=nargs, type=run_ranges, metavar="RUN", help="ids of runs, such as 5, 5-9 or 3,7")
+
+
+def add_experiment(parser: Parser, text: str) -> None:
+    """Add an option that names an experiment."""
+    parser.add_argument("--experiment", metavar="NAME", help=text)
+
+
+def add_edit_options(parser: Parser) -> None:
+    """Add the options that all commands have which change what the database holds."""
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def named_runs(arguments: Sequence[Sequence[RunRange]]) -> list[RunRange]:
+    """Return the runs that several arguments name."""
+    return [item for argument in arguments for item in argument]
+
+
+def needs_runs_or_experiment(parser: Parser, options: argparse.Namespace) -> None:
+    """End the program with status 2 unless either runs or an experiment are named."""
+    if bool(options.runs) == (options.experiment is not None):
+        parser.error("expected either runs or --experiment")

@@ -1,0 +1,114 @@
+"""Find experiments, runs and metrics by the names that users give them, and suggest others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqltrack.client import Client
+from sqltrack.commands._read_only import batches, fetch
+from sqltrack.commands.run_ranges import RunRange
+from sqltrack.engines.json import is_storable_text
+from sqltrack.engines.schema import EXTRAS, INT64, KEY
+from sqltrack.errors import NotFoundError, UnusableValueError
+from sqltrack.util import placeholders
+
+__all__ = ["check_text", "find_experiment", "find_runs", "metric_columns", "near", "require_runs"]
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """Return advice that names what the user may have meant, or what there is."""
+    # Only mistakes need it.
+    import difflib
+
+    known = list(names)
+    folded = {item.lower(): item for item in known}
+    matches = [folded[item] for item in difflib.get_close_matches(name.lower(), folded, n=3)]
+    if matches:
+        return f"did you mean {' or '.join(map(repr, matches))}?"
+    if not known:
+        return "there is none yet"
+    return f"there are {', '.join(map(repr, known[:5]))}{' and more' if len(known) > 5 else ''}"
+
+
+def find_experiment(connection: Any, experiment: str) -> int:
+    """Return the id of an experiment; a name that is a number goes before the id of that number.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    rows = fetch(connection, "SELECT id FROM experiments WHERE name = %s", (experiment,))
+    if not rows and experiment.isascii() and experiment.isdigit() and len(experiment) < 19:
+        rows = fetch(connection, "SELECT id FROM experiments WHERE id = %s", (int(experiment),))
+    if rows:
+        return int(rows[0]["id"])
+    names = (row["name"] for row in fetch(connection, "SELECT name FROM experiments ORDER BY id DESC"))
+    raise NotFoundError(f"there is no experiment {experiment!r}", near(experiment, names))
+
+
+def find_runs(connection: Any, runs: Iterable[int | RunRange]) -> list[int]:
+    """Return the ids of runs, each once, that are named by their ids or by ranges; of a range those that exist.
+
+    Raises:
+        NotFoundError: a run does not exist, or no run of a range.
+    """
+    found: dict[int, None] = {}
+    named: list[int] = []
+    for item in runs:
+        first, last = (item, item) if isinstance(item, int) else item
+        if first == last:
+            named.append(first)
+            found[first] = None
+            continue
+        bounds = (min(max(first, INT64[0]), INT64[-1]), min(last, INT64[-1]))
+        rows = fetch(connection, "SELECT id FROM runs WHERE id BETWEEN %s AND %s ORDER BY id", bounds)
+        if not rows:
+            raise NotFoundError(f"there are no runs from {first} to {last}")
+        found.update((row["id"], None) for row in rows)
+    require_runs(connection, named)
+    return list(found)
+
+
+def require_runs(connection: Any, run_ids: Sequence[int]) -> None:
+    """Make sure that runs exist.
+
+    Raises:
+        NotFoundError: one does not.
+    """
+    for batch in batches(run_ids):
+        storable = [run_id for run_id in batch if run_id in INT64]
+        sql = f"SELECT id FROM runs WHERE id IN ({placeholders(len(storable))})"
+        known = {row["id"] for row in fetch(connection, sql, storable)}
+        for run_id in batch:
+            if run_id not in known:
+                raise _no_run(connection, run_id)
+
+
+def _no_run(connection: Any, run_id: int) -> NotFoundError:
+    if run_id not in INT64:
+        return NotFoundError(f"there is no run {run_id!r}", "ids of runs have at most 63 bits")
+    sql = """
+        SELECT (SELECT MAX(id) FROM runs WHERE id < %s) AS before, (SELECT MIN(id) FROM runs WHERE id > %s) AS after
+    """
+    neighbours = [id_ for id_ in fetch(connection, sql, (run_id, run_id))[0].values() if id_ is not None]
+    advice = f"the nearest is {' and '.join(map(str, neighbours))}" if neighbours else "there is none yet"
+    return NotFoundError(f"there is no run {run_id!r}", advice)
+
+
+def metric_columns(client: Client, connection: Any) -> dict[str, str]:
+    """Return names and SQL types of the metrics that are columns."""
+    columns = client.engine.table_columns(connection, "metrics")
+    return {name: sql_type for name, sql_type in columns.items() if name not in KEY and name != EXTRAS}
+
+
+def check_text(text: str, what: str, *, may_be_empty: bool = False) -> str:
+    """Return a text, after making sure that it can be stored.
+
+    Raises:
+        UnusableValueError: (a ValueError) it is empty, or holds what the databases cannot store.
+    """
+    if not (text.strip() or may_be_empty):
+        raise UnusableValueError(f"{what} must not be empty, got {text!r}")
+    if "\0" in text or not is_storable_text(text):
+        raise UnusableValueError(f"{what} must be text without NUL and lone surrogates, got {text!r}")
+    return text
