@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sqltrack.args import (
     ParsedOptions,
-    conversions,
+    _conversions,
     convert_argument,
     convert_arguments,
     make_conversion,
@@ -128,17 +128,17 @@ def test_numbers_survive(number: Any) -> None:
 
 @pytest.fixture
 def _own_conversions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversions, "_conversions", dict(conversions._conversions))
+    monkeypatch.setattr(_conversions, "_conversions", dict(_conversions._conversions))
 
 
 @pytest.mark.usefixtures("_own_conversions")
 def test_conversions_can_be_added_and_replaced_in_their_places() -> None:
     register_conversion("list", make_conversion("*list", lambda value: value.split(",")))
     assert convert_argument("layerlist", "1,2") == ["1", "2"]
-    order = list(conversions._conversions)
+    order = list(_conversions._conversions)
     register_conversion("int", make_conversion("*int", float))
     assert convert_argument("nint", "1") == 1.0
-    assert list(conversions._conversions) == order
+    assert list(_conversions._conversions) == order
 
 
 @pytest.mark.usefixtures("_own_conversions")

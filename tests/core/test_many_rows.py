@@ -8,8 +8,8 @@ import pytest
 
 import sqltrack
 from sqltrack import Run, run_add_metrics_many
-from sqltrack._metric_values import MetricsRow
 from sqltrack.errors import MissingRunError
+from sqltrack.metrics import MetricsRow
 from support.metrics import logged, rows_as_dicts, same, stored_value
 
 

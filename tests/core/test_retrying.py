@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from sqltrack.engines import retrying
-from sqltrack.engines.retrying import retry
+from sqltrack import _retrying
+from sqltrack._retrying import retry
 
 
 class Attempts:
@@ -27,7 +27,7 @@ class Attempts:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
-    monkeypatch.setattr(retrying, "_sleep", found.append)
+    monkeypatch.setattr(_retrying, "_sleep", found.append)
     return found
 
 

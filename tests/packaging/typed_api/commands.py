@@ -12,6 +12,7 @@ from typing_extensions import assert_type
 
 from sqltrack import Client
 from sqltrack.commands import main, reap, setup
+from sqltrack.commands._access import check_grantee
 from sqltrack.commands.comment import plan_comment
 from sqltrack.commands.copy import CopyResult, copy
 from sqltrack.commands.create import create, create_sql
@@ -21,7 +22,7 @@ from sqltrack.commands.edits import Change, Edit, apply_edit, plan_edit
 from sqltrack.commands.execute import Outcome, execute
 from sqltrack.commands.export import FORMATS, TABLES, ExportedFile, export
 from sqltrack.commands.gc import Criteria, Garbage, apply_gc, plan_gc, reclaim_space
-from sqltrack.commands.grant import check_grantee, grant_sql
+from sqltrack.commands.grant import grant_sql
 from sqltrack.commands.link import plan_link
 from sqltrack.commands.ls import list_experiments
 from sqltrack.commands.metrics import Curves, logged_metrics, read_curves, read_points

@@ -10,6 +10,7 @@ import psycopg
 from typing_extensions import assert_type
 
 from sqltrack import Client, SQLTrackError, errors
+from sqltrack._retrying import retry
 from sqltrack.config import (
     CLIENT_SETTINGS,
     DEFAULT_CONFIG,
@@ -28,7 +29,6 @@ from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
 from sqltrack.engines.json import Jsonb, dumps, escape_text, is_complex, is_storable_text, jsonb, plain
 from sqltrack.engines.postgres import PostgresEngine
 from sqltrack.engines.postgres.sql import quote_if_needed
-from sqltrack.engines.retrying import retry
 from sqltrack.engines.sqlite import SQLiteEngine
 from sqltrack.util import SQL, ComposedText, QueryText, query_text, quote_identifier, quote_text
 

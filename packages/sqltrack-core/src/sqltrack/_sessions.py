@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack._connections import ConnectionKeeper
 from sqltrack._logging import get_logger
-from sqltrack.engines.retrying import retry
+from sqltrack._retrying import retry
 from sqltrack.errors import DatabaseUnavailableError, NotConnectedError, TooManyConnectionsError
 
 if TYPE_CHECKING:

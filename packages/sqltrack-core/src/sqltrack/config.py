@@ -6,6 +6,7 @@ import getpass
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqltrack._environment import masked
 from sqltrack.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "get_env_config",
     "load_config",
     "load_config_file",
+    "masked",
     "number_setting",
 ]
 
@@ -197,7 +199,7 @@ def _file_settings(path: Path) -> dict[str, Setting]:
 
 
 def _defaults_for(given: dict[str, Setting]) -> dict[str, Setting]:
-    from sqltrack.engines.postgres.environment import names_told_to_libpq
+    from sqltrack.engines.postgres._environment import names_told_to_libpq
 
     told = names_told_to_libpq(given)
     defaults = {name: value for name, value in DEFAULT_CONFIG.items() if value is not None and name not in told}

@@ -20,7 +20,7 @@ from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, SQLTr
 if TYPE_CHECKING:
     from sqltrack._sessions import Session
 
-__all__ = ["MetricsWriter"]
+__all__ = ["MetricsRow", "MetricsWriter"]
 
 # Seconds by which a tracked run's time_updated may lag behind its metrics.
 _TOUCH_INTERVAL = 1.0

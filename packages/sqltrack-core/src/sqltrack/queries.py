@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Query",
     "best_values",
+    "column_sql",
     "differing_args",
     "first_row",
     "first_value",
@@ -91,7 +92,7 @@ def best_values(
         maximize: whether the greatest value is the best (default), or the smallest.
         run_ids: only these runs, default all.
     """
-    order = f"{_column(metric)} {'DESC' if maximize else 'ASC'}, step, progress"
+    order = f"{column_sql(metric)} {'DESC' if maximize else 'ASC'}, step, progress"
     return _first_rows(metric, also, order, _is_number(metric), run_ids)
 
 
@@ -105,7 +106,7 @@ def last_values(metric: str, also: Sequence[str] = (), *, run_ids: Iterable[int]
         also: names of further metrics.
         run_ids: only these runs, default all.
     """
-    return _first_rows(metric, also, "step DESC, progress DESC", f"{_column(metric)} IS NOT NULL", run_ids)
+    return _first_rows(metric, also, "step DESC, progress DESC", f"{column_sql(metric)} IS NOT NULL", run_ids)
 
 
 def merged_curves(*metrics: str, kind: str = "resumes", run_ids: Iterable[int] | None = None) -> Query:
@@ -205,7 +206,7 @@ def seed_statistics(
     """
     sql = f"""
         WITH best (run_id, value) AS (
-            SELECT run_id, CAST({"MAX" if maximize else "MIN"}({_column(metric)}) AS DOUBLE PRECISION)
+            SELECT run_id, CAST({"MAX" if maximize else "MIN"}({column_sql(metric)}) AS DOUBLE PRECISION)
             FROM metrics
             WHERE {_is_number(metric)}
             GROUP BY run_id
@@ -223,6 +224,18 @@ def seed_statistics(
         ORDER BY experiment_id, mean {"DESC" if maximize else "ASC"}
     """
     return _query(sql, (Jsonb(list(seeds)), *(() if status is None else (status,))))
+
+
+def column_sql(metric: str, table: str = "metrics") -> str:
+    """Return the column of a metric, for statements that have parameters.
+
+    It is quoted, and names its table: SQLite would take the name of a column that does not exist for a text.
+
+    Args:
+        metric: name of the metric.
+        table: name or alias of the table, default "metrics".
+    """
+    return f"{table}.{quote_identifier(metric)}".replace("%", "%%")
 
 
 def _execute(client: Client | DBAPICursor, query: QueryText, parameters: Parameters) -> Any:
@@ -264,13 +277,8 @@ def _query(sql: str, parameters: Iterable[Any]) -> Query:
     return Query(text if values else text.replace("%%", "%"), values)
 
 
-def _column(metric: str, table: str = "metrics") -> str:
-    """Return the column of a metric; SQLite would take one that does not exist for a text, if it named no table."""
-    return f"{table}.{quote_identifier(metric)}".replace("%", "%%")
-
-
 def _columns(metrics: Iterable[str], table: str = "metrics") -> str:
-    return ", ".join(_column(metric, table) for metric in metrics)
+    return ", ".join(column_sql(metric, table) for metric in metrics)
 
 
 def _is_number(metric: str) -> str:
@@ -278,7 +286,7 @@ def _is_number(metric: str) -> str:
 
     To compare with 'NaN' PostgreSQL needs a type that knows it, which integers get by the 0.0; to SQLite it is text.
     """
-    return f"{_column(metric)} IS NOT NULL AND COALESCE({_column(metric)}, 0.0) <> 'NaN'"
+    return f"{column_sql(metric)} IS NOT NULL AND COALESCE({column_sql(metric)}, 0.0) <> 'NaN'"
 
 
 def _ids(run_ids: Iterable[int] | None) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Arguments with types, from the help text of a script, and without running it."""
 
-from sqltrack.args.conversions import (
+from sqltrack.args._conversions import (
     Conversion,
     ParsedOptions,
     convert_argument,
@@ -8,9 +8,9 @@ from sqltrack.args.conversions import (
     make_conversion,
     register_conversion,
 )
-from sqltrack.args.decorators import docopt_arguments, docopt_main
-from sqltrack.args.detection import detect_args
-from sqltrack.args.docstrings import UsageError, docopt_parse_docstrings
+from sqltrack.args._decorators import docopt_arguments, docopt_main
+from sqltrack.args._detection import detect_args
+from sqltrack.args._docstrings import UsageError, docopt_parse_docstrings
 
 __all__ = [
     "Conversion",

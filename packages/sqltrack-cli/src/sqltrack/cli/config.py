@@ -7,11 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqltrack._environment import masked
 from sqltrack.cli._output import print_error, print_json, print_records, printable, stdout
 from sqltrack.cli._parser import Commands, connection_options
 from sqltrack.client import Client
-from sqltrack.config import Setting, config_locations, config_sources, find_config_file
+from sqltrack.config import Setting, config_locations, config_sources, find_config_file, masked
 from sqltrack.engines import create_engine
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConfigError, MissingPackageError

@@ -10,7 +10,7 @@ from sqltrack.engines import has_users
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
 from sqltrack.errors import ConfigError, UnusableValueError
 
-__all__ = ["check_name", "configured_database", "configured_user", "require_users"]
+__all__ = ["check_grantee", "check_name", "configured_database", "configured_user", "require_users"]
 
 
 def require_users(config: Mapping[str, Any]) -> None:
@@ -58,6 +58,21 @@ def check_name(kind: str, name: str) -> str:
             f"got {name!r}"
         )
     return name
+
+
+def check_grantee(user: str, owner: str) -> None:
+    """Check that rights can be given to, and taken from, a user.
+
+    Raises:
+        UnusableValueError: (a ValueError) they cannot.
+    """
+    check_name("user", user)
+    check_name("user", owner)
+    if user == "public":
+        # In quotes as well, to PostgreSQL.
+        raise UnusableValueError("'public' means everybody, expected the name of one user")
+    if user == owner:
+        raise UnusableValueError(f"user {user!r} owns the tables and has all rights, expected another user")
 
 
 def _parameter(config: Mapping[str, Any], name: str, variable: str) -> str:

@@ -8,7 +8,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from sqltrack._metric_values import MetricsRow
 from sqltrack.client import Client
 from sqltrack.commands._copy_rows import Layout, Spool, as_utc
 from sqltrack.commands._lookup import find_experiment
@@ -18,6 +17,7 @@ from sqltrack.engines.admin import admin_of
 from sqltrack.engines.results import find_reader
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import NotSetUpError, SQLTrackError
+from sqltrack.metrics import MetricsRow
 from sqltrack.util import placeholders, quote_identifier
 
 __all__ = ["COPIED_RUNS", "JSON_COLUMNS", "TIMES", "Origin", "Records", "RunRecord"]

@@ -11,8 +11,8 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from sqltrack._metric_values import MetricsRow
 from sqltrack.engines.json import plain
+from sqltrack.metrics import MetricsRow
 
 __all__ = ["Layout", "Spool", "as_utc", "differing", "is_same"]
 

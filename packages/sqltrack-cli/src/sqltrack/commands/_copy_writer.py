@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqltrack._metric_values import MetricsRow
 from sqltrack.client import Client
 from sqltrack.commands._copy_records import COPIED_RUNS, JSON_COLUMNS, TIMES, Origin, RunRecord
 from sqltrack.commands._copy_rows import differing, is_same
 from sqltrack.commands.setup import create_table_once
 from sqltrack.engines.json import jsonb
 from sqltrack.experiment import Experiment
+from sqltrack.metrics import MetricsRow
 from sqltrack.util import placeholders
 
 __all__ = ["Changes", "Writer", "experiment_changes", "run_changes"]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqltrack._times import utc_now
 from sqltrack.commands._read_only import batches, fetch
 from sqltrack.commands.reap import ALIVE
 from sqltrack.util import placeholders
@@ -32,7 +31,7 @@ def count_belongings(connection: Any, run_ids: Sequence[int]) -> tuple[int, int]
 
 def find_active(connection: Any, run_ids: Sequence[int], now: datetime | None = None) -> dict[int, str]:
     """Return those of some runs to which somebody seems to be logging, each with a reason."""
-    now = now or utc_now()
+    now = now or datetime.now(timezone.utc)
     active = {}
     for batch in batches(run_ids):
         sql = f"""

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqltrack._metric_values import MetricsRow
 from sqltrack.client import Client
 from sqltrack.commands._copy_records import Records, RunRecord
 from sqltrack.commands._copy_rows import Layout, Spool, differing
@@ -16,6 +15,7 @@ from sqltrack.commands._copy_writer import Writer, experiment_changes, run_chang
 from sqltrack.commands._read_only import batches
 from sqltrack.commands.setup import set_up_quietly
 from sqltrack.errors import ConflictError, MissingRunError, NotSetUpError
+from sqltrack.metrics import MetricsRow
 
 __all__ = ["CopyResult", "copy"]
 

@@ -8,13 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.engines.admin import Admin, admin_of
 from sqltrack.engines.checks import PATIENCE, Check, Result, Verdict, note, ok, problem, show_bytes
@@ -326,7 +325,7 @@ def _extras(admin: Admin) -> Verdict | None:
 
 def _dead_runs(admin: Admin, stale_after: timedelta) -> Verdict:
     condition = "runs.status = 'RUNNING' AND COALESCE(runs.time_updated, runs.time_started, runs.time_created) < %s"
-    limit = (utc_now() - stale_after,)
+    limit = (datetime.now(timezone.utc) - stale_after,)
     count = _ask(admin, f"SELECT count(*) FROM runs WHERE {condition}", limit)[0][0]
     age = f"{stale_after.total_seconds() / 3600:g} hours"
     if not count:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.commands._deletion import count_belongings, delete_runs, find_active, last_sign
 from sqltrack.commands._lookup import find_experiment
@@ -137,7 +136,7 @@ def _check(
 
 def _ago(duration: timedelta) -> datetime:
     try:
-        return utc_now() - duration
+        return datetime.now(timezone.utc) - duration
     except OverflowError:
         raise UnusableValueError(f"nothing can be older than {duration!r}") from None
 

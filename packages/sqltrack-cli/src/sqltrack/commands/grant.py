@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqltrack.commands._access import check_name
+from sqltrack.commands._access import check_grantee, check_name
 from sqltrack.engines.postgres.sql import quote_if_needed
-from sqltrack.errors import UnusableValueError
 
-__all__ = ["check_grantee", "grant_sql"]
+__all__ = ["grant_sql"]
 
 _READ = ("SELECT", "SELECT")
 # Ids come from sequences.
@@ -56,18 +55,3 @@ def grant_sql(
     if as_owner:
         statements.append(f"GRANT {role} TO {grantee};")
     return statements
-
-
-def check_grantee(user: str, owner: str) -> None:
-    """Check that rights can be given to, and taken from, a user.
-
-    Raises:
-        UnusableValueError: (a ValueError) they cannot.
-    """
-    check_name("user", user)
-    check_name("user", owner)
-    if user == "public":
-        # In quotes as well, to PostgreSQL.
-        raise UnusableValueError("'public' means everybody, expected the name of one user")
-    if user == owner:
-        raise UnusableValueError(f"user {user!r} owns the tables and has all rights, expected another user")

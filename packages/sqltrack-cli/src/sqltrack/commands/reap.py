@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._read_only import batches, fetch, read_only
@@ -99,7 +98,7 @@ def plan_reap(
         states, failures = ask_slurm(jobs.values(), progress)
     if failures and older_than is None:
         raise SlurmError(failures[0], "with --older-than runs are judged by their age where Slurm is silent")
-    now = utc_now()
+    now = datetime.now(timezone.utc)
     return [_judge(run, states, older_than, status, now) for run in runs], failures
 
 

@@ -16,7 +16,7 @@ from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import MisfitError
 from sqltrack.engines.schema import EXTRAS, INT64, KEY
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
-from sqltrack.util import quote_identifier
+from sqltrack.queries import column_sql
 
 __all__ = ["Renaming", "apply_rename_metric", "plan_rename_metric"]
 
@@ -175,7 +175,7 @@ def _count_extras(client: Client, name: str, new_name: str, experiment_id: int |
 def _rows_with(client: Client, rows: Sequence[ExtrasRow], name: str) -> set[tuple[int, int, float]]:
     """Return the keys between the first and the last of `rows` at which a column has a value."""
     sql = f"""
-        SELECT run_id, step, progress FROM metrics WHERE {_column(name)} IS NOT NULL
+        SELECT run_id, step, progress FROM metrics WHERE {column_sql(name)} IS NOT NULL
         AND (run_id, step, progress) >= (%s, %s, %s) AND (run_id, step, progress) <= (%s, %s, %s)
     """
     return {tuple(key) for key in client.execute(sql, (*rows[0].key, *rows[-1].key)).fetchall()}
@@ -192,11 +192,11 @@ def _count_values(
     runs: list[int] = []
     number = 0
     if name in columns:
-        both = f"COUNT(CASE WHEN {_column(new_name)} IS NOT NULL THEN 1 END)" if new_name in columns else "0"
+        both = f"COUNT(CASE WHEN {column_sql(new_name)} IS NOT NULL THEN 1 END)" if new_name in columns else "0"
         where, parameters = _of_experiment(experiment_id)
         sql = f"""
             SELECT run_id, COUNT(*) AS number, {both} AS conflicts FROM metrics
-            WHERE {_column(name)} IS NOT NULL AND {where} GROUP BY run_id ORDER BY run_id LIMIT %s
+            WHERE {column_sql(name)} IS NOT NULL AND {where} GROUP BY run_id ORDER BY run_id LIMIT %s
         """
         with read_only(client, _SECONDS) as connection:
             for row in fetch(connection, sql, (*parameters, INT64[-1])):
@@ -246,7 +246,7 @@ def _move_values(client: Client, renaming: Renaming, progress: Progress | None) 
         for run_id in renaming.runs:
             _check_values(client, renaming, sql_type, run_id)
     moved = 0
-    old, new = _column(renaming.name), _column(renaming.new_name)
+    old, new = column_sql(renaming.name), column_sql(renaming.new_name)
     # Of SET the names must stand alone.
     sql = f"""
         UPDATE metrics SET {new.partition(".")[2]} = {old}, {old.partition(".")[2]} = NULL
@@ -302,7 +302,7 @@ def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int
         ConflictError: they are not.
     """
     table = client.engine.metrics_table
-    old = _column(renaming.name)
+    old = column_sql(renaming.name)
     sql = f"SELECT DISTINCT {old} FROM metrics WHERE run_id = %s AND {old} IS NOT NULL"
     is_text = table_columns(client, "metrics")[renaming.name].upper() == "TEXT"
     for (value,) in client.execute(sql, (run_id,)).fetchall():
@@ -350,7 +350,3 @@ def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) 
             f"{renaming.name!r} is still in the extras of {counted(left, 'row')}, others use them", "try again"
         )
     return done
-
-
-def _column(name: str) -> str:
-    return f"metrics.{quote_identifier(name)}".replace("%", "%%")

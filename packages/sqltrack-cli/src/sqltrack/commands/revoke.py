@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sqltrack.commands._access import check_name
-from sqltrack.commands.grant import check_grantee
+from sqltrack.commands._access import check_grantee, check_name
 from sqltrack.engines.postgres.sql import quote_if_needed
 
 __all__ = ["revoke_public_sql", "revoke_sql"]

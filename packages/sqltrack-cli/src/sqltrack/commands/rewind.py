@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.commands._lookup import require_runs
 from sqltrack.commands._read_only import fetch, read_only
@@ -63,7 +62,7 @@ def plan_rewind(client: Client, run_id: int, step: int, *, force: bool = False) 
         require_runs(connection, [run_id])
         sql = "SELECT status, time_updated FROM runs WHERE id = %s"
         run = fetch(connection, sql, (run_id,))[0]
-        is_alive = run["time_updated"] is not None and utc_now() - run["time_updated"] < _ALIVE
+        is_alive = run["time_updated"] is not None and datetime.now(timezone.utc) - run["time_updated"] < _ALIVE
         if run["status"] == "RUNNING" and is_alive and not force:
             raise _running(run_id)
         rows, first, last = 0, None, None
@@ -94,7 +93,7 @@ def apply_rewind(client: Client, rewinding: Rewinding) -> Rewinding:
                 UPDATE runs SET status = status
                 WHERE id = %s AND (status <> 'RUNNING' OR time_updated IS NULL OR time_updated < %s)
             """
-            if not client.execute(sql, (run_id, utc_now() - _ALIVE)).rowcount:
+            if not client.execute(sql, (run_id, datetime.now(timezone.utc) - _ALIVE)).rowcount:
                 raise _running(run_id)
         for table in _tables(client, connection):
             sql = f"DELETE FROM {table} WHERE run_id = %s AND step > %s"

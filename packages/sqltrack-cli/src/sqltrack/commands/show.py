@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._lookup import find_runs
+from sqltrack.commands._lookup import require_runs
+from sqltrack.commands._points import logged_metrics, read_points
 from sqltrack.commands._read_only import fetch, read_only
-from sqltrack.commands.metrics import logged_metrics, read_points
+from sqltrack.commands._times import runtime
 
-__all__ = ["describe_run", "runtime", "summarize_metrics"]
+__all__ = ["describe_run"]
 
 _RUN_SQL = """
     SELECT
@@ -34,27 +34,22 @@ def describe_run(client: Client, run_id: int) -> dict[str, Any]:
     Returns:
         A dict with id, status, created, started, updated, runtime, experiment_id, experiment (its name), comment, tags,
         args, extras, env; links, dicts with from_id, kind and to_id, of those that begin or end at the run; and
-        metrics, see `summarize_metrics`.
+        metrics, a dict for each metric.
 
     Raises:
         NotFoundError: there is no such run.
     """
     with read_only(client) as connection:
-        find_runs(connection, [run_id])
+        require_runs(connection, [run_id])
         (row,) = fetch(connection, _RUN_SQL, (run_id,))
         created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))
         times = {"created": created, "started": started, "updated": updated, "runtime": runtime(started, updated)}
         links = fetch(connection, _LINKS_SQL, (run_id, run_id))
-        metrics = summarize_metrics(client, connection, run_id)
+        metrics = _summarize(client, connection, run_id)
     return {"id": row.pop("id"), "status": row.pop("status"), **times, **row, "links": links, "metrics": metrics}
 
 
-def runtime(started: Any, updated: Any) -> timedelta | None:
-    """Return how long a run has been running, None before its start."""
-    return updated - started if started and updated else None
-
-
-def summarize_metrics(client: Client, connection: Any, run_id: int) -> list[dict[str, Any]]:
+def _summarize(client: Client, connection: Any, run_id: int) -> list[dict[str, Any]]:
     """Return a summary of each metric of a run.
 
     Returns:

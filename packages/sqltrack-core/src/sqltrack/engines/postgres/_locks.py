@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from sqltrack.engines.retrying import retry
+from sqltrack._retrying import retry
 
 __all__ = ["LOCK_TIMEOUT", "patiently"]
 

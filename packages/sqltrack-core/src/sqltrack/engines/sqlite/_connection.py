@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqltrack import sigterm
 from sqltrack._quoting import query_text
-from sqltrack.engines.retrying import retry
+from sqltrack._retrying import retry
 from sqltrack.engines.sqlite._sql import SQLITE, split_additions, translate_placeholders
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
 from sqltrack.engines.sqltext import keywords, split_statements

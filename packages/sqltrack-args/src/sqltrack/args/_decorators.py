@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, overload
 
-from sqltrack.args.conversions import ParsedOptions
-from sqltrack.args.docstrings import docopt_parse_docstrings
+from sqltrack.args._conversions import ParsedOptions
+from sqltrack.args._docstrings import docopt_parse_docstrings
 
 __all__ = ["docopt_arguments", "docopt_main"]
 

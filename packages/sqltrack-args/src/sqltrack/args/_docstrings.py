@@ -9,7 +9,7 @@ from typing import Any
 
 import docopt
 
-from sqltrack.args.conversions import ParsedOptions, convert_arguments
+from sqltrack.args._conversions import ParsedOptions, convert_arguments
 
 __all__ = ["UsageError", "docopt_parse_docstrings"]
 

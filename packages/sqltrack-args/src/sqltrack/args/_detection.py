@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqltrack.args.conversions import ParsedOptions
-from sqltrack.args.docstrings import docopt_parse_docstrings
+from sqltrack.args._conversions import ParsedOptions
+from sqltrack.args._docstrings import docopt_parse_docstrings
 
 __all__ = ["detect_args"]
 
