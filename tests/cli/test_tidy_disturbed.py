@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack.commands._extras import read_rows
+from sqltrack.commands._extras_rows import read_rows
 from sqltrack.commands.tidy import apply_tidy, plan_tidy
 from sqltrack.engines.json import Jsonb
 from sqltrack.errors import DatabaseError

@@ -16,7 +16,7 @@ from typing import IO, Any
 from sqltrack.commands._read_only import to_number
 from sqltrack.commands.sql import QueryResult
 from sqltrack.engines.json import plain
-from sqltrack.engines.results import ColumnKind
+from sqltrack.engines.kinds import ColumnKind
 from sqltrack.errors import MissingPackageError
 
 __all__ = ["find_parquet_writer", "write_parquet"]

@@ -11,7 +11,7 @@ from sqltrack.engines import Engine
 from sqltrack.engines.admin import Admin, admin_of
 from sqltrack.errors import NotSetUpError
 
-__all__ = ["administering", "changing", "lock_rows", "require_database"]
+__all__ = ["administering", "lock_rows", "require_database", "transaction"]
 
 
 def require_database(engine: Engine, advice: str = NotSetUpError.ADVICE) -> None:
@@ -29,7 +29,7 @@ def require_database(engine: Engine, advice: str = NotSetUpError.ADVICE) -> None
 
 
 @contextmanager
-def changing(client: Client) -> Iterator[Any]:
+def transaction(client: Client) -> Iterator[Any]:
     """Return a connection for one transaction, which Ctrl-C ends without a trace.
 
     Raises:

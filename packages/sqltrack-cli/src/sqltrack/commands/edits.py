@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._read_only import read_only
-from sqltrack.commands._transactions import changing, lock_rows
+from sqltrack.commands._transactions import lock_rows, transaction
 from sqltrack.errors import ConflictError
 
 __all__ = ["Change", "Edit", "apply_edit", "plan_edit"]
@@ -79,7 +79,7 @@ def apply_edit(client: Client, edit: Edit, *, even_if_changed: bool = False) -> 
     Raises:
         ConflictError: others have changed the same in the meantime; nothing was changed.
     """
-    with changing(client) as connection:
+    with transaction(client) as connection:
         for kind in ("experiment", "run"):
             lock_rows(client, connection, f"{kind}s", [change.id for change in edit.changes if change.kind == kind])
         changes = edit.find(connection)

@@ -13,8 +13,10 @@ from sqltrack.commands._files import replacing
 from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._parquet import find_parquet_writer, write_parquet
 from sqltrack.commands._read_only import read_only
+from sqltrack.commands._transactions import transaction
 from sqltrack.commands.sql import QueryResult, write_csv, write_json_lines
-from sqltrack.engines.results import ColumnKind, find_reader
+from sqltrack.engines.kinds import ColumnKind
+from sqltrack.engines.results import find_reader
 from sqltrack.errors import ConflictError, UnusableValueError
 
 __all__ = ["FORMATS", "TABLES", "ExportedFile", "export"]
@@ -102,7 +104,8 @@ def export(
         chosen = [table for table in TABLES if table in (tables or _filled(client, connection))]
     paths = {table: Path(folder, f"{table}.{format}") for table in chosen}
     _refuse_existing(paths.values(), force)
-    with read_only(client) as connection:
+    # A view that is gone at the end tells the kinds in SQLite, so the database must allow more than reading.
+    with transaction(client) as connection:
         kinds = {table: _kinds(connection, table) for table in chosen}
     counts: dict[str, int] = {}
     with read_only(client, _PATIENCE) as connection, _folder(Path(folder)), ExitStack() as files:

@@ -10,7 +10,7 @@ from sqltrack.client import Client
 from sqltrack.commands._deletion import count_belongings, delete_runs, find_active, last_sign
 from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._read_only import batches, fetch, read_only
-from sqltrack.commands._transactions import administering, changing, lock_rows
+from sqltrack.commands._transactions import administering, lock_rows, transaction
 from sqltrack.commands.reap import ALIVE
 from sqltrack.commands.rm import Deletion
 from sqltrack.errors import UnusableValueError
@@ -102,7 +102,7 @@ def apply_gc(client: Client, garbage: Garbage, progress: Callable[[int], object]
     Returns:
         What was deleted, and kept.
     """
-    with changing(client) as connection:
+    with transaction(client) as connection:
         lock_rows(client, connection, "runs", garbage.deletion.runs, for_deletion=True)
         # Runs that have become old in the meantime were not planned.
         garbage = _find(connection, garbage.criteria, garbage.deletion.runs)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqltrack.client import Client
 from sqltrack.commands._lookup import require_runs
 from sqltrack.commands._read_only import fetch, read_only
-from sqltrack.commands._transactions import changing
+from sqltrack.commands._transactions import transaction
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import ConflictError, UnusableValueError
@@ -86,7 +86,7 @@ def apply_rewind(client: Client, rewinding: Rewinding) -> Rewinding:
     """
     run_id, step = rewinding.run_id, rewinding.step
     removed = 0
-    with changing(client) as connection:
+    with transaction(client) as connection:
         if not rewinding.force:
             # Changes nothing, but who starts the run has to wait until this is done.
             sql = """

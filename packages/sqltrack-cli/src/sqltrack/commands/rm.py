@@ -9,7 +9,7 @@ from sqltrack.client import Client
 from sqltrack.commands._deletion import count_belongings, delete_runs, find_active
 from sqltrack.commands._lookup import find_experiment, find_runs
 from sqltrack.commands._read_only import fetch, read_only
-from sqltrack.commands._transactions import changing, lock_rows
+from sqltrack.commands._transactions import lock_rows, transaction
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.errors import ConflictError, UnusableValueError
 
@@ -81,7 +81,7 @@ def apply_rm(client: Client, deletion: Deletion, progress: Callable[[int], objec
     Raises:
         ConflictError: (a ValueError) a run is being logged to by now; or runs were added or deleted in the meantime.
     """
-    with changing(client) as connection:
+    with transaction(client) as connection:
         lock_rows(client, connection, "experiments", [deletion.experiment_id], for_deletion=True)
         lock_rows(client, connection, "runs", deletion.runs, for_deletion=True)
         if _runs_now(connection, deletion) != deletion.runs:

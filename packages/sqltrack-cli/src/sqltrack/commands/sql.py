@@ -14,7 +14,8 @@ from typing import IO, Any
 from sqltrack.client import Client
 from sqltrack.commands._read_only import READ_SECONDS, read_only
 from sqltrack.engines.json import plain
-from sqltrack.engines.results import ColumnKind, find_reader
+from sqltrack.engines.kinds import ColumnKind
+from sqltrack.engines.results import find_reader
 
 __all__ = ["QueryResult", "csv_value", "json_value", "query", "write_csv", "write_json", "write_json_lines"]
 

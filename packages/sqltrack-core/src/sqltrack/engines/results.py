@@ -6,13 +6,12 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from sqltrack._quoting import query_text
+from sqltrack.engines.kinds import ColumnKind
 
-__all__ = ["ColumnKind", "Reader", "Reading", "find_reader"]
-
-ColumnKind = Literal["boolean", "bytes", "date", "float", "integer", "interval", "json", "text", "timestamp"]
+__all__ = ["Reader", "Reading", "find_reader"]
 
 # By the package that a cursor's class comes from.
 _READERS = {

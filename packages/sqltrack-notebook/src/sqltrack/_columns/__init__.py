@@ -8,7 +8,7 @@ any value in any column. The result does not depend on where chunks end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sqltrack.client import Client
-from sqltrack.engines.results import ColumnKind, find_reader
+from sqltrack.engines.kinds import KINDS, ColumnKind
+from sqltrack.engines.results import find_reader
 
 __all__ = ["Column", "read_columns"]
 
@@ -27,19 +28,6 @@ Array = npt.NDArray[Any]
 Pack = Callable[[Sequence[str | None]], Any]
 Kind = Literal[ColumnKind, "mixed"]
 
-_KINDS: dict[type, Kind] = {
-    bool: "boolean",
-    bytes: "bytes",
-    date: "date",
-    datetime: "timestamp",
-    Decimal: "float",
-    dict: "json",
-    float: "float",
-    int: "integer",
-    list: "json",
-    str: "text",
-    timedelta: "interval",
-}
 _NUMBERS = frozenset({int, float, Decimal})
 
 
@@ -130,7 +118,7 @@ def _part_kind(values: Sequence[Any], declared: ColumnKind | None) -> tuple[Any,
     if declared == "json":
         return "json", has_missing
     if len(types) == 1 and str not in types:
-        return _KINDS.get(types.pop(), "mixed"), has_missing
+        return KINDS.get(types.pop(), "mixed"), has_missing
     if types <= _NUMBERS:
         return "float", has_missing
     is_text = types == {str}

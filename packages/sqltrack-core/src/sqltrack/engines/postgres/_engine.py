@@ -6,8 +6,6 @@ import contextlib
 import os
 import select
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,28 +32,13 @@ from sqltrack.engines.postgres._cursor import accepting_sql
 from sqltrack.engines.postgres._errors import translate_error
 from sqltrack.engines.postgres._metrics_table import PostgresMetricsTable
 from sqltrack.engines.postgres._pooler import get_along, is_pooled, is_refused_option, name_statements_uniquely
+from sqltrack.engines.postgres._types import SQL_TYPES
 from sqltrack.engines.postgres.sql import POSTGRES
 
 if TYPE_CHECKING:
     from sqltrack.engines.metrics_table import MetricsTable
 
 __all__ = ["PostgresEngine"]
-
-_SQL_TYPES: Mapping[type, str] = {
-    bool: "BOOLEAN",
-    int: "BIGINT",
-    float: "DOUBLE PRECISION",
-    str: "TEXT",
-    bytes: "BYTEA",
-    Decimal: "NUMERIC",
-    datetime: "TIMESTAMP WITH TIME ZONE",
-    date: "DATE",
-    time: "TIME",
-    timedelta: "INTERVAL",
-    Jsonb: "JSONB",
-    dict: "JSONB",
-    list: "JSONB",
-}
 
 # All other parameters go to libpq. A config file may hold those of SQLite next to those of PostgreSQL.
 _NOT_FOR_LIBPQ = CLIENT_SETTINGS | {"engine", "schema", "dbpath", "busy_timeout", "synchronous"}
@@ -152,7 +135,7 @@ class PostgresEngine(Engine):
         Raises:
             TypeError: no SQL type fits.
         """
-        sql_type = find_sql_type(typ, _SQL_TYPES)
+        sql_type = find_sql_type(typ, SQL_TYPES)
         if sql_type is not None:
             return sql_type
         try:

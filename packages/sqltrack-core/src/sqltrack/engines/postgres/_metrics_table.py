@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
 from sqltrack._quoting import quote_identifier
-from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import (
     Converter,
     Fault,
     MetricsTable,
-    MisfitError,
     Upsert,
-    check_int64,
-    exact_float,
     upsert_sql,
 )
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
+from sqltrack.engines.postgres._types import CONVERTERS, WIDER
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
 from sqltrack.engines.schema import EXTRAS, KEY
 
@@ -58,14 +53,12 @@ class PostgresMetricsTable(MetricsTable):
         if typ is type(None):
             return None
         try:
-            return _CONVERTERS[typ][sql_type]
+            return CONVERTERS[typ][sql_type]
         except KeyError:
             raise TypeError(typ) from None
 
     def wider_type(self, sql_type: str, typ: type) -> str | None:
-        if typ is float and sql_type in ("smallint", "integer", "bigint", "real"):
-            return "double precision"
-        return None
+        return WIDER.get((typ, sql_type))
 
     def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         try:
@@ -177,50 +170,3 @@ def _widenings(connection: Any, widened: Mapping[str, str]) -> list[str]:
         if connection.execute(altered).fetchone() is None:
             changes.append(f"ALTER COLUMN {column} TYPE {sql_type}")
     return changes
-
-
-def _checked_range(bits: int) -> Converter:
-    limit = 2 ** (bits - 1)
-
-    def check(value: int) -> int:
-        if not -limit <= value < limit:
-            raise MisfitError
-        return value
-
-    return check
-
-
-def _checked_text(value: str) -> str:
-    if "\0" in value or not is_storable_text(value):
-        raise MisfitError
-    return value
-
-
-def _decimal(value: float) -> Decimal:
-    """Return a float as the shortest decimal that is this float again; the server would round it to 15 digits."""
-    # PostgreSQL 13 knows no infinities in such columns.
-    if math.isinf(value):
-        raise MisfitError
-    return Decimal(repr(value))
-
-
-# By Python type and the name that format_type() gives to the column's.
-_CONVERTERS: Mapping[type, Mapping[str, Callable[[Any], Any] | None]] = {
-    bool: {"boolean": None},
-    int: {
-        "smallint": _checked_range(16),
-        "integer": _checked_range(32),
-        "bigint": check_int64,
-        "double precision": exact_float,
-        "numeric": None,
-    },
-    float: {"double precision": None, "numeric": _decimal},
-    Decimal: {"numeric": None},
-    str: {"text": _checked_text},
-    bytes: {"bytea": None},
-    datetime: {"timestamp with time zone": None},
-    date: {"date": None},
-    timedelta: {"interval": None},
-    dict: {"jsonb": Jsonb},
-    list: {"jsonb": Jsonb},
-}

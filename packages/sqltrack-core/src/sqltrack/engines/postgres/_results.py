@@ -11,35 +11,17 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from sqltrack._quoting import query_text
-from sqltrack.engines.results import ColumnKind, Reader, Reading
+from sqltrack.engines.kinds import KINDS, ColumnKind
+from sqltrack.engines.postgres._types import NAMES
+from sqltrack.engines.results import Reader, Reading
 
 __all__ = ["PostgresReader"]
 
-_KINDS_BY_TYPE: Mapping[str, ColumnKind] = {
-    "bool": "boolean",
-    "bpchar": "text",
-    "bytea": "bytes",
-    "date": "date",
-    "float4": "float",
-    "float8": "float",
-    "int2": "integer",
-    "int4": "integer",
-    "int8": "integer",
-    "interval": "interval",
-    "json": "json",
-    "jsonb": "json",
-    "name": "text",
-    "numeric": "float",
-    "text": "text",
-    "timestamp": "timestamp",
-    "timestamptz": "timestamp",
-    "varchar": "text",
-}
-_KINDS = {psycopg.postgres.types[name].oid: kind for name, kind in _KINDS_BY_TYPE.items()}
+_INFOS = {name: psycopg.postgres.types[name] for name in (*NAMES, "oid", "time without time zone", "uuid")}
+_KINDS: Mapping[int, ColumnKind] = {_INFOS[name].oid: KINDS[typ] for name, typ in NAMES.items()}
 
 # Types that psycopg reads in binary form as it does in text form; what it does not know it would leave as bytes.
-_BINARY_TYPES = [psycopg.postgres.types[name] for name in (*_KINDS_BY_TYPE, "oid", "time", "uuid")]
-_BINARY = {oid for info in _BINARY_TYPES for oid in (info.oid, info.array_oid)}
+_BINARY = {oid for info in _INFOS.values() for oid in (info.oid, info.array_oid)}
 
 
 class PostgresReader(Reader):

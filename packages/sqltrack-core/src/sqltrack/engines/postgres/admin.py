@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -19,27 +17,11 @@ from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
 from sqltrack.engines.postgres._passwords import encrypt_password, find_password
 from sqltrack.engines.postgres._readonly import guarded
+from sqltrack.engines.postgres._types import PYTHON_TYPES
 from sqltrack.engines.schema import PENDING, TABLES
 from sqltrack.errors import DatabaseError, StatementTimeoutError
 
 __all__ = ["PostgresAdmin"]
-
-# By the names that format_type() gives to types.
-_PYTHON_TYPES: Mapping[str, type] = {
-    "bigint": int,
-    "boolean": bool,
-    "bytea": bytes,
-    "date": date,
-    "double precision": float,
-    "integer": int,
-    "interval": timedelta,
-    "jsonb": dict,
-    "numeric": Decimal,
-    "real": float,
-    "smallint": int,
-    "text": str,
-    "timestamp with time zone": datetime,
-}
 
 # MaxHeapAttributeNumber (PostgreSQL manual, appendix K).
 _MAX_COLUMNS = 1600
@@ -130,7 +112,7 @@ class PostgresAdmin(Admin):
 
     def python_types(self, table: str) -> dict[str, type]:
         columns = self.engine.table_columns(self.connection, table)
-        return {name: _PYTHON_TYPES[sql_type] for name, sql_type in columns.items() if sql_type in _PYTHON_TYPES}
+        return {name: PYTHON_TYPES[sql_type] for name, sql_type in columns.items() if sql_type in PYTHON_TYPES}
 
     def index_names(self, table: str) -> set[str]:
         query = """

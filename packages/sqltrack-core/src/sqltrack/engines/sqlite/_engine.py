@@ -18,7 +18,8 @@ from sqltrack.engines.sqlite._filesystem import is_network_file_system
 from sqltrack.engines.sqlite._functions import create_functions
 from sqltrack.engines.sqlite._metrics_table import SQLiteMetricsTable
 from sqltrack.engines.sqlite._sql import SQLITE
-from sqltrack.engines.sqlite._values import SQL_TYPES, register_converters
+from sqltrack.engines.sqlite._types import SQL_TYPES
+from sqltrack.engines.sqlite._values import register_converters
 from sqltrack.errors import (
     ConfigError,
     DatabaseError,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqltrack._quoting import quote_identifier
-from sqltrack.engines.json import dumps, is_storable_text
+from sqltrack.engines.json import dumps
 from sqltrack.engines.metrics_table import (
     Converter,
     Fault,
     MetricsTable,
-    MisfitError,
     RowConverter,
     Upsert,
     check_int64,
@@ -22,7 +21,8 @@ from sqltrack.engines.metrics_table import (
 )
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.engines.sqlite._connection import Connection
-from sqltrack.engines.sqlite._values import SQL_TYPES, adapt
+from sqltrack.engines.sqlite._types import CONVERTERS, READ_TYPES, SQL_TYPES, nan_as_text
+from sqltrack.engines.sqlite._values import adapt
 
 __all__ = ["SQLiteMetricsTable"]
 
@@ -32,8 +32,6 @@ _MERGED_EXTRAS = f"sqltrack_merge_json({EXTRAS}, excluded.{EXTRAS})"
 # SQLITE_MAX_COLUMN, less one that is kept for the extras (https://sqlite.org/limits.html).
 _MAX_COLUMNS = 1999
 
-# Types whose values other types would be read as.
-_CONVERTED_TYPES = frozenset({"BOOLEAN", "DATE", "TIMESTAMP WITH TIME ZONE", "INTERVAL", "JSONB"})
 _AFFINITIES = (
     ("INTEGER", ("INT",)),
     ("TEXT", ("CHAR", "CLOB", "TEXT")),
@@ -55,17 +53,17 @@ class SQLiteMetricsTable(MetricsTable):
             return None
         affinity = _affinity(sql_type)
         if typ is float and affinity in ("REAL", "NUMERIC", "INTEGER"):
-            return _nan_as_text
+            return nan_as_text
         if typ is int and affinity in ("INTEGER", "NUMERIC"):
             return check_int64
         if typ is int and affinity == "REAL":
             return exact_float
         if SQL_TYPES.get(typ) != sql_type.upper():
             raise TypeError(typ)
-        return _CONVERTERS.get(typ)
+        return CONVERTERS.get(typ)
 
     def row_converter(self, converters: Sequence[Converter | None]) -> RowConverter:
-        return _nans_as_text if set(converters) == {_nan_as_text} else super().row_converter(converters)
+        return _nans_as_text if set(converters) == {nan_as_text} else super().row_converter(converters)
 
     def extras_value(self, values: Mapping[str, Any]) -> str:
         return dumps(values)
@@ -125,7 +123,7 @@ _LOWER_ASCII = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 def _affinity(sql_type: str) -> str:
     """Return the affinity of a column (https://sqlite.org/datatype3.html section 3.1), or its type if that is ours."""
     name = sql_type.upper()
-    if name in _CONVERTED_TYPES:
+    if name in READ_TYPES:
         return name
     for affinity, parts in _AFFINITIES:
         if any(part in name for part in parts):
@@ -133,28 +131,7 @@ def _affinity(sql_type: str) -> str:
     return "BLOB" if not name else "NUMERIC"
 
 
-def _nan_as_text(value: float) -> float | str:
-    return value if value == value else "NaN"
-
-
 def _nans_as_text(values: Sequence[Any]) -> Sequence[Any]:
     # The sum is NaN if a value is; infinities of both signs only make for a second look.
     total = sum(values)
-    return values if total == total else [_nan_as_text(value) for value in values]
-
-
-def _checked_text(value: str) -> str:
-    if not is_storable_text(value):
-        raise MisfitError
-    return value
-
-
-_CONVERTERS: Mapping[type, Callable[[Any], Any]] = {
-    bool: int,
-    str: _checked_text,
-    date: adapt,
-    datetime: adapt,
-    timedelta: adapt,
-    dict: dumps,
-    list: dumps,
-}
+    return values if total == total else [nan_as_text(value) for value in values]

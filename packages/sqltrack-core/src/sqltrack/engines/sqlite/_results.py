@@ -8,27 +8,15 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from sqltrack._quoting import query_text
-from sqltrack.engines.results import ColumnKind, Reader, Reading
+from sqltrack.engines.kinds import KINDS, ColumnKind
+from sqltrack.engines.results import Reader, Reading
 from sqltrack.engines.sqlite._sql import without_placeholders
+from sqltrack.engines.sqlite._types import PYTHON_TYPES
 
 __all__ = ["SQLiteReader"]
 
-# By the first word of the declared type, as the sqlite3 module chooses its converters.
-_KINDS: Mapping[str, ColumnKind] = {
-    "BIGINT": "integer",
-    "BLOB": "bytes",
-    "BOOLEAN": "boolean",
-    "DATE": "date",
-    "DOUBLE": "float",
-    "FLOAT": "float",
-    "INT": "integer",
-    "INTEGER": "integer",
-    "INTERVAL": "interval",
-    "JSONB": "json",
-    "REAL": "float",
-    "TEXT": "text",
-    "TIMESTAMP": "timestamp",
-}
+# By the first word of the declared type.
+_KINDS: Mapping[str, ColumnKind] = {word: KINDS[typ] for word, typ in PYTHON_TYPES.items()}
 
 
 class SQLiteReader(Reader):

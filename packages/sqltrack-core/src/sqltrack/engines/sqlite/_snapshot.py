@@ -6,31 +6,14 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqltrack._quoting import quote_identifier
 from sqltrack.engines.sqlite._connection import Connection
+from sqltrack.engines.sqlite._types import PYTHON_TYPES
 
 __all__ = ["find_python_types", "open_for_reading", "snapshot"]
-
-# By the first word of the declared type, as the sqlite3 module chooses its converters.
-_PYTHON_TYPES: Mapping[str, type] = {
-    "BIGINT": int,
-    "BLOB": bytes,
-    "BOOLEAN": bool,
-    "DATE": date,
-    "DOUBLE": float,
-    "FLOAT": float,
-    "INT": int,
-    "INTEGER": int,
-    "INTERVAL": timedelta,
-    "JSONB": dict,
-    "REAL": float,
-    "TEXT": str,
-    "TIMESTAMP": datetime,
-}
 
 # Columns in a query; SQLite allows 2,000.
 _BATCH = 500
@@ -96,8 +79,8 @@ def find_python_types(connection: Any, table: str, columns: Mapping[str, str]) -
     types = {}
     for name, declared in columns.items():
         words = declared.replace("(", " ").upper().split()
-        if words and words[0] in _PYTHON_TYPES:
-            types[name] = _PYTHON_TYPES[words[0]]
+        if words and words[0] in PYTHON_TYPES:
+            types[name] = PYTHON_TYPES[words[0]]
     integers = [name for name, typ in types.items() if typ is int]
     for begin in range(0, len(integers), _BATCH):
         names = integers[begin : begin + _BATCH]

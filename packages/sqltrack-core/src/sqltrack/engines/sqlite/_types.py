@@ -1,0 +1,111 @@
+"""SQLite's types: how values of a Python type are kept in a column that is declared for them.
+
+SQLite stores any value in any column; what a column is declared to hold tells how it is read. A new type is one more
+row; all other tables are derived.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+from sqltrack.engines.json import Jsonb, dumps, is_storable_text
+from sqltrack.engines.metrics_table import Converter, MisfitError
+from sqltrack.errors import NaiveDatetimeError
+
+__all__ = ["ADAPTERS", "CONVERTERS", "PYTHON_TYPES", "READERS", "READ_TYPES", "SQL_TYPES", "nan_as_text"]
+
+
+class _Type(NamedTuple):
+    """The values of a Python type.
+
+    Attributes:
+        python: the type.
+        sql: declared type of new columns.
+        adapt: returns the form in which SQLite keeps a value, None if there is nothing to do.
+        read: returns the value that a text in such a column stands for; None if SQLite tells it by itself.
+        convert: `adapt` for metrics, where it differs; raises MisfitError for values that cannot be kept.
+        others: first words of other declared types of columns that hold such values.
+    """
+
+    python: type
+    sql: str
+    adapt: Callable[[Any], Any] | None = None
+    read: Callable[[str], Any] | None = None
+    convert: Converter | None = None
+    others: tuple[str, ...] = ()
+
+
+def nan_as_text(value: float) -> float | str:
+    """Return a float as SQLite keeps it: NaN would become NULL, as text it stays apart, and `= 'NaN'` finds it."""
+    return value if value == value else "NaN"
+
+
+def _adapt_datetime(value: datetime) -> str:
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise NaiveDatetimeError(value)
+    return value.astimezone(timezone.utc).isoformat(" ", "microseconds")
+
+
+def _read_datetime(text: str) -> datetime:
+    value = datetime.fromisoformat(text)
+    return value if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+def _read_bool(text: str) -> bool | int:
+    number = int(text)
+    return bool(number) if number in (0, 1) else number
+
+
+def _read_timedelta(text: str) -> timedelta:
+    return timedelta(seconds=float(text))
+
+
+def _adapt_jsonb(value: Jsonb) -> str:
+    return dumps(value.obj)
+
+
+def _checked_text(value: str) -> str:
+    if not is_storable_text(value):
+        raise MisfitError
+    return value
+
+
+# From the special to the general: a bool is an int, too, a datetime a date.
+_TYPES = (
+    _Type(float, "REAL", nan_as_text, others=("DOUBLE", "FLOAT")),
+    _Type(bool, "BOOLEAN", int, _read_bool),
+    _Type(int, "INTEGER", int, others=("BIGINT", "INT")),
+    _Type(str, "TEXT", str, convert=_checked_text),
+    _Type(bytes, "BLOB"),
+    _Type(datetime, "TIMESTAMP WITH TIME ZONE", _adapt_datetime, _read_datetime),
+    _Type(date, "DATE", date.isoformat, date.fromisoformat),
+    _Type(timedelta, "INTERVAL", timedelta.total_seconds, _read_timedelta),
+    _Type(dict, "JSONB", read=json.loads, convert=dumps),
+    _Type(list, "JSONB", convert=dumps),
+    _Type(Jsonb, "JSONB", _adapt_jsonb),
+)
+
+# Declared types of new columns, by Python type.
+SQL_TYPES: Mapping[type, str] = {row.python: row.sql for row in _TYPES}
+
+# How values are kept, by Python type.
+ADAPTERS: Mapping[type, Callable[[Any], Any]] = {row.python: row.adapt for row in _TYPES if row.adapt is not None}
+
+# How metrics are kept in columns of their own type, by Python type.
+CONVERTERS: Mapping[type, Converter] = {
+    row.python: convert for row in _TYPES if (convert := row.convert or row.adapt) is not None
+}
+
+# Declared types whose columns read any value as one of theirs.
+READ_TYPES = frozenset(row.sql for row in _TYPES if row.read is not None)
+
+# How columns are read, by the first word of their declared type, as the sqlite3 module chooses its converters.
+READERS: Mapping[str, Callable[[str], Any]] = {row.sql.split()[0]: row.read for row in _TYPES if row.read is not None}
+
+# Python types, by the first word of the declared type.
+PYTHON_TYPES: Mapping[str, type] = {
+    word: row.python for row in reversed(_TYPES) for word in (row.sql.split()[0], *row.others)
+}
