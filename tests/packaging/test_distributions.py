@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import email
+import hashlib
+import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -12,10 +15,11 @@ import venv
 import zipfile
 from email.message import Message
 from pathlib import Path
+from typing import NamedTuple
 
+import pip as installed_pip
 import pytest
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,23 +43,26 @@ TYPED = {
 
 ENGINES = ("postgres", "sqlite")
 
-# What runs with each of them, and which others it needs for that; what both print is the same everywhere.
+# A program that runs with each of them.
 WORKS = {
-    "sqltrack-core": ("import sqltrack; print(sqltrack.Client.__name__)", "Client"),
-    "sqltrack-args": ("import sqltrack.args; print(sqltrack.args.convert_argument('n', '5'))", "5"),
-    "sqltrack-notebook": ("from sqltrack import notebook, pandas; print(notebook.format_percentage(0.5))", "50"),
-    "sqltrack-cli": ("from sqltrack.commands import main; import sys; sys.argv = ['', '--help']; main()", "usage:"),
-    "sqltrack": ("import importlib.metadata as m; print(m.version('sqltrack'))", "."),
+    "sqltrack-core": "import sqltrack; assert sqltrack.Client.__name__ == 'Client'",
+    "sqltrack-args": "import sqltrack.args; assert sqltrack.args.convert_argument('n', '5') == 5",
+    "sqltrack-notebook": "from sqltrack import notebook, pandas; assert '50' in notebook.format_percentage(0.5)",
+    "sqltrack-cli": """
+import sys
+from sqltrack.commands import main
+sys.argv = ["sqltrack", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+""",
+    "sqltrack": "import importlib.metadata; assert importlib.metadata.version('sqltrack')",
 }
-NEEDS = {
-    "sqltrack-core": {"sqltrack-core"},
-    "sqltrack-args": {"sqltrack-args"},
-    "sqltrack-notebook": {"sqltrack-core", "sqltrack-notebook"},
-    "sqltrack-cli": {"sqltrack-core", "sqltrack-cli"},
-    "sqltrack": {"sqltrack"},
-}
-# What is installed for a requirement, of ours.
+
+# Which of ours pip installs for a requirement.
 BRINGS = {
+    "sqltrack-core": {"sqltrack-core"},
     "sqltrack-args": {"sqltrack-args"},
     "sqltrack-cli": {"sqltrack-core", "sqltrack-cli"},
     "sqltrack-core[postgres]": {"sqltrack-core"},
@@ -84,18 +91,80 @@ for row in sqlite3.connect("sqltrack.db").execute("SELECT * FROM metrics"):
     print(row)
 """
 
+# What pip and build call, for all projects in one process.
+BUILD = """
+import os, sys
+from hatchling.build import build_sdist, build_wheel
+for project in sys.argv[2:]:
+    os.chdir(project)
+    build_sdist(sys.argv[1])
+    build_wheel(sys.argv[1])
+"""
+
+
+class Files(NamedTuple):
+    """What is built of a distribution."""
+
+    wheel: Path
+    source: Path
+
+
+class Environment:
+    """A virtual environment, without a pip of its own, whose installation takes most of the time.
+
+    Args:
+        folder: where it is made.
+        needed: a folder with packages that can be imported there, default: none.
+
+    Attributes:
+        python: its interpreter.
+        packages: the folder that packages are installed into.
+    """
+
+    def __init__(self, folder: Path, needed: Path | None = None) -> None:
+        venv.create(folder, symlinks=sys.platform != "win32")
+        self.python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        self.packages = Path(self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        # Without metadata, so that `pip list` does not show it.
+        (self.packages / "pip").symlink_to(Path(installed_pip.__file__).parent)
+        if needed is not None:
+            (self.packages / "needed.pth").write_text(f"{needed}\n", encoding="utf-8")
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run([str(self.python), *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def pip(self, *arguments: str) -> str:
+        return self.run("-m", "pip", *arguments)
+
+    def install(self, built: dict[str, Files], *requirements: str) -> None:
+        """Install distributions as users do, ours from wheels and no others."""
+        self.pip("install", "--no-index", f"--find-links={folder_of(built)}", *requirements)
+
+    def installed(self) -> set[str]:
+        """Return which of ours are installed."""
+        found = importlib.metadata.distributions(path=[str(self.packages)])
+        return {distribution.name for distribution in found} & set(CONTENTS)
+
+    def files(self) -> set[str]:
+        """Return the files of ours that are installed, without metadata."""
+        files = (path for path in (self.packages / "sqltrack").rglob("*") if path.is_file())
+        return {path.relative_to(self.packages).as_posix() for path in files if path.parent.name != "__pycache__"}
+
+    def check_works(self, names: set[str]) -> None:
+        """Run the programs of distributions, of all in one process."""
+        self.run("-c", "\n".join(WORKS[name] for name in sorted(names)))
+
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
-    """Wheel, built from the source distribution, and source distribution of each distribution."""
-    files = {}
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
+    """The files of each distribution, built from projects full of litter."""
+    folder = tmp_path_factory.mktemp("projects")
     for name in CONTENTS:
-        project = tmp_path_factory.mktemp("project") / name
-        shutil.copytree(ROOT / "packages" / name, project)
-        litter(project)
-        build(project, project / "dist")
-        files[name] = (next(project.glob("dist/*.whl")), next(project.glob("dist/*.tar.gz")))
-    return files
+        shutil.copytree(ROOT / "packages" / name, folder / name)
+        litter(folder / name)
+    return build([folder / name for name in CONTENTS], folder / "built")
 
 
 def litter(project: Path) -> None:
@@ -108,25 +177,33 @@ def litter(project: Path) -> None:
     for file in ("tests/test_left.py", "build/left.py", "dist/left.whl", "notes.txt"):
         (project / file).parent.mkdir(exist_ok=True)
         (project / file).write_text("left", encoding="utf-8")
-    shutil.rmtree(project / "dist")
 
 
-def build(project: Path, folder: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", str(folder), str(project)]
-    subprocess.run(command, check=True, capture_output=True)
+def build(projects: list[Path], folder: Path, **variables: str) -> dict[str, Files]:
+    """Build projects into a folder, with environment variables of their own."""
+    folder.mkdir()
+    command = [sys.executable, "-c", BUILD, str(folder), *map(str, projects)]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **variables})
+    wheels = {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.whl")}
+    sources = {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.tar.gz")}
+    return {name: Files(wheels[name], sources[name]) for name in CONTENTS}
 
 
-@pytest.fixture
-def python(tmp_path: Path) -> Path:
-    """The interpreter of an environment with nothing in it."""
-    # Without pip, whose installation would take most of the time; pip() takes that of the tests.
-    venv.create(tmp_path / "venv", symlinks=sys.platform != "win32")
-    return tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+def folder_of(built: dict[str, Files]) -> Path:
+    return built["sqltrack"].wheel.parent
+
+
+@pytest.fixture(scope="module")
+def core_alone(built: dict[str, Files], tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with core and nothing else; not to be changed."""
+    environment = Environment(tmp_path_factory.mktemp("core") / "venv")
+    environment.install(built, "sqltrack-core")
+    return environment
 
 
 @pytest.fixture(scope="module")
 def needed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of links to all that is installed beside the distributions, so that nothing is downloaded."""
+    """A folder of links to all that is installed next to the distributions, so that nothing is downloaded."""
     folder = tmp_path_factory.mktemp("needed")
     for packages in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(packages).iterdir():
@@ -136,36 +213,9 @@ def needed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def equipped_python(python: Path, needed: Path) -> Path:
-    """The interpreter of an environment with what the distributions need of others, and with none of them."""
-    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    (packages / "needed.pth").write_text(f"{needed}\n", encoding="utf-8")
-    return python
-
-
-def pip(python: Path, *arguments: str, status: int = 0) -> str:
-    command = [sys.executable, "-m", "pip", "--python", str(python), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
-
-
-def install(python: Path, built: dict[str, tuple[Path, Path]], *requirements: str) -> None:
-    """Install distributions as users do, with ours from wheels alone and no others."""
-    folders = [f"--find-links={wheel.parent}" for wheel, _ in built.values()]
-    pip(python, "install", "--no-index", *folders, *requirements)
-
-
-def run(python: Path, *arguments: str) -> str:
-    done = subprocess.run([str(python), *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def installed(python: Path) -> set[str]:
-    """Which of our distributions are installed."""
-    lines = pip(python, "list", "--format=freeze").splitlines()
-    return {line.partition("==")[0] for line in lines} & set(CONTENTS)
+def equipped(needed: Path, tmp_path: Path) -> Environment:
+    """An environment with what the distributions need of others, and with none of ours."""
+    return Environment(tmp_path / "venv", needed)
 
 
 def content(wheel: Path) -> dict[str, bytes]:
@@ -173,10 +223,25 @@ def content(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def modules(wheel: Path) -> set[str]:
+    """Names of the files of a wheel, without metadata."""
+    return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+
+def metadata(wheel: Path) -> Message:
+    return email.message_from_bytes(
+        next(text for name, text in content(wheel).items() if name.endswith(".dist-info/METADATA"))
+    )
+
+
+def requirements(wheel: Path) -> list[Requirement]:
+    return [Requirement(text) for text in metadata(wheel).get_all("Requires-Dist", [])]
+
+
 @pytest.mark.parametrize("name", CONTENTS)
-def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, tuple[Path, Path]], name: str) -> None:
-    names = zipfile.ZipFile(built[name][0]).namelist()
-    files = {file for file in names if ".dist-info/" not in file}
+def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, Files], name: str) -> None:
+    names = zipfile.ZipFile(built[name].wheel).namelist()
+    files = modules(built[name].wheel)
     packages = {file.rpartition("/")[0] for file in files if file.endswith("__init__.py")}
     assert {p for p in packages if "/engines/" not in p} == CONTENTS[name]
     assert {file for file in files if file.endswith("py.typed")} == {f"{p}/py.typed" for p in CONTENTS[name] & TYPED}
@@ -187,118 +252,152 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, tuple[Path
     assert any(file.endswith(".dist-info/licenses/LICENSE") for file in names)
 
 
-def test_only_core_ships_the_package_itself(built: dict[str, tuple[Path, Path]]) -> None:
-    """DESIGN 2."""
-    shipping = [
-        name for name, (wheel, _) in built.items() if "sqltrack/__init__.py" in zipfile.ZipFile(wheel).namelist()
-    ]
+def test_only_core_ships_the_package_itself(built: dict[str, Files]) -> None:
+    """The others add sub-packages; a second `__init__.py` would go with either of the two."""
+    shipping = [name for name, files in built.items() if "sqltrack/__init__.py" in modules(files.wheel)]
     assert shipping == ["sqltrack-core"]
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_a_source_distribution_holds_readme_license_and_changelog(
-    built: dict[str, tuple[Path, Path]], name: str
-) -> None:
-    with tarfile.open(built[name][1]) as archive:
+def test_a_source_distribution_holds_readme_license_and_changelog(built: dict[str, Files], name: str) -> None:
+    with tarfile.open(built[name].source) as archive:
         names = {member.partition("/")[2] for member in archive.getnames()}
     assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO"} <= names
     assert all(member.startswith("src/") or "/" not in member for member in names)
     assert not [member for member in names if "left" in member or "cache" in member or "test" in member]
 
 
-@pytest.mark.parametrize("name", CONTENTS)
-def test_the_wheel_of_a_source_distribution_is_that_of_the_project(
-    built: dict[str, tuple[Path, Path]], name: str, tmp_path: Path
+def test_builds_of_source_distributions_in_other_folders_at_other_times_are_the_same(
+    built: dict[str, Files], tmp_path: Path
 ) -> None:
-    build(ROOT / "packages" / name, tmp_path, "--wheel")
-    assert content(next(tmp_path.glob("*.whl"))) == content(built[name][0])
+    """You can compare the files on PyPI, byte for byte, with those that you build from a tag or from their sources."""
+    projects = [unpack(files.source, tmp_path / "sources") for files in built.values()]
+    for path in (tmp_path / "sources").rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        if path.is_file():
+            path.chmod(0o600)
+    assert digests(build(projects, tmp_path / "built", TZ="Asia/Tokyo")) == digests(built)
 
 
-def test_no_two_wheels_hold_the_same_file(built: dict[str, tuple[Path, Path]]) -> None:
+def unpack(source: Path, folder: Path) -> Path:
+    """Write the files of a source distribution into a folder, and return the folder of the project."""
+    with tarfile.open(source) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            assert file is not None
+            (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / member.name).write_bytes(file.read())
+    return folder / source.name.removesuffix(".tar.gz")
+
+
+def digests(built: dict[str, Files]) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for files in built.values() for file in files}
+
+
+def test_no_two_wheels_hold_the_same_file(built: dict[str, Files]) -> None:
     """So that one can go in any order without taking from another what it needs."""
     files = [file for wheel, _ in built.values() for file in content(wheel)]
     assert len(files) == len(set(files))
 
 
-def test_distributions_need_each_other_at_least_as_new_as_they_are(built: dict[str, tuple[Path, Path]]) -> None:
+def test_distributions_need_each_other_at_least_as_new_as_they_are(built: dict[str, Files]) -> None:
     """They use what is private of each other, and are tested together only in the same version."""
-    for wheel, _ in built.values():
-        message = metadata(wheel)
-        requirements = [Requirement(text) for text in message.get_all("Requires-Dist", [])]
-        for needed in (requirement for requirement in requirements if requirement.name in CONTENTS):
-            if needed.name != message["Name"]:
-                assert {(bound.operator, Version(bound.version)) for bound in needed.specifier} == {
-                    (">=", Version(message["Version"]))
-                }, needed
+    versions = {metadata(wheel)["Version"] for wheel, _ in built.values()}
+    assert len(versions) == 1
+    bounds = {f">={version}" for version in versions}
+    siblings = [
+        requirement
+        for name, files in built.items()
+        for requirement in requirements(files.wheel)
+        if requirement.name.startswith("sqltrack") and requirement.name != name
+    ]
+    assert {requirement.name for requirement in siblings} <= set(CONTENTS)
+    assert [str(requirement) for requirement in siblings if {str(requirement.specifier)} != bounds] == []
+
+
+@pytest.mark.parametrize("requirement", BRINGS)
+def test_each_distribution_and_each_extra_brings_the_others_that_it_needs(
+    built: dict[str, Files], requirement: str
+) -> None:
+    assert brought(built, Requirement(requirement)) == BRINGS[requirement]
+
+
+def brought(built: dict[str, Files], requirement: Requirement) -> set[str]:
+    """Return which of ours a requirement brings, directly or not."""
+    if requirement.name not in CONTENTS:
+        return set()
+    extras = requirement.extras or {""}
+    needed = [
+        one
+        for one in requirements(built[requirement.name].wheel)
+        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras)
+    ]
+    return {requirement.name}.union(*(brought(built, one) for one in needed))
+
+
+def test_all_extras_are_tested(built: dict[str, Files]) -> None:
+    tested = {(requirement.name, extra) for requirement in map(Requirement, BRINGS) for extra in requirement.extras}
+    extras = {
+        (name, extra) for name, files in built.items() for extra in metadata(files.wheel).get_all("Provides-Extra", [])
+    }
+    assert tested == extras
 
 
 def test_core_adds_one_distribution_and_runs_the_minimal_example(
-    built: dict[str, tuple[Path, Path]], python: Path, tmp_path: Path
+    built: dict[str, Files], core_alone: Environment
 ) -> None:
-    """DESIGN 2."""
-    install(python, built, "sqltrack-core")
-    assert pip(python, "list", "--format=freeze").splitlines() == ["sqltrack-core==" + version(built["sqltrack-core"])]
-    lines = run(python, "-c", MINIMAL).splitlines()
+    version = metadata(built["sqltrack-core"].wheel)["Version"]
+    assert core_alone.pip("list", "--format=freeze").splitlines() == [f"sqltrack-core=={version}"]
+    lines = core_alone.run("-c", MINIMAL).splitlines()
     assert lines[0] == "(NEW) base.sql"
     assert lines[1:] == [str((1, epoch, 0.0, 7 ** (1 / (epoch + 1)))) for epoch in range(90)]
 
 
-def version(files: tuple[Path, Path]) -> str:
-    return files[0].name.split("-")[1]
-
-
-def test_without_the_others_core_says_what_to_install(built: dict[str, tuple[Path, Path]], python: Path) -> None:
-    install(python, built, "sqltrack-core")
+def test_without_the_others_core_says_what_to_install(core_alone: Environment) -> None:
     code = "import sqltrack.commands\ntry: sqltrack.commands.main()\nexcept ImportError as error: print(error)"
-    assert "requires 'sqltrack-cli'; install it with: pip install sqltrack-cli" in run(python, "-c", code)
+    assert "requires 'sqltrack-cli'; install it with: pip install sqltrack-cli" in core_alone.run("-c", code)
     code = "import sqltrack\ntry: sqltrack.Client()\nexcept ImportError as error: print(error)"
-    assert "install it with: pip install 'sqltrack-core[postgres]'" in run(python, "-c", code)
+    assert "install it with: pip install 'sqltrack-core[postgres]'" in core_alone.run("-c", code)
 
 
-@pytest.mark.parametrize("requirement", BRINGS)
-def test_each_distribution_brings_what_it_and_its_extras_need(
-    built: dict[str, tuple[Path, Path]], equipped_python: Path, requirement: str
+@pytest.mark.parametrize("name", [name for name in CONTENTS if name != "sqltrack-core"])
+def test_each_works_without_those_that_it_does_not_need(
+    built: dict[str, Files], equipped: Environment, name: str
 ) -> None:
-    install(equipped_python, built, requirement)
-    assert installed(equipped_python) == BRINGS[requirement]
-    assert [name for name in BRINGS[requirement] if not works(equipped_python, name)] == []
-    assert complaints(equipped_python) == []
+    """Core alone is tested above."""
+    equipped.install(built, name)
+    assert equipped.installed() == BRINGS[name]
+    equipped.check_works(BRINGS[name])
 
 
-@pytest.mark.parametrize("name", CONTENTS)
-def test_one_that_goes_leaves_the_others_working(
-    built: dict[str, tuple[Path, Path]], equipped_python: Path, name: str
+def test_all_fit_together_and_one_that_goes_leaves_the_others_as_they_are(
+    built: dict[str, Files], equipped: Environment
 ) -> None:
-    install(equipped_python, built, "sqltrack[full]")
-    pip(equipped_python, "uninstall", "--yes", name)
-    left = [other for other in CONTENTS if name not in NEEDS[other]]
-    assert [other for other in left if not works(equipped_python, other)] == []
-    needing = {line.split()[0] for line in complaints(equipped_python) if f"requires {name}, which is not" in line}
-    assert needing == {other for other in CONTENTS if name in declared(built[other][0])}
+    """Those go whose folders the others share: core, and the program with its commands."""
+    equipped.install(built, "sqltrack[full]")
+    equipped.check_works(set(CONTENTS))
+    assert complaints(equipped) == []
+    left = set(CONTENTS)
+    for name in ("sqltrack-core", "sqltrack-cli"):
+        equipped.pip("uninstall", "--yes", name)
+        left.remove(name)
+        assert equipped.installed() == left
+        assert equipped.files() == {file for other in left for file in modules(built[other].wheel)}
+    equipped.check_works({"sqltrack-args", "sqltrack"})
+    needing = {other for other in left if {"sqltrack-core", "sqltrack-cli"} & declared(built[other].wheel)}
+    assert {line.split()[0] for line in complaints(equipped)} == needing
 
 
-def works(python: Path, name: str) -> bool:
-    code, expected = WORKS[name]
-    return expected in run(python, "-c", code)
-
-
-def complaints(python: Path) -> list[str]:
+def complaints(environment: Environment) -> list[str]:
     """What pip says of ours that does not fit together; others may quarrel in the environment of the tests."""
-    command = [sys.executable, "-m", "pip", "--python", str(python), "check"]
+    command = [str(environment.python), "-m", "pip", "check"]
     lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     return [line for line in lines if line.startswith("sqltrack")]
 
 
 def declared(wheel: Path) -> set[str]:
     """Names of all that a distribution needs without extras."""
-    requirements = metadata(wheel).get_all("Requires-Dist", [])
-    return {Requirement(text).name for text in requirements if Requirement(text).marker is None}
-
-
-def metadata(wheel: Path) -> Message:
-    return email.message_from_bytes(
-        next(text for name, text in content(wheel).items() if name.endswith(".dist-info/METADATA"))
-    )
+    return {requirement.name for requirement in requirements(wheel) if requirement.marker is None}
 
 
 def test_satellites_merge_with_core_when_installed_editable() -> None:
@@ -306,4 +405,5 @@ def test_satellites_merge_with_core_when_installed_editable() -> None:
         "import sqltrack, sqltrack.args, sqltrack.cli, sqltrack.commands.setup, sqltrack.notebook, sqltrack.pandas;"
         "print(sqltrack.Client.__name__)"
     )
-    assert run(Path(sys.executable), "-c", code) == "Client\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "Client\n", done.stderr
