@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import hashlib
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from typing import NamedTuple
 import pip as installed_pip
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 
@@ -368,6 +370,32 @@ def test_each_works_without_those_that_it_does_not_need(
     equipped.install(built, name)
     assert equipped.installed() == BRINGS[name]
     equipped.check_works(BRINGS[name])
+
+
+@pytest.mark.parametrize("requirement", ["sqltrack", "sqltrack[full]"])
+def test_the_name_alone_gets_ours_and_not_the_earlier_project_of_that_name(
+    built: dict[str, Files], equipped: Environment, tmp_path: Path, requirement: str
+) -> None:
+    """The package index, which pip asks here, has a `sqltrack` 0.1.4; a wheel stands in for it where no network is."""
+    write_foreign_wheel(tmp_path / "foreign")
+    folders = [f"--find-links={folder}" for folder in (folder_of(built), tmp_path / "foreign")]
+    report = tmp_path / "report.json"
+    equipped.pip("install", "--dry-run", "--retries=0", "--timeout=10", f"--report={report}", *folders, requirement)
+    packages = [item["metadata"] for item in json.loads(report.read_text(encoding="utf-8"))["install"]]
+    versions = {package["name"]: Version(package["version"]) for package in packages}
+    assert versions.keys() >= BRINGS[requirement]
+    # Not equal: once ours are on the index as well, it may have newer ones.
+    assert min(versions[name] for name in BRINGS[requirement]) >= Version(metadata(built["sqltrack"].wheel)["Version"])
+
+
+def write_foreign_wheel(folder: Path) -> None:
+    """Write the smallest wheel of the name and version of that project into a folder."""
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "sqltrack-0.1.4-py3-none-any.whl", "w") as archive:
+        info = "sqltrack-0.1.4.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: sqltrack\nVersion: 0.1.4\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
 
 
 def test_all_fit_together_and_one_that_goes_leaves_the_others_as_they_are(
