@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import datetime, timezone
 from pathlib import Path
 
 import nox
@@ -28,9 +29,8 @@ PACKAGES = [
     "packages/sqltrack-cli",
     "packages/sqltrack",
 ]
-# Older ones refuse the metadata that hatchling writes today.
-CHECK_TOOL = "twine>=7"
-RELEASE_TOOLS = ["build", "hatchling>=1.26", "packaging", "tomlkit", CHECK_TOOL]
+# The first hatchling that sets versions in pyproject.toml, which it does by tomlkit; a twine that reads its metadata.
+RELEASE_TOOLS = ["hatchling>=1.32", "tomlkit", "twine>=7"]
 TEST_TOOLS = [
     "pytest>=8",
     "pytest-xdist",
@@ -39,6 +39,8 @@ TEST_TOOLS = [
     "check-jsonschema",
     "pyyaml",
     "trustme",
+    "nox",
+    "packaging",
     *RELEASE_TOOLS,
 ]
 # Whose objects run.add_args() takes.
@@ -82,6 +84,7 @@ POOLER_TESTS = [
     "tests/notebook/test_polars.py",
 ]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
+_OPEN_SECTION = "## Unreleased\n"
 
 
 def _newest_python() -> str:
@@ -208,16 +211,14 @@ def types(session: nox.Session) -> None:
     """Check types against the installed wheels, as users' tools see them."""
     folder = Path(session.create_tmp()).resolve()
     wheels = [file for file in _build(session, str(folder / "wheels")) if file.endswith(".whl")]
-    session.install(
-        *TYPE_CHECKERS, "polars", "psycopg[binary]", "nox", "pytest", *RELEASE_TOOLS, *EXAMPLE_NEEDS, *wheels
-    )
+    session.install(*TYPE_CHECKERS, "polars", "psycopg[binary]", "nox", "pytest", *EXAMPLE_NEEDS, *wheels)
     root = Path.cwd()
     config = f"--config-file={root / 'pyproject.toml'}"
     programs = sorted(map(str, (root / "tests/packaging/typed_api").glob("*.py")))
     # Not from the root, where the sources would be found instead of what is installed.
     session.chdir(folder)
     session.run("mypy", config, "-p", "sqltrack")
-    session.run("mypy", config, str(root / "examples"), str(root / "noxfile.py"), str(root / "tools"))
+    session.run("mypy", config, str(root / "examples"), str(root / "noxfile.py"))
     session.run("mypy", config, *programs)
     session.run("pyright", "--project", str(root))
     for package in ["sqltrack", *TYPED_PACKAGES]:
@@ -240,16 +241,33 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build wheels and source distributions of all packages into dist/, and check them as PyPI does."""
-    files = _build(session, "dist")
-    session.install(CHECK_TOOL)
-    session.run("twine", "check", "--strict", *files)
+    session.run("twine", "check", "--strict", *_build(session, "dist"))
 
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Release a version: `nox -s release -- 0.2.0`, see CONTRIBUTING.md; `--dry-run` only shows what it would do."""
+    """Commit and tag a release, and push nothing: `nox -s release -- 0.3.0`, see CONTRIBUTING.md."""
+    if session.run("git", "status", "--porcelain", external=True, silent=True):
+        session.error("the working tree must be clean: commit or stash the changes")
+    changelogs = [Path(package, "CHANGELOG.md") for package in PACKAGES]
+    if not any(_OPEN_SECTION in path.read_text(encoding="utf-8") for path in changelogs):
+        session.error("no changelog has a section 'Unreleased', so there is nothing to release")
     session.install(*RELEASE_TOOLS)
-    session.run("python", "tools/release.py", *session.posargs)
+    for package in PACKAGES:
+        with session.chdir(package):
+            # Without an argument it shows the version that stands there, which is released then.
+            session.run("hatchling", "version", *session.posargs)
+    version = str(nox.project.load_toml("packages/sqltrack-core/pyproject.toml")["project"]["version"])
+    if session.run("git", "tag", "--list", f"v{version}", external=True, silent=True):
+        session.error(f"version {version!r} was released before: there is a tag 'v{version}'")
+    for package in PACKAGES:
+        _raise_bounds(Path(package, "pyproject.toml"), version)
+    for path in changelogs:
+        _date_section(path, f"## {version} ({datetime.now(timezone.utc).date()})\n")
+    session.run("twine", "check", "--strict", *_build(session, "dist"))
+    session.run("git", "commit", "--quiet", "--all", "--message", f"release: version {version}", external=True)
+    session.run("git", "tag", "--annotate", "--message", f"Version {version}", f"v{version}", external=True)
+    session.log("to publish it: git push --follow-tags")
 
 
 # Always anew, and not editable: what users have is what is measured.
@@ -312,11 +330,27 @@ def _check_python(session: nox.Session) -> None:
 
 def _build(session: nox.Session, folder: str) -> list[str]:
     """Build all packages into a folder, emptied before, and return the files."""
-    shutil.rmtree(folder, ignore_errors=True)
-    session.install("build")
-    # As in tools/release.py: the same commit gives the same files, whenever and wherever it is built.
-    commit_time = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True) or ""
-    session.env["SOURCE_DATE_EPOCH"] = str(commit_time).strip()
+    target = Path(folder).resolve()
+    shutil.rmtree(target, ignore_errors=True)
+    session.install(*RELEASE_TOOLS)
+    # Without it hatchling gives all files one date: the same sources give the same files, whenever they are built.
+    session.env["SOURCE_DATE_EPOCH"] = None
     for package in PACKAGES:
-        session.run("python", "-m", "build", "--outdir", folder, package, silent=True)
-    return sorted(str(path) for path in Path(folder).iterdir() if path.suffix in (".whl", ".gz"))
+        with session.chdir(package):
+            session.run("hatchling", "build", "-d", str(target), silent=True)
+    return sorted(str(path) for path in target.iterdir() if path.suffix in (".whl", ".gz"))
+
+
+def _raise_bounds(project: Path, version: str) -> None:
+    """Let a distribution need this version, or a newer one, of the others."""
+    text = project.read_text(encoding="utf-8")
+    project.write_text(re.sub(r'"(sqltrack[^">]*)>=[^"]*"', rf'"\g<1>>={version}"', text), encoding="utf-8")
+
+
+def _date_section(changelog: Path, heading: str) -> None:
+    """Give the open section of a changelog its heading; without one, add a section that says that nothing is new."""
+    text = changelog.read_text(encoding="utf-8")
+    if _OPEN_SECTION not in text:
+        nothing = "Nothing new here: all distributions are released together."
+        text = text.replace("\n## ", f"\n{_OPEN_SECTION}\n{nothing}\n\n## ", 1)
+    changelog.write_text(text.replace(_OPEN_SECTION, heading, 1), encoding="utf-8")
