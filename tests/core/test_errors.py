@@ -37,7 +37,7 @@ BUILTIN_BASES = {
     "DatabaseUnavailableError": errors.DatabaseError,
     "DiskFullError": errors.DatabaseError,
     "MissingExperimentError": ValueError,
-    "MissingPackageError": ImportError,
+    "MissingPackageError": ModuleNotFoundError,
     "MissingRunError": ValueError,
     "NaiveDatetimeError": ValueError,
     "NotADatabaseError": errors.DatabaseError,

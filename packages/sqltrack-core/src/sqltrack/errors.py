@@ -62,7 +62,7 @@ class ConfigError(SQLTrackError, ValueError):
     """the configuration cannot be used"""
 
 
-class MissingPackageError(SQLTrackError, ImportError):
+class MissingPackageError(SQLTrackError, ModuleNotFoundError):
     """a feature needs a package that is not installed"""
 
     def __init__(self, feature: str, package: str, install: str, hint: str = "") -> None:
