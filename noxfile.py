@@ -61,7 +61,8 @@ SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *
 # Tests that need pytest and core, and nothing else.
 MINIMAL_TESTS = [
     *("tests/core/test_" + name + ".py" for name in ("client", "client_errors", "config", "experiment", "queries")),
-    *("tests/core/test_" + name + ".py" for name in ("reading_only", "setup", "snapshot", "sqltext", "statements")),
+    *("tests/core/test_" + name + ".py" for name in ("missing", "reading_only", "setup", "snapshot", "sqltext")),
+    "tests/core/test_statements.py",
     "tests/packaging/test_minimal.py",
 ]
 # Tests of the site that need no PostgreSQL server.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import sqltrack
 from sqltrack import Client, Experiment, Run, errors
 from sqltrack.commands import main as commands_main
 from sqltrack.commands import setup
@@ -98,7 +99,8 @@ def read_for_too_long(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -
 
 
 def run_the_program_without_the_cli(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sqltrack.cli", None)
+    monkeypatch.setattr(sqltrack, "__path__", sqltrack.__path__[-1:])
+    monkeypatch.delitem(sys.modules, "sqltrack.cli", raising=False)
     commands_main()
 
 

@@ -93,6 +93,27 @@ for row in sqlite3.connect("sqltrack.db").execute("SELECT * FROM metrics"):
     print(row)
 """
 
+# Imports and calls that need other distributions, and a run that takes its arguments from none.
+MISSING = """
+import importlib
+import sqltrack.commands
+
+def attempt(function, *arguments):
+    try:
+        function(*arguments)
+    except ModuleNotFoundError as error:
+        print(str(error).partition(" (or")[0])
+
+for name in ("args", "cli", "notebook", "pandas", "polars"):
+    attempt(importlib.import_module, f"sqltrack.{name}")
+attempt(sqltrack.commands.main)
+attempt(sqltrack.Client)
+client = sqltrack.Client(engine="sqlite", dbpath="missing.db")
+sqltrack.commands.setup(client)
+sqltrack.Experiment(client, name="a").get_run().add_args("auto")
+print(client.execute("SELECT args FROM runs").fetchone())
+"""
+
 # What pip and build call, for all projects in one process.
 BUILD = """
 import os, sys
@@ -356,10 +377,30 @@ def test_core_adds_one_distribution_and_runs_the_minimal_example(
 
 
 def test_without_the_others_core_says_what_to_install(core_alone: Environment) -> None:
-    code = "import sqltrack.commands\ntry: sqltrack.commands.main()\nexcept ImportError as error: print(error)"
-    assert "requires 'sqltrack-cli'; install it with: pip install sqltrack-cli" in core_alone.run("-c", code)
-    code = "import sqltrack\ntry: sqltrack.Client()\nexcept ImportError as error: print(error)"
-    assert "install it with: pip install 'sqltrack-core[postgres]'" in core_alone.run("-c", code)
+    assert core_alone.run("-c", MISSING).splitlines() == [
+        "sqltrack.args requires 'sqltrack-args'; install it with: pip install sqltrack-args",
+        "the sqltrack program requires 'sqltrack-cli'; install it with: pip install sqltrack-cli",
+        "sqltrack.notebook requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
+        "sqltrack.pandas requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
+        "sqltrack.polars requires 'sqltrack-notebook'; install it with: pip install 'sqltrack-notebook[polars]'",
+        "the sqltrack program requires 'sqltrack-cli'; install it with: pip install sqltrack-cli",
+        "engine 'postgres' requires 'psycopg'; install it with: pip install 'sqltrack-core[postgres]'",
+        "(NEW) base.sql",
+        "(None,)",
+    ]
+
+
+def test_core_finds_and_lists_modules_that_are_not_installed_without_an_error(core_alone: Environment) -> None:
+    """They stand in for those that are missing; whether a distribution is there, its metadata tell."""
+    code = """
+import importlib.util, pkgutil
+import sqltrack
+print(importlib.util.find_spec("sqltrack.pandas").origin)
+print(*(module.name for module in pkgutil.walk_packages(sqltrack.__path__, "sqltrack.")))
+"""
+    origin, names = core_alone.run("-W", "error", "-c", code).splitlines()
+    assert Path(origin).parent.name == "_missing"
+    assert {"sqltrack.client", "sqltrack.commands.setup", "sqltrack.pandas"} <= set(names.split())
 
 
 @pytest.mark.parametrize("name", [name for name in CONTENTS if name != "sqltrack-core"])

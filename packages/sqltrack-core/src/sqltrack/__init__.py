@@ -2,6 +2,8 @@
 
 # The other distributions of SQLTrack add sub-packages from folders of their own.
 __path__ = __import__("pkgutil").extend_path(__path__, __name__)
+# Last, so found only if no distribution has the sub-package: modules that say what to install.
+__path__ = [*__path__, f"{__path__[0]}/_missing"]
 
 from sqltrack.client import Client
 from sqltrack.errors import SQLTrackError

@@ -3,7 +3,6 @@
 __path__ = __import__("pkgutil").extend_path(__path__, __name__)
 
 from sqltrack.commands.setup import setup
-from sqltrack.errors import MissingPackageError
 
 # The function hides the module of its name; both ways to reach it work.
 setup.setup = setup  # type: ignore[attr-defined]
@@ -17,10 +16,6 @@ def main() -> int:
     Raises:
         MissingPackageError: sqltrack-cli is not installed.
     """
-    try:
-        from sqltrack.cli import main as cli_main
-    except ModuleNotFoundError as error:
-        if error.name != "sqltrack.cli":
-            raise
-        raise MissingPackageError("the sqltrack program", "sqltrack-cli", "sqltrack-cli") from error
+    from sqltrack.cli import main as cli_main
+
     return cli_main()

@@ -1,0 +1,5 @@
+"""Stands in for sqltrack.args where sqltrack-args is not installed."""
+
+from sqltrack.errors import MissingPackageError
+
+raise MissingPackageError("sqltrack.args", "sqltrack-args", "sqltrack-args")

@@ -1,0 +1,5 @@
+"""Stands in for sqltrack.notebook where sqltrack-notebook is not installed."""
+
+from sqltrack.errors import MissingPackageError
+
+raise MissingPackageError("sqltrack.notebook", "sqltrack-notebook", "sqltrack-notebook")

@@ -1,0 +1,43 @@
+"""A sub-package that no installed distribution has says which one to install."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import sqltrack
+from sqltrack.errors import MissingPackageError
+
+FOLDER = Path(sqltrack.__file__).parent / "_missing"
+
+# What each is called in the message, the distribution that has it, and what to install.
+MISSING = {
+    "args": ("sqltrack.args", "sqltrack-args", "sqltrack-args"),
+    "cli": ("the sqltrack program", "sqltrack-cli", "sqltrack-cli"),
+    "notebook": ("sqltrack.notebook", "sqltrack-notebook", "sqltrack-notebook"),
+    "pandas": ("sqltrack.pandas", "sqltrack-notebook", "sqltrack-notebook"),
+    "polars": ("sqltrack.polars", "sqltrack-notebook", "'sqltrack-notebook[polars]'"),
+}
+
+
+def test_there_is_a_stand_in_for_each() -> None:
+    assert {path.stem for path in FOLDER.glob("*.py")} == MISSING.keys()
+
+
+def test_stand_ins_are_looked_for_last() -> None:
+    """So what is installed always wins, in whichever folders the distributions are."""
+    assert [Path(folder) for folder in sqltrack.__path__].index(FOLDER) == len(sqltrack.__path__) - 1
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_sub_package_that_is_not_installed_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    feature, package, install = MISSING[name]
+    monkeypatch.setattr(sqltrack, "__path__", [str(FOLDER)])
+    monkeypatch.delitem(sys.modules, f"sqltrack.{name}", raising=False)
+    with pytest.raises(MissingPackageError) as info:
+        importlib.import_module(f"sqltrack.{name}")
+    assert info.value.package == package
+    assert str(info.value) == f"{feature} requires {package!r}; install it with: pip install {install}"
