@@ -16,10 +16,6 @@ from sphinx.util.nodes import make_refnode
 __all__ = ["setup"]
 
 _TYPE = "docstring-name"
-# What stands in signatures but on no page.
-_NOT_PUBLIC = tuple(
-    f"sqltrack.{name}" for name in ("_", "args.decorators.", "connections.", "engines.", "metrics.", "quoting.")
-)
 _KINDS = {"class", "exception", "function"}
 
 
@@ -41,7 +37,7 @@ def _resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     name = node["reftarget"].removesuffix("()")
     if node["reftype"] != _TYPE:
         is_ours = node.get("refdomain") == "py" and name.startswith("sqltrack.")
-        if is_ours and not name.startswith(_NOT_PUBLIC) and not _is_type_variable(name):
+        if is_ours and "._" not in name and not _is_type_variable(name):
             return _link(app, env, node, contnode, name)
     return _link(app, env, node, contnode, name) or contnode
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg.pq
 import pytest
@@ -16,7 +17,7 @@ import pytest
 import sqltrack
 from sqltrack.cli._parser import build_parser
 from support.pages import DOC_PAGES, DOCS, PAGES, READMES, ROOT, code_spans, page_id
-from support.public import PUBLIC_MODULES, SETTINGS, commands, variables
+from support.public import PUBLIC_MODULES, SETTINGS, commands, public_names, variables
 
 # Files that are called like names of Python.
 SUFFIXES = ("conf", "db", "csv", "git", "parquet", "sqlite")
@@ -30,12 +31,54 @@ def read(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
-def test_every_public_module_has_a_page_in_the_api_reference() -> None:
-    pages = {path: path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md")}
-    modules = {name: path for path, text in pages.items() for name in re.findall(r"automodule:: (\S+)", text)}
-    assert sorted(modules) == sorted(PUBLIC_MODULES)
-    for name, path in modules.items():
-        assert f"[`{name}`](api/{path.name})" in read("api.md")
+def documented_names() -> dict[str, Any]:
+    """Return what the pages of the API reference document, by full names."""
+    found: dict[str, Any] = {}
+    for path in (DOCS / "api").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert f"(api/{path.name})" in read("api.md"), path.name
+        for block in re.findall(r"```\{eval-rst\}\n(.*?)```", text, re.DOTALL):
+            (module_name,) = re.findall(r"^\.\. (?:automodule|py:module):: (\S+)$", block, re.M)
+            names = re.findall(r"^\.\. (?:autoclass|py:data|py:type):: (\w+)$", block, re.M)
+            module = importlib.import_module(module_name)
+            if "automodule" in block:
+                excluded = {name for line in re.findall(r":exclude-members: (.*)", block) for name in line.split(", ")}
+                names += [name for name in module.__all__ if name not in excluded]
+            found.update((f"{module_name}.{name}", getattr(module, name)) for name in names)
+    return found
+
+
+def test_every_public_name_is_on_a_page_of_the_api_reference() -> None:
+    documented = documented_names()
+    objects = {id(value) for value in documented.values() if inspect.isclass(value) or inspect.isroutine(value)}
+    missing = [name for name, value in public_names() if name not in documented and id(value) not in objects]
+    assert missing == []
+
+
+def test_every_name_in_the_api_reference_is_public() -> None:
+    public = dict(public_names())
+    assert [name for name in documented_names() if name not in public] == []
+
+
+@pytest.mark.parametrize("module_name", PUBLIC_MODULES)
+def test_the_names_of_a_module_are_those_that_it_lists(module_name: str) -> None:
+    """A name without an underscore is promised, so a module defines no others than those in its `__all__`."""
+    module = importlib.import_module(module_name)
+    own = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and getattr(value, "__module__", None) == module_name
+        and not isinstance(value, TypeVar)
+    }
+    assert sorted(own - set(module.__all__)) == []
+    assert list(module.__all__) == sorted(module.__all__, key=sorting_key)
+
+
+def sorting_key(name: str) -> tuple[int, str]:
+    """Constants come first, then classes, then functions, each in the order of the alphabet."""
+    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2
+    return kind, name
 
 
 def test_every_setting_is_explained_on_the_page_of_the_configuration() -> None:

@@ -8,39 +8,17 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import sqltrack
 from sqltrack import Client, Experiment, Run
 from sqltrack.client import Result
 from sqltrack.util import SQL
+from support.public import PUBLIC_MODULES
 
 PROGRAMS = sorted((Path(__file__).parent / "typed_api").glob("*.py"))
-
-# Those that only SQLTrack itself uses, and the program with its command line.
-INTERNAL = (
-    "sqltrack.cli",
-    "sqltrack.engines.checks",
-    "sqltrack.engines.metrics_table",
-    "sqltrack.engines.results",
-    "sqltrack.engines.sqltext",
-    "sqltrack.metrics",
-    "sqltrack._tracking",
-)
-
-
-def public_modules() -> list[str]:
-    names = ["sqltrack"]
-    names += [module.name for module in pkgutil.walk_packages(sqltrack.__path__, "sqltrack.")]
-    return [name for name in names if "._" not in name and not is_internal(name)]
-
-
-def is_internal(name: str) -> bool:
-    return any(name == internal or name.startswith(f"{internal}.") for internal in INTERNAL)
 
 
 def trees(*, refused: bool) -> list[ast.Module]:
@@ -80,10 +58,10 @@ def places(module: str, name: str) -> Iterator[tuple[str, str]]:
 def test_the_walk_finds_the_modules() -> None:
     """Else the tests below would be content with nothing."""
     documented = {"sqltrack.args", "sqltrack.commands.create", "sqltrack.engines.postgres", "sqltrack.pandas"}
-    assert documented <= set(public_modules())
+    assert documented <= set(PUBLIC_MODULES)
 
 
-@pytest.mark.parametrize("module", public_modules())
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
 def test_every_public_name_has_its_types_stated(module: str) -> None:
     used = used_names()
     names = getattr(importlib.import_module(module), "__all__", ())

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import sqltrack
 from sqltrack.cli._parser import build_parser
 from sqltrack.config import CLIENT_SETTINGS
 from support.pages import ROOT
 
 __all__ = ["PUBLIC_MODULES", "SETTINGS", "commands", "public_names", "variables"]
 
-PUBLIC_MODULES = (
-    "sqltrack",
-    "sqltrack.args",
-    "sqltrack.commands",
-    "sqltrack.config",
-    "sqltrack.engines",
-    "sqltrack.errors",
-    "sqltrack.notebook",
-    "sqltrack.pandas",
-    "sqltrack.polars",
-    "sqltrack.queries",
-    "sqltrack.sigterm",
-    "sqltrack.util",
-)
+
+def _public_modules() -> list[str]:
+    """Return the names of all modules that have no underscore in theirs, apart from those of the program's display."""
+    found = pkgutil.walk_packages(sqltrack.__path__, "sqltrack.")
+    names = ["sqltrack", *(module.name for module in found)]
+    return [name for name in names if "._" not in name and not f"{name}.".startswith("sqltrack.cli.")]
+
+
+PUBLIC_MODULES = tuple(_public_modules())
 
 
 def public_names() -> Iterator[tuple[str, Any]]:

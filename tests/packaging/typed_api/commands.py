@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from sqltrack.commands.gc import Criteria, Garbage, apply_gc, plan_gc, reclaim_s
 from sqltrack.commands.grant import grant_sql
 from sqltrack.commands.link import plan_link
 from sqltrack.commands.ls import list_experiments
-from sqltrack.commands.metrics import Curves, logged_metrics, read_curves, read_points
+from sqltrack.commands.metrics import Curves, read_curves
 from sqltrack.commands.mv import plan_mv
 from sqltrack.commands.rename import plan_rename
 from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_rename_metric
@@ -35,7 +35,7 @@ from sqltrack.commands.rm import Deletion, apply_rm, plan_rm
 from sqltrack.commands.run_ranges import RunRange, parse_ranges
 from sqltrack.commands.runs import list_runs, varying_args
 from sqltrack.commands.setup import create_table_once, set_up_quietly
-from sqltrack.commands.show import describe_run, runtime, summarize_metrics
+from sqltrack.commands.show import describe_run
 from sqltrack.commands.sql import (
     QueryResult,
     csv_value,
@@ -77,24 +77,17 @@ def show_outcome(outcome: Outcome) -> None:
     assert_type(outcome.rows, list[tuple[Any, ...]])
 
 
-def look(client: Client, started: datetime) -> None:
+def look(client: Client) -> None:
     assert_type(list_experiments(client), list[dict[str, Any]])
     runs, number = list_runs(client, "digits", where="status = 'COMPLETED'", best="accuracy", limit=0)
     assert_type(runs, list[dict[str, Any]])
     assert_type(number, int)
     assert_type(varying_args(runs, longest=5), list[str])
     assert_type(describe_run(client, 1), dict[str, Any])
-    assert_type(runtime(started, None), timedelta | None)
     assert_type(compare_runs(client, [1, 2]), list[dict[str, Any]])
     curves = read_curves(client, 1, ["loss"], merged=True)
     assert_type(curves, Curves)
     assert_type(curves.points, list[dict[str, Any]])
-    with client as connection:
-        names = logged_metrics(client, connection, [1])
-        assert_type(names, dict[str, str | None])
-        for point in read_points(client, connection, 1, names):
-            assert_type(point, dict[str, Any])
-        assert_type(summarize_metrics(client, connection, 1), list[dict[str, Any]])
 
 
 def ask(client: Client, file: io.StringIO) -> None:

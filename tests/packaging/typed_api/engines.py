@@ -10,7 +10,6 @@ import psycopg
 from typing_extensions import assert_type
 
 from sqltrack import Client, SQLTrackError, errors
-from sqltrack._retrying import retry
 from sqltrack.config import (
     CLIENT_SETTINGS,
     DEFAULT_CONFIG,
@@ -24,7 +23,6 @@ from sqltrack.config import (
     number_setting,
 )
 from sqltrack.engines import Engine, create_engine
-from sqltrack.engines._types import find_sql_type
 from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
 from sqltrack.engines.json import Jsonb, dumps, escape_text, is_complex, is_storable_text, jsonb, plain
 from sqltrack.engines.postgres import PostgresEngine
@@ -55,7 +53,6 @@ def use_engines(config: dict[str, Any], client: Client) -> None:
     assert_type(PostgresEngine(config).connect(), psycopg.Connection[Any])
     assert_type(PostgresEngine(config).connect(cursor_factory=psycopg.Cursor), psycopg.Connection[Any])
     assert_type(SQLiteEngine(config).map_type(client, bytes), str)
-    assert_type(find_sql_type(bool, {int: "INTEGER"}), str | None)
     assert_type(number_setting(config, "keepalive", 5), float)
 
 
@@ -71,10 +68,6 @@ def use_any_driver(connection: DBAPIConnection, cursor: DBAPICursor, parameters:
 def use_drivers(sqlite: sqlite3.Connection, postgres: psycopg.Connection[Any]) -> None:
     use_any_driver(sqlite, sqlite.cursor(), [1])
     use_any_driver(postgres, postgres.cursor(), {"a": 1})
-
-
-def try_again() -> None:
-    assert_type(retry(lambda: 1, lambda error: isinstance(error, OSError), seconds=5.0, pause=0.1, longest=1.0), int)
 
 
 def make_json() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqltrack import Client, Experiment, Run, run_add_metrics, run_remove_args, run_set_status
 from sqltrack.args import ParsedOptions, docopt_arguments, docopt_main, register_conversion
 from sqltrack.commands import setup
-from sqltrack.commands.rm import rm
+from sqltrack.commands.rm import apply_rm
 from sqltrack.config import load_config
 from sqltrack.engines import Engine
 from sqltrack.notebook import format_dataframe
@@ -76,7 +76,7 @@ def refuse_queries(client: Client) -> None:
 def refuse_commands(client: Client) -> None:
     setup()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     setup(client, [("a.sql",)])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    rm(client, "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    apply_rm(client, [5])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     load_config(config_name=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     register([], print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     register("key", "print")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.engines.admin import Admin, admin_of
-from sqltrack.engines.checks import PATIENCE, Check, Result, Verdict, note, ok, problem, show_bytes
+from sqltrack.engines.checks import PATIENCE, Check, Severity, Verdict, note, ok, problem, show_bytes
 from sqltrack.engines.engine import Engine
 from sqltrack.engines.schema import COLUMNS, EXTRAS, KEY
 from sqltrack.errors import NotSetUpError, SQLTrackError, UnusableValueError
@@ -58,7 +58,7 @@ class Finding(NamedTuple):
     """
 
     check: str
-    result: Result
+    result: Severity
     found: str
     advice: str | None
 

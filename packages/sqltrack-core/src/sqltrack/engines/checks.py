@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-__all__ = ["PATIENCE", "Check", "Checks", "Result", "Verdict", "note", "ok", "problem", "show_bytes"]
+__all__ = ["PATIENCE", "Check", "Checks", "Severity", "Verdict", "note", "ok", "problem", "show_bytes"]
 
 # Seconds for which an examination waits for the locks of others.
 PATIENCE = 5.0
 
-Result = Literal["ok", "note", "problem"]
+Severity = Literal["ok", "note", "problem"]
 
 
 class Verdict(NamedTuple):
@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
         advice: what to do, None if there is nothing.
     """
 
-    result: Result
+    result: Severity
     found: str
     advice: str | None = None
 

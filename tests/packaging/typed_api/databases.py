@@ -1,0 +1,155 @@
+"""What engines, and programs that examine databases, build on; only type checkers read this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from typing_extensions import assert_type
+
+from sqltrack import Client
+from sqltrack.config import masked
+from sqltrack.engines import Engine, has_users
+from sqltrack.engines.admin import Admin, admin_of
+from sqltrack.engines.checks import PATIENCE, Check, Checks, Severity, Verdict, note, ok, problem, show_bytes
+from sqltrack.engines.kinds import KINDS, ColumnKind
+from sqltrack.engines.metrics_table import (
+    Converter,
+    Fault,
+    MetricsTable,
+    MisfitError,
+    RowConverter,
+    Upsert,
+    check_int64,
+    exact_float,
+    upsert_sql,
+)
+from sqltrack.engines.postgres.addresses import address_config
+from sqltrack.engines.postgres.admin import PostgresAdmin
+from sqltrack.engines.postgres.sql import MAX_NAME_BYTES, POSTGRES, sql_literal
+from sqltrack.engines.results import Reader, Reading, find_reader
+from sqltrack.engines.schema import COLUMNS, EXTRAS, INT64, KEY, PENDING, TABLES
+from sqltrack.engines.sqlite.admin import SQLiteAdmin
+from sqltrack.engines.sqltext import (
+    STANDARD,
+    Dialect,
+    Located,
+    find_backslash,
+    first_keyword,
+    hide_passwords,
+    keywords,
+    locate_statements,
+    split_statements,
+)
+from sqltrack.metrics import MetricsRow, MetricsWriter
+from sqltrack.queries import column_sql
+from sqltrack.util import placeholders
+
+
+class OwnUpsert(Upsert):
+    """Stores a row in a database of one's own."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._sql = upsert_sql(names, "?", None)
+
+    def execute(self, connection: Any, values: Sequence[Any]) -> None:
+        connection.execute(self._sql, values)
+
+
+class OwnTable(MetricsTable):
+    """The metrics table of such a database."""
+
+    def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
+        return name not in columns and name not in (*KEY, EXTRAS)
+
+    def converter(self, sql_type: str, typ: type) -> Converter | None:
+        return exact_float if typ is int else check_int64
+
+    def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
+        return not widened
+
+    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
+        return OwnUpsert(names)
+
+    def fault_of(self, error: BaseException) -> Fault | None:
+        return Fault.STALE if isinstance(error, MisfitError) else Fault.TOO_BIG
+
+
+class OwnEngine(Engine):
+    """A database of one's own."""
+
+    name = "own"
+    dialect = Dialect("'[^']*'", nested_comments=False)
+    metrics_table = OwnTable()
+
+    def connect(self) -> Any:
+        raise NotImplementedError
+
+    def data_dir(self) -> str:
+        return str(Path(__file__).parent)
+
+    def map_type(self, client: Any, typ: type) -> str:
+        return "TEXT"
+
+
+def use_tables(engine: OwnEngine, connection: Any) -> None:
+    table: MetricsTable = engine.metrics_table
+    converters: RowConverter = table.row_converter([None])
+    assert_type(converters([1]), Sequence[Any])
+    assert_type(table.wider_type("BIGINT", float), str | None)
+    upsert = table.upsert(["loss"], extras=False, pending=False)
+    upsert.execute_and_touch(connection, [1, 0, 0.0, 0.5], datetime.now())
+    assert_type(engine.table_columns(connection, TABLES[0]), dict[str, str])
+    assert_type(COLUMNS["runs"], tuple[str, ...])
+    kind: ColumnKind = KINDS[int]
+    print(kind, 5 in INT64, PENDING)
+
+
+def administer(client: Client, config: dict[str, Any]) -> None:
+    assert_type(has_users(config), bool)
+    assert_type(masked("PASSWORD", "secret"), str)
+    assert_type(address_config("host=localhost"), dict[str, Any])
+    admin = admin_of(client.engine, client.engine.connect())
+    assert_type(admin, Admin)
+    assert_type(admin.in_transaction, bool)
+    assert_type(admin.read_only(5.0), AbstractContextManager[None])
+    assert_type(admin.column_usage("metrics"), tuple[int, int])
+    checks: Checks = admin.checks(full=False)
+    check: Check = checks["version"]
+    assert_type(check(), Verdict | None)
+    verdicts = [ok("fine"), note("so"), problem("broken", "mend it")]
+    severity: Severity = verdicts[0].result
+    assert_type(severity, Literal["ok", "note", "problem"])
+    assert_type(show_bytes(PATIENCE), str)
+    classes: list[type[Admin]] = [PostgresAdmin, SQLiteAdmin]
+    print(classes)
+
+
+def read_text(script: str) -> None:
+    for dialect in (STANDARD, POSTGRES):
+        assert_type(split_statements(script, dialect), list[str])
+        assert_type(locate_statements(script, dialect), list[Located])
+        assert_type(find_backslash(script, dialect), Located | None)
+        assert_type(hide_passwords(script, dialect), tuple[str, list[str]])
+        assert_type(first_keyword(script, dialect), str)
+        assert_type(keywords(script, dialect), Iterator[str])
+    assert_type(placeholders(MAX_NAME_BYTES) + sql_literal(None) + column_sql("loss"), str)
+
+
+def read_results(client: Client) -> None:
+    with client.cursor() as cursor:
+        reader = find_reader(cursor)
+        assert_type(reader, Reader)
+        with reader.read(cursor, "SELECT 1", (), 100) as reading:
+            assert_type(reading, Reading)
+            assert_type(reading.kinds, Sequence[ColumnKind | None])
+
+
+def write_in_bulk(client: Client) -> None:
+    writer: MetricsWriter = client.metrics
+    with writer.bulk():
+        writer.add_columns({"loss": float})
+        writer.add_copies(1, [MetricsRow(0, 0.0, {"loss": 0.5}, {})])
