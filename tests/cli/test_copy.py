@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack.commands import _copy_rows
+from sqltrack.commands._copying import spool
 from sqltrack.commands.copy import CopyResult, copy
 from sqltrack.engines.json import jsonb
 from sqltrack.errors import SQLTrackError
@@ -236,8 +236,8 @@ def test_an_experiment_that_was_renamed_takes_its_runs_along(client: sqltrack.Cl
 def test_rows_that_do_not_fit_into_memory_go_through_a_file(
     client: sqltrack.Client, target: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_copy_rows, "_MAX_MEMORY", 1000)
-    monkeypatch.setattr("sqltrack.commands._copy_records._ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr(spool, "_MAX_MEMORY", 1000)
+    monkeypatch.setattr("sqltrack.commands._copying.reader._ROWS_PER_CHUNK", 7)
     fill(client)
     copy(client, target)
     assert by_origin(target) == by_origin(client)

@@ -106,7 +106,7 @@ def test_idle_transactions_that_lock_metrics_are_noted(
 def test_a_table_that_is_locked_does_not_stop_the_doctor(
     postgres_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("sqltrack.commands.doctor", "sqltrack.engines.postgres.admin", "sqltrack.engines.postgres._checks"):
+    for module in ("sqltrack.engines.checks", "sqltrack.engines.postgres.admin"):
         monkeypatch.setattr(f"{module}.PATIENCE", 0.1)
     with connect_to_postgres(postgres_client.config) as other, other.transaction():
         other.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")

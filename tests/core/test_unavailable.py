@@ -62,7 +62,7 @@ def test_a_file_that_was_removed_may_be_set_up_anew_outside_of_tracked_runs(tmp_
     setup(client)
     run = Experiment(client, name="experiment").get_run()
     with pytest.raises(DatabaseUnavailableError, match="was removed or moved"), run.track():
-        client.metrics.forget()
+        client.metrics.invalidate()
         client._session._keeper.close_parked()
         (tmp_path / "sqltrack.db").unlink()
         run.add_metrics({"loss": 1.0})

@@ -10,7 +10,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import sqltrack
-from sqltrack import _columns
+from sqltrack._frames import columns
 from sqltrack.pandas import query_dataframe
 from support.frames import COUNT_TO, use_chunks_of
 
@@ -73,8 +73,8 @@ def test_an_error_in_a_later_chunk_leaves_the_connection_usable(
         return original(*args)
 
     calls: list[Any] = []
-    original = _columns._part
-    monkeypatch.setattr("sqltrack._columns._part", fail)
+    original = columns._part
+    monkeypatch.setattr("sqltrack._frames.columns._part", fail)
     with client.cursor() as cursor:
         with pytest.raises(KeyError, match="third"):
             query_dataframe(cursor, COUNT_TO.format(1_000) + "SELECT n FROM numbers")

@@ -52,7 +52,7 @@ def filled(run: sqltrack.Run) -> sqltrack.Client:
 def test_values_have_the_types_of_polars(
     filled: sqltrack.Client, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
 ) -> None:
-    monkeypatch.setattr("sqltrack._columns.CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr("sqltrack._frames.columns.CHUNK_ROWS", chunk_rows)
     frame = query_polars(filled, f"SELECT {COLUMNS} FROM metrics ORDER BY step")
     assert dict(frame.schema) == TYPES
     row = frame.row(0, named=True)

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 CONTENTS = {
     "sqltrack-core": {"sqltrack", "sqltrack/commands", "sqltrack/engines"},
     "sqltrack-args": {"sqltrack/args"},
-    "sqltrack-notebook": {"sqltrack/_columns", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/polars"},
+    "sqltrack-notebook": {"sqltrack/_frames", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/polars"},
     "sqltrack-cli": {"sqltrack/cli"},
     "sqltrack": set(),
 }
@@ -37,7 +37,7 @@ TYPED = {
     "sqltrack",
     "sqltrack/args",
     "sqltrack/cli",
-    "sqltrack/_columns",
+    "sqltrack/_frames",
     "sqltrack/notebook",
     "sqltrack/pandas",
     "sqltrack/polars",

@@ -22,7 +22,7 @@ def add_extras(client: sqltrack.Client, run_id: int, rows: Mapping[int, Mapping[
         upsert.execute_many(
             connection, [(run_id, step, 0.0, table.extras_value(dict(values))) for step, values in rows.items()]
         )
-    client.metrics.forget()
+    client.metrics.invalidate()
 
 
 def column(client: sqltrack.Client, name: str) -> list[Any]:

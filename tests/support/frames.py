@@ -16,4 +16,4 @@ def types_of(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def use_chunks_of(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    monkeypatch.setattr("sqltrack._columns.CHUNK_ROWS", rows)
+    monkeypatch.setattr("sqltrack._frames.columns.CHUNK_ROWS", rows)

@@ -70,16 +70,16 @@ class ConnectionKeeper:
         """Whether connections that are given back stay open."""
         return bool(self._tracked)
 
-    def holds_for(self, run: object) -> bool:
+    def retains_for(self, run: object) -> bool:
         """Return whether connections are parked for `run`."""
         return run in self._tracked
 
-    def hold(self, run: object) -> None:
+    def retain(self, run: object) -> None:
         """Park connections from now on, because `run` is tracked."""
         self._tracked.add(run)
 
     def release(self, run: object) -> None:
-        """Undo `hold` for a run; without tracked runs parked connections are closed."""
+        """Undo `retain` for a run; without tracked runs parked connections are closed."""
         self._tracked.discard(run)
         if not self.parks:
             self.close_parked()

@@ -155,7 +155,7 @@ class Session:
 
     def track(self, run_id: int) -> None:
         """Keep connections from now on, because a run is tracked."""
-        self._keeper.hold(run_id)
+        self._keeper.retain(run_id)
 
     def untrack(self, run_id: int) -> None:
         """Undo `track` for a run."""
@@ -163,13 +163,13 @@ class Session:
 
     def tracks(self, run_id: int) -> bool:
         """Return whether a run is tracked by this client."""
-        return self._keeper.holds_for(run_id)
+        return self._keeper.retains_for(run_id)
 
     @contextlib.contextmanager
     def keeping_connections(self) -> Iterator[None]:
         """Keep connections in the `with` block as while a run is tracked, for many calls in a row."""
         key = object()
-        self._keeper.hold(key)
+        self._keeper.retain(key)
         try:
             yield
         finally:

@@ -116,7 +116,7 @@ class MetricsWriter:
         self._has_warned_of_pending = False
         self._warned: set[str] = set()
         self._touched: dict[int, float] = {}
-        session.subscribe(after_commit=self._settle_soon, before_rollback=self.forget)
+        session.subscribe(after_commit=self._move_pending_soon, before_rollback=self.invalidate)
 
     def add(self, run_id: int, metrics: Mapping[str, Any], step: int, progress: float, updated: Timestamp) -> None:
         """Store metrics in the row of a point in time; metrics in that row that are not named stay.
@@ -177,7 +177,7 @@ class MetricsWriter:
         Args:
             types: names of metrics, and of the column `extras` if it is needed, with their types.
         """
-        self._session.call(self._look)
+        self._session.call(self._read_columns)
         places = _Places({}, {}, {})
         for name, typ in types.items():
             check_name(name)
@@ -221,12 +221,12 @@ class MetricsWriter:
         with self._session.keeping_connections():
             yield
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Look at the table anew, because it is not as it was."""
         self._columns.clear()
         self._plans.clear()
 
-    def settle(self) -> None:
+    def move_pending(self) -> None:
         """Move metrics that wait in another table to where they belong, if others let go of the table now.
 
         That may take a second.
@@ -242,10 +242,10 @@ class MetricsWriter:
         if not grown:
             self._growing_again = time.monotonic() + _GROWING_PAUSE
 
-    def _settle_soon(self) -> None:
+    def _move_pending_soon(self) -> None:
         """Do the same unless others did not let go of the table a moment ago."""
         if time.monotonic() >= self._growing_again:
-            self.settle()
+            self.move_pending()
 
     def _write(self, row: Row, touched: datetime | None) -> None:
         """Write a row, again and again while the database says that the table is not as was known."""
@@ -294,7 +294,7 @@ class MetricsWriter:
             self._plans.clear()
             return bool(plan.columns)
         if fault is Fault.STALE:
-            self.forget()
+            self.invalidate()
             return True
         return False
 
@@ -320,7 +320,7 @@ class MetricsWriter:
     def _make_plan(self, types: Mapping[str, type], misfits: frozenset[str], kept: frozenset[str]) -> _Plan:
         for name in types:
             check_name(name)
-        self._session.call(self._look)
+        self._session.call(self._read_columns)
         kept = frozenset(name for name in kept if name not in self._columns)
         misfits |= kept
         places = self._places(types, misfits)
@@ -345,7 +345,7 @@ class MetricsWriter:
         convert = None if extras else self._table.row_converter([convert for _, convert in columns])
         return _Plan(names, upsert, tuple(columns), convert, extras, expires)
 
-    def _look(self, connection: Any) -> None:
+    def _read_columns(self, connection: Any) -> None:
         columns = self._engine.table_columns(connection, "metrics")
         if columns != self._columns:
             self._plans.clear()
@@ -399,7 +399,7 @@ class MetricsWriter:
 
     def _grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         grown = self._table.grow(connection, added, widened)
-        self._look(connection)
+        self._read_columns(connection)
         return grown
 
     def _warn(self, names: Iterable[str]) -> None:

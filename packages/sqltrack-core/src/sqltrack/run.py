@@ -277,7 +277,7 @@ class Run:
         try:
             values = {"status": status, **times_to_set(time_updated=updated)}
             _updates.set_columns(self.client, _TABLE, self.id, values, patience=patience)
-            self.client.metrics.settle()
+            self.client.metrics.move_pending()
         finally:
             self._end_tracking()
         return self

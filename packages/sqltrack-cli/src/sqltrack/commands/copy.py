@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._copy_records import Records, RunRecord
-from sqltrack.commands._copy_rows import Layout, Spool, differing
-from sqltrack.commands._copy_writer import Writer, experiment_changes, run_changes
+from sqltrack.commands._copying.reader import Records, RunRecord
+from sqltrack.commands._copying.spool import Layout, Spool, differing
+from sqltrack.commands._copying.writer import Writer, experiment_changes, run_changes
 from sqltrack.commands._read_only import batches
 from sqltrack.commands.setup import set_up_quietly
 from sqltrack.errors import ConflictError, MissingRunError, NotSetUpError

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.engines.admin import Admin, admin_of
-from sqltrack.engines.checks import PATIENCE, Check, Severity, Verdict, note, ok, problem, show_bytes
+from sqltrack.engines.checks import Check, Severity, Verdict, fetch_rows, note, ok, problem, show_bytes
 from sqltrack.engines.engine import Engine
 from sqltrack.engines.schema import COLUMNS, EXTRAS, KEY
 from sqltrack.errors import NotSetUpError, SQLTrackError, UnusableValueError
@@ -192,9 +192,8 @@ def _checks(admin: Admin, stale_after: timedelta) -> dict[str, Check]:
     }
 
 
-def _ask(admin: Admin, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-    rows: list[Any] = admin.engine.execute_within(admin.connection, PATIENCE, sql, parameters).fetchall()
-    return rows
+def _fetch(admin: Admin, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    return fetch_rows(admin.engine, admin.connection, sql, parameters)
 
 
 def _columns_of(admin: Admin, table: str) -> dict[str, str]:
@@ -219,7 +218,7 @@ def _setup(admin: Admin) -> Verdict:
             return note("there are tables, but there is no record of scripts: they came about without sqltrack setup")
         return problem(f"{admin.engine.describe()} is not set up", "set it up with: sqltrack setup")
     query = "SELECT setup_scripts.name FROM setup_scripts ORDER BY time_executed, name"
-    names = [name for (name,) in _ask(admin, query)]
+    names = [name for (name,) in _fetch(admin, query)]
     if _BASE not in names:
         return problem(f"{_BASE} is not among the scripts that were executed", "set up with: sqltrack setup")
     return ok(f"executed scripts: {_enumerate(names)}")
@@ -275,7 +274,7 @@ def _sizes(admin: Admin) -> Verdict | None:
 
 def _size(admin: Admin, table: str) -> str:
     query = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_COUNTED_ROWS + 1}) AS counted"
-    rows = _ask(admin, query)[0][0]
+    rows = _fetch(admin, query)[0][0]
     shown = f"{rows:,}"
     if rows > _COUNTED_ROWS:
         estimate = admin.row_estimate(table)
@@ -314,7 +313,7 @@ def _extras(admin: Admin) -> Verdict | None:
         SELECT item.key, count(*) FROM ({newest}) AS newest, {admin.json_keys_sql(f"newest.{EXTRAS}")}
         GROUP BY item.key ORDER BY count(*) DESC, item.key
     """
-    names = _ask(admin, query)
+    names = _fetch(admin, query)
     where = f"in the last {_READ_ROWS:,} rows by run and step"
     if not names:
         return ok(f"no metrics are in there, {where}")
@@ -326,12 +325,12 @@ def _extras(admin: Admin) -> Verdict | None:
 def _dead_runs(admin: Admin, stale_after: timedelta) -> Verdict:
     condition = "runs.status = 'RUNNING' AND COALESCE(runs.time_updated, runs.time_started, runs.time_created) < %s"
     limit = (datetime.now(timezone.utc) - stale_after,)
-    count = _ask(admin, f"SELECT count(*) FROM runs WHERE {condition}", limit)[0][0]
+    count = _fetch(admin, f"SELECT count(*) FROM runs WHERE {condition}", limit)[0][0]
     age = f"{stale_after.total_seconds() / 3600:g} hours"
     if not count:
         return ok(f"no run is RUNNING without news for {age}")
     query = f"SELECT runs.id FROM runs WHERE {condition} ORDER BY runs.id LIMIT {_SHOWN}"
-    ids = [str(run_id) for (run_id,) in _ask(admin, query, limit)]
+    ids = [str(run_id) for (run_id,) in _fetch(admin, query, limit)]
     return note(
         f"{count:,} {'runs are' if count > 1 else 'run is'} RUNNING without news for {age}: {_enumerate(ids, count)}",
         "if their jobs are gone, set their status with: sqltrack reap",

@@ -115,7 +115,7 @@ def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress |
         values = _move_values(client, renaming, progress)
     move_pending(client)
     extras = _rename_keys(client, renaming, progress)
-    client.metrics.forget()
+    client.metrics.invalidate()
     return renaming._replace(values=values if renaming.column == "move" else renaming.values, extras=extras)
 
 

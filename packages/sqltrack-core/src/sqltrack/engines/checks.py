@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-__all__ = ["PATIENCE", "Check", "Checks", "Severity", "Verdict", "note", "ok", "problem", "show_bytes"]
+if TYPE_CHECKING:
+    from sqltrack.engines.engine import Engine
+
+__all__ = ["PATIENCE", "Check", "Checks", "Severity", "Verdict", "fetch_rows", "note", "ok", "problem", "show_bytes"]
 
 # Seconds for which an examination waits for the locks of others.
 PATIENCE = 5.0
@@ -30,6 +33,12 @@ class Verdict(NamedTuple):
 # Examines one thing; None where there is nothing to say.
 Check = Callable[[], "Verdict | None"]
 Checks = Mapping[str, Check]
+
+
+def fetch_rows(engine: Engine, connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    """Return the rows of a query, waiting at most `PATIENCE` seconds for locks."""
+    rows: list[Any] = engine.execute_within(connection, PATIENCE, sql, parameters).fetchall()
+    return rows
 
 
 def ok(found: str) -> Verdict:

@@ -95,7 +95,7 @@ def _spans(script: str, dialect: Dialect) -> Iterator[_Span]:
     statement = _Statement()
     for token in tokens(script, dialect):
         had_code = statement.has_code
-        statement.see(token)
+        statement.feed(token)
         if statement.has_code and not had_code:
             code = position
         position += len(token.text)
@@ -126,14 +126,14 @@ class _Statement:
     def in_body(self) -> bool:
         return self._depth > 0 or self._parentheses > 0
 
-    def see(self, token: Token) -> None:
+    def feed(self, token: Token) -> None:
         if token.kind not in ("comment", "semicolon") and not token.text.isspace():
             self.has_code = True
         self._parentheses += {"(": 1, ")": -1}.get(token.text, 0)
         if token.kind == "word":
-            self._see_word(token.text.upper())
+            self._feed_word(token.text.upper())
 
-    def _see_word(self, word: str) -> None:
+    def _feed_word(self, word: str) -> None:
         if self._is_routine is None:
             if word not in self._BEFORE_KIND:
                 self._is_routine = word in self._ROUTINES

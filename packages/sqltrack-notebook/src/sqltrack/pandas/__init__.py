@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import pandas as pd
-from sqltrack._columns import Column, read_columns
+from sqltrack._frames.columns import Column, read_columns
 
 if TYPE_CHECKING:
     from sqltrack.client import Client

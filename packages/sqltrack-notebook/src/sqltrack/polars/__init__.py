@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqltrack._columns import Column, read_columns
+from sqltrack._frames.columns import Column, read_columns
 from sqltrack.errors import MissingPackageError
 
 try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from sqltrack._quoting import quote_identifier
-from sqltrack.engines.checks import PATIENCE, Checks, Verdict, note, ok, problem
+from sqltrack.engines.checks import Checks, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.postgres._pooler import is_refused_option
 from sqltrack.engines.schema import PENDING, TABLES
 
@@ -48,11 +47,6 @@ def postgres_checks(engine: PostgresEngine, connection: Connection) -> Checks:
     return {name: partial(check, engine, connection) for name, check in checks.items()}
 
 
-def _ask(engine: PostgresEngine, connection: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-    rows: list[Any] = engine.execute_within(connection, PATIENCE, sql, parameters).fetchall()
-    return rows
-
-
 def _version(engine: PostgresEngine, connection: Connection) -> Verdict:
     version = connection.info.parameter_status("server_version")
     found = f"PostgreSQL {version} (supported: {_OLDEST_VERSION} to {_NEWEST_VERSION})"
@@ -65,7 +59,7 @@ def _version(engine: PostgresEngine, connection: Connection) -> Verdict:
 
 
 def _schema(engine: PostgresEngine, connection: Connection) -> Verdict:
-    schema = _ask(engine, connection, "SELECT current_schema()")[0][0]
+    schema = fetch_rows(engine, connection, "SELECT current_schema()")[0][0]
     if schema is not None:
         return ok(f"names are looked up in schema {schema!r}")
     if engine.schema is None:
@@ -108,7 +102,7 @@ def _refuses_options(engine: PostgresEngine) -> bool:
 
 def _writable(engine: PostgresEngine, connection: Connection) -> Verdict:
     query = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
-    is_standby, is_read_only = _ask(engine, connection, query)[0]
+    is_standby, is_read_only = fetch_rows(engine, connection, query)[0]
     if is_standby:
         return problem("the server is a standby that can only be read", "connect to the primary to track runs")
     if is_read_only:
@@ -126,11 +120,11 @@ def _privileges(engine: PostgresEngine, connection: Connection) -> Verdict | Non
         GROUP BY privilege
         ORDER BY privilege
     """
-    missing = _ask(engine, connection, query, (_TABLES, ["SELECT", "INSERT", "UPDATE", "DELETE"]))
+    missing = fetch_rows(engine, connection, query, (_TABLES, ["SELECT", "INSERT", "UPDATE", "DELETE"]))
     missing += [
-        (privilege, sequences) for privilege, sequences in _ask(engine, connection, _SEQUENCES_SQL) if sequences
+        (privilege, sequences) for privilege, sequences in fetch_rows(engine, connection, _SEQUENCES_SQL) if sequences
     ]
-    user = _ask(engine, connection, "SELECT current_user")[0][0]
+    user = fetch_rows(engine, connection, "SELECT current_user")[0][0]
     if not missing:
         return ok(f"user {user!r} may read and write the tables")
     statements = [
@@ -153,7 +147,7 @@ def _ownership(engine: PostgresEngine, connection: Connection) -> Verdict | None
         SELECT pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner), current_user::text
         FROM pg_class WHERE oid = to_regclass('metrics')
     """
-    for may_alter, owner, user in _ask(engine, connection, query):
+    for may_alter, owner, user in fetch_rows(engine, connection, query):
         if may_alter:
             return ok(f"user {user!r} may add columns to metrics")
         return note(
@@ -173,7 +167,7 @@ def _connections(engine: PostgresEngine, connection: Connection) -> Verdict:
                 - current_setting('superuser_reserved_connections')::int
                 - COALESCE(current_setting('reserved_connections', true), '0')::int
     """
-    used, limit = _ask(engine, connection, query)[0]
+    used, limit = fetch_rows(engine, connection, query)[0]
     found = f"{used} of {limit} connections are in use"
     if used >= limit * _CROWDED:
         return note(found, "raise max_connections, use a pooler, or lower keepalive so that idle jobs hold none")
@@ -192,7 +186,7 @@ def _idle_transactions(engine: PostgresEngine, connection: Connection) -> Verdic
             AND activity.state_change <= clock_timestamp() - %s * interval '1 second'
         ORDER BY 3 DESC
     """
-    idle = _ask(engine, connection, query, (_IDLE_SECONDS,))
+    idle = fetch_rows(engine, connection, query, (_IDLE_SECONDS,))
     if not idle:
         return ok("none is seen that locks metrics")
     shown = ", ".join(f"pid {pid} of user {user!r} for {seconds:,} s" for pid, user, seconds in idle)
@@ -206,7 +200,9 @@ def _idle_transactions(engine: PostgresEngine, connection: Connection) -> Verdic
 def _pending(engine: PostgresEngine, connection: Connection) -> Verdict | None:
     if not engine.table_columns(connection, "metrics_pending"):
         return None
-    rows = _ask(engine, connection, "SELECT count(*) FROM (SELECT FROM metrics_pending LIMIT 100001) AS counted")[0][0]
+    rows = fetch_rows(engine, connection, "SELECT count(*) FROM (SELECT FROM metrics_pending LIMIT 100001) AS counted")[
+        0
+    ][0]
     if not rows:
         return ok("no metrics wait for a column")
     shown = "more than 100,000 rows hold" if rows > 100_000 else "1 row holds" if rows == 1 else f"{rows:,} rows hold"

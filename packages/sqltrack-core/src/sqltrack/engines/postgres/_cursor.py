@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from sqltrack._quoting import query_text
-from sqltrack.engines.postgres._pooler import LOST_STATEMENT_ERRORS, can_do_without_preparing
+from sqltrack.engines.postgres._pooler import LOST_STATEMENT_ERRORS, stop_preparing
 
 __all__ = ["accepting_sql"]
 
@@ -21,7 +21,7 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
             try:
                 return super().execute(text, *args, **kwargs)
             except LOST_STATEMENT_ERRORS as error:
-                if not can_do_without_preparing(self.connection, error):
+                if not stop_preparing(self.connection, error):
                     raise
             return super().execute(text, *args, **kwargs)
 

@@ -31,7 +31,12 @@ except ImportError as _error:
 from sqltrack.engines.postgres._cursor import accepting_sql
 from sqltrack.engines.postgres._errors import translate_error
 from sqltrack.engines.postgres._metrics_table import PostgresMetricsTable
-from sqltrack.engines.postgres._pooler import get_along, is_pooled, is_refused_option, name_statements_uniquely
+from sqltrack.engines.postgres._pooler import (
+    disable_session_features,
+    is_pooled,
+    is_refused_option,
+    name_statements_uniquely,
+)
 from sqltrack.engines.postgres._types import SQL_TYPES
 from sqltrack.engines.postgres.sql import POSTGRES
 
@@ -225,7 +230,7 @@ class PostgresEngine(Engine):
         # Of many connections to a pooler one may look direct, so what was seen once holds for all that follow.
         self.has_pooler = self.has_pooler or self.refuses_options or is_pooled(connection)
         if self.has_pooler:
-            get_along(connection, self.schema)
+            disable_session_features(connection, self.schema)
         else:
             name_statements_uniquely(connection)
         return connection

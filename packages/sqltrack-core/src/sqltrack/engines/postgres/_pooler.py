@@ -19,12 +19,12 @@ from sqltrack._quoting import quote_identifier
 
 __all__ = [
     "LOST_STATEMENT_ERRORS",
-    "can_do_without_preparing",
     "choosing_schema",
-    "get_along",
+    "disable_session_features",
     "is_pooled",
     "is_refused_option",
     "name_statements_uniquely",
+    "stop_preparing",
 ]
 
 # A transaction got a session without the statement, or one with another client's of that name.
@@ -51,7 +51,7 @@ def is_pooled(connection: psycopg.Connection[Any]) -> bool:
     return not 0 < connection.info.backend_pid <= _MAX_PROCESS_ID
 
 
-def get_along(connection: psycopg.Connection[Any], schema: str | None) -> None:
+def disable_session_features(connection: psycopg.Connection[Any], schema: str | None) -> None:
     """Let a connection rely on nothing that an earlier transaction left in the session.
 
     Args:
@@ -75,7 +75,7 @@ def name_statements_uniquely(connection: psycopg.Connection[Any]) -> None:
         manager._prepared_idx = int.from_bytes(os.urandom(8), "big")
 
 
-def can_do_without_preparing(connection: psycopg.Connection[Any], error: psycopg.Error) -> bool:
+def stop_preparing(connection: psycopg.Connection[Any], error: psycopg.Error) -> bool:
     """Let a connection prepare no more, if it was one of its statements that got lost in a pooler.
 
     Returns:

@@ -73,7 +73,7 @@ class Guard:
         """Start the clock for a statement."""
         self._deadline = time.monotonic() + self.seconds
 
-    def look(self) -> bool:
+    def is_over_time(self) -> bool:
         """Return whether to end the statement."""
         self.is_expired = time.monotonic() > self._deadline
         return self.is_expired
@@ -88,7 +88,7 @@ def guarded(connection: Connection, seconds: float) -> Iterator[Guard]:
     before = cursor.execute("PRAGMA query_only").fetchone()[0]
     cursor.execute("PRAGMA query_only = ON")
     connection.set_authorizer(guard.authorize)
-    connection.set_progress_handler(guard.look, _LOOK_EVERY)
+    connection.set_progress_handler(guard.is_over_time, _LOOK_EVERY)
     connection.set_trace_callback(guard.begin)
     try:
         yield guard

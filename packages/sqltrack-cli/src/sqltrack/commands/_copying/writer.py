@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._copy_records import COPIED_RUNS, JSON_COLUMNS, TIMES, Origin, RunRecord
-from sqltrack.commands._copy_rows import differing, is_same
+from sqltrack.commands._copying.reader import COPIED_RUNS, JSON_COLUMNS, TIMES, Origin, RunRecord
+from sqltrack.commands._copying.spool import differing, is_same
 from sqltrack.commands.setup import create_table_once
 from sqltrack.engines.json import jsonb
 from sqltrack.experiment import Experiment
@@ -133,7 +133,7 @@ class Writer:
 
     def finish(self) -> None:
         """Bring what had to wait to where it belongs, if that is possible now."""
-        self._client.metrics.settle()
+        self._client.metrics.move_pending()
 
     def settle(self, origin: Origin) -> None:
         """Note that a run is complete and had not been changed for some time."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._copy_rows import Layout, Spool, as_utc
+from sqltrack.commands._copying.spool import Layout, Spool, as_utc
 from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._read_only import batches, fetch
 from sqltrack.commands._transactions import require_database

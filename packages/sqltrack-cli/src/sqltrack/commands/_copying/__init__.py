@@ -1,0 +1,1 @@
+"""Read, keep and write what `copy` carries from one database to another."""

@@ -1,0 +1,1 @@
+"""What the modules for data frames have in common."""
