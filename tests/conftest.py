@@ -16,7 +16,6 @@ import pytest
 import sqltrack
 from sqltrack import sigterm
 from sqltrack.commands import setup
-from support.not_pooled import NOT_POOLED
 from support.pgbouncer import NoPoolerError, PgBouncer, find_pgbouncer
 from support.postgres_binaries import find_binaries
 from support.postgres_server import NoServerError, PostgresServer, requested_major, running_server
@@ -44,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.addinivalue_line("markers", "engines(name, ...): what is tested is something that only these engines have")
     config.addinivalue_line("markers", "pooler: needs a PgBouncer, so it runs only with --pooler or -m pooler")
+    config.addinivalue_line("markers", "not_pooled(reason): does not run behind a pooler, and why")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
     config.addinivalue_line(
         "markers",
@@ -89,9 +89,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the session was not asked for: servers, poolers, and what takes minutes."""
+    _check_reasons(items)
     left_out = [item for item in items if _is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not _is_left_out(item)]
+
+
+def _check_reasons(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("not_pooled"):
+            if mark.kwargs or len(mark.args) != 1 or not isinstance(mark.args[0], str) or not mark.args[0]:
+                raise pytest.UsageError(
+                    f'{item.nodeid}: the mark not_pooled needs a reason, as in @pytest.mark.not_pooled("it …"), '
+                    f"got {mark.args!r}"
+                )
 
 
 def _is_left_out(item: pytest.Item) -> bool:
@@ -100,7 +111,7 @@ def _is_left_out(item: pytest.Item) -> bool:
     if item.get_closest_marker("faults") is not None and "faults" not in item.config.getoption("markexpr"):
         return True
     if uses_pooler(item.config):
-        return item.name in NOT_POOLED or getattr(item, "originalname", item.name) in NOT_POOLED
+        return item.get_closest_marker("not_pooled") is not None
     is_chosen = "pooler" in item.config.getoption("markexpr")
     return item.get_closest_marker("pooler") is not None and not is_chosen
 

@@ -87,6 +87,7 @@ def test_what_may_not_be_read_is_a_problem_of_its_own(
     assert "no SELECT on runs" in findings["privileges"].found
 
 
+@pytest.mark.not_pooled("it asks psycopg for the process id of the server's session, which a pooler hides")
 def test_idle_transactions_that_lock_metrics_are_noted(
     postgres_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ def test_an_index_that_is_invalid_counts_as_missing(postgres_client: sqltrack.Cl
     assert results(found_by(postgres_client)) == {}
 
 
+@pytest.mark.not_pooled("the doctor notes the pooler as well")
 def test_a_schema_that_does_not_exist_is_a_problem(postgres_client: sqltrack.Client) -> None:
     client = sqltrack.Client(postgres_client.config, schema="no such")
     findings = found_by(client)
@@ -149,6 +151,7 @@ def test_a_schema_that_does_not_exist_is_a_problem(postgres_client: sqltrack.Cli
     assert results(found_by(client)) == {}
 
 
+@pytest.mark.not_pooled("it changes settings of new sessions, and a pooler reuses earlier ones")
 def test_a_database_that_can_only_be_read_is_a_problem(postgres_client: sqltrack.Client) -> None:
     dbname = postgres_client.config["dbname"]
     postgres_client.execute(f'ALTER DATABASE "{dbname}" SET default_transaction_read_only = on')
@@ -173,6 +176,7 @@ def test_a_server_without_free_connections_is_noted(
     assert 1 <= int(used) < int(limit.partition(" ")[0])
 
 
+@pytest.mark.not_pooled("it starts a pooler of its own")
 def test_a_pooler_that_refuses_options_is_noted(postgres_client: sqltrack.Client) -> None:
     with connect_to_postgres(postgres_client.config) as other:
         port = other.info.port

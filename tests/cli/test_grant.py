@@ -146,6 +146,7 @@ def test_members_of_the_owner_add_columns(
         client.execute("SELECT new FROM metrics")
 
 
+@pytest.mark.not_pooled("it changes settings of new sessions, and a pooler reuses earlier ones")
 @pytest.mark.parametrize("user", OTHERS, ids=["plain", "hostile", "blank"])
 @pytest.mark.parametrize("right", ["--read", "--write"])
 def test_after_revoke_nothing_remains(

@@ -106,6 +106,7 @@ def test_passwords_are_nowhere_to_be_seen(postgres_config: dict[str, Any]) -> No
     assert not any("s3cret" in text for text in shown)
 
 
+@pytest.mark.not_pooled("a pooler has its own message for a user that it does not know")
 def test_a_missing_database_or_role_says_how_to_create_it(postgres_config: dict[str, Any]) -> None:
     with pytest.raises(DatabaseUnavailableError, match='database "nowhere" does not exist; create it'):
         sqltrack.Client({**postgres_config, "dbname": "nowhere"}).execute("SELECT 1")

@@ -40,6 +40,7 @@ def test_runs_that_are_tracked_at_once_share_connections_until_the_last_is_stopp
     assert len(opened) == 2
 
 
+@pytest.mark.not_pooled("it asks psycopg for the process id of the server's session, which a pooler hides")
 @pytest.mark.engines("postgres")
 def test_a_block_begins_on_a_new_connection_if_the_server_has_ended_the_kept_one(
     client: sqltrack.Client, config: dict[str, Any], opened: list[Any]
@@ -67,6 +68,7 @@ def message(kind: bytes, **fields: str) -> bytes:
     return kind + struct.pack("!I", len(body) + 4) + body
 
 
+@pytest.mark.not_pooled("it has a proxy of its own")
 @pytest.mark.parametrize(
     ("said", "is_kept"),
     [
@@ -144,6 +146,7 @@ def test_a_tight_loop_connects_once(config: dict[str, Any], monkeypatch: pytest.
     assert len(opened) == 1
 
 
+@pytest.mark.not_pooled("it counts the server's sessions, which are the pooler's")
 def test_a_kept_connection_is_closed_when_the_run_stops(config: dict[str, Any]) -> None:
     """Ruling 9."""
     run = Experiment(sqltrack.Client(config, keepalive=600), name="experiment").get_run().start()

@@ -113,7 +113,6 @@ def test_what_the_program_lacks_is_not_taken_for_the_program() -> None:
 
 MISTAKES = [
     Mistake("ConflictError", lambda config, _: Experiment(Client(config), run_of(config).experiment_id, "b"), "'b'"),
-    Mistake("DatabaseLockedError", write_while_another_does, "db"),
     Mistake("MissingExperimentError", lambda config, _: Experiment(Client(config), 4711), "4711"),
     Mistake("MissingPackageError", run_the_program_without_the_cli, "'sqltrack-cli'"),
     Mistake("MissingRunError", lambda config, _: Run(Client(config), run_id=4711), "4711"),
@@ -133,6 +132,9 @@ MISTAKES = [
     Mistake("UnusableValueError", lambda config, _: run_of(config).add_metrics({"a": 1.0}, step=0.5), "0.5"),
 ]
 
+LOCKED = Mistake("DatabaseLockedError", write_while_another_does, "db")
+_NOT_POOLED = pytest.mark.not_pooled("it sets the parameter options, which a pooler refuses")
+
 
 def assert_reads_as_one_of_ours(message: str) -> None:
     """Lower case, but for names of databases, and no full stop."""
@@ -140,7 +142,11 @@ def assert_reads_as_one_of_ours(message: str) -> None:
     assert not message.endswith((".", "!", "\n")), message
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake.error}-{mistake.value}")
+@pytest.mark.parametrize(
+    "mistake",
+    [*MISTAKES, pytest.param(LOCKED, marks=_NOT_POOLED)],
+    ids=lambda mistake: f"{mistake.error}-{mistake.value}",
+)
 def test_a_mistake_raises_its_own_error_that_shows_the_value(
     config: dict[str, Any], mistake: Mistake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +157,7 @@ def test_a_mistake_raises_its_own_error_that_shows_the_value(
     assert_reads_as_one_of_ours(str(info.value))
 
 
+@pytest.mark.not_pooled("a pooler has its own message for a user that it does not know")
 def test_a_user_whom_the_server_does_not_know_is_denied_access(postgres_config: dict[str, Any]) -> None:
     with pytest.raises(errors.AccessDeniedError, match='role "nobody else"') as info:
         Client({**postgres_config, "user": "nobody else"}).execute("SELECT 1")
@@ -162,7 +169,7 @@ def test_every_error_has_a_place_in_the_family_and_a_test() -> None:
     for name, base in BUILTIN_BASES.items():
         assert issubclass(getattr(errors, name), base)
         assert issubclass(getattr(errors, name), SQLTrackError)
-    raised = {mistake.error for mistake in MISTAKES} | {"AccessDeniedError"}
+    raised = {mistake.error for mistake in [*MISTAKES, LOCKED]} | {"AccessDeniedError"}
     raised |= SHOWN_IN_TEST_CLIENT | SHOWN_IN_TEST_CLIENT_ERRORS | SHOWN_IN_TEST_UNAVAILABLE
     raised |= SHOWN_IN_TESTS_OF_COMMANDS
     assert raised == set(BUILTIN_BASES) - {"SQLTrackError"}

@@ -65,12 +65,14 @@ def test_the_integrity_of_a_locked_file_is_not_known(journal_client: sqltrack.Cl
         assert integrity() == Verdict("ok", "quick_check finds the file intact")
 
 
+@pytest.mark.not_pooled("it sets the parameter options, which a pooler refuses")
 def test_a_search_path_that_leads_nowhere_is_a_problem(postgres_config: dict[str, Any]) -> None:
     verdict = examine(sqltrack.Client(postgres_config, options="-c search_path=nowhere"), "schema")
     assert (verdict.result, verdict.found) == ("problem", "no schema of the search_path exists")
     assert "set the parameter schema" in str(verdict.advice)
 
 
+@pytest.mark.not_pooled("it starts a pooler of its own")
 def test_a_pooler_that_looks_like_a_server_is_known_by_the_options_that_it_refuses(
     postgres_config: dict[str, Any],
 ) -> None:

@@ -89,6 +89,7 @@ def test_confirmed_rows_of_a_killed_process_are_there(config: dict[str, Any]) ->
     assert statuses(config) == ["RUNNING"]
 
 
+@pytest.mark.not_pooled("it counts the server's sessions, which are the pooler's")
 def test_threads_share_the_client_of_a_tracked_run(
     run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

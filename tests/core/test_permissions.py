@@ -55,6 +55,7 @@ def test_a_file_that_may_only_be_read_is_an_error_that_says_so(tmp_path: Path) -
     assert lines == ["1.0"] + [f"database {str(path)!r} can only be read, check its permissions"] * 7
 
 
+@pytest.mark.not_pooled("it changes settings of new sessions, and a pooler reuses earlier ones")
 def test_a_database_of_a_server_that_may_only_be_read_is_an_error_that_says_so(
     postgres_config: dict[str, Any],
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_database_of_a_server_that_may_only_be_read_is_an_error_that_says_so(
     assert client.execute("SELECT loss FROM metrics").fetchall() == [(1.0,)]
 
 
+@pytest.mark.not_pooled("it changes settings of new sessions, and a pooler reuses earlier ones")
 def test_a_role_without_privileges_is_an_error_that_says_so(postgres_config: dict[str, Any]) -> None:
     setup(sqltrack.Client(postgres_config))
     role = f"{postgres_config['dbname']}_stranger"

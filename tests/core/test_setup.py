@@ -105,6 +105,7 @@ def test_a_failing_script_leaves_the_callers_transaction_usable(client: sqltrack
     assert client.execute("SELECT name FROM experiments").fetchall() == [("kept",)]
 
 
+@pytest.mark.not_pooled("it sets the parameter options, which a pooler refuses")
 def test_a_schema_that_cannot_be_locked_or_created_is_a_clear_error(
     empty_config: dict[str, Any], engine_name: str
 ) -> None:

@@ -101,6 +101,7 @@ def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
 # -- servers that go and come back ------------------------------------------------------------------------------------
 
 
+@pytest.mark.not_pooled("it ends the server's sessions with psycopg alone")
 def test_sessions_that_are_ended_again_and_again_cost_no_rows(postgres_config: dict[str, Any]) -> None:
     query = """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -246,6 +247,7 @@ def test_a_writer_waits_for_its_turn(sqlite_config: dict[str, Any], settings: di
     assert steps(sqlite_config) == [0]
 
 
+@pytest.mark.not_pooled("it sets the parameter options, which a pooler refuses")
 def test_a_reader_keeps_no_writer_waiting(run: Run, config: dict[str, Any]) -> None:
     run.add_metrics({"loss": 1.0})
     reader = sqltrack.Client(config)
@@ -291,6 +293,7 @@ def occupy(config: dict[str, Any]) -> psycopg.Connection[Any]:
     return opened[0]
 
 
+@pytest.mark.not_pooled("a pooler has its own message for a user that it does not know")
 @pytest.mark.parametrize("step", ["setup", "experiment", "run", "track"])
 def test_who_finds_no_connection_waits_for_one(one_connection: dict[str, Any], step: str) -> None:
     """Also before a run is tracked: hundreds of jobs that begin together are more than a server has room for."""
@@ -313,6 +316,7 @@ def test_who_finds_no_connection_waits_for_one(one_connection: dict[str, Any], s
         waiting.result()
 
 
+@pytest.mark.not_pooled("a pooler has its own message for a user that it does not know")
 def test_who_finds_no_connection_for_too_long_hears_why(one_connection: dict[str, Any]) -> None:
     client = sqltrack.Client(one_connection, reconnect=0.3)
     with occupy(one_connection):

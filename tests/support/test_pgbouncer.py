@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from support.not_pooled import NOT_POOLED
 from support.pgbouncer import NoPoolerError, find_pgbouncer
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +47,32 @@ def test_tests_of_the_pooler_run_only_when_they_are_asked_for(options: list[str]
     assert expected in process.stdout.splitlines()[0] + process.stdout.splitlines()[-1]
 
 
-def test_what_is_left_out_behind_a_pooler_exists() -> None:
-    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("*/test_*.py"))
-    for name in NOT_POOLED:
-        assert f"def {name.partition('[')[0]}(" in tests, name
+MARKED = """
+import pytest
+
+@pytest.mark.parametrize("value", [1, pytest.param(2, marks=pytest.mark.not_pooled({arguments}))])
+def test_something(value): pass
+"""
+
+
+def collect_marked(folder: Path, arguments: str) -> subprocess.CompletedProcess[str]:
+    """Collect, for a session behind a pooler, a test whose second parameter is marked."""
+    (folder / "test_marked.py").write_text(MARKED.format(arguments=arguments), encoding="utf-8")
+    # It is not started.
+    (folder / "pgbouncer").touch(mode=0o755)
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "--pooler", "--collect-only", "-q", str(folder)]
+    python_path = os.pathsep.join([str(ROOT / "tests"), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": python_path, "SQLTRACK_TEST_PGBOUNCER": str(folder / "pgbouncer")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_a_parameter_that_is_not_pooled_is_left_out_behind_a_pooler(tmp_path: Path) -> None:
+    output = collect_marked(tmp_path, "'it does'").stdout
+    assert "test_something[1]" in output
+    assert "1/2 tests collected (1 deselected)" in output
+
+
+def test_a_test_that_is_not_pooled_needs_a_reason(tmp_path: Path) -> None:
+    process = collect_marked(tmp_path, "")
+    assert process.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "test_marked.py::test_something[2]: the mark not_pooled needs a reason" in process.stderr
