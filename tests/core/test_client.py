@@ -57,7 +57,6 @@ def test_nothing_connects_before_it_must(client: sqltrack.Client, connections: l
 def test_nested_blocks_share_a_connection_that_the_outermost_closes(
     client: sqltrack.Client, connections: list[Any]
 ) -> None:
-    """Ruling 9."""
     with client as outer:
         with client as inner, client.cursor() as cursor:
             assert inner is outer
@@ -215,7 +214,7 @@ def test_changes_of_tables_are_part_of_the_transaction(client: sqltrack.Client) 
 
 
 def test_results_outlive_the_connection(client: sqltrack.Client) -> None:
-    """Ruling 10."""
+    """A result keeps its rows, description and row count after the call has closed its connection."""
     inserted = client.executemany(INSERT, [("a",), ("b",), ("c",), ("d",)])
     assert (inserted.rowcount, inserted.description) == (4, None)
     result = client.execute("SELECT id, name AS n FROM experiments ORDER BY name")
@@ -251,7 +250,7 @@ def test_scripts_hold_several_statements(client: sqltrack.Client, config: dict[s
 
 
 def test_one_style_of_placeholders_serves_both_engines(client: sqltrack.Client) -> None:
-    """Ruling 11."""
+    """`%s`, `%(name)s` and `%%` work on SQLite as well, and without parameters nothing is replaced."""
     with client.cursor() as cursor:
         cursor.execute("SELECT %s, '100%%', 5 %% 3", (1,))
         assert cursor.fetchone() == (1, "100%", 2)
@@ -305,7 +304,6 @@ def test_placeholders_of_sqlites_own_take_the_same_values(client: sqltrack.Clien
 def test_threads_that_share_a_client_have_transactions_of_their_own(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:
-    """Ruling 9."""
     errors: list[BaseException] = []
 
     def work(number: int) -> None:

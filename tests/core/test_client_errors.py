@@ -97,7 +97,7 @@ def test_a_server_that_is_not_there_is_one_clear_error() -> None:
 
 
 def test_passwords_are_nowhere_to_be_seen(postgres_config: dict[str, Any]) -> None:
-    """Ruling 17."""
+    """Neither a repr nor an error, nor its cause, shows a password."""
     client = sqltrack.Client({**postgres_config, "password": "s3cret", "port": 1})
     shown = [repr(client), repr(client.engine), str(client)]
     with pytest.raises(SQLTrackError) as info:
@@ -171,7 +171,7 @@ except sqltrack.SQLTrackError as error:
 
 
 def test_without_psycopg_the_error_says_what_to_install_and_how_to_choose_sqlite() -> None:
-    """Ruling 1."""
+    """Without psycopg no engine takes the place of PostgreSQL."""
     output = subprocess.run([sys.executable, "-c", WITHOUT_PSYCOPG], capture_output=True, text=True, check=True).stdout
     assert "True engine 'postgres' requires 'psycopg'" in output
     assert "pip install 'sqltrack-core[postgres]'" in output

@@ -130,7 +130,7 @@ def test_a_broken_file_is_an_error_that_does_not_show_the_password(line: str) ->
 def test_defaults_do_not_mask_what_libpq_was_told(
     variable: str, kept: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ruling 17."""
+    """The defaults of `user` and `dbname` give way to PGUSER, PGDATABASE and PGSERVICE."""
     monkeypatch.setenv(variable, "x")
     assert load_config().keys() & {"user", "dbname"} == kept
 

@@ -27,7 +27,6 @@ def opened(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[Any
 def test_runs_that_are_tracked_at_once_share_connections_until_the_last_is_stopped(
     client: sqltrack.Client, opened: list[Any]
 ) -> None:
-    """Ruling 9."""
     experiment = Experiment(client, name="experiment")
     first, second = experiment.get_run(), experiment.get_run()
     opened.clear()
@@ -45,7 +44,6 @@ def test_runs_that_are_tracked_at_once_share_connections_until_the_last_is_stopp
 def test_a_block_begins_on_a_new_connection_if_the_server_has_ended_the_kept_one(
     client: sqltrack.Client, config: dict[str, Any], opened: list[Any]
 ) -> None:
-    """Ruling 9."""
     run = Experiment(client, name="experiment").get_run()
     opened.clear()
     with run.track():
@@ -114,7 +112,7 @@ def test_a_kept_connection_that_somebody_closed_costs_a_block_nothing(
 
 
 def test_an_idle_tracked_run_has_no_connection_open_and_logs_on(config: dict[str, Any]) -> None:
-    """Ruling 9."""
+    """A connection that was idle for `keepalive` seconds is closed, and the next call opens another."""
     run = Experiment(sqltrack.Client(config, keepalive=0.3), name="experiment").get_run()
     with run.track():
         for step in range(3):
@@ -126,7 +124,7 @@ def test_an_idle_tracked_run_has_no_connection_open_and_logs_on(config: dict[str
 
 
 def test_a_connection_is_closed_after_a_block_as_well(config: dict[str, Any]) -> None:
-    """Ruling 9."""
+    """A connection that a block has used is closed after `keepalive` seconds."""
     client = sqltrack.Client(config, keepalive=0.3)
     with Experiment(client, name="experiment").get_run().track():
         with client:
@@ -135,7 +133,6 @@ def test_a_connection_is_closed_after_a_block_as_well(config: dict[str, Any]) ->
 
 
 def test_a_tight_loop_connects_once(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ruling 9."""
     client = sqltrack.Client(config, keepalive=0.3)
     run = Experiment(client, name="experiment").get_run()
     opened = record_connections(client, monkeypatch)
@@ -148,7 +145,6 @@ def test_a_tight_loop_connects_once(config: dict[str, Any], monkeypatch: pytest.
 
 @pytest.mark.not_pooled("it counts the server's sessions, which are the pooler's")
 def test_a_kept_connection_is_closed_when_the_run_stops(config: dict[str, Any]) -> None:
-    """Ruling 9."""
     run = Experiment(sqltrack.Client(config, keepalive=600), name="experiment").get_run().start()
     run.add_metrics({"loss": 1.0})
     assert count_connections(config) == 1

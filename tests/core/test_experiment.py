@@ -30,7 +30,6 @@ def row(client: sqltrack.Client, experiment_id: int) -> Any:
 
 
 def test_an_experiment_is_created_once_per_name(client: sqltrack.Client) -> None:
-    """Ruling 6."""
     first = Experiment(client, name="a")
     assert Experiment(client, name="a").id == first.id
     assert Experiment(client, name="A").id != first.id
@@ -51,7 +50,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 def test_an_id_that_is_just_being_chosen_by_hand_is_not_generated(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:
-    """Ruling 7; SQLite lets only one write at a time."""
+    """PostgreSQL alone, because SQLite lets only one transaction write at a time."""
     first = Experiment(client, name="first").id
     with ThreadPoolExecutor() as pool, sqltrack.Client(config) as other:
         other.execute("INSERT INTO experiments (id, name) VALUES (%s, 'by hand')", (first + 1,))
@@ -63,7 +62,6 @@ def test_an_id_that_is_just_being_chosen_by_hand_is_not_generated(
 
 
 def test_an_id_with_a_conflicting_name_is_an_error_that_names_both(client: sqltrack.Client) -> None:
-    """Ruling 6."""
     a, b = Experiment(client, name="a"), Experiment(client, name="b")
     with pytest.raises(ConflictError, match=f"experiment {a.id} is called 'a', not 'c'"):
         Experiment(client, a.id, "c")
@@ -75,7 +73,6 @@ def test_an_id_with_a_conflicting_name_is_an_error_that_names_both(client: sqltr
 
 
 def test_an_unknown_id_without_a_name_cannot_be_created(client: sqltrack.Client) -> None:
-    """Ruling 6."""
     with pytest.raises(MissingExperimentError, match="no experiment with id 7; give a name to create it") as info:
         Experiment(client, 7)
     assert info.value.experiment_id == 7
@@ -86,7 +83,6 @@ def test_an_unknown_id_without_a_name_cannot_be_created(client: sqltrack.Client)
 
 
 def test_generated_ids_step_over_those_chosen_by_hand(client: sqltrack.Client) -> None:
-    """Ruling 7."""
     first = Experiment(client, name="first").id
     for number in range(1, 6):
         Experiment(client, first + number, f"by hand {number}")
@@ -146,7 +142,7 @@ def _create_in_process(config: dict[str, Any], barrier: Any, ids: Any) -> None:
 
 
 def test_many_processes_get_the_same_experiment(config: dict[str, Any]) -> None:
-    """Ruling 6."""
+    """Processes that create an experiment of one name at once get one experiment."""
     context = multiprocessing.get_context("spawn")
     barrier, ids = context.Barrier(8), context.Queue()
     processes = [context.Process(target=_create_in_process, args=(config, barrier, ids)) for _ in range(8)]

@@ -74,7 +74,7 @@ ENDINGS = [("os._exit(0)", 0), ("sys.exit()", 0), ("sys.exit(3)", 3), ("raise Va
 def test_a_forked_child_of_a_tracked_run_logs_and_leaves_the_status_alone(
     config: dict[str, Any], ending: str, status: int
 ) -> None:
-    """Rulings 9 and 13."""
+    """A child never uses its parent's connection, and its end is not the end of the run."""
     with Script(FORK_WHILE_TRACKED.replace("ENDING", ending), config) as script:
         assert script.succeed() == [str(status), "RUNNING"]
     assert steps(config) == [*range(60), *range(100, 150)]
@@ -86,7 +86,7 @@ def test_a_forked_child_of_a_tracked_run_logs_and_leaves_the_status_alone(
 def test_a_forked_child_leaves_the_open_transaction_of_its_parent_alone(
     config: dict[str, Any], ending: str, status: int
 ) -> None:
-    """Ruling 9; SQLite itself takes the locks that the parent held for those of the child."""
+    """On SQLite the child cannot write meanwhile: it meets the locks of its parent."""
     may_write = config["engine"] == "postgres"
     with Script(FORK_IN_BLOCK.replace("ENDING", ending), {**config, "busy_timeout": 0.3}) as script:
         assert script.succeed() == ["0", "stored" if may_write else "refused", str(status)]
@@ -110,7 +110,7 @@ def journal_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 def test_forks_of_a_tracked_run_leave_a_rollback_journal_intact(
     journal_config: dict[str, Any], ending: str, status: int
 ) -> None:
-    """Ruling 9; without the write-ahead log, SQLite keeps its locks on the file itself."""
+    """Without the write-ahead log, SQLite keeps its locks on the file itself."""
     text = ON_NETWORK_FILE_SYSTEM + FORK_WHILE_TRACKED.replace("ENDING", ending)
     with Script(text, {**journal_config, "busy_timeout": 60}) as script:
         assert script.succeed() == [str(status), "RUNNING"]
@@ -123,7 +123,7 @@ def test_forks_of_a_tracked_run_leave_a_rollback_journal_intact(
 def test_forks_in_an_open_transaction_leave_a_rollback_journal_intact(
     journal_config: dict[str, Any], ending: str, status: int
 ) -> None:
-    """Ruling 9; without the write-ahead log, SQLite keeps its locks on the file itself."""
+    """Without the write-ahead log, SQLite keeps its locks on the file itself."""
     text = ON_NETWORK_FILE_SYSTEM + FORK_IN_BLOCK.replace("ENDING", ending)
     with Script(text, journal_config) as script:
         assert script.succeed() == ["0", "refused", str(status)]
@@ -162,7 +162,7 @@ with run.track():
 @needs_fork
 @pytest.mark.parametrize("work", ["time.sleep(60)", "step += 1; run.add_metrics({'loss': 1.0}, step=step)"])
 def test_a_terminated_child_process_ends_at_once_and_leaves_the_status_alone(config: dict[str, Any], work: str) -> None:
-    """Rulings 9 and 14."""
+    """SIGTERM to a forked child neither waits for its parent nor ends the run."""
     with Script(TERMINATE_CHILD.replace("WORK", work), config) as script:
         assert script.succeed() == ["-15", "RUNNING"]
     assert steps(config)[:3] == [0, 1, 2]

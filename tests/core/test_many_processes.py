@@ -55,7 +55,7 @@ def run_together(texts: list[str], config: dict[str, Any]) -> list[list[str]]:
 
 
 def test_many_processes_may_begin_at_once_on_an_empty_database(empty_config: dict[str, Any]) -> None:
-    """Rulings 6 and 19."""
+    """One of many processes that begin together creates the tables and the experiment, and each gets a run."""
     outputs = run_together([BEGIN_ON_EMPTY_DATABASE] * 24, empty_config)
     assert sorted(outputs) == [["ready", "(NEW) base.sql"]] + [["ready", "(OK) base.sql"]] * 23
     assert ask(empty_config, "SELECT count(*) FROM experiments") == 1
@@ -93,7 +93,7 @@ def test_confirmed_rows_of_a_killed_process_are_there(config: dict[str, Any]) ->
 def test_threads_share_the_client_of_a_tracked_run(
     run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ruling 9."""
+    """Threads log to one run through at most one connection each, and lose nothing."""
     opened = record_connections(run.client, monkeypatch)
 
     def log(number: int) -> None:
@@ -120,7 +120,7 @@ def _log_in_process(config: dict[str, Any], run_id: int, barrier: Any) -> None:
 
 
 def test_many_processes_add_the_same_columns_at_once(config: dict[str, Any]) -> None:
-    """DESIGN 5."""
+    """Each column is added once, whatever the number of processes that need it."""
     experiment = Experiment(sqltrack.Client(config), name="many")
     runs = [experiment.get_run() for _ in range(6)]
     run_processes(_log_in_process, config, [run.id for run in runs])
@@ -141,7 +141,6 @@ def _log_new_names_in_process(config: dict[str, Any], run_id: int, barrier: Any)
 
 
 def test_nothing_is_lost_while_processes_keep_adding_new_names(config: dict[str, Any]) -> None:
-    """DESIGN 5."""
     experiment = Experiment(sqltrack.Client(config), name="many")
     runs = [experiment.get_run() for _ in range(16)]
     run_processes(_log_new_names_in_process, config, [run.id for run in runs])
@@ -163,7 +162,7 @@ def _log_in_process_many(config: dict[str, Any], run_id: int, barrier: Any) -> N
 
 
 def test_32_writers_and_a_reader_lose_nothing(config: dict[str, Any]) -> None:
-    """DESIGN 8: 32 processes with 200 rows each."""
+    """Of 200 rows of each of 32 processes none is lost, while another client counts them."""
     client = sqltrack.Client(config)
     experiment = Experiment(client, name="many")
     runs = [experiment.get_run() for _ in range(32)]

@@ -51,7 +51,7 @@ def test_a_narrow_column_of_the_user_alters_and_refuses_nothing(run: Run, declar
 
 
 def test_an_integer_column_of_the_user_keeps_fractions(run: Run) -> None:
-    """DESIGN 5."""
+    """An integer column that meets a float is widened, not rounded."""
     run.client.execute("ALTER TABLE metrics ADD COLUMN n INTEGER")
     run.add_metrics({"n": 2}, step=0)
     run.add_metrics({"n": 0.5}, step=1)
@@ -63,7 +63,6 @@ def test_an_integer_column_of_the_user_keeps_fractions(run: Run) -> None:
 
 
 def test_names_that_differ_only_by_case_stay_apart(run: Run) -> None:
-    """DESIGN 5."""
     for step in range(3):
         run.add_metrics({"loss": step + 0.1, "Loss": step + 0.2, "LOSS": step + 0.3}, step=step)
         assert [stored_value(run, name, step) for name in ("loss", "Loss", "LOSS")] == [
@@ -74,7 +73,7 @@ def test_names_that_differ_only_by_case_stay_apart(run: Run) -> None:
 
 
 def test_names_that_are_equal_in_their_first_63_bytes_stay_apart(run: Run) -> None:
-    """DESIGN 5."""
+    """PostgreSQL would cut longer names."""
     names = ["x" * 63, "x" * 64, "x" * 63 + "y", "ü" * 31 + "ab", "ü" * 31 + "ac", "n" * 1000]
     run.add_metrics({name: float(number) for number, name in enumerate(names)})
     assert [stored_value(run, name) for name in names] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
@@ -82,7 +81,6 @@ def test_names_that_are_equal_in_their_first_63_bytes_stay_apart(run: Run) -> No
 
 @pytest.mark.parametrize("name", [*RESERVED, "ctid", "xmin", "tableoid", "rowid", "oid", "RUN_ID"])
 def test_names_that_the_database_uses_itself_can_be_metrics(run: Run, name: str) -> None:
-    """DESIGN 5."""
     for value in (0.5, 1.5):
         run.add_metrics({name: value, "loss": value}, step=3)
         assert stored_value(run, name, 3) == value
@@ -90,7 +88,7 @@ def test_names_that_the_database_uses_itself_can_be_metrics(run: Run, name: str)
 
 
 def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    """DESIGN 4, 5."""
+    """Nothing but metrics is added to the table until a name needs `extras`, and each such name warns once."""
     run.add_metrics({"loss": 1.0})
     description = run.client.execute("SELECT * FROM metrics").description or ()
     assert [column[0] for column in description] == ["run_id", "step", "progress", "loss"]
@@ -110,7 +108,7 @@ def test_extras_of_a_row_are_merged(run: Run) -> None:
 
 
 def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
-    """DESIGN 5: 2,261 metrics in one call, as seen in practice."""
+    """2,261 metrics in one call, as seen in practice, are stored, and the same once more."""
     metrics = {f"metric/{number}": number + 0.5 for number in range(2261)}
     for _ in range(2):
         run.add_metrics(metrics, step=1)
@@ -120,7 +118,7 @@ def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
 
 
 def test_a_table_may_meet_more_names_than_it_has_room_for(run: Run) -> None:
-    """DESIGN 5: 2,500 names over time."""
+    """2,500 names over time are stored; PostgreSQL has room for 1,600 columns, SQLite for 2,000."""
     for step in range(25):
         run.add_metrics({f"m{step}/{number}": step + number / 100 for number in range(100)}, step=step)
     for step, row in enumerate(rows_as_dicts(run)):
@@ -132,7 +130,7 @@ def test_a_table_may_meet_more_names_than_it_has_room_for(run: Run) -> None:
 
 
 def test_a_metric_may_change_its_type(run: Run) -> None:
-    """DESIGN 5: nothing is refused, nothing is rounded."""
+    """No value is refused, and none is rounded."""
     values = [1, 0.5, "text", True, math.nan, 2**40, None, 2**53 + 1, [1], b"x", 10**30]
     for step, value in enumerate(values):
         run.add_metrics({"value": value}, step=step)
@@ -151,7 +149,6 @@ def test_a_column_of_a_big_table_is_not_widened(run: Run, monkeypatch: pytest.Mo
 
 
 def test_a_column_with_integers_that_floats_would_round_is_not_widened(run: Run) -> None:
-    """DESIGN 5."""
     run.add_metrics({"n": 2**53 + 1}, step=0)
     run.add_metrics({"n": 0.5}, step=1)
     assert (stored_value(run, "n", 0), stored_value(run, "n", 1)) == (2**53 + 1, 0.5)
@@ -165,7 +162,7 @@ def test_exact_decimals_are_numbers_and_others_keep_their_digits(run: Run) -> No
 
 @pytest.mark.parametrize("value", ["a\0b", "\udc80", 2**63, -(2**63) - 1, 10**400])
 def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run, value: Any) -> None:
-    """DESIGN 5."""
+    """It is stored all the same, and so are the other metrics of its call."""
     run.add_metrics({"value": type(value)(1), "loss": 0.5}, step=0)
     run.add_metrics({"value": value, "loss": 0.25}, step=1)
     escaped = {"a\0b": "a\\x00b", "\udc80": "\\udc80"}.get(value, value) if isinstance(value, str) else value
@@ -176,7 +173,6 @@ def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run, value: Any
 
 @pytest.mark.parametrize("value", [2**53 + 1, 10**400])
 def test_an_integer_that_a_float_would_alter_goes_elsewhere(run: Run, value: int) -> None:
-    """DESIGN 5."""
     run.add_metrics({"value": 0.5}, step=0)
     run.add_metrics({"value": value}, step=1)
     assert (stored_value(run, "value", 0), stored_value(run, "value", 1)) == (0.5, value)

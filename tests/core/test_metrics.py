@@ -39,7 +39,6 @@ VALUES = [
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_a_value_comes_back_as_it_was_logged(run: Run, value: Any) -> None:
-    """DESIGN 5."""
     run.add_metrics({"value": value})
     (stored,) = logged(run, "value")
     assert type(stored) is type(value) or math.isnan(value)
@@ -47,7 +46,7 @@ def test_a_value_comes_back_as_it_was_logged(run: Run, value: Any) -> None:
 
 
 def test_special_numbers_stay_apart(run: Run) -> None:
-    """DESIGN 5."""
+    """NaN, infinities, zeros and missing values stay distinct, and `= 'NaN'` finds a NaN on both engines."""
     values = [math.nan, math.inf, -math.inf, None, -0.0, 0.0, 5e-324]
     for step, value in enumerate(values):
         run.add_metrics({"value": value}, step=step)
@@ -84,7 +83,6 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_the_name_of_the_column(run: Run, name: str) -> None:
-    """DESIGN 5."""
     for step in range(3):
         run.add_metrics({name: step + 0.5}, step=step)
     assert logged(run, name) == [0.5, 1.5, 2.5]
@@ -94,7 +92,6 @@ def test_a_name_is_the_name_of_the_column(run: Run, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\udc80", 5, None])
 def test_a_name_that_cannot_be_stored_is_refused_and_nothing_is_stored(run: Run, name: Any) -> None:
-    """DESIGN 5."""
     with pytest.raises(UnusableValueError, match="name of a metric"):
         run.add_metrics({"good": 1.0, name: 1.0})
     assert run.client.execute("SELECT * FROM metrics").fetchall() == []
@@ -117,14 +114,13 @@ def test_a_name_that_cannot_be_stored_is_refused_and_nothing_is_stored(run: Run,
     ids=repr,
 )
 def test_numpy_scalars_are_numbers(run: Run, value: Any, plain: Any) -> None:
-    """DESIGN 5."""
     run.add_metrics({"value": value}, step=np.int64(1))  # type: ignore[arg-type]
     assert logged(run, "value") == [plain]
     assert type(logged(run, "value")[0]) is type(plain)
 
 
 def test_numbers_of_other_libraries_are_recognised_by_item(run: Run) -> None:
-    """DESIGN 5."""
+    """An object whose method item() returns a number is a number."""
 
     class Tensor:
         def item(self) -> float:

@@ -53,7 +53,7 @@ def as_stored(value: Any) -> list[Any]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=4))
 def test_what_was_logged_is_what_is_read(run: sqltrack.Run, calls: list[dict[str, Any]]) -> None:
-    """DESIGN 5."""
+    """Any value under any name is read as it was logged, or refused before anything of its call is stored."""
     client = run.client
     client.execute("DELETE FROM metrics")
     for step, metrics in enumerate(calls):

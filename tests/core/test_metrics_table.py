@@ -108,7 +108,7 @@ def test_a_column_that_holds_values_is_not_dropped_as_empty(run: Run, config: di
 def test_metrics_that_wait_for_a_column_do_not_hold_every_block_up(
     run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DESIGN 5: no call waits for long, so who has waited in vain does not try again at once."""
+    """After a lock that it could not get, a client does not try again at once."""
     table = run.client.engine.metrics_table
     grown: list[bool] = []
 
@@ -149,7 +149,7 @@ def test_new_metrics_in_a_block_become_columns_if_that_is_possible(run: Run) -> 
 
 
 def test_somebody_who_reads_the_table_stops_nobody(run: Run, config: dict[str, Any], engine_name: str) -> None:
-    """DESIGN 5, FACTS 3: known metrics go on, new ones wait for a moment and go elsewhere, nothing is lost."""
+    """Behind an open transaction known metrics are stored at once, new ones wait for a moment, and none is lost."""
     run.add_metrics({"loss": 0.0}, step=0)
     reader = sqltrack.Client(config)
     slowest: dict[str, float] = {}

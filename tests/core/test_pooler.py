@@ -272,7 +272,7 @@ IGNORING = [{}, {"ignore_startup_parameters": "options"}]
 def test_the_schema_is_in_force_and_does_not_reach_others(
     pooled: Pooled, direct: dict[str, Any], settings: dict[str, str]
 ) -> None:
-    """Ruling 18."""
+    """`schema` works without start-up options, and other clients of the same sessions keep theirs."""
     with pooled(**settings) as (_, config):
         before = settings_in_force(config)
         client = sqltrack.Client(config, schema=ODD_SCHEMA)
@@ -370,7 +370,7 @@ def test_reading_only_and_snapshots_end_with_their_transaction(pooled: Pooled, s
 
 
 def test_no_lock_remains_when_many_set_up_at_once(pooled: Pooled) -> None:
-    """Ruling 19."""
+    """setup() locks within its transactions only, because a session's lock would stay in the pooler."""
     with pooled(3) as (_, config):
         clients = [sqltrack.Client(config, schema="a") for _ in range(8)]
         with ThreadPoolExecutor(len(clients)) as pool:

@@ -13,7 +13,7 @@ from sqltrack.util import SQL, Identifier
 
 @pytest.fixture(params=["client", "cursor"])
 def source(request: pytest.FixtureRequest, client: sqltrack.Client) -> Any:
-    """Ruling 2: a client or a cursor."""
+    """A client or a cursor, of a database with two experiments."""
     client.executemany("INSERT INTO experiments (name) VALUES (%s)", [("a",), ("b",)])
     if request.param == "client":
         yield client

@@ -56,7 +56,6 @@ def test_a_run_is_got_or_created_by_its_id(client: sqltrack.Client, experiment: 
 
 
 def test_a_run_of_another_experiment_is_an_error_that_names_both(client: sqltrack.Client, run: Run) -> None:
-    """Ruling 6."""
     other = Experiment(client, name="other")
     with pytest.raises(ConflictError, match=f"run {run.id} belongs to experiment {run.experiment_id}, not {other.id}"):
         other.get_run(run.id)
@@ -74,7 +73,6 @@ def test_a_run_without_an_experiment_must_exist(client: sqltrack.Client) -> None
 
 
 def test_generated_ids_step_over_those_chosen_by_hand(experiment: Experiment) -> None:
-    """Ruling 7."""
     first = experiment.get_run().id
     for number in range(1, 6):
         experiment.get_run(first + number)
@@ -88,7 +86,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 def test_generated_ids_step_over_one_that_is_just_being_chosen_by_hand(
     experiment: Experiment, config: dict[str, Any]
 ) -> None:
-    """Ruling 7; SQLite lets only one write at a time."""
+    """PostgreSQL alone, because SQLite lets only one transaction write at a time."""
     first = experiment.get_run().id
     sql = "INSERT INTO runs (id, experiment_id) VALUES (%s, %s)"
     with ThreadPoolExecutor() as pool, sqltrack.Client(config) as other:
@@ -100,7 +98,7 @@ def test_generated_ids_step_over_one_that_is_just_being_chosen_by_hand(
 
 
 def test_plain_sql_gets_unused_ids_as_well(client: sqltrack.Client, experiment: Experiment) -> None:
-    """Ruling 7."""
+    """The database itself generates ids that no earlier run has, also after runs with chosen ids."""
     for number in range(1, 4):
         experiment.get_run(number)
     client.execute("INSERT INTO runs (experiment_id) VALUES (%s)", (experiment.id,))
@@ -109,7 +107,6 @@ def test_plain_sql_gets_unused_ids_as_well(client: sqltrack.Client, experiment: 
 
 
 def test_a_text_names_the_variable_that_holds_the_id(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ruling 8."""
     with pytest.raises(ValueError, match="environment variable 'SLURM_JOBID', .* is not set"):
         experiment.get_run("SLURM_JOBID")
     monkeypatch.setenv("SLURM_JOBID", "12_3")
@@ -120,7 +117,7 @@ def test_a_text_names_the_variable_that_holds_the_id(experiment: Experiment, mon
 
 
 def test_the_environment_names_experiment_and_run(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ruling 8."""
+    """The experiment's name or id is enough, and errors name the variables."""
     with pytest.raises(ValueError, match="'SQLTRACK_EXPERIMENT_NAME' or 'SQLTRACK_EXPERIMENT_ID'"):
         run_from_env(client)
     monkeypatch.setenv("SQLTRACK_EXPERIMENT_NAME", "from env")
@@ -162,7 +159,7 @@ def test_a_tracked_run_is_running_and_then_completed(run: Run) -> None:
     ],
 )
 def test_the_way_a_block_ends_gives_the_status(run: Run, error: BaseException, expected: str) -> None:
-    """Ruling 13."""
+    """Each end of a block has its status, and the exception travels on unchanged."""
     with pytest.raises(type(error)) as info, run.track("normal", "exception", "interrupt", "terminated"):
         raise error
     assert info.value is error
@@ -189,7 +186,6 @@ def test_a_run_that_was_stopped_inside_the_block_keeps_its_status(run: Run) -> N
 
 
 def test_tracking_keeps_one_connection_until_stop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ruling 9."""
     opened: list[Any] = []
     connect = run.client.engine.connect
     monkeypatch.setattr(run.client.engine, "connect", lambda: opened.append(connect()) or opened[-1])
@@ -201,7 +197,6 @@ def test_tracking_keeps_one_connection_until_stop(run: Run, monkeypatch: pytest.
 
 
 def test_time_updated_follows_metrics_at_once_outside_of_tracked_runs(run: Run) -> None:
-    """Ruling 20."""
     run.add_metrics({"loss": 1.0})
     first = column(run, "time_updated")
     run.add_metrics({"loss": 1.0})
@@ -213,7 +208,6 @@ def test_time_updated_follows_metrics_at_once_outside_of_tracked_runs(run: Run) 
 
 
 def test_time_updated_of_a_tracked_run_lags_by_a_second_at_most_and_is_exact_at_stop(run: Run) -> None:
-    """Ruling 20."""
     with run.track():
         deadline = time.monotonic() + 1.5
         while time.monotonic() < deadline:
@@ -241,7 +235,6 @@ def test_setters_chain_and_set(run: Run) -> None:
 
 
 def test_a_naive_datetime_is_refused_with_advice(run: Run) -> None:
-    """Ruling 5."""
     naive = datetime(2024, 5, 7)
     for call in (run.set_created, run.set_started, run.set_updated, lambda dt: run.start(started=dt)):
         with pytest.raises(NaiveDatetimeError, match=r"must have a time zone, .*use datetime\.now\(timezone\.utc\)"):
@@ -255,7 +248,7 @@ def test_a_naive_datetime_is_refused_with_advice(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["args", "env", "extras"])
 def test_items_are_set_added_and_removed_with_none_kept(run: Run, name: str) -> None:
-    """Ruling 3, DESIGN 6."""
+    """`add_*` merges top-level keys and keeps a value None, and `set_*(None)` writes NULL."""
     setter, adder, remover = (getattr(run, f"{verb}_{name}") for verb in ("set", "add", "remove"))
     assert setter({"a": 1, "b": {"c": 2}}) is run
     assert adder({"b": {"d": 3}, "e": None, "k'\"\\.k": "v"}) is run
@@ -301,15 +294,12 @@ def test_args_may_come_as_a_namespace(run: Run) -> None:
 
 
 def test_args_that_cannot_be_detected_change_nothing(run: Run) -> None:
-    """Ruling 15."""
     run.set_args({"a": 1}).add_args().set_args()
     assert column(run, "args") == {"a": 1}
 
 
 @pytest.mark.parametrize("outcome", [SystemExit(0), ValueError("no usage"), None])
 def test_detecting_args_never_raises_or_exits(run: Run, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> None:
-    """Ruling 15."""
-
     def detect_args() -> Any:
         if outcome is not None:
             raise outcome
@@ -320,7 +310,6 @@ def test_detecting_args_never_raises_or_exits(run: Run, monkeypatch: pytest.Monk
 
 
 def test_without_the_package_that_detects_args_none_are_stored(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ruling 15."""
     monkeypatch.setitem(sys.modules, "sqltrack.args", None)
     run.set_args({"a": 1}).add_args().set_args()
     assert column(run, "args") == {"a": 1}
@@ -344,7 +333,7 @@ def test_links_between_runs_are_added_and_removed(run: Run, experiment: Experime
 
 
 def test_rows_go_when_their_run_goes(run: Run, experiment: Experiment) -> None:
-    """DESIGN 4."""
+    """Metrics and links are deleted with their run, and later calls for it are errors."""
     run.add_metrics({"loss": 1.0}).add_link("resumes", experiment.get_run().id)
     run.client.execute("DELETE FROM runs WHERE id = %s", (run.id,))
     for table in ("metrics", "run_links"):
@@ -356,7 +345,7 @@ def test_rows_go_when_their_run_goes(run: Run, experiment: Experiment) -> None:
 
 
 def test_the_environment_is_stored_with_credentials_masked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ruling 16."""
+    """Variables whose names look like credentials are masked, and so are passwords in URLs and connection strings."""
     shown = {"TOKENIZERS_PARALLELISM": "true", "NUM_TOKENS": "5", "SECOND": "x", "PLAIN_URL": "https://a/b"}
     hidden = ["SQLTRACK_DSN_PASSWORD", "PGPASSWORD", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "MyApiKey"]
     hidden += ["GOOGLE_APPLICATION_CREDENTIALS", "SSH_PRIVATE_KEY", "GH-TOKEN"]
@@ -373,7 +362,6 @@ def test_the_environment_is_stored_with_credentials_masked(run: Run, monkeypatch
 
 
 def test_masking_can_be_extended_and_turned_off(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ruling 16."""
     monkeypatch.setenv("LAB_DOOR", "1234")
     monkeypatch.setenv("HF_TOKEN", "s3cret")
     run = Experiment(sqltrack.Client(config, mask_env_names="lab_*, OTHER"), name="a").get_run().set_env()
@@ -387,7 +375,7 @@ def test_masking_can_be_extended_and_turned_off(config: dict[str, Any], monkeypa
 
 
 def test_an_environment_that_is_no_text_is_escaped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DESIGN 6."""
+    """A variable that is not UTF-8 is stored with its odd bytes escaped."""
     monkeypatch.setenv("ODD", b"caf\xe9".decode("utf-8", "surrogateescape"))
     assert column(run.add_env(), "env")["ODD"] == "caf\\udce9"
 

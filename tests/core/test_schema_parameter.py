@@ -13,7 +13,6 @@ from support.refusing_proxy import refusing_proxy
 
 
 def test_the_schema_parameter_chooses_the_schema_also_with_odd_names(postgres_config: dict[str, Any]) -> None:
-    """Ruling 18."""
     for schema in ("plain", 'My "odd" schéma, \\ with blanks', "select"):
         client = sqltrack.Client(postgres_config, schema=schema)
         setup(client)
@@ -26,7 +25,6 @@ def test_the_schema_parameter_chooses_the_schema_also_with_odd_names(postgres_co
 
 
 def test_the_schema_parameter_works_where_start_up_options_are_refused(postgres_config: dict[str, Any]) -> None:
-    """Ruling 18."""
     import psycopg
 
     with psycopg.connect(**{name: value for name, value in postgres_config.items() if name != "engine"}) as connection:
@@ -53,7 +51,7 @@ def test_the_schema_parameter_works_where_start_up_options_are_refused(postgres_
 
 
 def test_statements_that_fail_leave_such_a_connection_usable(postgres_config: dict[str, Any]) -> None:
-    """Ruling 18."""
+    """A failed statement loses neither the schema nor the connection."""
     import psycopg
 
     with psycopg.connect(**{name: value for name, value in postgres_config.items() if name != "engine"}) as connection:

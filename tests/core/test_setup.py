@@ -68,7 +68,7 @@ def test_scripts_run_in_the_given_order(client: sqltrack.Client) -> None:
 
 
 def test_a_script_with_begin_and_end_as_in_the_document_works(client: sqltrack.Client) -> None:
-    """Ruling 19."""
+    """A script may hold BEGIN and END of its own, and is still one transaction."""
     script = """
         -- metrics; of all phases
         BEGIN;
@@ -84,7 +84,6 @@ def test_a_script_with_begin_and_end_as_in_the_document_works(client: sqltrack.C
     "script", ["BEGIN; {good}; END; SELECT nonsense;", "{good}; COMMIT; SELECT nonsense", "{good}; ROLLBACK"]
 )
 def test_a_failing_script_leaves_no_trace_and_names_the_statement(client: sqltrack.Client, script: str) -> None:
-    """Ruling 19."""
     setup(client)
     broken = ("v001.sql", script.format(good=ADD_LOSS[1]))
     with pytest.raises(ScriptError, match=r"script 'v001\.sql' failed at '(SELECT nonsense|ROLLBACK)'") as info:
@@ -152,7 +151,7 @@ def _setup_in_process(config: dict[str, Any], barrier: Any, errors: Any) -> None
 
 
 def test_many_processes_may_set_up_at_once(empty_config: dict[str, Any]) -> None:
-    """Ruling 19."""
+    """Of processes that set up at once, each succeeds, and each script is applied once."""
     context = multiprocessing.get_context("spawn")
     barrier, errors = context.Barrier(8), context.Queue()
     processes = [context.Process(target=_setup_in_process, args=(empty_config, barrier, errors)) for _ in range(8)]

@@ -62,7 +62,7 @@ def in_thread(function: Callable[[], Any]) -> None:
 
 @pytest.mark.usefixtures("_handlers")
 def test_functions_are_called_in_the_order_of_their_registration(calls: Calls) -> None:
-    """Ruling 14."""
+    """A key that is registered again keeps its place, and keys that are not known do no harm."""
     for key in "bac":
         sigterm.register(key, calls.function(key))
     sigterm.register("a", calls.function("another a"))
@@ -74,7 +74,7 @@ def test_functions_are_called_in_the_order_of_their_registration(calls: Calls) -
 
 @pytest.mark.usefixtures("_handlers")
 def test_the_previous_handler_is_called_afterwards_and_decides(calls: Calls) -> None:
-    """Ruling 14."""
+    """The handler that was there before is called after the functions, and it decides whether the process ends."""
     signal.signal(signal.SIGTERM, calls.handler("previous"))
     sigterm.register("a", calls.function("a"))
     terminate()
@@ -99,8 +99,6 @@ def test_what_the_previous_handler_raises_travels_on(calls: Calls) -> None:
 
 @pytest.mark.usefixtures("_handlers")
 def test_a_function_that_fails_does_not_stop_the_others(calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
-    """Ruling 14."""
-
     def fail() -> None:
         raise ZeroDivisionError("no luck")
 
@@ -115,7 +113,6 @@ def test_a_function_that_fails_does_not_stop_the_others(calls: Calls, caplog: py
 
 @pytest.mark.usefixtures("_handlers")
 def test_a_process_that_ignores_the_signal_goes_on_to_ignore_it(calls: Calls) -> None:
-    """Ruling 14."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sigterm.register("a", calls.function("a"))
     terminate()
@@ -126,7 +123,7 @@ def test_a_process_that_ignores_the_signal_goes_on_to_ignore_it(calls: Calls) ->
 
 @pytest.mark.usefixtures("_handlers")
 def test_another_thread_only_records_the_function(calls: Calls) -> None:
-    """Ruling 14."""
+    """Only the main thread installs the handler, which then calls the functions of all threads."""
     in_thread(lambda: sigterm.register("a", calls.function("a")))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     sigterm.register("b", calls.function("b"))
@@ -233,7 +230,7 @@ def test_a_run_that_is_stopped_leaves_no_handler_behind(run: Run) -> None:
 def test_a_program_that_goes_on_after_the_signal_has_lost_its_open_transaction(
     run: Run, config: dict[str, Any], calls: Calls
 ) -> None:
-    """Ruling 14."""
+    """The signal rolls an open transaction back, and its later calls say so."""
     client = run.client
     signal.signal(signal.SIGTERM, calls.handler("previous"))
     sql = "INSERT INTO experiments (name) VALUES ('rolled back')"

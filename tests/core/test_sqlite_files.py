@@ -28,12 +28,11 @@ def pragmas(config: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def test_a_local_file_gets_a_write_ahead_log() -> None:
-    """FACTS 2."""
     assert pragmas({"engine": "sqlite"}) == ("wal", NORMAL, 1)
 
 
 def test_a_file_on_the_network_keeps_its_rollback_journal_and_syncs_fully(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FACTS 2."""
+    """The write-ahead log needs shared memory, which file systems of a network do not have."""
     on_network = str(Path("a.db").absolute())
     monkeypatch.setattr(sqlite_engine, "is_network_file_system", lambda path: path == on_network)
     assert pragmas({"engine": "sqlite", "dbpath": "a.db"}) == ("delete", FULL, 1)
@@ -103,7 +102,6 @@ MOUNTS = r"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="this platform has other paths")
 def test_file_systems_of_the_network_are_recognised(monkeypatch: pytest.MonkeyPatch, path: str, expected: bool) -> None:
-    """FACTS 2."""
     set_mounts(monkeypatch, MOUNTS)
     assert is_network_file_system(path) is expected
 

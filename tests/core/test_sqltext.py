@@ -109,7 +109,7 @@ def test_the_first_keyword_comes_after_comments(dialect: Dialect) -> None:
     ],
 )
 def test_placeholders_become_those_of_sqlite(query: str, text: str, names: tuple[str, ...] | None) -> None:
-    """Ruling 11."""
+    """Placeholders in literals, quoted identifiers and comments are left alone."""
     assert translate_placeholders(query) == (text, names)
 
 

@@ -65,7 +65,7 @@ def assert_all_confirmed(ended: Ended, config: dict[str, Any]) -> None:
     ],
 )
 def test_sigterm_ends_a_tracked_script_with_status_and_rows(config: dict[str, Any], begin: str, status: str) -> None:
-    """Rulings 13 and 14."""
+    """A script that SIGTERM ends has its final status, exits with 143 and loses no confirmed row."""
     ended = signalled(CREATE_RUN + begin + LOG, config)
     assert (ended.status, ended.errors) == (143, "")
     assert ended.seconds < _SOON
@@ -90,7 +90,7 @@ sys.exit(7)
 
 
 def test_a_script_with_a_handler_of_its_own_ends_as_it_wishes(config: dict[str, Any]) -> None:
-    """Ruling 14; what the handler leaves to do can still be logged."""
+    """The script can still log after its own handler, and has the status of a run that was terminated."""
     ended = signalled(OWN_HANDLER, config)
     assert (ended.status, ended.errors) == (7, "")
     assert statuses(config) == ["CANCELLED"]
@@ -138,7 +138,7 @@ def test_sigterm_ends_a_script_whose_threads_go_on_logging(config: dict[str, Any
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("begin", ["with run.track():", "with run.track(interrupt='STOPPED', exception='E'):"])
 def test_an_interrupt_ends_a_tracked_script_with_status_and_rows(config: dict[str, Any], begin: str) -> None:
-    """Ruling 13."""
+    """A script that Ctrl-C ends has its final status and loses no confirmed row."""
     ended = signalled(CREATE_RUN + begin + LOG, config, signal.SIGINT)
     assert ended.status == -signal.SIGINT
     assert "KeyboardInterrupt" in ended.errors
@@ -178,7 +178,6 @@ CATCH_ALL = """
 
 @pytest.mark.parametrize("work", [SLEEP, EXECUTE, CATCH_ALL], ids=["sleep", "execute", "catch all"])
 def test_sigterm_rolls_an_open_transaction_back(config: dict[str, Any], work: str) -> None:
-    """Ruling 14."""
     ended = signalled(OPEN_TRANSACTION.replace("WORK", work), config, lines=1)
     assert ended.status == 143, ended.errors
     assert ended.seconds < _SOON
@@ -215,7 +214,7 @@ def locked_run(config: dict[str, Any], run_id: int) -> Iterator[None]:
 
 
 def test_sigterm_ends_a_script_that_waits_for_a_lock(config: dict[str, Any], run: Run) -> None:
-    """Ruling 14; the status cannot be set, which is logged."""
+    """A status that cannot be set in time is logged as an error, and does not keep the script alive."""
     with Script(WAIT_FOR_LOCK.replace("RUN", str(run.id), 1), config) as script:
         assert script.read_line() == "ready"
         with locked_run(config, run.id):
@@ -323,7 +322,7 @@ for _ in range(TRIALS):
 
 @pytest.mark.unmeasured
 def test_sigterm_at_any_moment_ends_a_script_with_status_and_rows(config: dict[str, Any]) -> None:
-    """Rulings 13 and 14."""
+    """Whenever SIGTERM comes, the script exits with 143 and its status, and loses no confirmed row."""
     Experiment(sqltrack.Client(config), name="experiment")
     with contextlib.ExitStack() as stack:
         scripts = [stack.enter_context(Script(TRIALS.replace("TRIALS", "25"), config)) for _ in range(4)]

@@ -181,7 +181,7 @@ def mortal(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> 
 def test_the_exception_of_a_script_is_not_replaced_by_that_of_a_vanished_database(
     mortal: Mortal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Ruling 13."""
+    """A status that cannot be stored is logged, and the script's own exception travels on."""
     own = ValueError("own")
     run = Experiment(sqltrack.Client(mortal.config), name="experiment").get_run()
     with pytest.raises(ValueError, match="own") as info, run.track():

@@ -117,7 +117,7 @@ def test_names_may_repeat_and_be_odd(client: sqltrack.Client) -> None:
 def test_nan_and_infinities_are_floats(
     run: sqltrack.Run, monkeypatch: pytest.MonkeyPatch, losses: list[float | None], chunk_rows: int
 ) -> None:
-    """DESIGN 5."""
+    """A column of numbers is float64, also where SQLite stores NaN as a text or a value is missing."""
     use_chunks_of(monkeypatch, chunk_rows)
     for step, loss in enumerate(losses):
         run.add_metrics({"loss": loss, "other": 1}, step=step)

@@ -167,7 +167,7 @@ def test_reading_from_sqlite_needs_no_lock_for_writing(run: sqltrack.Run, sqlite
 
 
 def test_the_schema_is_found_behind_a_pooler(postgres_config: dict[str, Any]) -> None:
-    """Ruling 18."""
+    """A query behind a pooler finds its schema, in a transaction and in autocommit."""
     with psycopg.connect(**{name: value for name, value in postgres_config.items() if name != "engine"}) as connection:
         port = connection.info.port
     with refusing_proxy(port) as proxy_port:
