@@ -43,8 +43,8 @@ def write(folder: Path, decorator: str = "docopt_main", keywords: str = "", more
     return script
 
 
-def test_the_document_s_example_prints_what_the_document_prints() -> None:
-    """Except that items of lists are converted, too."""
+def test_the_documented_example_prints_its_arguments() -> None:
+    """Items of lists are converted, too."""
     done = run(EXAMPLE, "-e", "180")
     expected = """\
 {{'amp': {amp},

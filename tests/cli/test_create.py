@@ -77,7 +77,7 @@ def stored_password(config: dict[str, Any], user: str) -> str:
         (["--dbname", "bob"], [f"CREATE ROLE alice {RIGHTS};", "CREATE DATABASE bob OWNER alice;"]),
     ],
 )
-def test_the_commands_of_the_document_are_printed(
+def test_the_documented_commands_are_printed(
     options: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["create", "--user", "alice", *options]) == 0

@@ -168,7 +168,7 @@ def test_after_revoke_nothing_remains(
 # -- what is printed --------------------------------------------------------------------------------------------------
 
 
-def test_the_statements_of_the_document_come_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_documented_statements_come_first(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--user", "alice", "--dbname", "db", "--schema", "s"]
     assert main(["grant", "bob", *options]) == 0
     assert capsys.readouterr().out.splitlines()[:3] == [

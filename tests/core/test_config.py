@@ -160,7 +160,7 @@ def test_each_value_tells_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_config(user="argument", port=None) == {name: setting.value for name, setting in found.items()}
 
 
-def test_the_places_of_config_files_are_those_of_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_files_are_found_in_the_documented_places(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HOME", "XDG_CONFIG_HOME", "APPDATA"):
         monkeypatch.setenv(variable, f"/{variable}")
     assert config_locations("my.conf") == [

@@ -67,7 +67,7 @@ def test_scripts_run_in_the_given_order(client: sqltrack.Client) -> None:
     assert metric_columns(client) == ["loss"]
 
 
-def test_a_script_with_begin_and_end_as_in_the_document_works(client: sqltrack.Client) -> None:
+def test_a_script_with_begin_and_end_works(client: sqltrack.Client) -> None:
     """A script may hold BEGIN and END of its own, and is still one transaction."""
     script = """
         -- metrics; of all phases

@@ -1,4 +1,4 @@
-"""Names and signatures are as the user's document prints them, and modules say what they offer."""
+"""Names and signatures are those that SQLTrack promises, and modules say what they offer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqltrack.util import Composable
 
 # -- names and signatures ---------------------------------------------------------------------------------------------
 
-# Chapter 3.8 by module, annotations left out; `self` stands where the document means it.
+# What is promised, by module, annotations left out.
 SIGNATURES = {
     "sqltrack": {
         "Client": "(config=None, **kwargs)",
@@ -42,15 +42,14 @@ SIGNATURES = {
         "Run": "(client, experiment_id=None, run_id=None)",
         "Run.add_args": "(self, args='auto')",
         "Run.add_env": "(self, env='auto')",
-        # Ruling 3: extras are a dict, the document's own function says so, its method says *tags for set_extras.
+        # A dict, for method and function alike.
         "Run.add_extras": "(self, extras=None)",
         "Run.add_link": "(self, kind, to_id)",
         "Run.add_metrics": "(self, metrics, step=0, progress=0.0, updated='auto')",
         "Run.add_tags": "(self, *tags)",
-        # Ruling 3: these remove by name, as the document's functions do; its methods take args='auto', env='auto'.
+        # By name, for methods and functions alike.
         "Run.remove_args": "(self, *args)",
         "Run.remove_env": "(self, *env)",
-        # Ruling 3: called *tags in the document's method, *extras in its function.
         "Run.remove_extras": "(self, *extras)",
         "Run.remove_link": "(self, kind, to_id)",
         "Run.remove_tags": "(self, *tags)",
@@ -125,7 +124,7 @@ SIGNATURES = {
         "SQLiteEngine.data_dir": "(self)",
         "SQLiteEngine.map_type": "(self, client, typ)",
     },
-    # Ruling 2: a client or a cursor, so both of the document's names for it mean the first argument.
+    # The first argument is a client or a cursor.
     "sqltrack.queries": {
         "first_row": "(client, query, parameters=())",
         "first_value": "(client, query, parameters=())",
@@ -134,7 +133,7 @@ SIGNATURES = {
     "sqltrack.sigterm": {"deregister": "(key)", "register": "(key, func)"},
     "sqltrack.util": {
         "SQL": "(obj)",
-        # Without a default in the document; it has one here, as in psycopg since 3.2.
+        # With a default, as in psycopg since 3.2.
         "SQL.as_bytes": "(self, context=None)",
         "SQL.as_string": "(self, context=None)",
         "SQL.format": "(self, *args, **kwargs)",
@@ -251,7 +250,7 @@ def test_all_lists_what_a_module_offers_in_order(name: str) -> None:
     assert [entry for entry in listed if not hasattr(module, entry)] == []
 
 
-def test_the_package_offers_what_the_document_does_and_the_root_of_all_errors() -> None:
+def test_the_package_offers_what_is_promised_and_the_root_of_all_errors() -> None:
     names = {name.partition(".")[0] for name in SIGNATURES["sqltrack"]}
     beyond = {"SQLTrackError", "run_add_metrics_many"}
     assert set(sqltrack.__all__) == names | beyond

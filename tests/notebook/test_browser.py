@@ -48,7 +48,7 @@ def write_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     shown: list[Any] = []
     monkeypatch.setattr(itables.options, "allow_html", False)
     monkeypatch.setattr(IPython.display, "display", shown.append)
-    # As in the document's notebook.
+    # As the documentation shows.
     itables.init_notebook_mode(all_interactive=False, connected=False)
     notebook.init_notebook_mode()
     head = "".join(part.data for part in shown)
@@ -186,7 +186,7 @@ def test_hostile_text_is_shown_as_text_everywhere(open_page: Any, write_page: An
 
 
 def test_the_comparison_of_runs_side_by_side_marks_differences(open_page: Any, write_page: Any) -> None:
-    """The document's table: runs as columns, rows whose cells differ in another color."""
+    """Runs are columns, and rows whose cells differ have another color."""
     frame = pd.DataFrame({"id": [3, 1], "status": ["FAILED", "FAILED"], "progress": [0.5, 1.0], "lr": [0.1, 0.1]})
     mark = itables.JavascriptFunction(
         """function (td, cellData, rowData, row, col) {

@@ -272,7 +272,7 @@ def test_empty_frames_stay_empty(frame: pd.DataFrame) -> None:
 
 
 def test_runs_can_be_columns() -> None:
-    """As in the document's comparison of runs; equal values have equal cells."""
+    """Equal values have equal cells, which a comparison of runs relies on."""
     frame = pd.DataFrame({"id": [3, 1], "status": ["FAILED"] * 2, "lr": [0.1, 0.2], "took": [timedelta(hours=1)] * 2})
     turned = format_dataframe(frame.set_index("id")).T
     assert turned.columns.tolist() == [3, 1]

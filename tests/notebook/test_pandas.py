@@ -44,7 +44,7 @@ COLUMNS = SQL(", ").join([Identifier(name) for name in VALUES])
 QUERY = SQL("SELECT {} FROM metrics ORDER BY step").format(COLUMNS)
 
 
-def test_the_document_s_query_returns_its_table(run: sqltrack.Run) -> None:
+def test_the_documented_query_returns_a_row_for_each_step(run: sqltrack.Run) -> None:
     for epoch in range(90):
         run.add_metrics({"loss": 7 ** (1 / (epoch + 1))}, step=epoch)
     frame = query_dataframe(run.client, "SELECT * FROM metrics")
