@@ -1,4 +1,4 @@
-"""The programs of the user's document do what it says, on tables and types as it describes them."""
+"""Documented programs do what they are documented to do, on the documented tables and types."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def table(client: Client, name: str) -> list[Any]:
     return client.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3").fetchall()
 
 
-# As printed in chapter 2.
+# What the minimal examples print.
 SHOWN_HEAD = [
     ["run_id", "step", "progress", "loss"],
     ["0", "1", "0", "0.0", "7.000000"],
@@ -55,10 +55,9 @@ SHOWN_TAIL = [
 ]
 
 
-def test_the_minimal_examples_print_what_the_document_shows(
+def test_the_minimal_examples_print_a_line_for_each_step(
     empty_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Chapter 2, with the exponent of 3.1.3, which gives the figures shown."""
     set_environment(monkeypatch, empty_config)
 
     client = sqltrack.Client()
@@ -84,11 +83,11 @@ def documented_type(metric: str) -> str:
     return "TIMESTAMP WITH TIME ZONE" if metric.endswith(("start", "end")) else "FLOAT"
 
 
-# 3.2.3: one statement for each column.
+# One statement for each column.
 V001 = "BEGIN;\n\n{}\n\nEND;\n".format(
     "\n".join(f"ALTER TABLE metrics ADD COLUMN {name} {documented_type(name)};" for name in PHASES)
 )
-# 3.8.3: one for all.
+# One for all.
 V001_IN_ONE = "BEGIN;\n\nALTER TABLE metrics\n  {};\n\nEND;\n".format(
     ",\n  ".join(f"ADD COLUMN {name} {documented_type(name)}" for name in PHASES)
 )
@@ -137,7 +136,7 @@ def write_config_file(path: Path, config: Mapping[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("source", ["dict", "kwargs", "path", "path variable", "default location", "environment"])
-def test_a_client_is_configured_as_chapter_3_3_says(
+def test_a_client_is_configured_by_each_documented_source(
     config: dict[str, Any], source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Experiment(Client(config), name="made")
@@ -165,7 +164,7 @@ def test_a_client_is_configured_as_chapter_3_3_says(
 
 
 def test_blocks_give_connections_and_cursors(client: Client) -> None:
-    with client as conn:  # noqa: SIM117 - as the document writes it
+    with client as conn:  # noqa: SIM117 - as users write it
         with conn.cursor() as cursor:
             cursor.execute("INSERT INTO experiments (name) VALUES ('a')")
     with client.cursor() as cursor:
@@ -213,7 +212,6 @@ def test_parts_of_results_and_composed_queries(client: Client) -> None:
 
 
 def test_a_cursor_takes_composed_queries(client: Client) -> None:
-    """3.8.10: a cursor's execute() takes composables."""
     Experiment(client, name="a")
     with client.cursor() as cursor:
         cursor.execute(SQL("SELECT {} FROM {}").format(Identifier("name"), Identifier("experiments")))
@@ -221,7 +219,6 @@ def test_a_cursor_takes_composed_queries(client: Client) -> None:
 
 
 def test_sql_is_composed_as_shown(client: Client) -> None:
-    """3.8.10."""
     with client as conn:
         names = SQL(", ").join([Identifier("foo"), Identifier("bar")])
         query = SQL("SELECT {0} FROM {1}").format(names, Identifier("table"))
@@ -312,7 +309,7 @@ def test_start_and_stop_leave_the_times_alone_if_told_so(run: Run) -> None:
 
 # -- tables and types -------------------------------------------------------------------------------------------------
 
-# 3.2.1 to 3.2.3: names in order, and what Python reads.
+# Names in order, and what Python reads.
 COLUMNS: dict[str, dict[str, type]] = {
     "experiments": {"id": int, "name": str, "comment": str, "tags": dict, "extras": dict},
     "experiment_links": {"from_id": int, "kind": str, "to_id": int},
@@ -346,7 +343,7 @@ def test_tables_have_the_documented_columns_and_types(client: Client) -> None:
         assert [type(value) for value in result.fetchone()] == list(columns.values())
 
 
-# 3.2.3; what both engines call alike, the types of SQLite, and those of psycopg's adaptation that hold every value.
+# What both engines call alike, the types of SQLite, and those of psycopg's adaptation that hold every value.
 COMMON_TYPES: dict[type, str] = {
     str: "TEXT",
     date: "DATE",
@@ -374,7 +371,6 @@ def test_metrics_of_the_documented_types_are_added_and_come_back(run: Run) -> No
 
 
 def test_a_metric_may_be_a_jsonb(run: Run) -> None:
-    """3.2.3 lists Jsonb among the types that are inferred."""
     run.add_metrics({"histogram": jsonb({"bins": [1, 2]})})
     assert first_value(run.client, "SELECT histogram FROM metrics") == {"bins": [1, 2]}
 
