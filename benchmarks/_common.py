@@ -274,7 +274,7 @@ def _open_postgres() -> Iterator[Engine]:
         yield _Postgres(dsn)
         return
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from support.postgres_server import NoServerError, running_server
+    from plugins.postgres_server import NoServerError, running_server
 
     with contextlib.ExitStack() as stack:
         try:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import sqltrack
+from plugins.pgbouncer import NoPoolerError, PgBouncer, find_pgbouncer
+from plugins.postgres_binaries import find_binaries
+from plugins.postgres_server import NoServerError, PostgresServer, requested_major, running_server
 from sqltrack import sigterm
 from sqltrack.commands import setup
-from support.pgbouncer import NoPoolerError, PgBouncer, find_pgbouncer
-from support.postgres_binaries import find_binaries
-from support.postgres_server import NoServerError, PostgresServer, requested_major, running_server
 
 ENGINES = ("sqlite", "postgres")
 

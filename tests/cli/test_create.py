@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import sqltrack
+from plugins.postgres_server import PostgresServer
 from sqltrack.cli import main
 from sqltrack.commands.create import create, create_sql
 from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.errors import AccessDeniedError
-from support.postgres_server import PostgresServer
 from support.processes import Program, running
 
 RIGHTS = "NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT LOGIN"

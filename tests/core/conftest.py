@@ -12,7 +12,7 @@ import sqltrack
 from sqltrack.commands import setup
 
 if TYPE_CHECKING:
-    from support.secure_server import SecureServer
+    from plugins.secure_server import SecureServer
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def sqlite_config(tmp_path: Path) -> dict[str, Any]:
 def secure(server_binaries: Path) -> Iterator[SecureServer]:
     """A server that wants passwords, by SCRAM, and has a certificate."""
     # Not above: some of the tests run where its packages are not installed.
-    from support.secure_server import secure_server
+    from plugins.secure_server import secure_server
 
     with secure_server(server_binaries) as server:
         yield server

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import pytest
 
 import sqltrack
+from plugins.secure_server import PASSWORD, SecureServer
 from sqltrack import Experiment
 from sqltrack.commands import setup
 from sqltrack.errors import AccessDeniedError
 from support.password_files import escaped, write_passwords
 from support.platforms import needs_posix
 from support.refusals import assert_hides
-from support.secure_server import PASSWORD, SecureServer
 
 pytestmark = needs_posix
 

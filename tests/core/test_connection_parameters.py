@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 import sqltrack
+from plugins.secure_server import PASSWORD, SecureServer
 from sqltrack.errors import ConfigError
 from support.platforms import needs_posix
 from support.refusals import assert_hides, refusal
-from support.secure_server import PASSWORD, SecureServer
 
 pytestmark = needs_posix
 refuses_blanks = pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes blanks in URIs as they are")

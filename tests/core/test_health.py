@@ -12,13 +12,13 @@ import psycopg
 import pytest
 
 import sqltrack
+from plugins.postgres_server import PostgresServer
 from sqltrack import Experiment
 from sqltrack.commands import setup
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.checks import Verdict
 from sqltrack.errors import ReadOnlyDatabaseError
 from support.databases import connect_to_postgres
-from support.postgres_server import PostgresServer
 from support.refusing_proxy import refusing_proxy
 
 

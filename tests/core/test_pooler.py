@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 import sqltrack
+from plugins.pgbouncer import PgBouncer, settings_to_mix_up_statements
 from sqltrack.commands import setup
 from sqltrack.engines import postgres
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import AccessDeniedError, DatabaseError, DatabaseUnavailableError, TooManyConnectionsError
 from support.databases import connect_to_postgres
-from support.pgbouncer import PgBouncer, settings_to_mix_up_statements
 
 pytestmark = pytest.mark.pooler
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import sqltrack
+from plugins.secure_server import PASSWORD, SecureServer, who_connects
 from sqltrack.cli import main
 from sqltrack.commands.doctor import examine
 from sqltrack.errors import (
@@ -23,7 +24,6 @@ from sqltrack.errors import (
 from support.password_files import escaped, write_passwords
 from support.platforms import needs_posix
 from support.refusals import WRONG_OR_EXPIRED, failed, message_of, refusal
-from support.secure_server import PASSWORD, SecureServer, who_connects
 
 pytestmark = needs_posix
 

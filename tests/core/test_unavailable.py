@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 import sqltrack
+from plugins.postgres_server import PostgresServer, crash, restart
 from sqltrack import Experiment, Run
 from sqltrack.commands import setup
 from sqltrack.errors import (
@@ -31,7 +32,6 @@ from sqltrack.errors import (
 from support.databases import ask, connect_to_postgres, connect_to_sqlite, experiments, statuses, steps
 from support.logging_threads import LoggingThread, wait_until
 from support.platforms import needs_movable_files
-from support.postgres_server import PostgresServer, crash, restart
 
 # Within this many seconds a script must get to know that its database is gone.
 _BOUND = 15.0

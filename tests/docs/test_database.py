@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import sqltrack
+from plugins.postgres_binaries import major_of
 from support.local_server import install_sudo, renamed, without_names
 from support.pages import ROOT, Block, read_blocks
-from support.postgres_binaries import major_of
 from support.typed_pages import file_name, section_blocks, type_blocks
 
 PAGE = ROOT / "docs" / "database.md"

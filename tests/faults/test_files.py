@@ -17,13 +17,13 @@ import psycopg
 import pytest
 
 import sqltrack
+from plugins.postgres_server import PostgresServer, crash
 from sqltrack import Experiment
 from sqltrack.commands import setup
 from sqltrack.errors import DatabaseError, DatabaseUnavailableError, DiskFullError, NotADatabaseError
 from support.databases import ask, connect_to_postgres, statuses, steps
 from support.logging_threads import LoggingThread, expect_nothing_missing, wait_until
 from support.platforms import needs_movable_files
-from support.postgres_server import PostgresServer, crash
 from support.processes import Script
 from support.small_file_systems import find_private_mounts, mounted, resize
 from support.unprivileged import UNPRIVILEGED, needs_permissions

@@ -15,13 +15,13 @@ import psycopg
 import pytest
 
 import sqltrack
+from plugins.postgres_server import PostgresServer, crash, restart
 from sqltrack import Experiment
 from sqltrack.commands import setup
 from sqltrack.errors import DatabaseUnavailableError
 from support.cut_proxy import CutProxy
 from support.databases import ask, connect_to_postgres
 from support.logging_threads import LoggingThread, expect_nothing_missing, missing_steps
-from support.postgres_server import PostgresServer, crash, restart
 
 pytestmark = pytest.mark.faults
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can drop what arrives at a socket")

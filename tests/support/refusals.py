@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 import sqltrack
+from plugins.secure_server import PASSWORD
 from sqltrack.errors import SQLTrackError
-from support.secure_server import PASSWORD
 
 __all__ = ["WRONG_OR_EXPIRED", "assert_hides", "failed", "message_of", "refusal"]
 

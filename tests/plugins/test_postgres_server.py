@@ -18,9 +18,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from support import postgres_server
-from support.postgres_binaries import find_binaries
-from support.postgres_server import NoServerError, PostgresServer, running_server
+from plugins import postgres_server
+from plugins.postgres_binaries import find_binaries
+from plugins.postgres_server import NoServerError, PostgresServer, running_server
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -128,7 +128,7 @@ def ask(dsn: str, query: str) -> object:
 OWNER = """
 import json, os, sys, time
 from pathlib import Path
-from support.postgres_server import PostgresServer
+from plugins.postgres_server import PostgresServer
 server = PostgresServer(Path(sys.argv[1]))
 server.start()
 print(json.dumps([str(server.folder), server.dsn, server.pid, server._keeper.pid]), flush=True)

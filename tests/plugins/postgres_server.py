@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from support.postgres_binaries import NoServerError, cache_folder, find_binaries, major_of, read_version
-from support.postgres_keeper import STOP_SECONDS, Account, remove_folder
+from plugins.postgres_binaries import NoServerError, cache_folder, find_binaries, major_of, read_version
+from plugins.postgres_keeper import STOP_SECONDS, Account, remove_folder
 
 __all__ = [
     "DEFAULT_SETTINGS",

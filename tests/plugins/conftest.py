@@ -1,4 +1,4 @@
-"""What the tests of the helpers have in common."""
+"""What the tests of the plugins have in common."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.pgbouncer import NoPoolerError, find_pgbouncer
+from plugins.pgbouncer import NoPoolerError, find_pgbouncer
 
 ROOT = Path(__file__).parents[2]
 

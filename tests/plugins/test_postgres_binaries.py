@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from support import postgres_binaries
-from support.postgres_binaries import NoServerError, find_binaries
+from plugins import postgres_binaries
+from plugins.postgres_binaries import NoServerError, find_binaries
 
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
 

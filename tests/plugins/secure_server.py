@@ -17,7 +17,7 @@ import psycopg
 import trustme
 
 import sqltrack
-from support.postgres_server import PostgresServer
+from plugins.postgres_server import PostgresServer
 
 __all__ = ["PASSWORD", "WHO_CONNECTED", "SecureServer", "answering_in_german", "secure_server", "who_connects"]
 

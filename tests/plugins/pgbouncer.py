@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from support.postgres_keeper import STOP_SECONDS, remove_folder
-from support.postgres_server import (
+from plugins.postgres_keeper import STOP_SECONDS, remove_folder
+from plugins.postgres_server import (
     _KEEPER,
     _find_free_port,
     _find_temporary_folder,
