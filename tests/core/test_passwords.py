@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import sqltrack
-from plugins.secure_server import PASSWORD, WHO_CONNECTED, SecureServer, answering_in_german, who_connects
+from plugins.secure_server import PASSWORD, SecureServer, answering_in_german
 from sqltrack.errors import AccessDeniedError, DatabaseUnavailableError, SQLTrackError
+from support.connections import WHO_CONNECTED, who_connects
 from support.password_files import escaped, write_passwords
 from support.platforms import needs_posix
 from support.refusals import WRONG_OR_EXPIRED, assert_hides, failed, message_of, refusal

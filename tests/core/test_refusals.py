@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import sqltrack
-from plugins.secure_server import PASSWORD, SecureServer, who_connects
+from plugins.secure_server import PASSWORD, SecureServer
 from sqltrack.cli import main
 from sqltrack.commands.doctor import examine
 from sqltrack.errors import (
@@ -21,6 +21,7 @@ from sqltrack.errors import (
     SQLTrackError,
     TooManyConnectionsError,
 )
+from support.connections import who_connects
 from support.password_files import escaped, write_passwords
 from support.platforms import needs_posix
 from support.refusals import WRONG_OR_EXPIRED, failed, message_of, refusal

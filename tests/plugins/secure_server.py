@@ -16,16 +16,11 @@ from typing import Any, BinaryIO
 import psycopg
 import trustme
 
-import sqltrack
 from plugins.postgres_server import PostgresServer
 
-__all__ = ["PASSWORD", "WHO_CONNECTED", "SecureServer", "answering_in_german", "secure_server", "who_connects"]
+__all__ = ["PASSWORD", "SecureServer", "answering_in_german", "secure_server"]
 
 PASSWORD = "s3cret: 100% 'pä\\ß'"  # noqa: S105
-
-WHO_CONNECTED = """
-    SELECT session_user::text, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()
-"""
 
 # The name in the server's certificate.
 HOST = "localhost"
@@ -142,12 +137,6 @@ def secure_server(binaries: Path) -> Iterator[SecureServer]:
         _issue_certificates(server, Path(folder))
         server.restart()
         yield secure
-
-
-def who_connects(config: dict[str, Any]) -> tuple[str, bool]:
-    """Return the name of the user that a client connects as, and whether by SSL."""
-    name, ssl = sqltrack.Client(config).execute(WHO_CONNECTED).fetchone()
-    return name, ssl
 
 
 def _issue_certificates(server: PostgresServer, folder: Path) -> None:

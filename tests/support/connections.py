@@ -11,7 +11,17 @@ import pytest
 import sqltrack
 from support.databases import connect_to_postgres
 
-__all__ = ["count_connections", "record_connections"]
+__all__ = ["WHO_CONNECTED", "count_connections", "record_connections", "who_connects"]
+
+WHO_CONNECTED = """
+    SELECT session_user::text, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()
+"""
+
+
+def who_connects(config: dict[str, Any]) -> tuple[str, bool]:
+    """Return the name of the user that a client connects to PostgreSQL as, and whether by SSL."""
+    name, ssl = sqltrack.Client(config).execute(WHO_CONNECTED).fetchone()
+    return name, ssl
 
 
 def count_connections(config: dict[str, Any]) -> int:
