@@ -1,18 +1,14 @@
-"""Fixtures of the tests of core: a SQLite database, and a server that wants passwords."""
+"""What the tests of core share: a SQLite database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import sqltrack
 from sqltrack.commands import setup
-
-if TYPE_CHECKING:
-    from plugins.secure_server import SecureServer
 
 
 @pytest.fixture
@@ -21,13 +17,3 @@ def sqlite_config(tmp_path: Path) -> dict[str, Any]:
     config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
     setup(sqltrack.Client(config))
     return config
-
-
-@pytest.fixture(scope="module")
-def secure(server_binaries: Path) -> Iterator[SecureServer]:
-    """A server that wants passwords, by SCRAM, and has a certificate."""
-    # Not above: some of the tests run where its packages are not installed.
-    from plugins.secure_server import secure_server
-
-    with secure_server(server_binaries) as server:
-        yield server

@@ -1,0 +1,160 @@
+"""A pytest plugin: PostgreSQL servers, databases and poolers as fixtures, and the marks of tests that mind a pooler.
+
+The session has one server, which starts when it is first asked for: by a test, or by `postgres_session.start_server`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from plugins.pgbouncer import NoPoolerError, find_pgbouncer
+from plugins.postgres_binaries import find_binaries
+from plugins.postgres_server import NoServerError, PostgresServer, RunningServer, requested_major
+from plugins.postgres_session import LEASE, ServerLease, connection_parameters
+
+if TYPE_CHECKING:
+    from plugins.secure_server import SecureServer
+
+_numbers = itertools.count(1)
+
+
+# -- the session ------------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pooler", action="store_true", help="reach PostgreSQL through a PgBouncer in transaction mode")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "pooler: needs a PgBouncer, so it runs only with --pooler or -m pooler")
+    config.addinivalue_line("markers", "not_pooled(reason): does not run behind a pooler, and why")
+    config.stash[LEASE] = ServerLease(behind_pooler=_uses_pooler(config))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the server before pytest-xdist gives its processes ten seconds to end, in which coverage is written."""
+    session.config.stash[LEASE].close()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if LEASE in config.stash:
+        config.stash[LEASE].close()
+
+
+def _uses_pooler(config: pytest.Config) -> bool:
+    """Return whether the session's databases lie behind a pooler, which must be there if so."""
+    if not config.getoption("--pooler"):
+        return False
+    try:
+        find_pgbouncer()
+    except NoPoolerError as error:
+        raise pytest.UsageError(f"--pooler: {error}") from error
+    return True
+
+
+# -- marks ------------------------------------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a pooler that the session has not, and what does not run behind the one that it has."""
+    for item in items:
+        _check_reason(item)
+    left_out = [item for item in items if _is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not _is_left_out(item)]
+
+
+def _check_reason(item: pytest.Item) -> None:
+    for mark in item.iter_markers("not_pooled"):
+        if mark.kwargs or len(mark.args) != 1 or not isinstance(mark.args[0], str) or not mark.args[0]:
+            raise pytest.UsageError(
+                f'{item.nodeid}: the mark not_pooled needs a reason, as in @pytest.mark.not_pooled("it …"), '
+                f"got {mark.args!r}"
+            )
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    if _uses_pooler(item.config):
+        return item.get_closest_marker("not_pooled") is not None
+    is_chosen = "pooler" in item.config.getoption("markexpr")
+    return item.get_closest_marker("pooler") is not None and not is_chosen
+
+
+# -- fixtures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> RunningServer:
+    """The PostgreSQL server of this session; without one the test fails and says what to install."""
+    try:
+        return pytestconfig.stash[LEASE].server()
+    except NoServerError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def server_binaries(postgres_server: RunningServer) -> Path:
+    """The programs of that server, for tests that start one of their own."""
+    own = postgres_server.server
+    return find_binaries(requested_major()) if own is None else Path(own.binaries)
+
+
+@pytest.fixture(scope="module")
+def own_server(server_binaries: Path) -> Iterator[PostgresServer]:
+    """A server that may be stopped, because no other module uses it."""
+    with PostgresServer(server_binaries) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def secure(server_binaries: Path) -> Iterator[SecureServer]:
+    """A server that wants passwords, by SCRAM, and has a certificate."""
+    # Not above: some sessions run where its packages are not installed.
+    from plugins.secure_server import secure_server
+
+    with secure_server(server_binaries) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pooler_address(pytestconfig: pytest.Config, postgres_server: RunningServer) -> dict[str, str]:
+    """Where the pooler of this session listens, nothing if there is none."""
+    pooler = pytestconfig.stash[LEASE].pooler
+    return {} if pooler is None else {"host": pooler.host, "port": str(pooler.port)}
+
+
+@pytest.fixture(scope="session")
+def create_database(
+    postgres_server: RunningServer, pooler_address: dict[str, str]
+) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Create databases, from a template or empty, and return libpq's parameters for each.
+
+    They are dropped at the end, or go with the server if that is ours.
+    """
+    import psycopg
+
+    parameters = connection_parameters(postgres_server)
+    names: list[str] = []
+    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
+
+        def create(template: str = "template1") -> dict[str, Any]:
+            name = f"sqltrack_test_{os.getpid()}_{next(_numbers)}"
+            if pooler_address:
+                # The pooler keeps sessions, but a template must have none.
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (template,)
+                )
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            names.append(name)
+            return {**parameters, **pooler_address, "dbname": name}
+
+        yield create
+        for name in names if postgres_server.server is None else ():
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
