@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from plugins.pgbouncer import NoPoolerError, find_pgbouncer
 
-ROOT = Path(__file__).parents[2]
+TESTS = str(Path(__file__).parents[1])
 
 
 def test_the_program_that_was_asked_for_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,50 +30,72 @@ def test_a_program_that_does_not_exist_is_not_replaced_by_another(
         find_pgbouncer()
 
 
-def test_a_session_that_asks_for_a_pooler_fails_without_one(tmp_path: Path) -> None:
-    environment = {**os.environ, "SQLTRACK_TEST_PGBOUNCER": str(tmp_path / "nothing")}
-    command = [sys.executable, "-m", "pytest", "--engines", "postgres", "--pooler", "tests/core/test_json.py"]
-    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+MARKED = """
+import pytest
+
+@pytest.mark.pooler
+def test_of_poolers(): pass
+
+@pytest.mark.parametrize("value", [1, pytest.param(2, marks=pytest.mark.not_pooled({arguments}))])
+def test_of_others(value): pass
+"""
+
+
+@pytest.fixture
+def collect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function that collects marked tests in a session that has nothing but the plugin."""
+    program = tmp_path / "pgbouncer"
+    # It is not started.
+    program.touch(mode=0o755)
+    monkeypatch.setenv("SQLTRACK_TEST_PGBOUNCER", str(program))
+
+    def collect(*options: str, arguments: str = "'it does'") -> subprocess.CompletedProcess[str]:
+        (tmp_path / "test_marked.py").write_text(MARKED.format(arguments=arguments), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-p", "plugins.postgres", "--collect-only", "-q", *options]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([TESTS, *filter(None, sys.path)]),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        }
+        return subprocess.run([*command, str(tmp_path)], env=environment, capture_output=True, text=True)
+
+    return collect
+
+
+def collected(process: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.rpartition("::")[2] for line in process.stdout.splitlines() if "::" in line]
+
+
+def test_a_session_that_asks_for_a_pooler_fails_without_one(
+    collect: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "pgbouncer").unlink()
+    process = collect("--pooler")
     assert process.returncode == pytest.ExitCode.USAGE_ERROR
     assert "no PgBouncer was found" in process.stderr
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [([], "deselected"), (["-m", "pooler"], "test_pooler.py"), (["-m", "not pooler"], "deselected")],
+    [
+        ([], ["test_of_others[1]", "test_of_others[2]"]),
+        (["-m", "pooler"], ["test_of_poolers"]),
+        (["-m", "not pooler"], ["test_of_others[1]", "test_of_others[2]"]),
+        (["--pooler"], ["test_of_poolers", "test_of_others[1]"]),
+    ],
+    ids=["nothing", "poolers", "no poolers", "behind one"],
 )
-def test_tests_of_the_pooler_run_only_when_they_are_asked_for(options: list[str], expected: str) -> None:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *options, "tests/core/test_pooler.py"]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert expected in process.stdout.splitlines()[0] + process.stdout.splitlines()[-1]
+def test_tests_of_the_pooler_run_only_when_they_are_asked_for(
+    collect: Callable[..., subprocess.CompletedProcess[str]], options: list[str], expected: list[str]
+) -> None:
+    """Behind a pooler, what is marked as not pooled is left out."""
+    assert collected(collect(*options)) == expected
 
 
-MARKED = """
-import pytest
-
-@pytest.mark.parametrize("value", [1, pytest.param(2, marks=pytest.mark.not_pooled({arguments}))])
-def test_something(value): pass
-"""
-
-
-def collect_marked(folder: Path, arguments: str) -> subprocess.CompletedProcess[str]:
-    """Collect, for a session behind a pooler, a test whose second parameter is marked."""
-    (folder / "test_marked.py").write_text(MARKED.format(arguments=arguments), encoding="utf-8")
-    # It is not started.
-    (folder / "pgbouncer").touch(mode=0o755)
-    command = [sys.executable, "-m", "pytest", "-p", "conftest", "--pooler", "--collect-only", "-q", str(folder)]
-    python_path = os.pathsep.join([str(ROOT / "tests"), *filter(None, sys.path)])
-    environment = {**os.environ, "PYTHONPATH": python_path, "SQLTRACK_TEST_PGBOUNCER": str(folder / "pgbouncer")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-
-
-def test_a_parameter_that_is_not_pooled_is_left_out_behind_a_pooler(tmp_path: Path) -> None:
-    output = collect_marked(tmp_path, "'it does'").stdout
-    assert "test_something[1]" in output
-    assert "1/2 tests collected (1 deselected)" in output
-
-
-def test_a_test_that_is_not_pooled_needs_a_reason(tmp_path: Path) -> None:
-    process = collect_marked(tmp_path, "")
+@pytest.mark.parametrize("arguments", ["", "''", "reason='it does'", "'it does', 'and more'"])
+def test_what_is_not_pooled_needs_a_reason(
+    collect: Callable[..., subprocess.CompletedProcess[str]], arguments: str
+) -> None:
+    process = collect(arguments=arguments)
     assert process.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "test_marked.py::test_something[2]: the mark not_pooled needs a reason" in process.stderr
+    assert "test_marked.py::test_of_others[2]: the mark not_pooled needs a reason" in process.stderr
