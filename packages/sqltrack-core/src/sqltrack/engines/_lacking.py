@@ -5,6 +5,12 @@ from __future__ import annotations
 __all__ = ["lacking"]
 
 
-def lacking(owner: object, method: str) -> NotImplementedError:
-    """Return the error for a method that the class of `owner` must define to do what was asked for."""
-    return NotImplementedError(f"{type(owner).__name__} does not define {method}(), which SQLTrack needs for this")
+def lacking(owner: object, method: str, purpose: str) -> NotImplementedError:
+    """Return the error for a method that the class of `owner` must define.
+
+    Args:
+        owner: the object whose class lacks the method.
+        method: name of the method.
+        purpose: what SQLTrack needs it for, as in "store metrics".
+    """
+    return NotImplementedError(f"{type(owner).__name__} does not define {method}(), which SQLTrack needs to {purpose}")

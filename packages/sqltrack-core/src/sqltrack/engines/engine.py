@@ -78,11 +78,11 @@ class Engine(ABC):
 
     def set_autocommit(self, connection: Any, enabled: bool) -> None:
         """Choose whether every statement commits by itself or changes wait for `commit()`."""
-        raise lacking(self, "set_autocommit")
+        raise lacking(self, "set_autocommit", "begin and end transactions")
 
     def is_usable(self, connection: Any) -> bool:
         """Return whether an idle connection works, as far as the client can tell without asking the server."""
-        raise lacking(self, "is_usable")
+        raise lacking(self, "is_usable", "use a connection again")
 
     def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
         """Execute one statement, waiting at most `seconds` for locks, and return the cursor; default: no limit."""
@@ -149,19 +149,19 @@ class Engine(ABC):
 
     def table_columns(self, connection: Any, table: str) -> dict[str, str]:
         """Return names and SQL types of a table's columns in order, empty if there is no such table."""
-        raise lacking(self, "table_columns")
+        raise lacking(self, "table_columns", "find the columns of a table")
 
     def merge_json_sql(self, column: str) -> str:
         """Return an expression: the JSON `column` with the top-level keys of the Jsonb object %s added or replaced."""
-        raise lacking(self, "merge_json_sql")
+        raise lacking(self, "merge_json_sql", "add tags, arguments, environment variables and extras")
 
     def remove_keys_sql(self, column: str) -> str:
         """Return an expression: the JSON `column` without the top-level keys in the Jsonb list %s."""
-        raise lacking(self, "remove_keys_sql")
+        raise lacking(self, "remove_keys_sql", "remove tags, arguments, environment variables and extras")
 
     def json_items_sql(self, column: str) -> str:
         """Return a query: run_id, name and value for each top-level key of a JSON `column` of the table runs.
 
         Values are JSON, which CAST(… AS TEXT) turns into its text.
         """
-        raise lacking(self, "json_items_sql")
+        raise lacking(self, "json_items_sql", "compare the arguments of runs")

@@ -57,7 +57,7 @@ class Upsert:
             connection: the connection.
             values: run id, step, progress, the metrics in order, and the extras if there are any.
         """
-        raise lacking(self, "execute")
+        raise lacking(self, "execute", "store metrics")
 
     def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
         """Do the same, and then set the run's `time_updated`."""
@@ -84,7 +84,7 @@ class MetricsTable:
 
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
         """Return whether a metric can be a column in addition to `columns`."""
-        raise lacking(self, "can_be_column")
+        raise lacking(self, "can_be_column", "find a place for new metrics")
 
     def converter(self, sql_type: str, typ: type) -> Converter | None:
         """Return what turns values of the plain Python type `typ` into those for a column, None if nothing need.
@@ -94,7 +94,7 @@ class MetricsTable:
         Raises:
             TypeError: the column would alter or refuse such values.
         """
-        raise lacking(self, "converter")
+        raise lacking(self, "converter", "store metrics unaltered")
 
     def row_converter(self, converters: Sequence[Converter | None]) -> RowConverter:
         """Return what does the work of `converters` on a sequence of values, one for each."""
@@ -119,7 +119,7 @@ class MetricsTable:
             False if the table stayed locked for about a second, or if the user has no right to change it, so that
             nothing was done.
         """
-        raise lacking(self, "grow")
+        raise lacking(self, "grow", "add columns for new metrics")
 
     def is_in_use(self, connection: Any) -> bool:
         """Return whether the open transaction of a connection itself keeps the table from growing.
@@ -136,11 +136,11 @@ class MetricsTable:
             extras: whether there are values for the column `extras`, too.
             pending: whether those wait in a table of their own until there is that column.
         """
-        raise lacking(self, "upsert")
+        raise lacking(self, "upsert", "store metrics")
 
     def fault_of(self, error: BaseException) -> Fault | None:
         """Return what a driver's error says about a statement of an `Upsert`, None if it says neither."""
-        raise lacking(self, "fault_of")
+        raise lacking(self, "fault_of", "try again after a statement that failed")
 
 
 def _as_they_are(values: Sequence[Any]) -> Sequence[Any]:
