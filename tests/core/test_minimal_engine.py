@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+import sqltrack
 import sqltrack.engines
+from sqltrack.commands.setup import set_up_quietly
 from sqltrack.engines import Engine
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.metrics_table import MetricsTable, Upsert
@@ -156,3 +158,38 @@ def test_an_upsert_that_stores_one_row_stores_many() -> None:
 
     Storing().execute_many(None, [(1, 0, 0.0), (1, 1, 0.0)])
     assert stored == [(1, 0, 0.0), (1, 1, 0.0)]
+
+
+# -- in a client ------------------------------------------------------------------------------------------------------
+
+
+class Opening(Minimal):
+    """Opens transactions, and can do no more."""
+
+    def set_autocommit(self, connection: sqlite3.Connection, enabled: bool) -> None:
+        connection.isolation_level = None if enabled else "DEFERRED"
+
+    def is_usable(self, connection: sqlite3.Connection) -> bool:
+        return not connection.in_transaction
+
+
+def client_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> sqltrack.Client:
+    monkeypatch.setattr("sqltrack.client.create_engine", lambda config: engine)
+    return sqltrack.Client({})
+
+
+@pytest.mark.parametrize(("engine", "name"), [(Minimal(), "set_autocommit"), (Opening(), "table_columns")], ids=repr)
+def test_a_client_passes_on_what_its_engine_lacks(engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(engine, monkeypatch)
+    lacking = rf"^{type(engine).__name__} does not define {name}\(\)"
+    with pytest.raises(NotImplementedError, match=lacking):
+        set_up_quietly(client)
+    with pytest.raises(NotImplementedError, match=lacking):
+        client.metrics.add(1, {"loss": 1.0}, 0, 0.0, None)
+
+
+def test_a_client_executes_statements_as_soon_as_transactions_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(Opening(), monkeypatch)
+    assert client.execute("SELECT 1").fetchall() == [(1,)]
+    with pytest.raises(DatabaseError, match="unnamed database: .*syntax error"):
+        client.execute("nonsense")

@@ -115,7 +115,14 @@ class Engine(ABC):
         self.abort(connection)
 
     def translate_error(self, error: Exception) -> SQLTrackError:
-        """Return the error that says what the driver's `error` means, and what to do about it."""
+        """Return the error that says what the driver's `error` means, and what to do about it.
+
+        Raises:
+            NotImplementedError: `error` is one. An engine that names no `driver_error` meets all exceptions here, and
+                a method that a class lacks is not an error of the database.
+        """
+        if isinstance(error, NotImplementedError):
+            raise error
         return error if isinstance(error, SQLTrackError) else DatabaseError(f"{self.describe()}: {error}")
 
     def split_script(self, script: str) -> list[str]:
