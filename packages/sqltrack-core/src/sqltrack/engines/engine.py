@@ -46,7 +46,9 @@ class Engine(ABC):
         """Open a connection to the database.
 
         Returns:
-            The driver's connection, in a mode in which changes wait for `commit()`.
+            The driver's connection (`sqltrack.engines.dbapi.DBAPIConnection`), in a mode in which changes wait for
+            `commit()`. It takes the placeholders %s and %(name)s, binds `sqltrack.engines.json.Jsonb`, and returns
+            JSON as Python objects.
 
         Raises:
             DatabaseUnavailableError: the database cannot be reached or opened.
@@ -90,7 +92,10 @@ class Engine(ABC):
 
     @contextlib.contextmanager
     def savepoint(self, connection: Any) -> Iterator[None]:
-        """Undo only what the `with` block did if it raises, so that the transaction can continue."""
+        """Undo only what the `with` block did if it raises, so that the transaction can continue.
+
+        Without savepoints an override may do nothing. Then a statement that fails costs the whole transaction.
+        """
         connection.execute("SAVEPOINT sqltrack")
         try:
             yield

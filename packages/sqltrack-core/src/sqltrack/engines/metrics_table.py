@@ -134,7 +134,8 @@ class MetricsTable:
         Args:
             names: columns.
             extras: whether there are values for the column `extras`, too.
-            pending: whether those wait in a table of their own until there is that column.
+            pending: whether those wait in a table of their own until there is that column; never if `grow` always
+                returns True.
         """
         raise lacking(self, "upsert", "store metrics")
 
