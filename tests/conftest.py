@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+import sqltrack.engines
 from plugins.postgres_server import PostgresServer
 from plugins.postgres_session import connection_parameters, describe_server, start_server
 from sqltrack import sigterm
@@ -39,7 +41,14 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Tests run side by side, and threads of numerical libraries that wait for work would only take it from them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    config.addinivalue_line("markers", "engines(name, ...): what is tested is something that only these engines have")
+    config.addinivalue_line(
+        "markers",
+        "engines(name, ..., reason=None): what is tested is something that only these engines have, for this reason",
+    )
+    config.addinivalue_line(
+        "markers",
+        "also_on(name, ...): also runs on these engines of the tests, where SQLite is tested and their driver is there",
+    )
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
     config.addinivalue_line(
         "markers",
@@ -65,9 +74,17 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine_name" in metafunc.fixturenames:
-        mark = metafunc.definition.get_closest_marker("engines")
-        engines = [name for name in chosen_engines(metafunc.config) if mark is None or name in mark.args]
-        metafunc.parametrize("engine_name", engines)
+        only = metafunc.definition.get_closest_marker("engines")
+        engines = [*chosen_engines(metafunc.config), *_added_engines(metafunc)]
+        metafunc.parametrize("engine_name", [name for name in engines if only is None or name in only.args])
+
+
+def _added_engines(metafunc: pytest.Metafunc) -> list[str]:
+    """Return the engines that a test is marked for in addition, if their drivers, which have their names, are there."""
+    also = metafunc.definition.get_closest_marker("also_on")
+    if also is None or "sqlite" not in chosen_engines(metafunc.config):
+        return []
+    return [name for name in also.args if importlib.util.find_spec(name) is not None]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -153,18 +170,33 @@ def postgres_config(create_database: Callable[..., dict[str, Any]]) -> dict[str,
 
 
 @pytest.fixture
+def duckdb_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Configuration for an empty DuckDB database, whose engine belongs to the tests, see `support.duckdb_engine`."""
+    import duckdb
+
+    known = sqltrack.engines._Known("support.duckdb_engine", "DuckDBEngine", has_users=False)
+    monkeypatch.setitem(sqltrack.engines._ENGINES, "duckdb", known)
+    path = str(tmp_path / "sqltrack.duckdb")
+    # While one connection is open, others to the same file cost next to nothing.
+    with duckdb.connect(path):
+        yield {"engine": "duckdb", "dbpath": path}
+
+
+@pytest.fixture
 def empty_config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """Configuration for an empty database, on each engine."""
+    if engine_name == "duckdb":
+        return dict(request.getfixturevalue("duckdb_config"))
     if engine_name == "sqlite":
         return {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
     return dict(request.getfixturevalue("postgres_config"))
 
 
 @pytest.fixture
-def config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+def config(engine_name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     """Configuration for a database that is set up, on each engine."""
-    if engine_name == "sqlite":
-        config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
+    if engine_name != "postgres":
+        config = dict(request.getfixturevalue("empty_config"))
         setup(sqltrack.Client(config))
         return config
     create = request.getfixturevalue("create_database")
