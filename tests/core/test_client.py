@@ -67,6 +67,7 @@ def test_nested_blocks_share_a_connection_that_the_outermost_closes(
     assert connections == [outer]
 
 
+@pytest.mark.also_on("duckdb")
 def test_a_block_commits_at_its_end_and_rolls_back_on_an_exception(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_block_commits_at_its_end_and_rolls_back_on_an_exception(
     assert count_experiments(config) == 1
 
 
+@pytest.mark.also_on("duckdb")
 def test_an_exception_caught_between_nested_blocks_does_not_roll_back(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:
@@ -90,6 +92,7 @@ def test_an_exception_caught_between_nested_blocks_does_not_roll_back(
     assert count_experiments(config) == 1
 
 
+@pytest.mark.also_on("duckdb")
 def test_commit_and_rollback_end_what_was_done_so_far(client: sqltrack.Client, config: dict[str, Any]) -> None:
     with client:
         client.execute(INSERT, ("a",))
@@ -301,6 +304,7 @@ def test_placeholders_of_sqlites_own_take_the_same_values(client: sqltrack.Clien
     assert client.execute("SELECT comment FROM experiments").fetchall() == [(row[0],), (None,)]
 
 
+@pytest.mark.also_on("duckdb")
 def test_threads_that_share_a_client_have_transactions_of_their_own(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:

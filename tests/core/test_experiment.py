@@ -22,6 +22,8 @@ from sqltrack import (
 from sqltrack.errors import ConflictError, MissingExperimentError
 from support.logging_threads import wait_until
 
+pytestmark = pytest.mark.also_on("duckdb")
+
 
 def row(client: sqltrack.Client, experiment_id: int) -> Any:
     return client.execute(
@@ -141,6 +143,7 @@ def _create_in_process(config: dict[str, Any], barrier: Any, ids: Any) -> None:
     ids.put(Experiment(client, name="same").id)
 
 
+@pytest.mark.engines("sqlite", "postgres", reason="other processes do not know the engine of the tests")
 def test_many_processes_get_the_same_experiment(config: dict[str, Any]) -> None:
     """Processes that create an experiment of one name at once get one experiment."""
     context = multiprocessing.get_context("spawn")

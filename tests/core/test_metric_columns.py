@@ -11,6 +11,8 @@ import pytest
 from sqltrack import Run
 from support.metrics import RESERVED, logged, rows_as_dicts, same, stored_value
 
+pytestmark = pytest.mark.also_on("duckdb")
+
 # -- columns of the user ----------------------------------------------------------------------------------------------
 
 
@@ -107,6 +109,7 @@ def test_extras_of_a_row_are_merged(run: Run) -> None:
     assert rows == [(0.25, {"run_id": None, "step": 2.0})]
 
 
+@pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no limit of columns")
 def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
     """2,261 metrics in one call, as seen in practice, are stored, and the same once more."""
     metrics = {f"metric/{number}": number + 0.5 for number in range(2261)}
@@ -117,6 +120,7 @@ def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
     assert len(rows_as_dicts(run)[0]["extras"]) < 2261
 
 
+@pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no limit of columns")
 def test_a_table_may_meet_more_names_than_it_has_room_for(run: Run) -> None:
     """2,500 names over time are stored; PostgreSQL has room for 1,600 columns, SQLite for 2,000."""
     for step in range(25):

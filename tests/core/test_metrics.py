@@ -16,6 +16,8 @@ from sqltrack.engines.json import Jsonb
 from sqltrack.errors import UnusableValueError
 from support.metrics import logged, same
 
+pytestmark = pytest.mark.also_on("duckdb")
+
 TIME = datetime(2024, 5, 7, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=2)))
 
 

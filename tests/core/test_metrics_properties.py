@@ -7,12 +7,15 @@ import string
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sqltrack
 from sqltrack.errors import UnusableValueError
 from support.metrics import RESERVED
+
+pytestmark = pytest.mark.also_on("duckdb")
 
 NAMES = st.one_of(
     st.text(max_size=80),

@@ -25,6 +25,8 @@ from sqltrack.errors import (
 )
 from support.logging_threads import wait_until
 
+pytestmark = pytest.mark.also_on("duckdb")
+
 TIME = datetime(2024, 5, 7, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=2)))
 
 
@@ -97,6 +99,7 @@ def test_generated_ids_step_over_one_that_is_just_being_chosen_by_hand(
         assert created.result(60).id == first + 2
 
 
+@pytest.mark.engines("sqlite", "postgres", reason="a default of DuckDB cannot look for unused ids")
 def test_plain_sql_gets_unused_ids_as_well(client: sqltrack.Client, experiment: Experiment) -> None:
     """The database itself generates ids that no earlier run has, also after runs with chosen ids."""
     for number in range(1, 4):
@@ -332,6 +335,7 @@ def test_links_between_runs_are_added_and_removed(run: Run, experiment: Experime
         run.add_link("resumes", 99)
 
 
+@pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no ON DELETE CASCADE")
 def test_rows_go_when_their_run_goes(run: Run, experiment: Experiment) -> None:
     """Metrics and links are deleted with their run, and later calls for it are errors."""
     run.add_metrics({"loss": 1.0}).add_link("resumes", experiment.get_run().id)
@@ -394,6 +398,7 @@ with run.track():
 """
 
 
+@pytest.mark.engines("sqlite", "postgres", reason="other processes do not know the engine of the tests")
 def test_the_minimal_example_runs_on_each_engine(empty_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in empty_config.items():
         monkeypatch.setenv(f"SQLTRACK_DSN_{name.upper()}", str(value))

@@ -13,7 +13,7 @@ import duckdb
 
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.sqltext import STANDARD, first_keyword
-from sqltrack.quoting import query_text
+from sqltrack.util import query_text
 
 __all__ = ["Connection", "Cursor"]
 

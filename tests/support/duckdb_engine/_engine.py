@@ -25,7 +25,7 @@ from sqltrack.engines.metrics_table import (
 )
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import DatabaseUnavailableError
-from sqltrack.quoting import quote_identifier
+from sqltrack.util import quote_identifier
 from support.duckdb_engine._driver import Connection
 
 __all__ = ["DuckDBEngine", "DuckDBMetricsTable", "DuckDBUpsert"]
