@@ -109,3 +109,62 @@ def test_a_failing_script_leaves_the_callers_transaction_usable(client: sqltrack
 
 @pytest.mark.not_pooled("it sets the parameter options, which a pooler refuses")
 @pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no locks to wait for")
+def test_a_schema_that_cannot_be_locked_or_created_is_a_clear_error(
+    empty_config: dict[str, Any], engine_name: str
+) -> None:
+    if engine_name == "postgres":
+        client = sqltrack.Client(empty_config, schema="new", options="-c default_transaction_read_only=on")
+        with pytest.raises(ReadOnlyDatabaseError, match="can only be read"):
+            setup(client)
+    else:
+        with sqltrack.Client(empty_config) as connection:
+            connection.begin_write()
+            with pytest.raises(DatabaseLockedError, match=r"busy_timeout = 0\.1 s"):
+                setup(sqltrack.Client(empty_config, busy_timeout=0.1))
+    setup(sqltrack.Client(empty_config))
+
+
+@pytest.mark.engines("sqlite", "postgres", reason="DuckDB has neither triggers nor procedures")
+def test_a_script_that_needs_semicolons_in_a_body_works(client: sqltrack.Client, engine_name: str) -> None:
+    bodies = {
+        "sqlite": "CREATE TRIGGER t AFTER INSERT ON experiments BEGIN "
+        "UPDATE experiments SET comment = 'a;b' WHERE id = NEW.id; END;",
+        "postgres": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.comment := 'a;b'; "
+        "RETURN NEW; END $$; CREATE TRIGGER t BEFORE INSERT ON experiments FOR EACH ROW EXECUTE FUNCTION f();",
+    }
+    setup(client, [("trigger.sql", bodies[engine_name])])
+    sqltrack.Experiment(client, name="x")
+    assert client.execute("SELECT comment FROM experiments").fetchone() == ("a;b",)
+
+
+def test_the_name_of_the_included_script_and_double_names_are_refused(client: sqltrack.Client) -> None:
+    with pytest.raises(ValueError, match=r"cannot be called 'base\.sql'"):
+        setup(client, [("folder/base.sql", "SELECT 1")])
+    with pytest.raises(ValueError, match=r"another script is called so"):
+        setup(client, [ADD_LOSS, ("v001.sql", "SELECT 1")])
+    with pytest.raises(FileNotFoundError):
+        setup(client, ["no.sql"])
+
+
+def _setup_in_process(config: dict[str, Any], barrier: Any, errors: Any) -> None:
+    client = sqltrack.Client(config)
+    barrier.wait()
+    try:
+        setup(client, [ADD_LOSS])
+    except Exception as error:
+        errors.put(repr(error))
+
+
+@pytest.mark.engines("sqlite", "postgres", reason="other processes do not know the engine of the tests")
+def test_many_processes_may_set_up_at_once(empty_config: dict[str, Any]) -> None:
+    """Of processes that set up at once, each succeeds, and each script is applied once."""
+    context = multiprocessing.get_context("spawn")
+    barrier, errors = context.Barrier(8), context.Queue()
+    processes = [context.Process(target=_setup_in_process, args=(empty_config, barrier, errors)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert errors.empty()
+    assert metric_columns(sqltrack.Client(empty_config)) == ["train_loss"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sqltrack.engines.postgres.sql import POSTGRES
-from sqltrack.engines.sqlite._sql import SQLITE, split_additions, translate_placeholders
-from sqltrack.engines.sqltext import Dialect, first_keyword, split_statements
+from sqltrack.engines.sqlite._sql import SQLITE, split_additions
+from sqltrack.engines.sqltext import Dialect, first_keyword, split_statements, translate_placeholders
 
 BOTH = pytest.mark.parametrize("dialect", [POSTGRES, SQLITE], ids=["postgres", "sqlite"])
 
@@ -110,9 +110,9 @@ def test_the_first_keyword_comes_after_comments(dialect: Dialect) -> None:
 )
 def test_placeholders_become_those_of_sqlite(query: str, text: str, names: tuple[str, ...] | None) -> None:
     """Placeholders in literals, quoted identifiers and comments are left alone."""
-    assert translate_placeholders(query) == (text, names)
+    assert translate_placeholders(query, SQLITE) == (text, names)
 
 
 def test_positional_and_named_placeholders_do_not_mix() -> None:
     with pytest.raises(ValueError, match="cannot be mixed"):
-        translate_placeholders("SELECT %s, %(a)s")
+        translate_placeholders("SELECT %s, %(a)s", SQLITE)

@@ -26,6 +26,7 @@ from sqltrack.engines.checks import (
     problem,
     show_bytes,
 )
+from sqltrack.engines.engine import find_sql_type
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.engines.metrics_table import (
     Converter,
@@ -48,12 +49,14 @@ from sqltrack.engines.sqltext import (
     STANDARD,
     Dialect,
     Located,
+    Translated,
     find_backslash,
     first_keyword,
     hide_passwords,
     keywords,
     locate_statements,
     split_statements,
+    translate_placeholders,
 )
 from sqltrack.metrics import MetricsRow, MetricsWriter
 from sqltrack.queries import column_sql
@@ -103,7 +106,7 @@ class OwnEngine(Engine):
         return str(Path(__file__).parent)
 
     def map_type(self, client: Any, typ: type) -> str:
-        return "TEXT"
+        return find_sql_type(typ, {int: "BIGINT"}) or "TEXT"
 
 
 def use_tables(engine: OwnEngine, connection: Any) -> None:
@@ -147,6 +150,7 @@ def read_text(script: str) -> None:
         assert_type(find_backslash(script, dialect), Located | None)
         assert_type(hide_passwords(script, dialect), tuple[str, list[str]])
         assert_type(first_keyword(script, dialect), str)
+        assert_type(translate_placeholders(script, dialect, "$"), Translated)
         assert_type(keywords(script, dialect), Iterator[str])
     assert_type(placeholders(MAX_NAME_BYTES) + sql_literal(None) + column_sql("loss"), str)
 

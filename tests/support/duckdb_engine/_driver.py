@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 import duckdb
 
 from sqltrack.engines.json import Jsonb, dumps
-from sqltrack.engines.sqltext import STANDARD, first_keyword
+from sqltrack.engines.sqltext import STANDARD, first_keyword, translate_placeholders
 from sqltrack.util import query_text
 
 __all__ = ["Connection", "Cursor"]
@@ -131,21 +129,6 @@ def _bind(query: str, params: Any) -> tuple[str, list[Any]]:
     """Return a statement with DuckDB's placeholders, and the values for them in their order."""
     if not params:
         return query, []
-    text, names = _translate(query)
-    values = [params[name] for name in names] if isinstance(params, Mapping) else params
+    text, names = translate_placeholders(query, STANDARD)
+    values = params if names is None else [params[name] for name in names]
     return text, [dumps(value.obj) if isinstance(value, Jsonb) else value for value in values]
-
-
-@lru_cache
-def _translate(query: str) -> tuple[str, tuple[str, ...]]:
-    """Return a query with ? for %s and %(name)s, and the names; one without those is DuckDB's own, and stays."""
-    names: list[str] = []
-
-    def replace(match: re.Match[str]) -> str:
-        if match["placeholder"] in (None, "%%"):
-            return match[0].replace("%%", "%")
-        names.append(match["name"])
-        return "?"
-
-    text = STANDARD.pattern.sub(replace, query)
-    return (text, tuple(names)) if names else (query, ())

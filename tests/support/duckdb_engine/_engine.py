@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import duckdb
 
-from sqltrack.engines import Engine
+from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import (
     Converter,
@@ -63,8 +63,6 @@ class DuckDBMetricsTable(MetricsTable):
 
     def grow(self, connection: Connection, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         for name, sql_type in added.items():
-            # SQLTrack asks for JSONB, the name that the type has in the other databases.
-            sql_type = "JSON" if sql_type == "JSONB" else sql_type
             connection.execute(f"ALTER TABLE metrics ADD COLUMN IF NOT EXISTS {quote_identifier(name)} {sql_type}")
         for name, sql_type in widened.items():
             column = quote_identifier(name)
@@ -111,10 +109,10 @@ class DuckDBEngine(Engine):
         return str(Path(__file__).parent)
 
     def map_type(self, client: Any, typ: type) -> str:
-        for base in typ.__mro__:
-            if base in _SQL_TYPES:
-                return _SQL_TYPES[base]
-        raise TypeError(f"no DuckDB type for Python type {typ.__name__!r}")
+        sql_type = find_sql_type(typ, _SQL_TYPES)
+        if sql_type is None:
+            raise TypeError(f"no DuckDB type for Python type {typ.__name__!r}")
+        return sql_type
 
     def set_autocommit(self, connection: Connection, enabled: bool) -> None:
         connection.autocommit = enabled

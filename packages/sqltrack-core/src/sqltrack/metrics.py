@@ -182,7 +182,7 @@ class MetricsWriter:
         for name, typ in types.items():
             check_name(name)
             if name == EXTRAS and EXTRAS not in self._columns:
-                places.added[EXTRAS] = "JSONB"
+                places.added[EXTRAS] = self._map_type(dict)
             elif name not in self._columns and name not in KEY:
                 self._place_new(places, name, typ)
         if places.added:
@@ -234,7 +234,8 @@ class MetricsWriter:
         if not self._has_pending or self._session.in_block:
             return
         try:
-            grown = self._session.call_outside(lambda connection: self._grow(connection, {EXTRAS: "JSONB"}, {}))
+            extras = {EXTRAS: self._map_type(dict)}
+            grown = self._session.call_outside(lambda connection: self._grow(connection, extras, {}))
         except SQLTrackError as error:
             grown = False
             self._warn_of_pending(error)
@@ -338,7 +339,7 @@ class MetricsWriter:
             if expires is None:
                 self._warn(names[index] for index in extras if names[index] not in kept)
             if EXTRAS not in self._columns:
-                expires = self._grow_if_possible({EXTRAS: "JSONB"}, {})
+                expires = self._grow_if_possible({EXTRAS: self._map_type(dict)}, {})
             pending = EXTRAS not in self._columns
             self._has_pending |= pending
         upsert = self._table.upsert([names[index] for index, _ in columns], extras=bool(extras), pending=pending)

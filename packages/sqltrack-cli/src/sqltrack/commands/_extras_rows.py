@@ -100,7 +100,9 @@ def move_pending(client: Client) -> bool:
         return True
     table = client.engine.metrics_table
     with administering(client) as admin:
-        if not has_extras(client) and not table.grow(admin.connection, {EXTRAS: "JSONB"}, {}):
+        if not has_extras(client) and not table.grow(
+            admin.connection, {EXTRAS: client.engine.map_type(client, dict)}, {}
+        ):
             return False
         while admin.move_pending(_ROWS_PER_QUERY):
             pass

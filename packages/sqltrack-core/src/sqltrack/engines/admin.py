@@ -30,7 +30,9 @@ def admin_of(engine: Engine, connection: Any = None) -> Admin:
         NotImplementedError: the engine has no such commands.
     """
     if engine.admin_class is None:
-        raise NotImplementedError(f"{type(engine).__name__} names no admin_class, which SQLTrack needs for this")
+        raise NotImplementedError(
+            f"{type(engine).__name__} names no admin_class, which the commands of the program need"
+        )
     module, _, name = engine.admin_class.partition(":")
     admin: Admin = getattr(importlib.import_module(module), name)(engine, connection)
     return admin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqltrack.engines._lacking import lacking
@@ -12,7 +12,7 @@ from sqltrack.engines.metrics_table import MetricsTable
 from sqltrack.engines.sqltext import STANDARD, Dialect, split_statements
 from sqltrack.errors import DatabaseError, SQLTrackError
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "find_sql_type"]
 
 
 class Engine(ABC):
@@ -177,3 +177,8 @@ class Engine(ABC):
         Values are JSON, which CAST(… AS TEXT) turns into its text.
         """
         raise lacking(self, "json_items_sql", "compare the arguments of runs")
+
+
+def find_sql_type(typ: type, sql_types: Mapping[type, str]) -> str | None:
+    """Return the SQL type of the nearest base class of `typ` that has one, None if none has; for `map_type`."""
+    return next((sql_types[base] for base in typ.__mro__ if base in sql_types), None)

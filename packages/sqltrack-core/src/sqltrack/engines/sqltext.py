@@ -7,6 +7,7 @@ that open and close bodies with semicolons inside.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from sqltrack.engines._tokenizer import STANDARD, Dialect, Token, tokens
@@ -15,12 +16,14 @@ __all__ = [
     "STANDARD",
     "Dialect",
     "Located",
+    "Translated",
     "find_backslash",
     "first_keyword",
     "hide_passwords",
     "keywords",
     "locate_statements",
     "split_statements",
+    "translate_placeholders",
 ]
 
 
@@ -143,3 +146,45 @@ class _Statement:
             self._depth += 1
         elif word == "END" and self._depth:
             self._depth -= 1
+
+
+class Translated(NamedTuple):
+    """A query with the placeholders of another driver.
+
+    Attributes:
+        text: the query.
+        names: names of the parameters, in the order of their placeholders; None if they are bound by position.
+    """
+
+    text: str
+    names: tuple[str, ...] | None
+
+
+@lru_cache(maxsize=512)
+def translate_placeholders(query: str, dialect: Dialect, placeholder: str = "?") -> Translated:
+    """Turn the placeholders %s and %(name)s into those of another driver, and %% into %.
+
+    Placeholders in literals, quoted identifiers and comments are left alone. A query without such placeholders is
+    returned untouched: it may hold the driver's own.
+
+    Args:
+        query: the query.
+        dialect: how the database quotes and comments.
+        placeholder: how the driver marks a parameter, default ?.
+
+    Raises:
+        ValueError: named and positional placeholders are mixed.
+    """
+    pieces = list(tokens(query, dialect))
+    marks = [token for token in pieces if _is_parameter(token)]
+    names = tuple(token.name for token in marks if token.name is not None)
+    if not marks:
+        return Translated(query, None)
+    if names and len(names) != len(marks):
+        raise ValueError("positional placeholders (%s) and named ones (%(name)s) cannot be mixed in one query")
+    text = "".join(placeholder if _is_parameter(token) else token.text.replace("%%", "%") for token in pieces)
+    return Translated(text, names or None)
+
+
+def _is_parameter(token: Token) -> bool:
+    return token.kind == "placeholder" and token.text != "%%"

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sqltrack._environment import masked
 from sqltrack._quoting import quote_identifier
 from sqltrack.config import CLIENT_SETTINGS
-from sqltrack.engines._types import find_sql_type
-from sqltrack.engines.engine import Engine
+from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.json import Jsonb, dumps, is_storable_text
 from sqltrack.errors import ConfigError, MissingPackageError, SQLTrackError
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sqltrack import sigterm
 from sqltrack._quoting import query_text
 from sqltrack._retrying import retry
-from sqltrack.engines.sqlite._sql import SQLITE, split_additions, translate_placeholders
+from sqltrack.engines.sqlite._sql import SQLITE, split_additions
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
-from sqltrack.engines.sqltext import keywords, split_statements
+from sqltrack.engines.sqltext import Translated, keywords, split_statements, translate_placeholders
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -235,9 +235,9 @@ def split_script(script: str) -> list[str]:
     return [part for statement in split_statements(script, SQLITE) for part in split_additions(statement)]
 
 
-def _translate(text: str) -> Any:
+def _translate(text: str) -> Translated:
     try:
-        return translate_placeholders(text)
+        return translate_placeholders(text, SQLITE)
     except ValueError as error:
         raise sqlite3.ProgrammingError(str(error)) from None
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqltrack.config import number_setting
-from sqltrack.engines._types import find_sql_type
-from sqltrack.engines.engine import Engine
+from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.schema import TABLES
 from sqltrack.engines.sqlite._connection import Connection, split_script
 from sqltrack.engines.sqlite._filesystem import is_network_file_system

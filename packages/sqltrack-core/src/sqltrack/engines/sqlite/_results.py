@@ -10,8 +10,9 @@ from typing import Any
 from sqltrack._quoting import query_text
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.engines.results import Reader, Reading
-from sqltrack.engines.sqlite._sql import without_placeholders
+from sqltrack.engines.sqlite._sql import SQLITE
 from sqltrack.engines.sqlite._types import PYTHON_TYPES
+from sqltrack.engines.sqltext import translate_placeholders
 
 __all__ = ["SQLiteReader"]
 
@@ -44,8 +45,10 @@ def _declared_kinds(connection: Any, query: str) -> list[ColumnKind | None]:
     # The module's own cursor: the main database is not written to, so no lock on it must be taken.
     with closing(sqlite3.Cursor(connection)) as cursor:
         cursor.row_factory = None
+        # The kinds do not depend on the values.
+        text = translate_placeholders(query, SQLITE, "NULL").text
         try:
-            cursor.execute(f"CREATE TEMP VIEW sqltrack_query AS {without_placeholders(query)}")
+            cursor.execute(f"CREATE TEMP VIEW sqltrack_query AS {text}")
         except sqlite3.Error:
             # No SELECT, or one with placeholders of SQLite's own.
             return []
