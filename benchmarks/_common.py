@@ -88,7 +88,7 @@ class NoDatabaseError(Exception):
     """there is no database to measure"""
 
 
-# -- options and results --------------------------------------------------------------------------------------------
+# Options and results
 
 
 def create_parser(description: str | None, *, engines: bool = True) -> argparse.ArgumentParser:
@@ -118,7 +118,7 @@ def write_json(path: Path | None, **document: Any) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-# -- rows and times -------------------------------------------------------------------------------------------------
+# Rows and times
 
 
 def metric_names(count: int) -> list[str]:
@@ -154,7 +154,7 @@ def percentiles(nanoseconds: Sequence[int]) -> dict[str, float]:
     return {name: ordered[int(len(ordered) * part)] / 1000 for name, part in (("p50", 0.50), ("p99", 0.99))}
 
 
-# -- databases ------------------------------------------------------------------------------------------------------
+# Databases
 
 
 def open_engines(names: str) -> Iterator[Engine]:

@@ -129,7 +129,7 @@ def measure_turns(name: str, place: Place, calls: int) -> tuple[dict[str, float]
     return percentiles(ours), percentiles(theirs)
 
 
-# -- a job that is killed -------------------------------------------------------------------------------------------
+# A job that is killed
 
 
 def count_after_kill(engine: Engine, name: str, steps: int) -> int:
@@ -156,7 +156,7 @@ def log_and_die(name: str, place: Place, steps: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-# -- trackers -------------------------------------------------------------------------------------------------------
+# Trackers
 
 
 @contextlib.contextmanager

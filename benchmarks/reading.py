@@ -108,7 +108,7 @@ def fill(client: sqltrack.Client, runs_with_steps: int, runs: int) -> None:
         )
 
 
-# -- many rows to a data frame --------------------------------------------------------------------------------------
+# Many rows to a data frame
 
 
 def measure_frames(engine: Engine, part: int) -> Iterator[dict[str, Any]]:

@@ -56,7 +56,7 @@ def render(results: Figures) -> dict[str, str]:
     return {name: make(results[source]) for name, (source, make) in FIGURES.items() if source in results}
 
 
-# -- tables ---------------------------------------------------------------------------------------------------------
+# Tables
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:

@@ -138,7 +138,7 @@ class Draft:
         return SETUP_TIME + len(self.steps) * self.epoch_time
 
 
-# -- what is run ------------------------------------------------------------------------------------------------------
+# What is run
 
 
 def draft_runs(rng: random.Random, count: int, epochs: int, now: datetime) -> list[Draft]:
@@ -290,7 +290,7 @@ def make_odd(runs: list[Draft]) -> None:
             run.diverged_to, run.comment = math.inf, "loss is infinite"
 
 
-# -- when, and where --------------------------------------------------------------------------------------------------
+# When, and where
 
 
 def schedule(rng: random.Random, runs: list[Draft], epochs: int, now: datetime) -> None:
@@ -354,7 +354,7 @@ def slurm_env(run: Draft, job: int, node: str, gpus: str) -> dict[str, str]:
     return env
 
 
-# -- how it goes ------------------------------------------------------------------------------------------------------
+# How it goes
 
 
 def measure(run: Draft) -> Iterator[dict[str, Any]]:

@@ -64,7 +64,7 @@ def stored_password(config: dict[str, Any], user: str) -> str:
     return str(sqltrack.Client(config).execute(query, (user,)).fetchone()[0])
 
 
-# -- what is printed --------------------------------------------------------------------------------------------------
+# What is printed
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_user_that_only_a_service_names_has_to_be_given(
     )
 
 
-# -- what is printed works --------------------------------------------------------------------------------------------
+# What is printed works
 
 
 @pytest.mark.parametrize("kind", ["plain", "Upper", "müller", "o'brien\"; DROP TABLE x; --", "a b\\c%s"])
@@ -194,7 +194,7 @@ def test_what_is_created_can_be_set_up_by_the_new_user(
             connection.execute(psycopg.sql.SQL("DROP ROLE IF EXISTS {}").format(quoted))
 
 
-# -- passwords --------------------------------------------------------------------------------------------------------
+# Passwords
 
 
 def test_a_password_on_file_is_encrypted_and_opens_the_database(

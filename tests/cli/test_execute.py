@@ -224,7 +224,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(options: list[str]) -> None:
     assert process.returncode == 1
 
 
-# -- PostgreSQL alone -------------------------------------------------------------------------------------------------
+# PostgreSQL alone
 
 
 def test_what_cannot_be_in_a_transaction_is_executed(postgres_config: dict[str, Any]) -> None:
@@ -277,7 +277,7 @@ def test_data_for_copy_is_refused(postgres_config: dict[str, Any]) -> None:
         execute(client, "CREATE TABLE t (a INT); COPY t FROM STDIN")
 
 
-# -- reading SQL ------------------------------------------------------------------------------------------------------
+# Reading SQL
 
 
 def test_statements_are_where_their_code_begins() -> None:

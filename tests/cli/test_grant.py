@@ -165,7 +165,7 @@ def test_after_revoke_nothing_remains(
         client.execute("SELECT 1")
 
 
-# -- what is printed --------------------------------------------------------------------------------------------------
+# What is printed
 
 
 def test_the_documented_statements_come_first(capsys: pytest.CaptureFixture[str]) -> None:

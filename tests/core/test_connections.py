@@ -108,7 +108,7 @@ def test_a_kept_connection_that_somebody_closed_costs_a_block_nothing(
     assert steps(config) == [0]
 
 
-# -- idle connections -------------------------------------------------------------------------------------------------
+# Idle connections
 
 
 def test_an_idle_tracked_run_has_no_connection_open_and_logs_on(config: dict[str, Any]) -> None:

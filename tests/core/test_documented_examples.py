@@ -23,7 +23,7 @@ from support.connections import record_connections
 
 TIME = datetime(2024, 5, 7, 12, 30, 15, 123456, tzinfo=timezone.utc)
 
-# -- programs ---------------------------------------------------------------------------------------------------------
+# Programs
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, config: Mapping[str, Any]) -> None:
@@ -307,7 +307,7 @@ def test_start_and_stop_leave_the_times_alone_if_told_so(run: Run) -> None:
     assert (status, started <= updated) == ("TIMEOUT", True)
 
 
-# -- tables and types -------------------------------------------------------------------------------------------------
+# Tables and types
 
 # Names in order, and what Python reads.
 COLUMNS: dict[str, dict[str, type]] = {

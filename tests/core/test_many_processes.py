@@ -107,7 +107,7 @@ def test_threads_share_the_client_of_a_tracked_run(
     assert count_connections(config) == 0
 
 
-# -- metrics ----------------------------------------------------------------------------------------------------------
+# Metrics
 
 
 def _log_in_process(config: dict[str, Any], run_id: int, barrier: Any) -> None:

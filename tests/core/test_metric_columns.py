@@ -13,7 +13,7 @@ from support.metrics import RESERVED, logged, rows_as_dicts, same, stored_value
 
 pytestmark = pytest.mark.also_on("duckdb")
 
-# -- columns of the user ----------------------------------------------------------------------------------------------
+# Columns of the user
 
 
 @pytest.mark.engines("sqlite")
@@ -61,7 +61,7 @@ def test_an_integer_column_of_the_user_keeps_fractions(run: Run) -> None:
     assert logged(run, "n") == [2, 0.5, 2**40]
 
 
-# -- metrics that cannot be columns -----------------------------------------------------------------------------------
+# Metrics that cannot be columns
 
 
 def test_names_that_differ_only_by_case_stay_apart(run: Run) -> None:
@@ -130,7 +130,7 @@ def test_a_table_may_meet_more_names_than_it_has_room_for(run: Run) -> None:
         assert all(found[f"m{step}/{number}"] == step + number / 100 for number in range(100))
 
 
-# -- types ------------------------------------------------------------------------------------------------------------
+# Types
 
 
 def test_a_metric_may_change_its_type(run: Run) -> None:

@@ -54,7 +54,7 @@ def connection(engine: Minimal) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-# -- missing methods --------------------------------------------------------------------------------------------------
+# Missing methods
 
 
 def test_exactly_the_documented_methods_must_be_defined() -> None:
@@ -86,7 +86,7 @@ def test_commands_of_operators_are_lacking_as_a_whole(engine: Minimal) -> None:
         admin_of(engine)
 
 
-# -- defaults ---------------------------------------------------------------------------------------------------------
+# Defaults
 
 
 def test_the_database_is_described_by_the_name_of_the_engine_and_exists(engine: Minimal) -> None:
@@ -160,7 +160,7 @@ def test_an_upsert_that_stores_one_row_stores_many() -> None:
     assert stored == [(1, 0, 0.0), (1, 1, 0.0)]
 
 
-# -- in a client ------------------------------------------------------------------------------------------------------
+# In a client
 
 
 class Opening(Minimal):

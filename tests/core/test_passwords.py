@@ -42,7 +42,7 @@ def secure(secure: SecureServer) -> SecureServer:
     return secure
 
 
-# -- where passwords come from ----------------------------------------------------------------------------------------
+# Where passwords come from
 
 
 def by_argument(config: dict[str, Any], password: str, monkeypatch: pytest.MonkeyPatch) -> sqltrack.Client:
@@ -153,7 +153,7 @@ def test_a_wrong_password_is_not_shown_however_it_is_given(
     ]
 
 
-# -- passwords that are not found -------------------------------------------------------------------------------------
+# Passwords that are not found
 
 
 def test_a_missing_password_is_an_error_that_names_the_file_to_put_it_into(secure: SecureServer) -> None:
@@ -200,7 +200,7 @@ def test_a_wrong_password_of_a_file_is_an_error_that_names_the_file(secure: Secu
     assert str(refusal(config)) == expected
 
 
-# -- servers that speak other languages -------------------------------------------------------------------------------
+# Servers that speak other languages
 
 
 def german_refusal(state: str, message: str, *, asks_for_password: bool, **parameters: Any) -> SQLTrackError:

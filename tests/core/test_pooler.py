@@ -83,7 +83,7 @@ def counts_by_schema(config: dict[str, Any]) -> dict[str, int]:
         }
 
 
-# -- whether there is a pooler --------------------------------------------------------------------------------------
+# Whether there is a pooler
 
 
 def test_a_server_without_a_pooler_is_known_as_such_and_prepares_statements(direct: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ def test_the_examination_of_a_database_names_the_pooler(pooled: Pooled, schema: 
     assert verdict.advice is None
 
 
-# -- prepared statements --------------------------------------------------------------------------------------------
+# Prepared statements
 
 
 def log_in_turn(clients: list[sqltrack.Client], steps: int) -> list[sqltrack.Run]:
@@ -263,7 +263,7 @@ def test_a_query_for_all_columns_finds_those_that_others_add(pooled: Pooled) -> 
                 assert [len(row) for row in rows] == [3 + step + 1] * (step + 1)
 
 
-# -- the schema -----------------------------------------------------------------------------------------------------
+# The schema
 
 IGNORING = [{}, {"ignore_startup_parameters": "options"}]
 
@@ -353,7 +353,7 @@ def test_so_do_cursors_on_the_server(pooled: Pooled) -> None:
             assert cursor.execute("SELECT name FROM experiments").fetchall() == [("x",)]
 
 
-# -- what a transaction leaves in its session -----------------------------------------------------------------------
+# What a transaction leaves in its session
 
 
 @pytest.mark.parametrize("schema", [None, "public"])
@@ -391,7 +391,7 @@ def test_a_statement_that_is_given_up_ends_on_the_server(pooled: Pooled, direct:
     assert connection.closed
 
 
-# -- the documentation ----------------------------------------------------------------------------------------------
+# The documentation
 
 
 def test_the_documented_configuration_is_one(direct: dict[str, Any]) -> None:
@@ -411,7 +411,7 @@ def test_the_documented_configuration_is_one(direct: dict[str, Any]) -> None:
             assert client.engine.has_pooler
 
 
-# -- when the pooler is gone, or full -------------------------------------------------------------------------------
+# When the pooler is gone, or full
 
 
 @pytest.mark.parametrize("schema", [None, "public"])

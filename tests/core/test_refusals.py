@@ -340,7 +340,7 @@ def test_the_page_on_refusals_quotes_what_is_said(secure: SecureServer, certific
         assert named == {error_name}, phrases
 
 
-# -- the program ------------------------------------------------------------------------------------------------------
+# The program
 
 
 def configure(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

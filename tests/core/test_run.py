@@ -38,7 +38,7 @@ def status(run: Run) -> str:
     return str(column(run, "status"))
 
 
-# -- ids ------------------------------------------------------------------------------------------------------------
+# Ids
 
 
 def test_a_new_run_is_planned_and_has_a_time(experiment: Experiment) -> None:
@@ -135,7 +135,7 @@ def test_the_environment_names_experiment_and_run(client: sqltrack.Client, monke
         run_from_env(client)
 
 
-# -- tracking -------------------------------------------------------------------------------------------------------
+# Tracking
 
 
 def test_a_tracked_run_is_running_and_then_completed(run: Run) -> None:
@@ -222,7 +222,7 @@ def test_time_updated_of_a_tracked_run_lags_by_a_second_at_most_and_is_exact_at_
     assert column(run, "time_updated") >= before_stop
 
 
-# -- describing -----------------------------------------------------------------------------------------------------
+# Describing
 
 
 def test_setters_chain_and_set(run: Run) -> None:

@@ -18,7 +18,7 @@ from sqltrack import Client, Experiment
 from sqltrack.engines.engine import Engine
 from sqltrack.util import Composable
 
-# -- names and signatures ---------------------------------------------------------------------------------------------
+# Names and signatures
 
 # What is promised, by module, annotations left out.
 SIGNATURES = {
@@ -215,7 +215,7 @@ def test_every_documented_method_but_one_returns_its_object(client: Client) -> N
         assert tracked is run
 
 
-# -- modules ----------------------------------------------------------------------------------------------------------
+# Modules
 
 CORE = str(Path(sqltrack.__file__).parent)
 MODULES = ["sqltrack", *sorted(module.name for module in pkgutil.walk_packages([CORE], "sqltrack."))]

@@ -146,7 +146,7 @@ def test_an_interrupt_ends_a_tracked_script_with_status_and_rows(config: dict[st
     assert_all_confirmed(ended, config)
 
 
-# -- inside of transactions -------------------------------------------------------------------------------------------
+# Inside of transactions
 
 OPEN_TRANSACTION = """
 run = Experiment(client, name="experiment").get_run()
@@ -187,7 +187,7 @@ def test_sigterm_rolls_an_open_transaction_back(config: dict[str, Any], work: st
     assert names == [("experiment",)]
 
 
-# -- locks of others --------------------------------------------------------------------------------------------------
+# Locks of others
 
 WAIT_FOR_LOCK = """
 run = Run(client, run_id=RUN)
@@ -228,7 +228,7 @@ def test_sigterm_ends_a_script_that_waits_for_a_lock(config: dict[str, Any], run
     assert statuses(config) == ["RUNNING"]
 
 
-# -- at any moment ----------------------------------------------------------------------------------------------------
+# At any moment
 
 END_IN_FINALIZER = """
 class Finalized:

@@ -38,7 +38,7 @@ def third(engine_name: str) -> ModuleType:
     return importlib.import_module("support.duckdb_engine._engine")
 
 
-# -- its methods ------------------------------------------------------------------------------------------------------
+# Its methods
 
 
 def test_few_methods_must_be_overridden_and_few_are(third: ModuleType) -> None:
@@ -69,7 +69,7 @@ def test_it_imports_public_names_alone_and_none_of_another_engine(path: Path, en
     assert not [name for name in names if name.startswith("sqltrack") and "._" in name]
 
 
-# -- its database -----------------------------------------------------------------------------------------------------
+# Its database
 
 
 def test_a_loss_is_in_the_file_when_the_program_has_ended(empty_config: dict[str, Any], tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
     assert len(attempts) == 1
 
 
-# -- servers that go and come back ------------------------------------------------------------------------------------
+# Servers that go and come back
 
 
 @pytest.mark.not_pooled("it ends the server's sessions with psycopg alone")
@@ -151,7 +151,7 @@ def test_a_tracked_run_may_begin_before_its_server_is_back(
     assert statuses(own_config) == ["COMPLETED"]
 
 
-# -- databases that are gone for good ---------------------------------------------------------------------------------
+# Databases that are gone for good
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def test_logging_to_a_vanished_database_fails_within_seconds(mortal: Mortal, cap
     assert "ended as FAILED, which could not be stored" in caplog.text
 
 
-# -- locks of others --------------------------------------------------------------------------------------------------
+# Locks of others
 
 
 def test_a_database_that_stays_locked_is_an_error_that_names_the_setting(sqlite_config: dict[str, Any]) -> None:
@@ -262,7 +262,7 @@ def test_a_reader_keeps_no_writer_waiting(run: Run, config: dict[str, Any]) -> N
     assert steps(config) == list(range(20))
 
 
-# -- servers that have no connection left -----------------------------------------------------------------------------
+# Servers that have no connection left
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def test_all_words_for_a_lack_of_connections_are_understood(engine_name: str, an
     assert isinstance(engine.translate_error(error), TooManyConnectionsError)
 
 
-# -- full disks and damaged files -------------------------------------------------------------------------------------
+# Full disks and damaged files
 
 
 def test_a_disk_that_is_full_is_an_error_that_says_so(sqlite_config: dict[str, Any]) -> None:

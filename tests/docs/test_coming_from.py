@@ -109,7 +109,7 @@ def test_sizes_on_the_page_are_those_that_were_measured() -> None:
     assert {(*row, date) for row in shown} == expected
 
 
-# -- Sacred ---------------------------------------------------------------------------------------------------------
+# Sacred
 
 
 def test_runs_of_sacred_arrive_with_all_that_they_hold(client: sqltrack.Client, import_runs: Import) -> None:
@@ -181,7 +181,7 @@ def test_an_import_that_was_interrupted_is_finished_by_the_next(
     assert everything(client) == before
 
 
-# -- Trackio --------------------------------------------------------------------------------------------------------
+# Trackio
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_images_of_trackio_are_left_out_by_name(
     assert stored == {"step": 7}
 
 
-# -- TensorBoard ----------------------------------------------------------------------------------------------------
+# TensorBoard
 
 
 def test_runs_of_tensorboard_arrive_with_scalars_of_both_forms_and_hyperparameters(
@@ -259,7 +259,7 @@ def test_runs_of_tensorboard_arrive_with_scalars_of_both_forms_and_hyperparamete
     assert everything(client) == before
 
 
-# -- W&B ------------------------------------------------------------------------------------------------------------
+# W&B
 
 FAKE_WANDB = '''
 class Run:
@@ -311,7 +311,7 @@ def test_runs_of_wandb_arrive_with_all_that_they_hold(
     assert everything(client) == before
 
 
-# -- MLflow ---------------------------------------------------------------------------------------------------------
+# MLflow
 
 MLFLOW_RUNS = """
 import mlflow

@@ -34,7 +34,7 @@ NOW = datetime(2025, 3, 1, 18, tzinfo=timezone.utc)
 RUNS, EPOCHS = 150, 10
 
 
-# -- databases --------------------------------------------------------------------------------------------------------
+# Databases
 
 
 def fill(config: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ def copy(
     return sqltrack.Client({**config, "dbname": made["dbname"]})
 
 
-# -- comparing --------------------------------------------------------------------------------------------------------
+# Comparing
 
 
 def result(client: sqltrack.Client, sql: str) -> list[Row]:
@@ -199,7 +199,7 @@ def test_there_are_recipes_for_everything_and_nearly_all_are_computed_again() ->
     assert names - set(expectations) == {"Runs that only look as if they were running"}
 
 
-# -- what depends on the clock or on the database ---------------------------------------------------------------------
+# What depends on the clock or on the database
 
 
 def test_a_run_that_has_just_logged_something_does_not_look_dead(copy: sqltrack.Client) -> None:
@@ -236,7 +236,7 @@ def test_the_size_of_the_file_is_shown(copy: sqltrack.Client) -> None:
     assert result(copy, recipe.sql) == [(Path(copy.engine.path).stat().st_size,)]
 
 
-# -- how to read these recipes ----------------------------------------------------------------------------------------
+# How to read these recipes
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_nan_is_greater_than_all_numbers_and_found_by_its_name(recipes_client: s
     assert result(recipes_client, finite) == [(sum(math.isfinite(loss) for loss in losses),)]
 
 
-# -- changing data ----------------------------------------------------------------------------------------------------
+# Changing data
 
 
 def change(title: str, client: sqltrack.Client) -> Any:

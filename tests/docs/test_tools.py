@@ -44,7 +44,7 @@ def block_with(text: str, language: str) -> str:
     return block.code
 
 
-# -- Grafana ----------------------------------------------------------------------------------------------------------
+# Grafana
 
 
 def without_macros(sql: str, variables: dict[str, Any], begin: datetime, end: datetime) -> str:
@@ -189,7 +189,7 @@ def test_the_dashboard_asks_for_one_source_and_has_room_for_its_panels() -> None
     assert f"type: {SOURCE['type']}" in (GRAFANA / "datasource.yaml").read_text(encoding="utf-8")
 
 
-# -- DuckDB, marimo, R ------------------------------------------------------------------------------------------------
+# DuckDB, marimo, R
 
 
 def test_duckdb_reads_exported_files(generated_config: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

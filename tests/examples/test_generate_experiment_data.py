@@ -374,7 +374,7 @@ def assert_like_the_first_runs(client: sqltrack.Client, complete: sqltrack.Clien
         assert found == expected, table
 
 
-# -- the script -------------------------------------------------------------------------------------------------------
+# The script
 
 
 def environment(config: dict[str, Any]) -> dict[str, str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _numbers = itertools.count(1)
 
 
-# -- the session ------------------------------------------------------------------------------------------------------
+# The session
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,7 +59,7 @@ def _uses_pooler(config: pytest.Config) -> bool:
     return True
 
 
-# -- marks ------------------------------------------------------------------------------------------------------------
+# Marks
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -87,7 +87,7 @@ def _is_left_out(item: pytest.Item) -> bool:
     return item.get_closest_marker("pooler") is not None and not is_chosen
 
 
-# -- fixtures ---------------------------------------------------------------------------------------------------------
+# Fixtures
 
 
 @pytest.fixture(scope="session")

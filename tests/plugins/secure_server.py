@@ -162,7 +162,7 @@ def _write_private(path: Path, content: bytes) -> None:
     path.chmod(0o600)
 
 
-# -- in other words ---------------------------------------------------------------------------------------------------
+# In other words
 
 _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
 

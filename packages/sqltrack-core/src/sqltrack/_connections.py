@@ -208,6 +208,7 @@ def _keep_forever(connection: Any) -> None:
     """
     import ctypes
 
+    # Not in a list, which the interpreter empties at its end.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 

@@ -186,6 +186,7 @@ class Run:
             updated: what to set `time_updated` to; "auto" (default) is now, and may lag by a second while the run is
                 tracked; None leaves it alone.
         """
+        # Not by run_add_metrics, which has no `updated`.
         self.client.metrics.add(self.id, metrics, step, progress, updated)
         return self
 

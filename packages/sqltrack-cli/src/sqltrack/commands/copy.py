@@ -144,7 +144,7 @@ class _Copy:
             self._writer.finish()
         return self._result
 
-    # -- experiments ----------------------------------------------------------------------------------------------
+    # Experiments
 
     def _copy_experiments(self, records: Sequence[Mapping[str, Any]]) -> None:
         present = self._target.experiments_named([record["name"] for record in records])
@@ -161,7 +161,7 @@ class _Copy:
             self._result.experiments += old is None
             self._result.experiments_changed += old is not None and bool(changes)
 
-    # -- runs -----------------------------------------------------------------------------------------------------
+    # Runs
 
     def _copy_runs(self, ids: Sequence[int]) -> None:
         runs = self._source.runs(ids)
@@ -263,7 +263,7 @@ class _Copy:
         else:
             self._result.runs_unchanged += 1
 
-    # -- links ----------------------------------------------------------------------------------------------------
+    # Links
 
     def _copy_links(
         self, table: str, ids: Mapping[int, int | None], find: Callable[[Sequence[int]], Mapping[int, int]]

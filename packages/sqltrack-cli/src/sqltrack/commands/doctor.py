@@ -140,7 +140,7 @@ def _sqlite_version() -> str:
     return sqlite3.sqlite_version
 
 
-# -- the database -------------------------------------------------------------------------------------------------
+# The database
 
 
 @contextmanager

@@ -235,7 +235,7 @@ def _of_experiment(experiment_id: int | None) -> tuple[str, tuple[int, ...]]:
     return "run_id IN (SELECT id FROM runs WHERE experiment_id = %s)", (experiment_id,)
 
 
-# -- values in columns ---------------------------------------------------------------------------------------------
+# Values in columns
 
 
 def _move_values(client: Client, renaming: Renaming, progress: Progress | None) -> int:
@@ -318,7 +318,7 @@ def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int
             ) from None
 
 
-# -- values in extras ----------------------------------------------------------------------------------------------
+# Values in extras
 
 
 def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) -> int:

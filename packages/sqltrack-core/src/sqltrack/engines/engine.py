@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqltrack.engines._lacking import lacking
+from sqltrack.engines.dbapi import DBAPIConnection
 from sqltrack.engines.metrics_table import MetricsTable
 from sqltrack.engines.sqltext import STANDARD, Dialect, split_statements
 from sqltrack.errors import DatabaseError, SQLTrackError
@@ -42,7 +43,7 @@ class Engine(ABC):
     schema: str | None = None
 
     @abstractmethod
-    def connect(self) -> Any:
+    def connect(self) -> DBAPIConnection:
         """Open a connection to the database.
 
         Returns:

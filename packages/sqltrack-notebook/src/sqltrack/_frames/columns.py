@@ -90,7 +90,7 @@ def _read(cursor: Any, query: Any, parameters: Any, pack: Pack) -> list[Column]:
         return [_join(name, kind, parts, pack) for name, kind, parts in zip(reading.names, kinds, columns)]
 
 
-# -- one chunk ------------------------------------------------------------------------------------------------------
+# One chunk
 
 
 def _part(values: Sequence[Any], declared: ColumnKind | None, pack: Pack) -> _Part:
@@ -171,7 +171,7 @@ _MAKERS: dict[Any, Callable[[Sequence[Any]], Any]] = {
 }
 
 
-# -- the whole column -----------------------------------------------------------------------------------------------
+# The whole column
 
 
 def _join(name: str, declared: ColumnKind | None, parts: list[_Part], pack: Pack) -> Column:
