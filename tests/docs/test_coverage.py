@@ -16,6 +16,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli._parser import build_parser
+from sqltrack.statuses import GROUPS, OTHER
 from support.pages import DOC_PAGES, DOCS, PAGES, READMES, ROOT, code_spans, page_id
 from support.public import PUBLIC_MODULES, SETTINGS, commands, public_names, variables
 
@@ -96,6 +97,12 @@ def test_the_page_of_the_program_lists_every_command() -> None:
     page = read("program.md")
     missing = [name for name in commands() if not re.search(rf"^\|.*`{name}\b.*\|.*\|$", page, re.M)]
     assert missing == []
+
+
+def test_the_page_of_the_statuses_shows_every_group() -> None:
+    rows = re.findall(r"^\| (\S) \| (\w+) \| (.+) \|$", read("api/statuses.md"), re.M)
+    groups = [(group.symbol, group.name, ", ".join(f"`{state}`" for state in group.states)) for group in GROUPS]
+    assert rows == [*groups, (OTHER.symbol, OTHER.name, "any other text")]
 
 
 def test_the_index_lists_every_page() -> None:

@@ -63,6 +63,16 @@ from sqltrack.queries import (
     seed_statistics,
 )
 from sqltrack.sigterm import begun_exit, deregister, register
+from sqltrack.statuses import (
+    ALIVE_STATES,
+    ENDED_STATES,
+    GROUPS,
+    OTHER,
+    UNFINISHED_STATES,
+    StatusGroup,
+    find_group,
+    find_state,
+)
 from sqltrack.util import SQL, Composable, Composed, Identifier, Literal, Placeholder, coalesce
 
 
@@ -224,3 +234,12 @@ def end_early(run: Run) -> None:
         run.stop()
     except SQLTrackError as error:
         print(error)
+
+
+def group_statuses(status: str) -> None:
+    group = find_group(status)
+    assert_type(group, StatusGroup)
+    assert_type(group.symbol + group.ansi + group.light + group.dark + group.name, str)
+    assert_type([group.states for group in (*GROUPS, OTHER)], list[tuple[str, ...]])
+    assert_type(find_state("CANCELLED by 1000"), str)
+    assert_type(ALIVE_STATES + ENDED_STATES + UNFINISHED_STATES, tuple[str, ...])
