@@ -15,7 +15,15 @@ import pytest
 
 from sqltrack import notebook
 from sqltrack.errors import MissingPackageError
-from sqltrack.notebook import format_dataframe, format_datetime_relative, format_status, init_notebook_mode, to_html
+from sqltrack.notebook import (
+    format_dataframe,
+    format_datetime_relative,
+    format_status,
+    init_notebook_mode,
+    stylesheet,
+    to_html,
+)
+from sqltrack.statuses import GROUPS
 
 
 @pytest.fixture
@@ -27,10 +35,9 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_the_stylesheet_is_part_of_the_package_and_goes_to_the_notebook(displayed: list[str]) -> None:
+def test_the_stylesheet_goes_to_the_notebook(displayed: list[str]) -> None:
     init_notebook_mode()
-    style = resources.files("sqltrack.notebook").joinpath("style.css").read_text(encoding="utf-8")
-    assert displayed == [f"<style>\n{style}</style>"]
+    assert displayed == [f"<style>\n{stylesheet()}</style>"]
 
 
 def test_the_stylesheet_needs_nothing_from_elsewhere(displayed: list[str]) -> None:
@@ -43,9 +50,8 @@ def test_every_class_has_its_rules_in_the_stylesheet(displayed: list[str]) -> No
     frame = pd.DataFrame(
         {"s": ["FAILED", "x"], "tags": [["a"], []], "progress": [0.5, 1], " ": [True, False], "t": "x" * 20}
     )
-    markup = to_html(format_dataframe(frame)) + "".join(
-        map(format_status, ("RUNNING", "TIMEOUT", "PENDING", "PLANNED"))
-    )
+    states = [state for group in GROUPS for state in group.states]
+    markup = to_html(format_dataframe(frame)) + "".join(map(format_status, states))
     classes = {name for group in re.findall(r'class="([^"]*)"', markup) for name in group.split()}
     classes = {name for name in classes if name.startswith("sqltrack-")} - {"sqltrack-table"}
     assert len(classes) > 10
@@ -53,12 +59,21 @@ def test_every_class_has_its_rules_in_the_stylesheet(displayed: list[str]) -> No
 
 
 def test_dark_and_light_define_the_same_variables() -> None:
-    style = resources.files("sqltrack.notebook").joinpath("style.css").read_text(encoding="utf-8")
+    style = stylesheet()
     blocks = [set(re.findall(r"(--sqltrack-[\w-]+):", block)) for block in re.findall(r"\{[^{}]*\}", style)]
     themes = [block for block in blocks if block]
     assert len(themes) == 3
     assert themes[0] == themes[1] == themes[2]
+    assert {f"--sqltrack-{group.name}" for group in GROUPS} < themes[0]
     assert set(re.findall(r"var\((--sqltrack-[\w-]+)\)", style)) <= themes[0] | {"--sqltrack-bar"}
+
+
+def test_light_and_dark_have_the_colors_of_the_statuses() -> None:
+    style = stylesheet()
+    for group in GROUPS:
+        colors = re.findall(rf"--sqltrack-{group.name}: (#\w+);", style)
+        assert colors == [group.light, group.dark, group.dark]
+    assert "of statuses */" not in style
 
 
 def test_itables_shows_formatted_cells_from_then_on(displayed: list[str]) -> None:

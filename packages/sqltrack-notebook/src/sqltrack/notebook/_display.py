@@ -7,6 +7,7 @@ from importlib import resources
 import pandas as pd
 
 from sqltrack.errors import MissingPackageError
+from sqltrack.notebook._status import add_status_colors
 
 __all__ = ["init_notebook_mode", "stylesheet", "to_html"]
 
@@ -38,7 +39,8 @@ def _allow_html() -> None:
 
 def stylesheet() -> str:
     """Return the rules of CSS that formatted values rely on."""
-    return resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+    css = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+    return add_status_colors(css)
 
 
 def to_html(formatted: pd.DataFrame) -> str:

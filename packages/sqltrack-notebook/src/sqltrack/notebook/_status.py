@@ -1,23 +1,12 @@
-"""Icons for the states of a run."""
+"""Icons for the statuses of runs."""
 
 from __future__ import annotations
 
 from sqltrack.notebook._text import escape, is_missing
+from sqltrack.statuses import GROUPS, OTHER, find_group
 
-__all__ = ["format_status"]
+__all__ = ["add_status_colors", "format_status"]
 
-# Symbol and states of each group. Groups differ in shape, not only in the stylesheet's colors for their names.
-_GROUPS = {
-    "done": ("✔", "COMPLETED"),
-    "running": ("▶", "RUNNING COMPLETING CONFIGURING SIGNALING STAGE_OUT UPDATE_DB RESIZING POWER_UP_NODE"),
-    "waiting": ("◔", "PENDING REQUEUED REQUEUE_FED"),
-    "held": ("‖", "SUSPENDED STOPPED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT"),
-    "planned": ("◇", "PLANNED"),
-    "failed": ("✖", "FAILED BOOT_FAIL NODE_FAIL LAUNCH_FAILED RECONFIG_FAIL OUT_OF_MEMORY"),
-    "late": ("▲", "TIMEOUT DEADLINE"),
-    "cancelled": ("■", "CANCELLED PREEMPTED REVOKED"),
-}
-_ICONS = {state: (group, symbol) for group, (symbol, states) in _GROUPS.items() for state in states.split()}
 # Asks for the shape instead of a colorful picture where a font has both.
 _AS_TEXT = "\ufe0e"
 
@@ -26,8 +15,8 @@ def format_status(status: str | None) -> str:
     """Return an icon for a status; hovering shows its name.
 
     Args:
-        status: a state of a Slurm job in any case, also as sacct puts it ("CANCELLED by 1000"), or PLANNED. Any other
-            text is shown beside a neutral icon.
+        status: a state of a Slurm job in any case, also as sacct puts it ("CANCELLED by 1000"), or PLANNED; see
+            `sqltrack.statuses`. Any other text is shown next to a neutral icon.
 
     Returns:
         HTML text, empty for missing values.
@@ -35,13 +24,26 @@ def format_status(status: str | None) -> str:
     if is_missing(status):
         return ""
     name = escape(status)
-    words = str(status).split()
-    group, symbol = _ICONS.get(words[0].rstrip("+").upper() if words else "", (None, ""))
-    if group is None:
-        icon = '<span aria-hidden="true">•</span>'
-        return f'<span class="sqltrack-status sqltrack-other">{icon} {name}</span>'
+    group = find_group(str(status))
+    if group is OTHER:
+        icon = f'<span aria-hidden="true">{group.symbol}</span>'
+        return f'<span class="sqltrack-status sqltrack-{group.name}">{icon} {name}</span>'
     # The hidden name is what a table's search finds.
     return (
-        f'<span class="sqltrack-status sqltrack-{group}" role="img" aria-label="{name}" title="{name}">'
-        f"{symbol}{_AS_TEXT}<span hidden> {name}</span></span>"
+        f'<span class="sqltrack-status sqltrack-{group.name}" role="img" aria-label="{name}" title="{name}">'
+        f"{group.symbol}{_AS_TEXT}<span hidden> {name}</span></span>"
     )
+
+
+def add_status_colors(css: str) -> str:
+    """Return a stylesheet with the colors of all statuses in place of its comments about them."""
+    parts = {
+        "/* light colors of statuses */": [f"--sqltrack-{group.name}: {group.light};" for group in GROUPS],
+        "/* dark colors of statuses */": [f"--sqltrack-{group.name}: {group.dark};" for group in GROUPS],
+        "/* rules of statuses */": [
+            f".sqltrack-{group.name} {{ color: var(--sqltrack-{group.name}); }}" for group in GROUPS
+        ],
+    }
+    for comment, lines in parts.items():
+        css = css.replace(comment, "\n".join(lines))
+    return css
