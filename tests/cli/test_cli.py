@@ -148,7 +148,7 @@ print_records(rows, columns=["id", "status", "comment", "evil\\x1b[2J"], as_json
 
 def test_tables_fit_the_terminal_and_obey_no_color() -> None:
     colored, plain = in_terminal(TABLE), in_terminal(TABLE, NO_COLOR="1")
-    assert "\x1b[31m✘ FAILED" in colored
+    assert "\x1b[31m✖ FAILED" in colored
     assert "\x1b[31mred" not in colored
     assert "\x1b[2J" not in colored
     assert "\x1b[31m" not in plain

@@ -72,7 +72,7 @@ def test_the_screen_has_a_column_for_each_run(
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["1", "2", "3"]
     cells = [line.split() for line in lines]
-    assert cells[0] == ["run", "status", "✔", "COMPLETED", "✘", "FAILED", "✔", "COMPLETED"]
+    assert cells[0] == ["run", "status", "✔", "COMPLETED", "✖", "FAILED", "✔", "COMPLETED"]
     assert ["args", "lr", "0.1", "0.2", "0.1"] in cells
     assert ["empty", "--", "null", "--"] in cells
     assert ["env", "USER", "alice", "bob", "alice"] in cells

@@ -43,7 +43,7 @@ def test_problems_are_marked_and_make_the_program_fail(
     out, err = capsys.readouterr()
     assert err == ""
     (index,) = (line for line in out.splitlines() if " indexes " in line)
-    assert index.startswith("✘  indexes ")
+    assert index.startswith("✖  indexes ")
     assert "   → execute: " in out
     assert out.endswith("1 problem, 1 note\n")
 
@@ -97,7 +97,7 @@ def test_a_configuration_that_cannot_be_used_is_a_finding(
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.delitem(sys.modules, "sqltrack.engines.postgres._engine")
     assert main(["doctor", "--engine", "postgres"]) == 1
-    assert "✘  configuration " in capsys.readouterr().out
+    assert "✖  configuration " in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are listed in /proc")

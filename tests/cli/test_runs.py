@@ -148,7 +148,7 @@ def test_an_argument_may_be_called_like_a_column(
     output = capsys.readouterr().out
     assert output.splitlines()[0].split().count("status") == 2
     assert "mine1" in output
-    assert "✘ FAILED" in output
+    assert "✖ FAILED" in output
 
 
 def test_what_is_not_shown_is_told_on_stderr(

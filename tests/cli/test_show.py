@@ -97,7 +97,7 @@ def test_the_screen_shows_all_of_it(
     for line in (
         "run         5",
         "experiment  experiment (id 1)",
-        "status      ⧗ TIMEOUT",
+        "status      ▲ TIMEOUT",
         "runtime     2 h 0 min",
         r"comment     a\ncomment",
         "link        4 resumes this",

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sqltrack.engines.json import plain
+from sqltrack.statuses import find_group
 
 __all__ = [
     "Cell",
@@ -42,22 +43,6 @@ Cell: TypeAlias = Callable[[Any], Text]
 # Of a table that no terminal limits, in a file or a pipe.
 _UNLIMITED = 100_000
 
-# A sign and a colour for each kind of status, so that neither has to be told apart without the other.
-_STATUS_KINDS: Mapping[str, tuple[str, str]] = {
-    "COMPLETED": ("✔", "green"),
-    "RUNNING": ("▶", "blue"),
-    "COMPLETING": ("▶", "blue"),
-    "PLANNED": ("◇", "bright_black"),
-    "PENDING": ("◷", "bright_black"),
-    "CANCELLED": ("⊘", "yellow"),
-    "PREEMPTED": ("⏏", "yellow"),
-    "TIMEOUT": ("⧗", "yellow"),
-    "DEADLINE": ("⧗", "yellow"),
-    "FAILED": ("✘", "red"),
-    "NODE_FAIL": ("✘", "red"),
-    "BOOT_FAIL": ("✘", "red"),
-    "OUT_OF_MEMORY": ("✘", "red"),
-}
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -161,11 +146,11 @@ def show_value(value: Any) -> Text:
 
 
 def show_status(status: str | None) -> Text:
-    """Return a status with its sign and colour."""
+    """Return a status with its symbol and color."""
     if status is None:
         return show_value(None)
-    sign, color = _STATUS_KINDS.get(status.split(" ")[0], ("•", ""))
-    return Text(f"{sign} {printable(status)}", style=color)
+    group = find_group(status)
+    return Text(f"{group.symbol} {printable(status)}", style=group.ansi)
 
 
 def show_tags(tags: Mapping[str, Any] | None) -> Text:

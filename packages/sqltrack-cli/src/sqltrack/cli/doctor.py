@@ -15,7 +15,7 @@ from sqltrack.errors import ConfigError, MissingPackageError
 
 __all__ = ["add_parser"]
 
-_SIGNS: Mapping[str, tuple[str, str]] = {"ok": ("✔", "green"), "note": ("!", "yellow"), "problem": ("✘", "red")}
+_SIGNS: Mapping[str, tuple[str, str]] = {"ok": ("✔", "green"), "note": ("!", "yellow"), "problem": ("✖", "red")}
 
 
 def add_parser(commands: Commands) -> None:
