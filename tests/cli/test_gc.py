@@ -14,6 +14,7 @@ from sqltrack.cli import main
 from sqltrack.commands.gc import apply_gc, plan_gc
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import UnusableValueError
+from sqltrack.statuses import UNFINISHED_STATES
 from support.processes import run_together
 from support.questions import CTRL_C, answer
 
@@ -96,6 +97,22 @@ def test_runs_go_that_meet_all_criteria(
     assert run_ids(client) == [run[0] for run in RUNS if run[0] not in deleted]
     left = client.execute("SELECT COUNT(*) FROM metrics").fetchone()[0]
     assert left == sum(run[4] for run in RUNS if run[0] not in deleted)
+
+
+def test_runs_that_have_not_ended_are_kept_unless_their_status_is_named(
+    client: sqltrack.Client, options: list[str]
+) -> None:
+    experiment = sqltrack.Experiment(client, name="unfinished")
+    long_ago = datetime.now(timezone.utc) - timedelta(days=100)
+    unfinished = {
+        state: experiment.get_run().set_created(long_ago).set_status(state).set_updated(long_ago).id
+        for state in UNFINISHED_STATES
+    }
+    assert main(["gc", "--without-metrics", "--experiment", "unfinished", "--yes", *options]) == 0
+    assert set(unfinished.values()) <= set(run_ids(client))
+    assert main(["gc", "--status", "SPECIAL_EXIT,RUNNING", "--experiment", "unfinished", "--yes", *options]) == 0
+    left = {state for state, run_id in unfinished.items() if run_id in run_ids(client)}
+    assert left == {*UNFINISHED_STATES} - {"SPECIAL_EXIT", "RUNNING"}
 
 
 def test_what_is_kept_is_told(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:

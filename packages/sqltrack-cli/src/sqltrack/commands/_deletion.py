@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqltrack.commands._read_only import batches, fetch
-from sqltrack.commands.reap import ALIVE
+from sqltrack.statuses import ALIVE_STATES
 from sqltrack.util import placeholders
 
 __all__ = ["ACTIVE", "count_belongings", "delete_runs", "find_active", "last_sign"]
@@ -36,9 +36,9 @@ def find_active(connection: Any, run_ids: Sequence[int], now: datetime | None = 
     for batch in batches(run_ids):
         sql = f"""
             SELECT id, status, time_created, time_started, time_updated FROM runs
-            WHERE id IN ({placeholders(len(batch))}) AND status IN ({placeholders(len(ALIVE))})
+            WHERE id IN ({placeholders(len(batch))}) AND status IN ({placeholders(len(ALIVE_STATES))})
         """
-        for row in fetch(connection, sql, (*batch, *ALIVE)):
+        for row in fetch(connection, sql, (*batch, *ALIVE_STATES)):
             silence = now - last_sign(row)
             if silence < ACTIVE:
                 active[row["id"]] = f"is {row['status']} and was updated {max(silence.seconds, 0)} s ago"

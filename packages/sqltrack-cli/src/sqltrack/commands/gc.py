@@ -11,15 +11,12 @@ from sqltrack.commands._deletion import count_belongings, delete_runs, find_acti
 from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._read_only import batches, fetch, read_only
 from sqltrack.commands._transactions import administering, lock_rows, transaction
-from sqltrack.commands.reap import ALIVE
 from sqltrack.commands.rm import Deletion
 from sqltrack.errors import UnusableValueError
+from sqltrack.statuses import UNFINISHED_STATES
 from sqltrack.util import placeholders
 
 __all__ = ["Criteria", "Garbage", "apply_gc", "plan_gc", "reclaim_space"]
-
-# What has not ended is deleted only if its status is named.
-_UNFINISHED = frozenset({*ALIVE, "PLANNED", "PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"})
 
 
 class Criteria(NamedTuple):
@@ -159,7 +156,7 @@ def _find(connection: Any, criteria: Criteria, among: Collection[int] | None) ->
 
 def _candidates(connection: Any, criteria: Criteria) -> list[dict[str, Any]]:
     """Return the runs that meet the criteria, whatever else speaks for keeping them."""
-    statuses = criteria.statuses or tuple(sorted(_UNFINISHED))
+    statuses = criteria.statuses or UNFINISHED_STATES
     conditions = [f"runs.status {'' if criteria.statuses else 'NOT '}IN ({placeholders(len(statuses))})"]
     parameters: list[Any] = [*statuses]
     if criteria.experiment is not None:
