@@ -193,9 +193,10 @@ def test_wrong_input_is_one_line(
     assert says in line
 
 
-def test_a_status_that_is_that_of_a_running_run_is_refused(client: sqltrack.Client) -> None:
-    with pytest.raises(UnusableValueError, match="RUNNING"):
-        reap(client, status="RUNNING")
+@pytest.mark.parametrize("status", ["RUNNING", "running", "RUNNING on node7"])
+def test_a_status_that_is_that_of_a_running_run_is_refused(client: sqltrack.Client, status: str) -> None:
+    with pytest.raises(UnusableValueError, match=status):
+        reap(client, status=status)
 
 
 def test_names_that_would_be_obeyed_by_a_terminal_are_shown_harmless(

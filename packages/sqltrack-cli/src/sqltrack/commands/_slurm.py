@@ -13,23 +13,9 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from sqltrack.errors import SlurmError
+from sqltrack.statuses import ENDED_STATES, find_state
 
-__all__ = ["ENDED", "Job", "JobState", "ask_slurm", "find_job", "has_slurm"]
-
-# States in which a job stays. Whatever else Slurm says, now or in later versions, is no reason to give up a run.
-ENDED = (
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "DEADLINE",
-    "FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PREEMPTED",
-    "TIMEOUT",
-)
-# States that begin like one of those.
-_OTHERS = ("COMPLETING", "CONFIGURING", "PENDING")
+__all__ = ["Job", "JobState", "ask_slurm", "find_job", "has_slurm"]
 
 # Each call is a request to slurmdbd, which many small ones would slow down for everybody.
 _JOBS_PER_CALL = 200
@@ -199,7 +185,7 @@ class _Rows:
         fields = line.strip().split("|")
         if len(fields) < 4 or "." in fields[0]:
             return
-        state = JobState(_full_state(fields[1]), _as_time(fields[2]), fields[3])
+        state = JobState(find_state(fields[1]), _as_time(fields[2]), fields[3])
         group = _GROUP.fullmatch(fields[0])
         if group is not None:
             self._groups.append((group[1], group[2], state))
@@ -215,11 +201,16 @@ class _Rows:
         array, _, task = job.partition("_")
         # A task that is queued again is among those that wait, and these may have their own row as well.
         for group, tasks, state in self._groups:
-            if task and group == array and _holds(tasks, int(task)) and (not components or state.state not in ENDED):
+            if (
+                task
+                and group == array
+                and _holds(tasks, int(task))
+                and (not components or state.state not in ENDED_STATES)
+            ):
                 return state
         if not components:
             return None
-        alive = (state for state in components.values() if state.state not in ENDED)
+        alive = (state for state in components.values() if state.state not in ENDED_STATES)
         return next(alive, components[min(components, key=lambda number: (len(number), number))])
 
 
@@ -232,16 +223,6 @@ def _ranges(tasks: str) -> Iterator[range]:
         match = _RANGE.fullmatch(part)
         if match is not None:
             yield range(int(match[1]), int(match[2] or match[1]) + 1, max(int(match[3] or 1), 1))
-
-
-def _full_state(text: str) -> str:
-    """Return a state without who caused it, and in full if sacct has cut it ("CANCELLED by 1000", "OUT_OF_ME+")."""
-    state = (text.split() or [""])[0]
-    if not state.endswith("+"):
-        return state
-    begin = state.rstrip("+")
-    matches = [known for known in (*ENDED, *_OTHERS) if known.startswith(begin)]
-    return matches[0] if len(matches) == 1 else state
 
 
 def _as_time(text: str) -> datetime | None:

@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 from sqltrack.client import Client
 from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._read_only import batches, fetch, read_only
-from sqltrack.commands._slurm import ENDED, Job, JobState, ask_slurm, find_job, has_slurm
+from sqltrack.commands._slurm import Job, JobState, ask_slurm, find_job, has_slurm
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import SlurmError, UnusableValueError
+from sqltrack.statuses import ALIVE_STATES, ENDED_STATES, find_state
 from sqltrack.util import placeholders
 
-__all__ = ["ALIVE", "Finding", "apply_reap", "plan_reap"]
-
-# What runs say that have a process. Runs that are PLANNED or PENDING have none yet, however long they wait.
-ALIVE = ("COMPLETING", "CONFIGURING", "RESIZING", "RUNNING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED")
+__all__ = ["Finding", "apply_reap", "plan_reap"]
 
 # By how much clocks may differ. A run that was updated later than that after its job ended is not part of the job.
 _TOLERANCE = timedelta(minutes=5)
@@ -88,7 +86,7 @@ def plan_reap(
         SlurmError: sacct fails, or gives no answer, and there is no `older_than` to go by.
         UnusableValueError: (a ValueError) the status cannot be that of a run that has ended.
     """
-    if not status.strip() or not status.isprintable() or status.split()[0] in ALIVE:
+    if not status.strip() or not status.isprintable() or find_state(status) in ALIVE_STATES:
         raise UnusableValueError(f"status must be one of runs that have ended, such as 'FAILED', got {status!r}")
     runs = _find_runs(client, experiment)
     jobs = {run["id"]: run["job"] for run in runs if run["job"] is not None}
@@ -127,8 +125,8 @@ def apply_reap(client: Client, findings: Sequence[Finding], progress: Progress |
 def _find_runs(client: Client, experiment: str | None) -> list[dict[str, Any]]:
     """Return the runs that say that they have a process, with their job instead of their environment."""
     runs: list[dict[str, Any]] = []
-    conditions = f"WHERE runs.status IN ({placeholders(len(ALIVE))})"
-    parameters: list[Any] = [*ALIVE]
+    conditions = f"WHERE runs.status IN ({placeholders(len(ALIVE_STATES))})"
+    parameters: list[Any] = [*ALIVE_STATES]
     last = INT64[0]
     with read_only(client) as connection:
         if experiment is not None:
@@ -158,7 +156,7 @@ def _judge(
     times = (run[f"time_{name}"] for name in ("created", "started", "updated"))
     last_update = max(time for time in times if isinstance(time, datetime))
     new_status, ended, why = _by_age(now - last_update, older_than, status)
-    if state is not None and state.state not in ENDED:
+    if state is not None and state.state not in ENDED_STATES:
         new_status, why = None, f"Slurm: {state.state or 'no state'}"
     elif state is not None and state.ended is not None and last_update > state.ended + _TOLERANCE:
         why = f"outlived its job, {why}"
