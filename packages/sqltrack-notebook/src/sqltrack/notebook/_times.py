@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sqltrack._wording import short_duration
 from sqltrack.errors import MissingPackageError
 from sqltrack.notebook._text import escape, is_missing
 
@@ -19,9 +20,6 @@ __all__ = [
     "format_timedelta",
     "nanoseconds",
 ]
-
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-_FRACTIONS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def as_datetime(value: Any) -> date:
@@ -144,19 +142,4 @@ def format_timedelta(td: timedelta | float | None, na_rep: str = "--") -> str:
         return escape(na_rep)
     duration = as_timedelta(td)
     sign, size = ("-", -duration) if duration < timedelta(0) else ("", duration)
-    return f'<span title="{escape(sign + str(size))}">{escape(sign + _units(nanoseconds(size) / 1e9))}</span>'
-
-
-def _units(seconds: float) -> str:
-    if seconds == 0:
-        return "0 s"
-    if seconds < 59.95:
-        size, unit = next((pair for pair in _FRACTIONS if seconds >= pair[0] * 0.9995), _FRACTIONS[-1])
-        return f"{format(seconds / size, '.3g')} {unit}"
-    # Rounded first, to what the smaller unit shows: 59 min 59.9 s are an hour.
-    smallest = 1 if seconds < 3599.5 else 60 if seconds < 86370 else 3600
-    rest = round(seconds / smallest) * smallest
-    index = next(index for index, (size, _) in enumerate(_UNITS) if rest >= size)
-    (large, large_unit), (small, small_unit) = _UNITS[index], _UNITS[index + 1]
-    count = rest % large // small
-    return f"{rest // large} {large_unit}" + (f" {count} {small_unit}" if count else "")
+    return f'<span title="{escape(sign + str(size))}">{escape(sign + short_duration(nanoseconds(size) / 1e9))}</span>'
