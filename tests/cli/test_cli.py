@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import _output, main
 from sqltrack.cli._parser import build_parser
+from sqltrack.cli._table import print_table
 from support.processes import Program, running
 
 from .conftest import PROGRAM, connection, in_terminal
@@ -140,9 +142,10 @@ def test_a_closed_pipe_ends_the_program_quietly(program: Program) -> None:
 
 
 TABLE = """
-from sqltrack.cli._output import print_records, show_status
+from sqltrack.cli._output import show_status
+from sqltrack.cli._table import print_table
 rows = [{"id": 12345678, "status": "FAILED", "comment": "x" * 200, "evil\\x1b[2J": "\\x1b[31mred"}]
-print_records(rows, columns=["id", "status", "comment", "evil\\x1b[2J"], as_json=False, cells={"status": show_status})
+print_table(rows, ["id", "status", "comment", "evil\\x1b[2J"], cells={"status": show_status})
 """
 
 
@@ -210,6 +213,24 @@ def test_times_are_told_by_their_distance() -> None:
     now = datetime.now(timezone.utc)
     assert _output.show_time(now - timedelta(days=3, hours=2)).plain == "3 d ago"
     assert _output.show_time(now + timedelta(hours=1, minutes=1)).plain == "in 1 h"
+
+
+def test_numbers_are_aligned_to_the_right_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {
+        "integer": 1,
+        "float": 0.5,
+        "decimal": Decimal("2.5"),
+        "duration": timedelta(hours=25),
+        "bool": True,
+        "text": "1",
+    }
+    print_table([columns, dict.fromkeys(columns)], list(columns))
+    assert capsys.readouterr().out.splitlines() == [
+        "integer  float  decimal  duration  bool  text",
+        "─────────────────────────────────────────────",
+        "      1    0.5      2.5   1 d 1 h  True  1",
+        "     --     --       --        --  --    --",
+    ]
 
 
 def test_json_is_valid_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ from sqltrack.cli import main
 from sqltrack.config import config_locations
 from support.processes import Program
 
+from .conftest import main_in_terminal
+
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> dict[str, Any]:
     assert main(["config", "--json", *arguments]) == status
@@ -42,6 +44,19 @@ def test_each_value_has_a_source(
     }
     assert result["config_file"] == "sqltrack.conf"
     assert result["problem"] is None
+
+
+def test_a_narrow_terminal_shows_all_of_a_value_and_where_it_comes_from(
+    engine_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a_database_whose_name_is_longer_than_its_column"
+    monkeypatch.setenv("SQLTRACK_DSN_DBNAME", name)
+    shown = main_in_terminal("config", "--engine", engine_name, COLUMNS="50")
+    table = shown[shown.index("") + 1 :]
+    assert max(map(len, table)) <= 50
+    begin, end = (table[0].index(head) for head in ("value", "source"))
+    assert name in "".join(line[begin:end].strip() for line in table)
+    assert "environment variable SQLTRACK_DSN_DBNAME" in " ".join(line[end:].strip() for line in table)
 
 
 def test_places_without_a_config_file_are_named(

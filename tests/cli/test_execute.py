@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,26 @@ def test_rows_and_tags_are_printed(execute_text: Callable[..., int], capsys: pyt
     assert lines[2] == ["x", "x", "(2)"]
     assert lines[4:] == [["1", "1"], ["2", "2"], ["SELECT", "2"]]
     assert errors == ""
+
+
+def test_times_are_shown_as_they_are(
+    experiment: sqltrack.Experiment, execute_text: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment.get_run().set_created(datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc))
+    assert execute_text("SELECT time_created FROM runs") == 0
+    assert "2026-03-01 12:30:00Z" in capsys.readouterr().out
+
+
+def test_rows_that_are_too_wide_for_the_terminal_are_shown_one_below_the_other(
+    options: list[str], tmp_path: Path
+) -> None:
+    columns = [f"column_{number}" for number in range(5)]
+    path = tmp_path / "wide.sql"
+    path.write_text(f"SELECT {', '.join(f'{number} AS {name}' for number, name in enumerate(columns))}")
+    lines = main_in_terminal("execute", str(path), *options, COLUMNS="30")
+    assert lines[0] == "row 1"
+    assert [line.split() for line in lines[1:6]] == [[name, str(number)] for number, name in enumerate(columns)]
+    assert lines[6] == "SELECT 1"
 
 
 def test_json_holds_an_object_for_each_statement(

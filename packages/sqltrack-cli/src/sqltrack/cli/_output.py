@@ -7,14 +7,12 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from io import TextIOWrapper
 from typing import IO, Any, TextIO, TypeAlias, cast
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sqltrack.engines.json import plain
@@ -26,7 +24,6 @@ __all__ = [
     "csv_output",
     "print_error",
     "print_json",
-    "print_records",
     "printable",
     "progress_bar",
     "show_duration",
@@ -94,37 +91,6 @@ def printable(text: object) -> str:
 def print_json(value: Any) -> None:
     """Print a value as JSON: times in ISO 8601, durations in seconds, NaN and infinities as text."""
     print(json.dumps(plain(_for_json(value)), ensure_ascii=False, allow_nan=False, indent=2))
-
-
-def print_records(
-    records: Sequence[Mapping[str, Any]],
-    *,
-    columns: Sequence[str],
-    as_json: bool,
-    cells: Mapping[str, Cell] | None = None,
-) -> None:
-    """Print records as a table, or nothing if there are none, or as a JSON list of objects.
-
-    Args:
-        records: the records; those keys that are in `columns` are shown.
-        columns: names of the columns, in order.
-        as_json: whether to print JSON.
-        cells: what shows the values of a column, default `show_value`.
-    """
-    if as_json:
-        print_json([{name: record.get(name) for name in columns} for record in records])
-        return
-    if not records:
-        return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in columns:
-        is_number = all(
-            isinstance(record.get(name), (int, float, timedelta, type(None))) for record in records
-        ) and any(record.get(name) is not None for record in records)
-        table.add_column(Text(printable(name)), justify="right" if is_number else "left", overflow="ellipsis")
-    for record in records:
-        table.add_row(*((cells or {}).get(name, show_value)(record.get(name)) for name in columns))
-    stdout().print(table)
 
 
 def show_value(value: Any) -> Text:

@@ -1,10 +1,11 @@
-"""Tables that fit the terminal: a row is a line, and what is too long is cut where one can do without it."""
+"""Tables that fit the terminal. A record is a line, whose long cells are cut."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -32,21 +33,23 @@ def print_table(
     *,
     cells: Mapping[str, Cell] | None = None,
     optional: Sequence[str] = (),
+    wrapped: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Print records as a table with a line for each, in a terminal no wider than that.
+    """Print records as a table, which is never wider than the terminal.
 
     Args:
         records: the records.
         columns: names of the columns, in order.
-        cells: what shows the values of a column, default `show_value`.
+        cells: functions that show the values of columns, default: `show_value`.
         optional: columns that are left out if there is no room, the last first.
+        wrapped: columns whose cells continue on the next line instead of being cut.
         headers: heads of columns, default: their names.
 
     Returns:
         The names of the columns that were left out.
     """
-    return _print_table(stdout(), records, columns, cells or {}, headers or {}, optional)
+    return _print_table(stdout(), records, columns, cells or {}, headers or {}, optional, wrapped)
 
 
 def _print_table(
@@ -56,6 +59,7 @@ def _print_table(
     cells: Mapping[str, Cell],
     headers: Mapping[str, str],
     optional: Sequence[str] = (),
+    wrapped: Sequence[str] = (),
 ) -> list[str]:
     heads, texts = _texts(records, columns, cells, headers)
     widths = _widths(heads, texts)
@@ -65,7 +69,9 @@ def _print_table(
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in shown:
         justify: Any = "right" if _holds_numbers([record.get(name) for record in records]) else "left"
-        table.add_column(heads[name], justify=justify, width=widths[name], no_wrap=True, overflow="ellipsis")
+        overflow: Any = "fold" if name in wrapped else "ellipsis"
+        no_wrap = name not in wrapped
+        table.add_column(heads[name], justify=justify, width=widths[name], no_wrap=no_wrap, overflow=overflow)
     for index in range(len(records)):
         table.add_row(*(texts[name][index] for name in shown))
     console.print(table)
@@ -76,18 +82,19 @@ def print_result(
     records: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
     *,
-    headers: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
     file: TextIO | None = None,
 ) -> None:
-    """Print records as a table, or one below the other if their columns are too many for the terminal.
+    """Print the result of a query as a table, or one record below the other if there are too many columns.
 
     Args:
         records: the records.
         columns: names of the columns, in order.
-        headers: heads of the columns.
-        file: file to print to, where nothing limits the width; default: the standard output.
+        headers: heads of columns, default: their names.
+        file: file to print to, which does not limit the width; default: the standard output.
     """
     console = stdout(file)
+    headers = headers or {}
     cells = dict.fromkeys(columns, show_exact)
     if _least(_widths(*_texts(records, columns, cells, headers))) <= console.width:
         _print_table(console, records, columns, cells, headers)
@@ -124,7 +131,7 @@ def print_pairs(
 def _holds_numbers(values: Sequence[Any]) -> bool:
     present = [value for value in values if value is not None]
     return bool(present) and all(
-        isinstance(value, (int, float, timedelta)) and not isinstance(value, bool) for value in present
+        isinstance(value, (int, float, Decimal, timedelta)) and not isinstance(value, bool) for value in present
     )
 
 

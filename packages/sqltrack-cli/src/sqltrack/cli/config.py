@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqltrack.cli._output import print_error, print_json, print_records, printable, stdout
+from sqltrack.cli._output import print_error, print_json, printable, stdout
 from sqltrack.cli._parser import Commands, connection_options
+from sqltrack.cli._table import print_table
 from sqltrack.client import Client
 from sqltrack.config import Setting, config_locations, config_sources, find_config_file, masked
 from sqltrack.engines import create_engine
@@ -56,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         _print_file(config_file, path)
         records = [*shown.parameters, *(_as_parameter(variable) for variable in shown.driver_variables)]
-        print_records(records, columns=("name", "value", "source"), as_json=False)
+        print_table(records, ("name", "value", "source"), wrapped=("value", "source"))
         if unreadable or shown.problem:
             print_error(str(unreadable or shown.problem))
     return 1 if unreadable else 0

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sqltrack.cli._output import print_records, printable, progress_bar, stdout
+from sqltrack.cli._output import print_json, printable, progress_bar, stdout
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.commands.doctor import Finding, examine, examine_installation
 from sqltrack.errors import ConfigError, MissingPackageError
@@ -41,7 +41,7 @@ def add_parser(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     findings = _examine(options)
     if options.json:
-        print_records([finding._asdict() for finding in findings], columns=Finding._fields, as_json=True)
+        print_json([finding._asdict() for finding in findings])
     else:
         _show(findings)
     return 1 if any(finding.result == "problem" for finding in findings) else 0

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sqltrack.cli._output import print_json, print_records, printable
+from sqltrack.cli._output import print_json, printable
 from sqltrack.cli._parser import FILE, Commands, open_client
+from sqltrack.cli._table import print_result
 from sqltrack.commands.execute import Outcome, execute
 from sqltrack.errors import UnusableValueError
 
@@ -68,7 +69,8 @@ def _print_outcome(outcome: Outcome) -> None:
     if outcome.columns is not None:
         columns = _distinct(outcome.columns)
         records = [dict(zip(columns, row)) for row in outcome.rows]
-        print_records(records, columns=columns, as_json=False)
+        if records:
+            print_result(records, columns)
     print(printable(outcome.tag), flush=True)
 
 
