@@ -16,6 +16,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import _output, main
+from sqltrack.cli._cells import show_time, show_value
 from sqltrack.cli._parser import build_parser
 from sqltrack.cli._table import print_table
 from support.processes import Program, running
@@ -142,7 +143,7 @@ def test_a_closed_pipe_ends_the_program_quietly(program: Program) -> None:
 
 
 TABLE = """
-from sqltrack.cli._output import show_status
+from sqltrack.cli._cells import show_status
 from sqltrack.cli._table import print_table
 rows = [{"id": 12345678, "status": "FAILED", "comment": "x" * 200, "evil\\x1b[2J": "\\x1b[31mred"}]
 print_table(rows, ["id", "status", "comment", "evil\\x1b[2J"], cells={"status": show_status})
@@ -201,18 +202,27 @@ def test_who_cannot_be_asked_does_not_agree(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == "sqltrack: nobody can be asked here, add --yes to agree\n"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (1.5, "1.5 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90_061, "1 d 1 h"), (-5, "-5 s")],
-)
-def test_durations_have_two_units(seconds: float, text: str) -> None:
-    assert _output.show_duration(timedelta(seconds=seconds)).plain == text
-
-
 def test_times_are_told_by_their_distance() -> None:
     now = datetime.now(timezone.utc)
-    assert _output.show_time(now - timedelta(days=3, hours=2)).plain == "3 d ago"
-    assert _output.show_time(now + timedelta(hours=1, minutes=1)).plain == "in 1 h"
+    assert show_time(now - timedelta(days=3, hours=2)).plain == "3 d ago"
+    assert show_time(now + timedelta(hours=1, minutes=1)).plain == "in 1 h"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "--"),
+        (True, "True"),
+        (12345678, "12345678"),
+        (0.123456789, "0.12346"),
+        (float("nan"), "NaN"),
+        (timedelta(minutes=133), "2 h 13 min"),
+        ({"a": [1, None]}, '{"a": [1, null]}'),
+        ("\x1b[31m", "\\x1b[31m"),
+    ],
+)
+def test_values_are_short_and_harmless(value: Any, text: str) -> None:
+    assert show_value(value).plain == text
 
 
 def test_numbers_are_aligned_to_the_right_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

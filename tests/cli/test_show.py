@@ -98,7 +98,7 @@ def test_the_screen_shows_all_of_it(
         "run         5",
         "experiment  experiment (id 1)",
         "status      ▲ TIMEOUT",
-        "runtime     2 h 0 min",
+        "runtime     2 h",
         r"comment     a\ncomment",
         "link        4 resumes this",
         "link        this repeats 6",

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from rich.text import Text
 
-from sqltrack.cli._output import confirm, print_json, show_value
+from sqltrack.cli._cells import show_value
+from sqltrack.cli._output import confirm, print_json
 from sqltrack.cli._table import print_note, print_pairs, print_table
 from sqltrack.client import Client
 from sqltrack.commands._words import counted

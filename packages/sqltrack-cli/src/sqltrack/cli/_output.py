@@ -1,46 +1,32 @@
-"""What the program shows: tables for people, JSON for programs, one line for errors, progress for the impatient."""
+"""What commands write to the terminal: JSON, errors, progress, questions."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from io import TextIOWrapper
-from typing import IO, Any, TextIO, TypeAlias, cast
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
-from rich.text import Text
 
 from sqltrack.engines.json import plain
-from sqltrack.statuses import find_group
 
 __all__ = [
-    "Cell",
     "confirm",
     "csv_output",
     "print_error",
     "print_json",
     "printable",
     "progress_bar",
-    "show_duration",
-    "show_status",
-    "show_tags",
-    "show_time",
-    "show_value",
     "stdout",
 ]
 
-# Returns what a value looks like in a table.
-Cell: TypeAlias = Callable[[Any], Text]
-
 # Of a table that no terminal limits, in a file or a pipe.
 _UNLIMITED = 100_000
-
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def stdout(file: TextIO | None = None) -> Console:
@@ -91,66 +77,6 @@ def printable(text: object) -> str:
 def print_json(value: Any) -> None:
     """Print a value as JSON: times in ISO 8601, durations in seconds, NaN and infinities as text."""
     print(json.dumps(plain(_for_json(value)), ensure_ascii=False, allow_nan=False, indent=2))
-
-
-def show_value(value: Any) -> Text:
-    """Return any value as it is shown in a table."""
-    if value is None:
-        return Text("--", style="bright_black")
-    if isinstance(value, bool) or not isinstance(value, (int, float, datetime, timedelta, dict, list)):
-        return Text(printable(value))
-    if isinstance(value, datetime):
-        return show_time(value)
-    if isinstance(value, timedelta):
-        return show_duration(value)
-    if isinstance(value, (dict, list)):
-        return Text(printable(json.dumps(plain(value), ensure_ascii=False)))
-    if isinstance(value, int):
-        return Text(str(value))
-    # NaN is spelled as in other formats, and as SQLite has it; of other numbers as many digits as one can compare.
-    return Text("NaN", style="red") if math.isnan(value) else Text(f"{value:.5g}")
-
-
-def show_status(status: str | None) -> Text:
-    """Return a status with its symbol and color."""
-    if status is None:
-        return show_value(None)
-    group = find_group(status)
-    return Text(f"{group.symbol} {printable(status)}", style=group.ansi)
-
-
-def show_tags(tags: Mapping[str, Any] | None) -> Text:
-    """Return the names of tags, and values that are not simply true."""
-    names = (name if value is True else f"{name}={value}" for name, value in (tags or {}).items())
-    return Text(printable(", ".join(names)), style="cyan")
-
-
-def show_time(time: datetime) -> Text:
-    """Return how long ago a time was."""
-    if time.tzinfo is None:
-        return Text(str(time))
-    elapsed = datetime.now(timezone.utc) - time
-    return Text(f"{_coarse(elapsed)} ago" if elapsed >= timedelta() else f"in {_coarse(-elapsed)}")
-
-
-def show_duration(duration: timedelta) -> Text:
-    """Return a duration in its two largest units."""
-    seconds = duration.total_seconds()
-    sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
-    if seconds < 60:
-        return Text(f"{sign}{seconds:.3g} s")
-    parts: list[str] = []
-    for unit, size in _UNITS:
-        count, seconds = divmod(seconds, size)
-        if count or parts:
-            parts.append(f"{int(count)} {unit}")
-    return Text(sign + " ".join(parts[:2]))
-
-
-def _coarse(duration: timedelta) -> str:
-    seconds = duration.total_seconds()
-    unit, size = next((unit, size) for unit, size in _UNITS if seconds >= size or size == 1)
-    return f"{int(seconds // size)} {unit}"
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TextIO
 
@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sqltrack.cli._output import Cell, printable, show_value, stdout
+from sqltrack.cli._cells import Cell, show_exact, show_value
+from sqltrack.cli._output import printable, stdout
 
-__all__ = ["print_note", "print_pairs", "print_result", "print_table", "show_exact"]
+__all__ = ["print_note", "print_pairs", "print_result", "print_table"]
 
 # Columns up to this width are cut only if there is no other way, wider ones before, to the smaller width.
 _RIGID, _NARROW = 20, 12
@@ -102,13 +103,6 @@ def print_result(
     for number, record in enumerate(records, start=1):
         console.print(Text(f"row {number}", style="bold"))
         print_pairs({name: record[name] for name in columns}, cells=cells, indent=2, console=console)
-
-
-def show_exact(value: Any) -> Text:
-    """Return a value as `show_value` does, but times as they are, in UTC."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return Text(f"{value.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}Z")
-    return show_value(value)
 
 
 def print_pairs(

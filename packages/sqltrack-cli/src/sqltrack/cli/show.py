@@ -9,9 +9,10 @@ from typing import Any
 
 from rich.text import Text
 
-from sqltrack.cli._output import print_json, printable, show_status, show_tags, show_time, show_value, stdout
+from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value
+from sqltrack.cli._output import print_json, printable, stdout
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.cli._table import print_pairs, print_table, show_exact
+from sqltrack.cli._table import print_pairs, print_table
 from sqltrack.commands.show import describe_run
 
 __all__ = ["add_parser"]
