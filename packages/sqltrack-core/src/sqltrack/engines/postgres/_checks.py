@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from sqltrack._quoting import quote_identifier
+from sqltrack._wording import pluralize
 from sqltrack.engines.checks import Checks, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.postgres._pooler import is_refused_option
 from sqltrack.engines.schema import PENDING, TABLES
@@ -200,11 +201,10 @@ def _idle_transactions(engine: PostgresEngine, connection: Connection) -> Verdic
 def _pending(engine: PostgresEngine, connection: Connection) -> Verdict | None:
     if not engine.table_columns(connection, "metrics_pending"):
         return None
-    rows = fetch_rows(engine, connection, "SELECT count(*) FROM (SELECT FROM metrics_pending LIMIT 100001) AS counted")[
-        0
-    ][0]
+    sql = "SELECT count(*) FROM (SELECT FROM metrics_pending LIMIT 100001) AS counted"
+    [(rows,)] = fetch_rows(engine, connection, sql)
     if not rows:
         return ok("no metrics wait for a column")
-    shown = "more than 100,000 rows hold" if rows > 100_000 else "1 row holds" if rows == 1 else f"{rows:,} rows hold"
+    shown = "more than 100,000 rows hold" if rows > 100_000 else pluralize(rows, "row holds", "rows hold")
     found = f"{shown} metrics that wait because the table metrics could not be changed"
     return note(found, "move them with: sqltrack tidy")
