@@ -104,7 +104,7 @@ def test_the_screen_shows_all_of_it(
         "link        this repeats 6",
         "  nothing  --",
         "  layers   [1, 2]",
-        "env         1 variables, --env shows them",
+        "env         1 variable, --env shows them",
     ):
         assert line in [shown.rstrip() for shown in output.splitlines()]
     assert "created     2026-03-01 12:00:00 UTC, " in output

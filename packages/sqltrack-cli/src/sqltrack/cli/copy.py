@@ -7,11 +7,11 @@ import dataclasses
 from contextlib import ExitStack
 from typing import Any
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import FILE, Commands, open_client
 from sqltrack.client import Client
 from sqltrack.commands._addresses import client_of
-from sqltrack.commands._words import counted
 from sqltrack.commands.copy import CopyResult, copy
 
 __all__ = ["add_parser"]
@@ -94,21 +94,21 @@ def _summary(result: CopyResult, *, dry_run: bool) -> str:
     """Return what was done, one line for what was added and one for each other thing that there is to say."""
     would = "would be " if dry_run else ""
     added = [
-        counted(result.experiments, "experiment"),
-        counted(result.runs, "run"),
-        counted(result.rows, "row of metrics", "rows of metrics"),
-        counted(result.links, "link"),
+        pluralize(result.experiments, "experiment"),
+        pluralize(result.runs, "run"),
+        pluralize(result.rows, "row of metrics", "rows of metrics"),
+        pluralize(result.links, "link"),
     ]
     lines = [f"{would}added: {', '.join(added)}"]
     changed = [
-        counted(result.experiments_changed, "experiment"),
-        counted(result.runs_changed, "run"),
-        counted(result.rows_changed, "row of metrics", "rows of metrics"),
+        pluralize(result.experiments_changed, "experiment"),
+        pluralize(result.runs_changed, "run"),
+        pluralize(result.rows_changed, "row of metrics", "rows of metrics"),
     ]
     if result.experiments_changed or result.runs_changed or result.rows_changed:
         lines.append(f"{would}changed: {', '.join(changed)}")
     if result.runs_unchanged:
-        lines.append(f"unchanged: {counted(result.runs_unchanged, 'run')}")
+        lines.append(f"unchanged: {pluralize(result.runs_unchanged, 'run')}")
     if result.links_left_out:
-        lines.append(f"left out: {counted(result.links_left_out, 'link')} to what is not copied")
+        lines.append(f"left out: {pluralize(result.links_left_out, 'link')} to what is not copied")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._output import print_json, printable, progress_bar, stdout
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.commands.doctor import Finding, examine, examine_installation
@@ -77,7 +78,7 @@ def _summary(results: Sequence[str]) -> Text:
     for result in ("problem", "note"):
         count = results.count(result)
         if count:
-            parts.append(Text(f"{count} {result}{'s' if count > 1 else ''}", style=_SIGNS[result][1]))
+            parts.append(Text(pluralize(count, result), style=_SIGNS[result][1]))
     return Text(", ").join(parts) if parts else Text("no problems", style="green")
 
 

@@ -7,6 +7,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._cells import show_exact
 from sqltrack.cli._output import csv_output, print_json
 from sqltrack.cli._parser import Commands, Parser, count, open_client
@@ -71,7 +72,7 @@ def _print(points: Sequence[Mapping[str, Any]], columns: Sequence[str], curves: 
     shown = [name for name in columns if name != "progress" or any(point["progress"] for point in points)]
     left_out = print_table(points, shown, cells=dict.fromkeys(shown, show_exact), optional=curves.names)
     if len(points) < len(curves.points):
-        print_note(f"{len(curves.points) - len(points)} earlier steps, --limit 0 shows all")
+        print_note(f"{pluralize(len(curves.points) - len(points), 'earlier step')}, --limit 0 shows all")
     if left_out:
         print_note(f"no room for {', '.join(left_out)}; name metrics to choose")
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from datetime import timedelta
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._cells import show_status
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._durations import duration
@@ -13,7 +14,6 @@ from sqltrack.cli._edit_options import add_edit_options, add_experiment
 from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
-from sqltrack.commands._words import counted
 from sqltrack.commands.reap import Finding, apply_reap, plan_reap
 
 __all__ = ["add_parser"]
@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
         with progress_bar("marking runs", len(findings)) as progress:
             return apply_reap(client, findings, progress)
 
-    marked = apply_if_agreed(options, f"mark {counted(number, 'run')}", mark) if number else None
+    marked = apply_if_agreed(options, f"mark {pluralize(number, 'run')}", mark) if number else None
     if options.json:
         print_json([_record(finding) for finding in (findings if marked is None else marked)])
     return _report(options, findings, marked)
@@ -78,14 +78,14 @@ def _report(options: argparse.Namespace, findings: Sequence[Finding], marked: Se
     if not number:
         print_note("no run has to be marked" if findings else "no run says that it is running")
     elif options.dry_run:
-        print_note(f"{counted(number, 'run')} would be marked")
+        print_note(f"{pluralize(number, 'run')} would be marked")
     elif marked is None:
         print_note("nothing was changed")
         return 1
     else:
         done = sum(finding.marked for finding in marked)
-        spared = f", {number - done} were heard of in the meantime" if done < number else ""
-        print_note(f"{counted(done, 'run')} marked{spared}")
+        spared = f", {pluralize(number - done, 'was', 'were')} heard of in the meantime" if done < number else ""
+        print_note(f"{pluralize(done, 'run')} marked{spared}")
     return 0
 
 

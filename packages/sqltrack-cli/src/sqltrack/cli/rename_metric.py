@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options, add_experiment
 from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
-from sqltrack.commands._words import counted
 from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_rename_metric
 
 __all__ = ["add_parser"]
@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
     if not options.json:
         print_note(_describe(renaming))
     if renaming.running:
-        runs = "1 run is" if renaming.running == 1 else f"{renaming.running:,} runs are"
+        runs = pluralize(renaming.running, "run is", "runs are")
         print_note(f"{runs} RUNNING: what still logs {renaming.name!r} creates it anew")
 
     def rename() -> Renaming:
@@ -67,6 +67,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _describe(renaming: Renaming) -> str:
     names = f"{renaming.name!r} → {renaming.new_name!r}"
-    extras = f", {counted(renaming.extras, 'value')} in extras" if renaming.extras else ""
+    extras = f", {pluralize(renaming.extras, 'value')} in extras" if renaming.extras else ""
     what = {"rename": "column renamed", "move": "values moved to another column", None: "no column"}[renaming.column]
-    return f"{names}: {what}, {counted(renaming.values, 'value')} of {counted(len(renaming.runs), 'run')}{extras}"
+    return f"{names}: {what}, {pluralize(renaming.values, 'value')} of {pluralize(len(renaming.runs), 'run')}{extras}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options
 from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note
-from sqltrack.commands._words import counted
 from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 
 __all__ = ["add_parser"]
@@ -42,13 +42,13 @@ def _run(options: argparse.Namespace) -> int:
 
     removed = None
     if rewinding.rows:
-        question = f"remove {counted(rewinding.rows, 'row')} of run {rewinding.run_id}"
+        question = f"remove {pluralize(rewinding.rows, 'row')} of run {rewinding.run_id}"
         removed = apply_if_agreed(options, question, remove)
         if removed is None and not options.dry_run:
             print_note("nothing was changed")
             return 1
     if removed is not None:
-        print_note(f"{counted(removed.rows, 'row')} removed")
+        print_note(f"{pluralize(removed.rows, 'row')} removed")
     if options.json:
         record = (rewinding if removed is None else removed)._asdict()
         del record["force"]
@@ -60,4 +60,6 @@ def _describe(rewinding: Rewinding) -> str:
     where = f"run {rewinding.run_id} after step {rewinding.step}"
     if not rewinding.rows:
         return f"there is nothing of {where}"
-    return f"{where}: {counted(rewinding.rows, 'row')}, from step {rewinding.first_step} to step {rewinding.last_step}"
+    return (
+        f"{where}: {pluralize(rewinding.rows, 'row')}, from step {rewinding.first_step} to step {rewinding.last_step}"
+    )

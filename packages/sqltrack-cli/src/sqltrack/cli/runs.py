@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._cells import show_status, show_tags
 from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, Parser, count, open_client
@@ -62,7 +63,7 @@ def _run(options: argparse.Namespace) -> None:
     else:
         print_note("there are no such runs" if options.where or options.experiment else "there are no runs yet")
     if number > len(runs):
-        print_note(f"{number - len(runs)} more runs, --limit 0 shows all")
+        print_note(f"{pluralize(number - len(runs), 'more run')}, --limit 0 shows all")
 
 
 def _print(runs: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value
 from sqltrack.cli._output import print_json, printable, stdout
 from sqltrack.cli._parser import Commands, open_client
@@ -58,7 +59,7 @@ def _print(run: Mapping[str, Any]) -> None:
     for section in ("args", "extras", "env"):
         _print_section(section, run.get(section))
     if "env" not in run:
-        stdout().print(Text(f"env         {run['env_number']} variables, --env shows them"))
+        stdout().print(Text(f"env         {pluralize(run['env_number'], 'variable')}, --env shows them"))
     _print_metrics(run["metrics"])
 
 

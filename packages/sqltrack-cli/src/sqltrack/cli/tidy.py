@@ -6,13 +6,13 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options
 from sqltrack.cli._output import print_json, printable, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
 from sqltrack.commands._extras_rows import has_pending
-from sqltrack.commands._words import counted
 from sqltrack.commands.tidy import Tidied, apply_tidy, plan_tidy
 
 __all__ = ["add_parser"]
@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
     is_pending = has_pending(client)
     if options.dry_run or not (movable or is_pending):
         _print(found, options, moved=False)
-        print_note(f"{counted(len(movable), 'metric')} would be moved" if movable else _nothing(found, is_pending))
+        print_note(f"{pluralize(len(movable), 'metric')} would be moved" if movable else _nothing(found, is_pending))
         return 0
     if not (options.json or options.yes):
         _print(found, options, moved=False)
@@ -54,13 +54,13 @@ def _run(options: argparse.Namespace) -> int:
         with progress_bar("moving rows") as progress:
             return apply_tidy(client, found, progress)
 
-    question = f"move {counted(len(movable), 'metric')}" if movable else "move what waits to extras"
+    question = f"move {pluralize(len(movable), 'metric')}" if movable else "move what waits to extras"
     tidied = apply_if_agreed(options, question, move)
     if tidied is None:
         print_note("nothing was changed")
         return 1
     _print(tidied, options, moved=True)
-    print_note(f"{counted(sum(item.moved for item in tidied), 'value')} moved")
+    print_note(f"{pluralize(sum(item.moved for item in tidied), 'value')} moved")
     return 0
 
 

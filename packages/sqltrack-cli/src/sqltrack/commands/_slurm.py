@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+from sqltrack._wording import pluralize
 from sqltrack.errors import SlurmError
 from sqltrack.statuses import ENDED_STATES, find_state
 
@@ -92,7 +93,8 @@ def ask_slurm(
             try:
                 states.update(_ask(cluster, part))
             except SlurmError as error:
-                failures.append(f"{error}, so {len(members) - begin} jobs{_of(cluster)} could not be asked for")
+                number = pluralize(len(members) - begin, "job")
+                failures.append(f"{error}, so {number}{_of(cluster)} could not be asked for")
                 # What fails or hangs once would do so again.
                 break
             asked += len(part)

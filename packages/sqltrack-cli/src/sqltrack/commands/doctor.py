@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sqltrack._wording import pluralize
 from sqltrack.client import Client
 from sqltrack.engines.admin import Admin, admin_of
 from sqltrack.engines.checks import Check, Severity, Verdict, fetch_rows, note, ok, problem, show_bytes
@@ -40,8 +41,11 @@ _READ_ROWS = 10_000
 _SHOWN = 10
 
 # What the rows of the tables are called that grow.
-_SINGULARS = {"experiments": "experiment", "runs": "run", "metrics": "row of metrics"}
-_PLURALS = {"experiments": "experiments", "runs": "runs", "metrics": "rows of metrics"}
+_NOUNS = {
+    "experiments": ("experiment", "experiments"),
+    "runs": ("run", "runs"),
+    "metrics": ("row of metrics", "rows of metrics"),
+}
 
 # Part of the columns of metrics in use, from which the limit is worth a word.
 _CROWDED = 0.8
@@ -268,21 +272,19 @@ def _indexes(admin: Admin) -> Verdict | None:
 
 
 def _sizes(admin: Admin) -> Verdict | None:
-    sizes = [_size(admin, table) for table in _PLURALS if _columns_of(admin, table)]
+    sizes = [_size(admin, table) for table in _NOUNS if _columns_of(admin, table)]
     return ok(", ".join(sizes)) if sizes else None
 
 
 def _size(admin: Admin, table: str) -> str:
     query = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_COUNTED_ROWS + 1}) AS counted"
     rows = _fetch(admin, query)[0][0]
-    shown = f"{rows:,}"
+    about = ""
     if rows > _COUNTED_ROWS:
-        estimate = admin.row_estimate(table)
-        is_known = estimate is not None and estimate > _COUNTED_ROWS
-        shown = f"about {estimate:,}" if is_known else f"more than {_COUNTED_ROWS:,}"
+        estimate = admin.row_estimate(table) or 0
+        about, rows = ("about ", estimate) if estimate > _COUNTED_ROWS else ("more than ", _COUNTED_ROWS)
     size = admin.table_bytes(table)
-    noun = _SINGULARS[table] if rows == 1 else _PLURALS[table]
-    return f"{shown} {noun}" + (f" ({show_bytes(size)})" if size is not None else "")
+    return about + pluralize(rows, *_NOUNS[table]) + (f" ({show_bytes(size)})" if size is not None else "")
 
 
 def _columns(admin: Admin) -> Verdict | None:
@@ -291,7 +293,7 @@ def _columns(admin: Admin) -> Verdict | None:
         return None
     used, limit = admin.column_usage("metrics")
     metrics = len(columns) - len({*KEY, EXTRAS} & columns.keys())
-    found = "1 metric is a column" if metrics == 1 else f"{metrics:,} metrics are columns"
+    found = pluralize(metrics, "metric is a column", "metrics are columns")
     if used - len(columns) > 0:
         found += f", {used - len(columns):,} more were dropped, which count"
     found += f"; {used:,} of {limit:,} possible columns are taken"
@@ -318,7 +320,7 @@ def _extras(admin: Admin) -> Verdict | None:
     if not names:
         return ok(f"no metrics are in there, {where}")
     shown = _enumerate([f"{name} ({count:,})" for name, count in names])
-    found = "1 metric is in there" if len(names) == 1 else f"{len(names):,} metrics are in there"
+    found = pluralize(len(names), "metric is in there", "metrics are in there")
     return note(f"{found}, {where}: {shown}", "move what fits into columns: sqltrack tidy")
 
 
@@ -332,7 +334,7 @@ def _dead_runs(admin: Admin, stale_after: timedelta) -> Verdict:
     query = f"SELECT runs.id FROM runs WHERE {condition} ORDER BY runs.id LIMIT {_SHOWN}"
     ids = [str(run_id) for (run_id,) in _fetch(admin, query, limit)]
     return note(
-        f"{count:,} {'runs are' if count > 1 else 'run is'} RUNNING without news for {age}: {_enumerate(ids, count)}",
+        f"{pluralize(count, 'run is', 'runs are')} RUNNING without news for {age}: {_enumerate(ids, count)}",
         "if their jobs are gone, set their status with: sqltrack reap",
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sqltrack._wording import pluralize
 from sqltrack.client import Client
 from sqltrack.commands._extras_rows import ExtrasRow, RowEdit, edit_rows, has_pending, move_pending, read_rows
 from sqltrack.commands._lookup import find_experiment, metric_columns, near
 from sqltrack.commands._read_only import fetch, read_only, table_columns, to_number
 from sqltrack.commands._transactions import administering
-from sqltrack.commands._words import counted
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import MisfitError
@@ -205,7 +205,7 @@ def _count_values(
                 conflicts += row["conflicts"]
     if conflicts:
         raise ConflictError(
-            f"both {name!r} and {new_name!r} have values in {counted(conflicts, 'row')}",
+            f"both {name!r} and {new_name!r} have values in {pluralize(conflicts, 'row')}",
             "which of them counts is yours to say: set one of them to NULL first",
         )
     return tuple(runs), number
@@ -347,6 +347,6 @@ def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) 
                 progress(len(renaming.runs) + done)
     if left:
         raise DatabaseError(
-            f"{renaming.name!r} is still in the extras of {counted(left, 'row')}, others use them", "try again"
+            f"{renaming.name!r} is still in the extras of {pluralize(left, 'row')}, others use them", "try again"
         )
     return done

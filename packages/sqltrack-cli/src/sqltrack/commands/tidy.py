@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sqltrack._wording import pluralize
 from sqltrack.client import Client
 from sqltrack.commands._column_candidates import Candidate, Seen, find_candidates
 from sqltrack.commands._extras_rows import (
@@ -20,7 +21,6 @@ from sqltrack.commands._extras_rows import (
 )
 from sqltrack.commands._read_only import read_only, table_columns
 from sqltrack.commands._transactions import administering
-from sqltrack.commands._words import counted
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics_table import MisfitError
@@ -188,9 +188,9 @@ def _explain(item: Tidied, settled: bool) -> None:
     if left <= 0:
         item.why = None
     elif not settled:
-        item.why = f"{counted(left, 'value')} left in another table, because the table could not be changed"
+        item.why = f"{pluralize(left, 'value')} left in another table, because the table could not be changed"
     elif item.why is None:
-        item.why = f"{counted(left, 'value')} would not be the same in a column of type {item.column}"
+        item.why = f"{pluralize(left, 'value')} would not be the same in a column of type {item.column}"
 
 
 class _Mover:
