@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from rich.text import Text
 
+from sqltrack._wording import pluralize
 from sqltrack.cli._cells import show_value
 from sqltrack.cli._output import confirm, print_json
 from sqltrack.cli._table import print_note, print_pairs, print_table
 from sqltrack.client import Client
-from sqltrack.commands._words import counted
 from sqltrack.commands.edits import Change, Edit, apply_edit
 from sqltrack.commands.rm import Deletion
 from sqltrack.engines.admin import admin_of
@@ -62,7 +62,7 @@ def run_edit(options: argparse.Namespace, client: Client, edit: Edit, question: 
     if changes:
         if not options.json and not options.yes:
             _print_changes(changes)
-        question = f"{question} ({counted(len(changes), 'change')})"
+        question = f"{question} ({pluralize(len(changes), 'change')})"
         # With --yes nobody has seen what was planned, so that is no reason to refuse.
         made = apply_if_agreed(options, question, lambda: apply_edit(client, edit, even_if_changed=options.yes))
         changes = made if made is not None else changes
@@ -77,12 +77,12 @@ def _report_edit(changes: Sequence[Change], *, done: bool, dry_run: bool) -> int
     if not changes:
         print_note("nothing has to be changed")
     elif dry_run:
-        print_note(f"{counted(len(changes), 'change')} would be made")
+        print_note(f"{pluralize(len(changes), 'change')} would be made")
     elif not done:
         print_note("nothing was changed")
         return 1
     else:
-        print_note(f"{counted(len(changes), 'change')} made")
+        print_note(f"{pluralize(len(changes), 'change')} made")
     return 0
 
 
@@ -93,7 +93,7 @@ def _print_changes(changes: Sequence[Change]) -> None:
     ]
     print_table(records, ("what", "field", "old", "new"), cells={"old": _cell, "new": _cell})
     if len(changes) > _SHOWN_CHANGES:
-        print_note(f"and {counted(len(changes) - _SHOWN_CHANGES, 'more change')}, --json shows all")
+        print_note(f"and {pluralize(len(changes) - _SHOWN_CHANGES, 'more change')}, --json shows all")
 
 
 def _cell(value: Any) -> Text:
@@ -114,8 +114,8 @@ def print_deletion(deletion: Deletion, kept: Mapping[str, Sequence[int]] | None 
 def describe(deletion: Deletion) -> str:
     """Return what goes in words."""
     parts = [] if deletion.experiment is None else [f"experiment {deletion.experiment!r}"]
-    parts += [counted(len(deletion.runs), "run")]
-    parts += [counted(deletion.metrics, "row") + " of metrics", counted(deletion.links, "link")]
+    parts += [pluralize(len(deletion.runs), "run")]
+    parts += [pluralize(deletion.metrics, "row") + " of metrics", pluralize(deletion.links, "link")]
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
