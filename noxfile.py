@@ -295,7 +295,11 @@ def _install_packages(session: nox.Session, *packages: str, postgres: bool = Fal
 
 def _install_by_uv(session: nox.Session, *arguments: str) -> None:
     """Install all packages, editable and with all extras, by uv, which can look for other versions than the newest."""
-    extras = {"packages/sqltrack-core": "[postgres]", "packages/sqltrack-notebook": "[plotly,polars]"}
+    extras = {
+        "packages/sqltrack-core": "[postgres]",
+        "packages/sqltrack-notebook": "[plotly,polars]",
+        "packages/sqltrack-cli": "[parquet]",
+    }
     editable = [argument for package in PACKAGES for argument in ("--editable", package + extras.get(package, ""))]
     session.run("uv", "pip", "install", *editable, *arguments)
 

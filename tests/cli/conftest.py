@@ -82,13 +82,17 @@ def generated(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[
     return run_ids
 
 
-@pytest.fixture(params=["pyarrow", "polars"])
-def parquet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """pyarrow.parquet, to read with what the program writes with pyarrow, or with polars where it finds no pyarrow."""
-    module = pytest.importorskip("pyarrow.parquet")
-    if request.param == "polars":
-        monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    return module
+@pytest.fixture
+def parquet() -> Any:
+    """pyarrow.parquet, which reads the files that the program writes."""
+    return pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture
+def no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if pyarrow were not installed."""
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.delitem(sys.modules, "sqltrack.commands._parquet", raising=False)
 
 
 @pytest.fixture

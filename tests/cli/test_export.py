@@ -166,9 +166,8 @@ def test_parquet_brings_back_every_value(
 
 
 def test_parquet_keeps_the_types_of_columns_without_values(
-    client: sqltrack.Client, options: list[str], tmp_path: Path
+    client: sqltrack.Client, options: list[str], parquet: Any, tmp_path: Path
 ) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
     assert main(["export", "second", "--format", "parquet", "--output", str(tmp_path), *options]) == 0
     types = {field.name: str(field.type) for field in parquet.read_schema(tmp_path / "metrics.parquet")}
     assert (types["flag"], types["when"], types["data"]) == ("bool", "timestamp[us, tz=UTC]", "binary")
@@ -234,14 +233,13 @@ def test_wrong_input_is_one_line(
     assert not Path("sqltrack-export").exists()
 
 
+@pytest.mark.usefixtures("no_pyarrow")
 def test_without_a_package_parquet_says_what_to_install(
-    client: sqltrack.Client, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    client: sqltrack.Client, options: list[str], capsys: Capture
 ) -> None:
-    for name in ("pyarrow.parquet", "polars"):
-        monkeypatch.setitem(sys.modules, name, None)
     assert main(["export", "--format", "parquet", *options]) == 1
     assert capsys.readouterr().err == (
-        "sqltrack: the format 'parquet' requires 'pyarrow'; install it with: pip install pyarrow (or polars)\n"
+        "sqltrack: the format 'parquet' requires 'pyarrow'; install it with: pip install 'sqltrack-cli[parquet]'\n"
     )
     assert not Path("sqltrack-export").exists()
 

@@ -19,7 +19,6 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.commands import _parquet
 from sqltrack.commands.sql import query
 from support.processes import Program, running
 
@@ -140,33 +139,13 @@ def test_parquet_also_goes_into_a_pipe(client: sqltrack.Client, options: list[st
     assert (done.returncode, done.stderr, done.stdout[:4], done.stdout[-4:]) == (0, b"", b"PAR1", b"PAR1")
 
 
-def in_a_column(values: list[Any], kind: Any = None) -> list[Any]:
-    """Return values as Parquet gets them."""
-    column = _parquet._Column(kind)
-    column.see(values)
-    return column.convert(values)
-
-
-def test_a_column_of_several_kinds_becomes_text() -> None:
-    assert in_a_column([1, "a", None]) == ["1", "a", None]
-    assert in_a_column([1, 2.5]) == [1.0, 2.5]
-    assert math.isnan(in_a_column([1, "NaN"])[1])
-    assert in_a_column(["NaN", None]) == ["NaN", None]
-    assert math.isnan(in_a_column(["NaN", None], "float")[0])
-    assert in_a_column(["NaN", "a"]) == ["NaN", "a"]
-    assert in_a_column([2**70, 1]) == [str(2**70), "1"]
-    assert in_a_column([{"a": 1}, None]) == ['{"a": 1}', None]
-    assert in_a_column([None]) == [None]
-
-
+@pytest.mark.usefixtures("no_pyarrow")
 def test_without_a_package_parquet_says_what_to_install(
-    client: sqltrack.Client, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    client: sqltrack.Client, options: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
-    for name in ("pyarrow.parquet", "polars"):
-        monkeypatch.setitem(sys.modules, name, None)
     assert main(["sql", VALUES, "--output", str(tmp_path / "a.parquet"), *options]) == 1
     assert capsys.readouterr().err == (
-        "sqltrack: the format 'parquet' requires 'pyarrow'; install it with: pip install pyarrow (or polars)\n"
+        "sqltrack: the format 'parquet' requires 'pyarrow'; install it with: pip install 'sqltrack-cli[parquet]'\n"
     )
 
 

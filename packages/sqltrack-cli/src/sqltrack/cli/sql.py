@@ -114,14 +114,13 @@ def _write_table(result: QueryResult, path: Path | None) -> None:
 
 def _write_parquet(options: argparse.Namespace, text: str) -> bool:
     """Write a result as Parquet and return whether rows were left out."""
-    from sqltrack.commands._parquet import find_parquet_writer, write_parquet
+    from sqltrack.commands._parquet import write_parquet
 
     if options.output is None and sys.stdout.isatty():
         raise UnusableValueError("a terminal cannot show the format 'parquet'", "add --output FILE")
-    writer = find_parquet_writer()
     target = replacing(options.output) if options.output else _for_stdout()
     with target as path, _query(options, text) as result, progress_bar("rows") as progress:
-        write_parquet(result, path, writer, progress)
+        write_parquet(result, path, progress)
     return result.is_cut
 
 

@@ -1,222 +1,202 @@
-"""Write the result of a query as a Parquet file, by pyarrow or polars, whichever is installed."""
+"""Write the result of a query as a Parquet file, with pyarrow."""
 
 from __future__ import annotations
 
-import importlib
-import json
-import pickle
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal, TypeAlias
 
 from sqltrack.commands._read_only import to_number
-from sqltrack.commands.sql import QueryResult
-from sqltrack.engines.json import plain
+from sqltrack.commands.sql import QueryResult, csv_value
 from sqltrack.engines.kinds import ColumnKind
 from sqltrack.errors import MissingPackageError
 
-__all__ = ["find_parquet_writer", "write_parquet"]
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ImportError as _error:
+    raise MissingPackageError("the format 'parquet'", "pyarrow", "'sqltrack-cli[parquet]'") from _error
 
-# Types of values that a column can hold beside NULL; others are written as text.
-_TYPES: tuple[type, ...] = (bool, int, float, str, bytes, datetime, date, time, timedelta)
+__all__ = ["write_parquet"]
 
-# Of columns that hold nothing but NULL.
-_DECLARED_TYPES: Mapping[ColumnKind, type] = {
-    "boolean": bool,
-    "bytes": bytes,
-    "date": date,
-    "float": float,
-    "integer": int,
-    "interval": timedelta,
-    "json": str,
-    "text": str,
-    "timestamp": datetime,
+# A column of kind "nan" holds only the text that SQLite keeps for NaN, so it may still be one of numbers.
+Kind: TypeAlias = Literal[ColumnKind, "nan", "time"]
+Values: TypeAlias = Sequence[Any]
+
+# Kinds of values by their type. A str is "text" or "nan", values of all other types become text.
+_KINDS: Mapping[type, Kind] = {
+    bool: "boolean",
+    bytes: "bytes",
+    date: "date",
+    datetime: "timestamp",
+    Decimal: "float",
+    dict: "json",
+    float: "float",
+    int: "integer",
+    list: "json",
+    time: "time",
+    timedelta: "interval",
 }
+
+# Types in the file; all other kinds are text.
+_TYPES: Mapping[Kind | None, Any] = {
+    None: pa.null(),
+    "boolean": pa.bool_(),
+    "bytes": pa.binary(),
+    "date": pa.date32(),
+    "float": pa.float64(),
+    "integer": pa.int64(),
+    "interval": pa.duration("us"),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+
+# Integers up to this one are exact as floating point numbers.
+_EXACT = 2**53
 
 # Values and rows that are in memory at a time.
 _VALUES, _ROWS = 500_000, 50_000
 
-# Names and types of the columns, None where there is nothing but NULL.
-Schema = Mapping[str, type | None]
-Chunk = Sequence[Sequence[Any]]
-Writer = Callable[[Schema, Iterator[Chunk], Path], None]
 
+def write_parquet(result: QueryResult, path: Path, progress: Callable[[int], object]) -> int:
+    """Write a result to a Parquet file, with few of its rows in memory.
 
-def find_parquet_writer() -> Writer:
-    """Return what writes columns to a Parquet file.
+    A column has its declared kind, or else that of its values. Times are in UTC, NaN is NaN, JSON is text. SQLite
+    allows values of other kinds: a column with such values holds floating point numbers if these are exact, else text
+    as in CSV.
 
-    Raises:
-        MissingPackageError: neither pyarrow nor polars is installed.
-    """
-    for package, writer in (("pyarrow.parquet", _write_by_pyarrow), ("polars", _write_by_polars)):
-        try:
-            importlib.import_module(package)
-        except ImportError:
-            continue
-        return writer
-    raise MissingPackageError("the format 'parquet'", "pyarrow", "pyarrow", hint="or polars")
-
-
-def write_parquet(result: QueryResult, path: Path, writer: Writer, progress: Callable[[int], object]) -> int:
-    """Write a result to a Parquet file.
-
-    Numbers, booleans, texts, bytes, times (in UTC) and intervals keep their kind, NaN is NaN; JSON and columns that
-    hold values of several kinds become text. What a column holds shows at its end, so the rows are put down in a
-    temporary file beside the path first, and few of them are in memory.
+    A Parquet file needs the kinds before the first row. When a kind changes, the next rows go to a new part, and the
+    parts are joined at the end.
 
     Args:
         result: the result.
         path: path of the file.
-        writer: what `find_parquet_writer` returned.
         progress: called with the number of rows read, now and then.
 
     Returns:
         The number of rows.
     """
-    columns = [_Column(kind) for kind in result.kinds or [None] * len(result.names)]
-    with tempfile.TemporaryFile(dir=path.parent) as spool:
-        number = _put_down(result, columns, spool, progress)
-        spool.seek(0)
-        chunks = ([column.convert(values) for column, values in zip(columns, chunk)] for chunk in _take_up(spool))
-        writer({name: column.type for name, column in zip(result.unique_names(), columns)}, chunks, path)
+    kinds = result.kinds or [None] * len(result.names)
+    columns = [_Column(name, kind) for name, kind in zip(result.unique_names(), kinds)]
+    is_device = path.exists() and not path.is_file()
+    # On the same disk, so that a part can become the file.
+    with tempfile.TemporaryDirectory(prefix=".sqltrack-", dir=None if is_device else path.parent) as folder:
+        number, parts = _write_parts(result, columns, Path(folder), progress)
+        if len(parts) == 1 and not is_device:
+            os.replace(parts[0], path)
+        else:
+            _join(parts, columns, path)
     return number
 
 
 class _Column:
-    """What a column holds, as far as it has been seen.
+    """A column, whose kind becomes wider when values do not fit.
 
     Args:
-        kind: what it holds by its declaration, None if that is not known.
+        name: name of the column.
+        kind: its declared kind, None if it is not known.
     """
 
-    def __init__(self, kind: ColumnKind | None = None) -> None:
-        self._kind = kind
-        self._types: set[type] = set()
-        self._has_only_nan = True
-        self._fits_64_bits = True
-
-    def see(self, values: Sequence[Any]) -> None:
-        """Take account of further values."""
-        types = set(map(type, values)) - {type(None)}
-        self._types |= {float if typ is Decimal else typ for typ in types}
-        if str in types and self._has_only_nan:
-            # The text that SQLite has for NaN, where numbers are.
-            self._has_only_nan = all(value == "NaN" for value in values if type(value) is str)
-        if int in types and self._fits_64_bits:
-            self._fits_64_bits = all(-(2**63) <= value < 2**63 for value in values if type(value) is int)
+    def __init__(self, name: str, kind: ColumnKind | None) -> None:
+        self._name = name
+        self._kind: Kind | None = kind
+        self._is_exact = True
 
     @property
-    def type(self) -> type | None:
-        """The type of all values but None."""
-        types = self._types
-        if not types:
-            return None if self._kind is None else _DECLARED_TYPES[self._kind]
-        is_float = self._kind == "float" or bool(types & {int, float})
-        if str in types and self._has_only_nan and is_float and types <= {str, int, float}:
-            return float
-        if types == {int, float}:
-            return float
-        if types == {int} and not self._fits_64_bits:
-            return str
-        (typ, *others) = types
-        return typ if typ in _TYPES and not others else str
+    def field(self) -> Any:
+        """Name and type of the column in a file."""
+        return pa.field(self._name, _TYPES.get(self._kind, pa.string()))
 
-    def convert(self, values: Sequence[Any]) -> list[Any]:
-        """Return values as values of that type, and None."""
-        typ = self.type
-        if typ is float:
-            return [None if value is None else float(to_number(value)) for value in values]
-        if typ is datetime:
-            return [value and _in_utc(value) for value in values]
-        if typ is str:
-            return [None if value is None else _text(value) for value in values]
-        return list(values)
-
-
-def _put_down(
-    result: QueryResult, columns: Sequence[_Column], spool: IO[bytes], progress: Callable[[int], object]
-) -> int:
-    """Write all rows to a file, in chunks of columns, and return their number."""
-    rows = iter(result)
-    size = min(max(_VALUES // max(len(columns), 1), 1), _ROWS)
-    number = 0
-    while chunk := list(islice(rows, size)):
-        transposed = list(zip(*chunk))
-        for column, values in zip(columns, transposed):
-            column.see(values)
-        pickle.dump(transposed, spool, protocol=pickle.HIGHEST_PROTOCOL)
-        number += len(chunk)
-        progress(number)
-    return number
-
-
-def _take_up(spool: IO[bytes]) -> Iterator[Chunk]:
-    while True:
+    def add(self, values: Values) -> Any:
+        """Return further values as an array, after widening the kind where needed."""
+        if self._kind not in ("json", "text"):
+            self._widen(values)
         try:
-            yield pickle.load(spool)  # noqa: S301 - what this process has just written
-        except EOFError:
-            return
+            return self.array(values)
+        except (OverflowError, pa.ArrowInvalid):
+            # An interval of more than 292,000 years, for example.
+            self._kind = "text"
+            return self.array(values)
+
+    def array(self, values: Values) -> Any:
+        """Return values that fit the kind as an array."""
+        if self._kind == "float":
+            values = [None if value is None else float(to_number(value)) for value in values]
+        elif self._kind == "timestamp":
+            values = [value and _in_utc(value) for value in values]
+        elif self._kind in ("json", "nan", "text"):
+            values = [None if value is None else str(csv_value(value)) for value in values]
+        return pa.array(values, self.field.type)
+
+    def _widen(self, values: Values) -> None:
+        types = set(map(type, values)) - {type(None)}
+        kinds = {_KINDS.get(typ, "text") for typ in types - {str}}
+        if str in types:
+            kinds.add("nan" if all(value == "NaN" for value in values if type(value) is str) else "text")
+        if int in types and self._is_exact:
+            self._is_exact = all(-_EXACT <= value <= _EXACT for value in values if type(value) is int)
+        if self._kind is not None:
+            kinds.add(self._kind)
+        if len(kinds) == 1:
+            (self._kind,) = kinds
+        elif kinds:
+            is_number = kinds <= {"float", "integer", "nan"} and ("integer" not in kinds or self._is_exact)
+            self._kind = "float" if is_number else "text"
 
 
 def _in_utc(value: datetime) -> datetime:
     return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(plain(value), ensure_ascii=False) if isinstance(value, (dict, list)) else str(plain(value))
+def _write_parts(
+    result: QueryResult, columns: Sequence[_Column], folder: Path, progress: Callable[[int], object]
+) -> tuple[int, list[Path]]:
+    """Write the rows to files, a new one whenever a kind changes; return the number of rows and the files."""
+    rows = iter(result)
+    size = min(max(_VALUES // max(len(columns), 1), 1), _ROWS)
+    number = 0
+    parts: list[Path] = []
+    fields: list[Any] = []
+    with ExitStack() as open_part:
+        while chunk := list(islice(rows, size)):
+            arrays = [column.add(values) for column, values in zip(columns, zip(*chunk))]
+            if not parts or fields != [column.field for column in columns]:
+                open_part.close()
+                fields = [column.field for column in columns]
+                parts.append(folder / f"{len(parts)}.parquet")
+                write = open_part.enter_context(_writing(parts[-1], fields))
+            write(arrays)
+            number += len(chunk)
+            progress(number)
+    return number, parts
 
 
-def _write_by_pyarrow(schema: Schema, chunks: Iterator[Chunk], path: Path) -> None:
-    arrow: Any = importlib.import_module("pyarrow")
-    parquet: Any = importlib.import_module("pyarrow.parquet")
-    types: dict[type | None, Any] = {
-        bool: arrow.bool_(),
-        int: arrow.int64(),
-        float: arrow.float64(),
-        str: arrow.string(),
-        bytes: arrow.binary(),
-        datetime: arrow.timestamp("us", tz="UTC"),
-        date: arrow.date32(),
-        time: arrow.time64("us"),
-        timedelta: arrow.duration("us"),
-        None: arrow.null(),
-    }
-    fields = arrow.schema([(name, types[typ]) for name, typ in schema.items()])
-    with parquet.ParquetWriter(path, fields) as file:
-        for chunk in chunks:
-            arrays = [arrow.array(values, field.type) for values, field in zip(chunk, fields)]
-            file.write_table(arrow.Table.from_arrays(arrays, schema=fields))
+@contextmanager
+def _writing(path: Path, fields: Sequence[Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Return a function that writes rows, as arrays of columns, to a file until the end of the `with` block."""
+    schema = pa.schema(fields)
+    # The errors of Python's own files name the fault of the disk.
+    with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
+        yield lambda arrays: writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _write_by_polars(schema: Schema, chunks: Iterator[Chunk], path: Path) -> None:
-    """Write each chunk to a file of its own, and then all of them to one; polars cannot append to a file."""
-    polars: Any = importlib.import_module("polars")
-    types: dict[type | None, Any] = {
-        bool: polars.Boolean,
-        int: polars.Int64,
-        float: polars.Float64,
-        str: polars.String,
-        bytes: polars.Binary,
-        datetime: polars.Datetime("us", "UTC"),
-        date: polars.Date,
-        time: polars.Time,
-        timedelta: polars.Duration("us"),
-        None: polars.Null,
-    }
-    dtypes = {name: types[typ] for name, typ in schema.items()}
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        parts = []
-        for number, chunk in enumerate(chunks):
-            series = [polars.Series(name, values, dtype=dtypes[name]) for name, values in zip(dtypes, chunk)]
-            parts.append(Path(folder, f"{number}.parquet"))
-            polars.DataFrame(series).write_parquet(parts[-1])
-        if parts:
-            polars.scan_parquet(parts).sink_parquet(path)
-        else:
-            polars.DataFrame(schema=dtypes).write_parquet(path)
+def _join(parts: Sequence[Path], columns: Sequence[_Column], path: Path) -> None:
+    """Write the rows of all parts to one file, with the last kind of each column."""
+    fields = [column.field for column in columns]
+    with _writing(path, fields) as write:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    old = file.read_row_group(group).columns
+                    write(
+                        [
+                            values if values.type == field.type else column.array(values.to_pylist())
+                            for values, field, column in zip(old, fields, columns)
+                        ]
+                    )

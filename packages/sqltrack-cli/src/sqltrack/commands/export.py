@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from sqltrack.client import Client
 from sqltrack.commands._files import replacing
 from sqltrack.commands._lookup import find_experiment
-from sqltrack.commands._parquet import find_parquet_writer, write_parquet
 from sqltrack.commands._read_only import read_only
 from sqltrack.commands._transactions import transaction
 from sqltrack.commands.sql import QueryResult, write_csv, write_json_lines
@@ -134,8 +133,10 @@ def _find_writer(format_: str) -> Writer:
     if format_ == "jsonl":
         return lambda rows, path, progress: _write_text(write_json_lines, None, rows, path, progress)
     if format_ == "parquet":
-        parquet = find_parquet_writer()
-        return lambda rows, path, progress: write_parquet(rows, path, parquet, progress)
+        # Needs a package that others do not.
+        from sqltrack.commands._parquet import write_parquet
+
+        return write_parquet
     raise UnusableValueError(f"unknown format {format_!r}, expected one of {', '.join(FORMATS)}")
 
 
