@@ -25,14 +25,14 @@ __all__ = [
     "stdout",
 ]
 
-# Of a table that no terminal limits, in a file or a pipe.
+# Width of tables in files and pipes.
 _UNLIMITED = 100_000
 
 
 def stdout(file: TextIO | None = None) -> Console:
-    """Return the console for results: as wide as the terminal, in colour unless NO_COLOR says otherwise.
+    """Return the console for results, which is as wide as the terminal and has colors unless NO_COLOR is set.
 
-    In a pipe or file there are no colours, no limit of width, and no blanks at the ends of lines.
+    Output to a pipe or file has neither colors nor a limit of width, and lines do not end in blanks.
 
     Args:
         file: file to print to instead of the standard output.
@@ -45,7 +45,7 @@ def stdout(file: TextIO | None = None) -> Console:
 
 
 class _WithoutTrailingBlanks:
-    """A file for text that comes in whole lines, as tables do, whose cells are filled up with blanks."""
+    """A file for text in whole lines, such as tables, whose cells are filled up with blanks."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -70,7 +70,7 @@ def print_error(message: str) -> None:
 
 
 def printable(text: object) -> str:
-    """Return text without what a terminal would obey, such as colours and movements of the cursor."""
+    """Return text in which control characters, such as those for colors, are escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
 
 
@@ -81,18 +81,18 @@ def print_json(value: Any) -> None:
 
 @contextlib.contextmanager
 def progress_bar(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show on stderr how far something is that may take longer than a second, if a person is watching.
+    """Show the progress of slow work on stderr, if that is a terminal.
 
     Args:
-        description: what is being done.
+        description: name of the work.
         total: number of steps, None if it is not known.
 
     Returns:
-        A function that is called with the number of steps done.
+        A function to call with the number of steps done.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        # Not left to rich, older versions of which end a line here that they have not begun.
+        # Older versions of rich would end a line here that they have not begun.
         yield lambda done: None
         return
     # Slow to import, and few commands need it.
@@ -105,11 +105,11 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Return whether the user agrees; who cannot be asked does not.
+    """Ask the user and return whether the answer is yes; without a terminal the answer is no.
 
     Args:
-        question: what to ask, without a question mark.
-        yes: whether the user has agreed beforehand.
+        question: the question, without a question mark.
+        yes: whether the user has already agreed.
     """
     if yes:
         return True
@@ -121,7 +121,7 @@ def confirm(question: str, *, yes: bool) -> bool:
     try:
         answer = sys.stdin.readline()
     finally:
-        # After Ctrl-C or Ctrl-D the cursor is still behind the question.
+        # After Ctrl-C or Ctrl-D the cursor is still in the line of the question.
         if not answer:
             print(file=sys.stderr)
     return answer.strip().lower() in ("y", "yes")

@@ -18,13 +18,13 @@ from sqltrack.cli._output import printable, stdout
 
 __all__ = ["print_note", "print_pairs", "print_result", "print_table"]
 
-# Columns up to this width are cut only if there is no other way, wider ones before, to the smaller width.
+# Columns wider than _RIGID are cut first, to _NARROW at least; the others only if that is not enough.
 _RIGID, _NARROW = 20, 12
 _GAP = 2
 
 
 def print_note(text: str) -> None:
-    """Print what a table does not show on stderr, where it is in nobody's way."""
+    """Print a note on stderr, so that results can be piped."""
     print(printable(text), file=sys.stderr)
 
 
@@ -43,7 +43,7 @@ def print_table(
         records: the records.
         columns: names of the columns, in order.
         cells: functions that show the values of columns, default: `show_value`.
-        optional: columns that are left out if there is no room, the last first.
+        optional: columns to leave out if the terminal is too narrow, the last first.
         wrapped: columns whose cells continue on the next line instead of being cut.
         headers: heads of columns, default: their names.
 
@@ -147,7 +147,7 @@ def _least(widths: Mapping[str, int]) -> int:
 
 
 def _leave_out(widths: dict[str, int], optional: Sequence[str], room: int) -> list[str]:
-    """Remove columns for which there is no room even if others are cut; return their names in order."""
+    """Remove columns that do not fit even if others are cut, and return their names in order."""
     left_out: list[str] = []
     for name in reversed(optional):
         if _least(widths) <= room or len(widths) == 1:

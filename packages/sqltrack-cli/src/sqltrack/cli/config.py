@@ -20,7 +20,7 @@ __all__ = ["add_parser"]
 
 
 class _Shown(NamedTuple):
-    """What is shown: the parameters, those that the driver finds by itself, and what is wrong."""
+    """The parameters, those that the driver finds by itself, and the problem, if any."""
 
     parameters: list[dict[str, Any]]
     driver_variables: list[dict[str, Any]]

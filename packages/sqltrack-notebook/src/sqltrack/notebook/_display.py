@@ -44,7 +44,7 @@ def stylesheet() -> str:
 
 
 def to_html(formatted: pd.DataFrame) -> str:
-    """Return what `format_dataframe` returned as one HTML table, for where there is no itables.
+    """Return a data frame from `format_dataframe` as one HTML table, for use without itables.
 
     Args:
         formatted: the formatted data frame.
