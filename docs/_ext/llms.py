@@ -11,13 +11,16 @@ import importlib
 import inspect
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 from typing import Any, ForwardRef
 from unittest import mock
 
 from navigation import Entry, all_entries
 from program import documented_parser
+from sphinx.pycode import ModuleAnalyzer
 
 __all__ = ["page_text", "setup"]
 
@@ -60,23 +63,42 @@ def _title_and_summary(index: str) -> tuple[str, str]:
 def page_text(folder: Path, entry: Entry) -> str:
     """Return a page as Markdown, without directives of Sphinx."""
     source = (folder / f"{entry.name}.md").read_text(encoding="utf-8")
-    written, directive, rest = source.partition("```{eval-rst}\n")
-    if not directive:
-        return source
-    if "automodule:: " not in rest:
-        return written + _program_text()
-    name = rest.partition("automodule:: ")[2].split()[0]
-    module = importlib.import_module(name)
-    texts = [
-        _data_text(rest, name, key) or _object_text(f"{name}.{key}", getattr(module, key)) for key in module.__all__
-    ]
-    return written + "\n".join(texts)
+    return re.sub(r"```\{eval-rst\}\n(.*?)```\n", lambda block: _block_text(block[1]), source, flags=re.DOTALL)
 
 
-def _data_text(page: str, module: str, name: str) -> str | None:
-    """Return what a page itself tells about something that has no docstring, None if it does not."""
-    match = re.search(rf"^\.\. py:(?:data|type):: {name}\n   :\w+: (.+)\n\n((?:   .+\n)+)", page, re.M)
-    return match and f"## {module}.{name}\n\n```python\n{name}: {match[1]}\n```\n\n{dedent(match[2])}"
+def _block_text(block: str) -> str:
+    """Return signatures and docstrings of what the directives of a block document, or texts of --help."""
+    named = re.search(r"^\.\. (?:automodule|py:module):: (\S+)$", block, re.M)
+    if named is None:
+        return _program_text()
+    module = importlib.import_module(named[1])
+    names = re.findall(r"^\.\. autoclass:: (\w+)$", block, re.M)
+    if "automodule" in block:
+        excluded = {name for line in re.findall(r":exclude-members: (.*)", block) for name in line.split(", ")}
+        names = [name for name in module.__all__ if name not in excluded]
+    texts = [_member_text(module, name) for name in names]
+    return "\n".join([*texts, *_written_texts(block, named[1])])
+
+
+def _written_texts(block: str, module: str) -> list[str]:
+    """Return what a block itself tells about names that have no docstring."""
+    found = re.findall(r"^\.\. py:(?:data|type):: (\w+)\n   :\w+: (.+)\n\n((?:   .+\n)+)", block, re.M)
+    return [_data_text(f"{module}.{name}", type_, dedent(text)) for name, type_, text in found]
+
+
+def _member_text(module: ModuleType, name: str) -> str:
+    value, full_name = getattr(module, name), f"{module.__name__}.{name}"
+    # Data have their text in the comment in front of them, which stands in the module that defines them.
+    text = _comments(module).get(("", name))
+    return _object_text(full_name, value) if text is None else _data_text(full_name, type(value).__name__, text)
+
+
+def _comments(module: ModuleType) -> Mapping[tuple[str, str], str]:
+    return {key: "\n".join(lines) for key, lines in ModuleAnalyzer.for_module(module.__name__).find_attr_docs().items()}
+
+
+def _data_text(name: str, type_: str, text: str) -> str:
+    return f"## {name}\n\n```python\n{name.rpartition('.')[2]}: {type_}\n```\n\n{text}"
 
 
 def _object_text(name: str, value: Any) -> str:
@@ -84,7 +106,7 @@ def _object_text(name: str, value: Any) -> str:
     if not inspect.isclass(value) or issubclass(value, Exception):
         return text
     members = {key: getattr(value, key) for key in vars(value) if not key.startswith("_")}
-    methods = [(key, member) for key, member in members.items() if inspect.isroutine(member)]
+    methods = [(key, member) for key, member in members.items() if inspect.isroutine(member) and callable(member)]
     return "\n".join([text, *(f"### {_callable_text(f'{value.__name__}.{key}', member)}" for key, member in methods)])
 
 

@@ -16,7 +16,7 @@ import sqltrack
 from sqltrack.commands import doctor, setup
 from sqltrack.commands.doctor import examine, examine_installation
 from sqltrack.engines.admin import admin_of
-from sqltrack.engines.checks import Checks, show_bytes
+from sqltrack.engines.checks import Checks
 from support.findings import INSTALLATION, found_by, results
 
 pytestmark = pytest.mark.usefixtures("plenty_of_room")
@@ -246,9 +246,3 @@ def test_the_size_of_a_table_is_told_where_it_is_known(run: sqltrack.Run, engine
         assert sizes == [None, None]
     else:
         assert all(size > 0 and size % 8192 == 0 for size in sizes)
-
-
-def test_sizes_are_shown_in_the_unit_that_suits_them() -> None:
-    assert [show_bytes(size) for size in (0, 999, 4096, 1.5e6, 2e9, 3e12, 5e15)] == [
-        *("0 bytes", "999 bytes", "4.1 kB", "1.5 MB", "2 GB", "3 TB", "5,000 TB"),
-    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sqltrack._wording import coarse_duration, pluralize, short_duration
+from sqltrack.wording import coarse_duration, pluralize, short_bytes, short_duration
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,24 @@ from sqltrack._wording import coarse_duration, pluralize, short_duration
 )
 def test_nouns_follow_their_number(arguments: tuple[int, str], text: str) -> None:
     assert pluralize(*arguments) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (4_096, "4.1 kB"),
+        (1.5e6, "1.5 MB"),
+        (999_499, "999 kB"),
+        (999_999, "1 MB"),
+        (2e9, "2 GB"),
+        (3e12, "3 TB"),
+        (5e15, "5,000 TB"),
+    ],
+)
+def test_sizes_have_a_unit_that_suits_them(size: float, text: str) -> None:
+    assert short_bytes(size) == text
 
 
 @pytest.mark.parametrize(

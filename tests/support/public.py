@@ -12,9 +12,9 @@ from typing import Any
 import sqltrack
 from sqltrack.cli._parser import build_parser
 from sqltrack.config import CLIENT_SETTINGS
-from support.pages import ROOT
+from support.pages import DOCS, ROOT
 
-__all__ = ["PUBLIC_MODULES", "SETTINGS", "commands", "public_names", "variables"]
+__all__ = ["PUBLIC_MODULES", "SETTINGS", "commands", "documented_names", "public_names", "variables"]
 
 
 def _public_modules() -> list[str]:
@@ -33,6 +33,22 @@ def public_names() -> Iterator[tuple[str, Any]]:
         module = importlib.import_module(module_name)
         for name in module.__all__:
             yield f"{module_name}.{name}", getattr(module, name)
+
+
+def documented_names() -> dict[str, Any]:
+    """Return what the pages of the API reference document, by full names."""
+    found: dict[str, Any] = {}
+    for path in (DOCS / "api").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        for block in re.findall(r"```\{eval-rst\}\n(.*?)```", text, re.DOTALL):
+            (module_name,) = re.findall(r"^\.\. (?:automodule|py:module):: (\S+)$", block, re.M)
+            names = re.findall(r"^\.\. (?:autoclass|py:data|py:type):: (\w+)$", block, re.M)
+            module = importlib.import_module(module_name)
+            if "automodule" in block:
+                excluded = {name for line in re.findall(r":exclude-members: (.*)", block) for name in line.split(", ")}
+                names += [name for name in module.__all__ if name not in excluded]
+            found.update((f"{module_name}.{name}", getattr(module, name)) for name in names)
+    return found
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

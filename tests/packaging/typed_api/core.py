@@ -74,6 +74,7 @@ from sqltrack.statuses import (
     find_state,
 )
 from sqltrack.util import SQL, Composable, Composed, Identifier, Literal, Placeholder, coalesce
+from sqltrack.wording import coarse_duration, pluralize, short_bytes, short_duration
 
 
 class LongRun(Run):
@@ -243,3 +244,9 @@ def group_statuses(status: str) -> None:
     assert_type([group.states for group in (*GROUPS, OTHER)], list[tuple[str, ...]])
     assert_type(find_state("CANCELLED by 1000"), str)
     assert_type(ALIVE_STATES + ENDED_STATES + UNFINISHED_STATES, tuple[str, ...])
+
+
+def word_numbers(run: Run) -> None:
+    words = [pluralize(run.id, "run"), pluralize(2, "row of metrics", "rows of metrics")]
+    words += [short_bytes(4096), short_duration(1.5), coarse_duration(7980)]
+    print(words)

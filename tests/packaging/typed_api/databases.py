@@ -14,18 +14,7 @@ from sqltrack import Client
 from sqltrack.config import masked
 from sqltrack.engines import Engine, has_users
 from sqltrack.engines.admin import Admin, admin_of
-from sqltrack.engines.checks import (
-    PATIENCE,
-    Check,
-    Checks,
-    Severity,
-    Verdict,
-    fetch_rows,
-    note,
-    ok,
-    problem,
-    show_bytes,
-)
+from sqltrack.engines.checks import PATIENCE, Check, Checks, Severity, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.engine import find_sql_type
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.engines.metrics_table import (
@@ -137,7 +126,7 @@ def administer(client: Client, config: dict[str, Any]) -> None:
     verdicts = [ok("fine"), note("so"), problem("broken", "mend it")]
     severity: Severity = verdicts[0].result
     assert_type(severity, Literal["ok", "note", "problem"])
-    assert_type(show_bytes(PATIENCE), str)
+    assert_type(PATIENCE, float)
     assert_type(fetch_rows(client.engine, admin.connection, "SELECT 1"), list[Any])
     classes: list[type[Admin]] = [PostgresAdmin, SQLiteAdmin]
     print(classes)

@@ -49,6 +49,7 @@ def _group(name: str, symbol: str, ansi: str, light: str, dark: str, states: str
 
 # The states and flags of https://slurm.schedmd.com/job_state_codes.html, as of Slurm 25.11, and PLANNED. The colors
 # stay apart for color-blind readers, and have a contrast of 4.5 or more.
+#: All groups but `OTHER`, in the order in which a run usually passes through them.
 GROUPS: tuple[StatusGroup, ...] = (
     _group("planned", "◇", "bright_black", "#6b6b6b", "#b0b0b0", "PLANNED"),
     _group("waiting", "◔", "bright_black", "#6b6b6b", "#b0b0b0", "PENDING REQUEUED REQUEUE_FED EXPEDITING"),
@@ -74,10 +75,11 @@ GROUPS: tuple[StatusGroup, ...] = (
     _group("cancelled", "■", "default", "#5c5c5c", "#c4c4c4", "CANCELLED PREEMPTED REVOKED"),
 )
 
-# Statuses that are not known.
+#: The group of statuses that are not known; its colors are those of the text around it.
 OTHER: StatusGroup = _group("other", "•", "default", "currentcolor", "currentcolor", "")
 
-# States in which a job stays. A job in any other state, also one that later versions of Slurm add, may still run.
+#: States in which a Slurm job stays. A job in any other state, also one that later versions of Slurm add, may still
+#: run. `sqltrack reap` takes these over from Slurm.
 ENDED_STATES: tuple[str, ...] = (
     "BOOT_FAIL",
     "CANCELLED",
@@ -90,7 +92,8 @@ ENDED_STATES: tuple[str, ...] = (
     "TIMEOUT",
 )
 
-# States of runs that have a process. Runs that are PLANNED or PENDING have none yet, however long they wait.
+#: States of runs that have a process. Runs that are PLANNED or PENDING have none yet, however long they wait. `sqltrack
+#: reap` looks at these.
 ALIVE_STATES: tuple[str, ...] = (
     "COMPLETING",
     "CONFIGURING",
@@ -102,7 +105,8 @@ ALIVE_STATES: tuple[str, ...] = (
     "SUSPENDED",
 )
 
-# States of runs that have not ended: those that have a process, and those that wait for one.
+#: States of runs that have not ended: those that have a process, and those that wait for one. `sqltrack gc` keeps these
+#: runs unless you name their status.
 UNFINISHED_STATES: tuple[str, ...] = tuple(
     state for group in GROUPS if group.name in ("planned", "waiting", "held", "running") for state in group.states
 )

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 
 from rich.text import Text
 
-from sqltrack._wording import coarse_duration, short_duration
 from sqltrack.cli._output import printable
 from sqltrack.engines.json import plain
 from sqltrack.statuses import find_group
+from sqltrack.wording import coarse_duration, short_duration
 
 __all__ = ["Cell", "show_exact", "show_status", "show_tags", "show_time", "show_value"]
 

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from rich.text import Text
 
-from sqltrack._wording import pluralize
 from sqltrack.cli._cells import show_value
 from sqltrack.cli._output import confirm, print_json
 from sqltrack.cli._table import print_note, print_pairs, print_table
@@ -16,6 +15,7 @@ from sqltrack.client import Client
 from sqltrack.commands.edits import Change, Edit, apply_edit
 from sqltrack.commands.rm import Deletion
 from sqltrack.engines.admin import admin_of
+from sqltrack.wording import pluralize
 
 __all__ = ["apply_if_agreed", "as_record", "describe", "print_deletion", "report_deletion", "run_edit"]
 

@@ -7,12 +7,12 @@ import dataclasses
 from contextlib import ExitStack
 from typing import Any
 
-from sqltrack._wording import pluralize
 from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import FILE, Commands, open_client
 from sqltrack.client import Client
 from sqltrack.commands._addresses import client_of
 from sqltrack.commands.copy import CopyResult, copy
+from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]
 

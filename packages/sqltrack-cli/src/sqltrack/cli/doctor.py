@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sqltrack._wording import pluralize
 from sqltrack.cli._output import print_json, printable, progress_bar, stdout
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.commands.doctor import Finding, examine, examine_installation
 from sqltrack.errors import ConfigError, MissingPackageError
+from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]
 

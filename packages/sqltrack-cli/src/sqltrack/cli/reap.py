@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqltrack._wording import pluralize
 from sqltrack.cli._cells import show_status
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._durations import duration
@@ -15,6 +14,7 @@ from sqltrack.cli._output import print_json, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_note, print_table
 from sqltrack.commands.reap import Finding, apply_reap, plan_reap
+from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.text import Text
 
-from sqltrack._wording import pluralize
 from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value
 from sqltrack.cli._output import print_json, printable, stdout
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_pairs, print_table
 from sqltrack.commands.show import describe_run
+from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from sqltrack._wording import pluralize
 from sqltrack.errors import SlurmError
 from sqltrack.statuses import ENDED_STATES, find_state
+from sqltrack.wording import pluralize
 
 __all__ = ["Job", "JobState", "ask_slurm", "find_job", "has_slurm"]
 

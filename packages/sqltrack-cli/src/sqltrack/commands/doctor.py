@@ -14,13 +14,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqltrack._wording import pluralize
 from sqltrack.client import Client
 from sqltrack.engines.admin import Admin, admin_of
-from sqltrack.engines.checks import Check, Severity, Verdict, fetch_rows, note, ok, problem, show_bytes
+from sqltrack.engines.checks import Check, Severity, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.engine import Engine
 from sqltrack.engines.schema import COLUMNS, EXTRAS, KEY
 from sqltrack.errors import NotSetUpError, SQLTrackError, UnusableValueError
+from sqltrack.wording import pluralize, short_bytes
 
 __all__ = ["Finding", "examine", "examine_installation"]
 
@@ -284,7 +284,7 @@ def _size(admin: Admin, table: str) -> str:
         estimate = admin.row_estimate(table) or 0
         about, rows = ("about ", estimate) if estimate > _COUNTED_ROWS else ("more than ", _COUNTED_ROWS)
     size = admin.table_bytes(table)
-    return about + pluralize(rows, *_NOUNS[table]) + (f" ({show_bytes(size)})" if size is not None else "")
+    return about + pluralize(rows, *_NOUNS[table]) + (f" ({short_bytes(size)})" if size is not None else "")
 
 
 def _columns(admin: Admin) -> Verdict | None:

@@ -14,12 +14,14 @@ from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._read_only import read_only
 from sqltrack.commands._transactions import transaction
 from sqltrack.commands.sql import QueryResult, write_csv, write_json_lines
+from sqltrack.engines import schema
 from sqltrack.engines.kinds import ColumnKind
 from sqltrack.engines.results import find_reader
 from sqltrack.errors import ConflictError, UnusableValueError
 
 __all__ = ["FORMATS", "TABLES", "ExportedFile", "export"]
 
+#: Formats of files.
 FORMATS = ("csv", "jsonl", "parquet")
 
 # Seconds that reading a table may take; more than any takes.
@@ -57,7 +59,8 @@ _READING_ORDER = {
     "experiment_links": _Table("experiment_links.from_id = %s OR experiment_links.to_id = %s", "from_id, kind, to_id"),
     "experiments": _Table("experiments.id = %s", "id"),
 }
-TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics", "metrics_pending")
+#: Tables that can be exported.
+TABLES = (*schema.TABLES, schema.PENDING)
 
 
 def export(

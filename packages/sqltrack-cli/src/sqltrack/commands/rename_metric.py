@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqltrack._wording import pluralize
 from sqltrack.client import Client
 from sqltrack.commands._extras_rows import ExtrasRow, RowEdit, edit_rows, has_pending, move_pending, read_rows
 from sqltrack.commands._lookup import find_experiment, metric_columns, near
@@ -17,6 +16,7 @@ from sqltrack.engines.metrics_table import MisfitError
 from sqltrack.engines.schema import EXTRAS, INT64, KEY
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
 from sqltrack.queries import column_sql
+from sqltrack.wording import pluralize
 
 __all__ = ["Renaming", "apply_rename_metric", "plan_rename_metric"]
 

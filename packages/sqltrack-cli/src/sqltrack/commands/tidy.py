@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqltrack._wording import pluralize
 from sqltrack.client import Client
 from sqltrack.commands._column_candidates import Candidate, Seen, find_candidates
 from sqltrack.commands._extras_rows import (
@@ -27,6 +26,7 @@ from sqltrack.engines.metrics_table import MisfitError
 from sqltrack.engines.schema import EXTRAS
 from sqltrack.errors import NotSetUpError
 from sqltrack.util import quote_identifier
+from sqltrack.wording import pluralize
 
 __all__ = ["Tidied", "apply_tidy", "plan_tidy"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-__all__ = ["IDENTIFIER", "STANDARD", "STRING", "Dialect", "Token", "tokens"]
+__all__ = ["IDENTIFIER", "STRING", "Dialect", "Token", "tokens"]
 
 
 class Dialect:
@@ -23,7 +23,7 @@ class Dialect:
         self._quoted = quoted
 
     @cached_property
-    def pattern(self) -> re.Pattern[str]:
+    def _pattern(self) -> re.Pattern[str]:
         """The pattern of one token, whose kind is the name of a group; compiled when first needed."""
         groups = (
             rf"(?P<quoted>{'|'.join(self._quoted)})",
@@ -41,9 +41,6 @@ class Dialect:
 STRING = r"'(?:[^']|'')*(?:'|\Z)"
 IDENTIFIER = r'"(?:[^"]|"")*(?:"|\Z)'
 
-# As ISO 9075 has it.
-STANDARD = Dialect(r"[uUbBxXnN]?&?" + STRING, r"(?:[uU]&)?" + IDENTIFIER, nested_comments=True)
-
 
 class Token(NamedTuple):
     """A piece of SQL text: its kind is the name of a group of the pattern; `name` is that of a named placeholder."""
@@ -57,7 +54,7 @@ def tokens(text: str, dialect: Dialect) -> Iterator[Token]:
     """Yield the pieces of a text, which together are the text."""
     position = 0
     while position < len(text):
-        match = dialect.pattern.match(text, position)
+        match = dialect._pattern.match(text, position)
         assert match is not None, "the pattern takes any character"
         end = match.end()
         if match.group("comment") == "/*":

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from sqltrack.engines.engine import Engine
 
-__all__ = ["PATIENCE", "Check", "Checks", "Severity", "Verdict", "fetch_rows", "note", "ok", "problem", "show_bytes"]
+__all__ = ["PATIENCE", "Check", "Checks", "Severity", "Verdict", "fetch_rows", "note", "ok", "problem"]
 
-# Seconds for which an examination waits for the locks of others.
+#: Seconds for which an examination waits for the locks of others.
 PATIENCE = 5.0
 
 Severity = Literal["ok", "note", "problem"]
@@ -54,12 +54,3 @@ def note(found: str, advice: str | None = None) -> Verdict:
 def problem(found: str, advice: str | None = None) -> Verdict:
     """Return something that should not be so."""
     return Verdict("problem", found, advice)
-
-
-def show_bytes(size: float) -> str:
-    """Return a number of bytes in the unit that suits it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB" if size < 1000 else f"{size:,.0f} TB"

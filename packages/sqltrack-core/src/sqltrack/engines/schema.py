@@ -6,17 +6,18 @@ from collections.abc import Mapping
 
 __all__ = ["COLUMNS", "EXTRAS", "INT64", "KEY", "PENDING", "TABLES"]
 
-# The columns that say which row of metrics it is, and the one for metrics that cannot be columns.
+#: The columns that say which row of metrics it is.
 KEY = ("run_id", "step", "progress")
+#: The column for metrics that cannot be columns.
 EXTRAS = "extras"
 
-# The table in which extras wait while metrics cannot get that column, in databases that need it.
+#: The table in which extras wait while metrics cannot get that column, in databases that need it.
 PENDING = "metrics_pending"
 
-# What ids, steps and metrics of the type int can be.
+#: What ids, steps and metrics of the type int can be.
 INT64 = range(-(2**63), 2**63)
 
-# The columns that everything relies on; metrics has one more for each metric.
+#: The columns that everything relies on; metrics has one more for each metric.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "experiments": ("id", "name", "comment", "tags", "extras"),
     "experiment_links": ("from_id", "kind", "to_id"),
@@ -27,4 +28,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "run_links": ("from_id", "kind", "to_id"),
     "metrics": KEY,
 }
+
+#: The tables, in the order in which their foreign keys allow to fill them.
 TABLES = tuple(COLUMNS)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from sqltrack.engines._tokenizer import STANDARD, Dialect, Token, tokens
+from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect, Token, tokens
 
 __all__ = [
     "STANDARD",
@@ -25,6 +25,9 @@ __all__ = [
     "split_statements",
     "translate_placeholders",
 ]
+
+#: Standard SQL, as ISO 9075 has it.
+STANDARD = Dialect(r"[uUbBxXnN]?&?" + STRING, r"(?:[uU]&)?" + IDENTIFIER, nested_comments=True)
 
 
 def keywords(statement: str, dialect: Dialect) -> Iterator[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sqltrack._wording import short_duration
 from sqltrack.errors import MissingPackageError
 from sqltrack.notebook._text import escape, is_missing
+from sqltrack.wording import short_duration
 
 __all__ = [
     "as_datetime",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from sqltrack._quoting import quote_identifier
-from sqltrack._wording import pluralize
 from sqltrack.engines.checks import Checks, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.postgres._pooler import is_refused_option
 from sqltrack.engines.schema import PENDING, TABLES
+from sqltrack.wording import pluralize
 
 if TYPE_CHECKING:
     from sqltrack.engines.postgres._engine import PostgresEngine

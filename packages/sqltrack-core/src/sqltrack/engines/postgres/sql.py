@@ -11,6 +11,7 @@ from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect
 
 __all__ = ["MAX_NAME_BYTES", "POSTGRES", "quote_if_needed", "sql_literal"]
 
+#: What differs in the text of statements for PostgreSQL.
 POSTGRES = Dialect(
     r"[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)",
     r"[uUbBxXnN]?&?" + STRING,
@@ -19,7 +20,7 @@ POSTGRES = Dialect(
     nested_comments=True,
 )
 
-# NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1).
+#: The longest name in bytes: NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1).
 MAX_NAME_BYTES = 63
 
 _PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")

@@ -8,10 +8,11 @@ import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqltrack.engines.checks import PATIENCE, Checks, Verdict, note, ok, problem, show_bytes
+from sqltrack.engines.checks import PATIENCE, Checks, Verdict, note, ok, problem
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
 from sqltrack.engines.sqlite._interruptible import interruptible
+from sqltrack.wording import short_bytes
 
 if TYPE_CHECKING:
     from sqltrack.engines.sqlite._engine import SQLiteEngine
@@ -45,7 +46,7 @@ def _file(engine: SQLiteEngine, connection: Connection) -> Verdict:
     path = engine.path
     # The write-ahead log holds what is not in the file yet.
     size = sum(os.path.getsize(file) for file in (path, f"{path}-wal") if os.path.exists(file))
-    found = f"{path}, {show_bytes(size)}"
+    found = f"{path}, {short_bytes(size)}"
     if is_network_file_system(path):
         return note(
             f"{found}, on a file system that machines share",
@@ -98,7 +99,7 @@ def _why_not_writable(message: str, path: str) -> Verdict:
 
 def _disk(engine: SQLiteEngine, connection: Connection) -> Verdict:
     free = shutil.disk_usage(os.path.dirname(engine.path)).free
-    found = f"{show_bytes(free)} free"
+    found = f"{short_bytes(free)} free"
     if free < _NO_ROOM:
         return problem(found, "make room; when the disk is full, metrics cannot be stored")
     return note(found, "make room before the disk is full") if free < _LITTLE_ROOM else ok(found)

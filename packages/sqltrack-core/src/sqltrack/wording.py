@@ -1,8 +1,8 @@
-"""Numbers as people read them, in messages, terminals and notebooks."""
+"""Numbers as people read them: counts, sizes and durations, short enough for tables."""
 
 from __future__ import annotations
 
-__all__ = ["coarse_duration", "pluralize", "short_duration"]
+__all__ = ["coarse_duration", "pluralize", "short_bytes", "short_duration"]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _FRACTIONS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -17,6 +17,15 @@ def pluralize(number: int, noun: str, plural: str | None = None) -> str:
         plural: the same for other numbers, default: the noun with an s.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def short_bytes(size: float) -> str:
+    """Return a number of bytes in a unit that suits it, such as "4.1 kB"; a kilobyte has 1000 bytes."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 999.5:  # Three digits round the rest up to the next unit.
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB" if size < 1000 else f"{size:,.0f} TB"
 
 
 def short_duration(seconds: float) -> str:
