@@ -6,15 +6,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from datetime import datetime, time, timezone
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from sqltrack.commands._read_only import to_number
 from sqltrack.commands.sql import QueryResult, csv_value
-from sqltrack.engines.kinds import ColumnKind
+from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.errors import MissingPackageError
 
 try:
@@ -29,20 +28,8 @@ __all__ = ["write_parquet"]
 Kind: TypeAlias = Literal[ColumnKind, "nan", "time"]
 Values: TypeAlias = Sequence[Any]
 
-# Kinds of values by their type. A str is "text" or "nan", values of all other types become text.
-_KINDS: Mapping[type, Kind] = {
-    bool: "boolean",
-    bytes: "bytes",
-    date: "date",
-    datetime: "timestamp",
-    Decimal: "float",
-    dict: "json",
-    float: "float",
-    int: "integer",
-    list: "json",
-    time: "time",
-    timedelta: "interval",
-}
+# A str is "text" or "nan", values of types that are not here become text.
+_KINDS: Mapping[type, Kind] = {**KINDS, time: "time"}
 
 # Types in the file; all other kinds are text.
 _TYPES: Mapping[Kind | None, Any] = {
