@@ -77,7 +77,7 @@ def test_an_unforeseen_error_is_one_line_unless_it_is_wanted_whole(
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("by\nzero \x1b[31m")
 
-    monkeypatch.setattr("sqltrack.cli.setup.setup", fail)
+    monkeypatch.setattr("sqltrack.cli._commands.setup.setup", fail)
     arguments = ["setup", "--engine", "sqlite"]
     assert main(arguments) == 1
     expected = "sqltrack: ZeroDivisionError: by zero \\x1b[31m (SQLTRACK_DEBUG=1 shows where)\n"
@@ -91,7 +91,7 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sqltrack.cli.setup.setup", interrupt)
+    monkeypatch.setattr("sqltrack.cli._commands.setup.setup", interrupt)
     assert main(["setup", "--engine", "sqlite"]) == 130
     assert capsys.readouterr() == ("", "sqltrack: interrupted\n")
 

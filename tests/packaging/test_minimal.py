@@ -40,7 +40,7 @@ print(*sorted(loaded - sys.stdlib_module_names))
 
 @pytest.mark.parametrize("program", ["import sqltrack", JOB], ids=["import", "job"])
 def test_only_the_standard_library_is_imported(program: str, tmp_path: Path) -> None:
-    """DESIGN 2 and 8, also where other packages could be imported."""
+    """Also where other packages could be imported."""
     command = [sys.executable, "-c", REPORT.format(program=program)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -18,10 +18,10 @@ __all__ = ["PUBLIC_MODULES", "SETTINGS", "commands", "documented_names", "public
 
 
 def _public_modules() -> list[str]:
-    """Return the names of all modules that have no underscore in theirs, apart from those of the program's display."""
+    """Return the names of all modules that have no underscore in theirs."""
     found = pkgutil.walk_packages(sqltrack.__path__, "sqltrack.")
     names = ["sqltrack", *(module.name for module in found)]
-    return [name for name in names if "._" not in name and not f"{name}.".startswith("sqltrack.cli.")]
+    return [name for name in names if "._" not in name]
 
 
 PUBLIC_MODULES = tuple(_public_modules())

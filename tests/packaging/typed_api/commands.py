@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from typing_extensions import assert_type
 
-from sqltrack import Client
+from sqltrack import Client, cli
 from sqltrack.commands import main, reap, setup
 from sqltrack.commands._access import check_grantee
 from sqltrack.commands.comment import plan_comment
@@ -55,6 +55,7 @@ def set_up(client: Client, path: Path) -> None:
     assert_type(set_up_quietly(client), bool)
     create_table_once(client, "copied_runs")
     assert_type(main(), int)
+    assert_type(cli.main(["runs", "--limit", "5"]), int)
 
 
 def administer(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Timestamps as the document's functions take them."""
+"""Timestamps as functions take them: "auto", a datetime with a time zone, or None."""
 
 from __future__ import annotations
 

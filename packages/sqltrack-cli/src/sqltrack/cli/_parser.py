@@ -110,7 +110,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=_version())
     commands = Commands(parser)
     for name in _COMMANDS:
-        importlib.import_module(f"sqltrack.cli.{name}").add_parser(commands)
+        importlib.import_module(f"sqltrack.cli._commands.{name}").add_parser(commands)
     return parser
 
 

@@ -113,7 +113,7 @@ class SQLiteEngine(Engine):
         return str(Path(__file__).parent)
 
     def map_type(self, client: Any, typ: type) -> str:
-        """Return the SQL type of a column for values of the Python type `typ` (document 3.2.3).
+        """Return the SQL type of a column for values of the Python type `typ`.
 
         Raises:
             TypeError: no SQL type fits.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from sqltrack.cli._commands.grant import add_owner_option, tables_of
 from sqltrack.cli._parser import Commands
-from sqltrack.cli.grant import add_owner_option, tables_of
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
 from sqltrack.engines.postgres.sql import quote_if_needed
 
