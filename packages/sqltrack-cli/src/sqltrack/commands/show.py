@@ -34,7 +34,9 @@ def describe_run(client: Client, run_id: int) -> dict[str, Any]:
     Returns:
         A dict with id, status, created, started, updated, runtime, experiment_id, experiment (its name), comment, tags,
         args, extras, env; links, dicts with from_id, kind and to_id, of those that begin or end at the run; and
-        metrics, a dict for each metric.
+        metrics, for each metric a dict with metric (its name), last and last_step, min and min_step, max and max_step
+        (None if there are no numbers; of several steps the first), values (number of those that are not NULL) and nan
+        (how many of these are NaN).
 
     Raises:
         NotFoundError: there is no such run.
@@ -50,12 +52,7 @@ def describe_run(client: Client, run_id: int) -> dict[str, Any]:
 
 
 def _summarize(client: Client, connection: Any, run_id: int) -> list[dict[str, Any]]:
-    """Return a summary of each metric of a run.
-
-    Returns:
-        Dicts with metric, last and last_step, min and min_step, max and max_step (None if there are no numbers; of
-        several steps the first), values (number of those that are not NULL) and nan (how many of these are NaN).
-    """
+    """Return a summary of each metric of a run."""
     names = logged_metrics(client, connection, [run_id])
     summaries = {name: _Summary(name) for name in names}
     for point in read_points(client, connection, run_id, names):
