@@ -1,4 +1,4 @@
-"""Try again what fails only as long as others are in the way."""
+"""Retry operations that fail only for a while, such as on a lock of another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands write to the terminal: JSON, errors, progress, questions."""
+"""Write to the terminal: JSON, errors, progress, questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands about users and rights have in common: whose database it is, and how names may look."""
+"""Check the names of users and databases for `create`, `grant` and `revoke`, and find the configured ones."""
 
 from __future__ import annotations
 

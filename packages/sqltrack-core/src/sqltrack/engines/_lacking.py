@@ -1,4 +1,4 @@
-"""The error that a method raises which a class must define."""
+"""The error for a method that a subclass must define."""
 
 from __future__ import annotations
 

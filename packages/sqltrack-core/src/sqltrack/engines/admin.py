@@ -1,4 +1,4 @@
-"""What only operators' commands need of a database: reading it safely, examining it, changing its tables and users."""
+"""The interface for operators' commands: read a database safely, examine it, change its tables and users."""
 
 from __future__ import annotations
 

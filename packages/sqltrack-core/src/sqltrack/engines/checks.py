@@ -1,4 +1,4 @@
-"""What an examination of a database finds, and what counts."""
+"""Checks of a database, and the verdicts that they return."""
 
 from __future__ import annotations
 

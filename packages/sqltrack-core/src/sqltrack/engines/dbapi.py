@@ -1,4 +1,4 @@
-"""What SQLTrack needs of a database driver: the part of DB-API 2.0 that sqlite3 and psycopg share."""
+"""The interface of a database driver: the part of DB-API 2.0 that sqlite3 and psycopg share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tracking needs of a database: everything that differs between the engines, and nothing else."""
+"""The interface for tracking, which each engine implements for its database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tracking needs of PostgreSQL, through psycopg 3."""
+"""The interface for tracking, implemented for PostgreSQL with psycopg 3."""
 
 from __future__ import annotations
 

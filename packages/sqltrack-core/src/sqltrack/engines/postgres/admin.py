@@ -1,4 +1,4 @@
-"""What only operators' commands need of PostgreSQL."""
+"""The interface for operators' commands, implemented for PostgreSQL."""
 
 from __future__ import annotations
 

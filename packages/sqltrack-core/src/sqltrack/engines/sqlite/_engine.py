@@ -1,4 +1,4 @@
-"""What tracking needs of SQLite, with nothing but the standard library."""
+"""The interface for tracking, implemented for SQLite with the standard library."""
 
 from __future__ import annotations
 

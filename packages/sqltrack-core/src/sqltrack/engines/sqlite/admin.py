@@ -1,4 +1,4 @@
-"""What only operators' commands need of SQLite."""
+"""The interface for operators' commands, implemented for SQLite."""
 
 from __future__ import annotations
 
