@@ -15,6 +15,7 @@ import pytest
 
 import sqltrack
 import sqltrack.engines
+from plugins.memory import use_memory
 from plugins.postgres_server import PostgresServer
 from plugins.postgres_session import connection_parameters, describe_server, start_server
 from sqltrack import sigterm
@@ -41,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Tests run side by side, and threads of numerical libraries that wait for work would only take it from them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if "faults" not in config.getoption("markexpr"):
+        use_memory()
     config.addinivalue_line(
         "markers",
         "engines(name, ..., reason=None): what is tested is something that only these engines have, for this reason",
