@@ -16,6 +16,7 @@ import pytest
 import sqltrack
 import sqltrack.engines
 from plugins.memory import use_memory
+from plugins.postgres_databases import Databases
 from plugins.postgres_server import PostgresServer
 from plugins.postgres_session import connection_parameters, describe_server, start_server
 from sqltrack import sigterm
@@ -149,19 +150,35 @@ def own_config(own_server: PostgresServer) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def create_database(create_database: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Create PostgreSQL databases, from a template or empty, and return a configuration for each."""
+def create_lasting_database(postgres_databases: Databases) -> Callable[..., dict[str, Any]]:
+    """Create PostgreSQL databases, from a template or empty, that remain; return a configuration for each."""
 
     def create(template: str = "template1") -> dict[str, Any]:
-        return {"engine": "postgres", **create_database(template)}
+        return {"engine": "postgres", **postgres_databases.create(template)}
 
     return create
 
 
+@pytest.fixture
+def create_database(
+    postgres_databases: Databases, create_lasting_database: Callable[..., dict[str, Any]]
+) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Create PostgreSQL databases that are dropped after the test; otherwise the same."""
+    names: list[str] = []
+
+    def create(template: str = "template1") -> dict[str, Any]:
+        config = create_lasting_database(template)
+        names.append(config["dbname"])
+        return config
+
+    yield create
+    postgres_databases.drop(names)
+
+
 @pytest.fixture(scope="session")
-def postgres_template(create_database: Callable[..., dict[str, Any]]) -> str:
+def postgres_template(create_lasting_database: Callable[..., dict[str, Any]]) -> str:
     """Name of a database that is set up, to make others from."""
-    config = create_database()
+    config = create_lasting_database()
     setup(sqltrack.Client(config))
     return str(config["dbname"])
 

@@ -29,9 +29,9 @@ def generated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def generated_postgres(create_database: Callable[..., dict[str, Any]], postgres_template: str) -> str:
+def generated_postgres(create_lasting_database: Callable[..., dict[str, Any]], postgres_template: str) -> str:
     """Name of a PostgreSQL database with made-up experiments, to make others from."""
-    config = create_database(postgres_template)
+    config = create_lasting_database(postgres_template)
     _generate(config)
     return str(config["dbname"])
 

@@ -66,11 +66,11 @@ def recipes_sqlite(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def recipes_postgres(
-    create_database: Callable[..., dict[str, Any]], postgres_template: str, postgres_server: Any
+    create_lasting_database: Callable[..., dict[str, Any]], postgres_template: str, postgres_server: Any
 ) -> dict[str, Any]:
     import psycopg
 
-    config = create_database(postgres_template)
+    config = create_lasting_database(postgres_template)
     with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
         # The day of a moment depends on it.
         connection.execute(f"ALTER DATABASE {config['dbname']} SET timezone = 'UTC'")

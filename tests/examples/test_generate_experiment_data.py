@@ -59,7 +59,7 @@ def filled(
             path = tmp_path_factory.mktemp("filled") / "sqltrack.db"
             configs["sqlite"] = {"engine": "sqlite", "dbpath": str(path)}
         else:
-            configs["postgres"] = request.getfixturevalue("create_database")()
+            configs["postgres"] = request.getfixturevalue("create_lasting_database")()
     clients = {engine: sqltrack.Client(config) for engine, config in configs.items()}
     for client in clients.values():
         setup(client)

@@ -40,7 +40,7 @@ def databases(
             if engine_name == "sqlite":
                 config = {"engine": "sqlite", "dbpath": str(tmp_path_factory.mktemp("notebook") / "sqltrack.db")}
             else:
-                config = request.getfixturevalue("create_database")()
+                config = request.getfixturevalue("create_lasting_database")()
             client = sqltrack.Client(config)
             setup(client)
             with pytest.MonkeyPatch.context() as patch:

@@ -5,26 +5,22 @@ The session has one server, which starts when it is first asked for: by a test, 
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from plugins.pgbouncer import NoPoolerError, find_pgbouncer
 from plugins.postgres_binaries import find_binaries
+from plugins.postgres_databases import Databases
 from plugins.postgres_server import NoServerError, PostgresServer, RunningServer, requested_major
-from plugins.postgres_session import LEASE, ServerLease, connection_parameters
+from plugins.postgres_session import LEASE, ServerLease
 
 if TYPE_CHECKING:
     from plugins.secure_server import SecureServer
 
-_numbers = itertools.count(1)
 
-
-# The session
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -131,30 +127,7 @@ def pooler_address(pytestconfig: pytest.Config, postgres_server: RunningServer) 
 
 
 @pytest.fixture(scope="session")
-def create_database(
-    postgres_server: RunningServer, pooler_address: dict[str, str]
-) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Create databases, from a template or empty, and return libpq's parameters for each.
-
-    They are dropped at the end, or go with the server if that is ours.
-    """
-    import psycopg
-
-    parameters = connection_parameters(postgres_server)
-    names: list[str] = []
-    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
-
-        def create(template: str = "template1") -> dict[str, Any]:
-            name = f"sqltrack_test_{os.getpid()}_{next(_numbers)}"
-            if pooler_address:
-                # The pooler keeps sessions, but a template must have none.
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (template,)
-                )
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-            names.append(name)
-            return {**parameters, **pooler_address, "dbname": name}
-
-        yield create
-        for name in names if postgres_server.server is None else ():
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+def postgres_databases(postgres_server: RunningServer, pooler_address: dict[str, str]) -> Iterator[Databases]:
+    """Databases of the session's server, behind its pooler if there is one."""
+    with Databases(postgres_server, pooler_address) as databases:
+        yield databases
