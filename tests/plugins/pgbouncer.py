@@ -28,7 +28,7 @@ from plugins.postgres_server import (
     _server_account,
 )
 
-__all__ = ["NoPoolerError", "PgBouncer", "find_pgbouncer", "settings_to_mix_up_statements"]
+__all__ = ["NoPoolerError", "PgBouncer", "find_pgbouncer", "find_version", "settings_to_mix_up_statements"]
 
 _USUAL_FOLDERS = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/pgsql/bin"]
 # Removed with those of abandoned servers, which is what the prefix is looked at for.
@@ -76,12 +76,13 @@ def find_pgbouncer() -> Path:
 
 def settings_to_mix_up_statements() -> dict[str, str]:
     """Return settings with which a client may find what another has prepared, as always before 1.21."""
-    major, minor = map(int, _read_version(find_pgbouncer()).split(".")[:2])
+    major, minor = map(int, find_version().split(".")[:2])
     return {"max_prepared_statements": "0"} if (major, minor) >= (1, 21) else {}
 
 
-def _read_version(program: Path) -> str:
-    output = subprocess.run([program, "--version"], capture_output=True, check=True, text=True).stdout
+def find_version() -> str:
+    """Return the version of the program, such as '1.18.0'."""
+    output = subprocess.run([find_pgbouncer(), "--version"], capture_output=True, check=True, text=True).stdout
     return output.split()[1]
 
 
@@ -138,11 +139,6 @@ class PgBouncer:
         if self._folder is None:
             raise RuntimeError("the pooler has not been started; use it in a with block")
         return self._folder
-
-    @property
-    def version(self) -> str:
-        """The version, such as '1.18.0'."""
-        return _read_version(self._program)
 
     @property
     def log(self) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "PostgresServer",
     "RunningServer",
     "crash",
+    "find_version",
     "requested_major",
     "restart",
     "running_server",
@@ -452,6 +453,16 @@ def running_server() -> Iterator[RunningServer]:
         yield RunningServer(server.dsn, server.version, server)
     finally:
         server.stop()
+
+
+def find_version() -> str:
+    """Return the version of the server that `running_server` provides, such as '15.18', and start none.
+
+    Raises:
+        NoServerError: the same.
+    """
+    dsn, major = os.environ.get("SQLTRACK_TEST_DSN"), requested_major()
+    return _ask_version(dsn, major) if dsn else read_version(find_binaries(major))
 
 
 def requested_major() -> int | None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from plugins.pgbouncer import PgBouncer
-from plugins.postgres_server import NoServerError, PostgresServer, RunningServer, running_server
+from plugins.pgbouncer import find_version as find_pooler_version
+from plugins.postgres_server import NoServerError, PostgresServer, RunningServer, find_version, running_server
 
 __all__ = ["LEASE", "ServerLease", "connection_parameters", "describe_server", "start_server"]
 
@@ -53,10 +54,10 @@ class ServerLease:
 
     def describe(self) -> str:
         try:
-            version = f"PostgreSQL {self.server().version}"
+            version = f"PostgreSQL {find_version()}"
         except NoServerError:
             return "no PostgreSQL server"
-        return f"{version} behind PgBouncer {self.pooler.version}" if self.pooler else version
+        return f"{version} behind PgBouncer {find_pooler_version()}" if self._behind_pooler else version
 
     def close(self) -> None:
         self._stack.close()
@@ -66,11 +67,13 @@ LEASE = pytest.StashKey[ServerLease]()
 
 
 def start_server(config: pytest.Config) -> None:
-    """Start the server of the session, if one can be had; call it before tests change the environment."""
-    with contextlib.suppress(NoServerError):
-        config.stash[LEASE].server()
+    """Start the server, if one can be had, where tests run; call it before they change the environment."""
+    # With pytest-xdist they run in other processes, each of which has a server of its own.
+    if config.getoption("dist", "no") == "no":
+        with contextlib.suppress(NoServerError):
+            config.stash[LEASE].server()
 
 
 def describe_server(config: pytest.Config) -> str:
-    """Start the server of the session and return its version and that of its pooler, for the report's header."""
+    """Return the version of the session's server and that of its pooler, for the report's header."""
     return config.stash[LEASE].describe()
