@@ -11,23 +11,25 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.diff import compare_runs
+from support.connections import on_one_connection
 
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     """Runs 1 and 2, which differ in some things, and 3, which is as 1."""
-    experiment = sqltrack.Experiment(client, name="experiment")
-    for run_id in (1, 2, 3):
-        is_other = run_id == 2
-        run = experiment.get_run(run_id).set_status("FAILED" if is_other else "COMPLETED")
-        args: dict[str, Any] = {"lr": 0.2 if is_other else 0.1, "model": "tiny", "layers": {"a": 1, "b": [1]}}
-        args.update({"one": 1 if is_other else True, "empty": None} if is_other else {"one": True})
-        run.set_args(args).set_env({"USER": "bob" if is_other else "alice", "HOME": "/home"})
-        run.add_metrics({"loss": 3.0, "bad": math.nan, "same": 1}, step=0)
-        run.add_metrics({"loss": 1.0 if is_other else 2.0, "bad": math.nan}, step=1)
-        if is_other:
-            run.set_tags("paper").add_metrics({"only": 5}, step=1)
-    client.execute("UPDATE runs SET time_created = '2026-03-01 12:00:00.000000+00:00', time_updated = NULL")
+    with on_one_connection(client):
+        experiment = sqltrack.Experiment(client, name="experiment")
+        for run_id in (1, 2, 3):
+            is_other = run_id == 2
+            run = experiment.get_run(run_id).set_status("FAILED" if is_other else "COMPLETED")
+            args: dict[str, Any] = {"lr": 0.2 if is_other else 0.1, "model": "tiny", "layers": {"a": 1, "b": [1]}}
+            args.update({"one": 1 if is_other else True, "empty": None} if is_other else {"one": True})
+            run.set_args(args).set_env({"USER": "bob" if is_other else "alice", "HOME": "/home"})
+            run.add_metrics({"loss": 3.0, "bad": math.nan, "same": 1}, step=0)
+            run.add_metrics({"loss": 1.0 if is_other else 2.0, "bad": math.nan}, step=1)
+            if is_other:
+                run.set_tags("paper").add_metrics({"only": 5}, step=1)
+        client.execute("UPDATE runs SET time_created = '2026-03-01 12:00:00.000000+00:00', time_updated = NULL")
     return client
 
 

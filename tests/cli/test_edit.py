@@ -19,6 +19,7 @@ from sqltrack.commands.rename import plan_rename
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.commands.tag import plan_tag
 from sqltrack.errors import ConflictError, NotSetUpError, UnusableValueError
+from support.connections import on_one_connection
 from support.plans import edit
 from support.processes import Program, Script, run_together
 from support.questions import CTRL_C, answer
@@ -45,13 +46,14 @@ EDITS = (
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     """Runs 5, 6 and 7 of an experiment, and 9 of another."""
-    first = sqltrack.Experiment(client, name="first")
-    second = sqltrack.Experiment(client, name="second")
-    first.get_run(5).add_tags("draft").set_comment("old").add_metrics({"loss": 0.5})
-    first.get_run(6).add_tags("draft", "other")
-    first.get_run(7)
-    second.get_run(9)
-    sqltrack.run_add_link(client, 5, "repeats", 7)
+    with on_one_connection(client):
+        first = sqltrack.Experiment(client, name="first")
+        second = sqltrack.Experiment(client, name="second")
+        first.get_run(5).add_tags("draft").set_comment("old").add_metrics({"loss": 0.5})
+        first.get_run(6).add_tags("draft", "other")
+        first.get_run(7)
+        second.get_run(9)
+        sqltrack.run_add_link(client, 5, "repeats", 7)
     return client
 
 

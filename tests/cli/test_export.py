@@ -22,6 +22,7 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.export import TABLES, export
 from sqltrack.errors import ConflictError, UnusableValueError
+from support.connections import on_one_connection
 from support.processes import Program, run_together, running
 
 from .conftest import PROGRAM
@@ -50,16 +51,17 @@ MANY = """
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     """An experiment with values of all kinds, and another one."""
-    first = sqltrack.Experiment(client, name="first").set_comment("a\ncomment").add_tags("paper")
-    run = first.get_run(1).set_args({"lr": 0.1, "text": "ä"}).set_comment("x,y").set_status("COMPLETED")
-    run.set_created(TIME).set_started(TIME).set_updated(TIME)
-    for step, metrics in enumerate(METRICS):
-        run.add_metrics(metrics, step=step, progress=0.5, updated=None)
-    first.get_run(2)
-    second = sqltrack.Experiment(client, name="second").add_link("continues", first.id)
-    second.get_run(7).add_metrics({"loss": 3.0}, updated=None)
-    for from_id, kind, to_id in ((1, "resumes", 2), (7, "repeats", 1)):
-        sqltrack.run_add_link(client, from_id, kind, to_id)
+    with on_one_connection(client):
+        first = sqltrack.Experiment(client, name="first").set_comment("a\ncomment").add_tags("paper")
+        run = first.get_run(1).set_args({"lr": 0.1, "text": "ä"}).set_comment("x,y").set_status("COMPLETED")
+        run.set_created(TIME).set_started(TIME).set_updated(TIME)
+        for step, metrics in enumerate(METRICS):
+            run.add_metrics(metrics, step=step, progress=0.5, updated=None)
+        first.get_run(2)
+        second = sqltrack.Experiment(client, name="second").add_link("continues", first.id)
+        second.get_run(7).add_metrics({"loss": 3.0}, updated=None)
+        for from_id, kind, to_id in ((1, "resumes", 2), (7, "repeats", 1)):
+            sqltrack.run_add_link(client, from_id, kind, to_id)
     return client
 
 

@@ -15,6 +15,7 @@ from sqltrack.commands.gc import apply_gc, plan_gc
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import UnusableValueError
 from sqltrack.statuses import UNFINISHED_STATES
+from support.connections import on_one_connection
 from support.processes import run_together
 from support.questions import CTRL_C, answer
 
@@ -41,17 +42,18 @@ LINKS = ((5, "resumes", 9), (9, "resumes", 10), (1, "repeats", 3))
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    # Not that of the module: some runs have to be heard of just now when the test begins.
-    now = datetime.now(timezone.utc)
-    for run_id, experiment, status, days, rows, tags in RUNS:
-        time = now - timedelta(days=days)
-        run = sqltrack.Experiment(client, name=experiment).get_run(run_id).add_tags(*tags)
-        for step in range(rows):
-            run.add_metrics({"loss": 0.5}, step=step)
-        # By the last sign of life it counts.
-        run.set_created(now - timedelta(days=100)).set_status(status).set_updated(time)
-    for from_id, kind, to_id in LINKS:
-        sqltrack.run_add_link(client, from_id, kind, to_id)
+    with on_one_connection(client):
+        # Not that of the module: some runs have to be heard of just now when the test begins.
+        now = datetime.now(timezone.utc)
+        for run_id, experiment, status, days, rows, tags in RUNS:
+            time = now - timedelta(days=days)
+            run = sqltrack.Experiment(client, name=experiment).get_run(run_id).add_tags(*tags)
+            for step in range(rows):
+                run.add_metrics({"loss": 0.5}, step=step)
+            # By the last sign of life it counts.
+            run.set_created(now - timedelta(days=100)).set_status(status).set_updated(time)
+        for from_id, kind, to_id in LINKS:
+            sqltrack.run_add_link(client, from_id, kind, to_id)
     return client
 
 

@@ -12,6 +12,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.ls import list_experiments
+from support.connections import on_one_connection
 from support.processes import Program
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -20,12 +21,13 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     """Three experiments: updated long ago, updated of late, without runs."""
-    old = sqltrack.Experiment(client, name="old").set_tags("paper").set_comment("the \x1b[31mfirst")
-    old.get_run(1).set_status("COMPLETED").set_created(NOW - timedelta(days=9)).set_updated(NOW - timedelta(days=8))
-    new = sqltrack.Experiment(client, name="new")
-    for run_id, status in enumerate(("RUNNING", "RUNNING", "FAILED"), start=2):
-        new.get_run(run_id).set_status(status).set_created(NOW - timedelta(days=run_id)).set_updated(NOW)
-    sqltrack.Experiment(client, name="empty")
+    with on_one_connection(client):
+        old = sqltrack.Experiment(client, name="old").set_tags("paper").set_comment("the \x1b[31mfirst")
+        old.get_run(1).set_status("COMPLETED").set_created(NOW - timedelta(days=9)).set_updated(NOW - timedelta(days=8))
+        new = sqltrack.Experiment(client, name="new")
+        for run_id, status in enumerate(("RUNNING", "RUNNING", "FAILED"), start=2):
+            new.get_run(run_id).set_status(status).set_created(NOW - timedelta(days=run_id)).set_updated(NOW)
+        sqltrack.Experiment(client, name="empty")
     return client
 
 

@@ -15,6 +15,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.metrics import read_curves
+from support.connections import on_one_connection
 from support.processes import Program
 
 LONG_NAME = "loss of " + "x" * 60
@@ -23,17 +24,18 @@ LONG_NAME = "loss of " + "x" * 60
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     """Run 1 with 30 steps, run 2 that resumes it, run 3 without steps, run 4 without metrics."""
-    experiment = sqltrack.Experiment(client, name="experiment")
-    first, second, third = (experiment.get_run(run_id) for run_id in (1, 2, 3))
-    for step in range(30):
-        first.add_metrics({"loss": math.nan if step == 7 else 30.0 - step, "a,b%": step}, step=step)
-    first.add_metrics({LONG_NAME: 0.5, "note": "NaN"}, step=4)
-    for step in range(20, 40):
-        second.add_metrics({"loss": 100.0 + step}, step=step)
-    second.add_link("resumes", 1)
-    for number in range(5):
-        third.add_metrics({"loss": float(number)}, progress=number / 4)
-    experiment.get_run(4)
+    with on_one_connection(client):
+        experiment = sqltrack.Experiment(client, name="experiment")
+        first, second, third = (experiment.get_run(run_id) for run_id in (1, 2, 3))
+        for step in range(30):
+            first.add_metrics({"loss": math.nan if step == 7 else 30.0 - step, "a,b%": step}, step=step)
+        first.add_metrics({LONG_NAME: 0.5, "note": "NaN"}, step=4)
+        for step in range(20, 40):
+            second.add_metrics({"loss": 100.0 + step}, step=step)
+        second.add_link("resumes", 1)
+        for number in range(5):
+            third.add_metrics({"loss": float(number)}, progress=number / 4)
+        experiment.get_run(4)
     return client
 
 

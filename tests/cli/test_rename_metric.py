@@ -19,6 +19,7 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.rename_metric import apply_rename_metric, plan_rename_metric
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
+from support.connections import on_one_connection
 from support.dumps import dump
 from support.extras import add_extras, column, columns
 from support.plans import rename_metric
@@ -35,9 +36,10 @@ def other(client: sqltrack.Client) -> sqltrack.Run:
 @pytest.fixture
 def client(client: sqltrack.Client, run: sqltrack.Run, other: sqltrack.Run) -> sqltrack.Client:
     """Two runs that have logged acc at three steps."""
-    for each in (run, other):
-        for step in range(3):
-            each.add_metrics({"acc": each.id + step / 10, "loss": 0.5}, step)
+    with on_one_connection(client):
+        for each in (run, other):
+            for step in range(3):
+                each.add_metrics({"acc": each.id + step / 10, "loss": 0.5}, step)
     return client
 
 

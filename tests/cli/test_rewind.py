@@ -15,6 +15,7 @@ from sqltrack.cli import main
 from sqltrack.commands.rewind import apply_rewind, plan_rewind
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConflictError
+from support.connections import on_one_connection
 from support.dumps import dump
 from support.plans import rewind
 from support.processes import Program
@@ -26,9 +27,10 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 @pytest.fixture
 def run(run: sqltrack.Run, experiment: sqltrack.Experiment) -> sqltrack.Run:
     """A run with ten steps, and another one beside it."""
-    for each in (run, experiment.get_run()):
-        for step in range(10):
-            each.add_metrics({"loss": step / 10}, step, updated=LONG_AGO)
+    with on_one_connection(run.client):
+        for each in (run, experiment.get_run()):
+            for step in range(10):
+                each.add_metrics({"loss": step / 10}, step, updated=LONG_AGO)
     return run
 
 

@@ -19,6 +19,7 @@ from sqltrack.cli import main
 from sqltrack.commands.rm import apply_rm, plan_rm
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConflictError, DatabaseLockedError, UnusableValueError
+from support.connections import on_one_connection
 from support.processes import Script, run_together, running
 from support.questions import CTRL_C, answer
 
@@ -32,16 +33,17 @@ TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics")
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     """Runs 5, 6 and 7 of an experiment, 9 of another, and links between all of them."""
-    first = sqltrack.Experiment(client, name="first")
-    second = sqltrack.Experiment(client, name="second")
-    first.add_link("continues", second.id)
-    for run_id in (5, 6, 7):
-        run = first.get_run(run_id).set_status("COMPLETED")
-        for step in range(run_id):
-            run.add_metrics({"loss": 0.5}, step=step)
-    second.get_run(9)
-    for from_id, kind, to_id in ((5, "resumes", 6), (6, "resumes", 7), (9, "repeats", 5)):
-        sqltrack.run_add_link(client, from_id, kind, to_id)
+    with on_one_connection(client):
+        first = sqltrack.Experiment(client, name="first")
+        second = sqltrack.Experiment(client, name="second")
+        first.add_link("continues", second.id)
+        for run_id in (5, 6, 7):
+            run = first.get_run(run_id).set_status("COMPLETED")
+            for step in range(run_id):
+                run.add_metrics({"loss": 0.5}, step=step)
+        second.get_run(9)
+        for from_id, kind, to_id in ((5, "resumes", 6), (6, "resumes", 7), (9, "repeats", 5)):
+            sqltrack.run_add_link(client, from_id, kind, to_id)
     return client
 
 

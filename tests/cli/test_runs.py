@@ -16,6 +16,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.runs import list_runs, varying_args
+from support.connections import on_one_connection
 from support.processes import Program, running
 
 from .conftest import main_in_terminal
@@ -26,15 +27,16 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     """Runs 1 to 4 of two experiments, the greater the newer."""
-    for run_id, name in enumerate(("first", "first", "second", "first"), start=1):
-        run = sqltrack.Experiment(client, name=name).get_run(run_id)
-        run.set_created(NOW + timedelta(hours=run_id))
-        run.set_args({"lr": 0.1 * run_id, "model": "tiny", "note": "x" * 50 * run_id})
-        run.add_metrics({"loss": math.nan, "acc%": 0.2}, step=0)
-        run.add_metrics({"loss": 1.0 / run_id, "acc%": 0.5}, step=run_id)
-        run.set_started(NOW).set_updated(NOW + timedelta(minutes=run_id))
-        run.set_status("FAILED" if run_id == 2 else "COMPLETED")
-    sqltrack.Experiment(client, name="first").set_comment("50% off")
+    with on_one_connection(client):
+        for run_id, name in enumerate(("first", "first", "second", "first"), start=1):
+            run = sqltrack.Experiment(client, name=name).get_run(run_id)
+            run.set_created(NOW + timedelta(hours=run_id))
+            run.set_args({"lr": 0.1 * run_id, "model": "tiny", "note": "x" * 50 * run_id})
+            run.add_metrics({"loss": math.nan, "acc%": 0.2}, step=0)
+            run.add_metrics({"loss": 1.0 / run_id, "acc%": 0.5}, step=run_id)
+            run.set_started(NOW).set_updated(NOW + timedelta(minutes=run_id))
+            run.set_status("FAILED" if run_id == 2 else "COMPLETED")
+        sqltrack.Experiment(client, name="first").set_comment("50% off")
     return client
 
 

@@ -12,6 +12,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.show import describe_run
+from support.connections import on_one_connection
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -22,18 +23,19 @@ LONG_NAME = "loss of " + "x" * 60
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     """Run 5 with everything, linked with runs 4 and 6."""
-    experiment = sqltrack.Experiment(client, name="experiment")
-    run = experiment.get_run(5).set_args({"lr": 0.1, "nothing": None, "layers": [1, 2]}).set_env({"USER": "alice"})
-    run.set_comment("a\ncomment").set_tags("paper").set_extras({"gpu": "A100"}).set_status("TIMEOUT")
-    run.set_created(NOW).set_started(NOW)
-    experiment.get_run(4).add_link("resumes", 5)
-    experiment.get_run(6)
-    run.add_link("repeats", 6)
-    values = [math.nan, 3.0, 1.0, 3.0, None, math.inf, 2.0]
-    for step, value in enumerate(values):
-        run.add_metrics({"loss": value, LONG_NAME: 10 - step, "note": f"step {step}"}, step=step)
-    run.add_metrics({"broken": math.nan}, step=6)
-    run.set_updated(NOW + timedelta(hours=2))
+    with on_one_connection(client):
+        experiment = sqltrack.Experiment(client, name="experiment")
+        run = experiment.get_run(5).set_args({"lr": 0.1, "nothing": None, "layers": [1, 2]}).set_env({"USER": "alice"})
+        run.set_comment("a\ncomment").set_tags("paper").set_extras({"gpu": "A100"}).set_status("TIMEOUT")
+        run.set_created(NOW).set_started(NOW)
+        experiment.get_run(4).add_link("resumes", 5)
+        experiment.get_run(6)
+        run.add_link("repeats", 6)
+        values = [math.nan, 3.0, 1.0, 3.0, None, math.inf, 2.0]
+        for step, value in enumerate(values):
+            run.add_metrics({"loss": value, LONG_NAME: 10 - step, "note": f"step {step}"}, step=step)
+        run.add_metrics({"broken": math.nan}, step=6)
+        run.set_updated(NOW + timedelta(hours=2))
     return client
 
 

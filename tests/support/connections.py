@@ -11,7 +11,7 @@ import pytest
 import sqltrack
 from support.databases import connect_to_postgres
 
-__all__ = ["WHO_CONNECTED", "count_connections", "record_connections", "who_connects"]
+__all__ = ["WHO_CONNECTED", "count_connections", "on_one_connection", "record_connections", "who_connects"]
 
 WHO_CONNECTED = """
     SELECT session_user::text, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()
@@ -22,6 +22,11 @@ def who_connects(config: dict[str, Any]) -> tuple[str, bool]:
     """Return the name of the user that a client connects to PostgreSQL as, and whether by SSL."""
     name, ssl = sqltrack.Client(config).execute(WHO_CONNECTED).fetchone()
     return name, ssl
+
+
+def on_one_connection(client: sqltrack.Client) -> contextlib.AbstractContextManager[None]:
+    """Let all calls in the `with` block share a connection; for the many calls that fill a database or look at it."""
+    return client._session.keeping_connections()
 
 
 def count_connections(config: dict[str, Any]) -> int:

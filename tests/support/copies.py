@@ -9,6 +9,7 @@ from typing import Any
 
 import sqltrack
 from sqltrack.engines.json import jsonb
+from support.connections import on_one_connection
 from support.dumps import tables
 
 __all__ = ["OLD", "address", "by_origin", "fill", "metrics_by_origin", "origins"]
@@ -63,6 +64,11 @@ def metrics_by_origin(client: sqltrack.Client) -> dict[Any, dict[str, Any]]:
 
 def by_origin(client: sqltrack.Client) -> dict[str, Any]:
     """Return what a database holds in a form that does not depend on ids, nor on the places of values."""
+    with on_one_connection(client):
+        return _by_origin(client)
+
+
+def _by_origin(client: sqltrack.Client) -> dict[str, Any]:
     origin = origins(client)
     columns = "status, time_created, time_started, time_updated, comment, tags, args, env, extras"
     names = dict(client.execute("SELECT id, name FROM experiments").fetchall())
@@ -84,6 +90,11 @@ def by_origin(client: sqltrack.Client) -> dict[str, Any]:
 
 def fill(client: sqltrack.Client, runs: int = 6, rows: int = 40) -> None:
     """Fill a database with values of every type."""
+    with on_one_connection(client):
+        _fill(client, runs, rows)
+
+
+def _fill(client: sqltrack.Client, runs: int, rows: int) -> None:
     experiments = [sqltrack.Experiment(client, name=f"experiment {i}").add_tags(f"tag {i}") for i in range(3)]
     experiments[0].set_comment("50% 'off'").add_link("continues", experiments[1].id)
     client.execute("UPDATE experiments SET extras = %s WHERE id = %s", (jsonb({"a": [1.5, None]}), experiments[1].id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqltrack
+from support.connections import on_one_connection
 
 __all__ = ["dump", "tables"]
 
@@ -21,7 +22,8 @@ def tables(client: sqltrack.Client) -> dict[str, dict[str, str]]:
 
 def dump(client: sqltrack.Client) -> dict[str, Any]:
     """Return everything that a database holds, by table."""
-    return {
-        name: (columns, sorted(map(repr, client.execute(f"SELECT * FROM {name}"))))
-        for name, columns in tables(client).items()
-    }
+    with on_one_connection(client):
+        return {
+            name: (columns, sorted(map(repr, client.execute(f"SELECT * FROM {name}"))))
+            for name, columns in tables(client).items()
+        }
