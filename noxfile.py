@@ -84,6 +84,8 @@ POOLER_TESTS = [
     "tests/notebook/test_pandas_cursors.py",
     "tests/notebook/test_polars.py",
 ]
+# The others have a short form for all sessions, and a long one for this.
+FAULT_TESTS = ["tests/faults", "tests/core/test_terminated_scripts.py", "tests/cli/test_tidy_disturbed.py"]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 _OPEN_SECTION = "## Unreleased\n"
 
@@ -178,7 +180,7 @@ def faults(session: nox.Session) -> None:
     _install_packages(session, *PACKAGES, postgres=True)
     session.install(*TEST_TOOLS)
     # One after the other: what they measure is what happens on a machine that has enough to do already.
-    session.run("python", "-m", "pytest", "-m", "faults", *(session.posargs or ["tests/faults"]))
+    session.run("python", "-m", "pytest", "-m", "faults", *(session.posargs or FAULT_TESTS))
 
 
 @nox.session
@@ -318,7 +320,8 @@ def _install_suite(session: nox.Session) -> None:
 
 def _run_pytest(session: nox.Session, *arguments: str) -> None:
     # Each process starts a server of its own, so more of them would gain little.
-    session.run("python", "-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", *arguments, *session.posargs)
+    options = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
+    session.run("python", "-m", "pytest", *options, *arguments, *session.posargs)
 
 
 def _check_python(session: nox.Session) -> None:
