@@ -1,7 +1,12 @@
-"""The example that new users start first: it is run as they run it, in a process of its own."""
+"""The example that new users start first, run as they run it.
+
+What concerns arguments and databases runs within the process of the tests, where scikit-learn is imported once.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 import os
 import re
@@ -12,6 +17,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -51,6 +57,44 @@ def run_digits(folder: Path, *options: str, epochs: int = EPOCHS, **variables: A
         encoding="utf-8",
         timeout=120,
     )
+
+
+RunHere = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@functools.cache
+def load_digits() -> Any:
+    """Import the example as a module."""
+    spec = importlib.util.spec_from_file_location("digits", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
+    """A function that runs the example in the test's folder, or another, as `run_digits` does, in this process."""
+
+    def run(*options: str, epochs: int = EPOCHS, folder: Path = tmp_path, **variables: Any) -> Any:
+        arguments = [str(SCRIPT), "--epochs", str(epochs), *options]
+        with monkeypatch.context() as patch:
+            for name, value in {"SQLTRACK_DSN_ENGINE": "sqlite", "COLUMNS": "80", **variables}.items():
+                patch.setenv(name, str(value))
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", arguments)
+            status: Any = 0
+            try:
+                load_digits().main()
+            except SystemExit as error:
+                status = error.code
+        output = capsys.readouterr()
+        if isinstance(status, str):
+            return subprocess.CompletedProcess(arguments, 1, output.out, f"{output.err}{status}\n")
+        return subprocess.CompletedProcess(arguments, status, output.out, output.err)
+
+    return run
 
 
 def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -171,21 +215,21 @@ def test_a_second_start_adds_runs_to_the_same_experiment(finished, copied):
     assert f"Best of all {2 * SETTINGS} runs so far is {praise_of_first}\n" in second.stdout
 
 
-def test_neither_nan_nor_null_wins_over_earlier_runs(copied):
+def test_neither_nan_nor_null_wins_over_earlier_runs(copied, run_here):
     with closing(sqlite3.connect(copied / "sqltrack.db")) as connection, connection:
         connection.execute("UPDATE metrics SET val_accuracy = 'NaN' WHERE run_id = 1")
         connection.execute("UPDATE metrics SET val_accuracy = NULL WHERE run_id = 2")
         connection.execute("UPDATE metrics SET val_accuracy = 0.999 WHERE run_id = 3")
-    result = run_digits(copied, epochs=1)
+    result = run_here(epochs=1, folder=copied)
     assert result.returncode == 0, result.stderr
     assert "runs so far is run 3: " in result.stdout
     assert "99.90% accuracy" in result.stdout
 
 
-def test_the_seed_decides_about_the_results(finished, tmp_path):
+def test_the_seed_decides_about_the_results(finished, run_here, tmp_path):
     folder, _ = finished
     for seed in ("0", "8"):
-        assert run_digits(tmp_path, "--seed", seed, epochs=1).returncode == 0
+        assert run_here("--seed", seed, epochs=1).returncode == 0
     losses = losses_of_first_epoch(tmp_path)
     assert losses[:SETTINGS] == pytest.approx(losses_of_first_epoch(folder))
     assert losses[SETTINGS:] != pytest.approx(losses[:SETTINGS])
@@ -216,38 +260,38 @@ def test_postgresql_holds_the_same_and_names_the_best_setting(tmp_path, postgres
     assert BEST.findall(result.stdout) == [expected]
 
 
-def test_neither_nan_nor_null_wins_on_postgresql(tmp_path, postgres_config):
+def test_neither_nan_nor_null_wins_on_postgresql(run_here, postgres_config):
     variables, parameters = postgres_variables(postgres_config)
-    run_digits(tmp_path, epochs=1, **variables)
+    run_here(epochs=1, **variables)
     with psycopg.connect(**parameters) as connection:
         connection.execute("UPDATE metrics SET val_accuracy = 'NaN' WHERE run_id = 1")
         connection.execute("UPDATE metrics SET val_accuracy = NULL WHERE run_id = 2")
         connection.execute("UPDATE metrics SET val_accuracy = 0.999 WHERE run_id = 3")
-    result = run_digits(tmp_path, epochs=1, **variables)
+    result = run_here(epochs=1, **variables)
     assert result.returncode == 0, result.stderr
     assert "runs so far is run 3: " in result.stdout
 
 
-def test_a_config_path_that_does_not_exist_is_an_error(tmp_path):
-    result = run_digits(tmp_path, SQLTRACK_CONFIG_PATH="missing.conf")
+def test_a_config_path_that_does_not_exist_is_an_error(run_here):
+    result = run_here(SQLTRACK_CONFIG_PATH="missing.conf")
     assert_one_error(result, "missing.conf", "does not exist")
 
 
-def test_an_unknown_engine_is_an_error(tmp_path):
-    assert_one_error(run_digits(tmp_path, SQLTRACK_DSN_ENGINE="oracle"), "oracle", "sqlite", "postgres")
+def test_an_unknown_engine_is_an_error(run_here):
+    assert_one_error(run_here(SQLTRACK_DSN_ENGINE="oracle"), "oracle", "sqlite", "postgres")
 
 
-def test_a_file_that_is_no_database_is_an_error_and_is_left_alone(tmp_path):
+def test_a_file_that_is_no_database_is_an_error_and_is_left_alone(run_here, tmp_path):
     notes = tmp_path / "notes.txt"
     text = "these are my notes\n" * 100
     notes.write_text(text, encoding="utf-8")
-    assert_one_error(run_digits(tmp_path, SQLTRACK_DSN_DBPATH=notes), "notes.txt", "no SQLite database")
+    assert_one_error(run_here(SQLTRACK_DSN_DBPATH=notes), "notes.txt", "no SQLite database")
     assert notes.read_text(encoding="utf-8") == text
 
 
-def test_a_server_that_is_not_there_is_an_error(tmp_path):
+def test_a_server_that_is_not_there_is_an_error(run_here):
     server = {"SQLTRACK_DSN_ENGINE": "postgres", "SQLTRACK_DSN_HOST": "127.0.0.1", "SQLTRACK_DSN_PORT": "1"}
-    assert_one_error(run_digits(tmp_path, **server), "127.0.0.1", "cannot connect")
+    assert_one_error(run_here(**server), "127.0.0.1", "cannot connect")
 
 
 def test_a_missing_driver_is_an_error_that_says_what_to_install(tmp_path):
@@ -258,22 +302,21 @@ def test_a_missing_driver_is_an_error_that_says_what_to_install(tmp_path):
 
 
 @pytest.mark.parametrize("picture", ["missing/digits.png", "digits.xyz", "folder.png"])
-def test_a_picture_that_cannot_be_written_is_an_error_before_the_training(tmp_path, picture):
+def test_a_picture_that_cannot_be_written_is_an_error_before_the_training(run_here, tmp_path, picture):
     (tmp_path / "folder.png").mkdir()
-    assert_one_error(run_digits(tmp_path, "--picture", picture), picture)
+    assert_one_error(run_here("--picture", picture), picture)
     assert not (tmp_path / "sqltrack.db").exists()
 
 
-def test_an_error_leaves_no_empty_picture(tmp_path):
-    run_digits(tmp_path, SQLTRACK_DSN_ENGINE="oracle")
+def test_an_error_leaves_no_empty_picture(run_here, tmp_path):
+    run_here(SQLTRACK_DSN_ENGINE="oracle")
     assert not (tmp_path / "digits.png").exists()
 
 
 @pytest.mark.parametrize("options", [("--epochs", "0"), ("--epochs", "many"), ("--seed", "-1")])
-def test_an_unusable_option_is_refused(tmp_path, options):
-    result = run_digits(tmp_path, *options)
+def test_an_unusable_option_is_refused(run_here, options):
+    result = run_here(*options)
     assert result.returncode == 2
-    assert "Traceback" not in result.stderr
     assert options[0] in result.stderr
 
 
