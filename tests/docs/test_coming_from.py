@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -11,7 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 
 import sqltrack
 from support.pages import DOCS, ROOT, read_blocks
+from support.processes import running
 
 IMPORTERS = ROOT / "examples" / "importers"
 DATA = Path(__file__).parent / "data"
@@ -27,20 +29,44 @@ TRACKERS = ("mlflow", "wandb", "tensorboard", "sacred", "trackio")
 
 Import = Callable[..., str]
 
+# Runs an importer for each line that it reads, so that what the importer itself imports is imported once.
+RUN_AGAIN = """
+import os, runpy, sys
+del sys.argv[0]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+for line in sys.stdin:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+    print("done", flush=True)
+"""
+
 
 @pytest.fixture
-def import_runs(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Import:
+def import_runs(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Import]:
     """Return a function that runs an importer, which must succeed, and returns the last line that it prints."""
     for name, value in config.items():
         monkeypatch.setenv(f"SQLTRACK_DSN_{name.upper()}", str(value))
+    started: dict[tuple[str, ...], subprocess.Popen[str]] = {}
 
-    def import_runs(tracker: str, *arguments: str | Path) -> str:
-        command = [sys.executable, str(IMPORTERS / f"import_{tracker}.py"), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()[-1]
+    with contextlib.ExitStack() as stack:
 
-    return import_runs
+        def import_runs(tracker: str, *arguments: str | Path) -> str:
+            words = (str(IMPORTERS / f"import_{tracker}.py"), *map(str, arguments))
+            if words not in started:
+                pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+                command = [sys.executable, "-c", RUN_AGAIN, *words]
+                started[words] = stack.enter_context(running(command, **pipes, text=True))
+            process = started[words]
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(file=process.stdin, flush=True)
+            lines: list[str] = []
+            for line in process.stdout:
+                if line == "done\n":
+                    return lines[-1]
+                lines.append(line.rstrip("\n"))
+            pytest.fail(process.communicate()[1])
+
+        yield import_runs
 
 
 @pytest.fixture
