@@ -147,8 +147,8 @@ def _create_in_process(config: dict[str, Any], barrier: Any, ids: Any) -> None:
 def test_many_processes_get_the_same_experiment(config: dict[str, Any]) -> None:
     """Processes that create an experiment of one name at once get one experiment."""
     context = multiprocessing.get_context("spawn")
-    barrier, ids = context.Barrier(8), context.Queue()
-    processes = [context.Process(target=_create_in_process, args=(config, barrier, ids)) for _ in range(8)]
+    barrier, ids = context.Barrier(4), context.Queue()
+    processes = [context.Process(target=_create_in_process, args=(config, barrier, ids)) for _ in range(4)]
     for process in processes:
         process.start()
     found = {ids.get(timeout=30) for _ in processes}

@@ -159,12 +159,12 @@ def _setup_in_process(config: dict[str, Any], barrier: Any, errors: Any) -> None
 def test_many_processes_may_set_up_at_once(empty_config: dict[str, Any]) -> None:
     """Of processes that set up at once, each succeeds, and each script is applied once."""
     context = multiprocessing.get_context("spawn")
-    barrier, errors = context.Barrier(8), context.Queue()
-    processes = [context.Process(target=_setup_in_process, args=(empty_config, barrier, errors)) for _ in range(8)]
+    barrier, errors = context.Barrier(4), context.Queue()
+    processes = [context.Process(target=_setup_in_process, args=(empty_config, barrier, errors)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0] * 8
+    assert [process.exitcode for process in processes] == [0] * 4
     assert errors.empty()
     assert metric_columns(sqltrack.Client(empty_config)) == ["train_loss"]
