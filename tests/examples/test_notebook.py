@@ -86,6 +86,20 @@ def as_page(notebook: Any, path: Path, theme: str = "light") -> Path:
 
 
 @pytest.fixture(scope="module")
+def executed() -> dict[str, Any]:
+    """The notebook of each engine, once it has been executed."""
+    return {}
+
+
+@pytest.fixture
+def notebook(data: dict[str, Any], engine_name: str, executed: dict[str, Any]) -> Any:
+    """The notebook with its outputs, not to be changed."""
+    if engine_name not in executed:
+        executed[engine_name] = execute()
+    return executed[engine_name]
+
+
+@pytest.fixture(scope="module")
 def open_page() -> Iterator[Callable[..., Any]]:
     with running_browser() as open_page:
         yield open_page
@@ -103,18 +117,17 @@ def test_the_notebook_that_is_shipped_has_no_outputs() -> None:
     )
 
 
-def test_every_cell_runs(data: dict[str, Any]) -> None:
-    notebook = execute()
+def test_every_cell_runs(notebook: Any) -> None:
     assert all(cell.outputs for cell in notebook.cells if cell.cell_type == "code")
     assert "'output_type': 'error'" not in outputs(notebook)
     assert "'name': 'stderr'" not in outputs(notebook)
 
 
 def test_tables_and_plots_work_without_internet(
-    data: dict[str, Any], tmp_path: Path, open_page: Callable[..., Any]
+    notebook: Any, data: dict[str, Any], tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
     """No request leaves the page, and nothing is logged as an error, or open_page fails at its end."""
-    with open_page(as_page(execute(), tmp_path / "notebook.html"), width=1400) as page:
+    with open_page(as_page(notebook, tmp_path / "notebook.html"), width=1400) as page:
         page.wait_for_selector("div.dt-container >> nth=4")
         assert page.title() != "hacked"
         assert page.locator(f"td:has-text({HOSTILE!r})").count() >= 1
