@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from plugins.secure_server import SecureServer
 
 
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pooler", action="store_true", help="reach PostgreSQL through a PgBouncer in transaction mode")
 
