@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from rich.text import Text
 
 from sqltrack.cli._cells import show_value
-from sqltrack.cli._output import confirm, print_json
-from sqltrack.cli._table import print_note, print_pairs, print_table
+from sqltrack.cli._output import confirm, print_json, print_note
+from sqltrack.cli._table import print_pairs, print_table
 from sqltrack.client import Client
 from sqltrack.commands.edits import Change, Edit, apply_edit
 from sqltrack.commands.rm import Deletion

@@ -1,4 +1,4 @@
-"""Write to the terminal: JSON, errors, progress, questions."""
+"""Write to the terminal: JSON, notes, errors, progress, questions."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ __all__ = [
     "csv_output",
     "print_error",
     "print_json",
+    "print_note",
     "printable",
     "progress_bar",
     "stdout",
@@ -67,6 +68,11 @@ def csv_output() -> TextIO:
 def print_error(message: str) -> None:
     """Print a message as one line on stderr."""
     print(f"sqltrack: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+def print_note(text: str) -> None:
+    """Print a note on stderr, so that results can be piped."""
+    print(printable(text), file=sys.stderr)
 
 
 def printable(text: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -16,16 +15,11 @@ from rich.text import Text
 from sqltrack.cli._cells import Cell, show_exact, show_value
 from sqltrack.cli._output import printable, stdout
 
-__all__ = ["print_note", "print_pairs", "print_result", "print_table"]
+__all__ = ["print_pairs", "print_result", "print_table"]
 
 # Columns wider than _RIGID are cut first, to _NARROW at least; the others only if that is not enough.
 _RIGID, _NARROW = 20, 12
 _GAP = 2
-
-
-def print_note(text: str) -> None:
-    """Print a note on stderr, so that results can be piped."""
-    print(printable(text), file=sys.stderr)
 
 
 def print_table(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqltrack.commands._read_only import batches, fetch
+from sqltrack.commands._rows import batches, fetch
 from sqltrack.statuses import ALIVE_STATES
 from sqltrack.util import placeholders
 

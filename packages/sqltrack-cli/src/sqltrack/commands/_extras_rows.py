@@ -11,8 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._read_only import read_only, table_columns
-from sqltrack.commands._transactions import administering
+from sqltrack.commands._databases import administering, read_only, table_columns
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.metrics_table import Fault
 from sqltrack.engines.schema import EXTRAS, INT64

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._read_only import batches, fetch
+from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.engines.json import is_storable_text
 from sqltrack.engines.schema import EXTRAS, INT64, KEY

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from sqltrack.commands._read_only import to_number
+from sqltrack.commands._rows import to_number
 from sqltrack.commands.sql import QueryResult, csv_value
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.errors import MissingPackageError

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._lookup import metric_columns
-from sqltrack.commands._read_only import batches, to_number
+from sqltrack.commands._rows import batches, to_number
 from sqltrack.engines.results import find_reader
 from sqltrack.engines.schema import EXTRAS
 from sqltrack.queries import Query, column_sql, merged_curves

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._lookup import check_text, find_experiment, find_runs
-from sqltrack.commands._read_only import batches, fetch
+from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands.edits import Change, Edit, plan_edit
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.errors import UnusableValueError

@@ -12,7 +12,7 @@ from sqltrack.client import Client
 from sqltrack.commands._copying.reader import Records, RunRecord
 from sqltrack.commands._copying.spool import Layout, Spool, differing
 from sqltrack.commands._copying.writer import Writer, experiment_changes, run_changes
-from sqltrack.commands._read_only import batches
+from sqltrack.commands._rows import batches
 from sqltrack.commands.setup import set_up_quietly
 from sqltrack.errors import ConflictError, MissingRunError, NotSetUpError
 from sqltrack.metrics import MetricsRow

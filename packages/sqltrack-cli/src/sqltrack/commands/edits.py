@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._read_only import read_only
-from sqltrack.commands._transactions import lock_rows, transaction
+from sqltrack.commands._databases import read_only, transaction
+from sqltrack.commands._rows import lock_rows
 from sqltrack.errors import ConflictError
 
 __all__ = ["Change", "Edit", "apply_edit", "plan_edit"]

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._files import replacing
 from sqltrack.commands._lookup import find_experiment
-from sqltrack.commands._read_only import read_only
-from sqltrack.commands._transactions import transaction
 from sqltrack.commands.sql import QueryResult, write_csv, write_json_lines
 from sqltrack.engines import schema
 from sqltrack.engines.kinds import ColumnKind

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import administering, read_only, transaction
 from sqltrack.commands._deletion import count_belongings, delete_runs, find_active, last_sign
 from sqltrack.commands._lookup import find_experiment
-from sqltrack.commands._read_only import batches, fetch, read_only
-from sqltrack.commands._transactions import administering, lock_rows, transaction
+from sqltrack.commands._rows import batches, fetch, lock_rows
 from sqltrack.commands.rm import Deletion
 from sqltrack.errors import UnusableValueError
 from sqltrack.statuses import UNFINISHED_STATES

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._lookup import check_text, find_experiment, require_runs
-from sqltrack.commands._read_only import fetch
+from sqltrack.commands._rows import fetch
 from sqltrack.commands.edits import Change, Edit, plan_edit
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.experiment import experiment_add_link, experiment_remove_link

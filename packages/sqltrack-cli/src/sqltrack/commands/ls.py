@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._read_only import fetch, read_only
+from sqltrack.commands._databases import read_only
+from sqltrack.commands._rows import fetch
 
 __all__ = ["list_experiments"]
 

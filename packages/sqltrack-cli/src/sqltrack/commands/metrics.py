@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import near, require_runs
 from sqltrack.commands._points import logged_metrics, read_points
-from sqltrack.commands._read_only import fetch, read_only
+from sqltrack.commands._rows import fetch
 from sqltrack.errors import NotFoundError
 
 __all__ = ["Curves", "read_curves"]

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import find_experiment
-from sqltrack.commands._read_only import batches, fetch, read_only
+from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands._slurm import Job, JobState, ask_slurm, find_job, has_slurm
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import SlurmError, UnusableValueError

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import administering, read_only, table_columns
 from sqltrack.commands._extras_rows import ExtrasRow, RowEdit, edit_rows, has_pending, move_pending, read_rows
 from sqltrack.commands._lookup import find_experiment, metric_columns, near
-from sqltrack.commands._read_only import fetch, read_only, table_columns, to_number
-from sqltrack.commands._transactions import administering
+from sqltrack.commands._rows import fetch, to_number
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import MisfitError

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._lookup import require_runs
-from sqltrack.commands._read_only import fetch, read_only
-from sqltrack.commands._transactions import transaction
+from sqltrack.commands._rows import fetch
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import ConflictError, UnusableValueError

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._deletion import count_belongings, delete_runs, find_active
 from sqltrack.commands._lookup import find_experiment, find_runs
-from sqltrack.commands._read_only import fetch, read_only
-from sqltrack.commands._transactions import lock_rows, transaction
+from sqltrack.commands._rows import fetch, lock_rows
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.errors import ConflictError, UnusableValueError
 

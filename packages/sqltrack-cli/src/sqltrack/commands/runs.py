@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import find_experiment, metric_columns, near
-from sqltrack.commands._read_only import batches, fetch, read_only, to_number
+from sqltrack.commands._rows import batches, fetch, to_number
 from sqltrack.commands._times import runtime
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import NotFoundError

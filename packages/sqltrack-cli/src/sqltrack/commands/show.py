@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from sqltrack.client import Client
+from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import require_runs
 from sqltrack.commands._points import logged_metrics, read_points
-from sqltrack.commands._read_only import fetch, read_only
+from sqltrack.commands._rows import fetch
 from sqltrack.commands._times import runtime
 
 __all__ = ["describe_run"]

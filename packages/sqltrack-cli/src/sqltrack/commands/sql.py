@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 from sqltrack.client import Client
-from sqltrack.commands._read_only import READ_SECONDS, read_only
+from sqltrack.commands._databases import READ_SECONDS, read_only
 from sqltrack.engines.json import plain
 from sqltrack.engines.kinds import ColumnKind
 from sqltrack.engines.results import find_reader

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._column_candidates import Candidate, Seen, find_candidates
+from sqltrack.commands._databases import administering, read_only, table_columns
 from sqltrack.commands._extras_rows import (
     ExtrasRow,
     Outcome,
@@ -18,8 +19,6 @@ from sqltrack.commands._extras_rows import (
     move_pending,
     read_rows,
 )
-from sqltrack.commands._read_only import read_only, table_columns
-from sqltrack.commands._transactions import administering
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics_table import MisfitError

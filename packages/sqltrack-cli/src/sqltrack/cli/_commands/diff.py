@@ -9,9 +9,9 @@ from typing import Any
 from rich.text import Text
 
 from sqltrack.cli._cells import show_exact, show_status, show_value
-from sqltrack.cli._output import print_json
+from sqltrack.cli._output import print_json, print_note
 from sqltrack.cli._parser import Commands, Parser, open_client
-from sqltrack.cli._table import print_note, print_table
+from sqltrack.cli._table import print_table
 from sqltrack.commands.diff import compare_runs
 
 __all__ = ["add_parser"]

@@ -8,9 +8,8 @@ from typing import Any
 from sqltrack.cli._confirm import apply_if_agreed, as_record, describe, print_deletion, report_deletion
 from sqltrack.cli._durations import duration
 from sqltrack.cli._edit_options import add_edit_options, add_experiment
-from sqltrack.cli._output import print_json, progress_bar
+from sqltrack.cli._output import print_json, print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.cli._table import print_note
 from sqltrack.client import Client
 from sqltrack.commands.gc import Garbage, apply_gc, plan_gc, reclaim_space
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from sqltrack.cli._cells import show_tags
-from sqltrack.cli._output import print_json
+from sqltrack.cli._output import print_json, print_note
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.cli._table import print_note, print_table
+from sqltrack.cli._table import print_table
 from sqltrack.commands.ls import list_experiments
 
 __all__ = ["add_parser"]

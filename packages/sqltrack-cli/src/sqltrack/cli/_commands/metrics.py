@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqltrack.cli._cells import show_exact
-from sqltrack.cli._output import csv_output, print_json
+from sqltrack.cli._output import csv_output, print_json, print_note
 from sqltrack.cli._parser import Commands, Parser, count, open_client
-from sqltrack.cli._table import print_note, print_table
+from sqltrack.cli._table import print_table
 from sqltrack.commands.metrics import Curves, read_curves
 from sqltrack.commands.sql import csv_value
 from sqltrack.wording import pluralize

@@ -10,9 +10,9 @@ from sqltrack.cli._cells import show_status
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._durations import duration
 from sqltrack.cli._edit_options import add_edit_options, add_experiment
-from sqltrack.cli._output import print_json, progress_bar
+from sqltrack.cli._output import print_json, print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.cli._table import print_note, print_table
+from sqltrack.cli._table import print_table
 from sqltrack.commands.reap import Finding, apply_reap, plan_reap
 from sqltrack.wording import pluralize
 

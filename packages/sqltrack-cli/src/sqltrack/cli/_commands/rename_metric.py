@@ -6,9 +6,8 @@ import argparse
 
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options, add_experiment
-from sqltrack.cli._output import print_json, progress_bar
+from sqltrack.cli._output import print_json, print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.cli._table import print_note
 from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_rename_metric
 from sqltrack.wording import pluralize
 

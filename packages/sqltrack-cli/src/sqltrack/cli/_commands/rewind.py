@@ -6,9 +6,8 @@ import argparse
 
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options
-from sqltrack.cli._output import print_json, progress_bar
+from sqltrack.cli._output import print_json, print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.cli._table import print_note
 from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 from sqltrack.wording import pluralize
 

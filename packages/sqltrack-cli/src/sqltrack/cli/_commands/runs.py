@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from typing import Any
 
 from sqltrack.cli._cells import show_status, show_tags
-from sqltrack.cli._output import print_json, progress_bar
+from sqltrack.cli._output import print_json, print_note, progress_bar
 from sqltrack.cli._parser import Commands, Parser, count, open_client
-from sqltrack.cli._table import print_note, print_table
+from sqltrack.cli._table import print_table
 from sqltrack.commands.runs import list_runs, varying_args
 from sqltrack.wording import pluralize
 

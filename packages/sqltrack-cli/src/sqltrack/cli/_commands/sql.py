@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqltrack.cli._output import csv_output, progress_bar
+from sqltrack.cli._output import csv_output, print_note, progress_bar
 from sqltrack.cli._parser import FILE, Commands, count, open_client
-from sqltrack.cli._table import print_note, print_result
+from sqltrack.cli._table import print_result
 from sqltrack.commands._files import replacing
 from sqltrack.commands.sql import QueryResult, query, write_csv, write_json
 from sqltrack.errors import UnusableValueError

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options
-from sqltrack.cli._output import print_json, printable, progress_bar
+from sqltrack.cli._output import print_json, print_note, printable, progress_bar
 from sqltrack.cli._parser import Commands, open_client
-from sqltrack.cli._table import print_note, print_table
+from sqltrack.cli._table import print_table
 from sqltrack.commands._extras_rows import has_pending
 from sqltrack.commands.tidy import Tidied, apply_tidy, plan_tidy
 from sqltrack.wording import pluralize

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._copying.spool import Layout, Spool, as_utc
+from sqltrack.commands._databases import require_database
 from sqltrack.commands._lookup import find_experiment
-from sqltrack.commands._read_only import batches, fetch
-from sqltrack.commands._transactions import require_database
+from sqltrack.commands._rows import batches, fetch
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.results import find_reader
 from sqltrack.engines.schema import EXTRAS, KEY

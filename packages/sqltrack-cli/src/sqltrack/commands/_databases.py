@@ -1,0 +1,95 @@
+"""Open a database: to read, to change rows in one transaction, or to change tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqltrack.client import Client
+from sqltrack.engines import Engine
+from sqltrack.engines.admin import Admin, admin_of
+from sqltrack.errors import NotSetUpError
+
+__all__ = ["READ_SECONDS", "administering", "read_only", "require_database", "table_columns", "transaction"]
+
+# Seconds that a statement may take.
+READ_SECONDS = 60.0
+
+
+@contextmanager
+def read_only(client: Client, seconds: float = READ_SECONDS) -> Iterator[Any]:
+    """Return a connection whose statements can only read.
+
+    Args:
+        client: client to use.
+        seconds: how long a statement may take, default 60.
+
+    Raises:
+        NotSetUpError: there is no database; it is not created.
+        ReadOnlyDatabaseError: a statement would change something.
+        StatementTimeoutError: a statement took too long.
+        DatabaseError: the database refused a statement for another reason.
+    """
+    require_database(client.engine)
+    with client as connection, admin_of(client.engine, connection).read_only(seconds):
+        yield connection
+
+
+@contextmanager
+def transaction(client: Client) -> Iterator[Any]:
+    """Return a connection for one transaction, which Ctrl-C ends without a trace.
+
+    Raises:
+        NotSetUpError: there is no database; it is not created.
+        DatabaseError: the database refused a statement.
+    """
+    require_database(client.engine)
+    try:
+        with client as connection, admin_of(client.engine, connection).interruptible():
+            yield connection
+    except client.engine.driver_error as error:
+        raise client.engine.translate_error(error) from error
+
+
+@contextmanager
+def administering(client: Client) -> Iterator[Admin]:
+    """Open a connection for the `with` block, in which each statement commits by itself and Ctrl-C ends it.
+
+    Returns:
+        What can be done over it.
+
+    Raises:
+        DatabaseError: the database cannot be reached, or refuses a statement.
+    """
+    engine = client.engine
+    connection = engine.connect()
+    try:
+        engine.set_autocommit(connection, True)
+        admin = admin_of(engine, connection)
+        with admin.interruptible():
+            yield admin
+    except engine.driver_error as error:
+        raise engine.translate_error(error) from error
+    finally:
+        engine.abort(connection)
+
+
+def require_database(engine: Engine, advice: str = NotSetUpError.ADVICE) -> None:
+    """Make sure that connecting does not create a database.
+
+    Args:
+        engine: the engine of the database.
+        advice: what to do if there is none.
+
+    Raises:
+        NotSetUpError: there is none.
+    """
+    if not engine.exists():
+        raise NotSetUpError(f"{engine.describe()} does not exist", advice)
+
+
+def table_columns(client: Client, table: str) -> dict[str, str]:
+    """Return names and SQL types of a table's columns in order, empty if there is no such table."""
+    with read_only(client) as connection:
+        return client.engine.table_columns(connection, table)

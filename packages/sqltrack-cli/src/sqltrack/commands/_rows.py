@@ -1,0 +1,44 @@
+"""Rows of tables: read as dicts, in batches, and locked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqltrack.client import Client
+
+__all__ = ["batches", "fetch", "lock_rows", "to_number"]
+
+T = TypeVar("T")
+
+# Values that a statement holds at most; SQLite before 3.32 takes 999.
+_BATCH = 500
+
+_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def fetch(connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """Return the rows of a query as dicts."""
+    cursor = connection.execute(sql, tuple(parameters)) if parameters else connection.execute(sql)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return parts of a sequence, each of which fits into a statement."""
+    for begin in range(0, len(items), _BATCH):
+        yield items[begin : begin + _BATCH]
+
+
+def lock_rows(
+    client: Client, connection: Any, table: str, ids: Iterable[int | None], *, for_deletion: bool = False
+) -> None:
+    """Lock rows until the end of the transaction; ids that are None are left out."""
+    found = sorted({id_ for id_ in ids if id_ is not None})
+    client.engine.lock_rows(connection, table, found, for_deletion=for_deletion)
+
+
+def to_number(value: Any) -> Any:
+    """Return the number that a text stands for, NaN or an infinity, where numbers are kept; else the value itself."""
+    return _NUMBERS.get(value, value) if isinstance(value, str) else value
