@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NAMES = sorted(path.name for path in (ROOT / "packages").iterdir())
+NAMES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 HEAD = "# Changelog\n\nThe format follows …\n\n"
 ENTRIES = "\n### Added\n\n- Something.\n\n"
 OLD = "## 0.1.0 (2020-01-01)\n\n- Everything.\n"

@@ -96,7 +96,7 @@ ADAPTERS: Mapping[type, Callable[[Any], Any]] = {row.python: row.adapt for row i
 
 # How metrics are kept in columns of their own type, by Python type.
 CONVERTERS: Mapping[type, Converter] = {
-    row.python: convert for row in _TYPES if (convert := row.convert or row.adapt) is not None
+    python: convert for python, convert in ((row.python, row.convert or row.adapt) for row in _TYPES) if convert
 }
 
 # Declared types whose columns read any value as one of theirs.
