@@ -147,14 +147,15 @@ def main_in_terminal(*arguments: str, typed: str = "", **variables: str) -> list
 
 
 def wait_until_it_waits(pid: int, config: dict[str, Any]) -> None:
-    """Wait until a process has the database file open, which shows on Linux, or waits for a lock of the server."""
+    """Wait until a process sleeps with the database file open, which shows on Linux, or waits for a server's lock."""
     import psycopg
 
     parameters = {name: value for name, value in config.items() if name not in ("engine", "dbpath")}
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if config["engine"] == "sqlite":
-            if config["dbpath"] in [os.path.realpath(file) for file in Path(f"/proc/{pid}/fd").iterdir()]:
+            files = [os.path.realpath(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+            if config["dbpath"] in files and _sleeps(pid):
                 return
         else:
             with psycopg.connect(**parameters) as other:
@@ -162,6 +163,15 @@ def wait_until_it_waits(pid: int, config: dict[str, Any]) -> None:
                     return
         time.sleep(0.02)
     pytest.fail("it does not wait")
+
+
+def _sleeps(pid: int) -> bool:
+    """Return whether a process does nothing for a while, not even wait for its turn."""
+    for _ in range(10):
+        if Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "S":
+            return False
+        time.sleep(0.01)
+    return True
 
 
 @pytest.fixture
