@@ -100,7 +100,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_left_out(item: pytest.Item) -> bool:
-    if "postgres" not in chosen_engines(item.config) and _needs_server(item):
+    engines = chosen_engines(item.config)
+    mark = item.get_closest_marker("engines")
+    if (mark is not None and set(engines).isdisjoint(mark.args)) or ("postgres" not in engines and _needs_server(item)):
         return True
     return item.get_closest_marker("faults") is not None and "faults" not in item.config.getoption("markexpr")
 
