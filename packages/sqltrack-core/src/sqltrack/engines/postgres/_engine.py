@@ -91,7 +91,7 @@ class PostgresEngine(Engine):
     driver_error: ClassVar[type[Exception]] = psycopg.Error
     dialect = POSTGRES
     metrics_table: ClassVar[MetricsTable] = PostgresMetricsTable()
-    admin_class = "sqltrack.engines.postgres.admin:PostgresAdmin"
+    admin_class: ClassVar[str | None] = "sqltrack.engines.postgres.admin:PostgresAdmin"
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.schema: str | None = config.get("schema") or None

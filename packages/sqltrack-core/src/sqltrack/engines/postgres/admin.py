@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 
@@ -48,7 +48,7 @@ class PostgresAdmin(Admin):
 
     engine: PostgresEngine
     connection: psycopg.Connection[Any]
-    pending_table = PENDING
+    pending_table: ClassVar[str | None] = PENDING
     # JSONB spells 1e+38 with 39 digits.
     extras_keep_floats = False
 

@@ -64,7 +64,7 @@ class SQLiteEngine(Engine):
     driver_error: ClassVar[type[Exception]] = sqlite3.Error
     dialect = SQLITE
     metrics_table: ClassVar[MetricsTable] = SQLiteMetricsTable()
-    admin_class = "sqltrack.engines.sqlite.admin:SQLiteAdmin"
+    admin_class: ClassVar[str | None] = "sqltrack.engines.sqlite.admin:SQLiteAdmin"
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_VERSION:
