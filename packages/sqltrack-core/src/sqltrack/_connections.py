@@ -13,28 +13,9 @@ from typing import Any
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import DatabaseUnavailableError
 
-__all__ = ["Blocks", "ConnectionKeeper"]
+__all__ = ["ConnectionKeeper"]
 
 _keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
-
-
-class Blocks(threading.local):
-    """The open `with` blocks of a client in one thread, and the connection that they share.
-
-    Attributes:
-        depth: how many blocks are open.
-        connection: the connection, None outside of blocks, or if it was taken away from them.
-        aborted: the one that was taken away.
-    """
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin without blocks."""
-        self.depth = 0
-        self.connection: Any = None
-        self.aborted: Any = None
 
 
 class ConnectionKeeper:
@@ -49,13 +30,9 @@ class ConnectionKeeper:
     Args:
         engine: opens the connections.
         keepalive: seconds after which an idle parked connection is closed.
-
-    Attributes:
-        blocks: the open `with` blocks of the present thread.
     """
 
     def __init__(self, engine: Engine, keepalive: float) -> None:
-        self.blocks: Blocks = Blocks()
         self._engine = engine
         self._keepalive = keepalive
         self._open: set[Any] = set()
@@ -154,7 +131,6 @@ class ConnectionKeeper:
             _keep_forever(connection)
         self._open.clear()
         self._parked.clear()
-        self.blocks.reset()
 
     def _require_database(self) -> None:
         """Let nothing be created in place of the database of a tracked run, which may have been moved for a while.

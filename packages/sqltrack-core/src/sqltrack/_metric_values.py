@@ -35,6 +35,10 @@ class Row(NamedTuple):
     types: tuple[type, ...]
     kept: frozenset[str] = frozenset()
 
+    def detached(self) -> Row:
+        """Return the row with containers of its own."""
+        return self._replace(values=tuple(plain(v) if type(v) in (dict, list) else v for v in self.values))
+
 
 class MetricsRow(NamedTuple):
     """A row of metrics as it was read from a database.

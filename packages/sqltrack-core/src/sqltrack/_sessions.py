@@ -1,16 +1,32 @@
-"""Do work on connections: in the `with` block of a thread, or in short calls that need none."""
+"""Do work on connections: in the `with` block of a task, or in short calls that need none."""
 
 from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sqltrack._activity import (
+    Block,
+    Work,
+    activity,
+    find_generator,
+    generator_block,
+    generator_blocks,
+    generators,
+    working,
+)
 from sqltrack._connections import ConnectionKeeper
 from sqltrack._logging import get_logger
 from sqltrack._retrying import retry
-from sqltrack.errors import DatabaseUnavailableError, NotConnectedError, TooManyConnectionsError
+from sqltrack.errors import (
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    NotConnectedError,
+    TooManyConnectionsError,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,12 +37,18 @@ __all__ = ["Session"]
 
 T = TypeVar("T")
 
+# Seconds to wait for locks that the waiting thread itself may hold.
+_BRIEFLY = 0.5
+
 
 class Session:
     """The work of one client on its database.
 
-    A session is a context manager: the outermost `with` block of a thread is a transaction, see `sqltrack.Client`.
+    A session is a context manager: the outermost `with` block of a task is a transaction, see `sqltrack.Client`.
     While a run is tracked, connections are kept for the next piece of work.
+
+    Work begins in `submit`, `ask` or `transact`, which signal handlers and finalizers may call at any moment. What is
+    done in the course of it uses the other methods.
 
     Args:
         engine: opens the connections.
@@ -40,60 +62,64 @@ class Session:
     def __init__(self, engine: Engine, keepalive: float, reconnect: float) -> None:
         self.engine: Engine = engine
         self._keeper = ConnectionKeeper(engine, keepalive)
-        self._blocks = self._keeper.blocks
         self._reconnect = reconnect
         self._after_commit: list[weakref.WeakMethod[Callable[[], object]]] = []
         self._before_rollback: list[weakref.WeakMethod[Callable[[], object]]] = []
 
-    # The transaction of a thread
+    # The transaction of a task
 
     def __enter__(self) -> Any:
-        blocks = self._blocks
-        if blocks.depth == 0:
-            blocks.connection = self._connect()
+        generator = find_generator()
+        block = self._block()
+        if block is None:
+            block = self._work(None, self._open, (self._patience(), generator))
+            if block.patience is not None:
+                for other in activity.blocks:
+                    other.limit_waits(block.patience)
+            block.open()
+            return block.connection
         # It may have been taken away, and a block that does not begin does not end either.
-        connection = self._connection()
-        blocks.depth += 1
+        connection = _connection_of(block)
+        own = generator_block(generator)
+        if generator is None or own is not None:
+            (own or block).depth += 1
+        else:
+            # Whether the generator is ever finished must not decide when the block around it commits.
+            Block(self.engine, connection, self, generator=generator, lender=block).open()
         return connection
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        blocks = self._blocks
-        if blocks.depth == 0:
+        block = self._ending_block()
+        if block is None:
             # A forked child leaves a block that its parent has entered, and that is the parent's to end.
             return
-        blocks.depth -= 1
-        if blocks.depth:
+        if block.depth > 1:
+            block.depth -= 1
             return
-        connection, blocks.connection = blocks.connection, None
-        if connection is None:
-            aborted, blocks.aborted = blocks.aborted, None
-            self._keeper.drop(aborted)
-        elif exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
-            # Ctrl-C may have come in the middle of a statement, after which nothing more can be said.
-            _call(self._before_rollback)
-            self._keeper.drop(connection)
-        elif exc_type is not None:
-            self._roll_back(connection)
-        else:
-            self._commit(connection)
-
-    @property
-    def in_block(self) -> bool:
-        """Whether a `with` block is open in this thread."""
-        return self._blocks.depth > 0
+        try:
+            self._work(None, self._leave, (block, exc_type))
+        finally:
+            activity.catch_up()
 
     def end_transaction(self, action: str) -> None:
         """Call "commit" or "rollback" of the open block's connection; the block goes on with a new transaction.
 
         Raises:
-            NotConnectedError: there is no `with` block in this thread.
+            NotConnectedError: there is no `with` block in this task.
         """
-        if not self.in_block:
+        block = self._block()
+        if block is None:
             raise NotConnectedError
-        with self._translated_errors():
-            getattr(self._connection(), action)()
+
+        def end() -> None:
+            connection = _connection_of(block)
+            with self._translated_errors():
+                getattr(connection, action)()
+                self.engine.limit_waits(connection, block.patience)
+
+        self._work(block, end)
 
     def subscribe(self, *, after_commit: Callable[[], object], before_rollback: Callable[[], object]) -> None:
         """Call methods when a transaction ends, as long as their object lives.
@@ -105,11 +131,58 @@ class Session:
         self._after_commit.append(weakref.WeakMethod(after_commit))
         self._before_rollback.append(weakref.WeakMethod(before_rollback))
 
-    # Pieces of work
+    # Beginnings of work
+
+    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Call `work(*arguments)`, which writes; if it had to wait for what its own thread is doing, then after that.
+
+        Args:
+            work: what to do.
+            arguments: values, of which those with a method `detached` may be changed by the caller later.
+        """
+        if not (activity.works or activity.blocks or generators):
+            self._work(None, work, arguments)
+        elif activity.is_interrupted:
+            self._postpone(work, arguments)
+        else:
+            self._submit_in_turn(work, arguments)
+
+    def ask(self, function: Callable[[Any], T], *, once: bool = False) -> T:
+        """Return `function(connection)`, called like by `call`, but at once, whatever its own thread is doing.
+
+        Args:
+            function: what to do with the connection.
+            once: as in `call`.
+        """
+        return self.perform(lambda: self.call(function, once=once))
 
     def transact(self, function: Callable[[Any], T]) -> T:
         """Return `function(connection)`, called in the open block, or else in a transaction of its own."""
-        with self._translated_errors(), self as connection:
+
+        def work() -> T:
+            with self._translated_errors(), self.transaction() as connection:
+                return function(connection)
+
+        return self.perform(work)
+
+    def perform(self, work: Callable[[], T]) -> T:
+        """Return `work()`, called at once, whatever its own thread is doing."""
+        return self._work(self._block(), work, patience=self._patience())
+
+    # In the course of work
+
+    @property
+    def in_block(self) -> bool:
+        """Whether the present work is part of a block."""
+        return activity.works[-1].block is not None
+
+    def call_guarded(self, function: Callable[[Any], T]) -> T:
+        """Do the same as `call`, but what fails must not fail the transaction of the `with` block that may be open."""
+        block = activity.works[-1].block
+        if block is None:
+            return self.call(function)
+        connection = _connection_of(block)
+        with self._translated_errors(), self.engine.savepoint(connection):
             return function(connection)
 
     def call(self, function: Callable[[Any], T], *, patience: float | None = None, once: bool = False) -> T:
@@ -120,36 +193,178 @@ class Session:
 
         Args:
             function: what to do with the connection; it must have the same effect when done twice, unless `once`.
-            patience: seconds to try for, default: the setting `reconnect`.
+            patience: seconds to try for, and to wait for locks, default: the setting `reconnect`, and no limit.
             once: only connecting is tried again, not what failed on a connection.
         """
-        if self._blocks.depth:
+        work = activity.works[-1]
+        if work.block is not None:
             with self._translated_errors():
-                return function(self._connection())
+                return function(_connection_of(work.block))
+        limit = work.patience if patience is None else patience
+        if limit is not None:
+            return self._retry(lambda: self._use_briefly(function, limit), patience)
         if once:
-            return self._use(self._retry(self._keeper.take_usable, patience), function)
-        return self._retry(lambda: self._use(self._keeper.take(), function), patience)
+            return self._use(work, self._retry(self._keeper.take_usable, patience), function)
+        return self._retry(lambda: self._use(work, self._keeper.take(), function), patience)
 
     def call_outside(self, function: Callable[[Any], T]) -> T:
         """Do the same as `call`, but never in the `with` block that may be open."""
-        return self._retry(lambda: self._use(self._keeper.take(), function))
+        work = activity.works[-1]
+        return self._retry(lambda: self._use(work, self._keeper.take(), function))
 
     @contextlib.contextmanager
-    def outside_blocks(self) -> Iterator[None]:
-        """Let a signal handler work as if no `with` block were open, after rolling back the one that is.
+    def transaction(self) -> Iterator[Any]:
+        """Let all that is done in the `with` block be part of the open block, or else of a transaction of its own."""
+        work = activity.works[-1]
+        if work.block is not None:
+            yield _connection_of(work.block)
+            return
+        with self._ending(self._open(work.patience)) as block:
+            work.block = block
+            try:
+                yield block.connection
+            finally:
+                work.block = None
 
-        The interrupted thread may hold the locks of its connection, so that connection is given up.
-        """
-        blocks = self._blocks
-        depth, connection = blocks.depth, blocks.connection
-        blocks.depth, blocks.connection = 0, None
-        if connection is not None:
-            self.engine.abort_within(connection)
-            blocks.aborted = connection
+    @contextlib.contextmanager
+    def _ending(self, block: Block) -> Iterator[Block]:
+        """End a block's transaction at the end of the `with` block."""
         try:
-            yield
+            yield block
+        except BaseException as error:
+            self._end(block, type(error))
+            raise
+        self._end(block, None)
+
+    def _submit_in_turn(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
+        """Do the work of a task while others of its thread are in the middle of blocks, and hold locks perhaps."""
+        block = self._block()
+        if block is not None or not activity.has_rivals:
+            self._work(block, work, arguments)
+            return
+        try:
+            self._work(None, work, arguments, _BRIEFLY)
+        except DatabaseLockedError:
+            self._postpone(work, arguments)
+
+    def _postpone(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
+        activity.waiting.append(partial(self.submit, work, *map(_detached, arguments)))
+
+    @working
+    def _work(
+        self,
+        block: Block | None,
+        function: Callable[..., T],
+        arguments: Sequence[Any] = (),
+        patience: float | None = None,
+    ) -> T:
+        """Return `function(*arguments)`, a piece of work that others of this thread leave alone."""
+        works = activity.works
+        depth = len(works)
+        try:
+            work = Work()
+            if block is not None:
+                work.block = block
+            if patience is not None:
+                work.patience = patience
+            works.append(work)
+            return function(*arguments)
         finally:
-            blocks.depth, blocks.connection = depth, None
+            del works[depth:]
+            if not depth and activity.waiting:
+                activity.catch_up()
+
+    def _patience(self) -> float | None:
+        """Return the seconds to wait for locks, None for no limit: not long for those that this thread may hold."""
+        works, blocks = activity.works, activity.blocks
+        if (works or blocks) and (activity.is_interrupted or activity.has_rivals):
+            return _BRIEFLY
+        return None
+
+    def _block(self) -> Block | None:
+        """Return the open block that the running code is part of, None if there is none, or if it interrupts that."""
+        works, blocks = len(activity.works), activity.blocks
+        for block in generator_blocks():
+            if block.session is self and block.works == works and not block.is_busy:
+                return _lending(block)
+        for block in reversed(blocks) if blocks else ():
+            if (
+                block.session is self
+                and block.generator is None
+                and block.works == works
+                and block.is_present
+                and not block.is_busy
+            ):
+                return block
+        return None
+
+    def _ending_block(self) -> Block | None:
+        """Return the open block that the running code leaves."""
+        block = generator_block(find_generator())
+        if block is not None and block.session is self:
+            return block
+        own = [block for block in activity.blocks if block.session is self and block.generator is None]
+        present = [block for block in own if block.is_present]
+        # Whoever finishes the work of a task that has ended ends its block, too.
+        candidates = present or [block for block in own if block.is_orphaned]
+        return candidates[-1] if candidates else None
+
+    def _open(self, patience: float | None, generator: int | None = None) -> Block:
+        return self._begin(self._retry(self._keeper.take_usable), patience, generator)
+
+    def _begin(self, connection: Any, patience: float | None, generator: int | None = None) -> Block:
+        block = Block(self.engine, connection, self, generator=generator)
+        try:
+            with self._translated_errors():
+                self.engine.set_autocommit(connection, False)
+            if patience is not None:
+                block.limit_waits(patience)
+        except BaseException:
+            self._keeper.drop(connection)
+            raise
+        return block
+
+    def _leave(self, block: Block, exc_type: type[BaseException] | None) -> None:
+        block.depth = 0
+        block.close()
+        if block.lender is None:
+            self._end(block, exc_type)
+
+    def _end(self, block: Block, exc_type: type[BaseException] | None) -> None:
+        connection, block.connection = block.connection, None
+        if connection is None:
+            aborted, block.aborted = block.aborted, None
+            self._keeper.drop(aborted)
+        elif exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            # Ctrl-C may have come in the middle of a statement, after which nothing more can be said.
+            _call(self._before_rollback)
+            self._keeper.drop(connection)
+        elif exc_type is not None:
+            self._roll_back(connection, block)
+        else:
+            self._commit(connection, block)
+
+    def _commit(self, connection: Any, block: Block) -> None:
+        with self._giving_back(connection, block), self._translated_errors():
+            connection.commit()
+            self._prepare_for_calls(connection, block)
+        _call(self._after_commit)
+
+    def _roll_back(self, connection: Any, block: Block) -> None:
+        _call(self._before_rollback)
+        try:
+            with self._giving_back(connection, block):
+                connection.rollback()
+                self._prepare_for_calls(connection, block)
+        except self.engine.driver_error as error:
+            # The exception that ended the block is what the caller must see.
+            get_logger("client").warning("rolling back failed: %s", self.engine.translate_error(error))
+
+    def _prepare_for_calls(self, connection: Any, block: Block) -> None:
+        if self._keeper.parks:
+            self.engine.set_autocommit(connection, True)
+            if block.patience is not None:
+                self.engine.limit_waits(connection, None)
 
     # Connections between them
 
@@ -175,37 +390,6 @@ class Session:
         finally:
             self._keeper.release(key)
 
-    def _connect(self) -> Any:
-        connection = self._retry(self._keeper.take_usable)
-        self.engine.set_autocommit(connection, False)
-        return connection
-
-    def _connection(self) -> Any:
-        connection = self._blocks.connection
-        if connection is None:
-            raise DatabaseUnavailableError("the transaction was rolled back because the process was told to terminate")
-        return connection
-
-    def _commit(self, connection: Any) -> None:
-        with self._giving_back(connection), self._translated_errors():
-            connection.commit()
-            self._prepare_for_calls(connection)
-        _call(self._after_commit)
-
-    def _roll_back(self, connection: Any) -> None:
-        _call(self._before_rollback)
-        try:
-            with self._giving_back(connection):
-                connection.rollback()
-                self._prepare_for_calls(connection)
-        except self.engine.driver_error as error:
-            # The exception that ended the block is what the caller must see.
-            get_logger("client").warning("rolling back failed: %s", self.engine.translate_error(error))
-
-    def _prepare_for_calls(self, connection: Any) -> None:
-        if self._keeper.parks:
-            self.engine.set_autocommit(connection, True)
-
     def _retry(self, attempt: Callable[[], T], patience: float | None = None) -> T:
         """Call `attempt` as often as it takes, if waiting can help."""
         if patience is None:
@@ -227,9 +411,11 @@ class Session:
         get_logger("client").info("trying to reach the database again: %s", error)
         return True
 
-    def _use(self, connection: Any, function: Callable[[Any], T]) -> T:
+    def _use(self, work: Work, connection: Any, function: Callable[[Any], T]) -> T:
         """Call `function(connection)` and give the connection back."""
         try:
+            work.engine = self.engine
+            work.connection = connection
             result = function(connection)
         except self.engine.driver_error as error:
             if self.engine.is_usable(connection):
@@ -240,18 +426,29 @@ class Session:
         except BaseException:
             self._keeper.drop(connection)
             raise
+        finally:
+            work.connection = None
         self._keeper.give_back(connection)
         return result
 
+    def _use_briefly(self, function: Callable[[Any], T], seconds: float) -> T:
+        """Call `function(connection)` in a transaction of its own, which waits for locks for only so long."""
+        with self._translated_errors(), self._ending(self._begin(self._keeper.take_usable(), seconds)) as block:
+            return function(block.connection)
+
     @contextlib.contextmanager
-    def _giving_back(self, connection: Any) -> Iterator[None]:
-        """Give a connection back at the end of the `with` block, or drop it if that fails."""
+    def _giving_back(self, connection: Any, block: Block) -> Iterator[None]:
+        """Give a block's connection back at the end of the `with` block, or drop it if that fails."""
         try:
             yield
         except BaseException:
             self._keeper.drop(connection)
             raise
-        self._keeper.give_back(connection)
+        if block.is_lent:
+            # The generator cannot go on without its transaction, and must not go on in that of others.
+            self._keeper.drop(connection)
+        else:
+            self._keeper.give_back(connection)
 
     @contextlib.contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -259,6 +456,28 @@ class Session:
             yield
         except self.engine.driver_error as error:
             raise self.engine.translate_error(error) from error
+
+
+def _connection_of(block: Block) -> Any:
+    if block.connection is None:
+        raise DatabaseUnavailableError("the transaction was rolled back because the process was told to terminate")
+    return block.connection
+
+
+def _detached(value: Any) -> Any:
+    """Return a value of which the caller changes no part later."""
+    if type(value) in (list, tuple):
+        return [_detached(item) for item in value]
+    return value.detached() if hasattr(value, "detached") else value
+
+
+def _lending(block: Block) -> Block | None:
+    """Return the block that a generator's block is part of, None if that has ended."""
+    while block.lender is not None:
+        block = block.lender
+        if not block.depth:
+            return None
+    return block
 
 
 def _call(methods: list[weakref.WeakMethod[Callable[[], object]]]) -> None:

@@ -59,5 +59,4 @@ class Tracking:
     def _terminate(self) -> None:
         self.was_terminated = True
         values = {"status": self.terminated, "time_updated": utc_now()}
-        with self._client._session.outside_blocks():
-            _updates.set_columns(self._client, "runs", self._run_id, values, patience=_LAST_CALL)
+        _updates.set_columns(self._client, "runs", self._run_id, values, patience=_LAST_CALL)

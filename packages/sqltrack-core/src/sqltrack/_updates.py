@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqltrack.client import Client
@@ -99,24 +99,24 @@ def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) ->
                 raise _MISSING[target](row_id, "a link needs both of its ends")
         connection.execute(sql, (from_id, kind, to_id))
 
-    client._session.call(insert)
+    client._session.submit(client._session.call, insert)
 
 
 def remove_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link from a table of links; one that does not exist is no error."""
     sql = f"DELETE FROM {table} WHERE from_id = %s AND kind = %s AND to_id = %s"
-    client._session.call(lambda connection: connection.execute(sql, (from_id, kind, to_id)))
+    client._session.submit(client._session.call, lambda connection: connection.execute(sql, (from_id, kind, to_id)))
 
 
 def _update(
     client: Client, table: str, row_id: int, assignments: str, parameters: list[Any], patience: float | None = None
 ) -> None:
+    session = client._session
     sql = f"UPDATE {table} SET {assignments} WHERE id = %s"
 
-    def update(connection: Any) -> Any:
-        if patience is None:
-            return connection.execute(sql, (*parameters, row_id))
-        return client.engine.execute_within(connection, patience, sql, (*parameters, row_id))
+    def update(parameters: Sequence[Any]) -> None:
+        cursor = session.call(lambda connection: connection.execute(sql, parameters), patience=patience)
+        if cursor.rowcount == 0:
+            raise _MISSING[table](row_id, "it may have been deleted")
 
-    if client._session.call(update, patience=patience).rowcount == 0:
-        raise _MISSING[table](row_id, "it may have been deleted")
+    session.submit(update, (*parameters, row_id))

@@ -124,7 +124,9 @@ class Client:
             try:
                 yield cursor
             finally:
-                cursor.close()
+                # Its connection is closed already if a generator outlives the block around it.
+                with contextlib.suppress(self.engine.driver_error):
+                    cursor.close()
 
     def execute(self, sql: QueryText, parameters: Parameters = ()) -> Result:
         """Execute a statement, connecting if necessary.

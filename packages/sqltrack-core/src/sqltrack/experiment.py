@@ -55,7 +55,7 @@ class Experiment:
         if experiment_id is not None:
             experiment_id = _updates.as_id(experiment_id, "experiment_id")
         self.client = client
-        self.id: int = client._session.call(lambda connection: _get_or_create(connection, experiment_id, name))
+        self.id: int = client._session.ask(lambda connection: _get_or_create(connection, experiment_id, name))
 
     def __repr__(self) -> str:
         return f"Experiment(id={self.id!r})"
@@ -161,7 +161,7 @@ def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
         if other is not None and other != experiment_id:
             raise ConflictError(f"experiment {other!r} is called {name!r} already")
 
-    client._session.call(refuse_taken)
+    client._session.ask(refuse_taken)
     _updates.set_columns(client, _TABLE, experiment_id, {"name": name})
 
 

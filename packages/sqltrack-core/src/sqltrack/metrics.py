@@ -135,12 +135,7 @@ class MetricsWriter:
         """
         row = normalise((run_id, as_step(step), as_progress(progress)), metrics)
         touched = self._touch_due(run_id) if updated == "auto" else as_time(updated)
-        try:
-            self._write(row, touched)
-        except DatabaseError:
-            self._touched.pop(run_id, None)
-            self._refuse_missing_run(run_id)
-            raise
+        self._session.submit(self._add, row, touched)
 
     def add_many(self, run_id: int, rows: Iterable[Mapping[str, Any]], updated: Timestamp) -> None:
         """Store metrics of many points in time, all or none.
@@ -158,8 +153,20 @@ class MetricsWriter:
         # In one order for all writers, or two with the same rows could wait for each other.
         batch.sort(key=lambda row: row.key)
         updated_at = as_time(updated)
+        self._session.submit(self._add_many, run_id, batch, updated_at)
+
+    def _add(self, row: Row, touched: datetime | None) -> None:
+        run_id = row.key[0]
         try:
-            with self._session:
+            self._write(row, touched)
+        except DatabaseError:
+            self._touched.pop(run_id, None)
+            self._refuse_missing_run(run_id)
+            raise
+
+    def _add_many(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
+        try:
+            with self._session.transaction():
                 # All columns first: once the transaction has written, it is itself in the way of further ones.
                 plans = [self._bind(row)[0] for row in batch]
                 for _, group in itertools.groupby(zip(plans, batch), key=lambda pair: id(pair[0])):
@@ -177,6 +184,9 @@ class MetricsWriter:
         Args:
             types: names of metrics, and of the column `extras` if it is needed, with their types.
         """
+        self._session.perform(lambda: self._add_columns(types))
+
+    def _add_columns(self, types: Mapping[str, type]) -> None:
         self._session.call(self._read_columns)
         places = _Places({}, {}, {})
         for name, typ in types.items():
@@ -202,12 +212,15 @@ class MetricsWriter:
             MissingRunError: (a ValueError) the run does not exist.
         """
         batch = [copied_row(run_id, row) for row in rows]
+        self._session.perform(lambda: self._add_copies(run_id, batch))
+
+    def _add_copies(self, run_id: int, batch: Sequence[Row]) -> None:
         # All columns first, and outside of the transaction, which would be in the way of further ones.
         plans = [self._bind(row)[0] for row in batch]
         groups: dict[int, list[Row]] = {}
         for plan, row in zip(plans, batch):
             groups.setdefault(id(plan), []).append(row)
-        with self._session:
+        with self._session.transaction():
             # Rows are not stored in one order for all, so whoever does the same for this run must wait.
             self._session.call(lambda connection: self._engine.lock_rows(connection, "runs", [run_id]))
             if not self._exists(run_id):
@@ -231,6 +244,10 @@ class MetricsWriter:
 
         That may take a second.
         """
+        if self._has_pending:
+            self._session.submit(self._move_pending)
+
+    def _move_pending(self) -> None:
         if not self._has_pending or self._session.in_block:
             return
         try:
@@ -246,7 +263,7 @@ class MetricsWriter:
     def _move_pending_soon(self) -> None:
         """Do the same unless others did not let go of the table a moment ago."""
         if time.monotonic() >= self._growing_again:
-            self.move_pending()
+            self._move_pending()
 
     def _write(self, row: Row, touched: datetime | None) -> None:
         """Write a row, again and again while the database says that the table is not as was known."""
@@ -255,9 +272,10 @@ class MetricsWriter:
             values = (*row.key, *bound)
             try:
                 if touched is None:
-                    self._call(lambda connection: plan.upsert.execute(connection, values))  # noqa: B023
+                    store = partial(plan.upsert.execute, values=values)
                 else:
-                    self._call(lambda connection: plan.upsert.execute_and_touch(connection, values, touched))  # noqa: B023
+                    store = partial(plan.upsert.execute_and_touch, values=values, updated=touched)
+                self._session.call_guarded(store)
                 return
             except DatabaseError as error:
                 if attempt == _MAX_ATTEMPTS or not self._learn(error, plan):
@@ -268,24 +286,12 @@ class MetricsWriter:
         plan = self._bind(rows[0])[0]
         bound = [(*row.key, *self._bind(row)[1]) for row in rows]
         try:
-            self._call(lambda connection: plan.upsert.execute_many(connection, bound))
+            self._session.call_guarded(lambda connection: plan.upsert.execute_many(connection, bound))
         except DatabaseError as error:
             if not self._learn(error, plan):
                 raise
             for row in rows:
                 self._write(row, None)
-
-    def _call(self, function: Callable[[Any], None]) -> None:
-        if not self._session.in_block:
-            self._session.call(function)
-            return
-
-        def guarded(connection: Any) -> None:
-            # What can be helped must not fail the caller's transaction.
-            with self._engine.savepoint(connection):
-                function(connection)
-
-        self._session.call(guarded)
 
     def _learn(self, error: DatabaseError, plan: _Plan) -> bool:
         """Learn from a failed statement; return whether it is worth another try."""

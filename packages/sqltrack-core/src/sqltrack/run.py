@@ -82,7 +82,7 @@ class Run:
         self.id: int
         self.experiment_id: int
         # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
-        self.id, self.experiment_id = client._session.call(
+        self.id, self.experiment_id = client._session.ask(
             lambda connection: _get_or_create(connection, experiment_id, run_id), once=True
         )
         self._tracking: Tracking | None = None

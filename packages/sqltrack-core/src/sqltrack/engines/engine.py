@@ -87,9 +87,21 @@ class Engine(ABC):
         """Return whether an idle connection works, as far as the client can tell without asking the server."""
         raise lacking(self, "is_usable", "use a connection again")
 
+    def is_busy(self, connection: Any) -> bool:
+        """Return whether a connection is executing a statement, which code that interrupts it must not disturb."""
+        return False
+
+    def limit_waits(self, connection: Any, seconds: float | None) -> None:
+        """Wait for locks at most `seconds` in the open transaction, None for as long as usual; default: no limit."""
+        return
+
     def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
-        """Execute one statement, waiting at most `seconds` for locks, and return the cursor; default: no limit."""
-        return connection.execute(sql, parameters)
+        """Execute one statement, waiting at most `seconds` for locks, and return the cursor."""
+        self.limit_waits(connection, seconds)
+        try:
+            return connection.execute(sql, parameters)
+        finally:
+            self.limit_waits(connection, None)
 
     @contextlib.contextmanager
     def savepoint(self, connection: Any) -> Iterator[None]:
@@ -113,12 +125,16 @@ class Engine(ABC):
             with contextlib.suppress(self.driver_error):
                 end()
 
-    def abort_within(self, connection: Any) -> None:
+    def abort_within(self, connection: Any) -> bool:
         """Roll back a connection whose statement a signal may have interrupted; never raises.
 
         The connection is not used again. `abort` closes it when the statement has ended.
+
+        Returns:
+            Whether its locks are free now, which they may be only when the statement has ended.
         """
         self.abort(connection)
+        return True
 
     def translate_error(self, error: Exception) -> SQLTrackError:
         """Return the error that says what the driver's `error` means, and what to do about it.

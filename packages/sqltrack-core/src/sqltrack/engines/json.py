@@ -27,6 +27,10 @@ class Jsonb:
     def __repr__(self) -> str:
         return f"Jsonb({self.obj!r})"
 
+    def detached(self) -> Jsonb:
+        """Return the same with containers of its own."""
+        return Jsonb(plain(self.obj))
+
 
 def jsonb(obj: Any) -> Jsonb | None:
     """Return `Jsonb(obj)`, or None if `obj` is None."""

@@ -60,6 +60,9 @@ _DEFAULTS: Mapping[str, Any] = {
 # Seconds to wait for the server to hear that nobody waits for a statement any more.
 _CANCEL_TIMEOUT = 2.0
 
+# Seconds for which a terminated process lets a statement end.
+_LAST_WORD = 0.25
+
 # "sqltrack" as a number, so that no other program's advisory locks are in the way.
 _SETUP_LOCK = 0x73716C747261636B
 
@@ -160,12 +163,23 @@ class PostgresEngine(Engine):
         except psycopg.Error:
             return False
 
+    def is_busy(self, connection: psycopg.Connection[Any]) -> bool:
+        # psycopg holds the lock while it talks to the server, and would wait for it for ever.
+        return connection.lock.locked() or (
+            connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
+            and connection.info.pipeline_status == psycopg.pq.PipelineStatus.OFF
+        )
+
+    def limit_waits(self, connection: psycopg.Connection[Any], seconds: float | None) -> None:
+        if seconds is not None:
+            limit = str(max(round(seconds * 1000), 1))
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
+
     def execute_within(
         self, connection: psycopg.Connection[Any], seconds: float, sql: str, parameters: Sequence[Any]
     ) -> Any:
-        limit = str(max(round(seconds * 1000), 1))
         with connection.transaction():
-            connection.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
+            self.limit_waits(connection, seconds)
             return connection.execute(sql.encode("utf-8"), parameters)
 
     def abort(self, connection: psycopg.Connection[Any]) -> None:
@@ -175,6 +189,12 @@ class PostgresEngine(Engine):
                 connection.cancel_safe(timeout=_CANCEL_TIMEOUT)
         with contextlib.suppress(Exception):
             connection.close()
+
+    def abort_within(self, connection: psycopg.Connection[Any]) -> bool:
+        if connection.autocommit:
+            # A statement that commits by itself may well end, but whatever else there is must not go on.
+            _wait_for_answer(connection, _LAST_WORD)
+        return super().abort_within(connection)
 
     def translate_error(self, error: Exception) -> SQLTrackError:
         return translate_error(error, self._target())
@@ -307,9 +327,14 @@ def _has_ended(connection: psycopg.Connection[Any]) -> bool:
     return "FATAL" in severities
 
 
-def _is_readable(fd: int) -> bool:
+def _wait_for_answer(connection: psycopg.Connection[Any], seconds: float) -> None:
+    if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+        _is_readable(connection.pgconn.socket, seconds)
+
+
+def _is_readable(fd: int, seconds: float = 0) -> bool:
     if hasattr(select, "poll"):  # pragma: no branch - Windows
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([fd], [], [], 0)[0])  # pragma: no cover - Windows
+        return bool(poll.poll(seconds * 1000))
+    return bool(select.select([fd], [], [], seconds)[0])  # pragma: no cover - Windows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -57,6 +57,7 @@ class Connection(sqlite3.Connection):
     Attributes:
         autocommit_enabled: whether each statement commits by itself; else changes wait for `commit()`.
         busy_timeout: seconds to wait for the locks of others.
+        is_busy: whether a statement of a `Cursor` is being executed.
         plain_cursor: a cursor of the sqlite3 module itself, for statements that need none of our care.
         raised: what was raised inside of functions that SQLite called.
     """
@@ -67,6 +68,7 @@ class Connection(sqlite3.Connection):
         # No transactions by the module's own rules.
         self.isolation_level: Literal["DEFERRED", "EXCLUSIVE", "IMMEDIATE"] | None = None
         self.autocommit_enabled = False
+        self.is_busy = False
         self.raised: list[BaseException] = []
         self.plain_cursor: sqlite3.Cursor = sqlite3.Cursor(self)
         self._path = database
@@ -196,20 +198,22 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, query: Any, params: Any = (), /) -> Cursor:
         """Execute one statement; without parameters its text is not touched."""
-        text = self._prepare(query)
-        arguments = _bind(text, params) if params else (text,)
-        self.connection.patiently(super().execute, *arguments)
+        with self._busy():
+            text = self._prepare(query)
+            arguments = _bind(text, params) if params else (text,)
+            self.connection.patiently(super().execute, *arguments)
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], /) -> Cursor:
         """Execute one statement for each of `params_seq`."""
-        text = self._prepare(query)
-        translated = _translate(text)
-        try:
-            super().executemany(translated.text, (_bind_values(translated.names, params) for params in params_seq))
-        except sqlite3.OperationalError as error:
-            self.connection.raise_swallowed(error)
-            raise
+        with self._busy():
+            text = self._prepare(query)
+            translated = _translate(text)
+            try:
+                super().executemany(translated.text, (_bind_values(translated.names, params) for params in params_seq))
+            except sqlite3.OperationalError as error:
+                self.connection.raise_swallowed(error)
+                raise
         return self
 
     def executescript(self, script: Any, /) -> Cursor:
@@ -222,6 +226,15 @@ class Cursor(sqlite3.Cursor):
                 continue
             self.execute(statement)
         return self
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        connection = self.connection
+        outer, connection.is_busy = connection.is_busy, True
+        try:
+            yield
+        finally:
+            connection.is_busy = outer
 
     def _prepare(self, query: Any) -> str:
         text = query_text(query, self)

@@ -134,12 +134,11 @@ class SQLiteEngine(Engine):
         except sqlite3.Error:
             return False
 
-    def execute_within(self, connection: Connection, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
-        usual, connection.busy_timeout = connection.busy_timeout, min(seconds, connection.busy_timeout)
-        try:
-            return connection.execute(sql, parameters)
-        finally:
-            connection.busy_timeout = usual
+    def is_busy(self, connection: Connection) -> bool:
+        return connection.is_busy
+
+    def limit_waits(self, connection: Connection, seconds: float | None) -> None:
+        connection.busy_timeout = self.busy_timeout if seconds is None else min(seconds, self.busy_timeout)
 
     def abort(self, connection: Connection) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -147,10 +146,14 @@ class SQLiteEngine(Engine):
         with contextlib.suppress(sqlite3.Error):
             connection.close()
 
-    def abort_within(self, connection: Connection) -> None:
+    def abort_within(self, connection: Connection) -> bool:
+        if not connection.in_transaction:
+            # What commits by itself cannot be rolled back, and ends soon.
+            return False
         # A statement that calls a function must neither be reset nor finalized before that returns, and closing does.
         with contextlib.suppress(sqlite3.Error):
             sqlite3.Cursor(connection).execute("ROLLBACK")
+        return True
 
     def translate_error(self, error: Exception) -> SQLTrackError:
         message = str(error)
@@ -227,12 +230,14 @@ class SQLiteEngine(Engine):
         if mode != "delete" or is_network_file_system(self.path):
             return mode
         try:
-            cursor = self.execute_within(connection, _JOURNAL_TIMEOUT, "PRAGMA journal_mode = WAL", ())
-            return str(cursor.fetchone()[0])
+            self.limit_waits(connection, _JOURNAL_TIMEOUT)
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
         except sqlite3.OperationalError:
             # The switch needs the file for itself. Where it does not get it, or the log is refused (read-only file,
             # file system without shared memory), the journal that is there serves as well.
             return mode
+        finally:
+            self.limit_waits(connection, None)
 
     def _why_not_written(self, error: Exception) -> DatabaseError:
         """Return what it means that the file system refused something, which SQLite does not say."""

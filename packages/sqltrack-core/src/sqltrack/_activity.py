@@ -1,0 +1,310 @@
+"""What a thread is in the middle of, so that code which interrupts it leaves that alone.
+
+Signal handlers and finalizers run in the thread that they interrupt, between any two bytecodes. They must neither get a
+connection that is in use below them, nor wait for a lock that only the interrupted code can release.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType, FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from sqltrack import sigterm
+from sqltrack._logging import get_logger
+from sqltrack.errors import SQLTrackError
+
+if TYPE_CHECKING:
+    from sqltrack.engines.engine import Engine
+
+__all__ = [
+    "Block",
+    "Work",
+    "activity",
+    "find_generator",
+    "generator_block",
+    "generator_blocks",
+    "generators",
+    "working",
+]
+
+# CO_GENERATOR and CO_ASYNC_GENERATOR of the module inspect, which is slow to import.
+_GENERATORS = 0x20 | 0x200
+
+# Modules between a `with` statement and what it calls.
+_IN_BETWEEN = frozenset({"contextlib", "sqltrack.client", "sqltrack._sessions", "sqltrack._activity"})
+
+
+class Block:
+    """An open `with` block of a client: one transaction.
+
+    It belongs to the task that opened it, a thread or an asyncio task, or to the generator whose code it is in.
+
+    Args:
+        engine: engine of the connection.
+        connection: the connection.
+        session: the session that opens the block.
+        generator: identity of the generator's frame, None if the block belongs to a task.
+        lender: the block around that of a generator, whose connection it uses and whose transaction it is part of.
+
+    Attributes:
+        engine, session, generator, lender: the same.
+        connection: the same, None if it was taken away or the block has ended.
+        aborted: the one that was taken away.
+        depth: how many blocks are nested in each other.
+        works: how many pieces of work the thread was in the middle of when the block was opened.
+        patience: seconds to wait for locks, None for no limit of its own.
+    """
+
+    __slots__ = (
+        *("_home", "_task", "aborted", "connection", "depth", "engine", "generator", "lender", "patience", "session"),
+        "works",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        connection: Any,
+        session: object,
+        *,
+        generator: int | None = None,
+        lender: Block | None = None,
+    ) -> None:
+        self.engine = engine
+        self.connection: Any = connection
+        self.aborted: Any = None
+        self.session = session
+        self.generator = generator
+        self.lender = lender
+        self.depth: int = 1
+        self.works: int = 0
+        self.patience: float | None = None
+        self._task: Any = None
+        self._home: list[Block] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a statement is being executed right now, by code that was interrupted."""
+        return self.connection is not None and self.engine.is_busy(self.connection)
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the running code is part of the block: its task, or its generator."""
+        if self.generator is not None:
+            return _is_on_stack(self.generator)
+        return self._task is current_task()
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the asyncio task that opened the block has ended without closing it."""
+        return self._task is not None and self._task.done()
+
+    def limit_waits(self, seconds: float) -> None:
+        """Wait no longer than that for locks, unless a statement is being executed."""
+        if self.connection is not None and self.patience is None and not self.is_busy:
+            self.patience = seconds
+            # A transaction that has failed is told nothing more, and waits for nothing.
+            with contextlib.suppress(self.engine.driver_error):
+                self.engine.limit_waits(self.connection, seconds)
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether a generator goes on to use the connection."""
+        return any(block.lender is self for block in list(generators.values()))
+
+    def open(self) -> None:
+        """Let the code in the block find it."""
+        self.works = len(activity.works)
+        self._task = current_task()
+        self._home = activity.blocks
+        self._home.append(self)
+        if self.generator is not None:
+            generators[self.generator] = self
+
+    def close(self) -> None:
+        """Let nobody find it any more."""
+        with contextlib.suppress(ValueError):
+            self._home.remove(self)
+        if self.generator is not None:
+            generators.pop(self.generator, None)
+
+
+class Work:
+    """A piece of work in progress.
+
+    Attributes:
+        block: the block that it is part of, None if it is part of none.
+        patience: seconds to wait for locks, None for no limit of its own.
+        engine: engine of the connection in use.
+        connection: the connection in use outside of blocks, None if there is none at the moment.
+    """
+
+    # Defaults, because there is one of these for each call.
+    block: Block | None = None
+    patience: float | None = None
+    engine: Engine
+    connection: Any = None
+
+
+class Activity(threading.local):
+    """What the present thread is in the middle of.
+
+    Attributes:
+        works: pieces of work in progress, the innermost last.
+        blocks: open blocks of all clients, the last opened last.
+        waiting: what is to be done as soon as that has ended which it would have to wait for.
+    """
+
+    def __init__(self) -> None:
+        self.works: list[Work] = []
+        self.blocks: list[Block] = []
+        self.waiting: deque[Callable[[], None]] = deque()
+        self._catches_up = False
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the running code interrupts a piece of work or a statement of this thread."""
+        if self.works:
+            if _is_at_work():
+                return True
+            # An exception in between two bytecodes has left them behind.
+            self.works.clear()
+        return any(block.is_busy for block in self.blocks)
+
+    @property
+    def has_rivals(self) -> bool:
+        """Whether blocks are open in this thread that the running code is no part of, and whose locks it may meet."""
+        return any(not block.is_present for block in self.blocks)
+
+    def catch_up(self) -> None:
+        """Do what is waiting, as far as nothing is left of what it waits for."""
+        if self._catches_up:
+            return
+        self._catches_up = True
+        try:
+            while self.waiting and not self.works and not any(block.is_present for block in self.blocks):
+                for _ in range(len(self.waiting)):
+                    self._do_next()
+                if self.has_rivals:
+                    break
+        finally:
+            self._catches_up = False
+
+    def _do_next(self) -> None:
+        work = self.waiting.popleft()
+        try:
+            work()
+        except SQLTrackError as error:
+            get_logger("client").error("what was to be stored later was lost: %s", error)
+        except BaseException:
+            self.waiting.appendleft(work)
+            raise
+
+    @contextlib.contextmanager
+    def given_up(self) -> Iterator[None]:
+        """Give up what was interrupted: its transactions are rolled back, and in the `with` block there is none."""
+        works, blocks = self.works, self.blocks
+        self.works = [
+            work for work in works if work.connection is not None and not work.engine.abort_within(work.connection)
+        ]
+        for block in [*blocks, *(work.block for work in works if work.block is not None)]:
+            connection, block.connection = block.connection, None
+            if connection is not None and block.lender is None:
+                block.engine.abort_within(connection)
+                block.aborted = connection
+        self.blocks = []
+        try:
+            self.catch_up()
+            yield
+        finally:
+            self.works, self.blocks = works, blocks
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: what is open or waiting is its parent's."""
+        self.blocks.clear()
+        self.waiting.clear()
+
+
+activity = Activity()
+
+# Open blocks of generators, which may be resumed by any thread.
+generators: dict[int, Block] = {}
+
+# The functions that work while `activity.works` says so.
+_working: set[CodeType] = set()
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def working(function: _F) -> _F:
+    """Decorate a function that is on the stack as long as `activity.works` holds a piece of work."""
+    _working.add(cast(FunctionType, function).__code__)
+    return function
+
+
+def current_task() -> Any:
+    """Return the asyncio task that is running in this thread, None if none is."""
+    events = sys.modules.get("asyncio.events")
+    loop = events._get_running_loop() if events is not None and hasattr(events, "_get_running_loop") else None
+    return None if loop is None else sys.modules["asyncio"].current_task(loop)
+
+
+def find_generator() -> int | None:
+    """Return the identity of the frame whose `with` block is being entered or left, if that is a generator's.
+
+    A generator that serves as a context manager is none: its block is meant for those who enter it.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") in _IN_BETWEEN:
+        frame = frame.f_back
+    if frame is None or not frame.f_code.co_flags & _GENERATORS:
+        return None
+    caller = frame.f_back
+    if caller is not None and caller.f_globals.get("__name__") == "contextlib":
+        return None
+    return id(frame)
+
+
+def generator_block(generator: int | None) -> Block | None:
+    """Return the open block of a generator, None if it has none."""
+    return None if generator is None else generators.get(generator)
+
+
+def generator_blocks() -> Iterator[Block]:
+    """Yield the open blocks of the generators that are running in this thread, the innermost first."""
+    if generators:
+        for frame in _stack():
+            block = generators.get(id(frame))
+            if block is not None:
+                yield block
+
+
+def _is_on_stack(identity: int) -> bool:
+    return any(id(frame) == identity for frame in _stack())
+
+
+def _is_at_work() -> bool:
+    return any(frame.f_code in _working for frame in _stack())
+
+
+def _stack() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _forget_in_child() -> None:
+    activity.forget()
+    generators.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+sigterm.prepare_by(lambda: activity.given_up())
