@@ -122,7 +122,7 @@ with run.track():
     for step in range(400):
         run.add_metrics({"loss": step + 0.5}, step)
         values = (run.id, step, 0.0, table.extras_value({"late": step, "text": "x"}))
-        client._session.call(lambda connection: upsert.execute(connection, values))
+        client._session.ask(lambda connection: upsert.execute(connection, values))
 """
 
 

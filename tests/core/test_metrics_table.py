@@ -87,7 +87,7 @@ def test_new_metrics_of_many_rows_wait_as_well(run: Run, config: dict[str, Any])
 
 
 def drop_if_empty(client: sqltrack.Client, name: str) -> bool:
-    return client._session.call(lambda connection: admin_of(client.engine, connection).drop_empty_metric(name))
+    return client._session.ask(lambda connection: admin_of(client.engine, connection).drop_empty_metric(name))
 
 
 def test_a_column_that_holds_values_is_not_dropped_as_empty(run: Run, config: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,3 +235,11 @@ def test_a_wrong_password_of_a_file_is_known_whatever_the_language(tmp_path: Pat
     assert str(error).endswith(
         f'FATAL: {message} password retrieved from file "{path}"; check user and password in that file'
     )
+
+
+def test_the_error_of_a_copied_client_says_that_pickle_leaves_the_password_out(secure: SecureServer) -> None:
+    client = sqltrack.Client(secure.config("alice", password=PASSWORD))
+    copied = pickle.loads(pickle.dumps(client))  # noqa: S301
+    with pytest.raises(AccessDeniedError, match="copied by pickle, which leaves its password out"):
+        copied.execute("SELECT 1")
+    assert copy.deepcopy(client).execute("SELECT 1").fetchall() == [(1,)]

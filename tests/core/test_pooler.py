@@ -257,7 +257,7 @@ def test_a_query_for_all_columns_finds_those_that_others_add(pooled: Pooled) -> 
         with clients[1]._session.keeping_connections():
             for step in range(8):
                 run.add_metrics({f"metric {step}": 1.0}, step=step)
-                rows = clients[1]._session.call(
+                rows = clients[1]._session.ask(
                     lambda connection: connection.execute("SELECT * FROM metrics").fetchall()
                 )
                 assert [len(row) for row in rows] == [3 + step + 1] * (step + 1)

@@ -83,7 +83,7 @@ def test_patience_begins_when_the_loss_of_a_connection_is_noticed(run: Run) -> N
         return "done"
 
     with Run(client, run_id=run.id).track():
-        assert client._session.call(notice_late) == "done"
+        assert client._session.ask(notice_late) == "done"
 
 
 def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
@@ -94,7 +94,7 @@ def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
         raise DatabaseUnavailableError
 
     with run.track(), pytest.raises(DatabaseUnavailableError):
-        run.client._session.call(fail, once=True)
+        run.client._session.ask(fail, once=True)
     assert len(attempts) == 1
 
 

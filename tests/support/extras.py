@@ -16,7 +16,7 @@ __all__ = ["add_extras", "by_name", "column", "columns", "extras"]
 def add_extras(client: sqltrack.Client, run_id: int, rows: Mapping[int, Mapping[str, Any]]) -> None:
     """Put metrics into extras, as a writer does that does not get the lock for a column."""
     table = client.engine.metrics_table
-    client._session.call(lambda connection: table.grow(connection, {"extras": "JSONB"}, {}))
+    client._session.ask(lambda connection: table.grow(connection, {"extras": "JSONB"}, {}))
     upsert = table.upsert([], extras=True, pending=False)
     with client as connection:
         upsert.execute_many(
@@ -37,7 +37,7 @@ def extras(client: sqltrack.Client) -> list[Any]:
 
 
 def columns(client: sqltrack.Client) -> dict[str, str]:
-    return client._session.call(lambda connection: client.engine.table_columns(connection, "metrics"))
+    return client._session.ask(lambda connection: client.engine.table_columns(connection, "metrics"))
 
 
 def by_name(tidied: list[Tidied]) -> dict[str, Tidied]:

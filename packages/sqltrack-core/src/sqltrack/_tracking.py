@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 
 from sqltrack import _updates
+from sqltrack._logging import get_logger
 from sqltrack._times import utc_now
 from sqltrack.client import Client
+from sqltrack.errors import SQLTrackError
 
-__all__ = ["Tracking"]
+__all__ = ["Tracking", "is_tracked"]
 
 # Seconds that a terminated process may spend on its status before the batch system kills it.
 _LAST_CALL = 2.0
+
+# Seconds that a process which ends may spend on the status of a run.
+_AT_EXIT = 5.0
+
+# Runs that were started and not stopped yet, by database and id.
+_tracked: dict[tuple[str, int], Tracking] = {}
 
 
 class Tracking:
@@ -36,6 +46,7 @@ class Tracking:
         self._client = client
         self._run_id = run_id
         self._pid = os.getpid()
+        self._key = _key(client, run_id)
 
     @property
     def is_own(self) -> bool:
@@ -48,6 +59,7 @@ class Tracking:
 
         self._client._session.track(self._run_id)
         sigterm.register(self, self._terminate)
+        _tracked[self._key] = self
 
     def end(self) -> None:
         """Undo `begin`."""
@@ -55,8 +67,51 @@ class Tracking:
 
         sigterm.deregister(self)
         self._client._session.untrack(self._run_id)
+        if _tracked.get(self._key) is self:
+            del _tracked[self._key]
+
+    def end_at_exit(self, status: str) -> None:
+        """Set the final status of a run that nobody has stopped, and do what `end` does; errors are logged."""
+        try:
+            self._set_status(self.terminated if self.was_terminated else status, _AT_EXIT)
+        except SQLTrackError as error:
+            get_logger("run").error("run %s was not stopped, and its status not stored: %s", self._run_id, error)
+        finally:
+            self.end()
 
     def _terminate(self) -> None:
         self.was_terminated = True
-        values = {"status": self.terminated, "time_updated": utc_now()}
-        _updates.set_columns(self._client, "runs", self._run_id, values, patience=_LAST_CALL)
+        self._set_status(self.terminated, _LAST_CALL)
+
+    def _set_status(self, status: str, patience: float) -> None:
+        values = {"status": status, "time_updated": utc_now()}
+        _updates.set_columns(self._client, "runs", self._run_id, values, patience=patience)
+
+
+def is_tracked(client: Client, run_id: int) -> bool:
+    """Return whether this process has started a run and not stopped it yet."""
+    tracking = _tracked.get(_key(client, run_id))
+    return tracking is not None and tracking.is_own
+
+
+def _key(client: Client, run_id: int) -> tuple[str, int]:
+    return client.engine.describe(), run_id
+
+
+def _end_all() -> None:
+    status = _status_at_exit()
+    for tracking in list(_tracked.values()):
+        if tracking.is_own:
+            tracking.end_at_exit(status)
+
+
+def _status_at_exit() -> str:
+    """Return the status that fits the way in which this process ends."""
+    # What Python sets for an exception that ends the program, and in sessions that a user types for all others, too.
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+    if error is None:
+        return "COMPLETED"
+    return "CANCELLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+
+
+atexit.register(_end_all)

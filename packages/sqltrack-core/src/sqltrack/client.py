@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sqltrack._copies import ACCESS_ADVICE, portable_config, restored_config
 from sqltrack._quoting import query_text
 from sqltrack._sessions import Session
 from sqltrack.config import load_config, number_setting
@@ -72,7 +74,10 @@ class Client:
     does its work in a transaction of its own, and closes; while a run is tracked, connections are kept for the next
     call instead.
 
-    Threads may share a client, each has blocks of its own. A forked child may go on to use its parent's client.
+    Threads and asyncio tasks may share a client, each has blocks of its own; so has a generator that opens a block. A
+    forked child may go on to use its parent's client. Copies, also those that were pickled, have the same
+    configuration and connections of their own. A pickle holds no password, unless multiprocessing makes it to start a
+    process; its copy looks for the password in the config file and the environment.
 
     Args:
         config: a dict is the whole configuration, nothing else is looked at; a path names the config file; default:
@@ -96,6 +101,8 @@ class Client:
         self.config: dict[str, Any] = (
             {**config, **kwargs} if isinstance(config, dict) else load_config(config, **kwargs)
         )
+        # Where a copy in another process looks for a password.
+        self._source: str | Path | None = None if isinstance(config, dict) else config
         self.engine: Engine = create_engine(self.config)
         self._session = Session(
             self.engine,
@@ -104,6 +111,15 @@ class Client:
         )
         # Engines may ask the database for a type, so they get the client, to which the writer must not refer itself.
         self.metrics: MetricsWriter = MetricsWriter(self._session, partial(self.engine.map_type, weakref.proxy(self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (type(self), *portable_config(self.config), self._source)
+
+    def __copy__(self) -> Client:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Client:
+        return _copy(type(self), copy.deepcopy(self.config, memo), self._source)
 
     def __repr__(self) -> str:
         return f"Client({self.engine!r})"
@@ -179,6 +195,20 @@ class Client:
             NotConnectedError: (a RuntimeError) there is no `with` block in this thread.
         """
         self._session.end_transaction("rollback")
+
+
+def _copy(cls: type[Client], config: dict[str, Any], source: str | Path | None) -> Client:
+    client = cls.__new__(cls)
+    Client.__init__(client, config)
+    client._source = source
+    return client
+
+
+def _unpickle(cls: type[Client], config: dict[str, Any], lacks_password: bool, source: str | Path | None) -> Client:
+    client = _copy(cls, restored_config(config, source) if lacks_password else config, source)
+    if lacks_password and client.config == config:
+        client.engine.access_advice = ACCESS_ADVICE
+    return client
 
 
 def _arguments(sql: QueryText, parameters: Parameters, connection: Any) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqltrack import _updates
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set, utc_now
-from sqltrack._tracking import Tracking
+from sqltrack._tracking import Tracking, is_tracked
 from sqltrack.client import Client
 from sqltrack.errors import (
     ConflictError,
@@ -87,11 +87,18 @@ class Run:
         )
         self._tracking: Tracking | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy does not track the run.
+        return {**self.__dict__, "_tracking": None}
+
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, experiment_id={self.experiment_id!r})"
 
     def start(self, terminated: str = "CANCELLED", started: Timestamp = "auto", updated: Timestamp = "auto") -> Self:
         """Set the status to RUNNING and track the run until `stop`.
+
+        A run that was not stopped by then gets its status when Python ends: FAILED after an exception, CANCELLED after
+        KeyboardInterrupt, otherwise COMPLETED.
 
         Args:
             terminated: status in case SIGTERM arrives before `stop`; see `sqltrack.sigterm`.
@@ -131,7 +138,8 @@ class Run:
     ) -> Iterator[Self]:
         """Track the run for a `with` block, which returns the run: `start` at its begin, `stop` at its end.
 
-        An exception travels on unchanged, also when its status cannot be stored, which is logged instead.
+        An exception travels on unchanged, also when its status cannot be stored, which is logged instead. If the run is
+        being tracked already, by `start` or by a block around this one, the block changes nothing.
 
         Args:
             normal: status if the block ends normally, or by `sys.exit()` with 0 or None.
@@ -141,6 +149,9 @@ class Run:
             started: what to set `time_started` to; see `run_set_started`.
             updated: what to set `time_updated` to, at start and stop; see `run_set_updated`.
         """
+        if is_tracked(self.client, self.id):
+            yield self
+            return
         self.start(terminated, started, updated)
         tracking = self._tracking
         assert tracking is not None

@@ -33,6 +33,7 @@ class Engine(ABC):
         metrics_table: the metrics table as the database sees it.
         admin_class: "module:class" of the `sqltrack.engines.admin.Admin` of the engine, None if it has none.
         schema: the database schema in which names are looked up, None for the database's default.
+        access_advice: what to advise where the database refuses access, None for the usual.
     """
 
     name: ClassVar[str] = "unnamed"
@@ -41,6 +42,7 @@ class Engine(ABC):
     metrics_table: ClassVar[MetricsTable] = MetricsTable()
     admin_class: ClassVar[str | None] = None
     schema: str | None = None
+    access_advice: str | None = None
 
     @abstractmethod
     def connect(self) -> DBAPIConnection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +15,7 @@ from sqltrack._quoting import quote_identifier
 from sqltrack.config import CLIENT_SETTINGS
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.json import Jsonb, dumps, is_storable_text
-from sqltrack.errors import ConfigError, MissingPackageError, SQLTrackError
+from sqltrack.errors import AccessDeniedError, ConfigError, DatabaseUnavailableError, MissingPackageError, SQLTrackError
 
 try:
     import psycopg
@@ -121,7 +122,16 @@ class PostgresEngine(Engine):
         try:
             connection = self._connect(accepting_sql(cursor_factory))
         except psycopg.Error as error:
-            raise self.translate_error(error) from error
+            translated = self.translate_error(error)
+            if isinstance(translated, AccessDeniedError) and self.access_advice is not None:
+                translated = AccessDeniedError(translated.message, self.access_advice)
+            raise translated from error
+        except ImportError as error:
+            if not sys.is_finalizing():
+                raise
+            raise DatabaseUnavailableError(
+                "PostgreSQL cannot be reached any more: Python is ending, and has no modules left to connect with"
+            ) from error
         connection.adapters.register_dumper(Jsonb, _JsonbDumper)
         return connection
 

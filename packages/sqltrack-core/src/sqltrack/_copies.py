@@ -1,0 +1,69 @@
+"""Configurations of clients that are copied: whole in this process and its children, elsewhere without passwords."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sqltrack._environment import masked
+from sqltrack.config import load_config
+from sqltrack.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["ACCESS_ADVICE", "portable_config", "restored_config"]
+
+ACCESS_ADVICE = (
+    "the client was copied by pickle, which leaves its password out: put that into the config file, the environment or "
+    "~/.pgpass"
+)
+
+# user:password@ in a URL, and password=… in a connection string of libpq.
+_PASSWORDS = (
+    (re.compile(r"(://[^\s/:@]*):[^\s/]+@"), r"\1@"),
+    (re.compile(r"\b(?:ssl)?password\s*=\s*(?:'(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), ""),
+)
+
+
+def portable_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return the configuration that a pickle may hold, and whether a password was left out.
+
+    Only what multiprocessing starts a process with is kept nowhere else, and so is complete.
+    """
+    if _is_starting_process():
+        return dict(config), False
+    portable = {name: _without_password(name, value) for name, value in config.items()}
+    kept = {name: value for name, value in portable.items() if value is not None or config[name] is None}
+    return kept, kept != dict(config)
+
+
+def restored_config(config: Mapping[str, Any], source: str | Path | None) -> dict[str, Any]:
+    """Return a configuration with the password that the config file or the environment holds.
+
+    Args:
+        config: the configuration without password.
+        source: path of the config file, None for the one that is found, see `sqltrack.config.find_config_file`.
+    """
+    try:
+        found = load_config(source)
+    except ConfigError:
+        found = {}
+    return {**config, **{name: found[name] for name in ("password", "sslpassword") if name in found}}
+
+
+def _is_starting_process() -> bool:
+    context = sys.modules.get("multiprocessing.context")
+    return context is not None and context.get_spawning_popen() is not None
+
+
+def _without_password(name: str, value: Any) -> Any:
+    """Return the value of a parameter without the password in it, None if nothing is left."""
+    if not isinstance(value, str) or masked(name, value) == value:
+        return value
+    kept = value
+    for pattern, rest in _PASSWORDS:
+        kept = pattern.sub(rest, kept)
+    return None if masked(name, kept) != kept else kept.strip()
