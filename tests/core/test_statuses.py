@@ -22,6 +22,8 @@ FLAGS = [
     *("REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "RESV_DEL_HOLD", "REVOKED", "SIGNALING", "SPECIAL_EXIT"),
     *("STAGE_OUT", "STOPPED", "UPDATE_DB"),
 ]
+# What `sacct` prints, too, though neither table has it.
+PRINTED = ["EXPIRED"]
 # The usual backgrounds of notebooks and terminals.
 LIGHT, DARK = "#ffffff", "#1e1e1e"
 ANSI = {"default", "black", "red", "green", "yellow", "blue", "magenta", "cyan"}
@@ -29,11 +31,13 @@ ANSI = {"default", "black", "red", "green", "yellow", "blue", "magenta", "cyan"}
 
 def test_every_state_of_slurm_belongs_to_one_group() -> None:
     known = [state for group in GROUPS for state in group.states]
-    assert sorted(known) == sorted([*STATES, *FLAGS, "PLANNED"])
+    assert sorted(known) == sorted([*STATES, *FLAGS, *PRINTED, "PLANNED"])
 
 
-def test_a_job_stays_in_no_state_that_is_a_flag_or_of_a_run_that_has_a_process() -> None:
-    assert set(ENDED_STATES) == set(STATES) - {"PENDING", "RUNNING", "SUSPENDED"}
+def test_states_tell_whether_a_job_has_a_process() -> None:
+    """A flag such as LAUNCH_FAILED may stand in place of the state, and then says that the job has ended."""
+    failures = {"EXPIRED", "LAUNCH_FAILED", "RECONFIG_FAIL", "SPECIAL_EXIT"}
+    assert set(ENDED_STATES) == set(STATES) - {"PENDING", "RUNNING", "SUSPENDED"} | failures
     assert set(ALIVE_STATES) < set(UNFINISHED_STATES)
     assert set(UNFINISHED_STATES).isdisjoint(ENDED_STATES)
 

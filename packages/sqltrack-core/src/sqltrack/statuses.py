@@ -69,7 +69,7 @@ GROUPS: tuple[StatusGroup, ...] = (
         "red",
         "#c44e00",
         "#ff7f32",
-        "FAILED BOOT_FAIL NODE_FAIL LAUNCH_FAILED RECONFIG_FAIL OUT_OF_MEMORY",
+        "FAILED BOOT_FAIL NODE_FAIL LAUNCH_FAILED RECONFIG_FAIL OUT_OF_MEMORY EXPIRED",
     ),
     _group("late", "▲", "yellow", "#a06a00", "#f0b429", "TIMEOUT DEADLINE"),
     _group("cancelled", "■", "default", "#5c5c5c", "#c4c4c4", "CANCELLED PREEMPTED REVOKED"),
@@ -78,17 +78,21 @@ GROUPS: tuple[StatusGroup, ...] = (
 #: The group of statuses that are not known; its colors are those of the text around it.
 OTHER: StatusGroup = _group("other", "•", "default", "currentcolor", "currentcolor", "")
 
-#: States in which a Slurm job stays. A job in any other state, also one that later versions of Slurm add, may still
-#: run. `sqltrack reap` takes these over from Slurm.
+#: States of a Slurm job whose processes have ended, and that Slurm does not start again by itself. A job in any other
+#: state, also one that later versions of Slurm add, may still run. `sqltrack reap` takes these over from Slurm.
 ENDED_STATES: tuple[str, ...] = (
     "BOOT_FAIL",
     "CANCELLED",
     "COMPLETED",
     "DEADLINE",
+    "EXPIRED",
     "FAILED",
+    "LAUNCH_FAILED",
     "NODE_FAIL",
     "OUT_OF_MEMORY",
     "PREEMPTED",
+    "RECONFIG_FAIL",
+    "SPECIAL_EXIT",
     "TIMEOUT",
 )
 
@@ -108,7 +112,11 @@ ALIVE_STATES: tuple[str, ...] = (
 #: States of runs that have not ended: those that have a process, and those that wait for one. `sqltrack gc` keeps these
 #: runs unless you name their status.
 UNFINISHED_STATES: tuple[str, ...] = tuple(
-    state for group in GROUPS if group.name in ("planned", "waiting", "held", "running") for state in group.states
+    state
+    for group in GROUPS
+    if group.name in ("planned", "waiting", "held", "running")
+    for state in group.states
+    if state not in ENDED_STATES
 )
 
 _GROUPS_BY_STATE = {state: group for group in GROUPS for state in group.states}

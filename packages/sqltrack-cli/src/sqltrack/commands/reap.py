@@ -13,7 +13,7 @@ from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands._slurm import Job, JobState, ask_slurm, find_job, has_slurm
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import SlurmError, UnusableValueError
-from sqltrack.statuses import ALIVE_STATES, ENDED_STATES, find_state
+from sqltrack.statuses import ALIVE_STATES, ENDED_STATES, OTHER, find_group, find_state
 from sqltrack.util import placeholders
 
 __all__ = ["Finding", "apply_reap", "plan_reap"]
@@ -69,7 +69,8 @@ def plan_reap(
 ) -> tuple[list[Finding], list[str]]:
     """Plan to mark the runs whose process is gone.
 
-    A run gets the state of its Slurm job. A run of which Slurm knows nothing is judged by how long it was silent.
+    A run gets the state of its Slurm job, but is left alone if that may still run, also in a state that is unknown here. A
+    run of which Slurm knows nothing is judged by how long it was silent.
 
     Args:
         client: client to use.
@@ -158,7 +159,7 @@ def _judge(
     last_update = max(time for time in times if isinstance(time, datetime))
     new_status, ended, why = _by_age(now - last_update, older_than, status)
     if state is not None and state.state not in ENDED_STATES:
-        new_status, why = None, f"Slurm: {state.state or 'no state'}"
+        new_status, why = None, _why_alive(state.state)
     elif state is not None and state.ended is not None and last_update > state.ended + _TOLERANCE:
         why = f"outlived its job, {why}"
     elif state is not None:
@@ -169,6 +170,12 @@ def _judge(
     return Finding(
         run["id"], run["experiment"], id_, last_update, run["status"], new_status, ended, why, run["time_updated"]
     )
+
+
+def _why_alive(state: str) -> str:
+    if find_group(state) is OTHER:
+        return f"Slurm: {state}, a state that sqltrack does not know" if state else "Slurm: no state"
+    return f"Slurm: {state}"
 
 
 def _by_age(age: timedelta, older_than: timedelta | None, status: str) -> tuple[str | None, datetime | None, str]:
