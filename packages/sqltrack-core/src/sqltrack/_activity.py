@@ -97,7 +97,7 @@ class Block:
         """Whether the running code is part of the block: its task, or its generator."""
         if self.generator is not None:
             return _is_on_stack(self.generator)
-        return self._task is current_task()
+        return self._task is _current_task()
 
     @property
     def is_orphaned(self) -> bool:
@@ -120,7 +120,7 @@ class Block:
     def open(self) -> None:
         """Let the code in the block find it."""
         self.works = len(activity.works)
-        self._task = current_task()
+        self._task = _current_task()
         self._home = activity.blocks
         self._home.append(self)
         if self.generator is not None:
@@ -151,7 +151,7 @@ class Work:
     connection: Any = None
 
 
-class Activity(threading.local):
+class _Activity(threading.local):
     """What the present thread is in the middle of.
 
     Attributes:
@@ -230,7 +230,7 @@ class Activity(threading.local):
         self.waiting.clear()
 
 
-activity = Activity()
+activity = _Activity()
 
 # Open blocks of generators, which may be resumed by any thread.
 generators: dict[int, Block] = {}
@@ -247,7 +247,7 @@ def working(function: _F) -> _F:
     return function
 
 
-def current_task() -> Any:
+def _current_task() -> Any:
     """Return the asyncio task that is running in this thread, None if none is."""
     events = sys.modules.get("asyncio.events")
     loop = events._get_running_loop() if events is not None and hasattr(events, "_get_running_loop") else None
