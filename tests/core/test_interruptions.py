@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import random
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+import sqltrack
 from sqltrack import Experiment, Run
 from sqltrack.commands import setup
+from sqltrack.errors import DatabaseLockedError, UnusableValueError
+from support.databases import connect_to_postgres, connect_to_sqlite
 from support.interruptions import count_moments, interrupt_at
+from support.platforms import needs_posix
 
 INSERT = "INSERT INTO experiments (name) VALUES (%s)"
 
 # Of each call; the long form tries all.
-_MOMENTS = 12
+_MOMENTS = 4
 
 
 def with_block(run: Run) -> None:
@@ -94,6 +102,9 @@ class Handler:
             assert cursor.fetchone() == (self.run.id,)
 
     def check(self) -> None:
+        """Look for what was logged, if there was such a moment at all: calls are not always the same."""
+        if not self.count:
+            return
         client, run_id = self.run.client, self.run.id
         rows = client.execute("SELECT step FROM metrics WHERE run_id = %s", (run_id,)).fetchall()
         logged = {1000 + i for i in range(1, self.count + 1)} | {2000 + i for i in range(1, self.count + 1)}
@@ -120,14 +131,166 @@ def tracked(request: pytest.FixtureRequest, handler: Handler) -> Iterator[bool]:
     handler.run.client._session.untrack(-1)
 
 
+def interrupt_each(moments: Iterable[int], call: Callable[[], Any], handler: Handler) -> None:
+    for moment in moments:
+        interrupt_at(moment, call, handler)
+        handler.check()
+
+
 @pytest.mark.unmeasured
 @pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("name", CALLS)
 def test_code_may_interrupt_a_call_at_any_moment(name: str, run: Run, handler: Handler) -> None:
     """Neither side waits, fails or loses anything, wherever between two lines of Python the handler runs."""
-    call = CALLS[name]
-    moments = count_moments(lambda: call(run))
-    for begin in range(0, moments, max(moments // _MOMENTS, 1)):
-        moment = begin + random.randrange(max(moments // _MOMENTS, 1))
-        interrupt_at(moment, lambda: call(run), handler)
+    moments = count_moments(lambda: CALLS[name](run))
+    chosen = random.sample(range(moments), min(_MOMENTS, moments))
+    interrupt_each(chosen, lambda: CALLS[name](run), handler)
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("name", CALLS)
+def test_code_may_interrupt_a_call_at_every_moment(name: str, run: Run, handler: Handler) -> None:
+    moments = count_moments(lambda: CALLS[name](run))
+    interrupt_each(range(moments), lambda: CALLS[name](run), handler)
+
+
+@contextlib.contextmanager
+def locked(config: dict[str, Any], seconds: float) -> Iterator[None]:
+    """Let another connection hold a lock on the runs that exist for a while."""
+    with contextlib.closing(CONNECT[config["engine"]](config)) as connection, ThreadPoolExecutor() as pool:
+        connection.execute("BEGIN")
+        connection.execute("UPDATE runs SET comment = ''")
+        ended = pool.submit(lambda: (time.sleep(seconds), connection.execute("COMMIT")))
+        yield
+        ended.result()
+
+
+CONNECT = {"sqlite": connect_to_sqlite, "postgres": connect_to_postgres}
+WAITING = ["add_metrics", "add_metrics_many", "add_args", "set_status", "with client", "client.cursor", "executescript"]
+
+
+@pytest.fixture
+def _alarm(handler: Handler) -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, handler)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@needs_posix
+@pytest.mark.usefixtures("_alarm")
+@pytest.mark.parametrize("name", WAITING)
+def test_a_handler_may_interrupt_a_call_that_waits_for_others(
+    name: str, run: Run, handler: Handler, config: dict[str, Any]
+) -> None:
+    with run.track(), locked(config, 0.25):
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.05)
+        CALLS[name](run)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert handler.count
+    handler.check()
+
+
+@needs_posix
+@pytest.mark.engines("postgres")
+@pytest.mark.usefixtures("_alarm")
+def test_a_handler_may_interrupt_a_statement_of_the_users_own(run: Run, handler: Handler) -> None:
+    """Also one that goes past the client, to the connection itself."""
+    sql = "SELECT pg_sleep(0.25)"
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.05)
+    run.client.execute(sql)
+    with run.client as connection:
+        connection.execute(sql)
+        run.client.execute(sql)
+    with run.client.cursor() as cursor:
+        cursor.execute(sql)
+        for _ in cursor.stream("SELECT generate_series(1, 3), pg_sleep(0.05)"):
+            run.add_metrics({"streamed": 1.0}, step=1)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert handler.count > 4
+    handler.check()
+
+
+class Late:
+    """Logs when it is finalized."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.handler()
+
+
+@pytest.mark.parametrize("name", ["add_metrics", "add_metrics new", "with client", "executemany"])
+def test_a_finalizer_may_interrupt_a_call(name: str, run: Run, handler: Handler) -> None:
+    """The garbage collector runs at any moment."""
+    moments = count_moments(lambda: CALLS[name](run))
+
+    def collect() -> None:
+        Late(handler)
+        gc.collect()
+
+    for moment in random.sample(range(moments), 4):
+        interrupt_at(moment, lambda: CALLS[name](run), collect)
         handler.check()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_handlers_may_interrupt_handlers(share: float, run: Run, handler: Handler) -> None:
+    moment = int(share * count_moments(Handler(Experiment(run.client, run.experiment_id).get_run())))
+    inner = Handler(run)
+    interrupt_at(20, lambda: run.client.execute("SELECT 1"), lambda: interrupt_at(moment, handler, inner))
+    handler.check()
+    inner.check()
+
+
+def test_rows_that_a_generator_yields_while_they_are_stored_may_be_logged(run: Run) -> None:
+    """Who gives rows to the database may log and read meanwhile."""
+
+    def names() -> Iterator[tuple[str]]:
+        for number in range(3):
+            run.add_metrics({"loss": number}, step=number)
+            (count,) = run.client.execute("SELECT count(*) FROM experiments").fetchone()
+            yield (f"{number} {count}",)
+
+    run.client.executemany(INSERT, names())
+    assert run.client.execute("SELECT count(*) FROM metrics").fetchone() == (3,)
+    assert run.client.execute("SELECT count(*) FROM experiments").fetchone() == (4,)
+
+
+def test_what_cannot_be_stored_later_is_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """The interrupted call has nothing to do with it."""
+
+    def log() -> None:
+        sqltrack.run_add_metrics(run.client, 12345, {"loss": 0.5})
+
+    with run.client as connection, connection.cursor() as cursor:
+        cursor.executemany(INSERT, ((str(log()),) for _ in range(1)))
+    assert "was lost" in caplog.text
+    assert "12345" in caplog.text
+
+
+def test_what_cannot_wait_says_who_holds_the_lock(run: Run) -> None:
+    """A new run needs an id at once, which SQLite gives to nobody but the interrupted transaction."""
+
+    def names() -> Iterator[tuple[str]]:
+        if run.client.config["engine"] == "sqlite":
+            with pytest.raises(DatabaseLockedError, match="of this thread that was interrupted"):
+                Run(run.client, run.experiment_id)
+        else:
+            Run(run.client, run.experiment_id)
+        yield ("new",)
+
+    with run.client:
+        run.set_comment("locked")
+        run.client.executemany(INSERT, names())
+
+
+def test_a_bad_value_is_an_error_of_the_handler(run: Run) -> None:
+    def log() -> None:
+        with pytest.raises(UnusableValueError):
+            run.add_metrics({"": 0.5})
+
+    run.client.executemany(INSERT, ((str(log()),) for _ in range(1)))

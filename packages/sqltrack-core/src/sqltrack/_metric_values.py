@@ -36,7 +36,13 @@ class Row(NamedTuple):
     kept: frozenset[str] = frozenset()
 
     def detached(self) -> Row:
-        """Return the row with containers of its own."""
+        """Return the row with containers of its own.
+
+        Raises:
+            UnusableValueError: a name cannot be stored, of which nobody could hear later.
+        """
+        for name in self.names:
+            check_name(name)
         return self._replace(values=tuple(plain(v) if type(v) in (dict, list) else v for v in self.values))
 
 

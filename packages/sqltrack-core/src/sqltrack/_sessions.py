@@ -167,7 +167,15 @@ class Session:
 
     def perform(self, work: Callable[[], T]) -> T:
         """Return `work()`, called at once, whatever its own thread is doing."""
-        return self._work(self._block(), work, patience=self._patience())
+        patience = self._patience()
+        try:
+            return self._work(self._block(), work, patience=patience)
+        except DatabaseLockedError as error:
+            if patience is None:
+                raise
+            raise DatabaseLockedError(
+                f"{self.engine.describe()} is locked, perhaps by a block or call of this thread that was interrupted"
+            ) from error
 
     # In the course of work
 

@@ -69,8 +69,8 @@ def plan_reap(
 ) -> tuple[list[Finding], list[str]]:
     """Plan to mark the runs whose process is gone.
 
-    A run gets the state of its Slurm job, but is left alone if that may still run, also in a state that is unknown here. A
-    run of which Slurm knows nothing is judged by how long it was silent.
+    A run gets the state of its Slurm job, but is left alone if the job may still run, as in a state that is not known.
+    A run of which Slurm knows nothing is judged by how long it was silent.
 
     Args:
         client: client to use.
