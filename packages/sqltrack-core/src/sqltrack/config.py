@@ -6,7 +6,7 @@ import getpass
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqltrack._environment import masked
+from sqltrack._masking import masked
 from sqltrack.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Parameters that the client acts on, whatever the engine.
-CLIENT_SETTINGS = frozenset({"keepalive", "mask_env", "mask_env_names", "reconnect"})
+CLIENT_SETTINGS = frozenset({"keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "reconnect"})
 
 _PATH_VARIABLE = "SQLTRACK_CONFIG_PATH"
 _ENV_PREFIX = "SQLTRACK_DSN_"

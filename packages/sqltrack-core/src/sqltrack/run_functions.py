@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from sqltrack import _updates
-from sqltrack._environment import masked_environment
 from sqltrack._logging import get_logger
+from sqltrack._masking import masked_items, masked_text
 from sqltrack._times import Timestamp, times_to_set
 from sqltrack.client import Client
 from sqltrack.engines.json import Jsonb, jsonb, plain
@@ -40,6 +41,9 @@ __all__ = [
 _TABLE = "runs"
 _LINKS = "run_links"
 
+# The columns whose values may be credentials that nobody meant to store.
+_MASKED = frozenset({"args", "env"})
+
 
 def run_add_args(client: Client, run_id: int, args: Any = "auto") -> None:
     """Add arguments to a run.
@@ -50,7 +54,8 @@ def run_add_args(client: Client, run_id: int, args: Any = "auto") -> None:
         args: a dict, or another object that holds names and values: an `argparse.Namespace`, a dataclass, an attrs
             class, a pydantic model, a config of OmegaConf, Hydra or ml_collections, `absl.flags.FLAGS`; "auto"
             (default) detects the arguments of the running script if sqltrack-args is installed, see
-            `sqltrack.args.detect_args`, and does nothing if none are detected; None does nothing.
+            `sqltrack.args.detect_args`, and does nothing if none are detected; None does nothing. Values that look
+            like credentials are masked, see the settings `mask` and `mask_names`.
     """
     _add_items(client, run_id, "args", _detect_args() if _is_auto(args) else args)
 
@@ -61,11 +66,10 @@ def run_add_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str,
     Args:
         client: client to use.
         run_id: id of the run.
-        env: a dict; "auto" (default) is the environment of this process, in which values that look like credentials
-            are masked (settings `mask_env`, default true, and `mask_env_names`, further names with * for anything,
-            separated by commas); None does nothing.
+        env: a dict; "auto" (default) is the environment of this process; None does nothing. Values that look like
+            credentials are masked, see the settings `mask`, `mask_names`, `mask_env` and `mask_env_names`.
     """
-    _add_items(client, run_id, "env", masked_environment(client.config) if _is_auto(env) else env)
+    _add_items(client, run_id, "env", dict(os.environ) if _is_auto(env) else env)
 
 
 def run_add_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
@@ -205,7 +209,7 @@ def run_set_created(client: Client, run_id: int, dt: Timestamp = "auto") -> None
 
 def run_set_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> None:
     """Replace the environment of a run; as in `run_add_env`, except that None stores NULL."""
-    _set_items(client, run_id, "env", masked_environment(client.config) if _is_auto(env) else env)
+    _set_items(client, run_id, "env", dict(os.environ) if _is_auto(env) else env)
 
 
 def run_set_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
@@ -253,20 +257,22 @@ def _detect_args() -> Any:
 
 def _add_items(client: Client, run_id: int, column: str, value: Any) -> None:
     if value is not None:
-        _updates.merge_json(client, _TABLE, run_id, column, _items(column, value))
+        _updates.merge_json(client, _TABLE, run_id, column, _items(client, column, value))
 
 
 def _set_items(client: Client, run_id: int, column: str, value: Any) -> None:
-    stored = None if value is None else Jsonb(_items(column, value))
+    stored = None if value is None else Jsonb(_items(client, column, value))
     _updates.set_columns(client, _TABLE, run_id, {column: stored})
 
 
-def _items(column: str, value: Any) -> dict[str, Any]:
-    """Return names and values, however `value` holds them."""
+def _items(client: Client, column: str, value: Any) -> dict[str, Any]:
+    """Return names and values, however `value` holds them, with credentials masked as the client is told."""
     items = plain(value)
     if not isinstance(items, dict):
-        raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {value!r}")
-    return items
+        raise UnusableValueError(
+            f"{column} must be a dict, or hold names and values as one does, got {masked_text(repr(value))}"
+        )
+    return masked_items(client.config, column, items) if column in _MASKED else items
 
 
 def _names(names: Iterable[Any]) -> list[str]:

@@ -6,7 +6,7 @@ import re
 
 import psycopg
 
-from sqltrack._environment import masked
+from sqltrack._masking import masked_text
 from sqltrack.engines.postgres._passwords import advise_on_password_file
 from sqltrack.errors import (
     AccessDeniedError,
@@ -160,9 +160,9 @@ def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQL
     cls, advice = _find_advice(error, text, message)
     # It stays the cause of ours. Its frames hold the parameters, password included, and some tools show what they hold.
     error.__traceback__ = None
-    error.args = (masked("", str(error)),)
+    error.args = (masked_text(str(error)),)
     # A name that was given in place of another may hold a password, as in dbname=postgresql://….
-    return cls(masked("", f"cannot connect to {target}: {message}"), masked("", advice))
+    return cls(masked_text(f"cannot connect to {target}: {message}"), masked_text(advice))
 
 
 def _find_advice(error: psycopg.OperationalError, text: str, message: str) -> tuple[type[SQLTrackError], str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqltrack._environment import masked
+from sqltrack._masking import masked
 from sqltrack._quoting import quote_identifier
 from sqltrack.config import CLIENT_SETTINGS
 from sqltrack.engines.engine import Engine, find_sql_type

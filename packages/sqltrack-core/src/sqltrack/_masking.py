@@ -1,0 +1,274 @@
+"""Mask credentials in environments, arguments, command lines and messages."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqltrack._secret_names import holds_secrets, is_secret_name
+from sqltrack.errors import ConfigError
+
+__all__ = ["MASK", "masked", "masked_items", "masked_text"]
+
+MASK = "***"
+
+# Texts that tell whether to do something, or that there is nothing, whatever their names are.
+_HARMLESS_TEXTS = frozenset({"", "true", "false", "yes", "no", "on", "off", "none", "null", "0", "1"})
+
+# In the query of a URL, where the names of credentials are shorter.
+_SECRET_QUERY_NAMES = frozenset({"sig", "signature", "key", "code", "x-amz-signature", "x-amz-credential"})
+
+# What they name is often more than an address, so a name alone in front of the @ is a token.
+_WEB_SCHEMES = ("http", "git+http")
+
+
+def masked(name: str, value: str) -> str:
+    """Return the value of a variable or parameter, masked if the name looks like credentials or where it holds some."""
+    if value.lower() in _HARMLESS_TEXTS:
+        return value
+    return MASK if is_secret_name(name) else masked_text(value)
+
+
+def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any]) -> dict[str, Any]:
+    """Return names and values with all texts masked that are credentials, or where they hold some.
+
+    Numbers, truth values and None are never credentials.
+
+    Args:
+        config: `mask`, whether anything is masked, default true; `mask_names`, further names to mask, separated by
+            commas, in which * stands for anything, and which are never masked if they begin with !; for the environment
+            also `mask_env` and `mask_env_names`, which say the same and win.
+        column: "env" for variables of the environment, "args" for arguments.
+        items: names and values, made of what JSON knows.
+
+    Raises:
+        ConfigError: `mask` or `mask_env` is neither true nor false.
+    """
+    switches = ("mask_env", "mask") if column == "env" else ("mask",)
+    if not next((_is_true(name, config[name]) for name in switches if config.get(name) is not None), True):
+        return dict(items)
+    settings = ("mask_names", "mask_env_names") if column == "env" else ("mask_names",)
+    names = ",".join(str(config.get(setting) or "") for setting in settings)
+    masker = _masker(names)
+    return {name: masker.mask(name, value) for name, value in items.items()}
+
+
+def masked_text(text: str) -> str:
+    """Return a text with the credentials masked that it holds.
+
+    These are passwords and tokens in URLs; values of credentials in connection strings, assignments, options of command
+    lines, JSON and headers; private keys, and the tokens of some services, which are known by how they begin.
+    """
+    for sign, pattern, replacement in _RULES:
+        if sign in text:
+            text = pattern().sub(replacement, text)
+    return _mask_assignments(text) if "=" in text else text
+
+
+class _Masker:
+    """Masks by the names that everyone has, and those that a user has added or taken out."""
+
+    def __init__(self, secret: re.Pattern[str], harmless: re.Pattern[str]) -> None:
+        self._secret = secret
+        self._harmless = harmless
+
+    def mask(self, name: str, value: Any, is_secret: bool = False) -> Any:
+        """Return a value, masked if it is a credential by its name, or because all that is around it is one."""
+        if isinstance(value, str):
+            return self._mask_text(name, value, is_secret)
+        if self._harmless.fullmatch(name):
+            return value
+        if isinstance(value, Mapping):
+            is_secret = is_secret or holds_secrets(name) or bool(self._secret.fullmatch(name))
+            return {key: self.mask(key, item, is_secret) for key, item in value.items()}
+        if isinstance(value, list):
+            hidden = _positions_of_credentials(value)
+            return [self.mask(name, item, is_secret or index in hidden) for index, item in enumerate(value)]
+        return value
+
+    def _mask_text(self, name: str, value: str, is_secret: bool) -> str:
+        if self._harmless.fullmatch(name):
+            return value
+        if is_secret or self._secret.fullmatch(name):
+            return value and MASK
+        return masked(name, value)
+
+
+@functools.lru_cache(maxsize=16)
+def _masker(names: str) -> _Masker:
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    return _Masker(
+        _name_pattern(name for name in given if not name.startswith("!")),
+        _name_pattern(name[1:].strip() for name in given if name.startswith("!")),
+    )
+
+
+def _name_pattern(names: Iterable[str]) -> re.Pattern[str]:
+    patterns = [re.escape(name).replace(r"\*", ".*") for name in names]
+    return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
+
+
+def _positions_of_credentials(arguments: Sequence[Any]) -> set[int]:
+    """Return which items of a command line follow an option such as --password."""
+    return {
+        index
+        for index, (option, value) in enumerate(itertools.pairwise(arguments), start=1)
+        if isinstance(option, str) and _is_secret_option(option) and isinstance(value, str) and value[:1] != "-"
+    }
+
+
+def _is_secret_option(text: str) -> bool:
+    # A single letter can mean anything: -p is a port as often as a password.
+    return re.fullmatch(r"--?[A-Za-z][\w.-]+", text) is not None and is_secret_name(text)
+
+
+def _is_true(name: str, value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text in ("true", "yes", "on", "1"):
+        return True
+    if text in ("false", "no", "off", "0"):
+        return False
+    raise ConfigError(f"{name} must be true or false, got {value!r}")
+
+
+# Where a text holds credentials. Repetitions have limits, so that no text takes more than linear time.
+
+
+@functools.cache
+def _known_forms() -> re.Pattern[str]:
+    return re.compile(
+        r"\b(?:gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{30,}"
+        r"|sk-(?:proj|ant|or|svcacct)-[\w-]{16,}|sk-[A-Za-z0-9]{32,}|xox[a-z]-[\w-]{10,}|AIza[\w-]{30,}"
+        r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,}|dckr_pat_[\w-]{20,}|ya29\.[\w-]{20,}"
+        r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*)"
+        r"|(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[^\s\"']+"
+        r"|(?<=/api/webhooks/)\d+/[^\s\"']+"
+        r"|(?<=\.webhook\.office\.com/)[^\s\"']+"
+    )
+
+
+@functools.cache
+def _private_key() -> re.Pattern[str]:
+    return re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY[^-]{0,20}-----.*?(?:-----END [^-]{0,60}-----|\Z)", re.DOTALL)
+
+
+@functools.cache
+def _url() -> re.Pattern[str]:
+    # A path collapses the two slashes of an address that was taken for a file's.
+    return re.compile(r"(?<![A-Za-z0-9])([A-Za-z][A-Za-z0-9+.-]{0,20}):(/{1,3})([^\s\"'<>`]*@[^\s\"'<>`]*)")
+
+
+@functools.cache
+def _login() -> re.Pattern[str]:
+    """What is in front of a host without a scheme, as in alice:secret@host:3128, and not repository:tag@sha256:…"""
+    return re.compile(r"(?<![\w./:@])([\w.%+-]{1,80}):([^\s@/:\"']{1,200})@(?!sha\d+:)(?=[\w.-]+(?:[:/]|\Z|\s))")
+
+
+@functools.cache
+def _assigned_name() -> re.Pattern[str]:
+    return re.compile(r"(?P<before>[?&;]?)(?<!\w)(?P<name>[A-Za-z_][\w.%\[\]-]{0,80})\s{0,8}=\s{0,8}(?!=)")
+
+
+@functools.cache
+def _assigned_value() -> re.Pattern[str]:
+    return re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s&]+")
+
+
+@functools.cache
+def _json_item() -> re.Pattern[str]:
+    return re.compile(
+        r"(?P<before>(?P<quote>[\"'])(?P<name>[^\"'\\\s]{1,80})(?P=quote)\s{0,8}:\s{0,8})"
+        r"(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
+    )
+
+
+@functools.cache
+def _option() -> re.Pattern[str]:
+    return re.compile(
+        r"(?<!\S)(?P<before>(?P<name>--?[A-Za-z][\w.-]{1,80})[ \t]{1,8})"
+        r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s\"'-][^\s]*)"
+    )
+
+
+@functools.cache
+def _header() -> re.Pattern[str]:
+    return re.compile(
+        r"(?P<before>\b(?:(?:Proxy-)?Authorization|(?:Set-)?Cookie|X-[A-Za-z-]{0,40}(?:Key|Token))\s{0,4}:\s{0,4})"
+        r"(?P<value>[^\r\n\"']+)",
+        re.IGNORECASE,
+    )
+
+
+def _mask_url(match: re.Match[str]) -> str:
+    scheme, slashes, rest = match.groups()
+    is_web = scheme.lower().startswith(_WEB_SCHEMES)
+    login, host = _split_login(rest, is_web)
+    user, colon, password = login.partition(":")
+    if colon and password:
+        # Some services take the token as a user's name, and the rest does not matter.
+        login = f"{user}:{MASK}"
+    elif is_web and user:
+        login = MASK
+    return f"{scheme}:{slashes}{login}{host}"
+
+
+def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
+    """Split what follows the slashes of a URL in front of the @ of its host, if there is one.
+
+    The password may hold an @ or / that should have been escaped. Paths of web pages may hold an @, too.
+    """
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if is_web and "@" in authority:
+        end = authority.rindex("@")
+    elif "@" in authority or re.match(r"[^:/?#]*:(?!\d{0,5}(?:[/?#,]|$))", rest):
+        end = rest.rindex("@")
+    else:
+        end = 0
+    return rest[:end], rest[end:]
+
+
+def _mask_assignments(text: str) -> str:
+    """Mask what is assigned to the names of credentials; the value of another name may hold assignments itself."""
+    parts = []
+    done = 0
+    for match in _assigned_name().finditer(text):
+        value = _assigned_value().match(text, match.end()) if match.start() >= done and _is_assigned(match) else None
+        if value is not None and value[0].strip("'\"").lower() not in _HARMLESS_TEXTS:
+            parts += [text[done : value.start()], MASK, _closing(value[0])]
+            done = value.end()
+    return "".join((*parts, text[done:]))
+
+
+def _is_assigned(match: re.Match[str]) -> bool:
+    """Return whether a name to which something is assigned is that of a credential."""
+    before, name = match.group("before", "name")
+    return is_secret_name(name) or (before != "" and name.lower() in _SECRET_QUERY_NAMES)
+
+
+def _mask_named(match: re.Match[str]) -> str:
+    before, name, value = match.group("before", "name", "value")
+    inner = value.strip("'\"")
+    if not is_secret_name(name) or inner.lower() in _HARMLESS_TEXTS:
+        return match[0]
+    return f"{before}{value[0]}{MASK}{value[0]}" if value[0] in "'\"" else f"{before}{MASK}{_closing(value)}"
+
+
+def _closing(value: str) -> str:
+    """Return the quotes and brackets at the end of a value that were opened before it."""
+    inner = value.rstrip("'\"`)]}")
+    return value[len(inner) :] if inner and value[0] not in "'\"" else ""
+
+
+# What a text must hold for a rule to be tried, the pattern, and what replaces it.
+_RULES: tuple[tuple[str, Callable[[], re.Pattern[str]], str | Callable[[re.Match[str]], str]], ...] = (
+    ("-----BEGIN ", _private_key, MASK),
+    ("", _known_forms, MASK),
+    ("@", _url, _mask_url),
+    ("@", _login, rf"\g<1>:{MASK}@"),
+    (":", _json_item, _mask_named),
+    ("-", _option, _mask_named),
+    (":", _header, rf"\g<before>{MASK}"),
+)
