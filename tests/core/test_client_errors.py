@@ -115,7 +115,7 @@ def test_a_missing_database_or_role_says_how_to_create_it(postgres_config: dict[
 
 
 def test_a_wrong_connection_parameter_is_named(postgres_config: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match='"hots"'):
+    with pytest.raises(ConfigError, match="unknown parameter 'hots'; did you mean 'host'"):
         sqltrack.Client({**postgres_config, "hots": "typo"}).execute("SELECT 1")
 
 

@@ -83,13 +83,10 @@ def test_a_connection_string_that_cannot_be_read_is_not_quoted(conninfo: str) ->
 
 def test_an_address_in_place_of_a_name_is_an_error_that_does_not_show_its_password(secure: SecureServer) -> None:
     config = secure.config("alice", password=PASSWORD, dbname="postgresql://alice:hush@localhost/postgres")
-    with pytest.raises(ConfigError, match="dbname takes the name of a database, give host, port, user") as info:
-        sqltrack.Client(config).execute("SELECT 1")
-    assert "postgresql://alice:***@localhost/postgres" in str(info.value)
+    with pytest.raises(ConfigError, match="dbname takes the name of a database, got an address.*; give host") as info:
+        sqltrack.Client(config)
     shown = traceback.format_exception(info.value)
     assert not [text for text in shown if "hush" in text]
-
-    assert "hush" not in repr(sqltrack.Client(config))
 
 
 @pytest.mark.parametrize("password", ["p\udce4ssword-hush", "hush\0x"])

@@ -94,9 +94,9 @@ def test_config_files_of_the_page_can_be_used(block: Any, tmp_path: Path) -> Non
 
 def test_comments_quotes_and_special_signs_are_read_as_told(tmp_path: Path) -> None:
     path = tmp_path / "a.conf"
-    path.write_text('# a\n; b\nDbPath = " x%$y # z "\nkeepalive = 1 # not a comment\n', encoding="utf-8")
+    path.write_text('# a\n; b\nDbPath = " x%$y # z " ; c\nkeepalive = 1 # d\npassword = e # f\n', encoding="utf-8")
     given = load_config_file(path)
-    assert (given["dbpath"], given["keepalive"]) == (" x%$y # z ", "1 # not a comment")
+    assert (given["dbpath"], given["keepalive"], given["password"]) == (" x%$y # z ", "1", "e # f")
 
 
 def test_what_a_dict_does_not_say_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqltrack
 from sqltrack.cli._parser import build_parser
-from sqltrack.config import CLIENT_SETTINGS
+from sqltrack.engines._parameters import OWN_PARAMETERS
 from support.pages import DOCS, ROOT
 
 __all__ = ["PUBLIC_MODULES", "SETTINGS", "commands", "documented_names", "public_names", "variables"]
@@ -57,14 +57,8 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return dict(action.choices)
 
 
-def _settings() -> frozenset[str]:
-    """Return the parameters that SQLTrack itself knows; all others are libpq's."""
-    from sqltrack.engines.postgres._engine import _NOT_FOR_LIBPQ
-
-    return frozenset(_NOT_FOR_LIBPQ) | CLIENT_SETTINGS
-
-
-SETTINGS = _settings()
+# The parameters that SQLTrack itself knows; all others are libpq's.
+SETTINGS = OWN_PARAMETERS
 
 
 def variables() -> set[str]:

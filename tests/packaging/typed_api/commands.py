@@ -51,6 +51,7 @@ from sqltrack.commands.tidy import Tidied, apply_tidy, plan_tidy
 
 def set_up(client: Client, path: Path) -> None:
     setup(client)
+    setup(client, path)
     setup(client, ["v001.sql", path, ("v003.sql", "SELECT 1")])
     assert_type(set_up_quietly(client), bool)
     create_table_once(client, "copied_runs")

@@ -14,6 +14,7 @@ from sqltrack.config import (
     CLIENT_SETTINGS,
     DEFAULT_CONFIG,
     Setting,
+    client_config,
     config_locations,
     config_sources,
     find_config_file,
@@ -22,7 +23,7 @@ from sqltrack.config import (
     load_config_file,
     number_setting,
 )
-from sqltrack.engines import Engine, create_engine
+from sqltrack.engines import Engine, config_of_address, create_engine, engine_name
 from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
 from sqltrack.engines.json import Jsonb, dumps, escape_text, is_complex, is_storable_text, jsonb, plain
 from sqltrack.engines.postgres import PostgresEngine
@@ -38,6 +39,7 @@ def configure(path: Path) -> None:
     assert_type(load_config(path, engine="sqlite"), dict[str, Any])
     assert_type(load_config_file(path), dict[str, Any])
     assert_type(config_sources(path), dict[str, Setting])
+    assert_type(client_config("postgresql://host/db", {"keepalive": 5}), dict[str, Any])
     assert_type(Setting("sqlite", "default").source, str)
     assert_type(config_locations(), list[str])
     assert_type(DEFAULT_CONFIG, dict[str, Any])
@@ -46,6 +48,8 @@ def configure(path: Path) -> None:
 
 def use_engines(config: dict[str, Any], client: Client) -> None:
     engine = create_engine(config)
+    assert_type(engine_name(config), str)
+    assert_type(config_of_address("runs.db"), dict[str, Any] | None)
     assert_type(engine, Engine)
     assert_type(engine.schema, str | None)
     assert_type(engine.data_dir(), str)

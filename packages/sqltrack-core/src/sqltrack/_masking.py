@@ -158,7 +158,16 @@ def _private_key() -> re.Pattern[str]:
 @functools.cache
 def _url() -> re.Pattern[str]:
     # A path collapses the two slashes of an address that was taken for a file's.
-    return re.compile(r"(?<![A-Za-z0-9])([A-Za-z][A-Za-z0-9+.-]{0,20}):(/{1,3})([^\s\"'<>`]*@[^\s\"'<>`]*)")
+    return re.compile(r"(?<![A-Za-z0-9])([A-Za-z][A-Za-z0-9+.-]{0,20}):(/{1,3})([^\s<>`]*@[^\s\"'<>`]*)")
+
+
+@functools.cache
+def _url_with_blanks() -> re.Pattern[str]:
+    """A URL that is the whole text, whose password may hold blanks that should have been escaped."""
+    return re.compile(
+        r"\A([A-Za-z][A-Za-z0-9+.-]{0,20}:/{1,3}[^\s/:@]{0,200}:)(?!\d{1,5}[/?#,])"
+        r"[^\s@]{0,200}\s(?:(?!://).){0,400}(@[^\s@]{1,400})\Z"
+    )
 
 
 @functools.cache
@@ -204,6 +213,9 @@ def _header() -> re.Pattern[str]:
 
 def _mask_url(match: re.Match[str]) -> str:
     scheme, slashes, rest = match.groups()
+    # A quote in front of such a sign ends a text that holds the URL, others may be part of the password.
+    end = re.search(r"[\"'](?=[,;:)\]}])", rest)
+    rest, others = (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
     is_web = scheme.lower().startswith(_WEB_SCHEMES)
     login, host = _split_login(rest, is_web)
     user, colon, password = login.partition(":")
@@ -212,7 +224,7 @@ def _mask_url(match: re.Match[str]) -> str:
         login = f"{user}:{MASK}"
     elif is_web and user:
         login = MASK
-    return f"{scheme}:{slashes}{login}{host}"
+    return f"{scheme}:{slashes}{login}{host}{masked_text(others)}"
 
 
 def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
@@ -223,7 +235,7 @@ def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if is_web and "@" in authority:
         end = authority.rindex("@")
-    elif "@" in authority or re.match(r"[^:/?#]*:(?!\d{0,5}(?:[/?#,]|$))", rest):
+    elif "@" in authority or re.match(r"[^:/?#]*:(?!\d{0,5}(?:[/?#,\"']|$))", rest):
         end = rest.rindex("@")
     else:
         end = 0
@@ -266,6 +278,7 @@ def _closing(value: str) -> str:
 _RULES: tuple[tuple[str, Callable[[], re.Pattern[str]], str | Callable[[re.Match[str]], str]], ...] = (
     ("-----BEGIN ", _private_key, MASK),
     ("", _known_forms, MASK),
+    ("@", _url_with_blanks, rf"\g<1>{MASK}\g<2>"),
     ("@", _url, _mask_url),
     ("@", _login, rf"\g<1>:{MASK}@"),
     (":", _json_item, _mask_named),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sqltrack._copies import ACCESS_ADVICE, portable_config, restored_config
 from sqltrack._quoting import query_text
 from sqltrack._sessions import Session
-from sqltrack.config import load_config, number_setting
-from sqltrack.engines import create_engine
+from sqltrack.config import client_config, number_setting
+from sqltrack.engines import config_of_address, create_engine
 from sqltrack.metrics import MetricsWriter
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ class Client:
     process; its copy looks for the password in the config file and the environment.
 
     Args:
-        config: a dict is the whole configuration, nothing else is looked at; a path names the config file; default:
-            the file is found by `sqltrack.config.find_config_file`.
+        config: a dict is the whole configuration, nothing else is looked at; "postgresql://…" and the path of a SQLite
+            file, such as "runs.db", name the database, see `sqltrack.config.client_config`; any other path names the
+            config file; default: the file is found by `sqltrack.config.find_config_file`.
         kwargs: parameters that win over those from elsewhere: `engine`, "postgres" (default) or "sqlite"; those of
             the engine; `keepalive`, seconds after which an idle connection of a tracked run is closed, default 5;
             `reconnect`, seconds for which the calls of a tracked run try to reach a database that went away, and
@@ -98,11 +100,10 @@ class Client:
     """
 
     def __init__(self, config: dict[str, Any] | str | Path | None = None, **kwargs: Any) -> None:
-        self.config: dict[str, Any] = (
-            {**config, **kwargs} if isinstance(config, dict) else load_config(config, **kwargs)
-        )
-        # Where a copy in another process looks for a password.
-        self._source: str | Path | None = None if isinstance(config, dict) else config
+        self.config: dict[str, Any] = client_config(config, kwargs)
+        # Where a copy in another process looks for a password, which an address may itself hold.
+        is_file = isinstance(config, (str, os.PathLike)) and config_of_address(config) is None
+        self._source: str | Path | None = config if is_file else None
         self.engine: Engine = create_engine(self.config)
         self._session = Session(
             self.engine,

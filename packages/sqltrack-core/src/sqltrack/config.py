@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._masking import masked
+from sqltrack._secret_names import is_secret_name
 from sqltrack.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = [
     "CLIENT_SETTINGS",
     "DEFAULT_CONFIG",
     "Setting",
+    "client_config",
     "config_locations",
     "config_sources",
     "find_config_file",
@@ -32,6 +35,12 @@ CLIENT_SETTINGS = frozenset({"keepalive", "mask", "mask_env", "mask_env_names", 
 
 _PATH_VARIABLE = "SQLTRACK_CONFIG_PATH"
 _ENV_PREFIX = "SQLTRACK_DSN_"
+
+# What a config file may say behind a value.
+_COMMENT = re.compile(r"(?:^|[ \t]+)[#;].*", re.M)
+# Of its slashes a path keeps one.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_QUOTED = re.compile(r"""(?P<quote>["'])(?P<value>.*?)(?P=quote)(?:\s+[#;].*)?""", re.S)
 
 
 def _user_name() -> str | None:
@@ -62,6 +71,36 @@ class Setting(NamedTuple):
 
     value: Any
     source: str
+
+
+def client_config(config: Mapping[str, Any] | str | Path | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that the arguments of a client mean.
+
+    Args:
+        config: a dict is the whole configuration, apart from `parameters`. The address of a database
+            ("postgresql://…") or the path of a SQLite file says which database to use, see
+            `sqltrack.engines.config_of_address`; the config file and the environment then only give `CLIENT_SETTINGS`.
+            Any other path is that of the config file; None: see `find_config_file`.
+        parameters: parameters that win over all other sources; those that are None count as not given.
+
+    Raises:
+        ConfigError: (a ValueError) a parameter is unknown, or the config file cannot be used.
+        MissingPackageError: the driver that reads the address is not installed.
+    """
+    from sqltrack.engines import config_of_address
+
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if isinstance(config, Mapping):
+        _refuse_unknown({**config, **parameters})
+        return {**config, **given}
+    if config is not None and not isinstance(config, (str, os.PathLike)):
+        raise ConfigError(f"config must be a dict, a path or the address of a database, got {config!r}")
+    named = None if config is None else config_of_address(config)
+    if named is None:
+        return _checked(_merge(config, "sqltrack.conf", parameters), parameters)
+    _refuse_unknown({**named, **parameters})
+    others = _checked(_merge(None, "sqltrack.conf", {}))
+    return {**{name: value for name, value in others.items() if name in CLIENT_SETTINGS}, **named, **given}
 
 
 def find_config_file(path: Path | str | None = None, config_name: str = "sqltrack.conf") -> Path | None:
@@ -121,9 +160,10 @@ def load_config(path: Path | str | None = None, config_name: str = "sqltrack.con
         A new dict of parameters.
 
     Raises:
-        ConfigError: (a ValueError) the file was named explicitly and does not exist, or it cannot be read.
+        ConfigError: (a ValueError) the file was named explicitly and does not exist, or it cannot be read, or a source
+            holds a parameter that neither an engine nor the client nor libpq knows.
     """
-    return {name: setting.value for name, setting in config_sources(path, config_name, **kwargs).items()}
+    return _checked(_merge(path, config_name, kwargs), kwargs)
 
 
 def load_config_file(path: Path | str) -> dict[str, Any]:
@@ -133,12 +173,12 @@ def load_config_file(path: Path | str) -> dict[str, Any]:
         path: path of the file.
 
     Raises:
-        ConfigError: (a ValueError) the file does not exist or cannot be read.
+        ConfigError: (a ValueError) the file does not exist or cannot be read, or it holds an unknown parameter.
     """
     from pathlib import Path
 
     given = _file_settings(Path(path).expanduser())
-    return {name: setting.value for name, setting in {**_defaults_for(given), **given}.items()}
+    return _checked({**_defaults_for(given), **given})
 
 
 def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:
@@ -152,7 +192,9 @@ def number_setting(config: Mapping[str, Any], name: str, default: float) -> floa
     Raises:
         ConfigError: (a ValueError) it is something else.
     """
-    value = config.get(name, default)
+    value = config.get(name)
+    if value is None:
+        return default
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -165,7 +207,7 @@ def number_setting(config: Mapping[str, Any], name: str, default: float) -> floa
 def config_sources(
     path: Path | str | None = None, config_name: str = "sqltrack.conf", **kwargs: Any
 ) -> dict[str, Setting]:
-    """Assemble the configuration as `load_config` does, and tell where each value comes from.
+    """Assemble the configuration as `load_config` does, unknown parameters included, and tell where values come from.
 
     Args:
         path: config file to read; default: see `find_config_file`.
@@ -178,11 +220,30 @@ def config_sources(
     Raises:
         ConfigError: (a ValueError) the file was named explicitly and does not exist, or it cannot be read.
     """
+    return _merge(path, config_name, kwargs)
+
+
+def _merge(path: Path | str | None, config_name: str, parameters: Mapping[str, Any]) -> dict[str, Setting]:
     config_file = find_config_file(path, config_name)
     given = _file_settings(config_file) if config_file else {}
     given.update(_env_settings())
-    given.update((name, Setting(value, "argument")) for name, value in kwargs.items() if value is not None)
+    given.update((name, Setting(value, "argument")) for name, value in parameters.items() if value is not None)
     return {**_defaults_for(given), **given}
+
+
+def _checked(settings: Mapping[str, Setting], parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the values of settings, unless one is unknown, or one of the parameters that an argument has left out."""
+    values = {name: setting.value for name, setting in settings.items()}
+    sources = {name: setting.source for name, setting in settings.items()}
+    _refuse_unknown({**dict.fromkeys(parameters or {}), **values}, sources)
+    return values
+
+
+def _refuse_unknown(values: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> None:
+    from sqltrack.engines import engine_name
+    from sqltrack.engines._parameters import refuse_unknown
+
+    refuse_unknown(values, engine_name(values), sources)
 
 
 def _env_settings() -> dict[str, Setting]:
@@ -211,12 +272,17 @@ def _defaults_for(given: dict[str, Setting]) -> dict[str, Setting]:
 def _read_config_file(path: Path) -> dict[str, Any]:
     import configparser
 
+    if _ADDRESS.match(str(path)):
+        raise ConfigError("a config file cannot be named by an address", "a database is named by: postgresql://…")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise ConfigError(f"config file {str(path)!r} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config file {str(path)!r} cannot be read: {error}") from error
+    except FileNotFoundError:
+        raise ConfigError(f"config file {str(path)!r} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config file {str(path)!r} cannot be read: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name cannot be used"
+        raise ConfigError(f"config file {str(path)!r} cannot be read: {reason}") from None
     # The parser's own messages quote the line, which may hold a password.
     parser = configparser.ConfigParser(interpolation=None, strict=True)
     try:
@@ -226,7 +292,7 @@ def _read_config_file(path: Path) -> dict[str, Any]:
     except configparser.ParsingError as error:
         lines = ", ".join(str(line - 1) for line, _ in error.errors)
         raise ConfigError(f"config file {str(path)!r} must hold lines 'name = value', see line {lines}") from None
-    return {name: _unquote(value) for name, value in parser.defaults().items()}
+    return {name: _read_value(name, value) for name, value in parser.defaults().items()}
 
 
 def _without_section_headers(text: str, path: Path) -> str:
@@ -239,7 +305,9 @@ def _without_section_headers(text: str, path: Path) -> str:
     return text
 
 
-def _unquote(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return value
+def _read_value(name: str, text: str) -> str:
+    """Return a value without the quotes around it, or the comment behind it; a password has no comment."""
+    if is_secret_name(name):
+        return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
+    quoted = _QUOTED.fullmatch(text)
+    return quoted["value"] if quoted is not None else _COMMENT.sub("", text).strip()

@@ -37,7 +37,7 @@ __all__ = [
 class SQLTrackError(Exception):
     """something went wrong in sqltrack
 
-    The text of the error is its message, followed by the advice if there is any.
+    The text of the error is its message, followed by the advice if there is any. Passwords in it are masked.
 
     Args:
         message: what went wrong, default: the first line of the class' docstring.
@@ -49,8 +49,11 @@ class SQLTrackError(Exception):
     """
 
     def __init__(self, message: str | None = None, advice: str | None = None) -> None:
-        self.message: str = message or (type(self).__doc__ or "").partition("\n")[0]
-        self.advice: str | None = advice
+        from sqltrack._masking import masked_text
+
+        # Whatever a message quotes may have been given in place of something else, and be or hold a password.
+        self.message: str = masked_text(message or (type(self).__doc__ or "").partition("\n")[0])
+        self.advice: str | None = advice if advice is None else masked_text(advice)
         super().__init__(self.message if advice is None else f"{self.message}; {advice}")
 
     def __reduce__(self) -> tuple[Any, ...]:

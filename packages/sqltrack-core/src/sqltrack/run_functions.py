@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sqltrack import _updates
 from sqltrack._logging import get_logger
-from sqltrack._masking import masked_items, masked_text
+from sqltrack._masking import masked_items
 from sqltrack._times import Timestamp, times_to_set
 from sqltrack.client import Client
 from sqltrack.engines.json import Jsonb, jsonb, plain
@@ -269,9 +269,7 @@ def _items(client: Client, column: str, value: Any) -> dict[str, Any]:
     """Return names and values, however `value` holds them, with credentials masked as the client is told."""
     items = plain(value)
     if not isinstance(items, dict):
-        raise UnusableValueError(
-            f"{column} must be a dict, or hold names and values as one does, got {masked_text(repr(value))}"
-        )
+        raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {value!r}")
     return masked_items(client.config, column, items) if column in _MASKED else items
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqltrack.errors import ScriptError, UnusableValueError
 __all__ = ["create_table_once", "set_up_quietly", "setup"]
 
 _BASE = "base.sql"
+_EXPECTED = "paths of files, or pairs of name and SQL text"
 
 # Which scripts have been executed; not one of the documented tables, so that those stay as documented.
 _RECORD_TABLE = "setup_scripts"
@@ -30,7 +32,7 @@ _CREATE_RECORD_TABLE = f"""
 _TRANSACTION_CONTROL = frozenset({"BEGIN", "START", "COMMIT", "END"})
 
 
-def setup(client: Client, scripts: Iterable[str | Path | tuple[str, str]] = ()) -> None:
+def setup(client: Client, scripts: str | Path | Iterable[str | Path | tuple[str, str]] = ()) -> None:
     """Execute the SQL scripts that set up the database, or change its tables, and that were not executed before.
 
     The included `base.sql` always comes first. A script is known by its file name without folders. It and its
@@ -40,14 +42,15 @@ def setup(client: Client, scripts: Iterable[str | Path | tuple[str, str]] = ()) 
 
     Args:
         client: client to use; its schema is created if it does not exist.
-        scripts: paths of files, or pairs of name and SQL text, in the order of execution.
+        scripts: paths of files, or pairs of name and SQL text, in the order of execution; a single path may stand
+            alone.
 
     Raises:
         ScriptError: a script failed; the error names the statement.
-        ValueError: a script is called `base.sql`, or two have the same name.
+        ValueError: a script is called `base.sql`, or two have the same name, or one is neither a path nor a pair.
         OSError: a file cannot be read.
     """
-    named = [(_BASE, _included(client, _BASE)), *map(_load, scripts)]
+    named = [(_BASE, _included(client, _BASE)), *map(_load, _in_order(scripts))]
     _check_names([name for name, _ in named])
     with client:
         executed = _executed_scripts(client)
@@ -93,10 +96,21 @@ def _translated_errors(engine: Engine) -> Iterator[None]:
         raise engine.translate_error(error) from error
 
 
-def _load(script: str | Path | tuple[str, str]) -> tuple[str, str]:
-    if isinstance(script, tuple):
+def _in_order(scripts: Any) -> list[Any]:
+    """Return scripts as a list; a path is not a series of letters."""
+    if isinstance(scripts, (str, os.PathLike)):
+        return [scripts]
+    if not isinstance(scripts, Iterable):
+        raise UnusableValueError(f"scripts must be {_EXPECTED}, got {scripts!r}")
+    return list(scripts)
+
+
+def _load(script: Any) -> tuple[str, str]:
+    if isinstance(script, tuple) and len(script) == 2 and all(isinstance(part, str) for part in script):
         name, text = script
         return Path(name).name, text
+    if not isinstance(script, (str, os.PathLike)):
+        raise UnusableValueError(f"a script must be one of {_EXPECTED}, got {script!r}")
     path = Path(script)
     return path.name, path.read_text(encoding="utf-8-sig")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqltrack.engines._parameters import refuse_unknown
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import ConfigError
 
-__all__ = ["Engine", "create_engine", "has_users"]
+__all__ = ["Engine", "config_of_address", "create_engine", "engine_name", "has_users"]
 
 if TYPE_CHECKING:
     from sqltrack.engines.postgres import PostgresEngine as PostgresEngine
@@ -17,16 +20,43 @@ if TYPE_CHECKING:
 
 
 class _Known(NamedTuple):
-    """An engine by its module and class, loaded when it is used: its driver may be slow to import, or missing."""
+    """An engine by its module and class, loaded when it is used: its driver may be slow to import, or missing.
+
+    Attributes:
+        module: its module, which has a module `addresses` if there are schemes.
+        cls: its class.
+        has_users: whether its databases are on a server, with users who have rights.
+        other_names: further names of the engine, in lower case.
+        schemes: what the URLs of its databases begin with.
+        suffixes: how the files of its databases are called.
+        header: what those begin with.
+    """
 
     module: str
     cls: str
     has_users: bool
+    other_names: frozenset[str] = frozenset()
+    schemes: frozenset[str] = frozenset()
+    suffixes: frozenset[str] = frozenset()
+    header: bytes | None = None
 
 
 _ENGINES = {
-    "postgres": _Known("sqltrack.engines.postgres", "PostgresEngine", has_users=True),
-    "sqlite": _Known("sqltrack.engines.sqlite", "SQLiteEngine", has_users=False),
+    "postgres": _Known(
+        "sqltrack.engines.postgres",
+        "PostgresEngine",
+        has_users=True,
+        other_names=frozenset({"postgresql"}),
+        schemes=frozenset({"postgres", "postgresql"}),
+    ),
+    "sqlite": _Known(
+        "sqltrack.engines.sqlite",
+        "SQLiteEngine",
+        has_users=False,
+        other_names=frozenset({"sqlite3"}),
+        suffixes=frozenset({".db", ".sqlite", ".sqlite3"}),
+        header=b"SQLite format 3\0",
+    ),
 }
 
 
@@ -34,16 +64,73 @@ def create_engine(config: Mapping[str, Any]) -> Engine:
     """Create the engine that a configuration asks for.
 
     Args:
-        config: parameters as returned by `load_config`; `engine` is "postgres" (default) or "sqlite", the others
-            are the engine's own.
+        config: parameters as returned by `load_config`; `engine` is "postgres" (default) or "sqlite", in any case,
+            the others are the engine's own. Those of another engine may be there, too.
 
     Raises:
-        ConfigError: the engine is unknown, or cannot use its parameters.
+        ConfigError: the engine is unknown, or cannot use its parameters, or no engine knows one of them.
         MissingPackageError: the engine's driver is not installed.
     """
-    known = _find(config)
-    engine: Engine = _load_class(known.module, known.cls)(config)
+    name = engine_name(config)
+    refuse_unknown(config, name)
+    engine: Engine = _load_engine(_ENGINES[name])(config)
     return engine
+
+
+def engine_name(config: Mapping[str, Any]) -> str:
+    """Return the name of the engine that a configuration asks for, as SQLTrack writes it: "postgres" or "sqlite".
+
+    Args:
+        config: parameters as returned by `load_config`.
+
+    Raises:
+        ConfigError: the engine is unknown.
+    """
+    given = config.get("engine")
+    name = "postgres" if given is None else str(given).strip().lower()
+    for known, engine in _ENGINES.items():
+        if name == known or name in engine.other_names:
+            return known
+    expected = " or ".join(repr(known) for known in _ENGINES)
+    if not re.fullmatch(r"[\w .+-]{0,40}", name):
+        advice = "the address of a database goes to Client('postgresql://…')"
+        raise ConfigError(f"engine takes the name of an engine, expected {expected}, got something else", advice)
+    raise ConfigError(f"unknown engine {given!r}, expected {expected}")
+
+
+def config_of_address(address: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the configuration that the address of a database means, None if it is not an address.
+
+    Args:
+        address: "postgresql://…", or the path of a SQLite file: one that exists and is a SQLite database, whatever its
+            name, or one that is called so (.db, .sqlite, .sqlite3), unless a text file of that name exists.
+
+    Raises:
+        ConfigError: the address cannot be understood.
+        MissingPackageError: the driver that reads it is not installed.
+    """
+    text = os.fspath(address)
+    scheme = text.partition("://")[0].lower() if "://" in text else None
+    for name, known in _ENGINES.items():
+        if scheme in known.schemes:
+            _load_engine(known)
+            config: dict[str, Any] = importlib.import_module(f"{known.module}.addresses").address_config(text)
+            return config
+        if scheme is None and _is_file_of(known, os.path.expanduser(text)):
+            return {"engine": name, "dbpath": text}
+    return None
+
+
+def _is_file_of(engine: _Known, path: str) -> bool:
+    if engine.header is None:
+        return False
+    is_called_so = os.path.splitext(path)[1].lower() in engine.suffixes
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(1024)
+    except OSError:
+        return is_called_so
+    return begin.startswith(engine.header) or (is_called_so and (not begin or b"\0" in begin))
 
 
 def has_users(config: Mapping[str, Any]) -> bool:
@@ -55,24 +142,16 @@ def has_users(config: Mapping[str, Any]) -> bool:
     Raises:
         ConfigError: the engine is unknown.
     """
-    return _find(config).has_users
-
-
-def _find(config: Mapping[str, Any]) -> _Known:
-    name = config.get("engine", "postgres")
-    if name not in _ENGINES:
-        known = " or ".join(repr(known) for known in _ENGINES)
-        raise ConfigError(f"unknown engine {name!r}, expected {known}")
-    return _ENGINES[name]
+    return _ENGINES[engine_name(config)].has_users
 
 
 def __getattr__(name: str) -> Any:
     """Return PostgresEngine or SQLiteEngine, whose drivers are loaded when they are asked for."""
     for known in _ENGINES.values():
         if known.cls == name:
-            return _load_class(known.module, known.cls)
+            return _load_engine(known)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _load_class(module: str, cls: str) -> Any:
-    return getattr(importlib.import_module(module), cls)
+def _load_engine(known: _Known) -> Any:
+    return getattr(importlib.import_module(known.module), known.cls)

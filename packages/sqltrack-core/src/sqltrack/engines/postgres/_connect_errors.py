@@ -161,8 +161,7 @@ def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQL
     # It stays the cause of ours. Its frames hold the parameters, password included, and some tools show what they hold.
     error.__traceback__ = None
     error.args = (masked_text(str(error)),)
-    # A name that was given in place of another may hold a password, as in dbname=postgresql://….
-    return cls(masked_text(f"cannot connect to {target}: {message}"), masked_text(advice))
+    return cls(f"cannot connect to {target}: {message}", advice)
 
 
 def _find_advice(error: psycopg.OperationalError, text: str, message: str) -> tuple[type[SQLTrackError], str]:

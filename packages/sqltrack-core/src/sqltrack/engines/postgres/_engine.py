@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqltrack._masking import masked
+from sqltrack._masking import masked, masked_text
 from sqltrack._quoting import quote_identifier
-from sqltrack.config import CLIENT_SETTINGS
+from sqltrack.engines._parameters import OWN_PARAMETERS
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.json import Jsonb, dumps, is_storable_text
 from sqltrack.errors import AccessDeniedError, ConfigError, DatabaseUnavailableError, MissingPackageError, SQLTrackError
@@ -45,8 +46,17 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresEngine"]
 
-# All other parameters go to libpq. A config file may hold those of SQLite next to those of PostgreSQL.
-_NOT_FOR_LIBPQ = CLIENT_SETTINGS | {"engine", "schema", "dbpath", "busy_timeout", "synchronous"}
+# What messages show, of the parameters that users take for others. An address in one of them may hold a password.
+_SHOWN: Mapping[str, str] = {
+    "host": "the name of a server",
+    "hostaddr": "the address of a server",
+    "port": "a number",
+    "dbname": "the name of a database",
+    "user": "the name of a user",
+    "service": "the name of a service",
+    "schema": "the name of a schema",
+}
+_ADDRESS = re.compile(r"^\s*\w{2,}:/{1,2}|\bpassword\s*=", re.IGNORECASE)
 
 # An unreachable server must cost seconds, not the minutes that TCP would wait.
 _DEFAULTS: Mapping[str, Any] = {
@@ -102,9 +112,9 @@ class PostgresEngine(Engine):
         self.has_pooler: bool = False
         self.refuses_options: bool = False
         self._parameters = {
-            name: value for name, value in config.items() if name not in _NOT_FOR_LIBPQ and value is not None
+            name: value for name, value in config.items() if name not in OWN_PARAMETERS and value is not None
         }
-        _check_parameters(self._parameters)
+        _check_parameters({"schema": self.schema, **self._parameters})
 
     def __repr__(self) -> str:
         return f"PostgresEngine({self._target()!r})"
@@ -296,11 +306,17 @@ def _object_sql(column: str) -> str:
 
 
 def _check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Refuse what libpq would cut off, or name in an error with all that stands beside it, passwords included."""
+    """Refuse values that libpq would cut off, or show in an error with the passwords that they hold."""
     for name, value in parameters.items():
         text = str(value)
         if "\0" in text or not is_storable_text(text):
             raise ConfigError(f"parameter {name!r} must be text that can be encoded as UTF-8, without NUL")
+        if name in _SHOWN and (_ADDRESS.search(text) or masked_text(text) != text):
+            raise ConfigError(
+                f"{name} takes {_SHOWN[name]}, got an address or a password",
+                "give host, port, user, dbname and passfile as parameters of their own, or the whole address as "
+                "Client('postgresql://…')",
+            )
 
 
 def _defaults() -> dict[str, Any]:

@@ -40,6 +40,9 @@ def address_config(address: str) -> dict[str, Any]:
 
 def _split_uri(uri: str) -> tuple[str, str | None]:
     """Return a URI without its parameter `schema`, and that."""
+    scheme, mark, rest = uri.partition("://")
+    # libpq knows the scheme in lower case alone.
+    uri = f"{scheme.lower()}{mark}{rest}"
     base, mark, query = uri.partition("?")
     pairs = query.split("&") if mark else []
     schemas = [pair.partition("=")[2] for pair in pairs if pair.startswith("schema=")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ _MINIMUM_VERSION = (3, 35, 0)
 _BUSY_TIMEOUT = 60.0
 _JOURNAL_TIMEOUT = 5.0
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+# URLs (of which a path keeps one slash), and the parameters of a server.
+_NOT_A_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}|\s*(?:host|hostaddr|port|user|dbname|password|service)\s*=")
 # What fails where a file may not grow, other than for a full disk, which SQLite knows by itself.
 _GROWING = frozenset({"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
 
@@ -69,7 +72,7 @@ class SQLiteEngine(Engine):
     def __init__(self, config: Mapping[str, Any]) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_VERSION:
             raise ConfigError(f"sqltrack needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}")
-        self.path: str = _database_path(config.get("dbpath", "sqltrack.db"))
+        self.path: str = _database_path("sqltrack.db" if config.get("dbpath") is None else config["dbpath"])
         self.busy_timeout: float = number_setting(config, "busy_timeout", _BUSY_TIMEOUT)
         self._synchronous = _synchronous_setting(config.get("synchronous"))
         register_converters()
@@ -257,12 +260,20 @@ class SQLiteEngine(Engine):
 
 
 def _database_path(dbpath: Any) -> str:
-    path: str = os.fspath(dbpath)
+    if not isinstance(dbpath, (str, os.PathLike)):
+        raise ConfigError(f"dbpath must name a file, got {dbpath!r}")
+    path = os.fspath(dbpath)
     if not path:
         raise ConfigError("dbpath must name a file, got ''")
+    if _NOT_A_PATH.match(path):
+        raise ConfigError(
+            "dbpath must name a file, got the address of a database",
+            "an address goes to Client('postgresql://…'), the parameters of a server to engine='postgres'",
+        )
     if path.startswith((":memory:", "file:")):
         raise ConfigError(
-            f"dbpath must name a file, got {path!r}", "connections come and go, and memory goes with them"
+            f"dbpath must name a file, got {path!r}",
+            "connections come and go, and memory goes with them",
         )
     # A training script may change the working directory between two connections.
     return os.path.abspath(os.path.expanduser(path))
