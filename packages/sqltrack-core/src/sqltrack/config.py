@@ -38,8 +38,8 @@ _ENV_PREFIX = "SQLTRACK_DSN_"
 
 # What a config file may say behind a value.
 _COMMENT = re.compile(r"(?:^|[ \t]+)[#;].*", re.M)
-# Of its slashes a path keeps one.
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+# URLs, of whose slashes a path keeps one, and the parameters of a server.
+_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*=", re.IGNORECASE)
 _QUOTED = re.compile(r"""(?P<quote>["'])(?P<value>.*?)(?P=quote)(?:\s+[#;].*)?""", re.S)
 
 
@@ -270,29 +270,42 @@ def _defaults_for(given: dict[str, Setting]) -> dict[str, Setting]:
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:
-    import configparser
+    text, reason = _read_text(path)
+    if text is None:
+        raise ConfigError(f"config file {str(path)!r} {reason}")
+    values, reason = _parse(_without_section_headers(text, path))
+    if values is None:
+        raise ConfigError(f"config file {str(path)!r} {reason}")
+    return {name: _read_value(name, value) for name, value in values.items()}
 
-    if _ADDRESS.match(str(path)):
+
+def _read_text(path: Path) -> tuple[str | None, str]:
+    """Return the text of a file, or None and what is wrong; an error in the context of ours would show the path."""
+    if _ADDRESS.search(str(path)):
         raise ConfigError("a config file cannot be named by an address", "a database is named by: postgresql://…")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig"), ""
     except FileNotFoundError:
-        raise ConfigError(f"config file {str(path)!r} does not exist") from None
+        return None, "does not exist"
     except UnicodeDecodeError as error:
-        raise ConfigError(f"config file {str(path)!r} cannot be read: {error}") from None
+        return None, f"cannot be read: {error}"
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name cannot be used"
-        raise ConfigError(f"config file {str(path)!r} cannot be read: {reason}") from None
-    # The parser's own messages quote the line, which may hold a password.
+        return None, f"cannot be read: {getattr(error, 'strerror', None) or 'a path cannot be like this'}"
+
+
+def _parse(text: str) -> tuple[Mapping[str, str] | None, str]:
+    """Return names and values, or None and what is wrong; the parser's own errors quote lines that hold a password."""
+    import configparser
+
     parser = configparser.ConfigParser(interpolation=None, strict=True)
     try:
-        parser.read_string("[DEFAULT]\n" + _without_section_headers(text, path))
+        parser.read_string(f"[DEFAULT]\n{text}")
     except configparser.DuplicateOptionError as error:
-        raise ConfigError(f"config file {str(path)!r} sets {error.option!r} twice") from None
+        return None, f"sets {error.option!r} twice"
     except configparser.ParsingError as error:
         lines = ", ".join(str(line - 1) for line, _ in error.errors)
-        raise ConfigError(f"config file {str(path)!r} must hold lines 'name = value', see line {lines}") from None
-    return {name: _read_value(name, value) for name, value in parser.defaults().items()}
+        return None, f"must hold lines 'name = value', see line {lines}"
+    return parser.defaults(), ""
 
 
 def _without_section_headers(text: str, path: Path) -> str:

@@ -54,7 +54,7 @@ class SQLTrackError(Exception):
         # Whatever a message quotes may have been given in place of something else, and be or hold a password.
         self.message: str = masked_text(message or (type(self).__doc__ or "").partition("\n")[0])
         self.advice: str | None = advice if advice is None else masked_text(advice)
-        super().__init__(self.message if advice is None else f"{self.message}; {advice}")
+        super().__init__(self.message if self.advice is None else f"{self.message}; {self.advice}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by calling the class, whose arguments may be others than those of Exception.

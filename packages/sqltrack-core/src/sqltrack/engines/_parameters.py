@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -52,6 +53,9 @@ def refuse_unknown(names: Iterable[Any], engine: str, sources: Mapping[str, str]
             continue
         source = (sources or {}).get(name, "argument")
         where = "" if source == "argument" else f" in {source}"
+        if not re.fullmatch(r"[\w.-]*", str(name)):
+            # Part of a line or address, and perhaps of a password.
+            raise ConfigError(f"the name of a parameter must be a word{where}", "expected name = value")
         raise ConfigError(f"unknown parameter {name!r}{where}", _advise(str(name).lower(), engine))
 
 

@@ -56,7 +56,7 @@ _SHOWN: Mapping[str, str] = {
     "service": "the name of a service",
     "schema": "the name of a schema",
 }
-_ADDRESS = re.compile(r"^\s*\w{2,}:/{1,2}|\bpassword\s*=", re.IGNORECASE)
+_ADDRESS = re.compile(r"^\s*[\w+.-]{2,}:/|\bpassword\s*=", re.IGNORECASE)
 
 # An unreachable server must cost seconds, not the minutes that TCP would wait.
 _DEFAULTS: Mapping[str, Any] = {
