@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sqltrack import _updates
+from sqltrack._arguments import as_optional_text, as_row_id, as_text
 from sqltrack.client import Client
 from sqltrack.engines.json import jsonb
 from sqltrack.errors import ConflictError, MissingExperimentError, UnusableValueError
@@ -53,7 +54,9 @@ class Experiment:
         if experiment_id is None and name is None:
             raise UnusableValueError("an experiment needs an id or a name, got neither")
         if experiment_id is not None:
-            experiment_id = _updates.as_id(experiment_id, "experiment_id")
+            experiment_id = _as_experiment_id(experiment_id)
+        if name is not None:
+            name = as_text(name, "name")
         self.client = client
         self.id: int = client._session.ask(lambda connection: _get_or_create(connection, experiment_id, name))
 
@@ -116,7 +119,7 @@ def experiment_add_link(client: Client, from_id: int, kind: str, to_id: int) -> 
     Raises:
         MissingExperimentError: (a ValueError) one of the experiments does not exist.
     """
-    _updates.add_link(client, _LINKS, from_id, kind, to_id)
+    _updates.add_link(client, _LINKS, *_link(from_id, kind, to_id))
 
 
 def experiment_add_tags(client: Client, experiment_id: int, *tags: str) -> None:
@@ -130,22 +133,24 @@ def experiment_add_tags(client: Client, experiment_id: int, *tags: str) -> None:
     Raises:
         MissingExperimentError: (a ValueError) the experiment does not exist.
     """
-    _updates.merge_json(client, _TABLE, experiment_id, "tags", _updates.tags_dict(tags))
+    _updates.merge_json(client, _TABLE, as_row_id(experiment_id, "experiment_id"), "tags", _updates.tags_dict(tags))
 
 
 def experiment_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link between two experiments; one that does not exist is no error."""
-    _updates.remove_link(client, _LINKS, from_id, kind, to_id)
+    _updates.remove_link(client, _LINKS, *_link(from_id, kind, to_id))
 
 
 def experiment_remove_tags(client: Client, experiment_id: int, *tags: str) -> None:
     """Remove tags from an experiment; those that it does not have are no error."""
-    _updates.remove_keys(client, _TABLE, experiment_id, "tags", _updates.tags_dict(tags))
+    _updates.remove_keys(client, _TABLE, as_row_id(experiment_id, "experiment_id"), "tags", _updates.tags_dict(tags))
 
 
 def experiment_set_comment(client: Client, experiment_id: int, comment: str | None) -> None:
     """Set the comment of an experiment, None removes it."""
-    _updates.set_columns(client, _TABLE, experiment_id, {"comment": comment})
+    _updates.set_columns(
+        client, _TABLE, as_row_id(experiment_id, "experiment_id"), {"comment": as_optional_text(comment, "comment")}
+    )
 
 
 def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
@@ -155,6 +160,7 @@ def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
         ConflictError: (a ValueError) another experiment has this name.
         MissingExperimentError: (a ValueError) the experiment does not exist.
     """
+    experiment_id, name = as_row_id(experiment_id, "experiment_id"), as_text(name, "name")
 
     def refuse_taken(connection: Any) -> None:
         other = _id_of(connection, name)
@@ -167,7 +173,9 @@ def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
 
 def experiment_set_tags(client: Client, experiment_id: int, *tags: str) -> None:
     """Replace the tags of an experiment."""
-    _updates.set_columns(client, _TABLE, experiment_id, {"tags": jsonb(_updates.tags_dict(tags))})
+    _updates.set_columns(
+        client, _TABLE, as_row_id(experiment_id, "experiment_id"), {"tags": jsonb(_updates.tags_dict(tags))}
+    )
 
 
 def run_from_env(client: Client) -> Run:
@@ -191,6 +199,17 @@ def run_from_env(client: Client) -> Run:
         )
     run_id = "SQLTRACK_RUN_ID" if "SQLTRACK_RUN_ID" in os.environ else None
     return Experiment(client, experiment_id, name).get_run(run_id)
+
+
+def _as_experiment_id(value: Any) -> int:
+    if isinstance(value, str):
+        raise UnusableValueError(f"experiment_id must be an int, got {value!r}", "give a name as name=…")
+    return as_row_id(value, "experiment_id")
+
+
+def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
+    """Return the parts of a link, checked."""
+    return as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
 
 
 def _get_or_create(connection: Any, experiment_id: int | None, name: str | None) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqltrack import _updates
+from sqltrack._arguments import as_row_id, as_rows, as_text, check_metrics
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set, utc_now
 from sqltrack._tracking import Tracking, is_tracked
@@ -73,11 +74,11 @@ class Run:
 
     def __init__(self, client: Client, experiment_id: int | None = None, run_id: int | str | None = None) -> None:
         if isinstance(run_id, str):
-            run_id = _updates.id_from_env(run_id)
+            run_id = as_row_id(_updates.id_from_env(run_id), f"environment variable {run_id!r}")
         elif run_id is not None:
-            run_id = _updates.as_id(run_id, "run_id")
+            run_id = as_row_id(run_id, "run_id")
         if experiment_id is not None:
-            experiment_id = _updates.as_id(experiment_id, "experiment_id")
+            experiment_id = as_row_id(experiment_id, "experiment_id")
         self.client = client
         self.id: int
         self.experiment_id: int
@@ -105,6 +106,7 @@ class Run:
             started: what to set `time_started` to; see `run_set_started`.
             updated: what to set `time_updated` to; see `run_set_updated`.
         """
+        terminated = as_text(terminated, "terminated")
         values = {"status": "RUNNING", **times_to_set(time_started=started, time_updated=updated)}
         if self._tracking is not None:
             self._tracking.end()
@@ -124,7 +126,7 @@ class Run:
             status: status to set, default COMPLETED; see `run_set_status`.
             updated: what to set `time_updated` to; see `run_set_updated`.
         """
-        return self._stop(status, updated)
+        return self._stop(as_text(status, "status"), updated)
 
     @contextlib.contextmanager
     def track(
@@ -149,6 +151,9 @@ class Run:
             started: what to set `time_started` to; see `run_set_started`.
             updated: what to set `time_updated` to, at start and stop; see `run_set_updated`.
         """
+        # Now, and not at the end of a training.
+        normal, exception = as_text(normal, "normal"), as_text(exception, "exception")
+        interrupt, terminated = as_text(interrupt, "interrupt"), as_text(terminated, "terminated")
         if is_tracked(self.client, self.id):
             yield self
             return
@@ -197,7 +202,9 @@ class Run:
             updated: what to set `time_updated` to; "auto" (default) is now, and may lag by a second while the run is
                 tracked; None leaves it alone.
         """
-        # Not by run_add_metrics, which has no `updated`.
+        # Not by run_add_metrics, which has no `updated`. Nearly always it is a dict.
+        if type(metrics) is not dict:
+            check_metrics(metrics)
         self.client.metrics.add(self.id, metrics, step, progress, updated)
         return self
 
@@ -278,7 +285,7 @@ class Run:
 
     def add_metrics_many(self, rows: Iterable[Mapping[str, Any]], updated: Timestamp = "auto") -> Self:
         """Add metrics of many points in time; see `run_add_metrics_many`."""
-        self.client.metrics.add_many(self.id, rows, updated)
+        self.client.metrics.add_many(self.id, as_rows(rows), updated)
         return self
 
     def _may_stop(self, tracking: Tracking) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from sqltrack import _updates
+from sqltrack._arguments import as_optional_text, as_row_id, as_rows, as_text, check_metrics
 from sqltrack._logging import get_logger
 from sqltrack._masking import masked_items
 from sqltrack._times import Timestamp, times_to_set
@@ -89,7 +90,7 @@ def run_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     Raises:
         MissingRunError: (a ValueError) one of the runs does not exist.
     """
-    _updates.add_link(client, _LINKS, from_id, kind, to_id)
+    _updates.add_link(client, _LINKS, *_link(from_id, kind, to_id))
 
 
 def run_add_metrics(
@@ -111,7 +112,8 @@ def run_add_metrics(
         UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
         MissingRunError: (a ValueError) the run does not exist.
     """
-    client.metrics.add(run_id, metrics, step, progress, "auto")
+    check_metrics(metrics)
+    client.metrics.add(as_row_id(run_id, "run_id"), metrics, step, progress, "auto")
 
 
 def run_add_metrics_many(
@@ -129,7 +131,7 @@ def run_add_metrics_many(
         UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
         MissingRunError: (a ValueError) the run does not exist.
     """
-    client.metrics.add_many(run_id, rows, updated)
+    client.metrics.add_many(as_row_id(run_id, "run_id"), as_rows(rows), updated)
 
 
 def run_add_tags(client: Client, run_id: int, *tags: str) -> None:
@@ -140,7 +142,7 @@ def run_add_tags(client: Client, run_id: int, *tags: str) -> None:
         run_id: id of the run.
         tags: the tags.
     """
-    _updates.merge_json(client, _TABLE, run_id, "tags", _updates.tags_dict(tags))
+    _updates.merge_json(client, _TABLE, as_row_id(run_id, "run_id"), "tags", _updates.tags_dict(tags))
 
 
 def run_remove_args(client: Client, run_id: int, *args: str | Iterable[str]) -> None:
@@ -151,27 +153,27 @@ def run_remove_args(client: Client, run_id: int, *args: str | Iterable[str]) -> 
         run_id: id of the run.
         args: names, or dicts or iterables of names.
     """
-    _updates.remove_keys(client, _TABLE, run_id, "args", _names(args))
+    _updates.remove_keys(client, _TABLE, as_row_id(run_id, "run_id"), "args", _names(args))
 
 
 def run_remove_env(client: Client, run_id: int, *env: str | Iterable[str]) -> None:
     """Remove environment variables from a run; see `run_remove_args`."""
-    _updates.remove_keys(client, _TABLE, run_id, "env", _names(env))
+    _updates.remove_keys(client, _TABLE, as_row_id(run_id, "run_id"), "env", _names(env))
 
 
 def run_remove_extras(client: Client, run_id: int, *extras: str | Iterable[str]) -> None:
     """Remove extras from a run; see `run_remove_args`."""
-    _updates.remove_keys(client, _TABLE, run_id, "extras", _names(extras))
+    _updates.remove_keys(client, _TABLE, as_row_id(run_id, "run_id"), "extras", _names(extras))
 
 
 def run_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link between two runs; one that does not exist is no error."""
-    _updates.remove_link(client, _LINKS, from_id, kind, to_id)
+    _updates.remove_link(client, _LINKS, *_link(from_id, kind, to_id))
 
 
 def run_remove_tags(client: Client, run_id: int, *tags: str | Iterable[str]) -> None:
     """Remove tags from a run; see `run_remove_args`."""
-    _updates.remove_keys(client, _TABLE, run_id, "tags", _names(tags))
+    _updates.remove_keys(client, _TABLE, as_row_id(run_id, "run_id"), "tags", _names(tags))
 
 
 def run_set_args(client: Client, run_id: int, args: Any = "auto") -> None:
@@ -190,7 +192,7 @@ def run_set_args(client: Client, run_id: int, args: Any = "auto") -> None:
 
 def run_set_comment(client: Client, run_id: int, comment: str | None) -> None:
     """Set the comment of a run, None removes it."""
-    _updates.set_columns(client, _TABLE, run_id, {"comment": comment})
+    _updates.set_columns(client, _TABLE, as_row_id(run_id, "run_id"), {"comment": as_optional_text(comment, "comment")})
 
 
 def run_set_created(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
@@ -224,17 +226,22 @@ def run_set_started(client: Client, run_id: int, dt: Timestamp = "auto") -> None
 
 def run_set_status(client: Client, run_id: int, status: str) -> None:
     """Set the status of a run, free text such as PLANNED, RUNNING, COMPLETED, or any other state of a batch system."""
-    _updates.set_columns(client, _TABLE, run_id, {"status": status})
+    _updates.set_columns(client, _TABLE, as_row_id(run_id, "run_id"), {"status": as_text(status, "status")})
 
 
 def run_set_tags(client: Client, run_id: int, *tags: str) -> None:
     """Replace the tags of a run."""
-    _updates.set_columns(client, _TABLE, run_id, {"tags": jsonb(_updates.tags_dict(tags))})
+    _updates.set_columns(client, _TABLE, as_row_id(run_id, "run_id"), {"tags": jsonb(_updates.tags_dict(tags))})
 
 
 def run_set_updated(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
     """Set `time_updated` of a run; see `run_set_created`."""
     _set_time(client, run_id, "time_updated", dt)
+
+
+def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
+    """Return the parts of a link, checked."""
+    return as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
 
 
 def _is_auto(value: Any) -> bool:
@@ -257,12 +264,12 @@ def _detect_args() -> Any:
 
 def _add_items(client: Client, run_id: int, column: str, value: Any) -> None:
     if value is not None:
-        _updates.merge_json(client, _TABLE, run_id, column, _items(client, column, value))
+        _updates.merge_json(client, _TABLE, as_row_id(run_id, "run_id"), column, _items(client, column, value))
 
 
 def _set_items(client: Client, run_id: int, column: str, value: Any) -> None:
     stored = None if value is None else Jsonb(_items(client, column, value))
-    _updates.set_columns(client, _TABLE, run_id, {column: stored})
+    _updates.set_columns(client, _TABLE, as_row_id(run_id, "run_id"), {column: stored})
 
 
 def _items(client: Client, column: str, value: Any) -> dict[str, Any]:
@@ -289,4 +296,4 @@ def _names(names: Iterable[Any]) -> list[str]:
 def _set_time(client: Client, run_id: int, column: str, dt: Timestamp) -> None:
     values = times_to_set(**{column: dt})
     if values:
-        _updates.set_columns(client, _TABLE, run_id, values)
+        _updates.set_columns(client, _TABLE, as_row_id(run_id, "run_id"), values)
