@@ -62,3 +62,66 @@ def test_help_ends_with_status_0(capsys: pytest.CaptureFixture[str]) -> None:
         docopt_parse_docstrings([TRAIN], argv=["--help"])
     assert not caught.value.code
     assert capsys.readouterr().out == "Train.\n\nusage: x train [--epochs=N]\n       x (-h | --help)\n"
+
+
+REPEATABLE = "Usage: example [options] [--arg VALUE...]"
+
+
+@pytest.mark.parametrize(
+    ("description", "value"),
+    [
+        ("rate [default: 0.1] [env: LR]", 0.1),
+        ("rate [Default: 90] (see [1])", 90),
+        ("rate [default: [0.9, 0.999]] [env: LR]", [0.9, 0.999]),
+        ("rate [default: ] [env: LR]", ""),
+        ("rate [env: LR] [default: 0.1]", 0.1),
+        ("rate [default: [0.9, 0.999]", "[0.9, 0.999"),
+    ],
+)
+def test_a_default_ends_with_its_own_bracket(description: str, value: Any) -> None:
+    """Whatever else in brackets follows in the line."""
+    text = f"usage: x [options]\n\noptions:\n  --lr R  {description}\n  --b B  other [default: 3] [env: B]\n"
+    assert docopt_parse_docstrings(text, argv=[]) == {"lr": value, "b": 3}
+    assert docopt_parse_docstrings(text, argv=["--lr", "5"])["lr"] == 5
+
+
+def test_a_default_of_several_values_ends_with_its_own_bracket() -> None:
+    text = "usage: x [--lr R]...\n\noptions:\n  --lr R  rates [default: 0.1 0.2] [env: LR]\n"
+    assert docopt_parse_docstrings(text, argv=[]) == {"lr": [0.1, 0.2]}
+
+
+@pytest.mark.parametrize(
+    ("argv", "values"),
+    [
+        (["--arg", "1", "--arg", "2", "--arg", "3"], [1, 2, 3]),
+        (["--arg=1"], [1]),
+        (["--arg", "[1, 2]"], [[1, 2]]),
+        ([], []),
+    ],
+)
+@pytest.mark.parametrize("group", ["[--arg VALUE...]", "[--arg VALUE]...", "[ --arg <value> ... ]", "[--arg=VALUE]..."])
+def test_a_repeatable_option_needs_no_description(group: str, argv: list[str], values: list[Any]) -> None:
+    text = REPEATABLE.replace("[--arg VALUE...]", group)
+    assert docopt_parse_docstrings(text, argv=argv) == {"arg": values}
+    described = f"{text}\n\nOptions:\n  -a V, --arg V  some values"
+    assert docopt_parse_docstrings(described, argv=argv) == {"arg": values}
+
+
+def test_a_switch_in_front_of_arguments_stays_one() -> None:
+    text = "usage: x [--force] [-v] [FILE...]"
+    assert docopt_parse_docstrings(text, argv=["--force", "a", "b"]) == {"force": True, "v": False, "FILE": ["a", "b"]}
+
+
+def test_the_help_text_is_shown_as_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        docopt_parse_docstrings(REPEATABLE, argv=["--help"])
+    assert capsys.readouterr().out == f"{REPEATABLE}\n"
+
+
+@pytest.mark.parametrize("argv", [["--foo", "1"], ["1"], ["--arg"]])
+def test_no_match_shows_no_warning_of_docopts(argv: list[str], recwarn: pytest.WarningsRecorder) -> None:
+    with pytest.raises(UsageError) as info:
+        docopt_parse_docstrings(REPEATABLE, argv=argv)
+    assert "Warning" not in str(info.value)
+    assert str(info.value).endswith(REPEATABLE)
+    assert not recwarn

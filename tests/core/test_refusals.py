@@ -354,7 +354,10 @@ def configure(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         ({"password": "wr0ng"}, WRONG_OR_EXPIRED),
         ({"password": "wr0ng", "user": "closed_out"}, WRONG_OR_EXPIRED),
         ({"password": "wr0ng", "sslmode": "verify-full"}, AUTHORITY),
-        ({"password": "wr0ng", "dbname": "postgresql://alice:wr0ng@localhost/x"}, WRONG_OR_EXPIRED),
+        (
+            {"dbname": "postgresql://alice:wr0ng@localhost/x"},
+            "give host, port, user, dbname and passfile as parameters",
+        ),
         ({"passfile": "PASSFILE"}, "is ignored because others may use it, do: chmod 600 "),
     ],
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import docopt
@@ -12,6 +13,20 @@ import docopt
 from sqltrack.args._conversions import ParsedOptions, convert_arguments
 
 __all__ = ["UsageError", "docopt_parse_docstrings"]
+
+
+# How docopt begins its list of what it did not expect, in words of its own.
+_UNMATCHED = re.compile(r"\AWarning: found unmatched .*")
+_MISMATCH = "the command line does not match the usage"
+
+_USAGE_SECTION = re.compile(r"^.*\busage:.*(?:\n[ \t].*)*", re.MULTILINE | re.IGNORECASE)
+# [--name VALUE...], and nothing else in the brackets.
+_REPEATABLE_OPTION = re.compile(
+    r"(?:\[|\()\s*(?P<option>--?[A-Za-z][\w-]*)\s+(?P<value>[A-Z][A-Z0-9_-]*|<[^<>]+>)\s*"
+    r"(?:\.\.\.\s*[\])]|[\])]\s*\.\.\.)"
+)
+_DESCRIPTION = re.compile(r"^(?:.*options:)?[ \t]*(?P<names>-\S.*?)(?:  |$)", re.MULTILINE | re.IGNORECASE)
+_DEFAULT = re.compile(r"\[default: (?P<text>.*)\]", re.IGNORECASE)
 
 
 class UsageError(ValueError, SystemExit):
@@ -54,11 +69,58 @@ def docopt_parse_docstrings(
         if docstring is None:
             continue
         try:
-            return convert_arguments(docopt.docopt(inspect.cleandoc(docstring), **kwargs), simplify_names)
+            return convert_arguments(_parse(inspect.cleandoc(docstring), kwargs), simplify_names)
         except docopt.DocoptExit as error:
-            mismatch = mismatch or UsageError(str(error))
+            mismatch = mismatch or UsageError(_UNMATCHED.sub(_MISMATCH, str(error)))
         except docopt.DocoptLanguageError as error:
             reason = str(error)
     if mismatch is not None:
         raise mismatch
     raise ValueError(f"no docstring describes the command line: {reason}")
+
+
+def _parse(docstring: str, kwargs: dict[str, Any]) -> Mapping[str, Any]:
+    """Parse the command line as docopt does, except for what docopt would misunderstand."""
+    completed = _describe_options(docstring)
+    argv = kwargs.get("argv")
+    words = sys.argv[1:] if argv is None else argv.split() if isinstance(argv, str) else argv
+    # docopt shows the text that it parses, and that is the one as it was written.
+    shows_text = kwargs.get("default_help", True) and not {"-h", "--help"}.isdisjoint(words)
+    arguments = docopt.docopt(docstring if shows_text else completed, **kwargs)
+    defaults = dict(_mistaken_defaults(docstring))
+    return {name: _true_default(value, defaults) for name, value in arguments.items()}
+
+
+def _describe_options(docstring: str) -> str:
+    """Return a help text in which all repeatable options of the usage are described, if only by their argument.
+
+    Without a description docopt takes `[--name VALUE...]` for a switch, and a value that has nothing to do with it.
+    """
+    usage = _USAGE_SECTION.search(docstring)
+    if usage is None:
+        return docstring
+    others = docstring[: usage.start()] + docstring[usage.end() :]
+    described = {name for match in _DESCRIPTION.finditer(others) for name in re.split(r"[ ,=]+", match["names"])}
+    found = {match["option"]: match["value"] for match in _REPEATABLE_OPTION.finditer(usage[0])}
+    missing = [f"{option} {value}" for option, value in found.items() if option not in described]
+    return "\n".join([docstring, "", *missing]) if missing else docstring
+
+
+def _mistaken_defaults(docstring: str) -> Iterator[tuple[str, str]]:
+    """Yield each default that docopt reads beyond its bracket, to the last one of the line, and the right one."""
+    for match in _DEFAULT.finditer(docstring):
+        text = match["text"]
+        depth = 0
+        for index, char in enumerate(text):
+            depth += {"[": 1, "]": -1}.get(char, 0)
+            if depth < 0:
+                yield text, text[:index]
+                break
+
+
+def _true_default(value: Any, defaults: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return defaults.get(value, value)
+    if isinstance(value, list):
+        return next((right.split() for mistaken, right in defaults.items() if mistaken.split() == value), value)
+    return value
