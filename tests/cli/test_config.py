@@ -99,6 +99,24 @@ def test_secrets_are_not_shown(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert values["dbname"][0] == "postgresql://u:***@h/d?sslpassword=***"
 
 
+@pytest.mark.parametrize("place", ["--config-path", "--engine", "--dbpath", "--host"])
+def test_passwords_in_odd_places_are_not_shown(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("sqltrack.conf").write_text("password s3cret: x\n")
+    for address in ("postgres://alice:s3cret@host/db", "postgres://alice:s3 cret@host/db", "host=h password=s3cret"):
+        for options in ([], ["--json"]):
+            main([place, address, "config", *options])
+    out, err = capsys.readouterr()
+    assert "alice" in out
+    assert not [text for text in (out, err) if "s3" in text or "cret" in text]
+
+
+def test_an_unknown_name_is_shown_with_its_source_and_the_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("sqltrack.conf").write_text("engine = SQLite\ndb_path = a.db\n")
+    result = shown(capsys)
+    assert sources(result)["db_path"] == ("a.db", "config file 'sqltrack.conf'")
+    assert result["problem"] == "unknown parameter 'db_path'; did you mean 'dbpath'?"
+
+
 def test_variables_of_the_driver_are_shown_with_whether_they_are_used(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(
             {
-                "config_file": None if config_file is None else str(config_file),
+                "config_file": None if config_file is None else masked("", str(config_file)),
                 "searched": [] if _is_named(path) else config_locations(),
                 "parameters": shown.parameters,
                 "driver_variables": shown.driver_variables,
@@ -83,7 +83,8 @@ def _inspect(settings: Mapping[str, Setting]) -> _Shown:
         problem = str(error)
     parameters = [
         {
-            "name": name,
+            # What is not a word is part of an address or of a line that was not understood, and perhaps of a password.
+            "name": name if name.replace("_", "").isalnum() else "***",
             "value": masked(name, str(setting.value)),
             "source": "command line" if setting.source == "argument" else setting.source,
         }
@@ -117,7 +118,7 @@ def _is_named(path: str | None) -> bool:
 def _print_file(config_file: Any, path: str | None) -> None:
     console = stdout()
     if config_file is not None:
-        console.print(f"config file: {printable(config_file)}", soft_wrap=True)
+        console.print(f"config file: {printable(masked('', str(config_file)))}", soft_wrap=True)
     else:
         console.print("config file: none, looked for:", soft_wrap=True)
         for location in config_locations():

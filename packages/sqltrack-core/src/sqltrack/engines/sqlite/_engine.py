@@ -41,8 +41,8 @@ _MINIMUM_VERSION = (3, 35, 0)
 _BUSY_TIMEOUT = 60.0
 _JOURNAL_TIMEOUT = 5.0
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
-# URLs (of which a path keeps one slash), and the parameters of a server.
-_NOT_A_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}|\s*(?:host|hostaddr|port|user|dbname|password|service)\s*=")
+# URLs, of whose slashes a path keeps one, and the parameters of a server.
+_NOT_A_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*=", re.IGNORECASE)
 # What fails where a file may not grow, other than for a full disk, which SQLite knows by itself.
 _GROWING = frozenset({"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
 
@@ -265,7 +265,7 @@ def _database_path(dbpath: Any) -> str:
     path = os.fspath(dbpath)
     if not path:
         raise ConfigError("dbpath must name a file, got ''")
-    if _NOT_A_PATH.match(path):
+    if _NOT_A_PATH.search(path):
         raise ConfigError(
             "dbpath must name a file, got the address of a database",
             "an address goes to Client('postgresql://…'), the parameters of a server to engine='postgres'",
