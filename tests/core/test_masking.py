@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sqltrack
 from sqltrack import Experiment, Run
@@ -184,6 +186,30 @@ def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
     """Where every place of a text could begin something, no place is read far ahead: the test ends within a second."""
     assert len(masked("harmless", text)) <= len(text) * 3
+
+
+SIGNS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
+PLACES = [
+    *(
+        "postgres://u:{}@h/d",
+        "redis://:{}@h:6379",
+        "see postgres://u:{}@h/d?a=b and",
+        "mysql+x://u:{}@h",
+        "a=b;password={}",
+    ),
+    *("password={} user=x", "--password {} --lr 1", "--password={}", "'--db-password={}', 'x'"),
+]
+
+
+@given(SIGNS, st.sampled_from(PLACES), st.booleans())
+def test_nothing_is_left_of_a_password_whatever_signs_it_has(signs: str, place: str, is_quoted: bool) -> None:
+    text = place.format(f"Q7z{signs}Q7z")
+    assert "Q7z" not in masked("harmless", repr(text) if is_quoted else text)
+
+
+@given(st.lists(st.sampled_from([*"ab:/@='\"- {}[](),;&?.<>`\\\n", "password", "token", "://", "--"]), max_size=30))
+def test_no_text_is_too_odd_to_be_masked(parts: list[str]) -> None:
+    assert isinstance(masked("harmless", "".join(parts)), str)
 
 
 # What runs store

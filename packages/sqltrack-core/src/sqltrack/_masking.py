@@ -41,7 +41,7 @@ def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any
         config: `mask`, whether anything is masked, default true; `mask_names`, further names to mask, separated by
             commas, in which * stands for anything, and which are never masked if they begin with !; for the environment
             also `mask_env` and `mask_env_names`, which say the same and win.
-        column: "env" for variables of the environment, "args" for arguments.
+        column: "env" for variables of the environment, any other text for what `mask` and `mask_names` alone decide.
         items: names and values, made of what JSON knows.
 
     Raises:
@@ -158,7 +158,7 @@ def _private_key() -> re.Pattern[str]:
 @functools.cache
 def _url() -> re.Pattern[str]:
     # A path collapses the two slashes of an address that was taken for a file's.
-    return re.compile(r"(?<![A-Za-z0-9])([A-Za-z][A-Za-z0-9+.-]{0,20}):(/{1,3})([^\s<>`]*@[^\s\"'<>`]*)")
+    return re.compile(r"(?<![A-Za-z0-9])([A-Za-z][A-Za-z0-9+.-]{0,20}):(/{1,3})(\S*@[^\s\"'<>`]*)")
 
 
 @functools.cache
@@ -172,18 +172,19 @@ def _url_with_blanks() -> re.Pattern[str]:
 
 @functools.cache
 def _login() -> re.Pattern[str]:
-    """What is in front of a host without a scheme, as in alice:secret@host:3128, and not repository:tag@sha256:…"""
+    """A login in front of a host, without a scheme: alice:secret@host:3128, but not repository:tag@sha256:…"""
     return re.compile(r"(?<![\w./:@])([\w.%+-]{1,80}):([^\s@/:\"']{1,200})@(?!sha\d+:)(?=[\w.-]+(?:[:/]|\Z|\s))")
 
 
 @functools.cache
 def _assigned_name() -> re.Pattern[str]:
-    return re.compile(r"(?P<before>[?&;]?)(?<!\w)(?P<name>[A-Za-z_][\w.%\[\]-]{0,80})\s{0,8}=\s{0,8}(?!=)")
+    return re.compile(r"(?P<before>[?&]?)(?<!\w)(?P<name>[A-Za-z_][\w.%\[\]-]{0,80})\s{0,8}=\s{0,8}(?!=)")
 
 
 @functools.cache
-def _assigned_value() -> re.Pattern[str]:
-    return re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s&]+")
+def _assigned_value(is_query: bool) -> re.Pattern[str]:
+    rest = r"[^\s&]" if is_query else r"\S"
+    return re.compile(rf"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")[^\s&,;)\]}}]*|{rest}+")
 
 
 @functools.cache
@@ -197,7 +198,7 @@ def _json_item() -> re.Pattern[str]:
 @functools.cache
 def _option() -> re.Pattern[str]:
     return re.compile(
-        r"(?<!\S)(?P<before>(?P<name>--?[A-Za-z][\w.-]{1,80})[ \t]{1,8})"
+        r"(?<![\w-])(?P<before>(?P<name>--?[A-Za-z][\w.-]{1,80})[ \t]{1,8})"
         r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s\"'-][^\s]*)"
     )
 
@@ -213,9 +214,13 @@ def _header() -> re.Pattern[str]:
 
 def _mask_url(match: re.Match[str]) -> str:
     scheme, slashes, rest = match.groups()
-    # A quote in front of such a sign ends a text that holds the URL, others may be part of the password.
-    end = re.search(r"[\"'](?=[,;:)\]}])", rest)
-    rest, others = (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
+    others = ""
+    quote = match.string[match.start() - 1 : match.start()]
+    if quote and quote in "\"'`":
+        # A quoted URL ends with its quote; other quotes may be part of the password.
+        end = re.search(rf"(?<!\\){quote}(?=[,;:)\]}}]|$)", rest)
+        if end is not None and "@" in rest[: end.start()]:
+            rest, others = rest[: end.start()], rest[end.start() :]
     is_web = scheme.lower().startswith(_WEB_SCHEMES)
     login, host = _split_login(rest, is_web)
     user, colon, password = login.partition(":")
@@ -228,14 +233,14 @@ def _mask_url(match: re.Match[str]) -> str:
 
 
 def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
-    """Split what follows the slashes of a URL in front of the @ of its host, if there is one.
+    """Split the part of a URL behind its slashes in front of the @ of its host, if any.
 
     The password may hold an @ or / that should have been escaped. Paths of web pages may hold an @, too.
     """
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if is_web and "@" in authority:
         end = authority.rindex("@")
-    elif "@" in authority or re.match(r"[^:/?#]*:(?!\d{0,5}(?:[/?#,\"']|$))", rest):
+    elif "@" in authority or re.match(r"[^:/?#]*:(?!\d{0,5}(?:[/?#,\"'`>]|$))", rest):
         end = rest.rindex("@")
     else:
         end = 0
@@ -243,11 +248,13 @@ def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
 
 
 def _mask_assignments(text: str) -> str:
-    """Mask what is assigned to the names of credentials; the value of another name may hold assignments itself."""
+    """Mask the values that are assigned to names of credentials; another value may hold assignments itself."""
     parts = []
     done = 0
     for match in _assigned_name().finditer(text):
-        value = _assigned_value().match(text, match.end()) if match.start() >= done and _is_assigned(match) else None
+        if match.start() < done or not _is_assigned(match):
+            continue
+        value = _assigned_value(match["before"] != "").match(text, match.end())
         if value is not None and value[0].strip("'\"").lower() not in _HARMLESS_TEXTS:
             parts += [text[done : value.start()], MASK, _closing(value[0])]
             done = value.end()

@@ -280,7 +280,7 @@ def _read_config_file(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> tuple[str | None, str]:
-    """Return the text of a file, or None and what is wrong; an error in the context of ours would show the path."""
+    """Return the text of a file, or None and the reason; an error in the context of ours would show the path."""
     if _ADDRESS.search(str(path)):
         raise ConfigError("a config file cannot be named by an address", "a database is named by: postgresql://…")
     try:
@@ -294,7 +294,7 @@ def _read_text(path: Path) -> tuple[str | None, str]:
 
 
 def _parse(text: str) -> tuple[Mapping[str, str] | None, str]:
-    """Return names and values, or None and what is wrong; the parser's own errors quote lines that hold a password."""
+    """Return names and values, or None and the reason; the parser's own errors quote lines that hold a password."""
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None, strict=True)
