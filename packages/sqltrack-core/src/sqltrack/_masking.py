@@ -26,7 +26,7 @@ _WEB_SCHEMES = ("http", "git+http")
 
 
 def masked(name: str, value: str) -> str:
-    """Return the value of a variable or parameter, masked if the name looks like credentials or where it holds some."""
+    """Do the work of `sqltrack.config.masked`."""
     if value.lower() in _HARMLESS_TEXTS:
         return value
     return MASK if is_secret_name(name) else masked_text(value)

@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqltrack._masking import masked
-from sqltrack._secret_names import is_secret_name
 from sqltrack.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,11 +34,11 @@ CLIENT_SETTINGS = frozenset({"keepalive", "mask", "mask_env", "mask_env_names", 
 _PATH_VARIABLE = "SQLTRACK_CONFIG_PATH"
 _ENV_PREFIX = "SQLTRACK_DSN_"
 
-# What a config file may say behind a value.
-_COMMENT = re.compile(r"(?:^|[ \t]+)[#;].*", re.M)
+# What a config file may say behind a value. These are compiled when a file is read.
+_COMMENT = r"(?m)(?:^|[ \t]+)[#;].*"
+_QUOTED = r"""(?s)(?P<quote>["'])(?P<value>.*?)(?P=quote)(?:\s+[#;].*)?"""
 # URLs, of whose slashes a path keeps one, and the parameters of a server.
-_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*=", re.IGNORECASE)
-_QUOTED = re.compile(r"""(?P<quote>["'])(?P<value>.*?)(?P=quote)(?:\s+[#;].*)?""", re.S)
+_ADDRESS = r"(?i)^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*="
 
 
 def _user_name() -> str | None:
@@ -181,6 +179,13 @@ def load_config_file(path: Path | str) -> dict[str, Any]:
     return _checked({**_defaults_for(given), **given})
 
 
+def masked(name: str, value: str) -> str:
+    """Return the value of a variable or parameter, masked if the name looks like credentials or where it holds some."""
+    from sqltrack._masking import masked
+
+    return masked(name, value)
+
+
 def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:
     """Return the setting `name` of a configuration as a number that is not negative.
 
@@ -281,7 +286,7 @@ def _read_config_file(path: Path) -> dict[str, Any]:
 
 def _read_text(path: Path) -> tuple[str | None, str]:
     """Return the text of a file, or None and the reason; an error in the context of ours would show the path."""
-    if _ADDRESS.search(str(path)):
+    if re.search(_ADDRESS, str(path)):
         raise ConfigError("a config file cannot be named by an address", "a database is named by: postgresql://…")
     try:
         return path.read_text(encoding="utf-8-sig"), ""
@@ -320,7 +325,9 @@ def _without_section_headers(text: str, path: Path) -> str:
 
 def _read_value(name: str, text: str) -> str:
     """Return a value without the quotes around it, or the comment behind it; a password has no comment."""
+    from sqltrack._secret_names import is_secret_name
+
     if is_secret_name(name):
         return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
-    quoted = _QUOTED.fullmatch(text)
-    return quoted["value"] if quoted is not None else _COMMENT.sub("", text).strip()
+    quoted = re.fullmatch(_QUOTED, text)
+    return quoted["value"] if quoted is not None else re.sub(_COMMENT, "", text).strip()

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from sqltrack import _updates
 from sqltrack._arguments import as_optional_text, as_row_id, as_rows, as_text, check_metrics
 from sqltrack._logging import get_logger
-from sqltrack._masking import masked_items
 from sqltrack._times import Timestamp, times_to_set
 from sqltrack.client import Client
 from sqltrack.engines.json import Jsonb, jsonb, plain
@@ -277,7 +276,11 @@ def _items(client: Client, column: str, value: Any) -> dict[str, Any]:
     items = plain(value)
     if not isinstance(items, dict):
         raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {value!r}")
-    return masked_items(client.config, column, items) if column in _MASKED else items
+    if column not in _MASKED:
+        return items
+    from sqltrack._masking import masked_items
+
+    return masked_items(client.config, column, items)
 
 
 def _names(names: Iterable[Any]) -> list[str]:

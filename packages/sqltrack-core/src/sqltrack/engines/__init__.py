@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqltrack.engines._parameters import refuse_unknown
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import ConfigError
 
@@ -71,6 +70,8 @@ def create_engine(config: Mapping[str, Any]) -> Engine:
         ConfigError: the engine is unknown, or cannot use its parameters, or no engine knows one of them.
         MissingPackageError: the engine's driver is not installed.
     """
+    from sqltrack.engines._parameters import refuse_unknown
+
     name = engine_name(config)
     refuse_unknown(config, name)
     engine: Engine = _load_engine(_ENGINES[name])(config)
