@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sqltrack._environment import masked
+from sqltrack._masking import masked
 from sqltrack.config import load_config
 from sqltrack.errors import ConfigError
 
@@ -21,12 +20,6 @@ ACCESS_ADVICE = (
     "~/.pgpass"
 )
 
-# user:password@ in a URL, and password=… in a connection string of libpq.
-_PASSWORDS = (
-    (re.compile(r"(://[^\s/:@]*):[^\s/]+@"), r"\1@"),
-    (re.compile(r"\b(?:ssl)?password\s*=\s*(?:'(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), ""),
-)
-
 
 def portable_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """Return the configuration that a pickle may hold, and whether a password was left out.
@@ -35,8 +28,7 @@ def portable_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """
     if _is_starting_process():
         return dict(config), False
-    portable = {name: _without_password(name, value) for name, value in config.items()}
-    kept = {name: value for name, value in portable.items() if value is not None or config[name] is None}
+    kept = {name: value for name, value in config.items() if masked(name, str(value)) == str(value)}
     return kept, kept != dict(config)
 
 
@@ -57,13 +49,3 @@ def restored_config(config: Mapping[str, Any], source: str | Path | None) -> dic
 def _is_starting_process() -> bool:
     context = sys.modules.get("multiprocessing.context")
     return context is not None and context.get_spawning_popen() is not None
-
-
-def _without_password(name: str, value: Any) -> Any:
-    """Return the value of a parameter without the password in it, None if nothing is left."""
-    if not isinstance(value, str) or masked(name, value) == value:
-        return value
-    kept = value
-    for pattern, rest in _PASSWORDS:
-        kept = pattern.sub(rest, kept)
-    return None if masked(name, kept) != kept else kept.strip()
