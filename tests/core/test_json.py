@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import enum
+import functools
 import json
+import re
+import threading
 import types
+import unittest.mock
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+from psycopg.types.json import Jsonb as PsycopgJsonb
 
 import sqltrack
-from sqltrack.engines.json import Jsonb, dumps, jsonb
+from sqltrack.engines.json import MAX_DEPTH, Jsonb, dumps, jsonb
+from sqltrack.errors import UnusableValueError
 
 
 class Color(enum.Enum):
@@ -36,6 +45,25 @@ class Optimizer:
 class Odd:
     def __str__(self) -> str:
         return "odd one"
+
+
+class Eager:
+    """A tensor as TensorFlow has them."""
+
+    def numpy(self) -> Any:
+        return np.float32(0.5)
+
+
+class Half:
+    """A scalar without a counterpart in Python that is a number, as bfloat16 is."""
+
+    dtype = "half"
+
+    def tolist(self) -> Half:
+        return self
+
+    def __float__(self) -> float:
+        return 1.5
 
 
 class OwnScalar:
@@ -88,6 +116,42 @@ VALUES = [
     (OwnScalar(), "own scalar"),
     (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
     (np.array(2.5), 2.5),
+    (pd.NA, None),
+    (pd.NaT, None),
+    (np.datetime64("NaT"), None),
+    (np.ma.masked, None),
+    (np.ma.array([1.5, 2.5], mask=[False, True]), [1.5, None]),
+    (np.datetime64("2024-01-02T03:04:05.000000006"), "2024-01-02 03:04:05.000000006+00:00"),
+    (np.datetime64("2024-01-02T03:04:05", "ns"), "2024-01-02 03:04:05+00:00"),
+    (np.datetime64("2024-01-02"), "2024-01-02"),
+    (np.datetime64("12024-01-02"), "12024-01-02"),
+    (np.timedelta64(90, "s"), "0:01:30"),
+    (np.timedelta64(1500, "ns"), "1500 nanoseconds"),
+    (np.timedelta64(2**60, "s"), "1152921504606846976 seconds"),
+    (np.timedelta64(5, "M"), "5 months"),
+    (np.array(["2024-01-02", "NaT"], "datetime64[ns]"), ["2024-01-02 00:00:00+00:00", None]),
+    (
+        np.array([(1, "2024-01-02")], [("n", "i4"), ("t", "datetime64[ns]")]),
+        [[1, "2024-01-02 00:00:00+00:00"]],
+    ),
+    (np.longdouble("0.1"), "0.1"),
+    (pa.scalar(0.5), 0.5),
+    (pa.array([1, None]), [1, None]),
+    (Half(), 1.5),
+    (Eager(), 0.5),
+    (PsycopgJsonb({"a": [1]}), {"a": [1]}),
+    (np.float32, "<class 'numpy.float32'>"),
+    (collections.UserString("abc"), "abc"),
+    (range(3), [0, 1, 2]),
+    (range(10**9), "range(0, 1000000000)"),
+    ({frozenset({1, 2}), frozenset({3})}, [[1, 2], [3]]),
+    ({"b": 1}.keys(), ["b"]),
+    (10**4000, hex(10**4000)),
+    ({1: "a", "1": "b", None: "c", "null": "d"}, {"1 (int)": "a", "1": "b", "null (NoneType)": "c", "null": "d"}),
+    (
+        {(1, 2): "a", "(1, 2)": "b", "\0": "c", "\\x00": "d"},
+        {"(1, 2) (tuple)": "a", "(1, 2)": "b", "\\x00 (str)": "c", "\\x00": "d"},
+    ),
     (LOOP, {"a": 1, "self": "<dict that contains itself>"}),
     ("ü€😀", "ü€😀"),
 ]
@@ -103,6 +167,104 @@ def test_values_come_back_from_the_database(client: sqltrack.Client) -> None:
     sqltrack.Experiment(client, name="json").get_run().add_extras(values)
     (stored,) = client.execute("SELECT extras FROM runs").fetchone()
     assert stored == {str(number): expected for number, (_, expected) in enumerate(VALUES)}
+
+
+class Bare:
+    pass
+
+
+class Unreadable:
+    """An object of which nothing can be read."""
+
+    dtype = "broken"
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError(name)
+
+    def __repr__(self) -> str:
+        raise ValueError("no text")
+
+    def tolist(self) -> Any:
+        raise ValueError("no list")
+
+
+@dataclasses.dataclass
+class HalfReadable:
+    value: int = 1
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "value":
+            raise ValueError(name)
+        return super().__getattribute__(name)
+
+
+def scale(value: float) -> float:
+    return value
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: scale, f"{__name__}.scale"),
+        (lambda: lambda x: x, f"{__name__}.<lambda>.<locals>.<lambda>"),
+        (lambda: Size.BIG.bit_length, "Size.bit_length"),
+        (lambda: np, "<module 'numpy'>"),
+        (lambda: Bare(), f"<{__name__}.Bare object>"),
+        (lambda: [Bare()], [f"<{__name__}.Bare object>"]),
+        (lambda: {Bare(): 1}, {f"<{__name__}.Bare object>": 1}),
+        (lambda: functools.lru_cache(scale), f"{__name__}.scale"),
+        (lambda: threading.Lock(), "<unlocked _thread.lock object>"),
+        (lambda: unittest.mock.MagicMock(), "<MagicMock id='…'>"),
+        (lambda: (number for number in ()), None),
+        (
+            lambda: functools.partial(scale, 1, key=Bare()),
+            {"func": f"{__name__}.scale", "args": [1], "keywords": {"key": f"<{__name__}.Bare object>"}},
+        ),
+        (lambda: Unreadable(), f"<{__name__}.Unreadable object>"),
+    ],
+)
+def test_no_text_holds_an_address(make: Any, expected: Any) -> None:
+    """Two objects that are made alike are stored alike, so that equal runs look equal."""
+    first, second = make(), make()
+    assert dumps(first) == dumps(second)
+    assert re.search(r"0x[0-9a-f]{6,}", dumps(first)) is None
+    assert expected is None or json.loads(dumps(first)) == expected
+
+
+def test_an_object_that_cannot_be_read_is_stored_by_its_class() -> None:
+    assert json.loads(dumps(Unreadable())) == f"<{__name__}.Unreadable object>"
+    assert json.loads(dumps(HalfReadable())) == f"<{__name__}.HalfReadable object>"
+
+
+@pytest.mark.parametrize("levels", [10, 199, 900, 5000])
+def test_deep_nesting_ends_no_training(client: sqltrack.Client, levels: int) -> None:
+    """200 levels are stored, and what lies below is named."""
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    run = sqltrack.Experiment(client, name="deep").get_run().add_args(value).add_metrics({"deep": value})
+    for (stored,) in (
+        client.execute("SELECT args FROM runs").fetchall() + client.execute("SELECT deep FROM metrics").fetchall()
+    ):
+        for _ in range(min(levels, MAX_DEPTH)):
+            stored = stored["a"]
+        assert stored == (1 if levels < MAX_DEPTH else f"<dict below {MAX_DEPTH} levels>")
+    assert run.id == 1
+
+
+def test_a_stack_without_room_is_an_error_of_ours() -> None:
+    value: Any = 1
+    for _ in range(100):
+        value = [value]
+
+    def descend() -> str:
+        try:
+            return descend()
+        except RecursionError:
+            return dumps(value)
+
+    with pytest.raises(UnusableValueError, match="nested deeper"):
+        descend()
 
 
 def test_jsonb_wraps_all_but_none() -> None:

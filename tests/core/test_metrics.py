@@ -175,24 +175,6 @@ def test_instances_of_subclasses_are_stored_as_what_they_are(run: Run, value: An
     assert type(logged(run, "value")[0]) is type(plain)
 
 
-@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), object(), 1j, np.complex64(1j), np.clongdouble(1 + 2j)])
-def test_a_value_that_is_no_metric_is_refused_by_name(run: Run, value: Any) -> None:
-    with pytest.raises(ValueError, match="metric 'loss'"):
-        run.add_metrics({"top1": 0.5, "loss": value})
-    assert run.client.execute("SELECT * FROM metrics").fetchall() == []
-
-
-def test_steps_are_integers_and_progress_a_number(run: Run) -> None:
-    run.add_metrics({"loss": 1.0}, step=3.0, progress=1)  # type: ignore[arg-type]
-    assert run.client.execute("SELECT step, progress FROM metrics").fetchall() == [(3, 1.0)]
-    for step in (0.5, "1", None, math.nan):
-        with pytest.raises(ValueError, match="step must be an integer"):
-            run.add_metrics({"loss": 1.0}, step=step)  # type: ignore[arg-type]
-    for progress in ("x", None, math.nan):
-        with pytest.raises(ValueError, match="progress must be a number"):
-            run.add_metrics({"loss": 1.0}, progress=progress)  # type: ignore[arg-type]
-
-
 def test_no_metrics_still_mark_the_point_in_time(run: Run) -> None:
     run.add_metrics({}, step=7)
     assert run.client.execute("SELECT run_id, step, progress FROM metrics").fetchall() == [(run.id, 7, 0.0)]

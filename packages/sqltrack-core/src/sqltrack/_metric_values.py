@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import operator
-import sys
-from collections.abc import Mapping, Sequence
+import enum
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
+from sqltrack._numbers import as_int64, as_number, as_progress, as_step, only_item
 from sqltrack._times import as_time
-from sqltrack.engines.json import Jsonb, is_complex, is_storable_text, plain
+from sqltrack.engines._configs import named_values
+from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt
+from sqltrack.engines._spelling import quote
+from sqltrack.engines.json import Jsonb, is_storable_text, plain
 from sqltrack.errors import UnusableValueError
 
-__all__ = ["MetricsRow", "Row", "as_progress", "as_step", "batch_row", "check_name", "copied_row", "normalise"]
+__all__ = ["MetricsRow", "Row", "as_metrics", "batch_row", "check_name", "copied_row", "make_row", "normalise"]
 
 _PLAIN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, timedelta, dict, list, type(None)})
 
@@ -62,6 +64,38 @@ class MetricsRow(NamedTuple):
     extras: Mapping[str, Any]
 
 
+def make_row(run_id: int, metrics: Any, step: Any, progress: Any) -> Row:
+    """Return the row of a point in time.
+
+    Raises:
+        UnusableValueError: something cannot be stored.
+    """
+    return normalise((as_int64(run_id, "run_id"), as_step(step), as_progress(progress)), as_metrics(metrics))
+
+
+def as_metrics(metrics: Any) -> Mapping[str, Any]:
+    """Return names and values as a mapping; they may come as a row of a data frame, a named tuple or an object.
+
+    Raises:
+        UnusableValueError: it does not hold names.
+    """
+    if isinstance(metrics, Mapping):
+        return metrics
+    named = attempt(_named, metrics)
+    if not isinstance(named, dict):
+        raise UnusableValueError(f"metrics must be a dict of names and values, got {quote(metrics)}")
+    return named
+
+
+def _named(metrics: Any) -> Any:
+    for name in ("_asdict", "items"):
+        method = getattr(type(metrics), name, None)
+        if callable(method):
+            return dict(method(metrics))
+    items = named_values(metrics)
+    return UNKNOWN if items is None else dict(items)
+
+
 def normalise(key: tuple[int, int, float], metrics: Mapping[str, Any]) -> Row:
     """Return the metrics of one row with values of plain types.
 
@@ -72,7 +106,7 @@ def normalise(key: tuple[int, int, float], metrics: Mapping[str, Any]) -> Row:
     values: Sequence[Any] = tuple(metrics.values())
     types = tuple(map(type, values))
     if not _PLAIN_TYPES.issuperset(types):
-        values = tuple(_plain_value(name, value) for name, value in metrics.items())
+        values = tuple(map(_plain_value, values))
         types = tuple(map(type, values))
     if datetime in types:
         for value in values:
@@ -87,11 +121,11 @@ def batch_row(run_id: int, row: Mapping[str, Any]) -> Row:
     Raises:
         UnusableValueError: it holds neither, or something that cannot be stored.
     """
-    metrics = dict(row)
+    metrics = dict(as_metrics(row))
     if "step" not in metrics and "progress" not in metrics:
-        raise UnusableValueError(f"each row needs 'step' or 'progress' beside its metrics, got {row!r}")
+        raise UnusableValueError(f"each row needs 'step' or 'progress' beside its metrics, got {quote(row)}")
     step, progress = metrics.pop("step", 0), metrics.pop("progress", 0.0)
-    return normalise((run_id, as_step(step), as_progress(progress)), metrics)
+    return make_row(run_id, metrics, step, progress)
 
 
 def copied_row(run_id: int, row: MetricsRow) -> Row:
@@ -107,85 +141,54 @@ def check_name(name: Any) -> None:
         UnusableValueError: it may not.
     """
     if not isinstance(name, str) or not name:
-        raise UnusableValueError(f"the name of a metric must be a str that is not empty, got {name!r}")
+        raise UnusableValueError(f"the name of a metric must be a str that is not empty, got {quote(name)}")
     if "\0" in name or not is_storable_text(name):
-        raise UnusableValueError(f"the name of a metric must not hold NUL or lone surrogates, got {name!r}")
+        raise UnusableValueError(f"the name of a metric must not hold NUL or lone surrogates, got {quote(name)}")
 
 
-def _plain_value(name: str, value: Any) -> Any:
-    """Return a metric's value as an instance of a plain type.
-
-    numpy and torch scalars and their 0-d arrays are numbers, recognised by `.item()` without importing either.
-    """
+def _plain_value(value: Any) -> Any:
+    """Return a metric's value as an instance of a plain type, or Spelled if none holds it."""
     if type(value) in _PLAIN_TYPES:
         return value
     if isinstance(value, Jsonb):
         return plain(value.obj)
-    item = getattr(value, "item", None)
-    if item is not None:
-        value = _item(name, value)
-    decimal = sys.modules.get("decimal")
-    if decimal is not None and isinstance(value, decimal.Decimal):
-        return float(value) if value != value or float(value) == value else value
-    for typ in (int, float, str, bytes, datetime, date, timedelta, list):
+    item = only_item(value)
+    if item is not value:
+        return plain(item) if type(item) is list else item if isinstance(item, Spelled) else _plain_value(item)
+    if isinstance(value, enum.Enum):
+        return _plain_value(value.value)
+    for read in (_read_base, as_number, _read_bytes):
+        found = read(value)
+        if found is not UNKNOWN:
+            return found
+    form = plain(value)
+    return Spelled(form) if isinstance(form, str) else form
+
+
+def _read_base(value: Any) -> Any:
+    for typ, convert in _BASES:
         if isinstance(value, typ):
-            return value if type(value) in _PLAIN_TYPES else _as_base(typ, value)
-    if isinstance(value, (Mapping, tuple)):
-        return dict(value) if isinstance(value, Mapping) else list(value)
-    raise UnusableValueError(f"metric {name!r} has a value of type {type(value).__name__!r}, expected a number")
+            # It may only say that it is one, or be out of range: pandas knows the year 10,000.
+            return attempt(convert, value)
+    return UNKNOWN
 
 
-def _as_base(typ: type, value: Any) -> Any:
-    """Return an instance of a subclass of a plain type (IntEnum, numpy.float64, pandas.Timestamp) as that type."""
-    if typ is str:
-        # Enumerations whose members are texts have names for str().
-        return str.__str__(value)
-    if typ is datetime:
-        return datetime.combine(value.date(), value.time(), value.tzinfo)
-    if typ is date:
-        return date(value.year, value.month, value.day)
-    if typ is timedelta:
-        return timedelta(value.days, value.seconds, value.microseconds)
-    return typ(value)
+def _read_bytes(value: Any) -> Any:
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else UNKNOWN
 
 
-def _item(name: str, value: Any) -> Any:
-    try:
-        number = value.item()
-        if type(number) in _PLAIN_TYPES:
-            return number
-        if is_complex(number):
-            raise TypeError(type(number))
-        # A longdouble has no Python counterpart and returns itself.
-        return float(number)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UnusableValueError(f"metric {name!r} must be one number, got {value!r}") from error
+def _as_datetime(value: datetime) -> datetime:
+    return datetime.combine(value.date(), value.time(), value.tzinfo)
 
 
-def as_step(step: Any) -> int:
-    """Return a step as an int.
-
-    Raises:
-        UnusableValueError: it is no integer.
-    """
-    try:
-        return step if type(step) is int else operator.index(step)
-    except TypeError:
-        if isinstance(step, float) and step.is_integer():
-            return int(step)
-        raise UnusableValueError(f"step must be an integer, got {step!r}") from None
-
-
-def as_progress(progress: Any) -> float:
-    """Return a progress as a float.
-
-    Raises:
-        UnusableValueError: it is no number.
-    """
-    try:
-        number = float(progress)
-    except (TypeError, ValueError):
-        number = math.nan
-    if math.isnan(number):
-        raise UnusableValueError(f"progress must be a number, got {progress!r}")
-    return number
+# How instances of subclasses (IntEnum, numpy.float64, pandas.Timestamp) become what they are, whatever their own
+# methods say.
+_BASES: Sequence[tuple[type, Callable[[Any], Any]]] = (
+    (int, int.__int__),
+    (float, float.__float__),
+    (str, str.__str__),
+    (bytes, lambda value: bytes(bytearray(value))),
+    (datetime, _as_datetime),
+    (date, lambda value: date(value.year, value.month, value.day)),
+    (timedelta, lambda value: timedelta(value.days, value.seconds, value.microseconds)),
+)

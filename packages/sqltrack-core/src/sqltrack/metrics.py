@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._logging import get_logger
-from sqltrack._metric_values import MetricsRow, Row, as_progress, as_step, batch_row, check_name, copied_row, normalise
+from sqltrack._metric_values import MetricsRow, Row, batch_row, check_name, copied_row, make_row
 from sqltrack._times import Timestamp, as_time, utc_now
 from sqltrack.engines.metrics_table import Converter, Fault, MetricsTable, MisfitError, RowConverter, Upsert
 from sqltrack.engines.schema import EXTRAS, KEY
@@ -32,6 +32,14 @@ _GROWING_PAUSE = 10.0
 # A row that is too big loses half of its columns each time, of at most 1,600.
 _MAX_ATTEMPTS = 16
 _MAX_PLANS = 1000
+
+
+# Columns that are no metrics.
+_OWN = frozenset({*KEY, EXTRAS})
+
+
+def _as_null(value: Any) -> None:
+    """Convert the value of a metric that is not stored in its column."""
 
 
 class _Plan(NamedTuple):
@@ -134,7 +142,8 @@ class MetricsWriter:
             UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
             MissingRunError: (a ValueError) the run does not exist.
         """
-        row = normalise((run_id, as_step(step), as_progress(progress)), metrics)
+        row = make_row(run_id, metrics, step, progress)
+        run_id = row.key[0]
         touched = self._touch_due(run_id) if updated == "auto" else as_time(updated)
         self._session.submit(self._add, row, touched)
 
@@ -341,6 +350,8 @@ class MetricsWriter:
         columns = [(i, places.converters[name]) for i, name in enumerate(names) if name in places.converters][:limit]
         in_columns = {index for index, _ in columns}
         extras = tuple(index for index in range(len(names)) if index not in in_columns)
+        # What goes to the extras takes the place of a value that the column has, which would be read in its stead.
+        columns += [(i, _as_null) for i in extras if names[i] in self._columns and names[i] not in _OWN]
         pending = False
         if extras:
             if expires is None:

@@ -103,8 +103,9 @@ def run_add_metrics(
     Args:
         client: client to use.
         run_id: id of the run.
-        metrics: names and values; numbers, numpy and torch scalars, str, bytes, date, datetime, timedelta, dict, list.
-        step: absolute point in time, such as an iteration or epoch, default 0.
+        metrics: names and values; numbers, scalars and arrays of numpy, torch and others, str, bytes, date, datetime,
+            timedelta, dict, list, or any other object, which is stored as in arguments. None and `pandas.NA` are NULL.
+        step: absolute point in time, such as an iteration or epoch, an integer of at most 64 bits, default 0.
         progress: relative point in time, such as a percentage, default 0.0.
 
     Raises:

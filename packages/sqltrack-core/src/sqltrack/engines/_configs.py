@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from collections.abc import Iterable, Mapping
@@ -15,10 +16,11 @@ Items = Iterable[tuple[Any, Any]]
 def named_values(obj: Any) -> Items | None:
     """Return the names and values of an object that holds a configuration, None if it is nothing of the kind.
 
-    Known are mappings, dataclasses, namespaces (argparse's, too), and the objects of OmegaConf and Hydra, pydantic,
-    attrs, absl.flags and ml_collections.
+    Known are mappings, dataclasses, namespaces (argparse's, too), partial functions, and the objects of OmegaConf and
+    Hydra, pydantic, attrs, absl.flags and ml_collections.
     """
-    for read in (_read_omegaconf, _read_mapping, _read_fields, _read_namespace, _read_pydantic, _read_absl):
+    readers = (_read_omegaconf, _read_mapping, _read_fields, _read_namespace, _read_partial, _read_pydantic, _read_absl)
+    for read in readers:
         items = read(obj)
         if items is not None:
             return items
@@ -62,6 +64,12 @@ def _read_namespace(obj: Any) -> Items | None:
     argparse = sys.modules.get("argparse")
     namespaces = (types.SimpleNamespace,) if argparse is None else (types.SimpleNamespace, argparse.Namespace)
     return vars(obj).items() if isinstance(obj, namespaces) else None
+
+
+def _read_partial(obj: Any) -> Items | None:
+    if not isinstance(obj, (functools.partial, functools.partialmethod)):
+        return None
+    return (("func", obj.func), ("args", list(obj.args)), ("keywords", obj.keywords))
 
 
 def _read_pydantic(obj: Any) -> Items | None:

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import UserString
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from sqltrack.engines._configs import named_values
+from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, native
+from sqltrack.engines._spelling import spell
+from sqltrack.errors import UnusableValueError
 
-__all__ = ["Jsonb", "dumps", "escape_text", "is_complex", "is_storable_text", "jsonb", "plain"]
+__all__ = ["MAX_DEPTH", "MAX_INT", "Jsonb", "dumps", "escape_text", "is_storable_text", "jsonb", "plain"]
+
+#: Levels of containers. Python reads JSON that is nested much deeper only where its stack is nearly empty.
+MAX_DEPTH = 200
+
+#: Greater integers are spelled as hexadecimal text: Python refuses to read numbers of more than 4,300 digits.
+MAX_INT = 10**4000
+
+# A longer range is spelled as Python does.
+_MAX_RANGE = 10_000
 
 
 class Jsonb:
@@ -41,12 +55,20 @@ def dumps(obj: Any) -> str:
     """Return `obj` as JSON text; what has no JSON form becomes its str.
 
     What holds names and values (see `sqltrack.engines._configs`) becomes an object, sequences and sets arrays,
-    enumeration members their value, numpy and torch scalars numbers and their arrays arrays. NaN and the infinities
-    become the strings "NaN", "Infinity" and "-Infinity". NUL and lone surrogates are escaped with a backslash.
+    enumeration members their value, numpy and torch scalars numbers and their arrays arrays, missing values (such as
+    `pandas.NA`) null. NaN and the infinities become the strings "NaN", "Infinity" and "-Infinity". NUL and lone
+    surrogates are escaped with a backslash. A str never holds an address in memory, and functions become their names.
+    A key that is no str and whose text is another key's as well is followed by its type: "1 (int)".
+
+    Raises:
+        UnusableValueError: the program's stack has no room for an object that is nested deeply.
     """
     import json
 
-    return json.dumps(plain(obj), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return json.dumps(plain(obj), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise UnusableValueError("a value is nested deeper than the stack has room for") from None
 
 
 def plain(obj: Any) -> Any:
@@ -70,22 +92,49 @@ def escape_text(text: str) -> str:
 
 
 def _plain(obj: Any, parents: tuple[int, ...]) -> Any:
-    """Do the work of `plain`; `parents` are the ids of the containers around `obj`."""
-    if obj is None or isinstance(obj, bool):
-        return obj
-    if isinstance(obj, enum.Enum):
-        return _plain(obj.value, parents)
-    if isinstance(obj, str):
-        return escape_text(str(obj))
-    if isinstance(obj, int):
-        return int(obj)
-    if isinstance(obj, float):
-        return _plain_float(float(obj))
-    if isinstance(obj, (bytes, bytearray, memoryview)):
-        return str(bytes(obj))
+    """Do the work of `plain`; `parents` are the ids of the containers around `obj`.
+
+    One call for each level, because levels are limited by the stack.
+    """
+    scalar = _plain_scalar(obj)
+    if scalar is not UNKNOWN:
+        return scalar
     if id(obj) in parents:
         return f"<{type(obj).__name__} that contains itself>"
-    return _plain_container(obj, (*parents, id(obj)))
+    if len(parents) >= MAX_DEPTH:
+        return f"<{type(obj).__name__} below {MAX_DEPTH} levels>"
+    parents = (*parents, id(obj))
+    content = _content(obj)
+    if isinstance(content, dict):
+        return {name: _plain(value, parents) for name, value in content.items()}
+    if isinstance(content, list):
+        items = [_plain(item, parents) for item in content]
+        return _in_order(items) if isinstance(obj, AbstractSet) else items
+    return escape_text(spell(obj)) if content is UNKNOWN else _plain(content, parents)
+
+
+def _plain_scalar(obj: Any) -> Any:
+    """Return the form of a value that holds no others, UNKNOWN if it may."""
+    if obj is None or isinstance(obj, bool):
+        return obj
+    # Of a subclass the value is meant, whatever its own methods say.
+    if isinstance(obj, (str, int, float)) and not isinstance(obj, enum.Enum):
+        # A mock says that it is an instance of whatever it stands for.
+        return attempt(_plain_base, obj)
+    if isinstance(obj, (bytes, bytearray)):
+        return str(bytes(obj))
+    if isinstance(obj, Spelled):
+        return escape_text(obj.text)
+    return UNKNOWN
+
+
+def _plain_base(obj: Any) -> Any:
+    if isinstance(obj, str):
+        return escape_text(str.__str__(obj))
+    if isinstance(obj, int):
+        number = int.__int__(obj)
+        return number if -MAX_INT < number < MAX_INT else hex(number)
+    return _plain_float(float.__float__(obj))
 
 
 def _plain_float(value: float) -> float | str:
@@ -96,19 +145,46 @@ def _plain_float(value: float) -> float | str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def _plain_container(obj: Any, parents: tuple[int, ...]) -> Any:
+def _content(obj: Any) -> Any:
+    """Return what an object holds, as a dict with names as keys, a list, or one other object; UNKNOWN if nothing."""
+    content = attempt(_read_content, obj)
+    if content is not UNKNOWN:
+        return content
+    value = native(obj)
+    return UNKNOWN if value is obj else value
+
+
+def _read_content(obj: Any) -> Any:
+    if isinstance(obj, enum.Enum):
+        return obj.value
+    if isinstance(obj, Jsonb):
+        return obj.obj
+    if isinstance(obj, memoryview):
+        return bytes(obj)
     items = named_values(obj)
     if items is not None:
-        return {_plain_key(key): _plain(value, parents) for key, value in items}
-    if isinstance(obj, Sequence):
-        return [_plain(item, parents) for item in obj]
-    if isinstance(obj, (set, frozenset)):
-        return [_plain(item, parents) for item in _in_order(obj)]
-    # numpy and torch without importing them: scalars and arrays both turn into Python objects by tolist().
-    if callable(getattr(obj, "tolist", None)) and hasattr(obj, "dtype"):
-        value = obj.tolist()
-        return _plain(value if type(value) is not type(obj) else _as_number(obj), parents)
-    return escape_text(str(obj))
+        return _named(list(items))
+    return list(obj) if _is_sequence(obj) or isinstance(obj, AbstractSet) else UNKNOWN
+
+
+def _is_sequence(obj: Any) -> bool:
+    # The items of a UserString are of its own type.
+    if not isinstance(obj, Sequence) or isinstance(obj, UserString):
+        return False
+    return not isinstance(obj, range) or len(obj) <= _MAX_RANGE
+
+
+def _named(items: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return items by the names that JSON has for their keys, each by one of its own."""
+    taken = {key for key, _ in items if type(key) is str and key == escape_text(key)}
+    named: dict[str, Any] = {}
+    for key, value in items:
+        name = _plain_key(key)
+        while name in taken and not (type(key) is str and key == name):
+            name = f"{name} ({type(key).__name__})"
+        taken.add(name)
+        named[name] = value
+    return named
 
 
 def _plain_key(key: Any) -> str:
@@ -116,28 +192,11 @@ def _plain_key(key: Any) -> str:
     if isinstance(name, str):
         return name
     # The keys True, None and 1 are spelled as JSON spells them.
-    return escape_text(str(key)) if isinstance(name, (list, dict)) else dumps(name)
+    return escape_text(spell(key)) if isinstance(name, (list, dict)) else dumps(name)
 
 
 def _in_order(items: Iterable[Any]) -> list[Any]:
     """Sets have no order of their own: sort, so that equal sets are stored alike."""
     items = list(items)
-    try:
-        return sorted(items)
-    except TypeError:
-        return sorted(items, key=repr)
-
-
-def is_complex(number: Any) -> bool:
-    """Return whether a number is complex, of which float() would leave only a part without an error."""
-    from numbers import Complex, Real
-
-    return isinstance(number, Complex) and not isinstance(number, Real)
-
-
-def _as_number(obj: Any) -> Any:
-    """Some numpy scalars (longdouble) have no Python counterpart and return themselves from tolist()."""
-    try:
-        return complex(obj) if is_complex(obj) else float(obj)
-    except (TypeError, ValueError):
-        return str(obj)
+    types = set(map(type, items))
+    return sorted(items) if types <= {int, float} or types == {str} else sorted(items, key=dumps)

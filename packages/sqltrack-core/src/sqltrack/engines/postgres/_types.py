@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqltrack.engines.json import Jsonb, is_storable_text
+from sqltrack.engines.json import MAX_INT, Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import Converter, MisfitError, check_int64, exact_float
 
 __all__ = ["CONVERTERS", "NAMES", "PYTHON_TYPES", "SQL_TYPES", "WIDER"]
@@ -64,12 +64,25 @@ def _decimal(value: float) -> Decimal:
     return Decimal(repr(value))
 
 
+def _checked_int(value: int) -> int:
+    if not -MAX_INT < value < MAX_INT:
+        raise MisfitError
+    return value
+
+
+def _checked_decimal(value: Decimal) -> Decimal:
+    # NUMERIC has up to 131,072 digits before the decimal point and 16,383 after it (PostgreSQL manual, section 8.1.2).
+    if value.is_infinite() or value.adjusted() >= 131_072 or int(value.as_tuple().exponent) < -16_383:
+        raise MisfitError
+    return value
+
+
 _INT_CONVERTERS: Mapping[str, Converter | None] = {
     "smallint": _checked_range(16),
     "integer": _checked_range(32),
     "bigint": check_int64,
     "double precision": exact_float,
-    "numeric": None,
+    "numeric": _checked_int,
 }
 _FLOAT_CONVERTERS: Mapping[str, Converter | None] = {"double precision": None, "numeric": _decimal}
 _INTEGERS = ("smallint", "integer", "bigint")
@@ -82,7 +95,7 @@ _TYPES = (
         converters=_FLOAT_CONVERTERS,
         widened=(*_INTEGERS, "real"),
     ),
-    _Type(Decimal, "NUMERIC", ("numeric",), converters={"numeric": None}),
+    _Type(Decimal, "NUMERIC", ("numeric",), converters={"numeric": _checked_decimal}),
     _Type(str, "TEXT", ("text",), ("character", "character varying", "name"), {"text": _checked_text}),
     _Type(bytes, "BYTEA", ("bytea",), converters={"bytea": None}),
     _Type(

@@ -1,0 +1,125 @@
+"""Numbers as callers give them: ids and steps of 64 bits, and progress."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, exact_number, native
+from sqltrack.engines._spelling import quote
+from sqltrack.engines.schema import INT64
+from sqltrack.errors import UnusableValueError
+
+__all__ = ["as_int64", "as_number", "as_progress", "as_step", "only_item"]
+
+
+def only_item(value: Any) -> Any:
+    """Return a value as one of Python's own types; of another package's array that has one item that item."""
+    item = native(value)
+    if item is not value:
+        while type(item) is list and len(item) == 1:
+            item = native(item[0])
+    return item
+
+
+def as_number(value: Any) -> Any:
+    """Return a number as an int, a float, or a Decimal or Spelled that neither can hold; UNKNOWN if it is none.
+
+    Known are numbers of Python and other packages, and arrays and tensors of one number.
+    """
+    value = only_item(value)
+    if type(value) in (int, float, bool) or isinstance(value, Spelled):
+        return value
+    for read in (_read_decimal, _read_rational, exact_number, _read_item):
+        number = read(value)
+        if number is not UNKNOWN:
+            return number
+    return UNKNOWN
+
+
+def as_int64(value: Any, name: str) -> int:
+    """Return an integer, whatever its type.
+
+    Args:
+        value: the integer; floats and others are accepted if they have no fraction.
+        name: what it is, for the message of the error.
+
+    Raises:
+        UnusableValueError: it is not an integer, or needs more than 64 bits.
+    """
+    number = value if type(value) is int else as_number(value)
+    if isinstance(number, float) or _is_decimal(number):
+        whole = attempt(int, number)
+        number = whole if whole == number else UNKNOWN
+    if not isinstance(number, int):
+        raise UnusableValueError(f"{name} must be an integer, got {quote(value)}")
+    if number not in INT64:
+        raise UnusableValueError(f"{name} must be an integer of at most 64 bits, got {quote(value)}")
+    return int(number)
+
+
+def as_step(step: Any) -> int:
+    """Return a step as an int; None, which frameworks pass, is 0.
+
+    Raises:
+        UnusableValueError: it is not an integer of 64 bits.
+    """
+    if type(step) is int and step in INT64:
+        return step
+    return 0 if step is None else as_int64(step, "step")
+
+
+def as_progress(progress: Any) -> float:
+    """Return a progress as a float; None is 0.
+
+    Raises:
+        UnusableValueError: it is not a number.
+    """
+    if type(progress) is float and progress == progress:
+        return progress
+    number = 0.0 if progress is None else progress if isinstance(progress, str) else as_number(progress)
+    try:
+        # A fraction such as 1/3 is rounded here, as in any other computation of a progress.
+        number = float(progress if isinstance(number, Spelled) else number)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if math.isnan(number):
+        raise UnusableValueError(f"progress must be a number, got {quote(progress)}")
+    return number
+
+
+def _is_decimal(value: Any) -> bool:
+    # Where the module was not imported there is no number of it.
+    decimal: Any = sys.modules.get("decimal")
+    return decimal is not None and isinstance(value, decimal.Decimal)
+
+
+def _read_decimal(value: Any) -> Any:
+    if not _is_decimal(value):
+        return UNKNOWN
+    if value.is_nan():
+        return math.nan
+    number = float(value)
+    return number if number == value else value
+
+
+def _read_rational(value: Any) -> Any:
+    from numbers import Rational
+
+    if not isinstance(value, Rational) or isinstance(value, int):
+        return UNKNOWN
+    if value.denominator == 1:
+        return int(value.numerator)
+    number = exact_number(value)
+    return Spelled(str(value)) if number is UNKNOWN else number
+
+
+def _read_item(value: Any) -> Any:
+    """Read tensors of packages that follow numpy in nothing but the method item()."""
+    item = getattr(type(value), "item", None)
+    if not callable(item):
+        return UNKNOWN
+    # There may be more than one number, or the method may be another one.
+    number = attempt(lambda obj: native(item(obj)), value)
+    return number if isinstance(number, (int, float, Spelled)) else exact_number(number)

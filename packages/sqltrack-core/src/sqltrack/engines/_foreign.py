@@ -1,0 +1,193 @@
+"""Values of other packages, such as numpy's, as values of Python's own types, without importing those packages."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+__all__ = ["UNKNOWN", "Spelled", "attempt", "exact_number", "is_complex", "native"]
+
+
+class Spelled:
+    """A value that no plain Python type holds exactly, as text.
+
+    Attributes:
+        text: the text.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text: str = text
+
+    def __repr__(self) -> str:
+        return f"Spelled({self.text!r})"
+
+
+#: Stands for a value that cannot be told.
+UNKNOWN: Any = object()
+
+# What is equal to an object whose class does not say.
+_IDENTITY: Any = object.__eq__
+
+# Units of numpy's times: those that count days, those that have no fixed length, and those below microseconds.
+_DAYS = frozenset({"Y", "M", "W", "D"})
+_VAGUE = frozenset({"Y", "M", "generic"})
+_FINE = frozenset({"ns", "ps", "fs", "as"})
+
+
+def native(obj: Any) -> Any:
+    """Return an object as a value of Python's own types, itself if there is none.
+
+    Missing values (`pandas.NA`, NaT, masked numbers) become None. Scalars of numpy, and of packages that follow it,
+    become bool, int, float, complex, str or bytes, and their arrays lists. A `datetime64` becomes a date, or a datetime
+    in UTC, a `timedelta64` a timedelta. A `Spelled` stands for numbers and times that these types would round.
+    """
+    for read in (_read_missing, _read_time, _read_array, _read_wrapper):
+        value = attempt(read, obj)
+        if value is not UNKNOWN:
+            return value
+    return obj
+
+
+def attempt(function: Callable[[Any], Any], obj: Any) -> Any:
+    """Return `function(obj)`, UNKNOWN if that fails: an object of another package may raise anything."""
+    try:
+        return function(obj)
+    except (RecursionError, MemoryError):
+        raise
+    except Exception:
+        return UNKNOWN
+
+
+def exact_number(obj: Any) -> Any:
+    """Return the int or float that an object converts to; UNKNOWN if it has none, or one that differs from it."""
+    for method, convert in (("__index__", operator.index), ("__float__", float)):
+        if hasattr(type(obj), method) and not is_complex(obj):
+            number = attempt(convert, obj)
+            if number is not UNKNOWN and attempt(lambda other: _is_same(other, number), obj) is True:  # noqa: B023
+                return number
+    return UNKNOWN
+
+
+def _is_same(obj: Any, number: Any) -> bool:
+    # An object that does not define what is equal to it can only be trusted.
+    return type(obj).__eq__ is _IDENTITY or number != number or bool(obj == number)
+
+
+def is_complex(number: Any) -> bool:
+    """Return whether a number is complex, of which float() would leave only a part without an error."""
+    from numbers import Complex, Real
+
+    return isinstance(number, Complex) and not isinstance(number, Real)
+
+
+def _read_missing(obj: Any) -> Any:
+    # Where a package was not imported there is no object of it.
+    pandas: Any = sys.modules.get("pandas")
+    if pandas is not None and (obj is getattr(pandas, "NA", UNKNOWN) or obj is getattr(pandas, "NaT", UNKNOWN)):
+        return None
+    return UNKNOWN
+
+
+def _read_time(obj: Any) -> Any:
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and isinstance(obj, numpy.datetime64):
+        return None if numpy.isnat(obj) else _read_datetime64(numpy, obj)
+    if numpy is not None and isinstance(obj, numpy.timedelta64):
+        return None if numpy.isnat(obj) else _read_timedelta64(numpy, obj)
+    # pandas' subclasses of datetime and timedelta count nanoseconds as well.
+    if isinstance(obj, datetime) and getattr(obj, "nanosecond", 0) != 0:
+        return Spelled(str(obj))
+    if isinstance(obj, timedelta) and getattr(obj, "nanoseconds", 0) != 0:
+        return Spelled(str(obj))
+    return UNKNOWN
+
+
+def _read_datetime64(numpy: Any, obj: Any) -> Any:
+    if numpy.datetime_data(obj.dtype)[0] in _DAYS:
+        day = obj.item()
+        return day if isinstance(day, date) else Spelled(str(obj))
+    moment = _whole_microseconds(numpy, obj, "datetime64[us]").item()
+    if not isinstance(moment, datetime):
+        # As datetimes are spelled; numpy's are in UTC.
+        return Spelled(f"{str(obj).replace('T', ' ')}+00:00")
+    return moment.replace(tzinfo=timezone.utc)
+
+
+def _read_timedelta64(numpy: Any, obj: Any) -> Any:
+    if numpy.datetime_data(obj.dtype)[0] in _VAGUE:
+        return Spelled(str(obj))
+    duration = _whole_microseconds(numpy, obj, "timedelta64[us]").item()
+    return duration if isinstance(duration, timedelta) else Spelled(str(obj))
+
+
+def _whole_microseconds(numpy: Any, obj: Any, dtype: str) -> Any:
+    """Return a time in microseconds if its unit is smaller and nothing is lost, else as it is.
+
+    Then item() returns an integer for a unit that is smaller, or a time that Python's types do not reach.
+    """
+    if numpy.datetime_data(obj.dtype)[0] not in _FINE:
+        return obj
+    rounded = obj.astype(dtype)
+    return rounded if rounded == obj else obj
+
+
+def _read_array(obj: Any) -> Any:
+    """Read scalars and arrays, which have `dtype`, and one method to make Python objects of them.
+
+    They are looked for in the class: objects that invent attributes, such as mocks, would have them all.
+    """
+    typ = type(obj)
+    if not hasattr(typ, "dtype"):
+        return UNKNOWN
+    if _is_numpy_with_times(obj):
+        return _read_times(obj)
+    to_list: Callable[[Any], Any] | None = getattr(typ, "tolist", None) or getattr(typ, "to_list", None)
+    if to_list is None:
+        return UNKNOWN
+    value = to_list(obj)
+    return value if type(value) is not typ else _read_unusual_scalar(obj)
+
+
+def _is_numpy_with_times(obj: Any) -> bool:
+    """Return whether an object is an array or record of numpy's of whose times tolist() would make integers."""
+    numpy: Any = sys.modules.get("numpy")
+    return numpy is not None and isinstance(obj, (numpy.ndarray, numpy.void)) and _has_times(obj.dtype)
+
+
+def _has_times(dtype: Any) -> bool:
+    return dtype.base.kind in "mM" or any(_has_times(dtype[name]) for name in dtype.names or ())
+
+
+def _read_times(obj: Any) -> Any:
+    if obj.ndim:
+        return [native(item) for item in obj]
+    names = obj.dtype.names
+    return native(obj[()]) if names is None else [native(obj[name]) for name in names]
+
+
+def _read_unusual_scalar(obj: Any) -> Any:
+    """Read a scalar of which Python has no counterpart, such as longdouble or bfloat16."""
+    if is_complex(obj):
+        return complex(obj) if complex(obj) == obj else Spelled(str(obj))
+    number = exact_number(obj)
+    if number is not UNKNOWN:
+        return number
+    return Spelled(str(obj)) if hasattr(type(obj), "__float__") else UNKNOWN
+
+
+def _read_wrapper(obj: Any) -> Any:
+    """Read objects that hold a value: psycopg's Json and Jsonb, scalars and arrays of Arrow, tensors of TensorFlow."""
+    psycopg_json: Any = sys.modules.get("psycopg.types.json")
+    if psycopg_json is not None and isinstance(obj, (psycopg_json.Json, psycopg_json.Jsonb)):
+        return obj.obj
+    for name in ("as_py", "to_pylist", "numpy"):
+        method: Callable[[Any], Any] | None = getattr(type(obj), name, None)
+        if callable(method):
+            value = method(obj)
+            return native(value) if type(value) is not type(obj) else UNKNOWN
+    return UNKNOWN

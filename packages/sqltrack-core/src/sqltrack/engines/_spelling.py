@@ -1,0 +1,63 @@
+"""Objects as text that is the same in each process, so that equal runs look equal."""
+
+from __future__ import annotations
+
+import re
+import types
+from typing import Any
+
+__all__ = ["quote", "spell"]
+
+# Characters of a repr in a message.
+_MAX_QUOTED = 200
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+
+
+def spell(obj: Any) -> str:
+    """Return the text of an object, `str(obj)` without addresses in memory.
+
+    Functions become their name with that of their module, modules `<module 'name'>`. An object whose text cannot be
+    had becomes the name of its class.
+    """
+    try:
+        name = _function_name(obj)
+        if name is not None:
+            return name
+        if isinstance(obj, types.ModuleType):
+            return f"<module {obj.__name__!r}>"
+        return _without_address(str(obj), obj)
+    except (RecursionError, MemoryError):
+        raise
+    except Exception:
+        # An object of another package may raise anything.
+        return f"<{type(obj).__module__}.{type(obj).__qualname__} object>"
+
+
+def quote(obj: Any) -> str:
+    """Return the repr of an object for a message, shortened; an integer of many digits as the number of its bits."""
+    try:
+        if isinstance(obj, int) and obj.bit_length() > _MAX_QUOTED:
+            return f"an integer of {obj.bit_length()} bits"
+        text = _without_address(repr(obj), obj)
+    except (RecursionError, MemoryError):
+        raise
+    except Exception:
+        return spell(obj)
+    return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED - 1]}…"
+
+
+def _function_name(obj: Any) -> str | None:
+    if isinstance(obj, type) or not callable(obj):
+        return None
+    name, module = getattr(obj, "__qualname__", None), getattr(obj, "__module__", None)
+    if not isinstance(name, str):
+        return None
+    return f"{module}.{name}" if isinstance(module, str) else name
+
+
+def _without_address(text: str, obj: Any) -> str:
+    text = _ADDRESS.sub("", text)
+    for address in (hex(id(obj)), str(id(obj))):
+        text = text.replace(address, "…")
+    return text

@@ -1,0 +1,339 @@
+"""Whatever object is given as a metric is stored exactly, as its documented form, or as missing; steps are integers."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+import ipaddress
+import math
+import unittest.mock
+import uuid
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from psycopg.types.json import Json as PsycopgJson
+
+from sqltrack import Run
+from sqltrack.errors import UnusableValueError
+from support.metrics import logged, stored_value
+
+pytestmark = pytest.mark.also_on("duckdb")
+
+UTC_TIME = datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+
+class Eager:
+    """A tensor as TensorFlow has them."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def numpy(self) -> Any:
+        return np.asarray(self._value)
+
+
+class OnlyFloat:
+    def __float__(self) -> float:
+        return 0.25
+
+
+class OnlyIndex:
+    def __index__(self) -> int:
+        return 2**60 + 1
+
+
+class OnlyItem:
+    def item(self) -> np.float32:
+        return np.float32(0.25)
+
+
+class Precise:
+    """A number with more digits than a float has."""
+
+    def __float__(self) -> float:
+        return 0.1
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __str__(self) -> str:
+        return "0.1000000000000000000001"
+
+
+class Level(enum.Enum):
+    HALF = 0.5
+    NAME = "name"
+
+
+@dataclasses.dataclass
+class Pair:
+    a: int = 1
+
+
+class Bare:
+    pass
+
+
+MISSING = [
+    None,
+    pd.NA,
+    pd.NaT,
+    np.datetime64("NaT"),
+    np.timedelta64("NaT", "ns"),
+    np.ma.masked,
+    np.ma.array([1.0, 2.0], mask=[True, True]).mean(),
+    np.ma.array(5.0, mask=True),
+    pa.scalar(None, pa.float64()),
+    pd.Series([1.0, None], dtype="Float64")[1],
+]
+
+
+@pytest.mark.parametrize("value", MISSING, ids=lambda value: type(value).__name__)
+def test_what_is_missing_is_stored_as_missing(run: Run, value: Any) -> None:
+    run.add_metrics({"value": value, "list": [value, 1]})
+    assert run.client.execute("SELECT * FROM metrics").fetchone()[3:] == (None, [None, 1])
+    run.add_metrics({"value": 0.5}, step=1)
+    assert logged(run, "value") == [None, 0.5]
+
+
+def test_a_masked_array_of_one_is_missing(run: Run) -> None:
+    run.add_metrics({"value": np.ma.array([5], mask=[True])})
+    assert logged(run, "value") == [None]
+
+
+IN_COLUMNS = [
+    (np.datetime64("2024-01-02T03:04:05.000000000"), UTC_TIME),
+    (np.datetime64("2024-01-02T03:04:05"), UTC_TIME),
+    (np.datetime64("2024-01-02T03", "h"), UTC_TIME.replace(minute=0, second=0)),
+    (np.datetime64("2024-01-02"), date(2024, 1, 2)),
+    (np.datetime64("2024-03", "M"), date(2024, 3, 1)),
+    (np.array(["2024-01-02T03:04:05"], "datetime64[ns]"), UTC_TIME),
+    (pd.Timestamp(UTC_TIME), UTC_TIME),
+    (np.timedelta64(1_500_000, "ns"), timedelta(microseconds=1500)),
+    (np.timedelta64(2, "W"), timedelta(weeks=2)),
+    (pd.Timedelta("1s"), timedelta(seconds=1)),
+    (np.longdouble(0.5), 0.5),
+    (np.longdouble("nan"), "NaN"),
+    (Eager(0.5), 0.5),
+    (Eager([0.5]), 0.5),
+    (Eager([0.5, 1.5]), [0.5, 1.5]),
+    (OnlyFloat(), 0.25),
+    (OnlyIndex(), 2**60 + 1),
+    (OnlyItem(), 0.25),
+    (pa.scalar(3), 3),
+    (Fraction(1, 2), 0.5),
+    (Fraction(6, 2), 3),
+    (Decimal("0.5"), 0.5),
+    (Decimal("sNaN"), "NaN"),
+    (Level.HALF, 0.5),
+    (Level.NAME, "name"),
+    (np.array([1.0, 2.0]), [1.0, 2.0]),
+    (np.array([[1], [2]]), [[1], [2]]),
+    (np.array(["a", "b"]), ["a", "b"]),
+    (pd.Series({"a": 1, "b": 2}), [1, 2]),
+    (np.ma.array([1, 2], mask=[False, True]), [1, None]),
+    (bytearray(b"x"), b"x"),
+    (memoryview(b"x"), b"x"),
+    ({3, 1}, [1, 3]),
+    (collections.deque([1]), [1]),
+    (Pair(), {"a": 1}),
+    (PsycopgJson({"a": 1}), {"a": 1}),
+]
+
+
+@pytest.mark.parametrize(("value", "stored"), IN_COLUMNS, ids=[type(value).__name__ for value, _ in IN_COLUMNS])
+def test_values_of_any_package_are_stored_as_what_they_are(run: Run, value: Any, stored: Any) -> None:
+    run.add_metrics({"value": value})
+    (found,) = logged(run, "value")
+    assert ("NaN" if found != found else found) == stored
+    assert type(found) is type(stored) or stored == "NaN"
+    assert "extras" not in {column[0] for column in run.client.execute("SELECT * FROM metrics").description or ()}
+
+
+IN_EXTRAS = [
+    (np.datetime64("2024-01-02T03:04:05.000000006"), "2024-01-02 03:04:05.000000006+00:00"),
+    (np.datetime64("12024-01-02"), "12024-01-02"),
+    (np.datetime64(2**60, "s"), "36534630048-05-13 13:56:16+00:00"),
+    (pd.Timestamp("2024-01-02T03:04:05.000000006", tz="UTC"), "2024-01-02 03:04:05.000000006+00:00"),
+    (np.timedelta64(6, "ns"), "6 nanoseconds"),
+    (np.timedelta64(6, "M"), "6 months"),
+    (np.timedelta64(2**60, "s"), f"{2**60} seconds"),
+    (pd.Timedelta(6, "ns"), "0 days 00:00:00.000000006"),
+    (np.longdouble("0.1"), "0.1"),
+    (Precise(), "0.1000000000000000000001"),
+    (Fraction(1, 3), "1/3"),
+    (1j, "1j"),
+    (np.complex64(1j), "1j"),
+    (np.clongdouble(1 + 2j), "(1+2j)"),
+    (10**5000, hex(10**5000)),
+    (Decimal("1e200000"), "1E+200000"),
+    (Decimal("1e-20000"), "1E-20000"),
+    (PurePosixPath("/a"), "/a"),
+    (uuid.UUID(int=5), str(uuid.UUID(int=5))),
+    (time(1, 2), "01:02:00"),
+    (ipaddress.ip_address("1.2.3.4"), "1.2.3.4"),
+    (collections.UserString("a"), "a"),
+    (Bare(), f"<{__name__}.Bare object>"),
+    (Bare, f"<class '{__name__}.Bare'>"),
+    (math.sqrt, "math.sqrt"),
+    (unittest.mock.MagicMock(), "<MagicMock id='…'>"),
+]
+
+
+@pytest.mark.parametrize(("value", "stored"), IN_EXTRAS, ids=[type(value).__name__ for value, _ in IN_EXTRAS])
+def test_values_that_no_column_holds_are_stored_as_in_arguments(run: Run, value: Any, stored: str) -> None:
+    """They make no column that numbers could not use later, and cost the other metrics nothing."""
+    run.add_metrics({"value": value, "loss": 1.5}, step=0)
+    assert stored_value(run, "value") == stored
+    run.add_metrics({"value": 0.5}, step=1)
+    assert stored_value(run, "value", 1) == 0.5
+    run.add_metrics({"value": value}, step=1)
+    assert stored_value(run, "value", 1) == stored
+    assert logged(run, "loss") == [1.5, None]
+
+
+def test_the_last_value_of_a_row_is_the_one_that_is_read(run: Run) -> None:
+    """A value that goes to the extras takes the place of the one that its column had."""
+    run.add_metrics({"value": 0.5, "loss": 1.0})
+    run.add_metrics({"value": "text"})
+    (row,) = run.client.execute("SELECT value, loss, extras FROM metrics").fetchall()
+    assert row == (None, 1.0, {"value": "text"})
+
+
+@dataclasses.dataclass
+class Metrics:
+    loss: float = 0.5
+
+
+Named = collections.namedtuple("Named", ["loss"])
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        pd.Series({"loss": 0.5}),
+        Metrics(),
+        Named(0.5),
+        collections.UserDict(loss=0.5),
+        pd.DataFrame({"loss": [0.5]}).loc[0],
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_metrics_come_as_anything_with_names(run: Run, metrics: Any) -> None:
+    run.add_metrics(metrics)
+    assert logged(run, "loss") == [0.5]
+
+
+def test_rows_of_a_data_frame_are_rows_of_metrics(run: Run) -> None:
+    frame = pd.DataFrame({"step": [1, 2], "loss": [0.5, 0.25]})
+    run.add_metrics_many(row for _, row in frame.iterrows())
+    run.add_metrics_many(frame.assign(step=[3, 4]).itertuples(index=False))  # type: ignore[arg-type]
+    assert logged(run, "loss") == [0.5, 0.25, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("metrics", [None, 5, "loss", ["loss"], {"loss"}, Bare(), np.array([1.0])], ids=repr)
+def test_metrics_without_names_are_refused(run: Run, metrics: Any) -> None:
+    with pytest.raises(UnusableValueError, match="metrics must be a dict of names and values"):
+        run.add_metrics(metrics)
+    with pytest.raises(UnusableValueError, match="metrics must be a dict of names and values"):
+        run.add_metrics_many([{"step": 1, "loss": 0.5}, metrics])
+    assert run.client.execute("SELECT * FROM metrics").fetchall() == []
+
+
+# Steps and progress
+
+
+@pytest.mark.parametrize(
+    "step",
+    [3.0, np.int8(3), np.float32(3), np.array(3), np.array([3.0]), Eager(3.0), Decimal(3), Fraction(3), pa.scalar(3)],
+    ids=lambda step: type(step).__name__,
+)
+def test_a_step_of_any_integral_type_is_one(run: Run, step: Any) -> None:
+    run.add_metrics({"loss": 1.0}, step=step, progress=step)
+    run.add_metrics_many([{"loss": 2.0, "step": step, "progress": step}])
+    assert run.client.execute("SELECT step, progress, loss FROM metrics").fetchall() == [(3, 3.0, 2.0)]
+
+
+def test_no_step_is_the_default(run: Run) -> None:
+    """Frameworks pass None where they do not count."""
+    run.add_metrics({"loss": 1.0}, step=None, progress=None)  # type: ignore[arg-type]
+    run.add_metrics_many([{"loss": 2.0, "step": None}])
+    assert run.client.execute("SELECT step, progress, loss FROM metrics").fetchall() == [(0, 0.0, 2.0)]
+
+
+def test_a_step_has_up_to_64_bits(run: Run) -> None:
+    for step in (2**63 - 1, -(2**63)):
+        run.add_metrics({"loss": 1.0}, step=step)
+        assert run.client.execute("SELECT loss FROM metrics WHERE step = %s", (step,)).fetchall() == [(1.0,)]
+    for step in (2**63, -(2**63) - 1, 1e30, 10**5000, Decimal("1e50"), np.uint64(2**64 - 1)):
+        with pytest.raises(UnusableValueError, match="step must be an integer of at most 64 bits"):
+            run.add_metrics({"loss": 1.0}, step=step)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        0.5,
+        "1",
+        "x",
+        math.nan,
+        math.inf,
+        np.ma.masked,
+        pd.NA,
+        Decimal("0.5"),
+        Decimal("sNaN"),
+        1j,
+        [3],
+        Bare(),
+        date.today(),
+    ],
+    ids=repr,
+)
+def test_a_step_that_is_no_integer_is_refused(run: Run, step: Any) -> None:
+    with pytest.raises(UnusableValueError, match="step must be an integer, got"):
+        run.add_metrics({"loss": 1.0}, step=step)
+    with pytest.raises(UnusableValueError, match="step must be an integer, got"):
+        run.add_metrics_many([{"loss": 1.0, "step": step}])
+    assert run.client.execute("SELECT * FROM metrics").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        "x",
+        math.nan,
+        np.float32("nan"),
+        np.ma.masked,
+        pd.NA,
+        Decimal("sNaN"),
+        1j,
+        np.complex64(1),
+        10**400,
+        Bare(),
+        [0.5],
+    ],
+    ids=lambda progress: type(progress).__name__,
+)
+def test_a_progress_that_is_no_number_is_refused(run: Run, progress: Any) -> None:
+    with pytest.raises(UnusableValueError, match="progress must be a number, got"):
+        run.add_metrics({"loss": 1.0}, progress=progress)
+    with pytest.raises(UnusableValueError, match="progress must be a number, got"):
+        run.add_metrics_many([{"loss": 1.0, "progress": progress}])
+    assert run.client.execute("SELECT * FROM metrics").fetchall() == []
+
+
+def test_a_progress_is_the_nearest_float(run: Run) -> None:
+    for progress in (Fraction(1, 3), np.longdouble(1) / 3, Decimal(1) / 3):
+        run.add_metrics({"loss": 1.0}, progress=progress)  # type: ignore[arg-type]
+    assert run.client.execute("SELECT progress FROM metrics").fetchall() == [(1 / 3,)]
