@@ -19,7 +19,7 @@ from sqltrack import (
     experiment_set_name,
     experiment_set_tags,
 )
-from sqltrack.errors import ConflictError, MissingExperimentError
+from sqltrack.errors import ConflictError, MissingExperimentError, UnusableValueError
 from support.logging_threads import wait_until
 
 pytestmark = pytest.mark.also_on("duckdb")
@@ -80,7 +80,7 @@ def test_an_unknown_id_without_a_name_cannot_be_created(client: sqltrack.Client)
     assert info.value.experiment_id == 7
     with pytest.raises(ValueError, match="needs an id or a name"):
         Experiment(client)
-    with pytest.raises(ValueError, match="experiment_id must be an int, got 'x'"):
+    with pytest.raises(ValueError, match="experiment_id must be an integer, got 'x'"):
         Experiment(client, "x")  # type: ignore[arg-type]
 
 
@@ -155,3 +155,59 @@ def test_many_processes_get_the_same_experiment(config: dict[str, Any]) -> None:
     for process in processes:
         process.join()
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("name", ["a\0b", "caf\udce9", "a\0\udcff"])
+def test_a_name_that_is_no_utf8_is_escaped(client: sqltrack.Client, name: str) -> None:
+    """Names of files and arguments need not be UTF-8; an experiment of such a name is found again by it."""
+    escaped = name.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+    experiment = Experiment(client, name=name).set_comment(name)
+    assert Experiment(client, name=name).id == experiment.id
+    assert row(client, experiment.id)[:2] == (escaped, escaped)
+    assert row(client, experiment.set_name(name + name).id)[0] == escaped + escaped
+    other = Experiment(client, name="other")
+    other.add_link(name, experiment.id)
+    assert client.execute("SELECT kind FROM experiment_links").fetchall() == [(escaped,)]
+    other.remove_link(name, experiment.id)
+    assert client.execute("SELECT kind FROM experiment_links").fetchall() == []
+
+
+@pytest.mark.parametrize("value", [5, b"x", ["x"]])
+def test_text_must_be_text(client: sqltrack.Client, value: Any) -> None:
+    """Whatever is no text is refused by an error of ours, on all engines alike."""
+    experiment = Experiment(client, name="text")
+    for change in (
+        lambda: Experiment(client, name=value),
+        lambda: experiment.set_name(value),
+        lambda: experiment.set_comment(value),
+        lambda: experiment.add_link(value, experiment.id),
+        lambda: experiment.get_run().set_status(value),
+        lambda: experiment.get_run().set_comment(value),
+    ):
+        with pytest.raises(UnusableValueError, match="must be a str"):
+            change()
+
+
+def test_new_experiments_get_ids_whatever_was_chosen_before(client: sqltrack.Client) -> None:
+    """The greatest id can be used, and new ids are found all the same."""
+    greatest = 2**63 - 1
+    first = Experiment(client, name="first")
+    last = Experiment(client, greatest, "last")
+    new = Experiment(client, name="new")
+    assert last.id == greatest
+    assert new.id not in (first.id, greatest)
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400])
+def test_an_id_of_more_than_64_bits_is_refused(client: sqltrack.Client, value: int) -> None:
+    first = Experiment(client, name="first")
+    for use in (
+        lambda: Experiment(client, value),
+        lambda: Experiment(client, value, "x"),
+        lambda: first.add_link("kind", value),
+        lambda: first.remove_link("kind", value),
+        lambda: experiment_set_comment(client, value, "x"),
+        lambda: experiment_add_tags(client, value, "x"),
+    ):
+        with pytest.raises(UnusableValueError, match="at most 64 bits"):
+            use()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sqltrack.args
-from sqltrack import Experiment, Run, run_from_env
+from sqltrack import Experiment, Run, run_add_metrics, run_from_env, run_set_comment
 from sqltrack.errors import (
     ConfigError,
     ConflictError,
@@ -22,6 +25,7 @@ from sqltrack.errors import (
     MissingExperimentError,
     MissingRunError,
     NaiveDatetimeError,
+    UnusableValueError,
 )
 from support.logging_threads import wait_until
 
@@ -407,3 +411,42 @@ def test_the_minimal_example_runs_on_each_engine(empty_config: dict[str, Any], m
     rows = client.execute("SELECT * FROM metrics ORDER BY step").fetchall()
     assert rows == [(1, epoch, 0.0, 7 ** (1 / (epoch + 1))) for epoch in range(90)]
     assert client.execute("SELECT status FROM runs").fetchall() == [("COMPLETED",)]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "caf\udce9"])
+def test_text_that_is_no_utf8_is_escaped(run: Run, text: str) -> None:
+    escaped = text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+    with run.set_comment(text).track(normal=text):
+        run.add_link(text, run.id)
+    assert run.client.execute("SELECT status, comment FROM runs").fetchall() == [(escaped, escaped)]
+    assert run.client.execute("SELECT kind FROM run_links").fetchall() == [(escaped,)]
+    assert run.remove_link(text, run.id).client.execute("SELECT kind FROM run_links").fetchall() == []
+
+
+@pytest.mark.parametrize("taken", [2**52, 2**63 - 1])
+def test_new_runs_get_ids_whatever_was_chosen_before(run: Run, taken: int) -> None:
+    experiment = Experiment(run.client, run.experiment_id)
+    assert experiment.get_run(taken).id == taken
+    new = [experiment.get_run().id for _ in range(3)]
+    assert len({run.id, taken, *new}) == 5
+    assert max(new) < 2**52
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400, 0.5, "x", math.nan, np.ma.masked, 1j])
+def test_an_id_that_cannot_be_one_is_refused(run: Run, value: Any) -> None:
+    for use in (
+        lambda: run_add_metrics(run.client, value, {"loss": 1.0}),
+        lambda: run_set_comment(run.client, value, "x"),
+        lambda: run.add_link("kind", value),
+    ):
+        with pytest.raises(UnusableValueError, match="must be an integer"):
+            use()
+
+
+@pytest.mark.parametrize("value", [np.int64(1), np.float32(1), np.array(1), Decimal(1), 1.0], ids=repr)
+def test_an_id_of_any_integral_type_is_one(run: Run, value: Any) -> None:
+    assert Run(run.client, run_id=value).id == run.id
+    run_add_metrics(run.client, value, {"loss": 1.0})
+    run_set_comment(run.client, value, "x")
+    run.add_link("kind", value)
+    assert run.client.execute("SELECT from_id, to_id FROM run_links").fetchall() == [(run.id, run.id)]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from sqltrack._arguments import as_optional_text, as_row_id, as_text
 from sqltrack.client import Client
 from sqltrack.engines.json import escape_text, jsonb
 from sqltrack.errors import MissingExperimentError, MissingRunError, UnusableValueError
 
 __all__ = [
     "add_link",
-    "as_id",
     "id_from_env",
     "merge_json",
     "remove_keys",
@@ -22,22 +21,17 @@ __all__ = [
     "tags_dict",
 ]
 
+# Columns that hold text, of which one may be NULL.
+_TEXTS: Mapping[str, Callable[[Any, str], str | None]] = {
+    "comment": as_optional_text,
+    "name": as_text,
+    "status": as_text,
+}
+
 _MISSING: Mapping[str, Callable[[int, str], Exception]] = {
     "experiments": MissingExperimentError,
     "runs": MissingRunError,
 }
-
-
-def as_id(value: Any, name: str) -> int:
-    """Return an id as an int.
-
-    Raises:
-        UnusableValueError: it is no integer.
-    """
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise UnusableValueError(f"{name} must be an int, got {value!r}") from None
 
 
 def id_from_env(variable: str) -> int:
@@ -74,7 +68,8 @@ def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, An
         MissingExperimentError, MissingRunError: there is no such row.
     """
     assignments = ", ".join(f"{column} = %s" for column in values)
-    _update(client, table, row_id, assignments, list(values.values()), **options)
+    parameters = [_TEXTS[column](value, column) if column in _TEXTS else value for column, value in values.items()]
+    _update(client, table, row_id, assignments, parameters, **options)
 
 
 def merge_json(client: Client, table: str, row_id: int, column: str, items: Mapping[str, Any]) -> None:
@@ -90,6 +85,7 @@ def remove_keys(client: Client, table: str, row_id: int, column: str, keys: Iter
 
 def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Add a link to a table of links; one that exists already is no error."""
+    from_id, kind, to_id = _link(from_id, kind, to_id)
     target = table.removesuffix("_links") + "s"
     sql = f"INSERT INTO {table} (from_id, kind, to_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
@@ -105,7 +101,13 @@ def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) ->
 def remove_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link from a table of links; one that does not exist is no error."""
     sql = f"DELETE FROM {table} WHERE from_id = %s AND kind = %s AND to_id = %s"
-    client._session.submit(client._session.call, lambda connection: connection.execute(sql, (from_id, kind, to_id)))
+    link = _link(from_id, kind, to_id)
+    client._session.submit(client._session.call, lambda connection: connection.execute(sql, link))
+
+
+def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
+    """Return a link as it is stored."""
+    return as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
 
 
 def _update(
@@ -113,6 +115,7 @@ def _update(
 ) -> None:
     session = client._session
     sql = f"UPDATE {table} SET {assignments} WHERE id = %s"
+    row_id = as_row_id(row_id, f"{table.removesuffix('s')}_id")
 
     def update(parameters: Sequence[Any]) -> None:
         cursor = session.call(lambda connection: connection.execute(sql, parameters), patience=patience)

@@ -15,6 +15,8 @@ from sqltrack.run import Run
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from sqltrack.engines.engine import Engine
+
 __all__ = [
     "Experiment",
     "experiment_add_link",
@@ -58,7 +60,9 @@ class Experiment:
         if name is not None:
             name = as_text(name, "name")
         self.client = client
-        self.id: int = client._session.ask(lambda connection: _get_or_create(connection, experiment_id, name))
+        self.id: int = client._session.ask(
+            lambda connection: _get_or_create(client.engine, connection, experiment_id, name)
+        )
 
     def __repr__(self) -> str:
         return f"Experiment(id={self.id!r})"
@@ -119,7 +123,7 @@ def experiment_add_link(client: Client, from_id: int, kind: str, to_id: int) -> 
     Raises:
         MissingExperimentError: (a ValueError) one of the experiments does not exist.
     """
-    _updates.add_link(client, _LINKS, *_link(from_id, kind, to_id))
+    _updates.add_link(client, _LINKS, from_id, kind, to_id)
 
 
 def experiment_add_tags(client: Client, experiment_id: int, *tags: str) -> None:
@@ -138,7 +142,7 @@ def experiment_add_tags(client: Client, experiment_id: int, *tags: str) -> None:
 
 def experiment_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link between two experiments; one that does not exist is no error."""
-    _updates.remove_link(client, _LINKS, *_link(from_id, kind, to_id))
+    _updates.remove_link(client, _LINKS, from_id, kind, to_id)
 
 
 def experiment_remove_tags(client: Client, experiment_id: int, *tags: str) -> None:
@@ -207,12 +211,7 @@ def _as_experiment_id(value: Any) -> int:
     return as_row_id(value, "experiment_id")
 
 
-def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
-    """Return the parts of a link, checked."""
-    return as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
-
-
-def _get_or_create(connection: Any, experiment_id: int | None, name: str | None) -> int:
+def _get_or_create(engine: Engine, connection: Any, experiment_id: int | None, name: str | None) -> int:
     if name is None:
         assert experiment_id is not None
         if _name_of(connection, experiment_id) is None:
@@ -220,7 +219,7 @@ def _get_or_create(connection: Any, experiment_id: int | None, name: str | None)
         return experiment_id
     found = _id_of(connection, name)
     if found is None:
-        _insert(connection, experiment_id, name)
+        _insert(engine, connection, experiment_id, name)
         found = _id_of(connection, name)
     if experiment_id is not None and found != experiment_id:
         taken_by = _name_of(connection, experiment_id)
@@ -233,15 +232,16 @@ def _get_or_create(connection: Any, experiment_id: int | None, name: str | None)
     return found
 
 
-def _insert(connection: Any, experiment_id: int | None, name: str) -> None:
+def _insert(engine: Engine, connection: Any, experiment_id: int | None, name: str) -> None:
     """Insert an experiment unless its id or name is in use, however many processes do the same at once."""
     if experiment_id is not None:
         sql = "INSERT INTO experiments (id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
         connection.execute(sql, (experiment_id, name))
         return
+    sql = f"INSERT INTO experiments (id, name) VALUES ({engine.new_id_sql(_TABLE)}, %s) ON CONFLICT DO NOTHING"
     # A generated id can meet one that another transaction is just inserting by hand: then try the next.
     while _id_of(connection, name) is None:
-        connection.execute("INSERT INTO experiments (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+        connection.execute(sql, (name,))
 
 
 def _id_of(connection: Any, name: str) -> int | None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqltrack._arguments import as_row_id
 from sqltrack._quoting import placeholders, query_text, quote_identifier
-from sqltrack._updates import as_id
 from sqltrack.client import Client
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.schema import KEY
@@ -297,7 +297,7 @@ def _ids(run_ids: Iterable[int] | None) -> tuple[int, ...]:
     """
     if run_ids is None:
         return ()
-    ids = tuple(dict.fromkeys(as_id(run_id, "run id") for run_id in run_ids))
+    ids = tuple(dict.fromkeys(as_row_id(run_id, "run id") for run_id in run_ids))
     if not ids:
         raise UnusableValueError("run_ids must hold at least one id, got none")
     return ids

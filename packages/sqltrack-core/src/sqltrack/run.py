@@ -44,6 +44,8 @@ from sqltrack.run_functions import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from sqltrack.engines.engine import Engine
+
 __all__ = ["Run"]
 
 _TABLE = "runs"
@@ -84,7 +86,7 @@ class Run:
         self.experiment_id: int
         # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
         self.id, self.experiment_id = client._session.ask(
-            lambda connection: _get_or_create(connection, experiment_id, run_id), once=True
+            lambda connection: _get_or_create(client.engine, connection, experiment_id, run_id), once=True
         )
         self._tracking: Tracking | None = None
 
@@ -321,12 +323,12 @@ def _status_after(error: BaseException, normal: str, exception: str, interrupt: 
     return exception
 
 
-def _get_or_create(connection: Any, experiment_id: int | None, run_id: int | None) -> tuple[int, int]:
+def _get_or_create(engine: Engine, connection: Any, experiment_id: int | None, run_id: int | None) -> tuple[int, int]:
     """Return the ids of a run and its experiment."""
     if run_id is None:
         if experiment_id is None:
             raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
-        return _insert_new(connection, experiment_id), experiment_id
+        return _insert_new(engine, connection, experiment_id), experiment_id
     owner = _experiment_of(connection, run_id)
     if owner is None and experiment_id is not None:
         _require_experiment(connection, experiment_id)
@@ -340,9 +342,12 @@ def _get_or_create(connection: Any, experiment_id: int | None, run_id: int | Non
     return run_id, owner
 
 
-def _insert_new(connection: Any, experiment_id: int) -> int:
+def _insert_new(engine: Engine, connection: Any, experiment_id: int) -> int:
     _require_experiment(connection, experiment_id)
-    sql = "INSERT INTO runs (experiment_id, time_created) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING RETURNING id"
+    sql = f"""
+        INSERT INTO runs (id, experiment_id, time_created) VALUES ({engine.new_id_sql(_TABLE)}, %s, %s)
+        ON CONFLICT (id) DO NOTHING RETURNING id
+    """
     while True:
         rows = connection.execute(sql, (experiment_id, utc_now())).fetchall()
         # No row: another transaction is just inserting the generated id by hand, then try the next.

@@ -89,7 +89,7 @@ def run_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     Raises:
         MissingRunError: (a ValueError) one of the runs does not exist.
     """
-    _updates.add_link(client, _LINKS, *_link(from_id, kind, to_id))
+    _updates.add_link(client, _LINKS, from_id, kind, to_id)
 
 
 def run_add_metrics(
@@ -168,7 +168,7 @@ def run_remove_extras(client: Client, run_id: int, *extras: str | Iterable[str])
 
 def run_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link between two runs; one that does not exist is no error."""
-    _updates.remove_link(client, _LINKS, *_link(from_id, kind, to_id))
+    _updates.remove_link(client, _LINKS, from_id, kind, to_id)
 
 
 def run_remove_tags(client: Client, run_id: int, *tags: str | Iterable[str]) -> None:
@@ -237,11 +237,6 @@ def run_set_tags(client: Client, run_id: int, *tags: str) -> None:
 def run_set_updated(client: Client, run_id: int, dt: Timestamp = "auto") -> None:
     """Set `time_updated` of a run; see `run_set_created`."""
     _set_time(client, run_id, "time_updated", dt)
-
-
-def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
-    """Return the parts of a link, checked."""
-    return as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
 
 
 def _is_auto(value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from sqltrack.client import Client
 from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands.run_ranges import RunRange
-from sqltrack.engines.json import is_storable_text
+from sqltrack.engines.json import escape_text, is_storable_text
 from sqltrack.engines.schema import EXTRAS, INT64, KEY
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.util import placeholders
@@ -37,6 +37,7 @@ def find_experiment(connection: Any, experiment: str) -> int:
     Raises:
         NotFoundError: there is none.
     """
+    experiment = escape_text(experiment)
     rows = fetch(connection, "SELECT id FROM experiments WHERE name = %s", (experiment,))
     if not rows and experiment.isascii() and experiment.isdigit() and len(experiment) < 19:
         rows = fetch(connection, "SELECT id FROM experiments WHERE id = %s", (int(experiment),))

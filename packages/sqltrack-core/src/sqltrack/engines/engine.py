@@ -182,6 +182,10 @@ class Engine(ABC):
         """Return names and SQL types of a table's columns in order, empty if there is no such table."""
         raise lacking(self, "table_columns", "find the columns of a table")
 
+    def new_id_sql(self, table: str) -> str:
+        """Return the value of the key `id` for a new row of a table: DEFAULT, or an expression in its place."""
+        return "DEFAULT"
+
     def merge_json_sql(self, column: str) -> str:
         """Return an expression: the JSON `column` with the top-level keys of the Jsonb object %s added or replaced."""
         raise lacking(self, "merge_json_sql", "add tags, arguments, environment variables and extras")

@@ -43,6 +43,8 @@ _JOURNAL_TIMEOUT = 5.0
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 # URLs, of whose slashes a path keeps one, and the parameters of a server.
 _NOT_A_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*=", re.IGNORECASE)
+# Ids that the database chooses are below this, greater ones are chosen by others.
+_MAX_NEW_ID = 2**52
 # What fails where a file may not grow, other than for a full disk, which SQLite knows by itself.
 _GROWING = frozenset({"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
 
@@ -200,6 +202,14 @@ class SQLiteEngine(Engine):
 
     def table_columns(self, connection: Connection, table: str) -> dict[str, str]:
         return dict(connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,)))
+
+    def new_id_sql(self, table: str) -> str:
+        # NULL is one more than the greatest id that there ever was, which may be the last that SQLite has.
+        return f"""
+            CASE WHEN (SELECT seq FROM sqlite_sequence WHERE name = '{table}') >= {_MAX_NEW_ID}
+            THEN (SELECT COALESCE(MAX(id), 0) + 1 FROM {table} WHERE id < {_MAX_NEW_ID})
+            END
+        """
 
     def merge_json_sql(self, column: str) -> str:
         # json_patch() would drop keys whose new value is null, and merge deeply.
