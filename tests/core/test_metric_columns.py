@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,11 @@ from sqltrack import Run
 from support.metrics import RESERVED, logged, rows_as_dicts, same, stored_value
 
 pytestmark = pytest.mark.also_on("duckdb")
+
+
+class Bare:
+    """An object that no column holds."""
+
 
 # Columns of the user
 
@@ -97,8 +103,19 @@ def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog:
     for step in range(5):
         run.add_metrics({"run_id": 1.0, "step": 2.0}, step=step)
         run.add_metrics({"run_id": 1.0}, step=step)
-    messages = [record.getMessage() for record in caplog.records]
-    assert sorted(message.split("'")[1] for message in messages) == ["run_id", "step"]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("metrics 'run_id', 'step' are stored in the column metrics.extras: the name, the type,")
+
+
+def test_a_call_warns_once_however_many_metrics_it_has(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """The warning counts the metrics and names a few; a value of its own type is named when it comes."""
+    metrics = {f"m{number}": Bare() for number in range(300)}
+    for step in range(3):
+        run.add_metrics({**metrics, "loss": 0.5}, step=step)
+    run.add_metrics({**metrics, "new": Bare(), "n" * 500: Bare()}, step=3)
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.startswith("metrics 'm0', 'm1', 'm2' and 297 more are stored in the column metrics.extras: ")
+    assert second.startswith(f"metrics 'new', '{'n' * 198}… are stored")
 
 
 def test_extras_of_a_row_are_merged(run: Run) -> None:
@@ -118,6 +135,62 @@ def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
         (row,) = rows_as_dicts(run)
         assert {**row, **row["extras"]}.items() >= metrics.items()
     assert len(rows_as_dicts(run)[0]["extras"]) < 2261
+
+
+@pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no limit of columns")
+@pytest.mark.parametrize(
+    ("sizes", "in_block"),
+    [
+        ((1000, 10), False),
+        ((900, 200), True),
+        ((500, 800), False),
+        ((989, 1), False),
+        ((985, 2, 2, 2), True),
+        ((989, 300), False),
+        ((600, 600, 3), False),
+    ],
+    ids=str,
+)
+def test_several_calls_may_fill_a_row(run: Run, sizes: tuple[int, ...], in_block: bool) -> None:
+    """The row as it is stored counts, not the call: nothing is refused, and nothing of it is lost."""
+    with run.client if in_block else contextlib.nullcontext():
+        for step in range(2):
+            first = 0
+            for size in sizes:
+                run.add_metrics({f"m{first + i}": step + first + i + 0.5 for i in range(size)}, step=step)
+                first += size
+    for step, row in enumerate(rows_as_dicts(run)):
+        found = {name: value for name, value in row.items() if value is not None and name not in RESERVED}
+        assert not found.keys() & (row.get("extras") or {}).keys()
+        assert {**found, **(row.get("extras") or {})} == {f"m{i}": step + i + 0.5 for i in range(sum(sizes))}
+
+
+@pytest.mark.engines("postgres", reason="only PostgreSQL limits the size of a row")
+def test_a_full_row_keeps_no_metric_from_its_column_in_other_rows(run: Run) -> None:
+    run.add_metrics({f"m{number}": number + 0.5 for number in range(989)}, step=0)
+    for number in range(40):
+        run.add_metrics({f"late{number}": number + 0.5}, step=0)
+    for step in range(3):
+        run.add_metrics({"loss": step + 0.5, "flag": True}, step=step)
+    assert stored_value(run, "loss") == 0.5
+    assert stored_value(run, "flag") is True
+    assert logged(run, "loss")[1:] == [1.5, 2.5]
+
+
+@pytest.mark.engines("postgres", reason="only PostgreSQL limits the size of a row")
+def test_what_makes_room_in_a_full_row_is_unaltered(run: Run) -> None:
+    """A row without extras and without room has to give some of its metrics to the extras."""
+    values = [0.1, 1e300, 5e-324, math.nan, math.inf, -math.inf, 2**62 + 1, True]
+    metrics = {f"m{number}": number + 0.5 for number in range(980)} | dict(zip("abcdefgh", values))
+    run.add_metrics(metrics)
+    for step in range(40):
+        run.add_metrics({f"late{step}": step})
+    (row,) = rows_as_dicts(run)
+    assert row["extras"]
+    for name, value in {**metrics, **{f"late{step}": step for step in range(40)}}.items():
+        stored = row["extras"].get(name, row.get(name))
+        # JSON spells NaN and infinities as text, and PostgreSQL floats without a fraction as integers.
+        assert same(float(stored) if isinstance(value, float) else stored, value), name
 
 
 @pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no limit of columns")
@@ -175,8 +248,30 @@ def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run, value: Any
     assert logged(run, "loss") == [0.5, 0.25]
 
 
-@pytest.mark.parametrize("value", [2**53 + 1, 10**400])
+@pytest.mark.parametrize("value", [2**53 + 1, 2**70, 10**400])
 def test_an_integer_that_a_float_would_alter_goes_elsewhere(run: Run, value: int) -> None:
     run.add_metrics({"value": 0.5}, step=0)
     run.add_metrics({"value": value}, step=1)
-    assert (stored_value(run, "value", 0), stored_value(run, "value", 1)) == (0.5, value)
+    stored = stored_value(run, "value", 1)
+    assert (stored_value(run, "value", 0), stored, type(stored)) == (0.5, value, int)
+
+
+def test_a_big_integer_stays_one_in_a_column_that_was_of_integers(run: Run) -> None:
+    for step, value in enumerate([1, 2**70, 0.5, 2**70, -(2**64)]):
+        run.add_metrics({"n": value}, step=step)
+        stored = stored_value(run, "n", step)
+        assert stored == value
+        assert type(stored) is int or step == 2
+
+
+@pytest.mark.engines("postgres")
+@pytest.mark.parametrize(
+    "value", [Decimal("1e131072"), Decimal("1e-16384"), 10**5000], ids=["large", "small", "integer"]
+)
+def test_a_number_that_a_column_of_decimals_cannot_hold_goes_elsewhere(run: Run, value: Any) -> None:
+    run.client.execute("ALTER TABLE metrics ADD COLUMN value NUMERIC")
+    run.add_metrics({"value": Decimal("0.1"), "loss": 0.5})
+    run.add_metrics({"value": value, "loss": 0.25}, step=1)
+    stored = stored_value(run, "value", 1)
+    assert stored == (hex(value) if isinstance(value, int) else str(value))
+    assert logged(run, "loss") == [0.5, 0.25]

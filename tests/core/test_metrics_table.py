@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 import sqltrack
-from sqltrack import Run
+from sqltrack import Experiment, Run
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import DatabaseError
-from support.metrics import logged, rows_as_dicts, stored_value
+from support.metrics import logged, rows_as_dicts, same, stored_value
 
 
 def test_columns_that_others_drop_or_change_meanwhile_are_noticed(run: Run, config: dict[str, Any]) -> None:
@@ -172,3 +175,117 @@ def test_somebody_who_reads_the_table_stops_nobody(run: Run, config: dict[str, A
     assert [stored_value(run, "new", step) for step in range(1, 6)] == [step + 0.5 for step in range(1, 6)]
     if engine_name == "postgres":
         assert run.client.execute("SELECT count(*) FROM metrics_pending").fetchone() == (0,)
+
+
+def test_new_metrics_of_a_block_are_columns_after_it(run: Run, config: dict[str, Any], caplog: Any) -> None:
+    """A block that uses the table keeps columns from being added only until it ends; then a query sees all values."""
+    moment = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
+    with run.client:
+        for step in range(5):
+            run.add_metrics({"loss": step + 0.5}, step=step)
+            if step % 2:
+                run.add_metrics(
+                    {"val_loss": step + 0.25, "at": moment, "n": step, "raw": b"\0", "nan": math.nan}, step=step
+                )
+                run.add_metrics_many([{"step": step, "many": [step]}])
+    rows = run.client.execute("SELECT step, val_loss, at, n, raw, many FROM metrics ORDER BY step").fetchall()
+    assert rows[1::2] == [(step, step + 0.25, moment, step, b"\0", [step]) for step in (1, 3)]
+    assert rows[::2] == [(step, *(None,) * 5) for step in (0, 2, 4)]
+    assert all(same(value, math.nan) for value in logged(run, "nan")[1::2])
+    assert not any((row.get("extras") or {}) for row in rows_as_dicts(run))
+    run.add_metrics({"val_loss": 0.125}, step=5)
+    assert sqltrack.Client(config).execute("SELECT MIN(val_loss), MAX(val_loss) FROM metrics").fetchone() == (
+        0.125,
+        3.25,
+    )
+    assert caplog.records == []
+
+
+def test_a_block_that_is_rolled_back_adds_no_columns_later(run: Run) -> None:
+    run.add_metrics({"loss": 1.0})
+    with pytest.raises(ZeroDivisionError), run.client:
+        run.add_metrics({"loss": 2.0})
+        run.add_metrics({"new": 2.0})
+        raise ZeroDivisionError
+    with run.client:
+        run.add_metrics({"loss": 3.0}, step=1)
+    assert "new" not in rows_as_dicts(run)[0]
+
+
+def test_a_value_that_was_replaced_meanwhile_stays_so(
+    run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process has stored since the block ended is newer than what the block has left among the extras."""
+    other = sqltrack.Run(sqltrack.Client(config), run_id=run.id)
+    writer = run.client.metrics
+    move = writer._move_to_columns
+
+    def move_late() -> None:
+        other.add_metrics({"a": 2.0})
+        move()
+
+    monkeypatch.setattr(writer, "_move_to_columns", move_late)
+    with run.client:
+        run.add_metrics({"loss": 1.0})
+        run.add_metrics({"a": 1.0, "b": 1.0})
+    other.add_metrics({"a": 2.0})
+    writer.move_pending()
+    (row,) = rows_as_dicts(run)
+    assert (row["a"], row["b"], row.get("extras")) == (2.0, 1.0, None)
+
+
+def test_metrics_that_waited_for_a_lock_are_columns_once_it_is_gone(
+    run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqltrack.metrics._GROWING_PAUSE", 0.0)
+    run.add_metrics({"loss": 0.0, "extras": 1.0})
+    with run.track():
+        with sqltrack.Client(config) as reader:
+            reader.execute("SELECT * FROM metrics").fetchall()
+            run.add_metrics({"new": 1.0}, step=1)
+        run.add_metrics({"new": 2.0}, step=2)
+        assert logged(run, "new") == [None, 1.0, 2.0]
+        with sqltrack.Client(config) as reader:
+            reader.execute("SELECT * FROM metrics").fetchall()
+            run.add_metrics({"last": 1.0}, step=3)
+    assert logged(run, "last") == [None, None, None, 1.0]
+
+
+def test_blocks_of_many_threads_leave_nothing_behind(run: Run, experiment: Experiment) -> None:
+    """Threads that share a client add the same new metrics in blocks at the same time."""
+
+    def log(number: int) -> None:
+        own = experiment.get_run()
+        for epoch in range(5):
+            with run.client:
+                own.add_metrics({"loss": 1.0}, step=epoch)
+                own.add_metrics({f"m{epoch}": number + 0.5, "common": 1.0}, step=epoch)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(log, range(4)))
+    run.client.metrics._growing_again = -math.inf
+    run.client.metrics.move_pending()
+    assert not any((row.get("extras") or {}) for row in rows_as_dicts(run))
+    for epoch in range(5):
+        values = sorted(value for value in logged_by_all(run, f"m{epoch}") if value is not None)
+        assert values == [number + 0.5 for number in range(4)]
+
+
+def logged_by_all(run: Run, name: str) -> list[Any]:
+    return [value for (value,) in run.client.execute(f"SELECT {name} FROM metrics")]
+
+
+@pytest.mark.engines("postgres", reason="SQLite adds columns within the block")
+def test_no_more_values_are_remembered_than_there_is_room_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that are too many stay among the extras, and a warning says so."""
+    monkeypatch.setattr("sqltrack.metrics._MAX_WAITING", 3)
+    with run.client:
+        run.add_metrics({"loss": 1.0})
+        for step in range(5):
+            run.add_metrics({"new": step + 0.5}, step=step)
+    assert logged(run, "new") == [0.5, 1.5, 2.5, None, None]
+    assert [stored_value(run, "new", step) for step in range(5)] == [step + 0.5 for step in range(5)]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "metric 'new' is stored in the column metrics.extras: too many values wait" in message

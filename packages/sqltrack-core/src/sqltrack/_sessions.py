@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,8 +63,8 @@ class Session:
         self.engine: Engine = engine
         self._keeper = ConnectionKeeper(engine, keepalive)
         self._reconnect = reconnect
-        self._after_commit: list[weakref.WeakMethod[Callable[[], object]]] = []
-        self._before_rollback: list[weakref.WeakMethod[Callable[[], object]]] = []
+        self._after_commit: list[weakref.WeakMethod[Callable[[Hashable], object]]] = []
+        self._before_rollback: list[weakref.WeakMethod[Callable[[Hashable], object]]] = []
 
     # The transaction of a task
 
@@ -121,8 +121,10 @@ class Session:
 
         self._work(block, end)
 
-    def subscribe(self, *, after_commit: Callable[[], object], before_rollback: Callable[[], object]) -> None:
-        """Call methods when a transaction ends, as long as their object lives.
+    def subscribe(
+        self, *, after_commit: Callable[[Hashable], object], before_rollback: Callable[[Hashable], object]
+    ) -> None:
+        """Call methods when a transaction ends, with its block, as long as their object lives.
 
         Args:
             after_commit: called after the outermost block has committed, and given its connection back.
@@ -180,9 +182,9 @@ class Session:
     # In the course of work
 
     @property
-    def in_block(self) -> bool:
-        """Whether the present work is part of a block."""
-        return activity.works[-1].block is not None
+    def block(self) -> Hashable | None:
+        """The block that the present work is part of, None if it is part of none."""
+        return activity.works[-1].block
 
     def call_guarded(self, function: Callable[[Any], T]) -> T:
         """Do the same as `call`, but what fails must not fail the transaction of the `with` block that may be open."""
@@ -345,7 +347,7 @@ class Session:
             self._keeper.drop(aborted)
         elif exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
             # Ctrl-C may have come in the middle of a statement, after which nothing more can be said.
-            _call(self._before_rollback)
+            _call(self._before_rollback, block)
             self._keeper.drop(connection)
         elif exc_type is not None:
             self._roll_back(connection, block)
@@ -356,10 +358,10 @@ class Session:
         with self._giving_back(connection, block), self._translated_errors():
             connection.commit()
             self._prepare_for_calls(connection, block)
-        _call(self._after_commit)
+        _call(self._after_commit, block)
 
     def _roll_back(self, connection: Any, block: Block) -> None:
-        _call(self._before_rollback)
+        _call(self._before_rollback, block)
         try:
             with self._giving_back(connection, block):
                 connection.rollback()
@@ -488,8 +490,8 @@ def _lending(block: Block) -> Block | None:
     return block
 
 
-def _call(methods: list[weakref.WeakMethod[Callable[[], object]]]) -> None:
+def _call(methods: list[weakref.WeakMethod[Callable[[Hashable], object]]], block: Block) -> None:
     for reference in methods:
         method = reference()
         if method is not None:
-            method()
+            method(block)

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqltrack._logging import get_logger
 from sqltrack._metric_values import MetricsRow, Row, batch_row, check_name, copied_row, make_row
 from sqltrack._times import Timestamp, as_time, utc_now
-from sqltrack.engines.metrics_table import Converter, Fault, MetricsTable, MisfitError, RowConverter, Upsert
+from sqltrack.engines._spelling import quote
+from sqltrack.engines.metrics_table import (
+    Converter,
+    Fault,
+    MetricsTable,
+    MisfitError,
+    MovedRow,
+    RowConverter,
+    Upsert,
+)
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, SQLTrackError
 
@@ -29,9 +38,25 @@ _TOUCH_INTERVAL = 1.0
 # Seconds for which the table is left as it is after others did not let go of it.
 _GROWING_PAUSE = 10.0
 
+# The same in a block that uses the table itself. When the block has ended, the table is looked at anew.
+_PAUSE_IN_BLOCK = 1.0
+
+# Rows that a transaction moves from the extras to columns.
+_MOVED_AT_ONCE = 500
+
 # A row that is too big loses half of its columns each time, of at most 1,600.
 _MAX_ATTEMPTS = 16
 _MAX_PLANS = 1000
+
+# A call with so many metrics fills rows by itself. One with fewer meets a full row by chance, and all of it goes to the
+# extras of that row alone.
+_MANY = 200
+
+# Values that are remembered until there are columns for them.
+_MAX_WAITING = 100_000
+
+# Names in a warning.
+_MAX_NAMED = 3
 
 
 # Columns that are no metrics.
@@ -51,6 +76,9 @@ class _Plan(NamedTuple):
         columns: the metrics that are columns, as indices into `names`, each with its converter.
         convert: converts all values at once, if all are columns.
         extras: the indices of the others.
+        waiting: the indices of those of the extras that can be columns, once the table lets them be added.
+        stored: how many metrics are stored in columns.
+        warnings: names of metrics that stay among the extras, and why, until that was told.
         expires: time (monotonic) after which to look for something better, None for never.
     """
 
@@ -59,6 +87,9 @@ class _Plan(NamedTuple):
     columns: tuple[tuple[int, Converter | None], ...]
     convert: RowConverter | None
     extras: tuple[int, ...]
+    waiting: tuple[int, ...]
+    stored: int
+    warnings: list[tuple[Sequence[str], str]]
     expires: float | None
 
     def bind(self, values: Sequence[Any], table: MetricsTable) -> Sequence[Any]:
@@ -93,6 +124,26 @@ class _MisfitsError(Exception):
         self.names = names
 
 
+class _Waiting:
+    """Metrics that are among the extras of their rows only until there are columns for them.
+
+    Attributes:
+        rows: names and values, by run id, step and progress.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[int, int, float], dict[str, Any]] = {}
+        self._number = 0
+
+    def add(self, key: tuple[int, int, float], values: Mapping[str, Any]) -> bool:
+        """Remember metrics of a row; return False if there are too many."""
+        if self._number + len(values) > _MAX_WAITING:
+            return False
+        self._number += len(values)
+        self.rows.setdefault(key, {}).update(values)
+        return True
+
+
 class _Places(NamedTuple):
     """Where metrics go as the table is, and what would have to change for more of them to be columns."""
 
@@ -121,11 +172,15 @@ class MetricsWriter:
         self._plans: dict[tuple[Any, ...], _Plan] = {}
         self._row_limits: dict[tuple[str, ...], int] = {}
         self._growing_again = -math.inf
+        self._may_grow = True
+        self._has_grown = False
         self._has_pending = False
         self._has_warned_of_pending = False
+        self._waiting = _Waiting()
+        self._waiting_in_blocks: dict[Hashable, _Waiting] = {}
         self._warned: set[str] = set()
         self._touched: dict[int, float] = {}
-        session.subscribe(after_commit=self._move_pending_soon, before_rollback=self.invalidate)
+        session.subscribe(after_commit=self._end_block, before_rollback=self._forget_block)
 
     def add(self, run_id: int, metrics: Mapping[str, Any], step: int, progress: float, updated: Timestamp) -> None:
         """Store metrics in the row of a point in time; metrics in that row that are not named stay.
@@ -250,16 +305,22 @@ class MetricsWriter:
         self._plans.clear()
 
     def move_pending(self) -> None:
-        """Move metrics that wait in another table to where they belong, if others let go of the table now.
+        """Move metrics that wait for columns or in another table to where they belong, if others let go of the table.
 
         That may take a second.
         """
-        if self._has_pending:
+        if self._has_pending or self._waiting.rows:
             self._session.submit(self._move_pending)
 
     def _move_pending(self) -> None:
-        if not self._has_pending or self._session.in_block:
+        if self._session.block is not None:
             return
+        if self._has_pending:
+            self._move_from_pending_table()
+        if self._waiting.rows and not self._has_pending:
+            self._move_to_columns()
+
+    def _move_from_pending_table(self) -> None:
         try:
             extras = {EXTRAS: self._map_type(dict)}
             grown = self._session.call_outside(lambda connection: self._grow(connection, extras, {}))
@@ -270,15 +331,77 @@ class MetricsWriter:
         if not grown:
             self._growing_again = time.monotonic() + _GROWING_PAUSE
 
-    def _move_pending_soon(self) -> None:
-        """Do the same unless others did not let go of the table a moment ago."""
+    def _move_to_columns(self) -> None:
+        """Add the columns that metrics wait for, and move them there, unless the table has to stay as it is for now."""
+        waiting, self._waiting = self._waiting, _Waiting()
+        self._has_grown = False
+        try:
+            is_moved = self._move_waiting(waiting.rows)
+        except SQLTrackError as error:
+            is_moved = False
+            self._warn_of_pending(error)
+        if not is_moved:
+            for key, values in waiting.rows.items():
+                self._waiting.add(key, {**values, **self._waiting.rows.get(key, {})})
+
+    def _move_waiting(self, rows: Mapping[tuple[int, int, float], Mapping[str, Any]]) -> bool:
+        types = {name: type(value) for values in rows.values() for name, value in values.items() if value is not None}
+        self._session.call(self._read_columns)
+        places = self._places(types, frozenset())
+        if places.added or places.widened:
+            if self._grow_if_possible(places.added, places.widened) is not None:
+                return False
+            places = self._places(types, frozenset())
+        groups: dict[tuple[str, ...], list[MovedRow]] = {}
+        for key, values in sorted(rows.items()):
+            moved = self._moved_row(key, values, places.converters)
+            groups.setdefault(tuple(moved.values), []).append(moved)
+        for names, group in groups.items():
+            for begin in range(0, len(group) if names else 0, _MOVED_AT_ONCE):
+                part = group[begin : begin + _MOVED_AT_ONCE]
+                self._session.call(lambda connection: self._table.move_to_columns(connection, names, part))  # noqa: B023
+        return True
+
+    @staticmethod
+    def _moved_row(
+        key: tuple[int, int, float], values: Mapping[str, Any], converters: Mapping[str, Converter | None]
+    ) -> MovedRow:
+        bound: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in converters:
+                convert = converters[name]
+                with contextlib.suppress(MisfitError):
+                    bound[name] = value if convert is None or value is None else convert(value)
+        return MovedRow(key, bound, {name: values[name] for name in bound})
+
+    def _end_block(self, block: Hashable) -> None:
+        """Let metrics of a block that has ended get their columns, unless others did not let go of the table."""
+        in_block = self._waiting_in_blocks.pop(block, None)
+        if in_block is not None:
+            for key, values in in_block.rows.items():
+                self._remember(self._waiting, key, values)
         if time.monotonic() >= self._growing_again:
             self._move_pending()
 
+    def _forget_block(self, block: Hashable) -> None:
+        self._waiting_in_blocks.pop(block, None)
+        self.invalidate()
+
+    def _wait_for_columns(self, row: Row, plan: _Plan) -> None:
+        """Remember the metrics of a row that can be columns, but are not yet."""
+        block = self._session.block
+        waiting = self._waiting if block is None else self._waiting_in_blocks.setdefault(block, _Waiting())
+        self._remember(waiting, row.key, {plan.names[index]: row.values[index] for index in plan.waiting})
+
+    def _remember(self, waiting: _Waiting, key: tuple[int, int, float], values: Mapping[str, Any]) -> None:
+        if not waiting.add(key, values):
+            self._warn(values, "too many values wait for a column (sqltrack tidy moves them)")
+
     def _write(self, row: Row, touched: datetime | None) -> None:
         """Write a row, again and again while the database says that the table is not as was known."""
+        limit: int | None = None
         for attempt in itertools.count(1):  # pragma: no branch - it counts without end
-            plan, bound = self._bind(row)
+            plan, bound = self._bind(row, limit)
             values = (*row.key, *bound)
             try:
                 if touched is None:
@@ -286,10 +409,19 @@ class MetricsWriter:
                 else:
                     store = partial(plan.upsert.execute_and_touch, values=values, updated=touched)
                 self._session.call_guarded(store)
-                return
             except DatabaseError as error:
-                if attempt == _MAX_ATTEMPTS or not self._learn(error, plan):
+                fault = self._fault_of(error)
+                if attempt == _MAX_ATTEMPTS or fault is None:
                     raise
+                if fault is Fault.STALE:
+                    self.invalidate()
+                elif plan.stored:
+                    limit = self._lower_limit(plan)
+                elif not self._make_room(row.key):
+                    raise
+            else:
+                self._after_write([row], plan)
+                return
 
     def _write_group(self, rows: Sequence[Row]) -> None:
         """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped."""
@@ -298,43 +430,67 @@ class MetricsWriter:
         try:
             self._session.call_guarded(lambda connection: plan.upsert.execute_many(connection, bound))
         except DatabaseError as error:
-            if not self._learn(error, plan):
+            fault = self._fault_of(error)
+            if fault is None:
                 raise
+            if fault is Fault.STALE:
+                self.invalidate()
             for row in rows:
                 self._write(row, None)
+        else:
+            self._after_write(rows, plan)
 
-    def _learn(self, error: DatabaseError, plan: _Plan) -> bool:
-        """Learn from a failed statement; return whether it is worth another try."""
-        fault = self._table.fault_of(error.__cause__) if error.__cause__ is not None else None
-        if fault is Fault.TOO_BIG:
-            self._row_limits[plan.names] = len(plan.columns) // 2
-            self._plans.clear()
-            return bool(plan.columns)
-        if fault is Fault.STALE:
-            self.invalidate()
-            return True
-        return False
+    def _after_write(self, rows: Sequence[Row], plan: _Plan) -> None:
+        while plan.warnings:
+            self._warn(*plan.warnings.pop())
+        if plan.waiting:
+            for row in rows:
+                self._wait_for_columns(row, plan)
+        elif self._has_grown and self._waiting.rows:
+            self._move_pending()
 
-    def _bind(self, row: Row) -> tuple[_Plan, Sequence[Any]]:
-        """Return how to store a row, and what to bind."""
+    def _fault_of(self, error: DatabaseError) -> Fault | None:
+        return self._table.fault_of(error.__cause__) if error.__cause__ is not None else None
+
+    def _lower_limit(self, plan: _Plan) -> int:
+        """Return how many metrics of a call to store in columns of a row that is too big."""
+        if len(plan.names) < _MANY:
+            return 0
+        # This call will fill other rows as well.
+        limit = self._row_limits[plan.names] = plan.stored // 2
+        return limit
+
+    def _make_room(self, key: tuple[int, int, float]) -> bool:
+        """Make room for the extras of a row that is full; return whether there is more of it."""
+        made: list[bool] = []
+        self._session.call_guarded(lambda connection: made.append(self._table.make_room(connection, key)))
+        return any(made)
+
+    def _bind(self, row: Row, limit: int | None = None) -> tuple[_Plan, Sequence[Any]]:
+        """Return how to store a row, with at most so many metrics in columns, and what to bind."""
         misfits: frozenset[str] = frozenset()
         while True:
-            plan = self._plan(row, misfits)
+            plan = self._plan(row, misfits, limit)
             try:
                 return plan, plan.bind(row.values, self._table)
             except _MisfitsError as found:
                 misfits |= found.names
 
-    def _plan(self, row: Row, misfits: frozenset[str]) -> _Plan:
-        key = (row.names, row.types, misfits, row.kept)
+    def _plan(self, row: Row, misfits: frozenset[str], limit: int | None) -> _Plan:
+        if limit is None:
+            limit = self._row_limits.get(row.names)
+        key = (row.names, row.types, misfits, row.kept, limit)
         plan = self._plans.get(key)
         if plan is None or (plan.expires is not None and time.monotonic() >= plan.expires):
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
-            plan = self._plans[key] = self._make_plan(dict(zip(row.names, row.types)), misfits, row.kept)
+            plan = self._make_plan(dict(zip(row.names, row.types)), misfits, row.kept, limit)
+            self._plans[key] = plan
         return plan
 
-    def _make_plan(self, types: Mapping[str, type], misfits: frozenset[str], kept: frozenset[str]) -> _Plan:
+    def _make_plan(
+        self, types: Mapping[str, type], misfits: frozenset[str], kept: frozenset[str], limit: int | None
+    ) -> _Plan:
         for name in types:
             check_name(name)
         self._session.call(self._read_columns)
@@ -346,23 +502,27 @@ class MetricsWriter:
             expires = self._grow_if_possible(places.added, places.widened)
             places = self._places(types, misfits)
         names = tuple(types)
-        limit = self._row_limits.get(names, len(names))
         columns = [(i, places.converters[name]) for i, name in enumerate(names) if name in places.converters][:limit]
+        stored = len(columns)
         in_columns = {index for index, _ in columns}
         extras = tuple(index for index in range(len(names)) if index not in in_columns)
         # What goes to the extras takes the place of a value that the column has, which would be read in its stead.
         columns += [(i, _as_null) for i in extras if names[i] in self._columns and names[i] not in _OWN]
+        waiting: tuple[int, ...] = ()
+        warnings: list[tuple[Sequence[str], str]] = []
         pending = False
         if extras:
-            if expires is None:
-                self._warn(names[index] for index in extras if names[index] not in kept)
+            later = {*places.added, *places.widened} if expires is not None else set()
+            waiting = tuple(index for index in extras if names[index] in later)
+            warnings = self._warnings([names[index] for index in extras if names[index] not in kept], later)
             if EXTRAS not in self._columns:
                 expires = self._grow_if_possible({EXTRAS: self._map_type(dict)}, {})
             pending = EXTRAS not in self._columns
             self._has_pending |= pending
         upsert = self._table.upsert([names[index] for index, _ in columns], extras=bool(extras), pending=pending)
         convert = None if extras else self._table.row_converter([convert for _, convert in columns])
-        return _Plan(names, upsert, tuple(columns), convert, extras, expires)
+        waiting = waiting if self._may_grow else ()
+        return _Plan(names, upsert, tuple(columns), convert, extras, waiting, stored, warnings, expires)
 
     def _read_columns(self, connection: Any) -> None:
         columns = self._engine.table_columns(connection, "metrics")
@@ -405,15 +565,17 @@ class MetricsWriter:
         if now < self._growing_again:
             return self._growing_again
         session, table = self._session, self._table
-        if session.in_block and table.grows_beside:
+        if session.block is not None and table.grows_beside:
             if session.call(table.is_in_use):
-                return now
+                return now + _PAUSE_IN_BLOCK
             grown = session.call_outside(lambda connection: self._grow(connection, added, widened))
         else:
             grown = session.call(lambda connection: self._grow(connection, added, widened))
         if not grown:
             self._growing_again = time.monotonic() + _GROWING_PAUSE
+            self._may_grow = session.call(table.may_grow)
             return self._growing_again
+        self._may_grow = self._has_grown = True
         return None
 
     def _grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
@@ -421,15 +583,28 @@ class MetricsWriter:
         self._read_columns(connection)
         return grown
 
-    def _warn(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name not in self._warned:
-                self._warned.add(name)
-                get_logger("metrics").warning(
-                    "metric %r is stored in the column metrics.extras, because its name, its type or the size of the "
-                    "table keeps it from a column of its own",
-                    name,
-                )
+    def _warnings(self, names: Sequence[str], later: Collection[str]) -> list[tuple[Sequence[str], str]]:
+        """Return of which metrics to warn, and why: all that stay among the extras, but those that become columns."""
+        lasting = [name for name in names if name not in later]
+        warnings: list[tuple[Sequence[str], str]] = [
+            (lasting, "the name, the type, or the size of the table or row does not allow a column")
+        ]
+        if not self._may_grow:
+            denied = [name for name in names if name in later]
+            warnings.append((denied, "this user may not add columns (sqltrack tidy, executed by the owner, does)"))
+        return warnings
+
+    def _warn(self, names: Iterable[str], why: str) -> None:
+        """Warn of metrics, once for each name."""
+        new = [name for name in names if name not in self._warned]
+        self._warned.update(new)
+        if not new:
+            return
+        named = ", ".join(map(quote, new[:_MAX_NAMED]))
+        if len(new) > _MAX_NAMED:
+            named = f"{named} and {len(new) - _MAX_NAMED:,} more"
+        subject = f"metrics {named} are" if len(new) > 1 else f"metric {named} is"
+        get_logger("metrics").warning("%s stored in the column metrics.extras: %s", subject, why)
 
     def _warn_of_pending(self, error: SQLTrackError) -> None:
         if not self._has_warned_of_pending:

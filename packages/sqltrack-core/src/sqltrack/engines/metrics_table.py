@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqltrack._quoting import placeholders
 from sqltrack.engines._lacking import lacking
@@ -19,6 +19,7 @@ __all__ = [
     "Fault",
     "MetricsTable",
     "MisfitError",
+    "MovedRow",
     "RowConverter",
     "Upsert",
     "check_int64",
@@ -42,6 +43,20 @@ class Fault(enum.Enum):
 
     TOO_BIG = enum.auto()
     """The row has more values than fit into one."""
+
+
+class MovedRow(NamedTuple):
+    """Metrics of one row that move from the column `extras` to their own.
+
+    Attributes:
+        key: run id, step and progress.
+        values: names, and the values to bind for the columns.
+        extras: the same names, and the values that are among the extras.
+    """
+
+    key: tuple[int, int, float]
+    values: Mapping[str, Any]
+    extras: Mapping[str, Any]
 
 
 class Upsert:
@@ -121,6 +136,34 @@ class MetricsTable:
         """
         raise lacking(self, "grow", "add columns for new metrics")
 
+    def may_grow(self, connection: Any) -> bool:
+        """Return whether the user has the right to add columns; only asked after `grow` has returned False."""
+        return True
+
+    def move_to_columns(self, connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
+        """Move metrics of rows from `extras` to their columns, where they are still as given.
+
+        Only called where `grows_beside`, or where `grow` may return False.
+
+        Args:
+            connection: the connection.
+            names: the metrics.
+            rows: rows with these metrics, in the order of their keys.
+        """
+        raise lacking(self, "move_to_columns", "move metrics to columns that were added later")
+
+    def make_room(self, connection: Any, key: tuple[int, int, float]) -> bool:
+        """Make room for `extras` in a row that is full of metrics, by moving some of them there.
+
+        Args:
+            connection: the connection.
+            key: run id, step and progress.
+
+        Returns:
+            Whether there is more room now. The default is False, for databases without such a limit.
+        """
+        return False
+
     def is_in_use(self, connection: Any) -> bool:
         """Return whether the open transaction of a connection itself keeps the table from growing.
 
@@ -149,15 +192,13 @@ def _as_they_are(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def exact_float(value: int) -> float:
-    """Return an integer as a float.
+    """Return an integer of 64 bits as a float.
 
     Raises:
-        MisfitError: there is none of exactly this value.
+        MisfitError: there is no float of exactly this value; or the integer is greater, so that no column of integers
+            could have held it, and would look rounded as a float.
     """
-    try:
-        number = float(value)
-    except OverflowError:
-        raise MisfitError from None
+    number = float(check_int64(value))
     if number != value:
         raise MisfitError
     return number

@@ -9,10 +9,12 @@ from typing import Any
 import psycopg
 
 from sqltrack._quoting import quote_identifier
+from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics_table import (
     Converter,
     Fault,
     MetricsTable,
+    MovedRow,
     Upsert,
     upsert_sql,
 )
@@ -35,6 +37,17 @@ _SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}
 
 # undefined_column, datatype_mismatch, program_limit_exceeded (PostgreSQL manual, appendix A).
 _FAULTS: Mapping[str | None, Fault] = {"42703": Fault.STALE, "42804": Fault.STALE, "54000": Fault.TOO_BIG}
+
+_THIS_ROW = "run_id = %s AND step = %s AND progress = %s"
+
+# Metrics, of 8 bytes each, that make room for the extras of a full row. Those need 18 bytes in it; and a row with NULL
+# has a bitmap, of a bit for each column, up to 200 bytes (PostgreSQL manual, sections 73.2 and 73.6).
+_MOVED_FOR_ROOM = 40
+_NEWEST_COLUMNS_SQL = """
+    SELECT attname FROM pg_attribute
+    WHERE attrelid = 'metrics'::regclass AND attnum > 0 AND NOT attisdropped
+    ORDER BY attnum DESC
+"""
 
 _MERGED_EXTRAS = "COALESCE({table}.extras, '{{}}') || excluded.extras"
 
@@ -66,6 +79,39 @@ class PostgresMetricsTable(MetricsTable):
         except psycopg.errors.InsufficientPrivilege:
             # Only the table's owner can; what others log is kept without a column of its own.
             return False
+
+    def may_grow(self, connection: Any) -> bool:
+        query = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'metrics'::regclass"
+        return bool(connection.execute(query).fetchone()[0])
+
+    def move_to_columns(self, connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
+        columns = [quote_identifier(name).replace("%", "%%") for name in names]
+        # A value that was stored in the column meanwhile is newer.
+        sets = ", ".join(f"{column} = COALESCE(metrics.{column}, %s)" for column in columns)
+        sql = f"""
+            UPDATE metrics SET {sets}, extras = NULLIF(extras - %s::text[], '{{}}')
+            WHERE run_id = %s AND step = %s AND progress = %s AND extras @> %s
+        """
+        parameters = [(*row.values.values(), list(names), *row.key, Jsonb(dict(row.extras))) for row in rows]
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.executemany(sql, parameters)
+
+    def make_room(self, connection: Any, key: tuple[int, int, float]) -> bool:
+        row = connection.execute(f"SELECT to_jsonb(metrics) FROM metrics WHERE {_THIS_ROW}", key).fetchone()
+        values = row[0] if row is not None else {}
+        columns = [name for (name,) in connection.execute(_NEWEST_COLUMNS_SQL) if name not in (*KEY, EXTRAS)]
+        moved = [name for name in columns if type(values.get(name)) in (int, float)][:_MOVED_FOR_ROOM]
+        if not moved:
+            return False
+        quoted = [quote_identifier(name).replace("%", "%%") for name in moved]
+        nulls = ", ".join(f"{column} = NULL" for column in quoted)
+        objects = ", ".join(f"%s::text, {column}" for column in quoted)
+        sql = f"""
+            UPDATE metrics SET {nulls}, extras = COALESCE(extras, '{{}}') || jsonb_build_object({objects})
+            WHERE {_THIS_ROW}
+        """
+        connection.execute(sql, (*moved, *key))
+        return True
 
     def is_in_use(self, connection: Any) -> bool:
         query = "SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'metrics'::regclass LIMIT 1"
