@@ -13,7 +13,9 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands import setup
 from sqltrack.commands.grant import grant_sql
+from sqltrack.commands.metrics import read_curves
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
+from sqltrack.commands.runs import list_runs
 from sqltrack.errors import AccessDeniedError, DatabaseError, SQLTrackError, UnusableValueError
 
 TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics")
@@ -101,7 +103,7 @@ def test_readers_read_and_do_not_write(user: str, shared: dict[str, Any], capsys
 
 @pytest.mark.parametrize("user", OTHERS, ids=["plain", "hostile", "blank"])
 def test_writers_track_runs_and_lose_no_new_metric(
-    user: str, shared: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    user: str, shared: dict[str, Any], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     owner = sqltrack.Client(shared)
     log(owner, loss=0.5)
@@ -115,13 +117,23 @@ def test_writers_track_runs_and_lose_no_new_metric(
     run.add_tags("tag")
     with client:
         run.add_metrics({"another": 1.5}, step=3)
+        run.add_metrics({"another": 1.5, "new": 7.5}, step=3)
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message for message in messages if "this user may not add columns" in message] == [
+        f"metric {name!r} is stored in the column metrics.extras: this user may not add columns "
+        "(sqltrack tidy, executed by the owner, does)"
+        for name in ("new", "another")
+    ]
+    (found,) = [record for record in list_runs(client, best="new")[0] if record["id"] == run.id]
+    assert (found["best"], found["best_step"]) == (7.5, 2)
+    assert read_curves(client, run.id, ["new"]).points[0]["new"] == 7.5
     assert client.execute("SELECT step, loss FROM metrics WHERE run_id = %s ORDER BY step", (run.id,)).fetchall() == [
         (1, 0.25),
         (2, 0.125),
         (3, None),
     ]
     waiting = client.execute("SELECT step, extras FROM metrics_pending ORDER BY step").fetchall()
-    assert waiting == [(2, {"new": 7.5}), (3, {"another": 1.5})]
+    assert waiting == [(2, {"new": 7.5}), (3, {"another": 1.5, "new": 7.5})]
     # A metric that cannot be a column makes the owner add metrics.extras, where those that wait belong.
     log(owner, **{"x" * 64: 1.0})
     query = "SELECT extras FROM metrics WHERE run_id = %s AND step = 2"

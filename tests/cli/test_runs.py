@@ -15,8 +15,13 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
+from sqltrack.commands.metrics import read_curves
 from sqltrack.commands.runs import list_runs, varying_args
+from sqltrack.commands.show import describe_run
+from sqltrack.engines.json import Jsonb
+from sqltrack.errors import NotFoundError
 from support.connections import on_one_connection
+from support.extras import add_extras
 from support.processes import Program, running
 
 from .conftest import main_in_terminal
@@ -114,6 +119,44 @@ def test_the_best_value_comes_with_its_step(client: sqltrack.Client) -> None:
     assert (runs[0]["best"], runs[0]["best_step"]) == (0.5, 4)
     sqltrack.Experiment(client, name="first").get_run(9)
     assert [run["best"] for run in list_runs(client, where="id = 9", best="loss")[0]] == [None]
+
+
+@pytest.mark.parametrize("name", ["new", "100%_!\"\\'", "RUN_ID"])
+def test_the_best_value_may_be_among_the_extras(client: sqltrack.Client, name: str) -> None:
+    """A metric that is not a column, or not for all its values, is found all the same."""
+    add_extras(client, 1, {1: {name: 0.25}, 2: {name: 0.75, "other": name}, 3: {name: "NaN"}, 4: {name: 0.75}})
+    add_extras(client, 2, {5: {name: "text", "loss": 0.125}, 6: {name: [9]}, 7: {name: True}})
+    add_extras(client, 3, {5: {"other": {name: 9}}, 6: {name: "Infinity"}, 7: {name: -1}})
+    best = {run["id"]: (run["best"], run["best_step"]) for run in list_runs(client, best=name)[0]}
+    assert best == {1: (0.75, 2), 2: (None, None), 3: (math.inf, 6), 4: (None, None)}
+    best = {run["id"]: (run["best"], run["best_step"]) for run in list_runs(client, best=name, maximize=False)[0]}
+    assert best == {1: (0.25, 1), 2: (None, None), 3: (-1, 7), 4: (None, None)}
+    best = {run["id"]: (run["best"], run["best_step"]) for run in list_runs(client, best="loss", maximize=False)[0]}
+    assert best == {1: (1.0, 1), 2: (0.125, 5), 3: (pytest.approx(1 / 3), 3), 4: (0.25, 4)}
+
+
+def test_advice_knows_metrics_among_the_extras(client: sqltrack.Client) -> None:
+    add_extras(client, 1, {1: {"perplexity": 0.25}})
+    with pytest.raises(NotFoundError, match="did you mean 'perplexity'"):
+        list_runs(client, best="perplexty")
+
+
+@pytest.mark.engines("postgres", reason="elsewhere no metric waits in another table")
+def test_metrics_that_wait_in_another_table_are_found(client: sqltrack.Client) -> None:
+    upsert = client.engine.metrics_table.upsert([], extras=True, pending=True)
+    with client as connection:
+        upsert.execute(connection, (1, 1, 0.0, Jsonb({"new": 0.5})))
+        upsert.execute(connection, (1, 9, 0.0, Jsonb({"new": 0.75, "loss": 9.5})))
+    (run,) = [run for run in list_runs(client, best="new")[0] if run["id"] == 1]
+    assert (run["best"], run["best_step"]) == (0.75, 9)
+    curves = read_curves(client, 1)
+    assert [(point["step"], point["new"]) for point in curves.points if point["new"] is not None] == [
+        (1, 0.5),
+        (9, 0.75),
+    ]
+    assert curves.points[-1]["loss"] == 9.5
+    summaries = {summary["metric"]: summary for summary in describe_run(client, 1)["metrics"]}
+    assert (summaries["new"]["last"], summaries["loss"]["max"]) == (0.75, 9.5)
 
 
 def test_many_runs_are_more_than_a_statement_holds(client: sqltrack.Client) -> None:

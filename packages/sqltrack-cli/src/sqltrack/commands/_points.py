@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._lookup import metric_columns
 from sqltrack.commands._rows import batches, to_number
+from sqltrack.engines.admin import admin_of
+from sqltrack.engines.json import dumps
 from sqltrack.engines.results import find_reader
 from sqltrack.engines.schema import EXTRAS
 from sqltrack.queries import Query, column_sql, merged_curves
 from sqltrack.util import placeholders
 
-__all__ = ["logged_metrics", "read_points"]
+__all__ = ["ExtraValues", "logged_metrics", "read_extras", "read_points"]
 
 _CHUNK = 1_000
+
+Key = tuple[int, int, float]
+
+
+class ExtraValues(NamedTuple):
+    """Metrics of a row that are not in columns.
+
+    Attributes:
+        key: run id, step and progress.
+        values: names and values.
+    """
+
+    key: Key
+    values: dict[str, Any]
 
 
 def logged_metrics(client: Client, connection: Any, run_ids: Sequence[int]) -> dict[str, str | None]:
@@ -27,12 +44,53 @@ def logged_metrics(client: Client, connection: Any, run_ids: Sequence[int]) -> d
         counts = ", ".join(f"COUNT({column_sql(name)})" for name in batch)
         row = connection.execute(f"SELECT {counts} FROM metrics WHERE run_id IN ({places})", tuple(run_ids)).fetchone()
         found.update(name for name, count in zip(batch, row) if count)
-    if _has_extras(client, connection):
-        sql = f"SELECT metrics.extras FROM metrics WHERE run_id IN ({places}) AND metrics.extras IS NOT NULL"
-        for (extras,) in connection.execute(sql, tuple(run_ids)).fetchall():
-            found.update(extras)
+    for row in read_extras(client, connection, run_ids):
+        found.update(row.values)
     # In the order of the columns, which is that in which they were first logged.
     return {name: columns.get(name) for name in (*columns, *sorted(found - columns.keys())) if name in found}
+
+
+def read_extras(
+    client: Client,
+    connection: Any,
+    run_ids: Sequence[int] | None = None,
+    *,
+    name: str | None = None,
+    tables: Sequence[str] | None = None,
+) -> Iterator[ExtraValues]:
+    """Return the rows of runs that have extras, those that wait in another table included.
+
+    Args:
+        client: client to use.
+        connection: connection that it has open.
+        run_ids: ids of the runs, default: all.
+        name: name of a metric; rows without it are left out.
+        tables: tables to read, default: all that hold extras.
+    """
+    conditions, parameters = ["extras IS NOT NULL"], list[Any]()
+    if run_ids is not None:
+        conditions.append(f"run_id IN ({placeholders(len(run_ids))})")
+        parameters += run_ids
+    if name is not None:
+        # The name may stand elsewhere in the text as well.
+        conditions.append("CAST(extras AS TEXT) LIKE %s ESCAPE '!'")
+        parameters.append(f"%{_escape_pattern(dumps(name))}%")
+    for table in _tables_of_extras(client, connection) if tables is None else tables:
+        sql = f"SELECT run_id, step, progress, extras FROM {table} WHERE {' AND '.join(conditions)}"
+        # Without parameters a placeholder is not looked for.
+        cursor = connection.execute(sql, tuple(parameters)) if parameters else connection.execute(sql)
+        for run_id, step, progress, values in cursor:
+            if isinstance(values, dict) and (name is None or name in values):
+                yield ExtraValues((run_id, step, progress), values)
+
+
+def _tables_of_extras(client: Client, connection: Any) -> list[str]:
+    """Return the tables that hold metrics as JSON."""
+    tables = ["metrics"] if _has_extras(client, connection) else []
+    pending = admin_of(client.engine).pending_table
+    if pending is not None and client.engine.table_columns(connection, pending):
+        tables.append(pending)
+    return tables
 
 
 def read_points(
@@ -50,6 +108,7 @@ def read_points(
     columns = [name for name, sql_type in names.items() if sql_type is not None]
     extras = [EXTRAS] if _has_extras(client, connection) else []
     query = _merged_query(run_id, [*columns, *extras]) if merged else _query(run_id, [*columns, *extras])
+    pending = _pending_extras(client, connection)
     # As text stands what is no number in SQLite, and in JSON.
     numbers = {name for name, sql_type in names.items() if (sql_type or "").upper() != "TEXT"}
     with find_reader(connection.cursor()).read(connection.cursor(), *query, _CHUNK) as rows:
@@ -57,12 +116,22 @@ def read_points(
             for run, step, progress, *values in chunk:
                 logged = dict(zip((*columns, *extras), values))
                 # A value that does not fit into the column of its metric is among the extras.
-                others = logged.pop(EXTRAS, None) or {}
+                others = {**(logged.pop(EXTRAS, None) or {}), **pending.get((run, step, progress), {})}
                 point = {"run_id": run, "step": step, "progress": progress}
                 for name in names:
                     value = logged.get(name) if logged.get(name) is not None else others.get(name)
                     point[name] = to_number(value) if name in numbers else value
                 yield point
+
+
+def _escape_pattern(text: str) -> str:
+    return re.sub(r"([!%_])", r"!\1", text)
+
+
+def _pending_extras(client: Client, connection: Any) -> dict[Key, dict[str, Any]]:
+    """Return the metrics that wait in another table; there are few, and mostly none."""
+    tables = [table for table in _tables_of_extras(client, connection) if table != "metrics"]
+    return {row.key: row.values for row in read_extras(client, connection, tables=tables)}
 
 
 def _has_extras(client: Client, connection: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import find_experiment, metric_columns, near
+from sqltrack.commands._points import read_extras
 from sqltrack.commands._rows import batches, fetch, to_number
 from sqltrack.commands._times import runtime
 from sqltrack.engines.schema import INT64
@@ -17,6 +19,9 @@ from sqltrack.queries import best_values
 from sqltrack.util import placeholders
 
 __all__ = ["list_runs", "varying_args"]
+
+# Rows whose extras are looked at for names that the user may have meant.
+_ROWS_FOR_ADVICE = 1_000
 
 # What conditions see: the columns of runs, and those of experiments that do not have the same name.
 _RUNS = """
@@ -76,7 +81,7 @@ def list_runs(
             found = _records(connection, batch)
             _add_steps(connection, found)
             if best is not None:
-                _add_best(connection, found, best, maximize)
+                _add_best(client, connection, found, best, maximize)
             records += [found[run_id] for run_id in batch]
             if progress is not None:
                 progress(len(records))
@@ -105,9 +110,14 @@ def varying_args(records: Sequence[Mapping[str, Any]], *, longest: int = 20) -> 
 
 
 def _check_metric(client: Client, connection: Any, metric: str | None) -> None:
+    """Make sure that there is a metric, as a column or among the extras."""
     columns = metric_columns(client, connection) if metric is not None else {}
-    if metric is not None and metric not in columns:
-        raise NotFoundError(f"there is no metric {metric!r}", near(metric, columns))
+    if metric is None or metric in columns or any(read_extras(client, connection, name=metric)):
+        return
+    known = dict.fromkeys(columns)
+    for row in itertools.islice(read_extras(client, connection), _ROWS_FOR_ADVICE):
+        known.update(dict.fromkeys(row.values))
+    raise NotFoundError(f"there is no metric {metric!r}", near(metric, known))
 
 
 def _newest(connection: Any, chosen: str, parameters: Sequence[Any], limit: int) -> tuple[list[int], int]:
@@ -140,7 +150,31 @@ def _add_steps(connection: Any, records: dict[int, dict[str, Any]]) -> None:
         records[row["run_id"]]["step"] = row["step"]
 
 
-def _add_best(connection: Any, records: dict[int, dict[str, Any]], metric: str, maximize: bool) -> None:
-    query = best_values(metric, maximize=maximize, run_ids=records)
-    for run_id, step, _, value in connection.execute(*query).fetchall():
-        records[run_id].update(best=to_number(value), best_step=step)
+def _add_best(client: Client, connection: Any, records: dict[int, dict[str, Any]], metric: str, maximize: bool) -> None:
+    run_ids = list(records)
+    best: dict[int, tuple[Any, int, float]] = {}
+    if metric in metric_columns(client, connection):
+        for run_id, step, progress, value in connection.execute(
+            *best_values(metric, maximize=maximize, run_ids=run_ids)
+        ):
+            best[run_id] = (to_number(value), step, progress)
+    for row in read_extras(client, connection, run_ids, name=metric):
+        run_id, step, progress = row.key
+        value = to_number(row.values[metric])
+        if _is_number(value) and _is_better((value, step, progress), best.get(run_id), maximize):
+            best[run_id] = (value, step, progress)
+    for run_id, (value, step, _) in best.items():
+        records[run_id].update(best=value, best_step=step)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and value == value
+
+
+def _is_better(new: tuple[Any, int, float], known: tuple[Any, int, float] | None, maximize: bool) -> bool:
+    """Return whether a value with its step and progress goes before the one that is known; of equal ones the first."""
+    if known is None:
+        return True
+    if not _is_number(known[0]) or new[0] == known[0]:
+        return _is_number(known[0]) and new[1:] < known[1:]
+    return bool(new[0] > known[0]) is maximize
