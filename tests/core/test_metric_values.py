@@ -209,6 +209,16 @@ def test_the_last_value_of_a_row_is_the_one_that_is_read(run: Run) -> None:
     run.add_metrics({"value": "text"})
     (row,) = run.client.execute("SELECT value, loss, extras FROM metrics").fetchall()
     assert row == (None, 1.0, {"value": "text"})
+    run.add_metrics({"other": "text"}, step=1)
+    run.add_metrics({"value": None, "RUN_ID": 3.5}, step=0)
+    rows = run.client.execute("SELECT value, extras FROM metrics ORDER BY step").fetchall()
+    assert [value for value, _ in rows] == [None, None]
+    assert "value" not in (rows[0][1] or {})
+    run.add_metrics({"value": "%'\""}, step=1)
+    run.add_metrics({"value": 0.25, "RUN_ID": 4.5, "%'\"": 1.5}, step=1)
+    assert stored_value(run, "value", 1) == 0.25
+    assert stored_value(run, "RUN_ID", 1) == 4.5
+    assert stored_value(run, "other", 1) == "text"
 
 
 @dataclasses.dataclass

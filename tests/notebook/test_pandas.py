@@ -281,3 +281,17 @@ def test_the_session_s_time_zone_makes_no_difference(postgres_config: dict[str, 
         frame = query_dataframe(cursor, "SELECT '2024-05-07 10:30:15+00'::timestamptz AS at")
     assert str(frame["at"].dtype) == "datetime64[us, UTC]"
     assert frame["at"][0] == pd.Timestamp("2024-05-07 10:30:15Z")
+
+
+def test_times_are_subtracted_and_json_is_taken_out_alike(run: sqltrack.Run) -> None:
+    """What the pages and the docstring advise gives the same values on all engines."""
+    started = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    run.set_started(started).set_updated(started + timedelta(hours=1.5)).add_args({"model": "tiny", "lr": 0.1})
+    query = """
+        SELECT time_started, time_updated, args ->> 'model' AS model, CAST(args ->> 'lr' AS DOUBLE PRECISION) AS lr
+        FROM runs
+    """
+    frame = query_dataframe(run.client, query)
+    assert list((frame["time_updated"] - frame["time_started"]).dt.total_seconds()) == [5400]
+    assert list(frame["model"]) == ["tiny"]
+    assert list(frame["lr"]) == [0.1]

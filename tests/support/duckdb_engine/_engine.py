@@ -72,7 +72,7 @@ class DuckDBMetricsTable(MetricsTable):
                 connection.execute(f"ALTER TABLE metrics ALTER COLUMN {column} TYPE {sql_type}")
         return True
 
-    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
+    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool, has_extras: bool = False) -> Upsert:
         return DuckDBUpsert(names, extras)
 
     def fault_of(self, error: BaseException) -> Fault | None:

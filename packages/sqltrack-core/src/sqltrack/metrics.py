@@ -519,7 +519,12 @@ class MetricsWriter:
                 expires = self._grow_if_possible({EXTRAS: self._map_type(dict)}, {})
             pending = EXTRAS not in self._columns
             self._has_pending |= pending
-        upsert = self._table.upsert([names[index] for index, _ in columns], extras=bool(extras), pending=pending)
+        upsert = self._table.upsert(
+            [names[index] for index, _ in columns],
+            extras=bool(extras),
+            pending=pending,
+            has_extras=EXTRAS in self._columns,
+        )
         convert = None if extras else self._table.row_converter([convert for _, convert in columns])
         waiting = waiting if self._may_grow else ()
         return _Plan(names, upsert, tuple(columns), convert, extras, waiting, stored, warnings, expires)

@@ -20,8 +20,13 @@ __all__ = ["Candidate", "Seen", "find_candidates"]
 # How JSON spells floats that it does not know.
 _SPECIAL = frozenset({"NaN", "Infinity", "-Infinity"})
 
-# How dates, times, durations and bytes are spelled where there is no column of their own.
-_OTHER_TYPES = re.compile(r"(?:-?\d+ days?, )?\d+:\d\d:\d\d(?:\.\d+)?|b'.*'|b\".*\"", re.DOTALL)
+# How times, durations, bytes, fractions and great integers are spelled where there is no column of their own.
+_OTHER_TYPES = re.compile(
+    r"(?:-?\d+ days?,? )?\d+:\d\d:\d\d(?:\.\d+)?|-?\d+ (?:[a-z]*seconds|minutes|hours|days|weeks|months|years)"
+    r"|b'.*'|b\".*\"|-?\d+/\d+|-?0x[0-9a-f]+",
+    re.DOTALL,
+)
+_NANOSECONDS = re.compile(r"(:\d\d\.\d{6})\d+")
 
 
 @dataclasses.dataclass
@@ -180,7 +185,9 @@ def _add_column(client: Client, candidate: Candidate, seen: Seen) -> None:
     elif seen.has_special and types != {str}:
         candidate.keep_in_extras(f"its values are of different types (text, {_names(types)})")
     elif types == {str} and seen.may_be_other:
-        candidate.keep_in_extras("it may be a date, a time or bytes, which the first one logged from now on will tell")
+        candidate.keep_in_extras(
+            "it may be a number, a time or bytes, which the first one logged from now on will tell"
+        )
     elif len({dict if typ is list else typ for typ in types}) == 1:
         candidate.move_to(client.engine.map_type(client, next(iter(types))), "add")
     else:
@@ -206,7 +213,9 @@ def _names(types: set[type]) -> str:
 def _may_be_other(text: str) -> bool:
     if _OTHER_TYPES.fullmatch(text):
         return True
-    try:
-        return bool(datetime.fromisoformat(text))
-    except ValueError:
-        return False
+    # Before Python 3.11 a time has at most six digits after the point.
+    for read, form in ((datetime.fromisoformat, _NANOSECONDS.sub(r"\1", text)), (complex, text)):
+        with contextlib.suppress(ValueError):
+            read(form)
+            return True
+    return False

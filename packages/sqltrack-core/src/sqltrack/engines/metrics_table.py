@@ -171,7 +171,7 @@ class MetricsTable:
         """
         return False
 
-    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
+    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool, has_extras: bool = False) -> Upsert:
         """Return the statement that stores the metrics `names`.
 
         Args:
@@ -179,6 +179,8 @@ class MetricsTable:
             extras: whether there are values for the column `extras`, too.
             pending: whether those wait in a table of their own until there is that column; never if `grow` always
                 returns True.
+            has_extras: whether there is the column `extras`. Then `names` are removed from what a row has there,
+                because the new values take the place of those.
         """
         raise lacking(self, "upsert", "store metrics")
 
@@ -215,19 +217,24 @@ def check_int64(value: int) -> int:
     return value
 
 
-def upsert_sql(columns: Sequence[str], placeholder: str, merged_extras: str | None) -> str:
+def upsert_sql(
+    columns: Sequence[str], placeholder: str, merged_extras: str | None, kept_extras: str | None = None
+) -> str:
     """Return the statement that inserts or updates a row of metrics.
 
     Args:
         columns: quoted names of the metrics' columns.
         placeholder: how the driver marks the place of a parameter.
         merged_extras: expression for the extras of the row and those to be added, None if there are none to be.
+        kept_extras: expression for the extras that the row keeps if none are added, None if those are all.
     """
     updates = [f"{column} = excluded.{column}" for column in columns]
     columns = [*KEY, *columns]
     if merged_extras is not None:
         columns.append(EXTRAS)
         updates.append(f"{EXTRAS} = {merged_extras}")
+    elif kept_extras is not None:
+        updates.append(f"{EXTRAS} = {kept_extras}")
     action = f"UPDATE SET {', '.join(updates)}" if updates else "NOTHING"
     return (
         f"INSERT INTO metrics ({', '.join(columns)}) VALUES ({placeholders(len(columns), placeholder)}) "

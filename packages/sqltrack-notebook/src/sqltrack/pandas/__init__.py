@@ -39,6 +39,9 @@ def query_dataframe(client: Client | DBAPICursor, query: QueryText, parameters: 
     Columns without any value get the type that they are declared with, where the database tells (SQLite does not for
     expressions), else object. Names need not be unique.
 
+    Expressions are computed by the database. On SQLite `args -> 'model'` is JSON text with quotes and the difference of
+    two times is 0: use `args ->> 'model'`, and subtract columns of the data frame.
+
     Args:
         client: client or cursor to use; with a cursor the query is part of its transaction.
         query: the query, a str or SQL.

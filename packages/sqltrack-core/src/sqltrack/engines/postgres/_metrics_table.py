@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from sqltrack._quoting import quote_identifier
+from sqltrack._quoting import quote_identifier, quote_text
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics_table import (
     Converter,
@@ -117,8 +117,8 @@ class PostgresMetricsTable(MetricsTable):
         query = "SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'metrics'::regclass LIMIT 1"
         return connection.execute(query).fetchone() is not None
 
-    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
-        return _PendingUpsert(names) if pending else _PostgresUpsert(names, extras)
+    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool, has_extras: bool = False) -> Upsert:
+        return _PendingUpsert(names) if pending else _PostgresUpsert(names, extras, has_extras)
 
     def fault_of(self, error: BaseException) -> Fault | None:
         return _FAULTS.get(getattr(error, "sqlstate", None))
@@ -127,10 +127,17 @@ class PostgresMetricsTable(MetricsTable):
 class _PostgresUpsert(Upsert):
     """An INSERT … ON CONFLICT that psycopg prepares, one round trip; the touch of the run travels with it."""
 
-    def __init__(self, names: Sequence[str], extras: bool) -> None:
+    def __init__(self, names: Sequence[str], extras: bool, has_extras: bool = False) -> None:
         # psycopg looks for placeholders inside quotes as well.
         columns = [quote_identifier(name).replace("%", "%%") for name in names]
-        self._sql = upsert_sql(columns, "%s", _MERGED_EXTRAS.format(table="metrics") if extras else None)
+        removed = ", ".join(quote_text(name).replace("%", "%%") for name in names)
+        kept = f"metrics.extras - ARRAY[{removed}]::text[]" if has_extras and names else "metrics.extras"
+        self._sql = upsert_sql(
+            columns,
+            "%s",
+            f"COALESCE({kept}, '{{}}') || excluded.extras" if extras else None,
+            f"NULLIF({kept}, '{{}}')" if has_extras and names else None,
+        )
         self._touching_sql = f"WITH touched AS (UPDATE runs SET time_updated = %s WHERE id = %s) {self._sql}"
 
     def execute(self, connection: Any, values: Sequence[Any]) -> None:

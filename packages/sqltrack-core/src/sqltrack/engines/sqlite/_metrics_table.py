@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqltrack._quoting import quote_identifier
+from sqltrack._quoting import quote_identifier, quote_text
 from sqltrack.engines.json import dumps
 from sqltrack.engines.metrics_table import (
     Converter,
@@ -27,7 +27,8 @@ from sqltrack.engines.sqlite._values import adapt
 __all__ = ["SQLiteMetricsTable"]
 
 _TOUCH_SQL = "UPDATE runs SET time_updated = ? WHERE id = ?"
-_MERGED_EXTRAS = f"sqltrack_merge_json({EXTRAS}, excluded.{EXTRAS})"
+# Most rows have none, and need not call the function.
+_KEPT_EXTRAS = f"CASE WHEN {EXTRAS} IS NOT NULL THEN sqltrack_remove_keys({EXTRAS}, {{}}) END"
 
 # SQLITE_MAX_COLUMN, less one that is kept for the extras (https://sqlite.org/limits.html).
 _MAX_COLUMNS = 1999
@@ -79,8 +80,8 @@ class SQLiteMetricsTable(MetricsTable):
                     raise
         return True
 
-    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
-        return _SQLiteUpsert(names, extras)
+    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool, has_extras: bool = False) -> Upsert:
+        return _SQLiteUpsert(names, extras, has_extras)
 
     def fault_of(self, error: BaseException) -> Fault | None:
         message = str(error)
@@ -90,9 +91,15 @@ class SQLiteMetricsTable(MetricsTable):
 class _SQLiteUpsert(Upsert):
     """An INSERT … ON CONFLICT, executed without any work on its text."""
 
-    def __init__(self, names: Sequence[str], extras: bool) -> None:
+    def __init__(self, names: Sequence[str], extras: bool, has_extras: bool) -> None:
         columns = [quote_identifier(name) for name in names]
-        self._sql = upsert_sql(columns, "?", _MERGED_EXTRAS if extras else None)
+        kept = _KEPT_EXTRAS.format(quote_text(dumps(list(names)))) if has_extras and names else EXTRAS
+        self._sql = upsert_sql(
+            columns,
+            "?",
+            f"sqltrack_merge_json({kept}, excluded.{EXTRAS})" if extras else None,
+            f"NULLIF({kept}, '{{}}')" if has_extras and names else None,
+        )
 
     def execute(self, connection: Connection, values: Sequence[Any]) -> None:
         connection.write(self._sql, values)
