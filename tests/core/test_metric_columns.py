@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -204,6 +205,24 @@ def test_a_table_may_meet_more_names_than_it_has_room_for(run: Run) -> None:
 
 
 # Types
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=11))),
+        datetime.max.replace(tzinfo=timezone.utc),
+        timedelta.max,
+        timedelta(days=400_000, microseconds=1),
+    ],
+    ids=str,
+)
+def test_times_and_durations_at_the_limits_are_unaltered(run: Run, value: Any) -> None:
+    """In their columns, or where those would round them or not read them, as text."""
+    run.add_metrics({"value": value, "loss": 0.5})
+    assert stored_value(run, "value") in (value, str(value))
+    assert logged(run, "loss") == [0.5]
 
 
 def test_a_metric_may_change_its_type(run: Run) -> None:

@@ -69,7 +69,9 @@ TIMES = st.one_of(
     st.integers(-(2**40), 2**40).map(lambda number: np.timedelta64(number * 1000, "ns")),
     st.integers(-(2**60), 2**60).map(lambda number: pd.Timestamp(number, unit="ns", tz="UTC")),
     st.integers(-(2**60), 2**60).map(lambda number: pd.Timedelta(number, unit="ns")),
-    st.datetimes(timezones=st.just(timezone.utc)),
+    st.datetimes(
+        timezones=st.sampled_from([timezone.utc, timezone(timedelta(hours=14)), timezone(-timedelta(hours=11))])
+    ),
     st.timedeltas(),
     st.dates(),
 )
@@ -122,9 +124,11 @@ def is_exact(value: Any, stored: Any) -> bool:
     if isinstance(known, np.datetime64):
         return _is_time(known, stored)
     if isinstance(known, np.timedelta64):
-        if isinstance(stored, timedelta):
-            return bool(np.timedelta64(stored, "us") == known)
-        return str(stored) in (str(known), _spelled(known))
+        fine = np.datetime_data(known.dtype)[0] in ("ns", "ps", "fs", "as")
+        duration = known.astype("timedelta64[us]").item() if fine else known.item()
+        if fine and np.timedelta64(duration, "us") != known:
+            return bool(stored == str(known))
+        return stored in (duration, str(duration), str(known))
     if isinstance(known, Fraction) and isinstance(stored, str):
         # Text that is the number: of a decimal or fraction exactly, of a longdouble the shortest that tells it apart.
         if isinstance(value, np.longdouble):
@@ -133,14 +137,11 @@ def is_exact(value: Any, stored: Any) -> bool:
     if isinstance(known, Fraction) and isinstance(value, (float, np.floating)) and isinstance(stored, int):
         # JSON of PostgreSQL writes floats without a fraction as integers.
         return Fraction(float(stored)) == known
+    if isinstance(value, Decimal) and value.is_nan():
+        return exact(stored) in ("NaN", str(value))
     if isinstance(known, (Fraction, bool, str)):
         return exact(stored) == known
     return stored in (known, str(known))
-
-
-def _spelled(value: np.timedelta64) -> str | None:
-    duration = value.astype("timedelta64[us]").item()
-    return str(duration) if np.datetime_data(value.dtype)[0] not in ("Y", "M") else None
 
 
 def _is_time(known: np.datetime64, stored: Any) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "RowConverter",
     "Upsert",
     "check_int64",
+    "check_time",
     "exact_float",
     "upsert_sql",
 ]
@@ -213,6 +214,17 @@ def check_int64(value: int) -> int:
         MisfitError: it does not.
     """
     if value not in INT64:
+        raise MisfitError
+    return value
+
+
+def check_time(value: datetime) -> datetime:
+    """Return a datetime that is a datetime in any time zone.
+
+    Raises:
+        MisfitError: it is not: in some of them its year is before 1 or after 9999.
+    """
+    if not 1 < value.year < 9999:
         raise MisfitError
     return value
 

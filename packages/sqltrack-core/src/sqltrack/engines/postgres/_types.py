@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqltrack.engines.json import MAX_INT, Jsonb, is_storable_text
-from sqltrack.engines.metrics_table import Converter, MisfitError, check_int64, exact_float
+from sqltrack.engines.metrics_table import Converter, MisfitError, check_int64, check_time, exact_float
 
 __all__ = ["CONVERTERS", "NAMES", "PYTHON_TYPES", "SQL_TYPES", "WIDER"]
 
@@ -100,7 +100,7 @@ _TYPES = (
     _Type(bytes, "BYTEA", ("bytea",), converters={"bytea": None}),
     _Type(
         *(datetime, "TIMESTAMP WITH TIME ZONE", ("timestamp with time zone",), ("timestamp without time zone",)),
-        converters={"timestamp with time zone": None},
+        converters={"timestamp with time zone": check_time},
     ),
     _Type(date, "DATE", ("date",), converters={"date": None}),
     _Type(time, "TIME"),

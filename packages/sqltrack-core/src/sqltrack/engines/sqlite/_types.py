@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from sqltrack.engines.json import Jsonb, dumps, is_storable_text
-from sqltrack.engines.metrics_table import Converter, MisfitError
+from sqltrack.engines.metrics_table import Converter, MisfitError, check_time
 from sqltrack.errors import NaiveDatetimeError
 
 __all__ = ["ADAPTERS", "CONVERTERS", "PYTHON_TYPES", "READERS", "READ_TYPES", "SQL_TYPES", "nan_as_text"]
@@ -73,6 +73,22 @@ def _checked_text(value: str) -> str:
     return value
 
 
+def _checked_datetime(value: datetime) -> str:
+    return _adapt_datetime(check_time(value))
+
+
+def _checked_timedelta(value: timedelta) -> float:
+    seconds = value.total_seconds()
+    # A duration of centuries has more microseconds than a float has digits.
+    try:
+        is_exact = timedelta(seconds=seconds) == value
+    except OverflowError:
+        is_exact = False
+    if not is_exact:
+        raise MisfitError
+    return seconds
+
+
 # From the special to the general: a bool is an int, too, a datetime a date.
 _TYPES = (
     _Type(float, "REAL", nan_as_text, others=("DOUBLE", "FLOAT")),
@@ -80,9 +96,9 @@ _TYPES = (
     _Type(int, "INTEGER", int, others=("BIGINT", "INT")),
     _Type(str, "TEXT", str, convert=_checked_text),
     _Type(bytes, "BLOB"),
-    _Type(datetime, "TIMESTAMP WITH TIME ZONE", _adapt_datetime, _read_datetime),
+    _Type(datetime, "TIMESTAMP WITH TIME ZONE", _adapt_datetime, _read_datetime, _checked_datetime),
     _Type(date, "DATE", date.isoformat, date.fromisoformat),
-    _Type(timedelta, "INTERVAL", timedelta.total_seconds, _read_timedelta),
+    _Type(timedelta, "INTERVAL", timedelta.total_seconds, _read_timedelta, _checked_timedelta),
     _Type(dict, "JSONB", read=json.loads, convert=dumps),
     _Type(list, "JSONB", convert=dumps),
     _Type(Jsonb, "JSONB", _adapt_jsonb),
