@@ -79,7 +79,7 @@ def as_metrics(metrics: Any) -> Mapping[str, Any]:
     Raises:
         UnusableValueError: it does not hold names.
     """
-    if isinstance(metrics, Mapping):
+    if type(metrics) is dict or isinstance(metrics, Mapping):
         return metrics
     named = attempt(_named, metrics)
     if not isinstance(named, dict):

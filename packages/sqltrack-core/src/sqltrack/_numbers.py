@@ -48,7 +48,9 @@ def as_int64(value: Any, name: str) -> int:
     Raises:
         UnusableValueError: it is not an integer, or needs more than 64 bits.
     """
-    number = value if type(value) is int else as_number(value)
+    if type(value) is int and value in INT64:
+        return value
+    number = as_number(value)
     if isinstance(number, float) or _is_decimal(number):
         whole = attempt(int, number)
         number = whole if whole == number else UNKNOWN
@@ -65,8 +67,6 @@ def as_step(step: Any) -> int:
     Raises:
         UnusableValueError: it is not an integer of 64 bits.
     """
-    if type(step) is int and step in INT64:
-        return step
     return 0 if step is None else as_int64(step, "step")
 
 

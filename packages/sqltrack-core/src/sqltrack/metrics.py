@@ -420,7 +420,8 @@ class MetricsWriter:
                 elif not self._make_room(row.key):
                     raise
             else:
-                self._after_write([row], plan)
+                if plan.extras or self._has_grown:
+                    self._after_write([row], plan)
                 return
 
     def _write_group(self, rows: Sequence[Row]) -> None:
@@ -446,8 +447,10 @@ class MetricsWriter:
         if plan.waiting:
             for row in rows:
                 self._wait_for_columns(row, plan)
-        elif self._has_grown and self._waiting.rows:
-            self._move_pending()
+        elif self._has_grown:
+            self._has_grown = False
+            if self._waiting.rows:
+                self._move_pending()
 
     def _fault_of(self, error: DatabaseError) -> Fault | None:
         return self._table.fault_of(error.__cause__) if error.__cause__ is not None else None
@@ -477,7 +480,7 @@ class MetricsWriter:
                 misfits |= found.names
 
     def _plan(self, row: Row, misfits: frozenset[str], limit: int | None) -> _Plan:
-        if limit is None:
+        if limit is None and self._row_limits:
             limit = self._row_limits.get(row.names)
         key = (row.names, row.types, misfits, row.kept, limit)
         plan = self._plans.get(key)

@@ -85,16 +85,11 @@ class PostgresMetricsTable(MetricsTable):
         return bool(connection.execute(query).fetchone()[0])
 
     def move_to_columns(self, connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
-        columns = [quote_identifier(name).replace("%", "%%") for name in names]
-        # A value that was stored in the column meanwhile is newer.
-        sets = ", ".join(f"{column} = COALESCE(metrics.{column}, %s)" for column in columns)
-        sql = f"""
-            UPDATE metrics SET {sets}, extras = NULLIF(extras - %s::text[], '{{}}')
-            WHERE run_id = %s AND step = %s AND progress = %s AND extras @> %s
-        """
-        parameters = [(*row.values.values(), list(names), *row.key, Jsonb(dict(row.extras))) for row in rows]
-        with connection.transaction(), connection.cursor() as cursor:
-            cursor.executemany(sql, parameters)
+        with connection.transaction():
+            if _move_to_columns(connection, names, rows) < len(rows):
+                # Some of the metrics of a row have been stored again meanwhile, and the others are still to be moved.
+                for name in names:
+                    _move_to_columns(connection, [name], rows)
 
     def make_room(self, connection: Any, key: tuple[int, int, float]) -> bool:
         row = connection.execute(f"SELECT to_jsonb(metrics) FROM metrics WHERE {_THIS_ROW}", key).fetchone()
@@ -122,6 +117,24 @@ class PostgresMetricsTable(MetricsTable):
 
     def fault_of(self, error: BaseException) -> Fault | None:
         return _FAULTS.get(getattr(error, "sqlstate", None))
+
+
+def _move_to_columns(connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> int:
+    """Move metrics of rows that have all of them among their extras; return how many rows that are."""
+    columns = [quote_identifier(name).replace("%", "%%") for name in names]
+    # A value that was stored in the column meanwhile is newer.
+    sets = ", ".join(f"{column} = COALESCE(metrics.{column}, %s)" for column in columns)
+    sql = f"""
+        UPDATE metrics SET {sets}, extras = NULLIF(extras - %s::text[], '{{}}')
+        WHERE run_id = %s AND step = %s AND progress = %s AND extras @> %s
+    """
+    parameters = [
+        (*map(row.values.get, names), list(names), *row.key, Jsonb({name: row.extras[name] for name in names}))
+        for row in rows
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, parameters)
+        return int(cursor.rowcount)
 
 
 class _PostgresUpsert(Upsert):
