@@ -1,4 +1,4 @@
-"""A way to a server over the network that can be cut: by silence, as when a cable is pulled, or by resets."""
+"""A way to a server over the network that can be cut: by silence, by resets, or without TCP noticing it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class CutProxy:
     """Listens on a port of this machine and passes on what comes to a server's Unix socket; a context manager.
 
     `silence` lets nothing more arrive: the kernel drops each packet before anything acknowledges it, also those that
-    ask for new connections. That needs Linux, but no privileges.
+    ask for new connections. That needs Linux, but no privileges. `swallow` lets nothing arrive either, but TCP goes on
+    to acknowledge everything, as behind some firewalls and VPNs.
 
     Args:
         path: path of the Unix socket.
@@ -33,6 +34,8 @@ class CutProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._clients: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._swallowing: set[socket.socket] = set()
+        self._swallows_new = False
         self.port = int(self._listener.getsockname()[1])
 
     def __enter__(self) -> CutProxy:
@@ -59,6 +62,12 @@ class CutProxy:
         """Let new connections through again; those that were open stay silent, as after a failover."""
         self._listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
+    def swallow(self, *, new: bool = True) -> None:
+        """Accept and forget all that comes on open connections, in both directions; `new`: also on new ones."""
+        with self._lock:
+            self._swallowing |= self._clients
+            self._swallows_new = new
+
     def reset(self) -> None:
         """Break off all open connections."""
         with self._lock:
@@ -84,18 +93,21 @@ class CutProxy:
     def _serve(self, client: socket.socket) -> None:
         with self._lock:
             self._clients.add(client)
+            if self._swallows_new:
+                self._swallowing.add(client)
         with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
             server.connect(self._path)
-            thread = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+            thread = threading.Thread(target=self._pass_on, args=(server, client, client), daemon=True)
             thread.start()
-            _pass_on(client, server)
+            self._pass_on(client, server, client)
             server.shutdown(socket.SHUT_RDWR)
             thread.join()
         with self._lock:
             self._clients.discard(client)
+            self._swallowing.discard(client)
 
-
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
+    def _pass_on(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if client not in self._swallowing:
+                    target.sendall(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from sqltrack.engines._lacking import lacking
@@ -96,6 +97,20 @@ class Engine(ABC):
     def limit_waits(self, connection: Any, seconds: float | None) -> None:
         """Wait for locks at most `seconds` in the open transaction, None for as long as usual; default: no limit."""
         return
+
+    def bounded(self, connection: Any, seconds: float | None = None) -> AbstractContextManager[None]:
+        """Return a context manager in which short work on a connection waits for the database with a limit.
+
+        By default there is none: nothing ends a wait for a file system. An engine with a server closes a connection
+        on which nothing came for too long, and raises a `driver_error` that it translates to
+        DatabaseUnavailableError. Without this context manager a statement may take as long as the server works on it.
+
+        Args:
+            connection: the connection, used in this thread alone.
+            seconds: how long each answer may take, default: what the engine finds right. In nested ones the lowest
+                limit counts.
+        """
+        return contextlib.nullcontext()
 
     def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
         """Execute one statement, waiting at most `seconds` for locks, and return the cursor."""

@@ -9,6 +9,7 @@ import psycopg
 
 from sqltrack._quoting import quote_identifier
 from sqltrack.engines.checks import Checks, Verdict, fetch_rows, note, ok, problem
+from sqltrack.engines.postgres._hosts import with_addresses
 from sqltrack.engines.postgres._pooler import is_refused_option
 from sqltrack.engines.schema import PENDING, TABLES
 from sqltrack.wording import pluralize
@@ -93,7 +94,7 @@ def _refuses_options(engine: PostgresEngine) -> bool:
         psycopg.OperationalError: connecting fails for another reason.
     """
     try:
-        psycopg.connect(**{**engine.parameters(), "options": "-c application_name=sqltrack"}).close()
+        psycopg.connect(**{**with_addresses(engine.parameters()), "options": "-c application_name=sqltrack"}).close()
     except psycopg.OperationalError as error:
         if is_refused_option(error):
             return True

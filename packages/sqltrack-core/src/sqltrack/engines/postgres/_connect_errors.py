@@ -16,7 +16,7 @@ from sqltrack.errors import (
     TooManyConnectionsError,
 )
 
-__all__ = ["translate_connect_error"]
+__all__ = ["is_answer", "translate_connect_error"]
 
 # What psycopg puts before, and libpq behind, what matters; our advice says more.
 _UNWANTED = re.compile(
@@ -162,6 +162,11 @@ def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQL
     error.__traceback__ = None
     error.args = (masked_text(str(error)),)
     return cls(f"cannot connect to {target}: {message}", advice)
+
+
+def is_answer(error: psycopg.OperationalError) -> bool:
+    """Return whether a connection did not come about because the server, or a pooler, has said no."""
+    return _SERVER_ANSWER.search(_UNWANTED.sub("", str(error))) is not None
 
 
 def _find_advice(error: psycopg.OperationalError, text: str, message: str) -> tuple[type[SQLTrackError], str]:

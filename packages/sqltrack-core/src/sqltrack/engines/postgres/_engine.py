@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,8 +29,11 @@ except ImportError as _error:
         hint="or use SQLite: Client(engine='sqlite'), engine=sqlite in sqltrack.conf, or SQLTRACK_DSN_ENGINE=sqlite",
     ) from _error
 
+from sqltrack.engines.postgres._backend import ServerBackend
+from sqltrack.engines.postgres._connection import Bound, BoundedConnection, is_readable
 from sqltrack.engines.postgres._cursor import accepting_sql
 from sqltrack.engines.postgres._errors import translate_error
+from sqltrack.engines.postgres._hosts import connect_timeout, with_addresses
 from sqltrack.engines.postgres._metrics_table import PostgresMetricsTable
 from sqltrack.engines.postgres._pooler import (
     disable_session_features,
@@ -99,6 +102,9 @@ class PostgresEngine(Engine):
     Attributes:
         has_pooler: whether a pooler was found in between, which takes a connection to find out.
         refuses_options: whether it has refused start-up options.
+        answer_limit: seconds that short work waits for an answer of the server, see `bounded`; default 30.
+        probe_interval: seconds after which a second connection asks whether the server still works on a statement of
+            any length; default 10.
     """
 
     name = "postgres"
@@ -111,6 +117,8 @@ class PostgresEngine(Engine):
         self.schema: str | None = config.get("schema") or None
         self.has_pooler: bool = False
         self.refuses_options: bool = False
+        self.answer_limit: float = 30.0
+        self.probe_interval: float = 10.0
         self._parameters = {
             name: value for name, value in config.items() if name not in OWN_PARAMETERS and value is not None
         }
@@ -119,7 +127,7 @@ class PostgresEngine(Engine):
     def __repr__(self) -> str:
         return f"PostgresEngine({self._target()!r})"
 
-    def connect(self, cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> psycopg.Connection[Any]:
+    def connect(self, cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> BoundedConnection:
         """Connect to the server.
 
         Args:
@@ -179,7 +187,7 @@ class PostgresEngine(Engine):
             return False
         # A server that ended the session has said so already; the news waits in the socket.
         try:
-            return not _is_readable(connection.pgconn.socket) or not _has_ended(connection)
+            return not is_readable(connection.pgconn.socket) or not _has_ended(connection)
         except psycopg.Error:
             return False
 
@@ -194,6 +202,9 @@ class PostgresEngine(Engine):
         if seconds is not None:
             limit = str(max(round(seconds * 1000), 1))
             connection.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
+
+    def bounded(self, connection: BoundedConnection, seconds: float | None = None) -> AbstractContextManager[None]:
+        return Bound(connection, self.answer_limit if seconds is None else seconds)
 
     def execute_within(
         self, connection: psycopg.Connection[Any], seconds: float, sql: str, parameters: Sequence[Any]
@@ -264,7 +275,7 @@ class PostgresEngine(Engine):
             f"SELECT runs.id AS run_id, item.key AS name, item.value AS value FROM runs, jsonb_each({column}) AS item"
         )
 
-    def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
+    def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> BoundedConnection:
         connection = self._connect_with_options(cursor_factory)
         # Of many connections to a pooler one may look direct, so what was seen once holds for all that follow.
         self.has_pooler = self.has_pooler or self.refuses_options or is_pooled(connection)
@@ -272,21 +283,30 @@ class PostgresEngine(Engine):
             disable_session_features(connection, self.schema)
         else:
             name_statements_uniquely(connection)
+        self._bound(connection)
         return connection
 
-    def _connect_with_options(self, cursor_factory: type[psycopg.Cursor[Any]]) -> psycopg.Connection[Any]:
-        """Connect, with the schema as a start-up option unless a pooler refuses those; a pooler may also ignore it."""
+    def _bound(self, connection: BoundedConnection) -> None:
+        """Let a connection wait no longer than this engine's limits."""
         parameters = self.parameters()
+        connection.short_limit = self.answer_limit
+        connection.probe_interval = self.probe_interval
+        seconds = connect_timeout(parameters)
+        connection.backend = ServerBackend(parameters, seconds, behind_pooler=self.has_pooler)
+
+    def _connect_with_options(self, cursor_factory: type[psycopg.Cursor[Any]]) -> BoundedConnection:
+        """Connect, with the schema as a start-up option unless a pooler refuses those; a pooler may also ignore it."""
+        parameters = with_addresses(self.parameters())
         if self.schema is not None and not self.refuses_options:
             search_path = f"-c search_path={_escape_option(quote_identifier(self.schema))}"
             options = f"{parameters.get('options', '')} {search_path}".strip()
             try:
-                return psycopg.connect(**{**parameters, "options": options}, cursor_factory=cursor_factory)
+                return BoundedConnection.connect(**{**parameters, "options": options}, cursor_factory=cursor_factory)
             except psycopg.OperationalError as error:
                 if not is_refused_option(error):
                     raise
             self.refuses_options = True
-        return psycopg.connect(**parameters, cursor_factory=cursor_factory)
+        return BoundedConnection.connect(**parameters, cursor_factory=cursor_factory)
 
     def _target(self) -> str:
         """Return a description of the database for messages, without secrets."""
@@ -344,7 +364,7 @@ def _has_ended(connection: psycopg.Connection[Any]) -> bool:
 
     connection.add_notice_handler(note)
     try:
-        while _is_readable(connection.pgconn.socket):
+        while is_readable(connection.pgconn.socket):
             connection.pgconn.consume_input()
             # Lets libpq look at it.
             connection.pgconn.is_busy()
@@ -355,12 +375,4 @@ def _has_ended(connection: psycopg.Connection[Any]) -> bool:
 
 def _wait_for_answer(connection: psycopg.Connection[Any], seconds: float) -> None:
     if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-        _is_readable(connection.pgconn.socket, seconds)
-
-
-def _is_readable(fd: int, seconds: float = 0) -> bool:
-    if hasattr(select, "poll"):  # pragma: no branch - Windows
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
-    return bool(select.select([fd], [], [], seconds)[0])  # pragma: no cover - Windows
+        is_readable(connection.pgconn.socket, seconds)

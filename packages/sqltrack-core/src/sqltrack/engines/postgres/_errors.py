@@ -7,6 +7,7 @@ import re
 import psycopg
 
 from sqltrack.engines.postgres._connect_errors import translate_connect_error
+from sqltrack.engines.postgres._connection import SilentServerError
 from sqltrack.engines.schema import TABLES
 from sqltrack.errors import (
     AccessDeniedError,
@@ -35,6 +36,9 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
     """Return the SQLTrackError for a psycopg error about the database that `target` describes."""
     state = getattr(error, "sqlstate", None) or ""
     message = " ".join(str(error).split())
+    if isinstance(error, SilentServerError):
+        message = f"{target} did not answer for {error.seconds:.3g} s, so the connection was given up"
+        return DatabaseUnavailableError(message, "the server, or the network in between, hangs")
     if not state and isinstance(error, psycopg.OperationalError):
         return translate_connect_error(error, target)
     if not state and isinstance(error, psycopg.ProgrammingError) and "connection option" in message:

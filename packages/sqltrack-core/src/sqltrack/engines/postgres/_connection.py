@@ -1,0 +1,251 @@
+"""psycopg's connection, whose waits end when the server does not answer any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from types import TracebackType
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import waiting
+
+__all__ = ["Backend", "Bound", "BoundedConnection", "SilentServerError", "is_readable"]
+
+# Seconds between two looks at the clock, and at signals, while nothing comes from the server.
+_INTERVAL = 0.1
+
+# Seconds to wait for the server to hear that a statement is to end, and again for the statement to end.
+_CANCEL_TIMEOUT = 2.0
+
+# Seconds that pass at most between two questions whether the server still works on a statement.
+_LONGEST_PAUSE = 60.0
+
+# A single answer may be missing because the statement has just ended, or a packet got lost.
+_FAILURES = 2
+
+# Older versions of psycopg always wait to the end.
+_WaitTimeout: type[psycopg.Error] = getattr(psycopg.errors, "_WaitTimeout", psycopg.InterfaceError)
+_has_timeouts = hasattr(psycopg.errors, "_WaitTimeout")
+
+# In all versions these tell the operation that nothing has come; the fastest, in C, does so in some alone.
+_watching_wait: Any = waiting.wait_poll if hasattr(select, "poll") else waiting.wait_selector
+
+_ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
+
+
+class SilentServerError(psycopg.OperationalError):
+    """The server did not answer, so the connection was given up.
+
+    Args:
+        seconds: how long it has been silent.
+
+    Attributes:
+        seconds: the same.
+    """
+
+    def __init__(self, seconds: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.args = (seconds,)
+        self.seconds: float = seconds
+
+    def __str__(self) -> str:
+        return f"the server did not answer for {self.seconds:.3g} s"
+
+
+class Backend(Protocol):
+    """What the server does for a connection, known by other ways than this connection, and in bounded time."""
+
+    def is_working(self, connection: BoundedConnection) -> bool:
+        """Return whether the server works on the statement of a connection."""
+
+    def cancel(self, connection: BoundedConnection, seconds: float) -> None:
+        """Ask the server to end the statement of a connection, and wait about this long at most for it to listen."""
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection whose waits for the server end.
+
+    TCP notices neither a frozen server nor a network that swallows acknowledged packets. A wait ends when nothing has
+    come for `limit` seconds. Without a limit, the wait continues while the `backend` works on the statement. The
+    backend is asked every now and then, after `probe_interval` seconds for the first time.
+
+    A wait that ends in this way raises `SilentServerError`, and the connection is closed.
+
+    Attributes:
+        limit: seconds, None for a statement that may take as long as it wants; see `Bound`.
+        short_limit: the most seconds that commit and rollback wait for an answer, default 30.
+        probe_interval: seconds of silence before the backend is asked, default 10.
+        backend: tells what the server does; None: only limits end a wait.
+    """
+
+    limit: float | None = None
+    short_limit: float = 30.0
+    probe_interval: float = 10.0
+    backend: Backend | None = None
+
+    def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
+        """Wait for an operation of psycopg's. All waits come through here, but for those for a new connection."""
+        try:
+            if timeout is None and _has_timeouts:
+                # Most answers come at once, and then it costs nothing to look out for their absence.
+                try:
+                    return waiting.wait(gen, self.pgconn.socket, interval, _INTERVAL)
+                except _WaitTimeout:
+                    pass
+            return self._wait_watched(_Watched(gen, self), interval, timeout)
+        except KeyboardInterrupt:
+            if self.pgconn.transaction_status == _ACTIVE:
+                self._end_statement(gen)
+            raise
+
+    def commit(self) -> None:
+        """Commit, waiting `short_limit` seconds at most for the server to answer."""
+        with Bound(self, self.short_limit):
+            super().commit()
+
+    def rollback(self) -> None:
+        """Roll back, waiting `short_limit` seconds at most for the server to answer."""
+        with Bound(self, self.short_limit):
+            super().rollback()
+
+    def cancel(self) -> None:
+        """Ask the server to end the current statement, and wait a few seconds at most for it to listen."""
+        if psycopg.capabilities.has_cancel_safe():
+            self.cancel_safe(timeout=_CANCEL_TIMEOUT)
+        elif self.backend is not None and self._should_cancel():
+            # An older libpq stops all threads until the server has answered.
+            self.backend.cancel(self, _CANCEL_TIMEOUT)
+
+    def give_up(self) -> None:
+        """Close the connection at once, also in the middle of a statement."""
+        with contextlib.suppress(OSError, psycopg.Error):
+            _shut_down(self.pgconn.socket)
+        self.pgconn.finish()
+
+    def _wait_watched(self, watched: Any, interval: float, timeout: float | None) -> Any:
+        interval = interval if self.limit is None else min(interval, self.limit)
+        # Only a version that has it is asked for it.
+        options = () if timeout is None else (timeout,)
+        return _watching_wait(watched, self.pgconn.socket, interval, *options)
+
+    def _end_statement(self, gen: Any) -> None:
+        """Let the server end a statement that Ctrl-C has interrupted, or give up the connection."""
+        try:
+            self.cancel_safe(timeout=_CANCEL_TIMEOUT)
+            with Bound(self, _CANCEL_TIMEOUT):
+                self._wait_watched(_Watched(gen, self), _INTERVAL, None)
+        except psycopg.errors.QueryCanceled:
+            pass
+        except BaseException as error:
+            self.give_up()
+            # The interruption is what the caller must see, or the second one.
+            if not isinstance(error, Exception):
+                raise
+
+
+class Bound:
+    """A context manager in which waits for the server have a limit, or that of an outer `Bound` if it is lower.
+
+    Args:
+        connection: whose waits.
+        seconds: the limit of each wait.
+    """
+
+    __slots__ = ("_connection", "_outer", "_seconds")
+
+    def __init__(self, connection: BoundedConnection, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._outer: float | None = None
+
+    def __enter__(self) -> None:
+        outer = self._outer = self._connection.limit
+        if outer is None or self._seconds < outer:
+            self._connection.limit = self._seconds
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.limit = self._outer
+
+
+class _Watched:
+    """A generator of psycopg's for an operation, which is told what its socket is ready for, or that it is not.
+
+    In the second case this looks at the clock. It is not a generator itself, so that a signal handler that raises in
+    here leaves the operation as it was.
+
+    Args:
+        operation: the generator.
+        connection: on which it works.
+    """
+
+    __slots__ = ("_connection", "_failures", "_limit", "_next_probe", "_operation", "_pause", "_silent_since")
+
+    def __init__(self, operation: Any, connection: BoundedConnection) -> None:
+        self._operation = operation
+        self._connection = connection
+        self._limit = connection.limit
+        # Nothing is measured while answers come at once.
+        self._silent_since = -1.0
+
+    def __iter__(self) -> _Watched:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._operation)
+
+    def send(self, ready: Any) -> Any:
+        """Tell the operation what the socket is ready for, 0 for nothing."""
+        if ready:
+            self._silent_since = -1.0
+        else:
+            self._watch(time.monotonic())
+        return self._operation.send(ready)
+
+    def _watch(self, now: float) -> None:
+        if self._silent_since < 0:
+            self._silent_since = now - _INTERVAL
+            self._failures = 0
+            self._pause = self._connection.probe_interval
+            self._next_probe = self._silent_since + self._pause
+        if self._limit is not None:
+            if now - self._silent_since >= self._limit:
+                self._give_up(now)
+        elif self._connection.backend is not None and now >= self._next_probe:
+            self._probe(self._connection.backend)
+
+    def _probe(self, backend: Backend) -> None:
+        if backend.is_working(self._connection):
+            self._failures = 0
+            self._pause = min(self._pause * 2, max(_LONGEST_PAUSE, self._pause))
+        else:
+            self._failures += 1
+            self._pause = self._connection.probe_interval
+        now = time.monotonic()
+        if self._failures >= _FAILURES and not is_readable(self._connection.pgconn.socket):
+            self._give_up(now)
+        self._next_probe = now + self._pause
+
+    def _give_up(self, now: float) -> None:
+        self._connection.give_up()
+        raise SilentServerError(now - self._silent_since)
+
+
+def is_readable(fd: int, seconds: float = 0) -> bool:
+    """Return whether something can be read from a socket, after waiting for it no longer than that."""
+    if hasattr(select, "poll"):  # pragma: no branch - Windows
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    return bool(select.select([fd], [], [], seconds)[0])  # pragma: no cover - Windows
+
+
+def _shut_down(fd: int) -> None:
+    """Let the server see the end of a connection, also while forked children hold it open."""
+    with socket.socket(fileno=os.dup(fd)) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
