@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from typing import Any
 
+from sqltrack._closing import forget_watching, stop_watching, watch
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import DatabaseUnavailableError
 
@@ -38,7 +39,7 @@ class ConnectionKeeper:
         self._open: set[Any] = set()
         self._parked: deque[tuple[Any, float]] = deque()
         self._tracked: set[object] = set()
-        self._closer: _Closer | None = None
+        self._is_watched = False
         _keepers.add(self)
         weakref.finalize(self, _close_parked, self._parked)
 
@@ -92,9 +93,11 @@ class ConnectionKeeper:
             connection.close()
             return
         self._parked.append((connection, time.monotonic()))
-        if self._closer is None:
-            self._closer = _Closer(self, self._keepalive)
-            self._closer.start()
+        if not self._is_watched:
+            self._is_watched = watch(self)
+            if not self._is_watched:
+                # At the end of the interpreter nothing would close it later.
+                self.close_parked()
 
     def drop(self, connection: Any) -> None:
         """Close a connection that may be broken or in the middle of something; never raises."""
@@ -107,8 +110,13 @@ class ConnectionKeeper:
             while True:
                 self.drop(self._parked.pop()[0])
 
-    def close_idle(self) -> None:
-        """Close the connections that nobody has used for too long."""
+    def close_idle(self) -> float | None:
+        """Close the connections that were not used for `keepalive` seconds; for `sqltrack._closing`.
+
+        Returns:
+            Seconds until the next one may be closed, None if no connection is parked. Then this is to be watched anew
+            when one is.
+        """
         with contextlib.suppress(IndexError):
             # Look before taking: a busy loop must find its connection where it parked it.
             while self._is_idle(self._parked[0]):
@@ -117,12 +125,18 @@ class ConnectionKeeper:
                     self._parked.append(entry)
                     break
                 self.drop(entry[0])
+        pause = self._seconds_to_idle()
+        if pause is None:
+            self._is_watched = False
+            # One that was parked in between relied on being watched.
+            pause = self._seconds_to_idle()
+            if pause is not None:
+                self._is_watched = True
+        return pause
 
     def prepare_fork(self) -> None:
-        """Close what is not in use, and stop the thread that watches it, so that a child inherits neither."""
-        if self._closer is not None:
-            self._closer.stop()
-            self._closer = None
+        """Close the connections that are not in use, so that a child does not inherit them; nothing watches them."""
+        self._is_watched = False
         self.close_parked()
 
     def forget_inherited(self) -> None:
@@ -141,33 +155,13 @@ class ConnectionKeeper:
         if self.parks and not self._engine.exists():
             raise DatabaseUnavailableError(f"{self._engine.describe()} was removed or moved while it was in use")
 
+    def _seconds_to_idle(self) -> float | None:
+        with contextlib.suppress(IndexError):
+            return self._parked[0][1] + self._keepalive - time.monotonic()
+        return None
+
     def _is_idle(self, entry: tuple[Any, float]) -> bool:
         return time.monotonic() - entry[1] >= self._keepalive
-
-
-class _Closer(threading.Thread):
-    """Closes a keeper's idle connections, until no run is tracked any more or the keeper is gone."""
-
-    def __init__(self, keeper: ConnectionKeeper, keepalive: float) -> None:
-        super().__init__(name="sqltrack-keepalive", daemon=True)
-        self._keeper = weakref.ref(keeper)
-        self._interval = max(keepalive / 4, 0.05)
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        while not self._stopped.wait(self._interval):
-            keeper = self._keeper()
-            if keeper is None:
-                return
-            keeper.close_idle()
-            if not keeper.parks and not keeper._parked:
-                keeper._closer = None
-                return
-            del keeper
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self.join()
 
 
 def _close_parked(parked: deque[tuple[Any, float]]) -> None:
@@ -189,11 +183,13 @@ def _keep_forever(connection: Any) -> None:
 
 
 def _before_fork() -> None:
+    stop_watching()
     for keeper in list(_keepers):
         keeper.prepare_fork()
 
 
 def _in_child() -> None:
+    forget_watching()
     for keeper in list(_keepers):
         keeper.forget_inherited()
 
