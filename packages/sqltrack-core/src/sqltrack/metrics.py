@@ -25,7 +25,7 @@ from sqltrack.engines.metrics_table import (
     Upsert,
 )
 from sqltrack.engines.schema import EXTRAS, KEY
-from sqltrack.errors import DatabaseError, MissingRunError, NotSetUpError, SQLTrackError
+from sqltrack.errors import DatabaseError, DatabaseUnavailableError, MissingRunError, NotSetUpError, SQLTrackError
 
 if TYPE_CHECKING:
     from sqltrack._sessions import Session
@@ -224,9 +224,9 @@ class MetricsWriter:
         run_id = row.key[0]
         try:
             self._write(row, touched)
-        except DatabaseError:
+        except DatabaseError as error:
             self._touched.pop(run_id, None)
-            self._refuse_missing_run(run_id)
+            self._refuse_missing_run(run_id, error)
             raise
 
     def _add_many(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
@@ -239,8 +239,8 @@ class MetricsWriter:
                 if updated_at is not None:
                     sql = "UPDATE runs SET time_updated = %s WHERE id = %s"
                     self._session.call(lambda connection: connection.execute(sql, (updated_at, run_id)))
-        except DatabaseError:
-            self._refuse_missing_run(run_id)
+        except DatabaseError as error:
+            self._refuse_missing_run(run_id, error)
             raise
 
     def add_columns(self, types: Mapping[str, type]) -> None:
@@ -629,7 +629,11 @@ class MetricsWriter:
         self._touched[run_id] = now
         return utc_now()
 
-    def _refuse_missing_run(self, run_id: int) -> None:
+    def _refuse_missing_run(self, run_id: int, error: DatabaseError) -> None:
+        """Raise MissingRunError if that is what an error means."""
+        if isinstance(error, DatabaseUnavailableError):
+            # To ask would mean to wait for the database once more.
+            return
         try:
             exists = self._exists(run_id)
         except DatabaseError:
