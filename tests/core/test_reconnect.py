@@ -17,6 +17,9 @@ from support.logging_threads import wait_until
 
 _RECONNECT = 1.0
 
+# Seconds after which an end counts as one that waits for `reconnect` seconds; it may wait for five.
+_BOUND = 15.0
+
 
 class Outage:
     """A database that cannot be reached by new connections of a client, while its kept ones are closed.
@@ -87,3 +90,57 @@ def test_a_missing_run_is_still_recognised(client: sqltrack.Client) -> None:
     with pytest.raises(ValueError, match="there is no run"):
         run.add_metrics_many([{"loss": 1.0, "step": 1}])
     assert steps(client.config) == []
+
+
+def test_calls_that_follow_do_not_wait_anew(tracked: Run, outage: Outage) -> None:
+    """A script that catches the error and goes on must not spend its time on a database that is gone."""
+    outage.begin()
+    with pytest.raises(DatabaseUnavailableError):
+        tracked.add_metrics({"loss": 1.0}, step=1)
+    begin = len(outage.attempts)
+    for step in range(2, 5):
+        with pytest.raises(DatabaseUnavailableError):
+            tracked.add_metrics({"loss": 1.0}, step=step)
+    # One for each, so that they see when the database is back.
+    assert len(outage.attempts) - begin == 3
+    outage.end()
+    tracked.add_metrics({"loss": 1.0}, step=5)
+    assert steps(tracked.client.config) == [0, 5]
+    tracked.stop()
+
+
+def test_a_second_outage_is_waited_for_like_the_first(tracked: Run, outage: Outage) -> None:
+    for step in (1, 2):
+        outage.begin()
+        with pytest.raises(DatabaseUnavailableError):
+            tracked.add_metrics({"loss": 1.0}, step=step)
+        assert outage.attempts[-1] - outage.attempts[0] > 0.4 * _RECONNECT
+        outage.end()
+        tracked.add_metrics({"loss": 1.0}, step=step)
+        outage.attempts.clear()
+    assert steps(tracked.client.config) == [0, 1, 2]
+    tracked.stop()
+
+
+def test_a_training_that_succeeded_ends_without_its_database(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error is logged: an exception would tell the batch system that the training has failed."""
+    client = sqltrack.Client(config, keepalive=0.05, reconnect=20)
+    outage = Outage(client, config, monkeypatch)
+    with Experiment(client, name="experiment").get_run().track():
+        outage.begin()
+        begin = time.monotonic()
+    assert time.monotonic() - begin < _BOUND
+    assert "ended as COMPLETED, which could not be stored" in caplog.text
+
+
+def test_the_end_of_a_run_does_not_wait_again(tracked: Run, outage: Outage) -> None:
+    """Its calls have waited for the database already."""
+    outage.begin()
+    with pytest.raises(DatabaseUnavailableError):
+        tracked.add_metrics({"loss": 1.0}, step=1)
+    begin = len(outage.attempts)
+    with pytest.raises(DatabaseUnavailableError):
+        tracked.stop()
+    assert len(outage.attempts) - begin == 1
