@@ -19,7 +19,7 @@ from plugins.memory import use_memory
 from plugins.postgres_databases import Databases
 from plugins.postgres_server import PostgresServer
 from plugins.postgres_session import connection_parameters, describe_server, start_server
-from sqltrack import sigterm
+from sqltrack import _tracking, sigterm
 from sqltrack.commands import setup
 
 pytest_plugins = ["plugins.postgres"]
@@ -130,8 +130,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_tracked_runs() -> Iterator[None]:
-    """Let no test leave a run behind that listens for SIGTERM, whichever test comes next in this process."""
+    """Let no test leave a run behind that listens for SIGTERM, or ends with this process."""
     yield
+    _tracking._tracked.clear()
     for key in list(sigterm._functions):
         sigterm.deregister(key)
 

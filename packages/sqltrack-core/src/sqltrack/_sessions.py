@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
@@ -63,6 +65,8 @@ class Session:
         self.engine: Engine = engine
         self._keeper = ConnectionKeeper(engine, keepalive)
         self._reconnect = reconnect
+        # When (monotonic) the database was found to be away, None while it is there.
+        self._lost_at: float | None = None
         self._after_commit: list[weakref.WeakMethod[Callable[[Hashable], object]]] = []
         self._before_rollback: list[weakref.WeakMethod[Callable[[Hashable], object]]] = []
 
@@ -195,7 +199,14 @@ class Session:
         with self._translated_errors(), self.engine.savepoint(connection):
             return function(connection)
 
-    def call(self, function: Callable[[Any], T], *, patience: float | None = None, once: bool = False) -> T:
+    def call(
+        self,
+        function: Callable[[Any], T],
+        *,
+        patience: float | None = None,
+        lock_limit: float | None = None,
+        once: bool = False,
+    ) -> T:
         """Return `function(connection)`, called for one short piece of work.
 
         Inside of a `with` block it is part of the transaction. Elsewhere each of its statements commits by itself, and
@@ -203,19 +214,26 @@ class Session:
 
         Args:
             function: what to do with the connection; it must have the same effect when done twice, unless `once`.
-            patience: seconds to try for, and to wait for locks, default: the setting `reconnect`, and no limit.
+            patience: seconds to try for, and to wait for each answer, default: the setting `reconnect`, and as long as
+                the database is there.
+            lock_limit: seconds to wait for locks, default: no limit.
             once: only connecting is tried again, not what failed on a connection.
         """
         work = activity.works[-1]
         if work.block is not None:
             with self._translated_errors():
                 return function(_connection_of(work.block))
-        limit = work.patience if patience is None else patience
-        if limit is not None:
-            return self._retry(lambda: self._use_briefly(function, limit), patience)
+        if work.patience is not None or lock_limit is not None:
+            limit = work.patience if lock_limit is None else lock_limit
+            return self._retry(lambda: self._use_briefly(function, limit, patience), patience)
         if once:
             return self._use(work, self._retry(self._keeper.take_usable, patience), function)
-        return self._retry(lambda: self._use(work, self._keeper.take(), function), patience)
+        try:
+            result = self._use(work, self._keeper.take(), function, patience)
+        except DatabaseUnavailableError as error:
+            result = self._try_again(lambda: self._use(work, self._keeper.take(), function, patience), error, patience)
+        self._lost_at = None
+        return result
 
     def call_outside(self, function: Callable[[Any], T]) -> T:
         """Do the same as `call`, but never in the `with` block that may be open."""
@@ -401,16 +419,36 @@ class Session:
             self._keeper.release(key)
 
     def _retry(self, attempt: Callable[[], T], patience: float | None = None) -> T:
-        """Call `attempt` as often as it takes, if waiting can help."""
-        if patience is None:
-            # It may take long to see that a connection is dead, which does not count.
-            try:
-                return attempt()
-            except DatabaseUnavailableError as error:
-                if not self._can_help(error):
-                    raise
-        seconds = self._reconnect if patience is None else patience
-        return retry(attempt, self._can_help, seconds=seconds, pause=0.05, longest=1.0)
+        """Call `attempt` as often as it takes, if waiting can help, and at least once."""
+        try:
+            result = attempt()
+        except DatabaseUnavailableError as error:
+            result = self._try_again(attempt, error, patience)
+        self._lost_at = None
+        return result
+
+    def _try_again(self, attempt: Callable[[], T], error: DatabaseUnavailableError, patience: float | None) -> T:
+        """Do the same after a first attempt has failed. All calls together wait once for a database that is away."""
+        if not self._can_help(error):
+            raise error
+        longest = self._reconnect if patience is None else patience
+        if isinstance(error, TooManyConnectionsError):
+            return retry(attempt, self._can_help, seconds=longest, pause=0.05, longest=1.0)
+        now = time.monotonic()
+        was_lost = self._lost_at is not None
+        # It may take long to see that a connection is dead, which does not count.
+        self._lost_at = now if self._lost_at is None else self._lost_at
+        seconds = min(self._lost_at + self._reconnect - now, longest)
+        # The first time it may have been a connection that was kept and is dead, so that the next one works.
+        if was_lost and seconds <= 0:
+            raise error
+        try:
+            return retry(attempt, self._can_help, seconds=seconds, pause=0.05, longest=1.0)
+        except DatabaseUnavailableError:
+            if patience is None:
+                # The last pause, for which there was no time, is not left to the next call.
+                self._lost_at = -math.inf
+            raise
 
     def _can_help(self, error: Exception) -> bool:
         """Return whether waiting helps: the server is busy with others, or was lost while a run is tracked."""
@@ -421,12 +459,16 @@ class Session:
         get_logger("client").info("trying to reach the database again: %s", error)
         return True
 
-    def _use(self, work: Work, connection: Any, function: Callable[[Any], T]) -> T:
+    def _use(self, work: Work, connection: Any, function: Callable[[Any], T], patience: float | None = None) -> T:
         """Call `function(connection)` and give the connection back."""
         try:
             work.engine = self.engine
             work.connection = connection
-            result = function(connection)
+            if patience is None:
+                result = function(connection)
+            else:
+                with self.engine.bounded(connection, patience):
+                    result = function(connection)
         except self.engine.driver_error as error:
             if self.engine.is_usable(connection):
                 self._keeper.give_back(connection)
@@ -441,10 +483,13 @@ class Session:
         self._keeper.give_back(connection)
         return result
 
-    def _use_briefly(self, function: Callable[[Any], T], seconds: float) -> T:
+    def _use_briefly(self, function: Callable[[Any], T], lock_limit: float | None, patience: float | None) -> T:
         """Call `function(connection)` in a transaction of its own, which waits for locks for only so long."""
-        with self._translated_errors(), self._ending(self._begin(self._keeper.take_usable(), seconds)) as block:
-            return function(block.connection)
+        with self._translated_errors(), self._ending(self._begin(self._keeper.take_usable(), lock_limit)) as block:
+            if patience is None:
+                return function(block.connection)
+            with self.engine.bounded(block.connection, patience):
+                return function(block.connection)
 
     @contextlib.contextmanager
     def _giving_back(self, connection: Any, block: Block) -> Iterator[None]:

@@ -85,7 +85,7 @@ class Tracking:
 
     def _set_status(self, status: str, patience: float) -> None:
         values = {"status": status, "time_updated": utc_now()}
-        _updates.set_columns(self._client, "runs", self._run_id, values, patience=patience)
+        _updates.set_columns(self._client, "runs", self._run_id, values, patience=patience, lock_limit=patience)
 
 
 def is_tracked(client: Client, run_id: int) -> bool:

@@ -61,15 +61,15 @@ def tags_dict(tags: Iterable[str]) -> dict[str, bool]:
     return dict.fromkeys(tags, True)
 
 
-def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, Any], **options: Any) -> None:
-    """Set columns of one row, with one statement.
+def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, Any], **limits: Any) -> None:
+    """Set columns of one row, with one statement; `limits` are those of `Session.call`.
 
     Raises:
         MissingExperimentError, MissingRunError: there is no such row.
     """
     assignments = ", ".join(f"{column} = %s" for column in values)
     parameters = [_TEXTS[column](value, column) if column in _TEXTS else value for column, value in values.items()]
-    _update(client, table, row_id, assignments, parameters, **options)
+    _update(client, table, row_id, assignments, parameters, **limits)
 
 
 def merge_json(client: Client, table: str, row_id: int, column: str, items: Mapping[str, Any]) -> None:
@@ -110,15 +110,13 @@ def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
     return as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
 
 
-def _update(
-    client: Client, table: str, row_id: int, assignments: str, parameters: list[Any], patience: float | None = None
-) -> None:
+def _update(client: Client, table: str, row_id: int, assignments: str, parameters: list[Any], **limits: Any) -> None:
     session = client._session
     sql = f"UPDATE {table} SET {assignments} WHERE id = %s"
     row_id = as_row_id(row_id, f"{table.removesuffix('s')}_id")
 
     def update(parameters: Sequence[Any]) -> None:
-        cursor = session.call(lambda connection: connection.execute(sql, parameters), patience=patience)
+        cursor = session.call(lambda connection: connection.execute(sql, parameters), **limits)
         if cursor.rowcount == 0:
             raise _MISSING[table](row_id, "it may have been deleted")
 

@@ -101,9 +101,10 @@ class Client:
 
     def __init__(self, config: dict[str, Any] | str | Path | None = None, **kwargs: Any) -> None:
         self.config: dict[str, Any] = client_config(config, kwargs)
-        # Where a copy in another process looks for a password, which an address may itself hold.
-        is_file = isinstance(config, (str, os.PathLike)) and config_of_address(config) is None
-        self._source: str | Path | None = config if is_file else None
+        self._source: str | Path | None = None
+        if isinstance(config, (str, os.PathLike)) and config_of_address(config) is None:
+            # Where a copy in another process looks for a password. An address may hold one itself.
+            self._source = config
         self.engine: Engine = create_engine(self.config)
         self._session = Session(
             self.engine,

@@ -6,7 +6,7 @@ message if none is given. Attributes say what an error is about and what to do, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "AccessDeniedError",
@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 
+T = TypeVar("T")
+
+
 class SQLTrackError(Exception):
     """something went wrong in sqltrack
 
@@ -49,16 +52,24 @@ class SQLTrackError(Exception):
     """
 
     def __init__(self, message: str | None = None, advice: str | None = None) -> None:
-        from sqltrack._masking import masked_text
-
+        usual = (type(self).__doc__ or "").partition("\n")[0]
         # Whatever a message quotes may have been given in place of something else, and be or hold a password.
-        self.message: str = masked_text(message or (type(self).__doc__ or "").partition("\n")[0])
-        self.advice: str | None = advice if advice is None else masked_text(advice)
+        self.message: str = usual if message is None else _masked(message, f"{usual}, and Python is ending")
+        self.advice: str | None = None if advice is None else _masked(advice, None)
         super().__init__(self.message if self.advice is None else f"{self.message}; {self.advice}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by calling the class, whose arguments may be others than those of Exception.
         return _restore, (type(self), self.args, self.__dict__)
+
+
+def _masked(text: str, otherwise: T) -> str | T:
+    """Return a text without passwords, and `otherwise` when Python is ending and nothing tells where those are."""
+    try:
+        from sqltrack._masking import masked_text
+    except ImportError:
+        return otherwise
+    return masked_text(text)
 
 
 class ConfigError(SQLTrackError, ValueError):

@@ -14,6 +14,7 @@ from sqltrack._tracking import Tracking, is_tracked
 from sqltrack.client import Client
 from sqltrack.errors import (
     ConflictError,
+    DatabaseUnavailableError,
     MissingExperimentError,
     MissingRunError,
     SQLTrackError,
@@ -52,6 +53,9 @@ _TABLE = "runs"
 
 # Seconds to try to set the status of a run that an exception ends; the exception must not have to wait for longer.
 _PATIENCE_AFTER_EXCEPTION = 3.0
+
+# The same for a run that has done its work, which lasts no longer for a database that is away.
+_PATIENCE_AT_END = 5.0
 
 
 class Run:
@@ -128,7 +132,7 @@ class Run:
             status: status to set, default COMPLETED; see `run_set_status`.
             updated: what to set `time_updated` to; see `run_set_updated`.
         """
-        return self._stop(as_text(status, "status"), updated)
+        return self._stop(as_text(status, "status"), updated, _PATIENCE_AT_END)
 
     @contextlib.contextmanager
     def track(
@@ -170,7 +174,7 @@ class Run:
                 self._stop_after_exception(terminated if tracking.was_terminated else status, updated)
             raise
         if self._may_stop(tracking):
-            self._stop(terminated if tracking.was_terminated else normal, updated)
+            self._stop_at_end(terminated if tracking.was_terminated else normal, updated)
 
     def add_args(self, args: Any = "auto") -> Self:
         """Add arguments; see `run_add_args`."""
@@ -294,20 +298,30 @@ class Run:
         """Whether a `track` block is still to stop the run: not if the block did, nor in a forked child."""
         return tracking is self._tracking and tracking.is_own
 
-    def _stop(self, status: str, updated: Timestamp, patience: float | None = None) -> Self:
+    def _stop(self, status: str, updated: Timestamp, patience: float, lock_limit: float | None = None) -> Self:
         try:
             values = {"status": status, **times_to_set(time_updated=updated)}
-            _updates.set_columns(self.client, _TABLE, self.id, values, patience=patience)
+            _updates.set_columns(self.client, _TABLE, self.id, values, patience=patience, lock_limit=lock_limit)
             self.client.metrics.move_pending()
         finally:
             self._end_tracking()
         return self
 
+    def _stop_at_end(self, status: str, updated: Timestamp) -> None:
+        """Stop after a block that has succeeded, also if the database is away by then, which is logged."""
+        try:
+            self._stop(status, updated, _PATIENCE_AT_END)
+        except DatabaseUnavailableError as error:
+            self._log_lost_status(status, error)
+
     def _stop_after_exception(self, status: str, updated: Timestamp) -> None:
         try:
-            self._stop(status, updated, _PATIENCE_AFTER_EXCEPTION)
+            self._stop(status, updated, _PATIENCE_AFTER_EXCEPTION, _PATIENCE_AFTER_EXCEPTION)
         except SQLTrackError as error:
-            get_logger("run").error("run %s ended as %s, which could not be stored: %s", self.id, status, error)
+            self._log_lost_status(status, error)
+
+    def _log_lost_status(self, status: str, error: SQLTrackError) -> None:
+        get_logger("run").error("run %s ended as %s, which could not be stored: %s", self.id, status, error)
 
     def _end_tracking(self) -> None:
         if self._tracking is not None:
