@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import sqltrack.args
@@ -450,3 +451,26 @@ def test_an_id_of_any_integral_type_is_one(run: Run, value: Any) -> None:
     run_set_comment(run.client, value, "x")
     run.add_link("kind", value)
     assert run.client.execute("SELECT from_id, to_id FROM run_links").fetchall() == [(run.id, run.id)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.NaT,
+        np.datetime64("2024-01-01"),
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=11))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    ],
+    ids=str,
+)
+def test_a_timestamp_that_no_database_can_keep_is_refused(run: Run, value: Any) -> None:
+    for use in (
+        lambda: run.set_started(value),
+        lambda: run.start(started=value),
+        lambda: run.add_metrics({"loss": 1.0}, updated=value),
+        lambda: run.add_metrics_many([{"step": 1, "loss": 1.0}], updated=value),
+    ):
+        with pytest.raises(UnusableValueError, match="a timestamp must be"):
+            use()
+    assert status(run) == "PLANNED"
+    assert run.client.execute("SELECT * FROM metrics").fetchall() == []

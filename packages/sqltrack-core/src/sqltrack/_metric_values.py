@@ -8,12 +8,11 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqltrack._numbers import as_int64, as_number, as_progress, as_step, only_item
-from sqltrack._times import as_time
 from sqltrack.engines._configs import named_values
 from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import Jsonb, is_storable_text, plain
-from sqltrack.errors import UnusableValueError
+from sqltrack.errors import NaiveDatetimeError, UnusableValueError
 
 __all__ = ["MetricsRow", "Row", "as_metrics", "batch_row", "check_name", "copied_row", "make_row", "normalise"]
 
@@ -111,8 +110,13 @@ def normalise(key: tuple[int, int, float], metrics: Mapping[str, Any]) -> Row:
     if datetime in types:
         for value in values:
             if isinstance(value, datetime):
-                as_time(value)
+                _check_zone(value)
     return Row(key, names, values, types)
+
+
+def _check_zone(value: datetime) -> None:
+    if value.utcoffset() is None:
+        raise NaiveDatetimeError(value)
 
 
 def batch_row(run_id: int, row: Mapping[str, Any]) -> Row:

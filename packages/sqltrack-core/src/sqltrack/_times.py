@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias
 
+from sqltrack.engines._spelling import quote
 from sqltrack.errors import NaiveDatetimeError, UnusableValueError
 
 __all__ = ["Timestamp", "as_time", "times_to_set", "utc_now"]
@@ -22,16 +23,18 @@ def as_time(value: Timestamp) -> datetime | None:
 
     Raises:
         NaiveDatetimeError: it has no time zone.
-        UnusableValueError: it is something else.
+        UnusableValueError: it is something else, such as NaT, or of the year 1 or 9999, which differ between time zones.
     """
     if value is None:
         return None
     if isinstance(value, str) and value == "auto":
         return utc_now()
-    if not isinstance(value, datetime):
-        raise UnusableValueError(f"a timestamp must be 'auto', a datetime or None, got {value!r}")
+    if not isinstance(value, datetime) or value != value:
+        raise UnusableValueError(f"a timestamp must be 'auto', a datetime or None, got {quote(value)}")
     if value.utcoffset() is None:
         raise NaiveDatetimeError(value)
+    if not 1 < value.year < 9999:
+        raise UnusableValueError(f"a timestamp must be of the years 2 to 9998, got {quote(value)}")
     return value
 
 

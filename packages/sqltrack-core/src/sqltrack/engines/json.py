@@ -21,10 +21,10 @@ from sqltrack.errors import UnusableValueError
 __all__ = ["MAX_DEPTH", "MAX_INT", "Jsonb", "dumps", "escape_text", "is_storable_text", "jsonb", "plain"]
 
 #: Levels of containers. Python reads JSON that is nested much deeper only where its stack is nearly empty.
-MAX_DEPTH = 200
+MAX_DEPTH: int = 200
 
 #: Greater integers are spelled as hexadecimal text: Python refuses to read numbers of more than 4,300 digits.
-MAX_INT = 10**4000
+MAX_INT: int = 10**4000
 
 # A longer range is spelled as Python does.
 _MAX_RANGE = 10_000
