@@ -135,6 +135,8 @@ VALUES = [
         [[1, "2024-01-02 00:00:00+00:00"]],
     ),
     (np.longdouble("0.1"), "0.1"),
+    (pd.Timedelta("90s"), "0:01:30"),
+    (pd.Timedelta(6, "ns"), "0 days 00:00:00.000000006"),
     (pa.scalar(0.5), 0.5),
     (pa.array([1, None]), [1, None]),
     (Half(), 1.5),

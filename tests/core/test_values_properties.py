@@ -121,6 +121,8 @@ def is_exact(value: Any, stored: Any) -> bool:
     known = exact(value)
     if known is None or stored is None:
         return known is None and stored is None
+    if isinstance(known, pd.Timedelta) and not known.nanoseconds:
+        known = known.to_pytimedelta()
     if isinstance(known, np.datetime64):
         return _is_time(known, stored)
     if isinstance(known, np.timedelta64):

@@ -23,7 +23,7 @@ def as_time(value: Timestamp) -> datetime | None:
 
     Raises:
         NaiveDatetimeError: it has no time zone.
-        UnusableValueError: it is something else, such as NaT, or of the year 1 or 9999, which differ between time zones.
+        UnusableValueError: it is something else, such as NaT, or so early or late that its year differs between zones.
     """
     if value is None:
         return None

@@ -102,8 +102,9 @@ def _read_time(obj: Any) -> Any:
     # pandas' subclasses of datetime and timedelta count nanoseconds as well.
     if isinstance(obj, datetime) and getattr(obj, "nanosecond", 0) != 0:
         return Spelled(str(obj))
-    if isinstance(obj, timedelta) and getattr(obj, "nanoseconds", 0) != 0:
-        return Spelled(str(obj))
+    if isinstance(obj, timedelta) and hasattr(type(obj), "nanoseconds"):
+        plain = timedelta(obj.days, obj.seconds, obj.microseconds)
+        return plain if getattr(obj, "nanoseconds", 0) == 0 else Spelled(str(obj))
     return UNKNOWN
 
 
