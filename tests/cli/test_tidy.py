@@ -142,8 +142,8 @@ def test_a_column_of_integers_holds_floats_afterwards(client: sqltrack.Client, r
 
 
 def test_where_both_have_a_value_the_column_counts_and_it_says_so(client: sqltrack.Client, run: sqltrack.Run) -> None:
-    add_extras(client, run.id, {0: {"loss": 0.5, "other": 1.0}, 1: {"loss": 1.5}, 2: {"loss": math.nan}})
     run.add_metrics({"loss": 9.5}, 0).add_metrics({"loss": math.nan}, 2)
+    add_extras(client, run.id, {0: {"loss": 0.5, "other": 1.0}, 1: {"loss": 1.5}, 2: {"loss": math.nan}})
     item = by_name(tidy(client))["loss"]
     assert (item.moved, item.superseded) == (3, 1)
     values = column(client, "loss")
