@@ -6,7 +6,7 @@ import pytest
 
 from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.engines.sqlite._sql import SQLITE, split_additions
-from sqltrack.engines.sqltext import Dialect, first_keyword, split_statements, translate_placeholders
+from sqltrack.engines.sqltext import Dialect, first_keyword, outer_keywords, split_statements, translate_placeholders
 
 BOTH = pytest.mark.parametrize("dialect", [POSTGRES, SQLITE], ids=["postgres", "sqlite"])
 
@@ -116,3 +116,9 @@ def test_placeholders_become_those_of_sqlite(query: str, text: str, names: tuple
 def test_positional_and_named_placeholders_do_not_mix() -> None:
     with pytest.raises(ValueError, match="cannot be mixed"):
         translate_placeholders("SELECT %s, %(a)s", SQLITE)
+
+
+@BOTH
+def test_words_in_parentheses_quotes_and_comments_are_not_those_of_the_statement(dialect: Dialect) -> None:
+    text = "WITH a AS (SELECT (1)) /* VALUES */ INSERT INTO b VALUES ('TABLE', c) -- d\n RETURNING *"
+    assert list(outer_keywords(text, dialect)) == ["WITH", "A", "AS", "INSERT", "INTO", "B", "VALUES", "RETURNING"]

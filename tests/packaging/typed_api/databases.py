@@ -44,6 +44,7 @@ from sqltrack.engines.sqltext import (
     hide_passwords,
     keywords,
     locate_statements,
+    outer_keywords,
     split_statements,
     translate_placeholders,
 )
@@ -141,6 +142,7 @@ def read_text(script: str) -> None:
         assert_type(first_keyword(script, dialect), str)
         assert_type(translate_placeholders(script, dialect, "$"), Translated)
         assert_type(keywords(script, dialect), Iterator[str])
+        assert_type(outer_keywords(script, dialect), Iterator[str])
     assert_type(placeholders(MAX_NAME_BYTES) + sql_literal(None) + column_sql("loss"), str)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "hide_passwords",
     "keywords",
     "locate_statements",
+    "outer_keywords",
     "split_statements",
     "translate_placeholders",
 ]
@@ -33,6 +34,15 @@ STANDARD = Dialect(r"[uUbBxXnN]?&?" + STRING, r"(?:[uU]&)?" + IDENTIFIER, nested
 def keywords(statement: str, dialect: Dialect) -> Iterator[str]:
     """Yield the words of a statement outside quotes and comments, in upper case."""
     return (token.text.upper() for token in tokens(statement, dialect) if token.kind == "word")
+
+
+def outer_keywords(statement: str, dialect: Dialect) -> Iterator[str]:
+    """Yield the words of a statement outside quotes, comments and parentheses, in upper case."""
+    depth = 0
+    for token in tokens(statement, dialect):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if token.kind == "word" and depth == 0:
+            yield token.text.upper()
 
 
 def first_keyword(statement: str, dialect: Dialect) -> str:
