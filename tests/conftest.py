@@ -137,6 +137,22 @@ def _no_tracked_runs() -> Iterator[None]:
         sigterm.deregister(key)
 
 
+@pytest.fixture(autouse=True)
+def _old_servers_read_as_superuser(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tests' superuser read with all rights where no role only reads: before PostgreSQL 14."""
+    if "postgres" not in chosen_engines(pytestconfig):
+        return
+    from sqltrack.engines.postgres.admin import PostgresAdmin
+
+    read_only = PostgresAdmin.read_only
+
+    def read_only_anywhere(self: PostgresAdmin, seconds: float, *, as_superuser: bool = False) -> Any:
+        is_old = self.connection.info.server_version < 140000
+        return read_only(self, seconds, as_superuser=as_superuser or is_old)
+
+    monkeypatch.setattr(PostgresAdmin, "read_only", read_only_anywhere)
+
+
 @pytest.fixture
 def own_config(own_server: PostgresServer) -> Iterator[dict[str, Any]]:
     """Configuration for a database of that server, which is set up."""

@@ -52,6 +52,16 @@ def options(config: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture
+def sql_options(options: list[str], client: sqltrack.Client, engine_name: str) -> list[str]:
+    """The same for commands that take SQL, of which old servers let the tests' superuser execute none otherwise."""
+    if engine_name != "postgres":
+        return options
+    with client as connection:
+        is_old = connection.info.server_version < 140000
+    return [*options, "--as-superuser"] if is_old else options
+
+
+@pytest.fixture
 def create(request: pytest.FixtureRequest, tmp_path: Path) -> Create:
     """Make further databases that are set up, on an engine by name; where SQLite alone is tested, on that."""
     number = iter(range(100))

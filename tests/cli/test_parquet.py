@@ -178,7 +178,7 @@ def test_values_that_a_column_of_sqlite_is_not_declared_for_are_exported(
 @pytest.mark.engines("sqlite")
 @pytest.mark.parametrize("last", ["'end'", "0.5"])
 def test_a_column_that_widens_at_its_end_takes_little_memory(
-    client: sqltrack.Client, options: list[str], tmp_path: Path, last: str
+    client: sqltrack.Client, sql_options: list[str], tmp_path: Path, last: str
 ) -> None:
     script = (
         "import resource, sys; from sqltrack.cli import main; status = main(sys.argv[1:]);"
@@ -191,7 +191,7 @@ def test_a_column_that_widens_at_its_end_takes_little_memory(
             SELECT CASE WHEN n < {number} THEN n ELSE {last} END AS value FROM number
         """
         output = str(tmp_path / f"{number}.parquet")
-        command = [sys.executable, "-c", script, "sql", sql, "--limit", "0", "--output", output, *options]
+        command = [sys.executable, "-c", script, "sql", sql, "--limit", "0", "--output", output, *sql_options]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         peaks.append(int(done.stderr))
     # In kilobytes; as Python objects the values would take more than 20 MB, all of them as arrays 5 MB.

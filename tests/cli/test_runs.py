@@ -276,3 +276,19 @@ def test_a_narrow_terminal_gets_a_line_for_each_run(client: sqltrack.Client, opt
     shown = main_in_terminal("runs", "--best", "loss", *options, COLUMNS=str(width))
     assert len(shown) == 6
     assert all(len(line) <= width for line in shown)
+
+
+@pytest.mark.engines("postgres", reason="SQLite has no superusers, and no functions that change settings")
+def test_a_condition_has_the_rights_of_a_reader(client: sqltrack.Client, options: list[str], capsys: Any) -> None:
+    with client as connection:
+        if connection.info.server_version < 140000:
+            pytest.skip("PostgreSQL before 14 has no role that only reads")
+    conditions = {
+        "set_config('role', 'none', true) = ''": "PARALLEL SAFE",
+        "pg_read_file('postgresql.conf') IS NULL": "permission denied",
+        "true); COPY (SELECT 1) TO PROGRAM 'true'; --": "syntax error",
+    }
+    for condition, reason in conditions.items():
+        assert main(["runs", "--where", condition, *options]) == 1
+        assert reason in capsys.readouterr().err
+    assert main(["runs", "--where", "pg_read_file('postgresql.conf') <> ''", "--as-superuser", *options]) == 0

@@ -54,10 +54,10 @@ def rows_of(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text)))
 
 
-def test_csv_is_what_a_pipe_gets(client: sqltrack.Client, options: list[str], program: Program) -> None:
-    done = program("sql", VALUES, *options)
+def test_csv_is_what_a_pipe_gets(client: sqltrack.Client, sql_options: list[str], program: Program) -> None:
+    done = program("sql", VALUES, *sql_options)
     assert (done.returncode, done.stderr) == (0, "")
-    raw = subprocess.run([PROGRAM, "sql", VALUES, *options], capture_output=True).stdout
+    raw = subprocess.run([PROGRAM, "sql", VALUES, *sql_options], capture_output=True).stdout
     assert raw.startswith(b"run_id,step,loss,note,flag\r\n1,1,0.5,")
     assert rows_of(raw.decode())[1:] == [
         ["1", "1", "0.5", 'a "quoted", text\nof two lines', "true"],
@@ -134,8 +134,8 @@ def test_parquet_keeps_types(
     assert [path.name for path in tmp_path.iterdir() if "parquet" in path.name] == ["result.parquet"]
 
 
-def test_parquet_also_goes_into_a_pipe(client: sqltrack.Client, options: list[str]) -> None:
-    done = subprocess.run([PROGRAM, "sql", VALUES, "--format", "parquet", *options], capture_output=True)
+def test_parquet_also_goes_into_a_pipe(client: sqltrack.Client, sql_options: list[str]) -> None:
+    done = subprocess.run([PROGRAM, "sql", VALUES, "--format", "parquet", *sql_options], capture_output=True)
     assert (done.returncode, done.stderr, done.stdout[:4], done.stdout[-4:]) == (0, b"", b"PAR1", b"PAR1")
 
 
@@ -167,9 +167,9 @@ def test_the_name_of_the_file_decides_about_the_format(
 
 
 def test_a_query_may_come_from_the_standard_input(
-    client: sqltrack.Client, options: list[str], program: Program
+    client: sqltrack.Client, sql_options: list[str], program: Program
 ) -> None:
-    assert program("sql", "-", *options, input="SELECT 1 + 1 AS two;\n").stdout == "two\n2\n"
+    assert program("sql", "-", *sql_options, input="SELECT 1 + 1 AS two;\n").stdout == "two\n2\n"
 
 
 def test_rows_beyond_the_limit_are_told(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
@@ -180,7 +180,7 @@ def test_rows_beyond_the_limit_are_told(client: sqltrack.Client, options: list[s
         assert ("--limit 0" in output.err) == told
 
 
-def test_a_big_result_takes_little_memory(client: sqltrack.Client, options: list[str]) -> None:
+def test_a_big_result_takes_little_memory(client: sqltrack.Client, sql_options: list[str]) -> None:
     script = (
         "import resource, sys; from sqltrack.cli import main; status = main(sys.argv[1:]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
@@ -188,7 +188,7 @@ def test_a_big_result_takes_little_memory(client: sqltrack.Client, options: list
     peaks = []
     for rows in (1_000, 300_000):
         sql = MANY.replace("20000000", str(rows)).replace("SELECT n FROM", "SELECT n, 'text ' || n AS t FROM")
-        command = [sys.executable, "-c", script, "sql", sql, "--limit", "0", *options]
+        command = [sys.executable, "-c", script, "sql", sql, "--limit", "0", *sql_options]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         peaks.append(int(done.stderr))
     # In kilobytes; as Python objects the rows would take more than 50 MB.
@@ -261,10 +261,12 @@ def test_a_device_is_written_to_and_not_replaced(client: sqltrack.Client, option
 
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("sql", [MANY, LONG])
-def test_ctrl_c_leaves_nothing_half_done(client: sqltrack.Client, options: list[str], tmp_path: Path, sql: str) -> None:
+def test_ctrl_c_leaves_nothing_half_done(
+    client: sqltrack.Client, sql_options: list[str], tmp_path: Path, sql: str
+) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
-    command = [PROGRAM, "sql", sql, "--limit", "0", "--output", str(folder / "result.csv"), *options]
+    command = [PROGRAM, "sql", sql, "--limit", "0", "--output", str(folder / "result.csv"), *sql_options]
     with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
         while not list(folder.iterdir()) and time.monotonic() < deadline:
@@ -276,8 +278,8 @@ def test_ctrl_c_leaves_nothing_half_done(client: sqltrack.Client, options: list[
     assert list(folder.iterdir()) == []
 
 
-def test_a_closed_pipe_ends_the_program_quietly(client: sqltrack.Client, options: list[str]) -> None:
-    command = [PROGRAM, "sql", MANY, "--limit", "0", *options]
+def test_a_closed_pipe_ends_the_program_quietly(client: sqltrack.Client, sql_options: list[str]) -> None:
+    command = [PROGRAM, "sql", MANY, "--limit", "0", *sql_options]
     with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "n\n"
         process.stdout.close()
@@ -302,8 +304,8 @@ def test_a_table_can_be_written_to_a_file(client: sqltrack.Client, options: list
     assert not any(line.endswith(" ") for line in lines)
 
 
-def test_what_is_too_wide_for_the_terminal_is_shown_row_by_row(client: sqltrack.Client, options: list[str]) -> None:
-    shown = main_in_terminal("sql", VALUES, *options, COLUMNS="25")
+def test_what_is_too_wide_for_the_terminal_is_shown_row_by_row(client: sqltrack.Client, sql_options: list[str]) -> None:
+    shown = main_in_terminal("sql", VALUES, *sql_options, COLUMNS="25")
     assert [line for line in shown if line.startswith("row")] == ["row 1", "row 2", "row 3"]
     second = [line.split() for line in shown[shown.index("row 2") + 1 : shown.index("row 3")]]
     assert second == [["run_id", "1"], ["step", "2"], ["loss", "NaN"], ["note", "ä"], ["flag", "--"]]
@@ -339,3 +341,27 @@ def test_types_of_postgresql_alone_have_a_form_in_all_formats(
     main(["sql", sql, "--format", "table", *options])
     shown = capsys.readouterr().out.splitlines()[-1].split()
     assert shown == ["2026-03-01", "12:30:00.500000", "2026-03-01", "12:30:00", "2.0", "0.25", "NaN"]
+
+
+@pytest.mark.engines("postgres", reason="SQLite has neither superusers nor programs")
+@pytest.mark.parametrize("option", [[], ["--as-superuser"]])
+def test_a_statement_that_runs_a_program_is_refused(
+    client: sqltrack.Client, options: list[str], tmp_path: Path, capsys: Capture, option: list[str]
+) -> None:
+    tmp_path.chmod(0o777)
+    assert main(["sql", f"COPY (SELECT 1) TO PROGRAM 'touch {tmp_path}/intruder'", *options, *option]) == 1
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
+    assert "the statement is not a query" in error
+    assert not (tmp_path / "intruder").exists()
+
+
+@pytest.mark.engines("postgres", reason="SQLite has no superusers")
+def test_a_superuser_asks_for_all_rights(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    sql = "SELECT current_user = session_user AS same"
+    assert main(["sql", sql, *options, "--as-superuser"]) == 0
+    assert rows_of(capsys.readouterr().out) == [["same"], ["true"]]
+    with client as connection:
+        is_old = connection.info.server_version < 140000
+    assert main(["sql", sql, *options]) == 0
+    assert rows_of(capsys.readouterr().out) == [["same"], ["true" if is_old else "false"]]

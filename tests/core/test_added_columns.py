@@ -89,6 +89,7 @@ def test_so_do_many_executions_streams_and_cursors_on_the_server(
         assert widths(connection) == [5, 5, 5]
 
 
+@pytest.mark.not_pooled("nothing is prepared behind a pooler")
 @pytest.mark.engines("postgres", reason="SQLite prepares all statements, and does so again when a table has changed")
 def test_statements_that_return_no_rows_are_still_prepared(client: sqltrack.Client) -> None:
     with client as connection:

@@ -97,8 +97,8 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
 
 
 @contextmanager
-def reading_connection(client: sqltrack.Client, seconds: float) -> Iterator[Any]:
-    with client as connection, admin_of(client.engine, connection).read_only(seconds):
+def reading_connection(client: sqltrack.Client, seconds: float, *, as_superuser: bool = False) -> Iterator[Any]:
+    with client as connection, admin_of(client.engine, connection).read_only(seconds, as_superuser=as_superuser):
         yield connection
 
 
@@ -147,6 +147,7 @@ def test_neither_does_one_behind_a_pooler_that_takes_no_options(
 
 
 @pytest.mark.engines("postgres")
+@pytest.mark.not_pooled("it can read through a pooler only with pipelines")
 def test_neither_does_one_with_a_libpq_without_pipelines(
     client: sqltrack.Client, engine_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +269,7 @@ def test_a_statement_that_takes_too_long_is_ended(client: sqltrack.Client) -> No
 
 def test_the_limit_is_for_each_statement_and_cannot_be_lifted_by_one(client: sqltrack.Client, engine_name: str) -> None:
     lift = {"sqlite": "SELECT 1", "postgres": "SELECT set_config('statement_timeout', '0', false)"}[engine_name]
-    with pytest.raises(StatementTimeoutError), client as connection, admin_of(client.engine, connection).read_only(0.3):
+    with pytest.raises(StatementTimeoutError), reading_connection(client, 0.3, as_superuser=True) as connection:
         for _ in range(4):
             connection.execute("SELECT 1").fetchall()
             time.sleep(0.1)

@@ -120,6 +120,7 @@ def administer(client: Client, config: dict[str, Any]) -> None:
     assert_type(admin, Admin)
     assert_type(admin.in_transaction, bool)
     assert_type(admin.read_only(5.0), AbstractContextManager[None])
+    assert_type(admin.read_only(5.0, as_superuser=True), AbstractContextManager[None])
     assert_type(admin.column_usage("metrics"), tuple[int, int])
     checks: Checks = admin.checks(full=False)
     check: Check = checks["version"]

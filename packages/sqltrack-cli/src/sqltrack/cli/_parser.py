@@ -10,7 +10,17 @@ from typing import Any, NoReturn
 
 from sqltrack.client import Client
 
-__all__ = ["FILE", "Commands", "Parser", "build_parser", "connection_options", "count", "open_client", "parse"]
+__all__ = [
+    "FILE",
+    "Commands",
+    "Parser",
+    "add_superuser_option",
+    "build_parser",
+    "connection_options",
+    "count",
+    "open_client",
+    "parse",
+]
 
 # In the order in which --help lists them; each is a module beside this one with a function `add_parser`.
 _COMMANDS = (
@@ -133,6 +143,15 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"expected a number that is not negative, got {text!r}")
     return int(text)
+
+
+def add_superuser_option(parser: Parser) -> None:
+    """Add the option for the rights of a superuser's SQL."""
+    parser.add_argument(
+        "--as-superuser",
+        action="store_true",
+        help="PostgreSQL: let a superuser's SQL run with all rights, not those of pg_read_all_data",
+    )
 
 
 def open_client(options: argparse.Namespace) -> Client:

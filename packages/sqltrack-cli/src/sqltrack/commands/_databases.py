@@ -18,12 +18,13 @@ READ_SECONDS = 60.0
 
 
 @contextmanager
-def read_only(client: Client, seconds: float = READ_SECONDS) -> Iterator[Any]:
+def read_only(client: Client, seconds: float = READ_SECONDS, *, as_superuser: bool = True) -> Iterator[Any]:
     """Return a connection whose statements can only read.
 
     Args:
         client: client to use.
         seconds: how long a statement may take, default 60.
+        as_superuser: whether the statements of a superuser keep all rights (default); False for text of the user's.
 
     Raises:
         NotSetUpError: there is no database; it is not created.
@@ -32,7 +33,7 @@ def read_only(client: Client, seconds: float = READ_SECONDS) -> Iterator[Any]:
         DatabaseError: the database refused a statement for another reason.
     """
     require_database(client.engine)
-    with client as connection, admin_of(client.engine, connection).read_only(seconds):
+    with client as connection, admin_of(client.engine, connection).read_only(seconds, as_superuser=as_superuser):
         yield connection
 
 

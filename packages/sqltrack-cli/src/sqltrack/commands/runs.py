@@ -43,6 +43,7 @@ def list_runs(
     best: str | None = None,
     maximize: bool = True,
     limit: int = 20,
+    as_superuser: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Return runs, newest first, and how many there are.
@@ -55,6 +56,7 @@ def list_runs(
         best: name of a metric whose best value is to be found.
         maximize: whether the greatest value is the best (default), or the smallest.
         limit: greatest number of runs, 0 for all.
+        as_superuser: whether the condition of a superuser is evaluated with all rights, default False.
         progress: called with the number of runs that have been read, now and then.
 
     Returns:
@@ -65,7 +67,7 @@ def list_runs(
         NotFoundError: there is no such experiment or metric.
         DatabaseError: the database refused the condition.
     """
-    with read_only(client) as connection:
+    with read_only(client, as_superuser=as_superuser or where is None) as connection:
         conditions, parameters = [], []
         if experiment is not None:
             conditions.append("experiment_id = %s")

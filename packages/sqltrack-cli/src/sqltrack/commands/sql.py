@@ -67,7 +67,9 @@ class QueryResult:
 
 
 @contextmanager
-def query(client: Client, sql: str, *, limit: int = 0, seconds: float = READ_SECONDS) -> Iterator[QueryResult]:
+def query(
+    client: Client, sql: str, *, limit: int = 0, seconds: float = READ_SECONDS, as_superuser: bool = False
+) -> Iterator[QueryResult]:
     """Run a query; its result can be read in the `with` block, in which few of its rows are in memory at a time.
 
     Args:
@@ -75,13 +77,14 @@ def query(client: Client, sql: str, *, limit: int = 0, seconds: float = READ_SEC
         sql: the query, one statement.
         limit: greatest number of rows, 0 (default) for all.
         seconds: how long the query may take, default 60.
+        as_superuser: whether the query of a superuser keeps all rights, default False.
 
     Raises:
         ReadOnlyDatabaseError: the query would change something.
         StatementTimeoutError: it took too long.
         DatabaseError: the database refused it for another reason.
     """
-    with read_only(client, seconds) as connection:
+    with read_only(client, seconds, as_superuser=as_superuser) as connection:
         size = min(limit + 1, _CHUNK) if limit else _CHUNK
         with find_reader(connection.cursor()).read(connection.cursor(), sql, None, size) as result:
             yield QueryResult(result.names, result.kinds, result.chunks, limit)

@@ -103,13 +103,15 @@ class Admin(ABC):
         """
 
     @abstractmethod
-    def read_only(self, seconds: float) -> AbstractContextManager[None]:
-        """Let the database refuse all but reading in the `with` block, whatever the text of the statements says.
+    def read_only(self, seconds: float, *, as_superuser: bool = False) -> AbstractContextManager[None]:
+        """Let the database refuse all but queries in the `with` block, whatever the text of the statements says.
 
         The connection must be in no transaction; the block is one of its own, or none, and leaves no trace.
 
         Args:
             seconds: how long a statement may take, more than 0.
+            as_superuser: whether the statements of a superuser keep all rights, where the database has superusers.
+                Default False: they have the rights of a role that may only read.
 
         Raises:
             ReadOnlyDatabaseError: a statement in the block would change something.

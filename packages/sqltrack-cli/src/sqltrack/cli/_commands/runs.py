@@ -9,7 +9,7 @@ from typing import Any
 
 from sqltrack.cli._cells import show_status, show_tags
 from sqltrack.cli._output import print_json, print_note, progress_bar
-from sqltrack.cli._parser import Commands, Parser, count, open_client
+from sqltrack.cli._parser import Commands, Parser, add_superuser_option, count, open_client
 from sqltrack.cli._table import print_table
 from sqltrack.commands.runs import list_runs, varying_args
 from sqltrack.wording import pluralize
@@ -41,6 +41,7 @@ def add_parser(commands: Commands) -> None:
         "--limit", type=count, default=20, metavar="N", help="show at most N runs, 0 for all (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
@@ -52,7 +53,7 @@ def _add_best(parser: Parser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    chosen = {name: getattr(options, name) for name in ("where", "best", "maximize", "limit")}
+    chosen = {name: getattr(options, name) for name in ("where", "best", "maximize", "limit", "as_superuser")}
     is_quick = 0 < options.limit <= _QUICK
     with nullcontext() if is_quick else progress_bar("runs") as progress:
         runs, number = list_runs(open_client(options), options.experiment, progress=progress, **chosen)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqltrack.cli._output import csv_output, print_note, progress_bar
-from sqltrack.cli._parser import FILE, Commands, count, open_client
+from sqltrack.cli._parser import FILE, Commands, add_superuser_option, count, open_client
 from sqltrack.cli._table import print_result
 from sqltrack.commands._files import replacing
 from sqltrack.commands.sql import QueryResult, query, write_csv, write_json
@@ -50,6 +50,7 @@ def add_parser(commands: Commands) -> None:
         metavar="SECONDS",
         help="how long the query may take (default: %(default)g)",
     )
+    add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
@@ -77,7 +78,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _query(options: argparse.Namespace, text: str) -> AbstractContextManager[QueryResult]:
-    return query(open_client(options), text, limit=options.limit, seconds=options.timeout)
+    return query(
+        open_client(options),
+        text,
+        limit=options.limit,
+        seconds=options.timeout,
+        as_superuser=options.as_superuser,
+    )
 
 
 def _usual_format(output: str | None) -> str:

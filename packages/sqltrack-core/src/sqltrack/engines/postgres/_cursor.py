@@ -59,7 +59,7 @@ def _as_text(query: Any, cursor: Any) -> Any:
 
 @lru_cache(maxsize=512)
 def _returns_rows(query: str | bytes) -> bool:
-    """Return whether a statement may return rows; what is no INSERT, UPDATE, DELETE or MERGE counts as if it did."""
+    """Return whether a statement may return rows: all but INSERT, UPDATE, DELETE and MERGE without RETURNING."""
     text = query if isinstance(query, str) else query.decode("utf-8", "replace")
     words = outer_keywords(text, POSTGRES)
     verb = next(words, "")

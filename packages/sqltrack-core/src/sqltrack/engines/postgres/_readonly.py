@@ -3,81 +3,146 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.rows import tuple_row
 
-__all__ = ["Clock", "guarded"]
+from sqltrack._quoting import query_text
+from sqltrack.engines.postgres._admission import Query, check, extended_protocol, read_query, refusal
+from sqltrack.engines.postgres._time_limit import Clock, keeping_time
+from sqltrack.errors import ReadOnlyDatabaseError
+
+__all__ = ["guarded"]
 
 # As a query it fixes the snapshot of the transaction, after which nothing can make that writable again
 # (PostgreSQL manual, SET TRANSACTION). The limit of time is read when a statement begins.
-_GUARD_SQL = b"SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', '%d', true)"
+_GUARD_SQL = b"""
+    SELECT
+        pg_catalog.set_config('transaction_read_only', 'on', true),
+        pg_catalog.set_config('statement_timeout', '%d', true),
+        (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user),
+        pg_catalog.current_setting('is_superuser') = 'on'
+"""
 
+# The role comes last. The schema "$user" would be another one with it. Rows that a policy hides from it, and not from a
+# superuser, are an error rather than missing.
+_READING_ROLE_SQL = b"""
+    SELECT
+        pg_catalog.set_config(
+            'search_path',
+            pg_catalog.array_to_string(
+                ARRAY(SELECT pg_catalog.quote_ident(name) FROM unnest(pg_catalog.current_schemas(false)) AS name), ', '
+            ),
+            true
+        ),
+        pg_catalog.set_config('row_security', 'off', true),
+        pg_catalog.set_config('role', 'pg_read_all_data', true)
+"""
+_READING_ROLE_VERSION = 140000
 
-class Clock:
-    """How long the statements of a connection may take, and when the last one began."""
+# Locks that no transaction ends; together, because a pooler may give the next transaction another session.
+_END_SQL = b"ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()"
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._begin = time.monotonic()
+_NO_ROLE = "a superuser's query needs a role that may only read, which PostgreSQL has from version 14 on"
+_NO_ROLE_ADVICE = "connect as a user who may only read (sqltrack grant makes one), or use --as-superuser"
 
-    def begin(self) -> None:
-        """Start anew, for a statement."""
-        self._begin = time.monotonic()
-
-    def has_expired(self) -> bool:
-        """Return whether the last statement took so long that the server ended it for that."""
-        return time.monotonic() - self._begin >= self.seconds
+# Classes of errors that a text can have before it is executed: feature_not_supported, and
+# syntax_error_or_access_rule_violation (PostgreSQL manual, appendix A).
+_TEXT_ERRORS = ("0A", "42")
 
 
 @contextmanager
-def guarded(connection: psycopg.Connection[Any], seconds: float) -> Iterator[Clock]:
-    """Let the statements of a connection, which is in no transaction, only read until the end of the `with` block."""
-    clock = Clock(seconds)
-    factory, autocommit = connection.cursor_factory, connection.autocommit
-    connection.autocommit = False
-    connection.cursor_factory = _guarding(factory, clock)
-    try:
-        yield clock
-    finally:
-        connection.cursor_factory = factory
-        # The connection may be lost, which whoever uses it next will notice.
-        with contextlib.suppress(psycopg.Error):
-            connection.rollback()
-            connection.autocommit = autocommit
+def guarded(connection: psycopg.Connection[Any], seconds: float, *, as_superuser: bool) -> Iterator[Clock]:
+    """Let the statements of a connection, which is in no transaction, only read until the end of the `with` block.
+
+    Args:
+        connection: the connection.
+        seconds: how long a statement may take.
+        as_superuser: whether a superuser's statements keep all rights.
+    """
+    factory, server_factory, autocommit = (
+        connection.cursor_factory,
+        connection.server_cursor_factory,
+        connection.autocommit,
+    )
+    with keeping_time(connection, seconds) as clock:
+        connection.autocommit = False
+        connection.cursor_factory = _guarding(factory, clock, as_superuser)
+        connection.server_cursor_factory = _RefusingCursor
+        try:
+            yield clock
+        finally:
+            connection.cursor_factory = factory
+            connection.server_cursor_factory = server_factory
+            # The connection may be lost, which whoever uses it next will notice.
+            with contextlib.suppress(psycopg.Error):
+                psycopg.Cursor(connection).execute(_END_SQL)
+                connection.autocommit = autocommit
 
 
-def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock) -> type[psycopg.Cursor[Any]]:
+class _RefusingCursor(psycopg.ServerCursor[Any]):
+    """A cursor on the server, which would see no guard."""
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        raise psycopg.NotSupportedError("cursors on the server are not for reading here")
+
+
+def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuser: bool) -> type[psycopg.Cursor[Any]]:
     """Return a class of cursors that make every statement one that only reads.
 
-    The guard goes before each, because a statement may end the transaction that the one before was in. Statements in a
-    pipeline, and prepared ones, travel by the extended protocol, in which the server accepts one at a time, so that
-    none can follow a COMMIT (PostgreSQL manual, 55.2.3).
+    The guard goes before each, because a statement may end the transaction that the one before was in.
     """
     guard = _GUARD_SQL % max(round(clock.seconds * 1000), 1)
 
     class GuardedCursor(cursor_class):  # type: ignore[valid-type,misc]
-        def execute(self, *args: Any, **kwargs: Any) -> Any:
-            self._guard()
-            if psycopg.Pipeline.is_supported():
-                with self.connection.pipeline():
-                    return super().execute(*args, **kwargs)
-            if self.connection.prepare_threshold is None:
-                raise psycopg.NotSupportedError("reading through a pooler needs libpq 14 or newer")
-            return super().execute(*args, **{**kwargs, "prepare": True})
+        def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
+            text = self._admitted(query, params)
+            with extended_protocol(self.connection) as options:
+                return super().execute(text, params, **{**kwargs, **options})
 
-        def stream(self, *args: Any, **kwargs: Any) -> Any:
-            self._guard()
-            yield from super().stream(*args, **kwargs)
+        def stream(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
+            yield from super().stream(self._admitted(query, params), params, **kwargs)
 
         def executemany(self, *args: Any, **kwargs: Any) -> Any:
             raise psycopg.NotSupportedError("executemany is not for reading")
 
-        def _guard(self) -> None:
-            cursor_class(self.connection).execute(guard)
+        def copy(self, *args: Any, **kwargs: Any) -> Any:
+            raise psycopg.NotSupportedError("copy is not for reading here")
+
+        def _admitted(self, query: Any, params: Any) -> str:
+            """Return the text to execute, after the server has agreed that it is a query."""
+            text = query.decode("utf-8") if isinstance(query, bytes) else query_text(query, self)
+            statement = read_query(text)
+            is_superuser = self._guard()
+            try:
+                self._check(statement, params, is_superuser)
+            except psycopg.Error as error:
+                if params or not (error.sqlstate or "").startswith(_TEXT_ERRORS):
+                    raise
+                self.connection.rollback()
+                self._guard()
+                raise refusal(self.connection, error, text) from error
             clock.begin()
+            return statement.text
+
+        def _guard(self) -> bool:
+            """Begin a statement that can only read; return whether its user can become a superuser, and must not."""
+            row = cursor_class(self.connection, row_factory=tuple_row).execute(guard).fetchone()
+            clock.begin()
+            if row is None or as_superuser:
+                return False
+            *_, can_be_superuser, is_superuser = row
+            if is_superuser:
+                if self.connection.info.server_version < _READING_ROLE_VERSION:
+                    raise ReadOnlyDatabaseError(_NO_ROLE, _NO_ROLE_ADVICE)
+                cursor_class(self.connection).execute(_READING_ROLE_SQL)
+            return bool(can_be_superuser)
+
+        def _check(self, statement: Query, params: Any, is_superuser: bool) -> None:
+            if statement.query is not None:
+                check(cursor_class, self.connection, statement.query, params, only_harmless=is_superuser)
 
     return GuardedCursor

@@ -83,14 +83,14 @@ class PostgresAdmin(Admin):
                 connection.rollback()
 
     @contextlib.contextmanager
-    def read_only(self, seconds: float) -> Iterator[None]:
+    def read_only(self, seconds: float, *, as_superuser: bool = False) -> Iterator[None]:
         if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             raise DatabaseError("a transaction is open", "end it before reading without the right to write")
         try:
-            with guarded(self.connection, seconds) as clock:
+            with guarded(self.connection, seconds, as_superuser=as_superuser) as clock:
                 yield
         except psycopg.Error as error:
-            if isinstance(error, psycopg.errors.QueryCanceled) and clock.has_expired():
+            if clock.has_ended(error):
                 raise StatementTimeoutError(seconds) from error
             raise self.engine.translate_error(error) from error
 

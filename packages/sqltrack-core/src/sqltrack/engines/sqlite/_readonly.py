@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,10 @@ _TELLING_ALONE = frozenset(
         *("page_count", "page_size", "pragma_list", "query_only", "schema_version", "synchronous", "user_version"),
     }
 )
+# Some functions act on more than their arguments. SQLite marks them (https://sqlite.org/c3ref/c_deterministic.html,
+# SQLITE_DIRECTONLY), as extensions do: writefile() is one.
 _DANGEROUS_FUNCTIONS = frozenset({"fts3_tokenizer", "load_extension"})
+_MARKED_FUNCTIONS_SQL = "SELECT lower(name) FROM pragma_function_list WHERE flags & 0x80000"
 
 
 class Guard:
@@ -42,22 +45,24 @@ class Guard:
 
     Args:
         seconds: how long a statement may take.
+        refused: names of further functions to refuse, in lower case.
 
     Attributes:
         seconds: the same.
         is_expired: whether a statement was ended because it took longer.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, refused: Iterable[str] = ()) -> None:
         self.seconds = seconds
         self.is_expired = False
+        self._refused = _DANGEROUS_FUNCTIONS.union(refused)
         self._deadline = time.monotonic() + seconds
 
     def authorize(self, action: int, one: str | None, two: str | None, *_: object) -> int:
         """Return SQLite's code that allows an action, or refuses it."""
         if action in (_READ, _SELECT, _RECURSIVE):
             return sqlite3.SQLITE_OK
-        if action == _FUNCTION and (two or "").lower() not in _DANGEROUS_FUNCTIONS:
+        if action == _FUNCTION and (two or "").lower() not in self._refused:
             return sqlite3.SQLITE_OK
         # The first use of json_each and the like asks for this, and changes nothing; statements that say so are refused
         # by SQLite, and by query_only.
@@ -82,9 +87,9 @@ class Guard:
 @contextmanager
 def guarded(connection: Connection, seconds: float) -> Iterator[Guard]:
     """Put a guard on a connection until the end of the `with` block."""
-    guard = Guard(seconds)
     # The module's own cursor: a wrapped one would look after locks and placeholders.
     cursor = connection.plain_cursor
+    guard = Guard(seconds, _marked_functions(cursor))
     before = cursor.execute("PRAGMA query_only").fetchone()[0]
     cursor.execute("PRAGMA query_only = ON")
     connection.set_authorizer(guard.authorize)
@@ -97,6 +102,14 @@ def guarded(connection: Connection, seconds: float) -> Iterator[Guard]:
         connection.set_progress_handler(None, 0)
         _allow_all(connection)
         cursor.execute(f"PRAGMA query_only = {int(before)}")
+
+
+def _marked_functions(cursor: sqlite3.Cursor) -> list[str]:
+    try:
+        return [name for (name,) in cursor.execute(_MARKED_FUNCTIONS_SQL)]
+    except sqlite3.OperationalError:
+        # A library that was built without the list.
+        return []
 
 
 def _allow_all(connection: Any) -> None:

@@ -1,0 +1,189 @@
+"""Let the server decide whether a text is one query, and whether its functions are harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from sqltrack.engines._tokenizer import Token, tokens
+from sqltrack.engines.postgres.sql import POSTGRES
+from sqltrack.errors import ReadOnlyDatabaseError
+
+__all__ = ["Query", "check", "extended_protocol", "read_query", "refusal"]
+
+# A cursor can only be declared for SELECT, VALUES, TABLE, and WITH that changes nothing (PostgreSQL manual, DECLARE).
+# The line that the server names in errors is one more than that of the text.
+_DECLARE = "DECLARE sqltrack_query NO SCROLL CURSOR FOR\n{query}"
+_CLOSE = b"CLOSE sqltrack_query"
+
+# The planner looks for functions that are PARALLEL UNSAFE before anything else; set_config() is one, and so is any
+# that runs SQL from a text (PostgreSQL manual, 15.4). Asked to, it puts each plan without them below a Gather node. The
+# query itself is never used, so that nothing else decides.
+_SET_PARALLEL = "SELECT set_config('{mode}', 'on', true), set_config('max_parallel_workers_per_gather', '1', true)"
+_EXPLAIN = "EXPLAIN (FORMAT JSON, COSTS OFF) WITH sqltrack_query AS (SELECT EXISTS (\n{query}\n)) SELECT 1"
+
+# syntax_error, feature_not_supported: what no cursor can be declared for (PostgreSQL manual, appendix A).
+_NO_CURSOR_STATES = ("42601", "0A000")
+
+_ONLY_QUERIES = "the statement is not a query, and the database is opened read-only here"
+_UNSAFE = (
+    "a superuser's query is read-only here: it may only call functions that the server counts as PARALLEL SAFE or "
+    "RESTRICTED, since others can take back the rights of a superuser"
+)
+
+
+class Query(NamedTuple):
+    """A text that should be a query.
+
+    Attributes:
+        text: the text to execute.
+        query: the part that must be a query, None if there is no such part.
+    """
+
+    text: str
+    query: str | None
+
+
+def read_query(text: str) -> Query:
+    """Take EXPLAIN and SHOW, for which no cursor can be declared, from the beginning of a text.
+
+    What is executed begins with the word that was found, so that it is such a statement whatever follows.
+    """
+    rest = _without_blanks(list(tokens(text, POSTGRES)))
+    word = rest[0].text.upper() if rest else ""
+    if word == "SHOW":
+        return Query(f"SHOW {_join(rest[1:])}", None)
+    if word == "EXPLAIN":
+        options, explained = _split_options(_without_blanks(rest[1:]))
+        return Query(f"EXPLAIN {_join(options)}\n{_join(explained)}", _join(explained))
+    return Query(text, text)
+
+
+def check(
+    cursor_class: type[psycopg.Cursor[Any]],
+    connection: psycopg.Connection[Any],
+    query: str,
+    parameters: Any,
+    *,
+    only_harmless: bool,
+) -> None:
+    """Make sure that a text is one query. It is planned, and not executed.
+
+    Args:
+        cursor_class: class of the cursors to use.
+        connection: a connection in a transaction that can only read.
+        query: the text.
+        parameters: values for its placeholders.
+        only_harmless: whether to refuse functions that are PARALLEL UNSAFE.
+
+    Raises:
+        psycopg.Error: it is none.
+        ReadOnlyDatabaseError: it calls such a function.
+    """
+    if only_harmless:
+        # First: planning the query itself may already call functions.
+        _check_functions(cursor_class, connection, query, parameters)
+    with extended_protocol(connection) as options:
+        _run(cursor_class, connection, _DECLARE.format(query=query), parameters, options)
+        _run(cursor_class, connection, _CLOSE, None, {})
+
+
+def refusal(connection: psycopg.Connection[Any], error: psycopg.Error, text: str) -> Exception:
+    """Return what it means that a text was refused with `error`: it is wrong, or a statement other than a query.
+
+    Args:
+        connection: the connection, in a new transaction.
+        error: what the server said when a cursor was declared for the text.
+        text: the text, which has no placeholders.
+    """
+    result = connection.pgconn.prepare(b"", text.encode(connection.info.encoding))
+    if result.status == psycopg.pq.ExecStatus.COMMAND_OK:
+        if error.sqlstate not in _NO_CURSOR_STATES:
+            return error
+        return ReadOnlyDatabaseError(_ONLY_QUERIES, "sqltrack execute runs other statements")
+    state = (result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) or b"").decode()
+    message = result.get_error_message(connection.info.encoding)
+    return psycopg.errors.lookup(state)(message, info=result, encoding=connection.info.encoding) if state else error
+
+
+def _check_functions(
+    cursor_class: type[psycopg.Cursor[Any]], connection: psycopg.Connection[Any], query: str, parameters: Any
+) -> None:
+    mode = "debug_parallel_query" if connection.info.server_version >= 160000 else "force_parallel_mode"
+    explain = _EXPLAIN.format(query=_without_semicolon(query))
+    with extended_protocol(connection) as options:
+        _run(cursor_class, connection, b"SAVEPOINT sqltrack_query", None, {})
+        _run(cursor_class, connection, _SET_PARALLEL.format(mode=mode), None, {})
+        explained = _run(cursor_class, connection, explain, parameters, options)
+        _run(cursor_class, connection, b"ROLLBACK TO SAVEPOINT sqltrack_query", None, {})
+    row = explained.fetchone()
+    if row is None or row[0][0]["Plan"]["Node Type"] != "Gather":
+        raise ReadOnlyDatabaseError(_UNSAFE, "connect as a user who may only read (sqltrack grant makes one)")
+
+
+@contextmanager
+def extended_protocol(connection: psycopg.Connection[Any]) -> Iterator[dict[str, Any]]:
+    """Let statements travel by the extended protocol, in which the server accepts one at a time.
+
+    So none can follow a COMMIT (PostgreSQL manual, 55.2.3). Statements in a pipeline do so, and prepared ones.
+
+    Returns:
+        Further arguments for `execute`.
+    """
+    if psycopg.Pipeline.is_supported():
+        with connection.pipeline():
+            yield {}
+        return
+    if connection.prepare_threshold is None:
+        raise psycopg.NotSupportedError("reading through a pooler needs libpq 14 or newer")
+    yield {"prepare": True}
+
+
+def _run(
+    cursor_class: type[psycopg.Cursor[Any]],
+    connection: psycopg.Connection[Any],
+    text: str | bytes,
+    parameters: Any,
+    options: dict[str, Any],
+) -> psycopg.Cursor[Any]:
+    arguments = (text, parameters) if parameters else (text,)
+    return cursor_class(connection, row_factory=tuple_row).execute(*arguments, **options)
+
+
+def _split_options(rest: list[Token]) -> tuple[list[Token], list[Token]]:
+    """Return the options of EXPLAIN, and what follows them."""
+    if rest and rest[0].text == "(":
+        depth = 0
+        for index, token in enumerate(rest):
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            if depth == 0:
+                return rest[: index + 1], rest[index + 1 :]
+    index = 0
+    for words in (("ANALYZE", "ANALYSE"), ("VERBOSE",)):
+        following = _without_blanks(rest[index:])
+        if following and following[0].text.upper() in words:
+            index = len(rest) - len(following) + 1
+    return rest[:index], rest[index:]
+
+
+def _without_blanks(pieces: list[Token]) -> list[Token]:
+    """Return the pieces of a text from the first that is neither blank nor comment."""
+    for index, token in enumerate(pieces):
+        if token.kind != "comment" and not token.text.isspace():
+            return pieces[index:]
+    return []
+
+
+def _without_semicolon(query: str) -> str:
+    """Return a text without the semicolon at its end; the server refuses a text with others."""
+    pieces = list(tokens(query, POSTGRES))
+    index = next((index for index, token in enumerate(pieces) if token.kind == "semicolon"), len(pieces))
+    return query if _without_blanks(pieces[index + 1 :]) else _join(pieces[:index])
+
+
+def _join(pieces: list[Token]) -> str:
+    return "".join(token.text for token in pieces)
