@@ -6,8 +6,6 @@ import contextlib
 import logging
 import random
 import shutil
-import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -364,19 +362,6 @@ def test_a_full_disk_of_the_server_is_an_error_that_says_so(engine_name: str) ->
     error = sqltrack.Client(engine=engine_name).engine.translate_error(psycopg.errors.DiskFull("no space left"))
     assert isinstance(error, DiskFullError)
     assert "the server's disk is full: no space left" in str(error)
-
-
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python does not tell what the file system refused")
-def test_a_file_that_may_not_grow_is_an_error_that_says_what_it_may_be(tmp_path: Path) -> None:
-    """SQLite knows of full disks, and of quotas only that something failed."""
-    error = sqlite3.OperationalError("disk I/O error")
-    error.sqlite_errorname = "SQLITE_IOERR_WRITE"  # type: ignore[attr-defined]  # since Python 3.11
-    engine = sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "sqltrack.db")).engine
-    assert isinstance(engine.translate_error(error), DiskFullError)
-    error.sqlite_errorname = "SQLITE_IOERR_READ"  # type: ignore[attr-defined]  # since Python 3.11
-    translated = engine.translate_error(error)
-    assert type(translated) is DatabaseError
-    assert "check the disk" in str(translated)
 
 
 def test_a_damaged_file_is_an_error_that_says_so(sqlite_config: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqltrack.engines.checks import PATIENCE, Checks, Verdict, note, ok, problem
 from sqltrack.engines.sqlite._connection import Connection
+from sqltrack.engines.sqlite._file_errors import find_lock_refusal
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
 from sqltrack.engines.sqlite._interruptible import interruptible
 from sqltrack.wording import short_bytes
@@ -86,6 +87,11 @@ def _writable(engine: SQLiteEngine, connection: Connection) -> Verdict:
 
 def _why_not_writable(message: str, path: str) -> Verdict:
     if "locked" in message:
+        refusal = find_lock_refusal(path)
+        if refusal is not None:
+            return problem(
+                f"the file system refuses locks ({refusal})", "move the file to a local disk, and set dbpath"
+            )
         found = f"another process has been writing for {PATIENCE:g} s"
         return problem(found, "find out which has the file open, and why")
     # SQLite says of a file that it can only be read also if that is true of its folder.

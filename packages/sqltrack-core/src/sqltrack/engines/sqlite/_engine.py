@@ -14,6 +14,7 @@ from sqltrack.config import number_setting
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.schema import TABLES
 from sqltrack.engines.sqlite._connection import Connection, split_script
+from sqltrack.engines.sqlite._file_errors import allows_wal, explain_io_error, find_lock_refusal, refused_locks
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
 from sqltrack.engines.sqlite._functions import create_functions
 from sqltrack.engines.sqlite._metrics_table import SQLiteMetricsTable
@@ -45,8 +46,6 @@ _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 _NOT_A_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*=", re.IGNORECASE)
 # Ids that the database chooses are below this, greater ones are chosen by others.
 _MAX_NEW_ID = 2**52
-# What fails where a file may not grow, other than for a full disk, which SQLite knows by itself.
-_GROWING = frozenset({"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
 
 
 class SQLiteEngine(Engine):
@@ -77,6 +76,8 @@ class SQLiteEngine(Engine):
         self.path: str = _database_path("sqltrack.db" if config.get("dbpath") is None else config["dbpath"])
         self.busy_timeout: float = number_setting(config, "busy_timeout", _BUSY_TIMEOUT)
         self._synchronous = _synchronous_setting(config.get("synchronous"))
+        # None while that is not known.
+        self._allows_wal: bool | None = None
         register_converters()
 
     def __repr__(self) -> str:
@@ -169,7 +170,16 @@ class SQLiteEngine(Engine):
             return NotADatabaseError(f"file {self.path!r} is no SQLite database", "choose another file with dbpath")
         if "no such table" in message and message.rpartition(": ")[2].removeprefix("main.") in TABLES:
             return NotSetUpError(f"database {self.path!r} has no sqltrack tables")
+        if message.startswith("database table is locked"):
+            return DatabaseLockedError(
+                f"a table of database {self.path!r} is in use by a query of the same connection",
+                "read its rows to the end, or close its cursor",
+            )
         if "locked" in message:
+            # SQLite cannot tell a file system without locks from a process that holds one.
+            refusal = find_lock_refusal(self.path)
+            if refusal is not None:
+                return refused_locks(self.path, refusal)
             return DatabaseLockedError(
                 f"database {self.path!r} is locked: another process has been writing for longer than "
                 f"busy_timeout = {self.busy_timeout:g} s"
@@ -178,8 +188,8 @@ class SQLiteEngine(Engine):
             return ReadOnlyDatabaseError(f"database {self.path!r} can only be read, check its permissions")
         if "disk is full" in message:
             return DiskFullError(f"the disk is full, database {self.path!r} cannot grow", "free space, then go on")
-        if message == "disk I/O error":
-            return self._why_not_written(error)
+        if message in ("disk I/O error", "locking protocol"):
+            return explain_io_error(error, self.path)
         if "malformed" in message:
             return DatabaseError(
                 f"database {self.path!r} is damaged: {message}",
@@ -242,6 +252,11 @@ class SQLiteEngine(Engine):
         mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
         if mode != "delete" or is_network_file_system(self.path):
             return mode
+        # Before the switch, which works anywhere: where memory cannot be shared, it is the file that no longer does.
+        if self._allows_wal is None:
+            self._allows_wal = allows_wal(self.path)
+        if not self._allows_wal:
+            return mode
         try:
             self.limit_waits(connection, _JOURNAL_TIMEOUT)
             return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
@@ -251,14 +266,6 @@ class SQLiteEngine(Engine):
             return mode
         finally:
             self.limit_waits(connection, None)
-
-    def _why_not_written(self, error: Exception) -> DatabaseError:
-        """Return what it means that the file system refused something, which SQLite does not say."""
-        name = getattr(error, "sqlite_errorname", "SQLITE_IOERR")
-        found = f"database {self.path!r}: disk I/O error ({name})"
-        if name in _GROWING:
-            return DiskFullError(f"{found}, most likely a quota, a limit of the size of files, or a full disk")
-        return DatabaseError(found, "check the disk, its quota, and whether it can still be reached")
 
     def _why_not_opened(self) -> str:
         folder = os.path.dirname(self.path)
