@@ -282,6 +282,27 @@ def test_other_users_keep_their_rights(client: sqltrack.Client, config: dict[str
 
 
 @SERVER
+@pytest.mark.not_pooled("it changes the role of a session")
+def test_members_of_a_superusers_role_cannot_take_it_on(client: sqltrack.Client, config: dict[str, Any]) -> None:
+    with closing(connect_to_postgres(config)) as connection:
+        connection.execute('CREATE ROLE "member of tests" LOGIN')
+        try:
+            connection.execute('GRANT SELECT ON ALL TABLES IN SCHEMA public TO "member of tests"')
+            connection.execute(f'GRANT "{config["user"]}" TO "member of tests"')
+            member = sqltrack.Client(config, user="member of tests")
+            with reading_connection(member) as reading:
+                found = reading.execute("SELECT current_user, id FROM runs").fetchall()
+                assert found == [("member of tests", 1)]
+            role = f"SELECT set_config('role', '{config['user']}', true)"
+            for sql in (role, f"SELECT * FROM ({role}) AS a", "SELECT return_rights()"):
+                with pytest.raises(ReadOnlyDatabaseError, match="PARALLEL SAFE"), reading_connection(member) as reading:
+                    reading.execute(sql)
+        finally:
+            connection.execute('DROP OWNED BY "member of tests"')
+            connection.execute('DROP ROLE "member of tests"')
+
+
+@SERVER
 def test_locks_that_outlive_a_transaction_are_released(client: sqltrack.Client, config: dict[str, Any]) -> None:
     locks = """
         SELECT COUNT(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database

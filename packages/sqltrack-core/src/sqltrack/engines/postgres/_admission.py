@@ -32,7 +32,7 @@ _NO_CURSOR_STATES = ("42601", "0A000")
 _ONLY_QUERIES = "the statement is not a query, and the database is opened read-only here"
 _UNSAFE = (
     "a superuser's query is read-only here: it may only call functions that the server counts as PARALLEL SAFE or "
-    "RESTRICTED, since others can take back the rights of a superuser"
+    "RESTRICTED, since others can give it the rights of a superuser"
 )
 
 

@@ -23,7 +23,9 @@ _GUARD_SQL = b"""
     SELECT
         pg_catalog.set_config('transaction_read_only', 'on', true),
         pg_catalog.set_config('statement_timeout', '%d', true),
-        (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user),
+        EXISTS (
+            SELECT FROM pg_catalog.pg_roles WHERE rolsuper AND pg_catalog.pg_has_role(session_user, oid, 'MEMBER')
+        ),
         pg_catalog.current_setting('is_superuser') = 'on'
 """
 
