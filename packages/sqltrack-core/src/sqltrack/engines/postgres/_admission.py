@@ -51,7 +51,7 @@ class Query(NamedTuple):
 def read_query(text: str) -> Query:
     """Take EXPLAIN and SHOW, for which no cursor can be declared, from the beginning of a text.
 
-    What is executed begins with the word that was found, so that it is such a statement whatever follows.
+    The text that is executed begins with the word found, so that the server reads such a statement whatever follows.
     """
     rest = _without_blanks(list(tokens(text, POSTGRES)))
     word = rest[0].text.upper() if rest else ""
@@ -93,7 +93,7 @@ def check(
 
 
 def refusal(connection: psycopg.Connection[Any], error: psycopg.Error, text: str) -> Exception:
-    """Return what it means that a text was refused with `error`: it is wrong, or a statement other than a query.
+    """Return the error for a text that was refused with `error`: it is wrong, or it is not a query.
 
     Args:
         connection: the connection, in a new transaction.

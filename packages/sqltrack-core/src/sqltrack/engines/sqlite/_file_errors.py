@@ -1,4 +1,4 @@
-"""What it means that the file system refuses something: SQLite does not say, so it is tried with a file next to it."""
+"""Find out why the file system refuses something, with a file next to the database: SQLite does not say."""
 
 from __future__ import annotations
 
