@@ -146,26 +146,6 @@ def test_neither_does_one_behind_a_pooler_that_takes_no_options(
         assert connection.execute("SELECT id FROM runs").fetchall() == [(1,)]
 
 
-@pytest.mark.engines("postgres")
-@pytest.mark.not_pooled("it can read through a pooler only with pipelines")
-def test_neither_does_one_with_a_libpq_without_pipelines(
-    client: sqltrack.Client, engine_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import psycopg
-
-    before = contents(client)
-    monkeypatch.setattr(psycopg.Pipeline, "is_supported", lambda: False)
-    for sql in statements(engine_name):
-        with pytest.raises(SQLTrackError), reading_connection(client, 10) as connection:
-            connection.execute(sql).fetchall()
-        assert contents(client) == before, sql
-    with reading_connection(client, 10) as connection:
-        assert connection.execute("SELECT id FROM runs").fetchall() == [(1,)]
-        connection.prepare_threshold = None
-        with pytest.raises(psycopg.NotSupportedError, match="libpq 14"):
-            connection.execute("SELECT id FROM runs")
-
-
 @pytest.mark.parametrize("sql", WRITES)
 def test_the_error_says_that_one_can_only_read(client: sqltrack.Client, sql: str) -> None:
     with pytest.raises(ReadOnlyDatabaseError, match="read-only"), reading_connection(client, 10) as connection:

@@ -115,6 +115,7 @@ QUERIES = {
     ],
     "SHOW transaction_read_only": [("on",)],
     "EXPLAIN SELECT 1": None,
+    "EXPLAIN (FORMAT XML) SELECT 1": None,
     "explain (analyze, costs off) SELECT * FROM runs": None,
     "-- a comment\nEXPLAIN ANALYZE VERBOSE SELECT * FROM runs;": None,
 }
@@ -217,6 +218,7 @@ def test_queries_read_as_ever(client: sqltrack.Client, sql: str, read: Callable[
         with reading_connection(client, as_superuser=as_superuser) as connection:
             rows = read(connection, sql)
         assert rows == QUERIES[sql] if QUERIES[sql] is not None else rows
+        assert not any(isinstance(value, bytes) for row in rows for value in row)
 
 
 @SERVER

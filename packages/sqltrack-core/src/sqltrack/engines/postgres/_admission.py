@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
@@ -13,7 +11,7 @@ from sqltrack.engines._tokenizer import Token, tokens
 from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.errors import ReadOnlyDatabaseError
 
-__all__ = ["Query", "check", "extended_protocol", "read_query", "refusal"]
+__all__ = ["Query", "check", "read_query", "refusal"]
 
 # A cursor can only be declared for SELECT, VALUES, TABLE, and WITH that changes nothing (PostgreSQL manual, DECLARE).
 # The line that the server names in errors is one more than that of the text.
@@ -23,7 +21,13 @@ _CLOSE = b"CLOSE sqltrack_query"
 # The planner looks for functions that are PARALLEL UNSAFE before anything else; set_config() is one, and so is any
 # that runs SQL from a text (PostgreSQL manual, 15.4). Asked to, it puts each plan without them below a Gather node. The
 # query itself is never used, so that nothing else decides.
-_SET_PARALLEL = "SELECT set_config('{mode}', 'on', true), set_config('max_parallel_workers_per_gather', '1', true)"
+_SET_PARALLEL = """
+    SAVEPOINT sqltrack_query;
+    SELECT
+        pg_catalog.set_config('{mode}', 'on', true),
+        pg_catalog.set_config('max_parallel_workers_per_gather', '1', true)
+"""
+_RESET = b"ROLLBACK TO SAVEPOINT sqltrack_query; RELEASE SAVEPOINT sqltrack_query"
 _EXPLAIN = "EXPLAIN (FORMAT JSON, COSTS OFF) WITH sqltrack_query AS (SELECT EXISTS (\n{query}\n)) SELECT 1"
 
 # syntax_error, feature_not_supported: what no cursor can be declared for (PostgreSQL manual, appendix A).
@@ -87,9 +91,8 @@ def check(
     if only_harmless:
         # First: planning the query itself may already call functions.
         _check_functions(cursor_class, connection, query, parameters)
-    with extended_protocol(connection) as options:
-        _run(cursor_class, connection, _DECLARE.format(query=query), parameters, options)
-        _run(cursor_class, connection, _CLOSE, None, {})
+    _run(cursor_class, connection, _DECLARE.format(query=query), parameters)
+    psycopg.Cursor(connection).execute(_CLOSE)
 
 
 def refusal(connection: psycopg.Connection[Any], error: psycopg.Error, text: str) -> Exception:
@@ -115,43 +118,23 @@ def _check_functions(
 ) -> None:
     mode = "debug_parallel_query" if connection.info.server_version >= 160000 else "force_parallel_mode"
     explain = _EXPLAIN.format(query=_without_semicolon(query))
-    with extended_protocol(connection) as options:
-        _run(cursor_class, connection, b"SAVEPOINT sqltrack_query", None, {})
-        _run(cursor_class, connection, _SET_PARALLEL.format(mode=mode), None, {})
-        explained = _run(cursor_class, connection, explain, parameters, options)
-        _run(cursor_class, connection, b"ROLLBACK TO SAVEPOINT sqltrack_query", None, {})
+    psycopg.Cursor(connection).execute(_SET_PARALLEL.format(mode=mode).encode())
+    explained = _run(cursor_class, connection, explain, parameters)
+    psycopg.Cursor(connection).execute(_RESET)
     row = explained.fetchone()
     if row is None or row[0][0]["Plan"]["Node Type"] != "Gather":
         raise ReadOnlyDatabaseError(_UNSAFE, "connect as a user who may only read (sqltrack grant makes one)")
 
 
-@contextmanager
-def extended_protocol(connection: psycopg.Connection[Any]) -> Iterator[dict[str, Any]]:
-    """Let statements travel by the extended protocol, in which the server accepts one at a time.
-
-    So none can follow a COMMIT (PostgreSQL manual, 55.2.3). Statements in a pipeline do so, and prepared ones.
-
-    Returns:
-        Further arguments for `execute`.
-    """
-    if psycopg.Pipeline.is_supported():
-        with connection.pipeline():
-            yield {}
-        return
-    if connection.prepare_threshold is None:
-        raise psycopg.NotSupportedError("reading through a pooler needs libpq 14 or newer")
-    yield {"prepare": True}
-
-
 def _run(
-    cursor_class: type[psycopg.Cursor[Any]],
-    connection: psycopg.Connection[Any],
-    text: str | bytes,
-    parameters: Any,
-    options: dict[str, Any],
+    cursor_class: type[psycopg.Cursor[Any]], connection: psycopg.Connection[Any], text: str, parameters: Any
 ) -> psycopg.Cursor[Any]:
+    """Execute a text as one statement: psycopg asks for binary results by the extended protocol.
+
+    In that the server accepts one statement at a time, so that none can follow a COMMIT (PostgreSQL manual, 55.2.3).
+    """
     arguments = (text, parameters) if parameters else (text,)
-    return cursor_class(connection, row_factory=tuple_row).execute(*arguments, **options)
+    return cursor_class(connection, row_factory=tuple_row).execute(*arguments, binary=True)
 
 
 def _split_options(rest: list[Token]) -> tuple[list[Token], list[Token]]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import tuple_row
+from psycopg.types.string import TextBinaryLoader
 
 from sqltrack._quoting import query_text
-from sqltrack.engines.postgres._admission import Query, check, extended_protocol, read_query, refusal
+from sqltrack.engines.postgres._admission import Query, check, read_query, refusal
 from sqltrack.engines.postgres._time_limit import Clock, keeping_time
 from sqltrack.errors import ReadOnlyDatabaseError
 
@@ -101,12 +102,16 @@ def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuse
 
     class GuardedCursor(cursor_class):  # type: ignore[valid-type,misc]
         def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
-            text = self._admitted(query, params)
-            with extended_protocol(self.connection) as options:
-                return super().execute(text, params, **{**kwargs, **options})
+            statement = self._admitted(query, params)
+            if statement.query == statement.text:
+                # The server has said that it is one statement.
+                return super().execute(statement.text, params, **kwargs)
+            # Others give text, the same in binary form, for which psycopg uses the protocol that allows only one.
+            self.adapters.register_loader("xml", TextBinaryLoader)
+            return super().execute(statement.text, params, **{**kwargs, "binary": True})
 
         def stream(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
-            yield from super().stream(self._admitted(query, params), params, **kwargs)
+            yield from super().stream(self._admitted(query, params).text, params, **kwargs)
 
         def executemany(self, *args: Any, **kwargs: Any) -> Any:
             raise psycopg.NotSupportedError("executemany is not for reading")
@@ -114,8 +119,8 @@ def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuse
         def copy(self, *args: Any, **kwargs: Any) -> Any:
             raise psycopg.NotSupportedError("copy is not for reading here")
 
-        def _admitted(self, query: Any, params: Any) -> str:
-            """Return the text to execute, after the server has agreed that it is a query."""
+        def _admitted(self, query: Any, params: Any) -> Query:
+            """Return what to execute, after the server has agreed that it is a query."""
             text = query.decode("utf-8") if isinstance(query, bytes) else query_text(query, self)
             statement = read_query(text)
             is_superuser = self._guard()
@@ -128,7 +133,7 @@ def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuse
                 self._guard()
                 raise refusal(self.connection, error, text) from error
             clock.begin()
-            return statement.text
+            return statement
 
         def _guard(self) -> bool:
             """Begin a statement that can only read; return whether its user can become a superuser, and must not."""
