@@ -81,6 +81,12 @@ ssize_t pread64(int fd, void *buffer, size_t size, off_t offset) {
     return pread(fd, buffer, size, offset);
 }
 
+ssize_t write(int fd, const void *buffer, size_t size) {
+    REAL(write);
+    FAIL("write", fd, EIO)
+    return real(fd, buffer, size);
+}
+
 ssize_t pwrite(int fd, const void *buffer, size_t size, off_t offset) {
     REAL(pwrite);
     FAIL("write", fd, EIO)

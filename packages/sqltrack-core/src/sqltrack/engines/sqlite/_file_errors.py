@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -70,12 +71,14 @@ def explain_io_error(error: Exception, path: str) -> DatabaseError:
     name = getattr(error, "sqlite_errorname", unnamed)
     if name in _LOCKING:
         return refused_locks(path, name)
-    refusal = _find_growth_refusal(path) if name in _GROWING else None
-    if refusal is not None:
+    failure = _try_to_grow(path) if name in _GROWING else None
+    if failure is not None and failure.errno in _full_errors():
         return DiskFullError(
-            f"database {path!r}: disk I/O error ({name}): {refusal}", "free space or raise the limit, then go on"
+            f"database {path!r}: disk I/O error ({name}): {failure.strerror}",
+            "free space or raise the limit, then go on",
         )
-    if name in _SHARING or (name == _UNKNOWN and os.path.exists(f"{path}-wal") and not allows_wal(path)):
+    is_unknown = name == _UNKNOWN and failure is None and os.path.exists(f"{path}-wal")
+    if name in _SHARING or (is_unknown and not allows_wal(path)):
         return _refused_sharing(path, name)
     return DatabaseError(
         f"database {path!r}: disk I/O error ({name})", "check the disk, its quota, and whether it can still be reached"
@@ -90,12 +93,12 @@ def _refused_sharing(path: str, name: str) -> DatabaseError:
     )
 
 
-def _find_growth_refusal(path: str) -> str | None:
-    """Return why files in the folder of `path` cannot grow, None if they can or that is not known."""
+def _try_to_grow(path: str) -> OSError | None:
+    """Return what happens if files in the folder of `path` grow, None if they can or that is not known."""
     limit = _file_size_limit()
     sizes = [os.path.getsize(name) for name in (path, f"{path}-wal", f"{path}-journal") if os.path.exists(name)]
     if limit is not None and max(sizes, default=0) + _PROBE_BYTES > limit:
-        return f"files may have {limit} bytes at most"
+        return OSError(errno.EFBIG, f"files may have {limit} bytes at most")
     with _probe_file(path) as fd:
         if fd is None:
             return None
@@ -103,13 +106,11 @@ def _find_growth_refusal(path: str) -> str | None:
             written = os.write(fd, bytes(_PROBE_BYTES))
             os.fsync(fd)
         except OSError as error:
-            return os.strerror(error.errno) if error.errno in _full_errors() else None
-    return None if written == _PROBE_BYTES else "the disk is full"
+            return error
+    return None if written == _PROBE_BYTES else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _full_errors() -> set[int]:
-    import errno
-
     return {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
