@@ -17,12 +17,15 @@ import pytest
 import sqltrack
 from plugins.pgbouncer import PgBouncer, settings_to_mix_up_statements
 from sqltrack.commands import setup
-from sqltrack.engines import postgres
 from sqltrack.engines.admin import admin_of
+from sqltrack.engines.postgres import _engine as postgres_engine
 from sqltrack.errors import AccessDeniedError, DatabaseError, DatabaseUnavailableError, TooManyConnectionsError
 from support.databases import connect_to_postgres
 
 pytestmark = pytest.mark.pooler
+
+# Returns no rows, so psycopg prepares it once it was executed often.
+CHANGE = "DELETE FROM runs WHERE id = -1"
 
 ODD_SCHEMA = 'odd "schema"'
 
@@ -90,8 +93,8 @@ def test_a_server_without_a_pooler_is_known_as_such_and_prepares_statements(dire
     client = sqltrack.Client(direct)
     with client as connection:
         for _ in range(10):
-            connection.execute("SELECT 1 AS one")
-        prepared = connection.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%one'")
+            connection.execute(CHANGE)
+        prepared = connection.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement = %s", (CHANGE,))
         assert prepared.fetchone() == (1,)
     assert not client.engine.has_pooler
 
@@ -102,7 +105,7 @@ def test_a_pooler_is_recognised_by_its_first_connection_and_no_statement_is_prep
         assert not client.engine.has_pooler
         with client as connection:
             for _ in range(10):
-                connection.execute("SELECT 1")
+                connection.execute(CHANGE)
             assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
         assert client.engine.has_pooler
 
@@ -164,7 +167,7 @@ def test_so_do_those_that_do_not_see_the_pooler(
     pooled: Pooled, direct: dict[str, Any], sessions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a thousand connections to a pooler about one looks like one to a server."""
-    monkeypatch.setattr(postgres, "is_pooled", lambda connection: False)
+    monkeypatch.setattr(postgres_engine, "is_pooled", lambda connection: False)
     with pooled(sessions, **settings_to_mix_up_statements()) as (_, config):
         open_sessions(config, sessions)
         clients = [sqltrack.Client(config) for _ in range(3)]
@@ -188,7 +191,7 @@ def occupying(config: dict[str, Any], session: int) -> Iterator[None]:
 def test_no_statement_becomes_that_of_another_client(
     pooled: Pooled, direct: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "is_pooled", lambda connection: False)
+    monkeypatch.setattr(postgres_engine, "is_pooled", lambda connection: False)
     insert = "INSERT INTO said VALUES (%s, '{}')"
     with pooled(2, **settings_to_mix_up_statements()) as (_, config), ExitStack() as stack:
         engine = sqltrack.Client(config).engine
@@ -210,20 +213,20 @@ def test_no_statement_becomes_that_of_another_client(
 def test_a_statement_that_got_lost_inside_of_a_transaction_is_an_error_once(
     pooled: Pooled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "is_pooled", lambda connection: False)
+    monkeypatch.setattr(postgres_engine, "is_pooled", lambda connection: False)
     with pooled(**settings_to_mix_up_statements()) as (_, config):
         client = sqltrack.Client(config)
         with client as connection:
             for _ in range(10):
-                client.execute("SELECT 1 AS one")
+                client.execute(CHANGE)
             client.commit()
             with connect(config, autocommit=True) as other:
                 other.execute("DEALLOCATE ALL")
             with pytest.raises(DatabaseError, match="prepared statement"):
-                client.execute("SELECT 1 AS one")
+                client.execute(CHANGE)
             client.rollback()
             for _ in range(10):
-                assert client.execute("SELECT 1 AS one").fetchone() == (1,)
+                assert client.execute(CHANGE).rowcount == 0
             assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
 
 
@@ -244,9 +247,9 @@ def test_no_two_connections_call_their_prepared_statements_the_same(direct: dict
     for _ in range(2):
         with client as connection:
             for _ in range(10):
-                connection.execute("SELECT 1 AS one")
-            query = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%one'"
-            names += connection.execute(query).fetchone()
+                connection.execute(CHANGE)
+            query = "SELECT name FROM pg_prepared_statements WHERE statement = %s"
+            names += connection.execute(query, (CHANGE,)).fetchone()
     assert len(set(names)) == 2
 
 
