@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from sqltrack.cli._output import print_error
+from sqltrack.cli._output import any_encoding, print_error
 from sqltrack.cli._parser import parse
 from sqltrack.errors import SQLTrackError
 
@@ -29,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 if the command failed, 130 if it was interrupted; a wrong command line ends the process
         with 2.
     """
-    options = parse(argv)
+    with any_encoding():
+        return _run(parse(argv))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         status: int | None = options.run(options)
         # What cannot be written is noticed here, and not when the interpreter ends.

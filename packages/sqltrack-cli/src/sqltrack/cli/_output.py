@@ -1,7 +1,12 @@
-"""Write to the terminal: JSON, notes, errors, progress, questions."""
+"""Write to the terminal: JSON, notes, errors, progress, questions, in whatever encoding it has.
+
+Text for people is escaped where the encoding of the output lacks a character, and signs get an ASCII form. JSON is
+ASCII there. CSV and SQL are data for other programs: in files and pipes they are UTF-8 whatever the encoding is.
+"""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import re
@@ -16,8 +21,13 @@ from rich.console import Console
 from sqltrack.engines.json import plain
 
 __all__ = [
+    "ASCII_SIGNS",
+    "any_encoding",
+    "can_encode",
     "confirm",
-    "csv_output",
+    "exact_output",
+    "fit_encoding",
+    "json_output",
     "print_error",
     "print_json",
     "print_note",
@@ -28,6 +38,71 @@ __all__ = [
 
 # Width of tables in files and pipes.
 _UNLIMITED = 100_000
+
+# Signs that the program prints, and what stands for them in encodings that lack them: one character, so that columns
+# stay aligned.
+ASCII_SIGNS: Mapping[str, str] = dict(zip("◇◔‖▶✔✖▲■•…→─━╸╺│⎯", ".:=>+x!#*~>----|-"))
+_BRAILLE = range(0x2800, 0x2900)
+
+# Names of error handlers of the codecs, for text and for JSON.
+_ESCAPE_TEXT, _ESCAPE_JSON = "sqltrack-text", "sqltrack-json"
+
+
+@contextlib.contextmanager
+def any_encoding() -> Iterator[None]:
+    """Let standard output and error take any text in the `with` block, and give them their encodings back after it."""
+    before = [
+        (stream, stream.encoding, stream.errors)
+        for stream in (sys.stdout, sys.stderr)
+        if isinstance(stream, TextIOWrapper)
+    ]
+    for stream, _, _ in before:
+        stream.reconfigure(errors=_ESCAPE_TEXT)
+    try:
+        yield
+    finally:
+        for stream, encoding, errors in before:
+            # Whoever was reading may have gone, which is told elsewhere.
+            with contextlib.suppress(OSError, ValueError):
+                stream.reconfigure(encoding=encoding, errors=errors)
+
+
+def can_encode(text: str, file: Any = None) -> bool:
+    """Tell whether a file, by default the standard output, has all characters of a text in its encoding."""
+    return fit_encoding(text, file) == text
+
+
+def fit_encoding(text: str, file: Any = None) -> str:
+    """Return text as it appears in a file, by default the standard output, whose encoding may lack some characters."""
+    encoding = getattr(file or sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, _ESCAPE_TEXT).decode(encoding)
+
+
+def _escape_text(error: UnicodeError) -> tuple[str, int]:
+    text, end = _failed(error)
+    return "".join(map(_ascii_form, text)), end
+
+
+def _ascii_form(char: str) -> str:
+    if ord(char) in _BRAILLE:
+        return " " if ord(char) == _BRAILLE[0] else "."
+    return ASCII_SIGNS.get(char) or char.encode("ascii", "backslashreplace").decode()
+
+
+def _escape_json(error: UnicodeError) -> tuple[str, int]:
+    text, end = _failed(error)
+    return json.dumps(text)[1:-1], end
+
+
+def _failed(error: UnicodeError) -> tuple[str, int]:
+    """Return the text that cannot be encoded, and where it ends."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return error.object[error.start : error.end], error.end
+
+
+codecs.register_error(_ESCAPE_TEXT, _escape_text)
+codecs.register_error(_ESCAPE_JSON, _escape_json)
 
 
 def stdout(file: TextIO | None = None) -> Console:
@@ -58,10 +133,25 @@ class _WithoutTrailingBlanks:
         return self._file.write(re.sub(r" +(?=\n)", "", text))
 
 
-def csv_output() -> TextIO:
-    """Return the standard output for a writer of CSV, which ends lines in its own way."""
+def exact_output(newline: str | None = None) -> TextIO:
+    """Return the standard output for data that other programs read, such as CSV and SQL.
+
+    In a file or pipe it is UTF-8 from now on, as the files that the program writes; a terminal keeps its encoding.
+
+    Args:
+        newline: how lines end, as `open` takes it; default: as usual on the system.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(newline="")
+        sys.stdout.reconfigure(newline=newline)
+        if not sys.stdout.isatty():
+            sys.stdout.reconfigure(encoding="utf-8", errors=_ESCAPE_TEXT)
+    return sys.stdout
+
+
+def json_output() -> TextIO:
+    """Return the standard output for JSON, which is ASCII from now on unless the output is in UTF-8."""
+    if isinstance(sys.stdout, TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        sys.stdout.reconfigure(encoding="ascii", errors=_ESCAPE_JSON)
     return sys.stdout
 
 
@@ -82,7 +172,7 @@ def printable(text: object) -> str:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON: times in ISO 8601, durations in seconds, NaN and infinities as text."""
-    print(json.dumps(plain(_for_json(value)), ensure_ascii=False, allow_nan=False, indent=2))
+    print(json.dumps(plain(_for_json(value)), ensure_ascii=False, allow_nan=False, indent=2), file=json_output())
 
 
 @contextlib.contextmanager

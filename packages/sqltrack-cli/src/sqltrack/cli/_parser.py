@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -66,6 +67,25 @@ _CONNECTION_OPTIONS = {
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all errors of the program."""
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Read text as UTF-8 whatever the encoding of the system; names of files stay what the system calls them."""
+        namespace, rest = super().parse_known_args(*args, **kwargs)
+        for action in self._actions:
+            value = getattr(namespace, action.dest, None)
+            if value is not None and not hasattr(action, "complete"):
+                setattr(namespace, action.dest, self._decoded(value))
+        return namespace, rest
+
+    def _decoded(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._decoded(item) for item in value]
+        if not isinstance(value, str) or not any("\udc80" <= char <= "\udcff" for char in value):
+            return value
+        try:
+            return os.fsencode(value).decode("utf-8")
+        except UnicodeDecodeError:
+            self.error(f"an argument is not UTF-8: {value!r}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"sqltrack: {' '.join(message.split())}; see: {self.prog} --help\n")

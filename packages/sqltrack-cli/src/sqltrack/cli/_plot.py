@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import math
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from sqltrack.cli._output import printable, stdout
+from sqltrack.cli._output import can_encode, printable, stdout
 from sqltrack.errors import UnusableValueError
 
 __all__ = ["Curve", "print_plot"]
@@ -50,7 +49,8 @@ def print_plot(curves: Sequence[Curve], *, x_label: str, log: bool = False) -> N
         UnusableValueError: there is nothing to draw.
     """
     console = stdout()
-    is_colored = console.is_terminal and not console.no_color
+    # Without braille the points between markers are all alike.
+    is_colored = console.is_terminal and not console.no_color and can_encode("\u28ff")
     drawn = [(curve, list(_pieces(curve, positive=log))) for curve in curves]
     if not any(pieces for _, pieces in drawn):
         kind = "positive numbers" if log else "finite numbers"
@@ -69,7 +69,7 @@ def print_plot(curves: Sequence[Curve], *, x_label: str, log: bool = False) -> N
         _draw(figure, pieces, number, is_colored, log)
     _frame(figure, [piece for _, pieces in drawn for piece in pieces], log)
     figure.x_label, figure.y_label = x_label, "log" if log else "value"
-    print(_encodable(figure.show()))
+    print(figure.show())
     for number, curve in enumerate(curves):
         console.print(Text(f"{_marker(number, is_colored) or '━'} ", style=_color(number)) + printable(curve.name))
 
@@ -128,9 +128,3 @@ def _show_label(value: float, chars: int, delta: float, left: bool = False, *, l
     if left:
         return f"{value:.4g}".ljust(chars)
     return f"{10**value if log else value:.4g}".rjust(chars)
-
-
-def _encodable(text: str) -> str:
-    """Return text with question marks for what the output's encoding lacks."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)

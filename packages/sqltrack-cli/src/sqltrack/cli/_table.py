@@ -7,19 +7,22 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TextIO
 
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE_HEAD, Box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sqltrack.cli._cells import Cell, show_exact, show_value
-from sqltrack.cli._output import printable, stdout
+from sqltrack.cli._output import fit_encoding, printable, stdout
 
 __all__ = ["print_pairs", "print_result", "print_table"]
 
 # Columns wider than _RIGID are cut first, to _NARROW at least; the others only if that is not enough.
 _RIGID, _NARROW = 20, 12
 _GAP = 2
+
+# The same frame for encodings without lines.
+_ASCII_HEAD = Box(str(SIMPLE_HEAD).replace("─", "-"), ascii=True)
 
 
 def print_table(
@@ -56,12 +59,13 @@ def _print_table(
     optional: Sequence[str] = (),
     wrapped: Sequence[str] = (),
 ) -> list[str]:
-    heads, texts = _texts(records, columns, cells, headers)
+    heads, texts = _texts(records, columns, cells, headers, console)
     widths = _widths(heads, texts)
     left_out = _leave_out(widths, optional, console.width)
     shown = [name for name in columns if name in widths]
     _narrow(widths, console.width)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    box = _ASCII_HEAD if console.options.ascii_only else SIMPLE_HEAD
+    table = Table(box=box, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in shown:
         justify: Any = "right" if _holds_numbers([record.get(name) for record in records]) else "left"
         overflow: Any = "fold" if name in wrapped else "ellipsis"
@@ -91,7 +95,7 @@ def print_result(
     console = stdout(file)
     headers = headers or {}
     cells = dict.fromkeys(columns, show_exact)
-    if _least(_widths(*_texts(records, columns, cells, headers))) <= console.width:
+    if _least(_widths(*_texts(records, columns, cells, headers, console))) <= console.width:
         _print_table(console, records, columns, cells, headers)
         return
     for number, record in enumerate(records, start=1):
@@ -107,13 +111,14 @@ def print_pairs(
     console: Console | None = None,
 ) -> None:
     """Print names and values, one pair on a line or, if a value is long, on more."""
+    console = console or stdout()
     table = Table.grid(padding=(0, _GAP))
     table.add_column(no_wrap=True, min_width=1)
     table.add_column(overflow="fold")
     for name, value in pairs.items():
         label = Text(" " * indent + printable(name), style="bold" if not indent else "")
-        table.add_row(label, (cells or {}).get(name, show_value)(value))
-    (console or stdout()).print(table)
+        table.add_row(*(_fit(text, console) for text in (label, (cells or {}).get(name, show_value)(value))))
+    console.print(table)
 
 
 def _holds_numbers(values: Sequence[Any]) -> bool:
@@ -124,11 +129,23 @@ def _holds_numbers(values: Sequence[Any]) -> bool:
 
 
 def _texts(
-    records: Sequence[Mapping[str, Any]], columns: Sequence[str], cells: Mapping[str, Cell], headers: Mapping[str, str]
+    records: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    cells: Mapping[str, Cell],
+    headers: Mapping[str, str],
+    console: Console,
 ) -> tuple[dict[str, Text], dict[str, list[Text]]]:
-    """Return the head and the cells of each column."""
-    texts = {name: [cells.get(name, show_value)(record.get(name)) for record in records] for name in columns}
-    return {name: Text(printable(headers.get(name, name))) for name in columns}, texts
+    """Return the head and the cells of each column, as the console's encoding has them."""
+    heads = {name: _fit(Text(printable(headers.get(name, name))), console) for name in columns}
+    return heads, {
+        name: [_fit(cells.get(name, show_value)(record.get(name)), console) for record in records] for name in columns
+    }
+
+
+def _fit(text: Text, console: Console) -> Text:
+    """Return a text whose width is that of what will be seen."""
+    shown = fit_encoding(text.plain, console.file)
+    return text if shown == text.plain else Text(shown, style=text.style)
 
 
 def _widths(heads: Mapping[str, Text], texts: Mapping[str, Sequence[Text]]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sqltrack.cli._output import exact_output
 from sqltrack.cli._parser import Commands, connection_options
 from sqltrack.commands.create import create
 from sqltrack.config import load_config
@@ -45,6 +46,7 @@ def _run(options: argparse.Namespace) -> None:
     if "user" in given and "dbname" not in given:
         # The configured database may be the one to connect to.
         named["dbname"] = given["user"]
+    exact_output()
     create(
         load_config(path, **{name: value for name, value in given.items() if name not in ("user", "dbname")}),
         no_user=options.no_user,

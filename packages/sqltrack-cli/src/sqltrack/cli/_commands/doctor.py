@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sqltrack.cli._output import print_json, printable, progress_bar, stdout
+from sqltrack.cli._output import fit_encoding, print_json, printable, progress_bar, stdout
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.commands.doctor import Finding, examine, examine_installation
 from sqltrack.errors import ConfigError, MissingPackageError
@@ -65,12 +65,16 @@ def _show(findings: Sequence[Finding]) -> None:
     table.add_column(overflow="fold")
     for finding in findings:
         sign, color = _SIGNS[finding.result]
-        table.add_row(Text(sign, style=color), Text(finding.check), Text(printable(finding.found)))
+        table.add_row(Text(sign, style=color), Text(finding.check), Text(_shown(finding.found)))
         if finding.advice is not None:
-            table.add_row("", "", Text(f"→ {printable(finding.advice)}", style="cyan"))
+            table.add_row("", "", Text(f"→ {_shown(finding.advice)}", style="cyan"))
     console = stdout()
     console.print(table)
     console.print(_summary([finding.result for finding in findings]))
+
+
+def _shown(text: str) -> str:
+    return fit_encoding(printable(text))
 
 
 def _summary(results: Sequence[str]) -> Text:

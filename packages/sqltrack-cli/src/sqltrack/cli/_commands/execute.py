@@ -14,7 +14,7 @@ from sqltrack.cli._table import print_result
 from sqltrack.commands.execute import Outcome, execute
 from sqltrack.errors import UnusableValueError
 
-__all__ = ["add_parser"]
+__all__ = ["add_parser", "read_script"]
 
 _STDIN = "-"
 
@@ -39,7 +39,7 @@ def add_parser(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     client = open_client(options)
-    scripts = [(_name(file), _read(file)) for file in options.scripts or [_STDIN]]
+    scripts = [(_name(file), read_script(file)) for file in options.scripts or [_STDIN]]
     outcomes: list[Outcome] = []
     show = outcomes.append if options.json else _print_outcome
     try:
@@ -55,7 +55,12 @@ def _name(file: str) -> str:
     return "<stdin>" if file == _STDIN else file
 
 
-def _read(file: str) -> str:
+def read_script(file: str) -> str:
+    """Return the text of a file, or of the standard input, which is UTF-8 whatever the encoding of the terminal.
+
+    Raises:
+        UnusableValueError: (a ValueError) it is not UTF-8.
+    """
     if file == _STDIN and sys.stdin.isatty():
         print("reading SQL until Ctrl-D", file=sys.stderr)
     content = sys.stdin.buffer.read() if file == _STDIN else Path(file).read_bytes()

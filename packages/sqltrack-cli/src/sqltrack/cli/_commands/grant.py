@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from sqltrack.cli._output import exact_output
 from sqltrack.cli._parser import Commands, Parser, connection_options
 from sqltrack.commands._access import configured_database, configured_user, require_users
 from sqltrack.commands.grant import grant_sql
@@ -54,6 +55,7 @@ def tables_of(options: argparse.Namespace) -> dict[str, Any]:
 
 def _run(options: argparse.Namespace) -> None:
     tables = tables_of(options)
+    exact_output()
     statements = grant_sql(options.role, **tables, write=options.write, as_owner=options.as_owner)
     print("\n".join(statements))
     if options.write:

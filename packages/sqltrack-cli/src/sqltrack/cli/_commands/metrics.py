@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqltrack.cli._cells import show_exact
-from sqltrack.cli._output import csv_output, print_json, print_note
+from sqltrack.cli._output import exact_output, print_json, print_note
 from sqltrack.cli._parser import Commands, Parser, count, open_client
 from sqltrack.cli._table import print_table
 from sqltrack.commands.metrics import Curves, read_curves
@@ -78,7 +78,7 @@ def _print(points: Sequence[Mapping[str, Any]], columns: Sequence[str], curves: 
 
 
 def _print_csv(points: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    writer = csv.writer(csv_output())
+    writer = csv.writer(exact_output(newline=""))
     writer.writerow(columns)
     writer.writerows([csv_value(point[name]) for name in columns] for point in points)
 

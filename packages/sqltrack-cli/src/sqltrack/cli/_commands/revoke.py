@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sqltrack.cli._commands.grant import add_owner_option, tables_of
+from sqltrack.cli._output import exact_output
 from sqltrack.cli._parser import Commands
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
 from sqltrack.engines.postgres.sql import quote_if_needed
@@ -36,6 +37,7 @@ def add_parser(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     tables = tables_of(options)
+    exact_output()
     if options.public:
         print("\n".join(revoke_public_sql(dbname=tables["dbname"])))
         return

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqltrack.cli._output import csv_output, print_note, progress_bar
+from sqltrack.cli._commands.execute import read_script
+from sqltrack.cli._output import exact_output, json_output, print_note, progress_bar
 from sqltrack.cli._parser import FILE, Commands, add_superuser_option, count, open_client
 from sqltrack.cli._table import print_result
 from sqltrack.commands._files import replacing
@@ -63,7 +64,7 @@ def _seconds(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> None:
     format_ = options.format or _usual_format(options.output)
-    text = sys.stdin.read() if options.query == "-" else options.query
+    text = read_script("-") if options.query == "-" else options.query
     if not text.strip():
         raise UnusableValueError("the query is empty")
     if format_ == "parquet":
@@ -101,7 +102,7 @@ def _write(result: QueryResult, format_: str, path: Path | None) -> None:
         return
     writer = _WRITERS[format_]
     if path is None:
-        writer(result, csv_output() if format_ == "csv" else sys.stdout)
+        writer(result, exact_output(newline="") if format_ == "csv" else json_output())
         return
     newline = "" if format_ == "csv" else None
     with path.open("w", encoding="utf-8", newline=newline) as file, progress_bar("rows") as progress:
