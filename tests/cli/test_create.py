@@ -194,6 +194,71 @@ def test_what_is_created_can_be_set_up_by_the_new_user(
             connection.execute(psycopg.sql.SQL("DROP ROLE IF EXISTS {}").format(quoted))
 
 
+@pytest.fixture
+def server(as_superuser: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """That server, as a new user finds it: nothing but its address is configured."""
+    import psycopg
+
+    monkeypatch.delenv("SQLTRACK_DSN_USER")
+    monkeypatch.delenv("SQLTRACK_DSN_DBNAME")
+    monkeypatch.setenv("LOGNAME", "newcomer")
+    yield as_superuser
+    with psycopg.connect(**{name: as_superuser[name] for name in as_superuser if name != "engine"}) as connection:
+        connection.autocommit = True
+        for kind, name in (("DATABASE", "newcomer"), ("DATABASE", "exp"), ("ROLE", "newcomer"), ("ROLE", "carol")):
+            connection.execute(f"DROP {kind} IF EXISTS {name}")
+
+
+def pipe(*words: str, into: tuple[str, ...] = ()) -> tuple[int, str, str]:
+    """Pipe what `create` prints into `execute`; return its exit status, stdout and stderr."""
+    with running([PROGRAM, "create", *words], stdout=subprocess.PIPE) as printing:
+        command = [PROGRAM, "execute", *into]
+        done = subprocess.run(command, stdin=printing.stdout, capture_output=True, text=True)
+        assert printing.wait(timeout=60) == 0
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_create_piped_into_execute_works_before_user_and_database_exist(
+    server: dict[str, Any], program: Program
+) -> None:
+    """As documented, without any option: it is executed as the user and on the database that each server has."""
+    note = "connecting to database 'postgres' as user 'postgres'\n"
+    assert pipe() == (0, "CREATE ROLE\nCREATE DATABASE\n", note)
+    assert program("setup").stdout == "(NEW) base.sql\n"
+
+
+def test_a_configured_administrator_creates_the_database_that_is_configured(
+    server: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database that a script is going to create is not connected to, also if it was named."""
+    note = "connecting to database 'postgres'\n"
+    assert pipe("--user", "carol", "--no-db", into=("--user", server["user"], "--dbname", "exp"))[::2] == (0, note)
+    monkeypatch.setenv("SQLTRACK_DSN_USER", server["user"])
+    monkeypatch.setenv("SQLTRACK_DSN_DBNAME", "exp")
+    assert pipe("--user", "carol", "--dbname", "exp", "--no-user") == (0, "CREATE DATABASE\n", note)
+
+
+def test_a_user_who_may_not_connect_is_told_to_name_another(server: dict[str, Any]) -> None:
+    """The advice is not the command whose output is being executed."""
+    status, output, error = pipe(into=("--user", "newcomer"))
+    assert (status, output, error.count("\n")) == (1, "", 1)
+    assert error.endswith("; execute it as a user who may create users and databases: add --user NAME\n")
+    assert "sqltrack create" not in error
+
+
+def test_a_server_that_does_not_answer_is_what_is_told(server: dict[str, Any]) -> None:
+    status, output, error = pipe(into=("--host", "127.0.0.1", "--port", "1"))
+    assert (status, output, error.count("\n")) == (1, "", 1)
+    assert error.endswith("check host and port and whether it runs, or choose SQLite with engine=sqlite\n")
+
+
+def test_a_script_that_does_more_is_executed_as_configured_only(server: dict[str, Any], program: Program) -> None:
+    """Rows must not get into a database that was not meant."""
+    done = program("execute", input="CREATE ROLE carol; CREATE TABLE t (x INT)")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "newcomer" in done.stderr
+
+
 # Passwords
 
 

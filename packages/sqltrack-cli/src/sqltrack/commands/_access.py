@@ -1,16 +1,29 @@
-"""Check the names of users and databases for `create`, `grant` and `revoke`, and find the configured ones."""
+"""Users and databases for `create`, `execute`, `grant` and `revoke`: check their names, find who may create them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sqltrack.client import Client
 from sqltrack.engines import has_users
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
-from sqltrack.errors import ConfigError, UnusableValueError
+from sqltrack.engines.sqltext import locate_statements
+from sqltrack.errors import AccessDeniedError, ConfigError, DatabaseUnavailableError, UnusableValueError
 
-__all__ = ["check_grantee", "check_name", "configured_database", "configured_user", "require_users"]
+__all__ = [
+    "check_grantee",
+    "check_name",
+    "configured_database",
+    "configured_user",
+    "find_creator",
+    "only_creates",
+    "require_users",
+]
+
+# The user and the database that a new server has.
+_FIRST = "postgres"
 
 
 def require_users(config: Mapping[str, Any]) -> None:
@@ -73,6 +86,50 @@ def check_grantee(user: str, owner: str) -> None:
         raise UnusableValueError("'public' means everybody, expected the name of one user")
     if user == owner:
         raise UnusableValueError(f"user {user!r} owns the tables and has all rights, expected another user")
+
+
+def only_creates(client: Client, scripts: Iterable[str]) -> bool:
+    """Tell whether scripts create users and databases, and do nothing else, as the SQL that `create` prints."""
+    if not has_users(client.config):
+        return False
+    statements = [item.text for script in scripts for item in locate_statements(script, client.engine.dialect)]
+    return bool(statements) and all(text.upper().split()[:2] in _CREATIONS for text in statements)
+
+
+_CREATIONS = (["CREATE", "ROLE"], ["CREATE", "DATABASE"])
+
+
+def find_creator(client: Client, *, keep_user: bool) -> Client:
+    """Return a client that can connect before the configured user and database exist.
+
+    The configured database is tried first, then the one that each server has, and then that one as the user that each
+    server has.
+
+    Args:
+        client: client of the configured database.
+        keep_user: whether to connect as the configured user only.
+
+    Raises:
+        AccessDeniedError, DatabaseUnavailableError: the configured database does not accept a connection, nor do the
+            others.
+    """
+    # Users and databases belong to the whole server. The password is that of the configured user.
+    configs = [client.config, {**client.config, "dbname": _FIRST}]
+    if not keep_user:
+        configs.append({name: value for name, value in configs[1].items() if name != "password"} | {"user": _FIRST})
+    errors: list[AccessDeniedError | DatabaseUnavailableError] = []
+    for config in configs:
+        candidate = Client(config)
+        try:
+            candidate.engine.connect().close()
+            return candidate
+        except (AccessDeniedError, DatabaseUnavailableError) as error:
+            errors.append(error)
+    denied = next((error for error in errors if isinstance(error, AccessDeniedError)), None)
+    if denied is None:
+        # The server does not answer, or lacks even its own database.
+        raise errors[-1]
+    raise AccessDeniedError(denied.message, "execute it as a user who may create users and databases: add --user NAME")
 
 
 def _parameter(config: Mapping[str, Any], name: str, variable: str) -> str:

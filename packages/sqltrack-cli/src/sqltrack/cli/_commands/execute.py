@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqltrack.cli._output import print_json, printable
-from sqltrack.cli._parser import FILE, Commands, open_client
+from sqltrack.cli._output import print_json, print_note, printable
+from sqltrack.cli._parser import FILE, Commands, connection_options, open_client
 from sqltrack.cli._table import print_result
+from sqltrack.client import Client
+from sqltrack.commands._access import find_creator, only_creates
 from sqltrack.commands.execute import Outcome, execute
 from sqltrack.errors import UnusableValueError
 
@@ -18,16 +20,22 @@ __all__ = ["add_parser", "read_script"]
 
 _STDIN = "-"
 
+_DESCRIPTION = """
+Each statement is committed by itself, but for those between a BEGIN and a COMMIT in the script. The first one that
+fails ends it all. A script that creates users and databases and does nothing else is executed on the database
+'postgres' if the configured one does not exist yet, and as user 'postgres' if the configured user cannot connect and
+you do not give --user. For each statement the rows are printed that it returned, and what the database calls it.
+"""
+
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "execute",
         "execute SQL from files or standard input",
-        description="Each statement is committed by itself, but for those between a BEGIN and a COMMIT in the script. "
-        "The first one that fails ends it all. For each statement the rows are printed that it returned, and what the "
-        "database calls it.",
-        example="sqltrack create --user alice | sqltrack execute --user postgres --dbname postgres",
+        description=" ".join(_DESCRIPTION.split()),
+        example="sqltrack create | sqltrack execute\n"
+        "         sqltrack create --user alice | sqltrack execute --user postgres --dbname postgres",
     )
     scripts: Any = parser.add_argument(
         "scripts", nargs="*", metavar="FILE", help="SQL file, default or '-': standard input"
@@ -38,8 +46,8 @@ def add_parser(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    client = open_client(options)
     scripts = [(_name(file), read_script(file)) for file in options.scripts or [_STDIN]]
+    client = _open(options, [script for _, script in scripts])
     outcomes: list[Outcome] = []
     show = outcomes.append if options.json else _print_outcome
     try:
@@ -49,6 +57,18 @@ def _run(options: argparse.Namespace) -> None:
         # What was executed before an error has happened.
         if options.json:
             print_json([_as_object(outcome) for outcome in outcomes])
+
+
+def _open(options: argparse.Namespace, scripts: Sequence[str]) -> Client:
+    """Return the client to use, which may not be the configured one if the scripts create what is configured."""
+    client = open_client(options)
+    if not only_creates(client, scripts):
+        return client
+    creator = find_creator(client, keep_user="user" in connection_options(options))
+    if creator.config != client.config:
+        user = f" as user {creator.config['user']!r}" if creator.config.get("user") != client.config.get("user") else ""
+        print_note(f"connecting to database {creator.config['dbname']!r}{user}")
+    return creator
 
 
 def _name(file: str) -> str:
