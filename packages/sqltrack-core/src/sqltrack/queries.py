@@ -16,7 +16,7 @@ from sqltrack._arguments import as_row_id
 from sqltrack._quoting import placeholders, query_text, quote_identifier
 from sqltrack.client import Client
 from sqltrack.engines.json import Jsonb, dumps
-from sqltrack.engines.schema import KEY
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import UnusableValueError
 from sqltrack.util import Literal
 
@@ -116,11 +116,14 @@ def merged_curves(*metrics: str, kind: str = "resumes", run_ids: Iterable[int] |
     metrics. A run counts up to the point where one that resumes it begins, so that no point appears twice.
 
     Args:
-        metrics: names of the metrics, default: all.
+        metrics: names of the metrics, default: all. A metric that is called merged_id is "metrics.merged_id" in the
+            result.
         kind: kind of the links, from the later run to the earlier one, default "resumes".
         run_ids: only chains with these runs, default all.
     """
-    names = f"metrics.run_id, metrics.step, metrics.progress, {_columns(metrics)}" if metrics else "metrics.*"
+    _check_metrics(metrics)
+    columns = [column_sql(name) + (' AS "metrics.merged_id"' if name == "merged_id" else "") for name in metrics]
+    names = ", ".join(("metrics.run_id", "metrics.step", "metrics.progress", *columns)) if metrics else "metrics.*"
     runs = _ids(run_ids)
     # Links in a circle lead to no run, then each run is its own.
     merged_id = "COALESCE(merged.merged_id, metrics.run_id)"
@@ -149,7 +152,7 @@ def merged_curves(*metrics: str, kind: str = "resumes", run_ids: Iterable[int] |
         LEFT JOIN resumed ON resumed.run_id = metrics.run_id AND merged.run_id IS NOT NULL
         WHERE (resumed.run_id IS NULL OR (metrics.step, metrics.progress) < (resumed.step, resumed.progress))
         {_and(f"{merged_id} IN (SELECT merged_id FROM merged WHERE run_id {{}})", runs)}
-        ORDER BY merged_id, metrics.step, metrics.progress
+        ORDER BY 1, metrics.step, metrics.progress
     """
     return _query(sql, (kind, kind, *runs))
 
@@ -248,6 +251,7 @@ def _execute(client: Client | DBAPICursor, query: QueryText, parameters: Paramet
 
 def _first_rows(metric: str, also: Sequence[str], order: str, condition: str, run_ids: Iterable[int] | None) -> Query:
     """Return the query for each run's first row in an order, of those that meet a condition."""
+    _check_metrics([metric])
     names = [name for name in dict.fromkeys((metric, *also)) if name not in KEY]
     runs = _ids(run_ids)
     # Any name can be that of a metric.
@@ -268,6 +272,20 @@ def _first_rows(metric: str, also: Sequence[str], order: str, condition: str, ru
         ORDER BY run_id
     """
     return _query(sql, runs)
+
+
+def _check_metrics(names: Iterable[str]) -> None:
+    """Make sure that names are not those of columns with another meaning.
+
+    Raises:
+        UnusableValueError: (a ValueError) one is.
+    """
+    for name in names:
+        if name in KEY:
+            raise UnusableValueError(
+                f"{name!r} is not the column of a metric, but says which row it is; a metric of that name is in the "
+                f"column {EXTRAS!r}"
+            )
 
 
 def _query(sql: str, parameters: Iterable[Any]) -> Query:

@@ -16,7 +16,7 @@ from sqltrack.engines.schema import EXTRAS
 from sqltrack.queries import Query, column_sql, merged_curves
 from sqltrack.util import placeholders
 
-__all__ = ["ExtraValues", "logged_metrics", "read_extras", "read_points"]
+__all__ = ["ExtraValues", "Point", "logged_metrics", "read_extras", "read_points"]
 
 _CHUNK = 1_000
 
@@ -32,6 +32,22 @@ class ExtraValues(NamedTuple):
     """
 
     key: Key
+    values: dict[str, Any]
+
+
+class Point(NamedTuple):
+    """A row of metrics.
+
+    Attributes:
+        run_id: id of the run.
+        step: step of the row.
+        progress: progress of the row.
+        values: the metrics by name, which may be that of another attribute; None where there is no value.
+    """
+
+    run_id: int
+    step: int
+    progress: float
     values: dict[str, Any]
 
 
@@ -95,7 +111,7 @@ def _tables_of_extras(client: Client, connection: Any) -> list[str]:
 
 def read_points(
     client: Client, connection: Any, run_id: int, names: Mapping[str, str | None], *, merged: bool = False
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Point]:
     """Return the points of a run's curves one after the other, by step and progress.
 
     Args:
@@ -117,10 +133,10 @@ def read_points(
                 logged = dict(zip((*columns, *extras), values))
                 # A value that does not fit into the column of its metric is among the extras.
                 others = {**(logged.pop(EXTRAS, None) or {}), **pending.get((run, step, progress), {})}
-                point = {"run_id": run, "step": step, "progress": progress}
+                point = Point(run, step, progress, {})
                 for name in names:
                     value = logged.get(name) if logged.get(name) is not None else others.get(name)
-                    point[name] = to_number(value) if name in numbers else value
+                    point.values[name] = to_number(value) if name in numbers else value
                 yield point
 
 
@@ -145,5 +161,7 @@ def _query(run_id: int, columns: Sequence[str]) -> Query:
 
 def _merged_query(run_id: int, columns: Sequence[str]) -> Query:
     merged = merged_curves(*columns, run_ids=[run_id])
-    names = ", ".join(("run_id", "step", "progress", *(column_sql(name, "merged") for name in columns)))
-    return Query(f"SELECT {names} FROM (\n{merged.sql}\n) AS merged ORDER BY step, progress", merged.parameters)
+    # By position, because a metric may have the name of any column.
+    names = ", ".join(("run_id", "step", "progress", *(f"value_{number}" for number in range(len(columns)))))
+    sql = f"WITH merged (merged_id, {names}) AS (\n{merged.sql}\n) SELECT {names} FROM merged ORDER BY step, progress"
+    return Query(sql, merged.parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
@@ -10,6 +10,7 @@ from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import near, require_runs
 from sqltrack.commands._points import logged_metrics, read_points
 from sqltrack.commands._rows import fetch
+from sqltrack.engines.schema import KEY
 from sqltrack.errors import NotFoundError
 
 __all__ = ["Curves", "read_curves"]
@@ -19,8 +20,9 @@ class Curves(NamedTuple):
     """The metrics of a run, or of a chain of runs.
 
     Attributes:
-        names: names of the metrics.
-        points: dicts with run_id, step, progress and the metrics, by step and progress; what was not logged is None.
+        names: names of the metrics as they are in the points. A metric that is called `run_id`, `step` or `progress`
+            is `metrics.step` there, for example.
+        points: dicts with run_id, step, progress and the metrics, by step and progress; None where there is no value.
     """
 
     names: list[str]
@@ -46,8 +48,25 @@ def read_curves(client: Client, run_id: int, names: Sequence[str] = (), *, merge
             if name not in logged:
                 raise NotFoundError(f"run {run_id!r} has no metric {name!r}", near(name, logged))
         chosen = {name: logged[name] for name in names or logged}
-        points = read_points(client, connection, run_id, chosen, merged=merged)
-        return Curves(list(chosen), [point for point in points if any(point[name] is not None for name in chosen)])
+        heads = _heads(chosen)
+        points = [
+            {
+                **{name: getattr(point, name) for name in KEY},
+                **{heads[name]: value for name, value in point.values.items()},
+            }
+            for point in read_points(client, connection, run_id, chosen, merged=merged)
+            if any(value is not None for value in point.values.values())
+        ]
+        return Curves(list(heads.values()), points)
+
+
+def _heads(names: Iterable[str]) -> dict[str, str]:
+    """Return what metrics are called next to the columns that say which row it is."""
+    heads = {name: name for name in names}
+    for name in heads.keys() & set(KEY):
+        while heads[name] in (*KEY, *(heads.keys() - {name})):
+            heads[name] = f"metrics.{heads[name]}"
+    return heads
 
 
 def _chain(connection: Any, run_id: int) -> list[int]:

@@ -65,7 +65,7 @@ def plan_rename_metric(
         ConflictError: (a ValueError) there is a metric of the new name, or there are rows that have values of both.
         UnusableValueError: (a ValueError) a name cannot be that of a metric.
     """
-    _check_name(name)
+    _check_text(name)
     _check_name(new_name)
     if name == new_name:
         raise UnusableValueError(f"the new name must differ from the old one, got {name!r} for both")
@@ -119,11 +119,15 @@ def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress |
     return renaming._replace(values=values if renaming.column == "move" else renaming.values, extras=extras)
 
 
-def _check_name(name: str) -> None:
+def _check_text(name: str) -> None:
     if not name or "\0" in name or not is_storable_text(name):
         raise UnusableValueError(f"the name of a metric must be text that is not empty, got {name!r}")
+
+
+def _check_name(name: str) -> None:
+    _check_text(name)
     if name in KEY or name == EXTRAS:
-        raise UnusableValueError(f"{name!r} is no metric, and no name for one, but says which row of metrics it is")
+        raise UnusableValueError(f"a metric cannot be renamed to {name!r}: the column of that name has another meaning")
 
 
 def _check_column(client: Client, columns: Mapping[str, str], name: str, new_name: str, change: str) -> None:
@@ -150,10 +154,11 @@ class _InExtras(NamedTuple):
 
 def _count_extras(client: Client, name: str, new_name: str, experiment_id: int | None) -> _InExtras:
     with read_only(client) as connection:
-        columns = client.engine.table_columns(connection, "metrics")
+        columns = metric_columns(client, connection)
+        has_extras = EXTRAS in client.engine.table_columns(connection, "metrics")
         runs = _run_ids(connection, experiment_id)
     pending = admin_of(client.engine).pending_table
-    tables = ["metrics"] if EXTRAS in columns else []
+    tables = ["metrics"] if has_extras else []
     tables += [pending] if pending is not None and has_pending(client) else []
     old, conflicts, any_old, any_new = 0, 0, False, False
     for table in tables:

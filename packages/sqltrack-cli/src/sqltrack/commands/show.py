@@ -58,7 +58,7 @@ def _summarize(client: Client, connection: Any, run_id: int) -> list[dict[str, A
     summaries = {name: _Summary(name) for name in names}
     for point in read_points(client, connection, run_id, names):
         for name, summary in summaries.items():
-            summary.add(point["step"], point[name])
+            summary.add(point.step, point.values[name])
     return [summary.record for summary in summaries.values()]
 
 
