@@ -1,10 +1,24 @@
-"""SQL text: queries as strings, names and values in quotes."""
+"""SQL text: queries as strings, names and values in quotes.
+
+Queries may hold parts of psycopg's module `sql`. Nothing here imports psycopg: whoever made such a part has done it.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["ComposedText", "QueryText", "placeholders", "query_text", "quote_identifier", "quote_text"]
+__all__ = [
+    "ComposedText",
+    "QueryText",
+    "is_psycopg_part",
+    "part_text",
+    "placeholders",
+    "psycopg_sql",
+    "query_text",
+    "quote_identifier",
+    "quote_text",
+]
 
 
 class ComposedText(Protocol):
@@ -28,12 +42,43 @@ def query_text(query: QueryText, context: Any = None) -> str:
     """
     if isinstance(query, str):
         return query
-    as_string = getattr(query, "as_string", None)
-    if as_string is None:
+    if not hasattr(query, "as_string"):
         raise TypeError(f"a query must be str or SQL, got {type(query).__name__!r}")
-    # A driver's own composables know connections of that driver only.
-    is_foreign = not type(query).__module__.startswith("sqltrack.")
-    return str(as_string(None if is_foreign and hasattr(context, "sql_literal") else context))
+    return part_text(query, context)
+
+
+def part_text(part: ComposedText, context: Any = None) -> str:
+    """Return a composable as text; see `query_text`.
+
+    psycopg's composables know only its own connections. Where the database is another one, its values are spelled as
+    that database does.
+    """
+    if not is_psycopg_part(part):
+        return str(part.as_string(context))
+    sql: Any = psycopg_sql()
+    content: Any = getattr(part, "_obj", None)
+    if isinstance(part, sql.Composed):
+        return "".join(part_text(item, context) for item in part)
+    has_own_spelling = hasattr(context, "sql_literal")
+    if isinstance(part, sql.Literal):
+        if hasattr(content, "as_string"):
+            # One of ours, made before psycopg was imported, which psycopg has taken for a value.
+            return part_text(content, context)
+        if has_own_spelling:
+            return str(context.sql_literal(content))
+    return str(part.as_string(None if has_own_spelling else context))
+
+
+def psycopg_sql() -> Any:
+    """Return psycopg's module `sql`, None as long as the program has not imported it."""
+    module = sys.modules.get("psycopg.sql")
+    return module if hasattr(module, "Placeholder") else None
+
+
+def is_psycopg_part(part: Any) -> bool:
+    """Tell whether an object is a composable of psycopg's own."""
+    sql = psycopg_sql()
+    return sql is not None and isinstance(part, sql.Composable) and not type(part).__module__.startswith("sqltrack.")
 
 
 def quote_identifier(name: str) -> str:

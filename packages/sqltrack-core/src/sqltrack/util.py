@@ -1,4 +1,7 @@
-"""Compose SQL safely, without a database driver, and small helpers."""
+"""Compose SQL safely, without a database driver, and small helpers.
+
+The parts can be mixed with those of `psycopg.sql` in one query, on all engines.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqltrack._quoting import ComposedText, QueryText, placeholders, query_text, quote_identifier, quote_text
+from sqltrack._quoting import (
+    ComposedText,
+    QueryText,
+    is_psycopg_part,
+    part_text,
+    placeholders,
+    psycopg_sql,
+    query_text,
+    quote_identifier,
+    quote_text,
+)
 
 __all__ = [
     "SQL",
@@ -38,6 +51,7 @@ class Composable(ABC):
 
     def __init__(self, obj: Any) -> None:
         self._obj = obj
+        _meet_psycopg()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._obj!r})"
@@ -47,12 +61,18 @@ class Composable(ABC):
         """Return the part as text."""
 
     def as_bytes(self, context: Any = None) -> bytes:
-        """Return the part as UTF-8 text."""
-        return self.as_string(context).encode("utf-8")
+        """Return the part as text in the encoding of the context's connection, default: UTF-8."""
+        info = getattr(getattr(context, "connection", None), "info", None)
+        return self.as_string(context).encode(getattr(info, "encoding", "utf-8"))
 
     def __add__(self, other: Any) -> Composed:
-        if isinstance(other, Composable):
+        if _is_part(other):
             return Composed([*_parts(self), *_parts(other)])
+        return NotImplemented
+
+    def __radd__(self, other: Any) -> Composed:
+        if _is_part(other):
+            return Composed([*_parts(other), *_parts(self)])
         return NotImplemented
 
     def __mul__(self, n: int) -> Composed:
@@ -68,20 +88,20 @@ class Composable(ABC):
 class Composed(Composable):
     """A sequence of parts, as `SQL.format`, `SQL.join` and `+` make it; others than composables become literals."""
 
-    _obj: list[Composable]
+    _obj: list[ComposedText]
 
     def __init__(self, seq: Iterable[Any]) -> None:
-        super().__init__([part if isinstance(part, Composable) else Literal(part) for part in seq])
+        super().__init__([part if _is_part(part) else Literal(part) for part in seq])
 
-    def __iter__(self) -> Iterator[Composable]:
+    def __iter__(self) -> Iterator[ComposedText]:
         return iter(self._obj)
 
     def as_string(self, context: Any = None) -> str:
-        return "".join(part.as_string(context) for part in self._obj)
+        return "".join(part_text(part, context) for part in self._obj)
 
     def join(self, joiner: SQL | str) -> Composed:
         """Return the parts with `joiner` between them."""
-        return (joiner if isinstance(joiner, SQL) else SQL(joiner)).join(self)
+        return _joined(SQL(joiner) if isinstance(joiner, str) else joiner, self)
 
 
 class SQL(Composable):
@@ -139,12 +159,7 @@ class SQL(Composable):
 
     def join(self, seq: Iterable[Any]) -> Composed:
         """Return the parts in `seq` with this text between them."""
-        parts: list[Any] = []
-        for part in seq:
-            if parts:
-                parts.append(self)
-            parts.append(part)
-        return Composed(parts)
+        return _joined(self, seq)
 
 
 class Identifier(Composable):
@@ -194,5 +209,31 @@ def _next_index(name: str, automatic: int | None) -> tuple[int | None, int]:
     return None, int(name)
 
 
-def _parts(obj: Composable) -> list[Composable]:
+def _joined(joiner: Any, seq: Iterable[Any]) -> Composed:
+    parts: list[Any] = []
+    for part in seq:
+        if parts:
+            parts.append(joiner)
+        parts.append(part)
+    return Composed(parts)
+
+
+def _is_part(obj: Any) -> bool:
+    return isinstance(obj, Composable) or is_psycopg_part(obj)
+
+
+def _parts(obj: Any) -> list[Any]:
     return list(obj) if isinstance(obj, Composed) else [obj]
+
+
+def _meet_psycopg() -> None:
+    """Let psycopg, if the program has imported it, take our parts for its own."""
+    global _met
+    sql = None if _met else psycopg_sql()
+    if sql is not None:
+        sql.Composable.register(Composable)
+        sql.SQL.register(SQL)
+        _met = True
+
+
+_met = False
