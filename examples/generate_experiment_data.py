@@ -5,6 +5,9 @@ into the database that SQLTrack's configuration names (`sqltrack.conf`, or envir
 SQLTRACK_DSN_ENGINE=sqlite). The same seed gives the same data, apart from the time. Start the script again, and its
 runs are added to those that are there.
 
+The id of a run is the number of its Slurm job, such as 523459; the oldest run is number 1. With --first-id 1 ids count
+from 1 instead.
+
 Besides SQLTrack it needs: pip install rich
 """
 
@@ -23,12 +26,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 import sqltrack
 from sqltrack.commands import setup
 from sqltrack.engines.json import jsonb
+from sqltrack.queries import first_value
 
 INSERT_RUN = """
     INSERT INTO runs
-        (experiment_id, status, time_created, time_started, time_updated, comment, tags, args, env, extras)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    RETURNING id
+        (id, experiment_id, status, time_created, time_started, time_updated, comment, tags, args, env, extras)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 INSERT_LINK = "INSERT INTO run_links (from_id, kind, to_id) VALUES (%s, %s, %s)"
 
@@ -58,7 +61,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=300, help="number of runs (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=90, help="length of most runs (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser.add_argument("--first-id", type=int, help="count ids from here, instead of taking the numbers of jobs")
     options = parser.parse_args()
+    if options.first_id is not None and options.first_id < 1:
+        parser.error("--first-id must be at least 1")
     if options.runs < 1 or not 1 <= options.epochs <= MAX_EPOCHS:
         parser.error(f"--runs must be at least 1, and --epochs from 1 to {MAX_EPOCHS}")
     return options
@@ -75,6 +81,7 @@ def generate_with_bar(client: sqltrack.Client, options: argparse.Namespace) -> l
             runs=options.runs,
             epochs=options.epochs,
             seed=options.seed,
+            first_id=options.first_id,
             progress=lambda done: bar.update(task, completed=done),
         )
 
@@ -86,6 +93,7 @@ def generate(
     epochs: int = 90,
     seed: int = 0,
     now: datetime | None = None,
+    first_id: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> list[int]:
     """Add made-up runs to a database that is set up.
@@ -98,12 +106,15 @@ def generate(
         epochs: number of epochs of most runs; fine-tuning is shorter.
         seed: of all that is random; the same seed and time give the same data.
         now: the time, with time zone, before which all happens; default: the current time.
+        first_id: the ids count from here, or from the first one that is free; default: they are numbers of jobs.
         progress: called with the number of runs that are in the database, now and then.
 
     Returns:
         The ids of the runs, in the order in which the runs were created.
     """
-    drafts = draft_runs(random.Random(seed), runs, epochs, now or datetime.now(timezone.utc))
+    drafts = draft_runs(random.Random(seed), runs, epochs, now or datetime.now(timezone.utc), after=last_job(client))
+    for run, run_id in zip(drafts, choose_ids(client, [run.job for run in drafts], first_id)):
+        run.id = run_id
     experiment_ids = add_experiments(client)
     runs_per_transaction = max(1, ROWS_PER_TRANSACTION // epochs)
     for begin in range(0, len(drafts), runs_per_transaction):
@@ -114,6 +125,24 @@ def generate(
         if progress is not None:
             progress(begin + len(batch))
     return [run.id for run in drafts]
+
+
+def last_job(client: sqltrack.Client) -> int:
+    """Return the largest id that looks like the number of a job, 0 if there is none."""
+    return first_value(client, "SELECT MAX(id) FROM runs WHERE id BETWEEN 500000 AND 999999999") or 0
+
+
+def choose_ids(client: sqltrack.Client, jobs: list[int], first_id: int | None) -> list[int]:
+    """Return the ids of the runs, of which none is taken."""
+    if first_id is None:
+        is_taken = first_value(client, "SELECT COUNT(*) FROM runs WHERE id = 1")
+        return jobs if is_taken else [1, *jobs[1:]]
+    last = first_id + len(jobs) - 1
+    largest = first_value(client, "SELECT MAX(id) FROM runs WHERE id BETWEEN %s AND %s", (first_id, last))
+    while largest is not None:
+        first_id, last = largest + 1, largest + len(jobs)
+        largest = first_value(client, "SELECT MAX(id) FROM runs WHERE id BETWEEN %s AND %s", (first_id, last))
+    return list(range(first_id, last + 1))
 
 
 def add_experiments(client: sqltrack.Client) -> dict[str, int]:
@@ -132,7 +161,7 @@ def insert_run(client: sqltrack.Client, run: Draft, experiment_id: int) -> None:
     times = (run.created, run.started, run.updated)
     tags = dict.fromkeys(run.tags, True) or None
     described = (run.comment, jsonb(tags), jsonb(run.args), jsonb(run.env), jsonb(run.extras))
-    (run.id,) = client.execute(INSERT_RUN, (experiment_id, run.status, *times, *described)).fetchone()
+    client.execute(INSERT_RUN, (run.id, experiment_id, run.status, *times, *described))
     sqltrack.run_add_metrics_many(client, run.id, measure(run), updated=None)
     for kind, target in run.links:
         client.execute(INSERT_LINK, (run.id, kind, target.id))

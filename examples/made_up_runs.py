@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ TOPICS = {
     BASELINES: Topic("What every later result is compared with.", ("baseline", "paper"), 0.20, 0.0, 0.2),
     AUGMENTATION: Topic("Does augmentation help? Δ top‑1 ≥ 0.5 % would be nice 🎉", ("paper",), 0.15, 0.2, 0.35),
     SWEEP: Topic("Grid of learning rates and models, several seeds each.", ("sweep",), 0.30, 0.25, 0.5),
-    PRETRAINING: Topic("Long runs on the big data set, validated every few epochs.", ("long",), 0.15, 0.3, 0.6),
+    PRETRAINING: Topic("Long runs on the big data set, of which some were cut off.", ("long",), 0.15, 0.3, 0.6),
     FINE_TUNING: Topic("Starts from the weights of the pre-training.", ("paper", "transfer"), 0.15, 0.7, 0.9),
     DEBUG: Topic("Nothing to see here.", (), 0.05, 0.0, 0.9),
 }
@@ -81,8 +81,8 @@ COMMENTS = {
     "NODE_FAIL": "node went down",
 }
 
-# Each row of metrics names all of these, so the first one adds all columns: that of a run which validates every epoch,
-# for a column that begins with None would be one of numbers.
+# Each row of metrics names all of these, so the first one adds all columns. Each epoch is validated: in a row without a
+# value PostgreSQL would find what sorts before the best one (ORDER BY val_top1 DESC).
 METRICS = (
     *("train_start", "train_end", "train_loss", "train_top1", "train_top5"),
     *("val_start", "val_end", "val_loss", "val_top1", "val_top5"),
@@ -103,7 +103,8 @@ class Draft:
         diverged_to: value that the losses end with if the training diverges.
         idle: time since its last sign of life, if it is running.
         links: kinds and targets; the targets come first in the database.
-        id: id in the database, once it is there.
+        job: number of its job, as Slurm counts them.
+        id: id that it gets in the database.
     """
 
     experiment: str
@@ -122,6 +123,7 @@ class Draft:
     tags: list[str] = field(default_factory=list)
     env: dict[str, str] | None = None
     extras: dict[str, Any] | None = None
+    job: int = 0
     id: int = 0
 
     def stop(self, status: str, share: float) -> None:
@@ -141,8 +143,8 @@ class Draft:
 # What is run
 
 
-def draft_runs(rng: random.Random, count: int, epochs: int, now: datetime) -> list[Draft]:
-    """Make up runs of all experiments, in the order of their creation."""
+def draft_runs(rng: random.Random, count: int, epochs: int, now: datetime, *, after: int = 0) -> list[Draft]:
+    """Make up runs of all experiments, in the order of their creation; the numbers of their jobs are above `after`."""
     counts = {name: int(count * topic.share) for name, topic in TOPICS.items()}
     counts[BASELINES] += count - sum(counts.values())
     baselines = draft_all(rng, BASELINES, baseline_args(epochs), counts[BASELINES])
@@ -160,9 +162,12 @@ def draft_runs(rng: random.Random, count: int, epochs: int, now: datetime) -> li
     drafts = [*baselines, *augmentation, *sweep, *pretraining, *tuning, *debug]
     for name in TOPICS:
         schedule(rng, [run for run in drafts if run.experiment == name], epochs, now)
-    for number, run in enumerate(drafts):
-        describe(rng, run, job=523_000 + number)
-    return sorted(drafts, key=lambda run: run.created)
+    ordered = sorted(drafts, key=lambda run: run.created)
+    for run, job in zip(ordered, job_numbers(ordered, after)):
+        run.job = job
+    for run in drafts:
+        describe(rng, run)
+    return ordered
 
 
 def draft_all(rng: random.Random, experiment: str, all_args: Iterator[dict[str, Any]], count: int) -> list[Draft]:
@@ -212,7 +217,7 @@ def sweep_args(epochs: int) -> Iterator[dict[str, Any]]:
 def pretraining_args(epochs: int) -> Iterator[dict[str, Any]]:
     for seed in itertools.count():
         for model in ("vit_small", "convnext_tiny"):
-            yield make_args(model, epochs, seed, optimizer="adamw", batch_size=1024, val_every=5, weight_decay=0.05)
+            yield make_args(model, epochs, seed, optimizer="adamw", batch_size=1024, weight_decay=0.05)
 
 
 def fine_tuning_args(epochs: int) -> Iterator[dict[str, Any]]:
@@ -293,6 +298,49 @@ def make_odd(runs: list[Draft]) -> None:
 # When, and where
 
 
+def job_numbers(runs: Sequence[Draft], after: int) -> list[int]:
+    """Return numbers of jobs, which increase as those of a busy cluster do.
+
+    If there are such runs, a run that was resumed has the number 523459, the one that resumes it 523473, and a later
+    one that completed 523497, as in the examples of SQLTrack's documentation; unless one of them is not above `after`.
+    """
+    gaps = random.Random(len(runs))
+    numbers = dict(zip(find_known(runs), KNOWN_JOBS))
+    first, known = min(numbers, default=0), dict(numbers)
+    for position in range(first - 1, -1, -1):
+        numbers[position] = numbers[position + 1] - gaps.randint(1, 3)
+    for position in range(len(runs)):
+        if position not in numbers:
+            # Far enough from the next known number for the runs in between.
+            following = [(other - position, number) for other, number in known.items() if other > position]
+            most = min((number - others for others, number in following), default=math.inf)
+            numbers[position] = int(min(numbers.get(position - 1, KNOWN_JOBS[0]) + gaps.randint(1, 3), most))
+    shift = max(0, after + 1 - numbers[0])
+    return [numbers[position] + shift for position in range(len(runs))]
+
+
+# The run that was resumed, the one that resumes it, and a later one.
+KNOWN_JOBS = (523_459, 523_473, 523_497)
+
+
+def find_known(runs: Sequence[Draft]) -> list[int]:
+    """Return the positions of runs that can have those numbers, the longest that is cut off in the middle first."""
+    positions = {id(run): position for position, run in enumerate(runs)}
+    for position, run in enumerate(runs):
+        targets = [target for kind, target in run.links if kind == "resumes"]
+        if not targets or run.status != "COMPLETED" or targets[0].steps.start > 0:
+            continue
+        resumed = positions[id(targets[0])]
+        later = [
+            other
+            for other in range(position + 1, min(position + 25, len(runs)))
+            if runs[other].status == "COMPLETED" and runs[other].experiment != run.experiment
+        ]
+        if position - resumed <= KNOWN_JOBS[1] - KNOWN_JOBS[0] and later:
+            return [resumed, position, later[0]]
+    return []
+
+
 def schedule(rng: random.Random, runs: list[Draft], epochs: int, now: datetime) -> None:
     """Set the times of an experiment's runs; what they are linked to must have its times already, or come first."""
     longest = epochs * timedelta(seconds=max(model.seconds for model in MODELS.values()))
@@ -302,7 +350,9 @@ def schedule(rng: random.Random, runs: list[Draft], epochs: int, now: datetime) 
         share = topic.begin + (topic.end - topic.begin) * (number + rng.random()) / len(runs)
         wait = timedelta(minutes=rng.uniform(0, 60))
         if run.status == "PLANNED":
-            run.created = now - wait
+            # When the experiment began, so that the newest runs have metrics.
+            earliest = [target.updated + wait for _, target in run.links if target.updated]
+            run.created = max([now - span * (1 - topic.begin) + wait, *earliest])
         elif run.status == "RUNNING":
             run.updated = now - run.idle
             run.started = run.updated - run.duration
@@ -314,7 +364,7 @@ def schedule(rng: random.Random, runs: list[Draft], epochs: int, now: datetime) 
             run.updated = run.started + run.duration
 
 
-def describe(rng: random.Random, run: Draft, job: int) -> None:
+def describe(rng: random.Random, run: Draft) -> None:
     """Add tags, a comment, the environment and extras to what a run has already."""
     chances = {"marked": 0.08, "paper": 0.1, "baseline": 0.5 if run.experiment == BASELINES else 0.0}
     run.tags += [tag for tag, chance in chances.items() if rng.random() < chance]
@@ -331,18 +381,18 @@ def describe(rng: random.Random, run: Draft, job: int) -> None:
         "CUDA_VISIBLE_DEVICES": gpus,
     }
     if run.experiment != DEBUG and rng.random() < 0.9:
-        run.env |= slurm_env(run, job, node=f"node{rng.randrange(1, 17):02d}", gpus=gpus)
+        run.env |= slurm_env(run, node=f"node{rng.randrange(1, 17):02d}", gpus=gpus)
     if rng.random() < 0.4:
         memory = int(MODELS[run.args["model"]].memory_mb * rng.uniform(0.95, 1.05))
         run.extras = {"gpu": rng.choice(("A100", "V100")), "peak_memory_mb": memory}
 
 
-def slurm_env(run: Draft, job: int, node: str, gpus: str) -> dict[str, str]:
+def slurm_env(run: Draft, node: str, gpus: str) -> dict[str, str]:
     """Return what Slurm adds to the environment of its jobs."""
     env = {
         "HOSTNAME": node,
-        "SLURM_JOBID": str(job),
-        "SLURM_JOB_ID": str(job),
+        "SLURM_JOBID": str(run.job),
+        "SLURM_JOB_ID": str(run.job),
         "SLURM_JOB_NAME": run.args["model"],
         "SLURM_JOB_NODELIST": node,
         "SLURM_JOB_PARTITION": "gpu-long" if run.experiment == PRETRAINING else "gpu",
@@ -360,7 +410,7 @@ def slurm_env(run: Draft, job: int, node: str, gpus: str) -> dict[str, str]:
 def measure(run: Draft) -> Iterator[dict[str, Any]]:
     """Yield the metrics of a run, epoch by epoch."""
     noise = random.Random(run.seed)
-    top1, epochs, val_every = best_top1(run), run.args["epochs"], run.args.get("val_every", 1)
+    top1, epochs = best_top1(run), run.args["epochs"]
     for number, step in enumerate(run.steps):
         is_last = step == epochs - 1
         row = {**NO_METRICS, "step": step, "progress": (step + 1) / epochs, "lr": learning_rate(run.args, step)}
@@ -372,8 +422,6 @@ def measure(run: Draft) -> Iterator[dict[str, Any]]:
         if is_last and run.status == "COMPLETED":
             test_top1 = clip(row["val_top1"] + noise.gauss(-0.005, 0.003))
             row |= {"test_loss": row["val_loss"] * 1.02, "test_top1": test_top1, "test_top5": top5(test_top1)}
-        if not is_last and (step + 1) % val_every:
-            row |= dict.fromkeys(("val_start", "val_end", "val_loss", "val_top1", "val_top5"))
         if run.experiment == PRETRAINING:
             row["gpu util %"] = round(min(100.0, noise.gauss(93, 4)), 1)
         yield row

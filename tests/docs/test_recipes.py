@@ -39,7 +39,7 @@ RUNS, EPOCHS = 150, 10
 
 def fill(config: dict[str, Any]) -> None:
     client = sqltrack.Client(config)
-    generate(client, runs=RUNS, epochs=EPOCHS, seed=0, now=NOW)
+    generate(client, runs=RUNS, epochs=EPOCHS, seed=0, now=NOW, first_id=1)
     # NaN in all that is compared: to the end as in a training that has diverged, and once in some that go on.
     diverged = "train_top1 = 'NaN', val_top1 = 'NaN', test_top1 = 'NaN'"
     client.execute(

@@ -268,13 +268,44 @@ def test_fine_tuning_starts_from_complete_pretrainings_and_failed_runs_are_repea
     assert set(kinds) == {"resumes", "fine_tunes", "repeats"}
 
 
-def test_validation_is_rare_in_pretraining_which_alone_has_an_oddly_named_metric(data: sqltrack.Client) -> None:
+def test_each_epoch_is_validated_and_pretraining_alone_has_an_oddly_named_metric(data: sqltrack.Client) -> None:
+    """A row without an accuracy, or with NaN, would come first where PostgreSQL sorts the best ones to the top."""
     runs = runs_by_id(data)
     for row in rows(data, "SELECT * FROM metrics"):
-        is_pretraining = runs[row["run_id"]]["name"] == "Pre-training"
-        is_validated = not is_pretraining or (row["step"] + 1) % 5 == 0 or row["step"] == EPOCHS - 1
-        assert (row["val_loss"] is not None) == (row["val_end"] is not None) == is_validated
-        assert (row["gpu util %"] is not None) == is_pretraining
+        assert all(row[name] is not None for name in ("val_start", "val_end", "val_loss", "val_top1", "val_top5"))
+        assert 0 < row["val_top1"] <= row["val_top5"] < 1
+        assert (row["gpu util %"] is not None) == (runs[row["run_id"]]["name"] == "Pre-training")
+
+
+def test_ids_are_numbers_of_jobs_and_those_of_the_documentation_are_among_them(data: sqltrack.Client) -> None:
+    """Run 523473 resumes run 523459 in the middle; run 1 is older than all, from before there was Slurm."""
+    runs, metrics = runs_by_id(data), metrics_by_run(data)
+    first, *others = sorted(runs)
+    assert first == 1
+    assert all(523_000 < run_id < 524_000 for run_id in others)
+    jobs = {run_id: run["env"]["SLURM_JOB_ID"] for run_id, run in runs.items() if "SLURM_JOB_ID" in (run["env"] or {})}
+    assert {run_id: str(run_id) for run_id in jobs if run_id != 1} == {i: job for i, job in jobs.items() if i != 1}
+    assert rows(data, "SELECT * FROM run_links WHERE from_id = 523473") == [
+        {"from_id": 523473, "kind": "resumes", "to_id": 523459}
+    ]
+    steps = [row["step"] for run_id in (523459, 523473) for row in metrics[run_id]]
+    assert steps == list(range(EPOCHS))
+    assert len(metrics[523459]) == len(metrics[523473]) == EPOCHS // 2
+    assert runs[523497]["status"] == runs[523473]["status"] == "COMPLETED"
+    assert runs[523497]["name"] != runs[523473]["name"]
+
+
+def test_the_newest_runs_have_metrics(data: sqltrack.Client) -> None:
+    """They are what a table shows that begins with the newest."""
+    assert sorted(runs_by_id(data))[-10:] == sorted(metrics_by_run(data))[-10:]
+
+
+def test_ids_can_count_from_a_number_and_leave_out_those_that_are_taken(client: sqltrack.Client, example: Any) -> None:
+    sqltrack.Experiment(client, name="mine").get_run(12)
+    assert example.generate(client, runs=5, epochs=1, first_id=1) == [1, 2, 3, 4, 5]
+    assert example.generate(client, runs=5, epochs=1, first_id=1) == [6, 7, 8, 9, 10]
+    assert example.generate(client, runs=5, epochs=1, first_id=8) == [13, 14, 15, 16, 17]
+    assert sqltrack.Experiment(client, name="mine").get_run().id in (11, 18)
 
 
 def test_environments_are_those_of_slurm_or_of_a_workstation(data: sqltrack.Client) -> None:
@@ -366,9 +397,11 @@ def test_an_interruption_leaves_complete_runs_only(
 
 def assert_like_the_first_runs(client: sqltrack.Client, complete: sqltrack.Client, count: int) -> None:
     """Assert that a database holds the first runs of a complete one, with all that belongs to them."""
-    assert len(rows(client, "SELECT id FROM runs")) == count
+    ids = [row["id"] for row in rows(client, "SELECT id FROM runs ORDER BY id")]
+    assert ids == [row["id"] for row in rows(complete, "SELECT id FROM runs ORDER BY id")][:count]
+    last = max(ids, default=0)
     for table, key in (("runs", "id"), ("metrics", "run_id"), ("run_links", "from_id")):
-        sql = f"SELECT * FROM {table} WHERE {key} <= {count} ORDER BY {TABLES[table]}"
+        sql = f"SELECT * FROM {table} WHERE {key} <= {last} ORDER BY {TABLES[table]}"
         expected = [{n: as_comparable(v) for n, v in row.items()} for row in rows(complete, sql)]
         found = [{n: as_comparable(v) for n, v in row.items()} for row in rows(client, sql)]
         assert found == expected, table
@@ -397,12 +430,14 @@ def run_script(config: dict[str, Any], *options: str) -> tuple[int, str, str]:
 
 
 def test_the_script_sets_up_an_empty_database_and_says_what_it_added(empty_config: dict[str, Any]) -> None:
-    status, stdout, stderr = run_script(empty_config, "--runs", "12", "--epochs", "3")
+    status, stdout, stderr = run_script(empty_config, "--runs", "12", "--epochs", "3", "--first-id", "1")
     assert (status, stderr) == (0, "")
     assert stdout.splitlines() == ["(NEW) base.sql", "12 runs were added, with ids from 1 to 12"]
     status, stdout, _ = run_script(empty_config, "--runs", "5", "--epochs", "3", "--seed", "7")
-    assert stdout.splitlines() == ["(OK) base.sql", "5 runs were added, with ids from 13 to 17"]
-    assert len(runs_by_id(sqltrack.Client(empty_config))) == 17
+    added = sorted(runs_by_id(sqltrack.Client(empty_config)))[12:]
+    assert stdout.splitlines() == ["(OK) base.sql", f"5 runs were added, with ids from {added[0]} to {added[-1]}"]
+    assert len(added) == 5
+    assert added[0] > 500_000
 
 
 def test_the_script_makes_300_runs_of_90_epochs_unless_told_otherwise(tmp_path: Path) -> None:
@@ -415,7 +450,7 @@ def test_the_script_makes_300_runs_of_90_epochs_unless_told_otherwise(tmp_path: 
     assert timedelta(0) < datetime.now(timezone.utc) - newest < timedelta(hours=2)
 
 
-@pytest.mark.parametrize("options", [("--runs", "0"), ("--epochs", "0"), ("--epochs", "many"), ("--runs", "-3")])
+@pytest.mark.parametrize("options", [("--runs", "0"), ("--epochs", "0"), ("--epochs", "many"), ("--first-id", "0")])
 def test_an_unusable_option_is_refused(tmp_path: Path, options: tuple[str, str]) -> None:
     config = {"engine": "sqlite", "dbpath": str(tmp_path / "none.db")}
     status, stdout, stderr = run_script(config, *options)
