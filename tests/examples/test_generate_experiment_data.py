@@ -278,7 +278,7 @@ def test_each_epoch_is_validated_and_pretraining_alone_has_an_oddly_named_metric
 
 
 def test_ids_are_numbers_of_jobs_and_those_of_the_documentation_are_among_them(data: sqltrack.Client) -> None:
-    """Run 523473 resumes run 523459 in the middle; run 1 is older than all, from before there was Slurm."""
+    """Run 523473 resumes run 523459 in the middle; the oldest run is number 1."""
     runs, metrics = runs_by_id(data), metrics_by_run(data)
     first, *others = sorted(runs)
     assert first == 1
@@ -446,6 +446,9 @@ def test_the_script_makes_300_runs_of_90_epochs_unless_told_otherwise(tmp_path: 
     client = sqltrack.Client(config)
     assert len(runs_by_id(client)) == 300
     assert rows(client, "SELECT max(step) AS step FROM metrics") == [{"step": 89}]
+    # As the documentation says.
+    steps = {run_id: [row["step"] for row in metrics_by_run(client)[run_id]] for run_id in (523459, 523473)}
+    assert steps == {523459: list(range(45)), 523473: list(range(45, 90))}
     newest = max(run["time_created"] for run in runs_by_id(client).values())
     assert timedelta(0) < datetime.now(timezone.utc) - newest < timedelta(hours=2)
 

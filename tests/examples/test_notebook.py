@@ -67,11 +67,15 @@ def data(
 def execute() -> Any:
     """Execute the notebook as Jupyter would, in a process of its own."""
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    run_cells(notebook)
+    return notebook
+
+
+def run_cells(notebook: Any) -> None:
     with warnings.catch_warnings():
         # How the test talks to the kernel is no concern of ours.
         warnings.simplefilter("ignore")
         nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    return notebook
 
 
 def as_page(notebook: Any, path: Path, theme: str = "light") -> Path:
@@ -103,6 +107,56 @@ def notebook(data: dict[str, Any], engine_name: str, executed: dict[str, Any]) -
 def open_page() -> Iterator[Callable[..., Any]]:
     with running_browser() as open_page:
         yield open_page
+
+
+# The cells of the user's guide as they stand, apart from what page breaks have done to lines.
+DOCUMENTED = Path(__file__).parent / "documented" / "notebook.txt"
+# DISTINCT ON, the operator ? and ANY are PostgreSQL's.
+CELLS_FOR_SQLITE = 2
+
+
+@pytest.mark.usefixtures("data")
+def test_the_documented_cells_run_as_they_stand(
+    engine_name: str, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    """Experiments are listed on both engines. On PostgreSQL each of the newest runs has its best accuracy, a run that
+    was resumed is one with the run that resumes it, and four runs are compared.
+    """
+    cells = re.split(r"^\[\d\]:\n", DOCUMENTED.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    chosen = cells if engine_name == "postgres" else cells[:CELLS_FOR_SQLITE]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in chosen])
+    run_cells(notebook)
+    assert "'output_type': 'error'" not in outputs(notebook)
+    with open_page(as_page(notebook, tmp_path / "notebook.html"), width=1800) as page:
+        tables = page.locator("div.dt-container")
+        tables.last.locator("tbody tr td").first.wait_for()
+        assert tables.count() == (4 if engine_name == "postgres" else 1)
+        assert "Fine-tuning on small data" in tables.first.inner_text()
+        if engine_name == "postgres":
+            check_documented_tables(*(tables.nth(number) for number in (1, 2, 3)))
+
+
+def check_documented_tables(runs: Any, metrics: Any, comparison: Any) -> None:
+    accuracies = column_of(runs, "val_top1")
+    assert len(accuracies) == 10
+    assert all(re.fullmatch(r"\d+\.\d%", text) for text in accuracies)
+    assert set(column_of(metrics, "merged_id")) == {"523459"}
+    assert column_of(metrics, "run_id") == ["523459"] * 6 + ["523473"] * 4
+    assert column_of(metrics, "step") == [str(step) for step in range(10)]
+    heads = [cell.inner_text().strip() for cell in comparison.locator("thead th").all()]
+    assert heads == ["id", "1", "523459", "523473", "523497"]
+    assert "--" not in rows_of(comparison)["val_top1"]
+    assert rows_of(comparison)["best_step"]
+
+
+def column_of(table: Any, name: str) -> list[str]:
+    position = [cell.inner_text().strip() for cell in table.locator("thead th").all()].index(name)
+    return [row.locator("td").nth(position).inner_text().strip() for row in table.locator("tbody tr").all()]
+
+
+def rows_of(table: Any) -> dict[str, list[str]]:
+    rows = [[cell.inner_text().strip() for cell in row.locator("td").all()] for row in table.locator("tbody tr").all()]
+    return {name: values for name, *values in rows}
 
 
 def outputs(notebook: Any) -> str:
