@@ -205,10 +205,9 @@ def check_the_table_of_runs(page: Any, config: dict[str, Any]) -> None:
     assert len(ascending) == 10
     sort_by(header, "descending")
     best = sqltrack.Client(config).execute("SELECT MAX(val_top1) FROM metrics WHERE val_top1 <> 'NaN'").fetchone()[0]
-    # Missing values are the last of all, so they come first when the order is turned round.
-    descending = shown()
-    assert descending[0] in ("--", f"{best:.1%}")
-    assert descending != [f"{value:.1f}%" for value in ascending]
+    descending = [float(text.rstrip("%")) for text in shown()]
+    assert descending == sorted(descending, reverse=True)
+    assert descending[0] == round(100 * best, 1)
     page_number = table.locator(".dt-paging-button.current")
     table.locator(".dt-paging-button", has_text="2").first.click()
     assert page_number.inner_text() == "2"
@@ -219,16 +218,29 @@ def check_the_table_of_runs(page: Any, config: dict[str, Any]) -> None:
 
 
 def check_the_comparison(page: Any) -> None:
-    """Exactly the rows are marked that show different values."""
+    """Exactly the rows are marked that show different values, and they come first."""
     rows = page.locator("div.dt-container").last.locator("tbody tr").all()
     assert len(rows) > 20
-    kinds = set()
+    kinds = []
     for row in rows:
         cells = [cell.text_content() for cell in row.locator("td").all()[1:]]
         marked = row.locator(".sqltrack-differs").count()
         assert marked == (len(cells) if len(set(cells)) > 1 else 0)
-        kinds.add(bool(marked))
-    assert kinds == {True, False}
+        kinds.append(bool(marked))
+    assert kinds == sorted(kinds, reverse=True)
+    assert set(kinds) == {True, False}
+
+
+@pytest.mark.usefixtures("data")
+def test_plotly_can_be_left_out(engine_name: str) -> None:
+    """Then plots are data for the programs that show notebooks, and the rest stays as it is."""
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    (cell,) = (cell for cell in notebook.cells if "EMBED_PLOTLY = True" in cell.source)
+    cell.source = cell.source.replace("EMBED_PLOTLY = True", "EMBED_PLOTLY = False")
+    run_cells(notebook)
+    assert len(nbformat.writes(notebook)) < 2_500_000
+    kinds = [set(output.get("data", ())) for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("application/vnd.plotly.v1+json" in kind for kind in kinds) == 2
 
 
 def test_the_best_epoch_is_shown_and_not_the_last(data: dict[str, Any]) -> None:

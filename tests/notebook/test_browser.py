@@ -105,18 +105,22 @@ def by_value(value: Any) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_clicking_a_header_sorts_by_value(open_page: Any, write_page: Any, name: str) -> None:
+    """Missing values are the last in both directions."""
     values, function = COLUMNS[name]
     frame = pd.DataFrame({"row": range(len(values)), name: pd.Series(values)})
     formatted = format_dataframe(frame, {name: function} if function else None)
     expected = [str(row) for row in sorted(range(len(values)), key=lambda row: by_value(values[row]))]
     distinct = {str(row) for row, value in enumerate(values) if values.count(value) == 1}
+    missing = [str(row) for row, value in enumerate(values) if by_value(value) == (9,)]
+    assert expected[len(values) - len(missing) :] == missing
+    turned = [*reversed(expected[: len(values) - len(missing)]), *missing]
     with open_page(write_page(formatted, showIndex=False, pageLength=50)) as page:
         sort_by(header(page, 1))
         ascending = [row[0] for row in rows(page)]
         sort_by(header(page, 1), "descending")
         descending = [row[0] for row in rows(page)]
     assert ascending == expected
-    assert [row for row in descending if row in distinct] == [row for row in reversed(expected) if row in distinct]
+    assert [row for row in descending if row in distinct] == [row for row in turned if row in distinct]
 
 
 def test_ranks_of_many_rows_sort(open_page: Any, write_page: Any) -> None:
@@ -125,7 +129,71 @@ def test_ranks_of_many_rows_sort(open_page: Any, write_page: Any) -> None:
     with open_page(write_page(format_dataframe(frame), showIndex=False, paging=False, maxBytes=0)) as page:
         sort_by(header(page, 1))
         order = [int(row[0]) for row in rows(page)]
+        sort_by(header(page, 1), "descending")
+        turned = [int(row[0]) for row in rows(page)]
     assert order == [*sorted(range(599), key=lambda row: values[row]), 599]
+    assert turned == [*reversed(order[:-1]), 599]
+
+
+# What Jupyter's own stylesheet says of tables.
+JUPYTER = "<style>.jp-RenderedHTMLCommon:not(.jp-RenderedMarkdown) :is(td, th, tr) { text-align: right }</style>"
+
+
+def test_text_is_on_the_left_and_numbers_are_on_the_right(open_page: Any, write_page: Any) -> None:
+    """With their heads, also where numbers are formatted or missing, and where a column holds nothing."""
+    frame = pd.DataFrame(
+        {
+            "text": ["a", "a longer text", None],
+            "number": [1, 20, 3],
+            "formatted": [0.5, None, 100.25],
+            "status": ["FAILED", "my own", None],
+            "tags": [{"x": True}, {"a longer tag": True}, None],
+            "time": [*TIMES[:2], None],
+            "nothing": [None, None, None],
+            "mixed": ["x", 5, None],
+        },
+        index=["first run", "second", "third"],
+    )
+    centered = {"columnDefs": [{"className": "dt-center", "targets": [6]}]}
+    path = write_page(format_dataframe(frame, {"formatted": format_float}), **centered)
+    text = path.read_text(encoding="utf-8").replace("</title>", f"</title>{JUPYTER}", 1)
+    path.write_text(text.replace("<!--|", '<div class="jp-RenderedHTMLCommon"><!--|', 1), encoding="utf-8")
+    with open_page(path) as page:
+        rows(page)
+        for part in ("thead th", "tbody tr:first-child td"):
+            sides = page.eval_on_selector_all(
+                f"table.dataTable {part}", "cells => cells.map(cell => getComputedStyle(cell).textAlign)"
+            )
+            assert sides[:7] == ["left", "left", "right", "right", "left", "left", "center"], part
+            assert sides[-1] == "left", part
+
+
+def test_a_hash_is_as_wide_as_what_is_shown_of_it_and_found_as_a_whole(open_page: Any, write_page: Any) -> None:
+    """Its first digits are shown; the whole is in the tooltip, can be searched and is copied."""
+    hashes = [f"{number:02x}d1{'9f' * 18}" for number in range(12)]
+    frame = pd.DataFrame({"commit": hashes, "path": [f"/data/{'x' * 80}/{number}" for number in range(12)]})
+    with open_page(write_page(format_dataframe(frame), showIndex=False, pageLength=50)) as page:
+        rows(page)
+        width = "cells => cells.map(cell => cell.getBoundingClientRect().width)"
+        commit, path = page.eval_on_selector_all("table.dataTable tbody tr:first-child td", width)
+        ch = page.evaluate("parseFloat(getComputedStyle(document.querySelector('.sqltrack-hash')).fontSize)")
+        assert 5 * ch < commit < 10 * ch
+        assert path < 32 * ch
+        assert page.get_attribute(".sqltrack-hash", "title") == hashes[0]
+        assert page.inner_text(".sqltrack-hash >> nth=0") == hashes[0]
+        assert [row.partition("d1")[0] for row in search(page, hashes[1])] == ["01"]
+        assert len(search(page, "d19f")) == 12
+
+
+def test_nothing_is_cut_twice(open_page: Any, write_page: Any) -> None:
+    """Neither the text in the cell nor the cell around it, also in narrow tables that are turned round."""
+    frame = pd.DataFrame({"commit": ["9f" * 20, "8e" * 20], "args": [{"a": ["x" * 50]}, None], "text": ["y" * 50, "z"]})
+    overflow = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth + 1).length"
+    for table in (format_dataframe(frame).T, notebook.format_comparison(frame)):
+        with open_page(write_page(table, classes="compact nowrap cell-max-width-15em", paging=False)) as page:
+            rows(page)
+            assert page.eval_on_selector_all("table.dataTable td", overflow) == 0
+            assert page.eval_on_selector_all(".sqltrack-text", overflow) >= 3
 
 
 def search(page: Any, text: str) -> list[str]:

@@ -77,7 +77,7 @@ def test_a_row_becomes_a_column_and_is_formatted() -> None:
 def test_repeated_names_and_empty_frames_are_compared() -> None:
     frame = pd.DataFrame([[1, 2], [1, 3]], columns=["x", "x"])
     table = format_comparison(frame)
-    assert [[MARK in str(cell) for cell in row] for row in table.to_numpy()] == [[False, False], [True, True]]
+    assert [[MARK in str(cell) for cell in row] for row in table.to_numpy()] == [[True, True], [False, False]]
     assert format_comparison(pd.DataFrame({"x": []})).shape == (1, 0)
 
 

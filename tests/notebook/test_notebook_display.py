@@ -37,12 +37,15 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_stylesheet_goes_to_the_notebook(displayed: list[str]) -> None:
     init_notebook_mode()
-    assert displayed == [f"<style>\n{stylesheet()}</style>"]
+    (html,) = displayed
+    assert html.startswith(f"<style>\n{stylesheet()}</style><script>")
 
 
 def test_the_stylesheet_needs_nothing_from_elsewhere(displayed: list[str]) -> None:
     init_notebook_mode()
-    assert not re.search(r"url\(|@import|//", displayed[0])
+    style, _, script = displayed[0].partition("<script>")
+    assert not re.search(r"url\(|@import|//", style)
+    assert not re.search(r"https?:|import\(|fetch|src=", script)
 
 
 def test_every_class_has_its_rules_in_the_stylesheet(displayed: list[str]) -> None:

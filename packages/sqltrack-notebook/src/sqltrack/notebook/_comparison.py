@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,8 @@ def format_comparison(
 ) -> pd.DataFrame:
     """Return a data frame of runs, a row each, formatted and turned round: a column each, with differing values marked.
 
+    The rows in which the runs differ come first; otherwise they are in the order of the columns of `df`.
+
     Values are the same if they are equal; missing values (None, NaN, NaT, NA) are the same as each other, True is not
     the same as 1. The rows of the result hold values of all kinds: show it by `itables.show(…, ordering=False)`.
 
@@ -30,18 +33,22 @@ def format_comparison(
         ValueError: a function failed, see `format_dataframe`.
     """
     formatted = format_dataframe(df, formatting, **kwargs)
+    differing = [_differ(list(df.iloc[:, position])) for position in range(df.shape[1])]
     columns: dict[int, Any] = {}
     for position in range(df.shape[1]):
         cells = formatted.iloc[:, position].astype(object)
-        columns[position] = cells.map(_mark) if _differ(list(df.iloc[:, position])) else cells
+        columns[position] = cells.map(partial(_mark, name="differs" if differing[position] else "same"))
     marked: pd.DataFrame = pd.DataFrame(columns, index=formatted.index)
     marked.columns = formatted.columns
-    turned: pd.DataFrame = marked.T
+    # Sorting is stable.
+    order = sorted(range(df.shape[1]), key=lambda position: not differing[position])
+    turned: pd.DataFrame = marked.iloc[:, order].T
     return turned
 
 
-def _mark(cell: object) -> str:
-    return f'<span class="sqltrack-differs">{cell if isinstance(cell, str) else escape(cell)}</span>'
+def _mark(cell: object, name: str) -> str:
+    # Also where nothing differs: the cells of a column hold values of all kinds, which are aligned alike.
+    return f'<span class="sqltrack-{name}">{cell if isinstance(cell, str) else escape(cell)}</span>'
 
 
 def _differ(values: list[Any]) -> bool:

@@ -13,7 +13,10 @@ __all__ = ["init_notebook_mode", "stylesheet", "to_html"]
 
 
 def init_notebook_mode() -> None:
-    """Add the stylesheet to the notebook, and let itables, if installed, show the HTML of formatted data frames.
+    """Add the stylesheet to the notebook, and let itables, if installed, show formatted data frames as they should be.
+
+    Tables then show HTML, sort by value with missing values last, and give columns the width of what is shown. Call
+    `itables.init_notebook_mode` first.
 
     From then on `itables.show` takes the text of all data frames for HTML. What `format_dataframe` returns is
     escaped; other data frames with text from strangers should be shown with `allow_html=False`.
@@ -25,16 +28,24 @@ def init_notebook_mode() -> None:
         from IPython.display import HTML, display
     except ImportError as error:
         raise MissingPackageError("init_notebook_mode", "ipython", "ipython") from error
-    _allow_html()
-    display(HTML(f"<style>\n{stylesheet()}</style>"))  # type: ignore[no-untyped-call]
+    script = _prepare_itables()
+    display(HTML(f"<style>\n{stylesheet()}</style>{script}"))  # type: ignore[no-untyped-call]
 
 
-def _allow_html() -> None:
+def _prepare_itables() -> str:
+    """Set options of itables, if it is installed, and return a script for its tables."""
     try:
         import itables
     except ImportError:
-        return
+        return ""
     itables.options.allow_html = True
+    # DataTables would give a column the width of the whole text, also where the stylesheet cuts it.
+    itables.options.autoWidth = False
+    script = resources.files(__package__).joinpath("order.js").read_text(encoding="utf-8")
+    names = {"UNDERSCORES": itables.__version__.replace(".", "_"), "VERSION": itables.__version__}
+    for name, value in names.items():
+        script = script.replace(name, value)
+    return f"<script>\n{script}</script>"
 
 
 def stylesheet() -> str:

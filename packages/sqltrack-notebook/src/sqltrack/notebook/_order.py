@@ -6,6 +6,9 @@ so that sorting by text is sorting by rank. The digits are characters without wi
 which stay invisible wherever the text ends up, in exported files for instance. As references they have one length
 and sort like the digits they stand for, both by character and by the rules of a language, which ignore punctuation
 and compare numbers as a whole.
+
+In notebooks a script teaches DataTables to sort such columns (order.js), so that missing values come last in both
+directions.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ __all__ = ["sort_keys"]
 # Zero width space, non-joiner and joiner, word joiner, and invisible operators.
 _DIGITS = tuple(f"&#{code};" for code in (8203, 8204, 8205, 8288, 8289, 8290, 8291, 8292))
 _EPOCH = datetime(1970, 1, 1)
+_MISSING = (9,)
 
 
 def sort_keys(values: Sequence[Any], ranked: Sequence[Any] | None = None) -> list[str]:
@@ -43,16 +47,16 @@ def sort_keys(values: Sequence[Any], ranked: Sequence[Any] | None = None) -> lis
     ranks = {order: rank for rank, order in enumerate(sorted(set(orders)))}
     width = len(_octal(max(len(ranks) - 1, 0)))
     is_numeric = all(_is_number(value) or is_missing(value) for value in values)
-    return [_key(_octal(ranks[order]).rjust(width, "0"), is_numeric) for order in orders]
+    return [_key(_octal(ranks[order]).rjust(width, "0"), is_numeric, order == _MISSING) for order in orders]
 
 
 def _octal(number: int) -> str:
     return format(number, "o")
 
 
-def _key(digits: str, is_number: bool) -> str:
-    # The stylesheet aligns columns of numbers.
-    name = "sqltrack-key sqltrack-number" if is_number else "sqltrack-key"
+def _key(digits: str, is_number: bool, is_missing: bool) -> str:
+    # Columns of numbers are aligned by their class, and missing values are told by theirs.
+    name = "sqltrack-key" + (" sqltrack-number" if is_number else "") + (" sqltrack-missing" if is_missing else "")
     return f'<span class="{name}" hidden>{"".join(_DIGITS[int(digit)] for digit in digits)}</span>'
 
 
@@ -62,7 +66,7 @@ def _is_number(value: Any) -> bool:
 
 def _order(value: Any) -> tuple[Any, ...]:
     if is_missing(value):
-        return (9,)
+        return _MISSING
     if isinstance(value, (date, np.datetime64)):
         return 1, _since_epoch(as_datetime(value))
     if isinstance(value, (timedelta, np.timedelta64)):

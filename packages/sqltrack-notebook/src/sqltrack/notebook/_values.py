@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from sqltrack.notebook._text import escape, is_missing
@@ -21,6 +22,8 @@ __all__ = [
 
 # So many characters fit into the width that the stylesheet grants, even if all of them are wide.
 SHORT = 12
+# Hashes in hexadecimal, of MD5 to SHA-512, of which people know the first digits.
+_HASH = re.compile(r"[0-9a-f]{32,128}")
 ELLIPSES = {"left": "left", "right": "right", True: "left", False: None}
 _STAR = '<span class="sqltrack-marked" role="img" aria-label="marked" title="marked">★</span>'
 
@@ -41,7 +44,8 @@ def check_ellipsis(ellipsis: str | bool) -> None:
 def format_string(s: str | None, ellipsis: str | bool = "left", na_rep: str = "--") -> str:
     """Return text in one line, cut where it is too long for a table; hovering shows all of it.
 
-    The stylesheet cuts, so the whole text can still be searched, and copied from the tooltip.
+    The stylesheet cuts, so the whole text can still be searched and copied. Of a hash, such as that of a commit, the
+    first eight digits are shown, whichever side is cut.
 
     Args:
         s: the text; what is no str is shown as its str.
@@ -66,6 +70,8 @@ def _shorten(text: str, side: str | None, hover: str | None = None) -> str:
     if side is None or len(text) <= SHORT:
         return shown
     title = escape(hover or text)
+    if _HASH.fullmatch(text):
+        return f'<span class="sqltrack-text sqltrack-hash" title="{title}">{shown}</span>'
     # Cutting the left side is done by writing from right to left; <bdi> keeps the text itself as it is.
     return f'<span class="sqltrack-text sqltrack-cut-{side}" title="{title}"><bdi>{shown}</bdi></span>'
 
