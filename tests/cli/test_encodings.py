@@ -237,3 +237,15 @@ def test_an_argument_that_is_not_utf_8_is_a_wrong_command_line(
     done = program("runs", os.fsdecode(b"\xff"), *options, env=plain_locale)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("sqltrack: an argument is not UTF-8: ")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_shown_in_any_encoding(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    stream = _Stream(io.BytesIO(), "ascii", "strict")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit) as caught:
+        main([*([command] if command else []), "--help"])
+    stream.flush()
+    assert caught.value.code == 0
+    assert b"usage: sqltrack" in stream.buffer.getvalue()  # type: ignore[attr-defined]
+    assert (stream.encoding, stream.errors) == ("ascii", "strict")

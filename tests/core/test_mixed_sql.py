@@ -156,3 +156,18 @@ assert [column[0] for column in result.description] == ["early"]
 def test_parts_made_before_psycopg_was_imported_count_as_well(more: str) -> None:
     """Nothing of ours imports psycopg for the sake of it."""
     subprocess.run([sys.executable, "-c", PROGRAM.format(more)], check=True)
+
+
+class Table(ours.Composed):
+    """A part of a user's own."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__([ours.SQL("(SELECT name FROM "), ours.Identifier(name), ours.SQL(" WHERE name = "), "a\\b)"])
+
+
+def test_a_subclass_of_a_user_is_a_part_like_its_base(client: sqltrack.Client) -> None:
+    """Its values are spelled as the database does it, whichever module the class is in."""
+    sqltrack.Experiment(client, name="a\\b)")
+    for module in (ours, theirs):
+        query = module.SQL("SELECT * FROM {}) AS x").format(Table("experiments"))
+        assert first_values(client, query) == ["a\\b)"]

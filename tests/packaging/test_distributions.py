@@ -273,7 +273,7 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, Files], na
     packages = {file.rpartition("/")[0] for file in files if file.endswith("__init__.py")}
     assert {package for package in packages if package.count("/") < 2} == CONTENTS[name]
     assert {file for file in files if file.endswith("py.typed")} == {f"{p}/py.typed" for p in CONTENTS[name] & TYPED}
-    assert {file.rpartition(".")[2] for file in files} <= {"py", "typed", "sql", "css"}
+    assert {file.rpartition(".")[2] for file in files} <= {"py", "typed", "sql", "css", "js"}
     sql = {file for file in files if file.endswith(".sql")}
     scripts = {f"sqltrack/engines/{engine}/{script}.sql" for engine in ENGINES for script in ("base", "copied_runs")}
     assert sql == (scripts if name == "sqltrack-core" else set())

@@ -78,7 +78,8 @@ def psycopg_sql() -> Any:
 def is_psycopg_part(part: Any) -> bool:
     """Tell whether an object is a composable of psycopg's own."""
     sql = psycopg_sql()
-    return sql is not None and isinstance(part, sql.Composable) and not type(part).__module__.startswith("sqltrack.")
+    # Not by isinstance, because psycopg takes ours for its own.
+    return sql is not None and sql.Composable in type(part).__mro__
 
 
 def quote_identifier(name: str) -> str:

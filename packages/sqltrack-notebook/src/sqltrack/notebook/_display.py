@@ -16,7 +16,7 @@ def init_notebook_mode() -> None:
     """Add the stylesheet to the notebook, and let itables, if installed, show formatted data frames as they should be.
 
     Tables then show HTML, sort by value with missing values last, and give columns the width of what is shown. Call
-    `itables.init_notebook_mode` first.
+    `itables.init_notebook_mode` first; with its `connected=True`, missing values come first in descending order.
 
     From then on `itables.show` takes the text of all data frames for HTML. What `format_dataframe` returns is
     escaped; other data frames with text from strangers should be shown with `allow_html=False`.
