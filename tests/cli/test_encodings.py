@@ -106,25 +106,22 @@ def test_every_command_is_tried() -> None:
 
 
 # One that has some of the characters, and one that has none.
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(("encoding", "is_terminal"), [("cp1252", False), ("ascii", True)])
 def test_no_command_fails_where_the_output_lacks_characters(
-    data: None, run: Run, encoding: str, engine_name: str
+    data: None, run: Run, encoding: str, is_terminal: bool, engine_name: str
 ) -> None:
-    """Everything is printed, in this encoding, to files and terminals; an error is one of the command's own."""
+    """Everything is printed, in this encoding, to pipes and terminals; an error is one of the command's own."""
     Path("script.sql").write_text(f"SELECT name AS \"{NAME}\" FROM experiments; SELECT '{NAME}'", encoding="utf-8")
     Path("script ✓.sql").write_text("SELECT 1", encoding="utf-8")
     for command, calls in CALLS.items():
         for words in calls:
-            for is_terminal in (False, True):
-                if command == "export":
-                    words = [*words, "--force"]
-                status, stdout, stderr = run(encoding, command, *words, is_terminal=is_terminal)
-                assert "UnicodeEncodeError" not in stderr
-                assert status == 0 or (engine_name, command) in NOT_ON_SQLITE, (words, stderr)
-                assert stdout or stderr
-                is_data = not is_terminal and command in ("create", "grant", "revoke")
-                is_csv = not is_terminal and ("--csv" in words or "csv" in words)
-                stdout.decode("utf-8" if is_data or is_csv else encoding)
+            status, stdout, stderr = run(encoding, command, *words, is_terminal=is_terminal)
+            assert "UnicodeEncodeError" not in stderr
+            assert status == 0 or (engine_name, command) in NOT_ON_SQLITE, (words, stderr)
+            assert stdout or stderr
+            is_data = not is_terminal and command in ("create", "grant", "revoke")
+            is_csv = not is_terminal and ("--csv" in words or "csv" in words)
+            stdout.decode("utf-8" if is_data or is_csv else encoding)
 
 
 NOT_ON_SQLITE = [("sqlite", command) for command in ("create", "grant", "revoke")]

@@ -231,6 +231,7 @@ def check_the_comparison(page: Any) -> None:
     assert set(kinds) == {True, False}
 
 
+@pytest.mark.engines("sqlite", reason="plots are the same on all engines")
 @pytest.mark.usefixtures("data")
 def test_plotly_can_be_left_out(engine_name: str) -> None:
     """Then plots are data for the programs that show notebooks, and the rest stays as it is."""
