@@ -88,6 +88,8 @@ POOLER_TESTS = [
 FAULT_TESTS = ["tests/faults", "tests/core/test_terminated_scripts.py", "tests/cli/test_tidy_disturbed.py"]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 _OPEN_SECTION = "## Unreleased\n"
+# Of the names that hatchling knows, those that a release needs.
+_BUMPS = ("major", "minor", "patch")
 
 
 def _newest_python() -> str:
@@ -202,8 +204,10 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check format and style; `nox -s lint -- --fix` mends what can be mended."""
+    if session.posargs not in ([], ["--fix"]):
+        session.error(f"expected nothing or --fix, got {session.posargs!r}")
     session.install("ruff")
-    fix = "--fix" in session.posargs
+    fix = bool(session.posargs)
     session.run("ruff", "format", *([] if fix else ["--check"]), ".")
     session.run("ruff", "check", *(["--fix"] if fix else []), ".")
 
@@ -250,6 +254,8 @@ def build(session: nox.Session) -> None:
 @nox.session
 def release(session: nox.Session) -> None:
     """Commit and tag a release, and push nothing: `nox -s release -- 0.3.0`, see CONTRIBUTING.md."""
+    if not _is_release(session.posargs):
+        session.error(f"expected one version, such as 0.3.0, or one of {', '.join(_BUMPS)}, got {session.posargs!r}")
     if session.run("git", "status", "--porcelain", external=True, silent=True):
         session.error("the working tree must be clean: commit or stash the changes")
     changelogs = [Path(package, "CHANGELOG.md") for package in PACKAGES]
@@ -277,6 +283,9 @@ def release(session: nox.Session) -> None:
 @nox.session(reuse_venv=False)
 def bench(session: nox.Session) -> None:
     """Measure what tracking costs, and write it into the documentation; `nox -s bench -- NAME…` runs only those."""
+    unknown = [name for name in session.posargs if name not in BENCHMARKS]
+    if unknown:
+        session.error(f"expected names of benchmarks, {', '.join(BENCHMARKS)}, got {unknown!r}")
     session.install("packages/sqltrack-core[postgres]", "packages/sqltrack-notebook", *PEERS)
     results = Path("benchmarks/results")
     # Figures of another time would be taken for those of today.
@@ -347,6 +356,20 @@ def _build(session: nox.Session, folder: str) -> list[str]:
         with session.chdir(package):
             session.run("hatchling", "build", "-d", str(target), silent=True)
     return sorted(str(path) for path in target.iterdir() if path.suffix in (".whl", ".gz"))
+
+
+def _is_release(arguments: list[str]) -> bool:
+    """Return whether arguments are those of a release: none, one version as PyPI writes it, or the name of a bump."""
+    # Not at the top: it comes with nox, and no other session needs it.
+    from packaging.version import InvalidVersion, Version
+
+    if not arguments or arguments[0] in _BUMPS:
+        return len(arguments) < 2
+    try:
+        version = Version(arguments[0])
+    except InvalidVersion:
+        return False
+    return arguments == [str(version)] and version.local is None
 
 
 def _raise_bounds(project: Path, version: str) -> None:

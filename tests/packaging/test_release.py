@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -49,8 +51,11 @@ class Repository:
         self.git("commit", "--quiet", "--message", "change something")
 
     def release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the session in the environment of the tests, which has the tools that it would install."""
-        command = [sys.executable, "-m", "nox", "--no-venv", "--no-install", "-s", "release", "--", *arguments]
+        return self.run_sessions(["release"], *arguments)
+
+    def run_sessions(self, sessions: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run sessions in the environment of the tests, which has the tools that they would install."""
+        command = [sys.executable, "-m", "nox", "--no-venv", "--no-install", "-s", *sessions, "--", *arguments]
         programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
         environment = {**os.environ, "PATH": programs, "SOURCE_DATE_EPOCH": "1000000000"}
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
@@ -127,6 +132,57 @@ def test_a_version_that_was_released_is_refused(repository: Repository) -> None:
 def test_a_tree_with_changes_or_new_files_is_refused(repository: Repository) -> None:
     (repository.folder / "packages" / "sqltrack-core" / "new.py").touch()
     assert_refused(repository, NEXT, "the working tree must be clean")
+
+
+def test_an_argument_that_is_no_version_is_refused(repository: Repository) -> None:
+    assert_refused(repository, "--help", "expected one version, such as 0.3.0, or one of major, minor, patch, got")
+
+
+def test_sessions_refuse_arguments_that_they_do_not_know(repository: Repository) -> None:
+    """Before anything is checked, or the results of earlier benchmarks are removed."""
+    results = repository.folder / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    done = repository.run_sessions(["lint", "bench"], "--help")
+    assert done.stderr.count("expected ") == 2
+    assert "Running" in done.stderr
+    assert "ruff" not in done.stderr
+    assert results.exists()
+
+
+@pytest.mark.parametrize("arguments", [[], [NEXT], ["0.3.0"], ["major"], ["minor"], ["patch"]], ids=" ".join)
+def test_a_version_a_bump_or_nothing_is_a_release(
+    is_release: Callable[[list[str]], bool], arguments: list[str]
+) -> None:
+    assert is_release(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-h"],
+        ["latest"],
+        ["v99.0.0"],
+        ["99.00.0"],
+        ["99.0.0+local"],
+        ["minor,rc"],
+        ["minor", "minor"],
+        ["minor", NEXT],
+        [NEXT, "--force"],
+        ["--", NEXT],
+        [f" {NEXT}"],
+        [""],
+    ],
+    ids=repr,
+)
+def test_anything_else_is_not(is_release: Callable[[list[str]], bool], arguments: list[str]) -> None:
+    """One version is one that PyPI takes, written as PyPI writes it, because the tag and the changelogs repeat it."""
+    assert not is_release(arguments)
+
+
+@pytest.fixture(scope="module")
+def is_release() -> Callable[[list[str]], bool]:
+    function: Callable[[list[str]], bool] = runpy.run_path(str(ROOT / "noxfile.py"))["_is_release"]
+    return function
 
 
 def test_changelogs_without_an_open_section_are_refused(repository: Repository) -> None:
