@@ -317,6 +317,46 @@ def test_the_literals_of_passwords_are_hidden() -> None:
     assert hide_passwords(statement, POSTGRES) == (hidden, ["$$a b$$"])
 
 
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ("ALTER USER a WITH PASSWORT 'cret' VALID UNTIL '2030-01-01'", "'***' VALID UNTIL '2030-01-01'"),
+        ("CREATE USER MAPPING FOR a SERVER s OPTIONS (user 'b', password 'cret')", "password '***')"),
+        ("ALTER SERVER s OPTIONS (SET \"ssl_password\" 'cret')", "\"ssl_password\" '***')"),
+        ("CREATE SUBSCRIPTION s CONNECTION 'host=h password=cret' PUBLICATION p", "CONNECTION '***' PUBLICATION p"),
+        ("SELECT * FROM dblink('host=h password = cret', 'SELECT 1')", "dblink('***', 'SELECT 1')"),
+        ("SELECT dblink_connect('postgresql://a:cret@h/d')", "dblink_connect('***')"),
+        ("SET app.api_secret = 'cret'", "api_secret = '***'"),
+        ("SET password TO E'c\\'cret'", "TO '***'"),
+        ("INSERT INTO users (name, password) VALUES ('a', crypt('cret', gen_salt('bf')))", "crypt('***', gen_salt"),
+        ("COMMENT ON ROLE a IS 'the password is cret'", "IS '***'"),
+        ("SELECT 1 -- pass word: cret", "SELECT 1 /* *** */"),
+        ("DO $$BEGIN EXECUTE 'ALTER ROLE a PASSWORD ''cret'''; END$$", "DO $$BEGIN EXECUTE '***'; END$$"),
+        ("CREATE ROLE a PASSWORD 'it's cret'", "PASSWORD '***' …"),
+        ("CREATE ROLE a PASSWORD 'cret", "PASSWORD '***'"),
+        ('CREATE ROLE a PASSWORD "cret"', "PASSWORD '***'"),
+    ],
+)
+def test_all_that_may_be_a_password_is_hidden(statement: str, shown: str) -> None:
+    text, hidden = hide_passwords(statement, POSTGRES)
+    assert shown in text
+    assert "cret" not in text.replace("api_secret", "")
+    assert any("cret" in piece for piece in hidden)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO runs (comment) VALUES ('plain')",
+        "COMMENT ON TABLE runs IS 'see https://example.org/a@b' -- note",
+        "SET app.num_tokens = '5'",
+        "CREATE FUNCTION f() RETURNS INT AS $$SELECT 1 -- one$$ LANGUAGE SQL",
+    ],
+)
+def test_other_literals_are_shown(statement: str) -> None:
+    assert hide_passwords(statement, POSTGRES) == (statement, [])
+
+
 def test_in_a_terminal_it_says_what_it_waits_for(options: list[str]) -> None:
     shown = main_in_terminal("execute", *options, typed="SELECT 2 + 3 AS five;\n\x04")
     assert "reading SQL until Ctrl-D" in shown

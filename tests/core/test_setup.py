@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,40 @@ def test_a_failing_script_leaves_no_trace_and_names_the_statement(client: sqltra
     assert metric_columns(client) == []
     setup(client, [ADD_LOSS])
     assert metric_columns(client) == ["train_loss"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE ROLE nobody NONSENSE PASSWORD 'hunter2'",
+        "CREATE ROLE nobody PASSWORD 'it's hunter2'",
+        "CREATE USER MAPPING FOR nobody SERVER nowhere OPTIONS (user 'a', password 'hunter2')",
+        "CREATE SUBSCRIPTION s CONNECTION 'host=nowhere password=hunter2' PUBLICATION",
+        "INSERT INTO experiments (name, password) VALUES ('a', 'hunter2')",
+        "UPDATE nowhere SET password = 'hunter2'",
+        "SELECT 'the password is hunter2' + nonsense",
+        "SELECT nonsense /* the password is hunter2 */",
+        "ROLLBACK /* password: hunter2 */",
+    ],
+)
+def test_an_error_shows_no_password_of_the_statement(client: sqltrack.Client, statement: str) -> None:
+    setup(client)
+    with pytest.raises(ScriptError, match=re.escape("***")) as info:
+        setup(client, [("v001.sql", statement)])
+    said = "".join(traceback.format_exception(info.value))
+    assert "hunter2" not in said + info.value.statement + repr(vars(info.value))
+
+
+@pytest.mark.engines("postgres")
+def test_an_error_shows_no_password_of_the_row_that_the_server_quotes(client: sqltrack.Client) -> None:
+    setup(client)
+    script = """
+        CREATE TABLE accounts (name TEXT NOT NULL, password TEXT CHECK (length(password) > 99));
+        INSERT INTO accounts (name, password) VALUES ('a', 'hunter2');
+    """
+    with pytest.raises(ScriptError, match="violates check constraint") as info:
+        setup(client, [("v001.sql", script)])
+    assert "hunter2" not in "".join(traceback.format_exception(info.value))
 
 
 @pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no savepoints")

@@ -11,7 +11,7 @@ from typing import Any
 from sqltrack._secret_names import holds_secrets, is_secret_name
 from sqltrack.errors import ConfigError
 
-__all__ = ["MASK", "masked", "masked_items", "masked_text"]
+__all__ = ["MASK", "holds_secret", "masked", "masked_items", "masked_text"]
 
 MASK = "***"
 
@@ -54,6 +54,11 @@ def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any
     names = ",".join(str(config.get(setting) or "") for setting in settings)
     masker = _masker(names)
     return {name: masker.mask(name, value) for name, value in items.items()}
+
+
+def holds_secret(text: str) -> bool:
+    """Return whether a text speaks of credentials, such as "the password is", or holds some."""
+    return masked_text(text) != text or any(is_secret_name(word) for word in re.findall(r"\w+", text))
 
 
 def masked_text(text: str) -> str:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from sqltrack.client import Client
 from sqltrack.engines import Engine
 from sqltrack.engines.admin import Admin, admin_of
-from sqltrack.engines.sqltext import Located, find_backslash, hide_passwords, locate_statements
-from sqltrack.errors import ScriptError
+from sqltrack.engines.sqltext import Located, find_backslash, locate_statements, script_error
 
 __all__ = ["Outcome", "execute"]
 
@@ -66,14 +65,14 @@ def execute(
         engine.abort(connection)
     if begin is not None:
         reason = "the transaction that begins here has no COMMIT, so it was rolled back"
-        raise ScriptError(name, begin.text, reason, begin.line)
+        raise script_error(name, begin.text, reason, engine.dialect, line=begin.line)
 
 
 def _refuse_commands(engine: Engine, name: str, script: str) -> None:
     command = find_backslash(script, engine.dialect)
     if command is not None:
         reason = "this is a command of psql's, not SQL; remove it, or use psql (nothing of the script was executed)"
-        raise ScriptError(name, command.text, reason, command.line)
+        raise script_error(name, command.text, reason, engine.dialect, line=command.line)
 
 
 def _execute_statement(admin: Admin, name: str, statement: Located) -> Outcome:
@@ -84,14 +83,11 @@ def _execute_statement(admin: Admin, name: str, statement: Located) -> Outcome:
             columns = None if cursor.description is None else [column[0] for column in cursor.description]
             rows = [] if columns is None else cursor.fetchall()
     except engine.driver_error as error:
-        text, passwords = hide_passwords(statement.text, engine.dialect)
+        note = "; the open transaction was rolled back" if in_transaction else ""
         reason = admin.reason_of(error)
-        for password in passwords:
-            reason = reason.replace(password, "'***'")
-        if in_transaction:
-            reason += "; the open transaction was rolled back"
-        # The driver's error may quote the password.
-        raise ScriptError(name, text, reason, statement.line) from (None if passwords else error)
+        failure = script_error(name, statement.text, reason, engine.dialect, line=statement.line, note=note)
+        # The driver's error may quote a password.
+        raise failure from (error if failure.statement == statement.text else None)
     count = cursor.rowcount if columns is None else len(rows)
     return Outcome(admin.command_tag(cursor, statement.text, count), columns, rows)
 

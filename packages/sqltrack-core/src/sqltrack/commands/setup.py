@@ -11,8 +11,8 @@ from typing import Any
 from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.engines.engine import Engine
-from sqltrack.engines.sqltext import first_keyword
-from sqltrack.errors import ScriptError, UnusableValueError
+from sqltrack.engines.sqltext import first_keyword, script_error
+from sqltrack.errors import UnusableValueError
 
 __all__ = ["create_table_once", "set_up_quietly", "setup"]
 
@@ -46,7 +46,7 @@ def setup(client: Client, scripts: str | Path | Iterable[str | Path | tuple[str,
             alone.
 
     Raises:
-        ScriptError: a script failed; the error names the statement.
+        ScriptError: a script failed; the error names the statement, without passwords.
         ValueError: a script is called `base.sql`, or two have the same name, or one is neither a path nor a pair.
         OSError: a file cannot be read.
     """
@@ -152,10 +152,11 @@ def _execute_statements(engine: Engine, connection: Any, name: str, script: str)
         if keyword in _TRANSACTION_CONTROL:
             continue
         if keyword in ("ROLLBACK", "ABORT"):
-            raise ScriptError(
-                name, statement, "a set-up script must not roll back, it is undone as a whole if it fails"
-            )
+            reason = "a set-up script must not roll back, it is undone as a whole if it fails"
+            raise script_error(name, statement, reason, engine.dialect)
         try:
             connection.execute(statement)
         except engine.driver_error as error:
-            raise ScriptError(name, statement, error) from error
+            failure = script_error(name, statement, error, engine.dialect)
+            # The driver's error may quote a password.
+            raise failure from (error if failure.statement == statement else None)

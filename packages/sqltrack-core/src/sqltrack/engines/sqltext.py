@@ -6,11 +6,15 @@ that open and close bodies with semicolons inside.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from sqltrack._masking import holds_secret
+from sqltrack._secret_names import is_secret_name
 from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect, Token, tokens
+from sqltrack.errors import ScriptError
 
 __all__ = [
     "STANDARD",
@@ -23,6 +27,7 @@ __all__ = [
     "keywords",
     "locate_statements",
     "outer_keywords",
+    "script_error",
     "split_statements",
     "translate_placeholders",
 ]
@@ -82,19 +87,116 @@ def find_backslash(script: str, dialect: Dialect) -> Located | None:
     return None
 
 
+def script_error(
+    script: str, statement: str, reason: object, dialect: Dialect, *, line: int | None = None, note: str = ""
+) -> ScriptError:
+    """Return the error of a script's statement, without the passwords in the statement and in what the driver says.
+
+    If the error's `statement` is not the one given here, it held passwords. The driver's error must not be chained then.
+
+    Args:
+        script: name of the script.
+        statement: text of the statement.
+        reason: why it failed, such as the driver's error.
+        dialect: how the database quotes and comments.
+        line: number of the line in which the statement begins, default: not known.
+        note: what to add to the reason, default: nothing.
+    """
+    shown, hidden = hide_passwords(statement, dialect)
+    said = str(reason)
+    if hidden:
+        # The lines after the first quote the statement, or the row that it would have made.
+        said = _hide_quoted(said.partition("\n")[0], hidden)
+    return ScriptError(script, shown, said + note, line)
+
+
 def hide_passwords(statement: str, dialect: Dialect) -> tuple[str, list[str]]:
-    """Return a statement with stars in the places of passwords, and the literals that were there."""
+    """Return a statement with stars in the places of what may be passwords, and the pieces that were there.
+
+    It hides all literals of a statement that names a password, a secret or the like, and of one that creates or changes
+    users or subscriptions; and all literals and comments that speak of a password. It hides too much rather than too
+    little.
+    """
     pieces: list[str] = []
     hidden: list[str] = []
-    follows_password = False
-    for token in tokens(statement, dialect):
-        is_hidden = follows_password and token.kind == "quoted"
-        pieces.append("'***'" if is_hidden else token.text)
-        if is_hidden:
+    all_tokens = list(tokens(statement, dialect))
+    code = [token for token in all_tokens if token.kind != "comment" and not token.text.isspace()]
+    is_secret_statement = _changes_access(code) or any(_names_secret(token) for token in code)
+    before = Token("other", "")
+    for index, token in enumerate(all_tokens):
+        text = token.text
+        if _is_body(token, before):
+            text, parts = _hide_in_body(text, dialect)
+            hidden += parts
+        elif _is_hidden(token, before, is_secret_statement):
+            text = "'***'" if token.kind == "quoted" else "/* *** */"
             hidden.append(token.text)
+        pieces.append(text)
+        if text == "'***'" and _is_broken(all_tokens, index):
+            # A password with a quote in it: the rest of it looks like code.
+            hidden += [following.text for following in all_tokens[index + 1 :] if not following.text.isspace()]
+            return "".join(pieces) + " …", hidden
         if token.kind != "comment" and not token.text.isspace():
-            follows_password = token.kind == "word" and token.text.upper() == "PASSWORD"
+            before = token
     return "".join(pieces), hidden
+
+
+_ACCESS = frozenset({"ROLE", "USER", "GROUP", "SUBSCRIPTION"})
+_IDENTIFIER_QUOTES = ('"', "`", "[", 'U&"', 'u&"')
+# What may stand before a literal in double quotes, which SQLite accepts, and others refuse in an error.
+_BEFORE_VALUE = frozenset("=>(,")
+
+
+def _changes_access(code: list[Token]) -> bool:
+    first, second = ([*(token.text.upper() for token in code[:2]), "", ""])[:2]
+    return first in ("CREATE", "ALTER") and second in _ACCESS
+
+
+def _names_secret(token: Token) -> bool:
+    is_name = token.kind == "word" or token.text.startswith(_IDENTIFIER_QUOTES)
+    return is_name and is_secret_name(token.text.strip('"`[]'))
+
+
+def _is_body(token: Token, before: Token) -> bool:
+    return token.kind == "quoted" and token.text.startswith("$") and before.text.upper() in ("AS", "DO", "PLPGSQL")
+
+
+def _hide_in_body(text: str, dialect: Dialect) -> tuple[str, list[str]]:
+    """Return the body of a routine, in quotes of dollars, without its passwords."""
+    mark = text[: text.index("$", 1) + 1]
+    body = text.removeprefix(mark).removesuffix(mark)
+    shown, hidden = hide_passwords(body, dialect)
+    return text.replace(body, shown), hidden
+
+
+def _is_hidden(token: Token, before: Token, is_secret_statement: bool) -> bool:
+    if token.kind == "comment":
+        return holds_secret(token.text)
+    if token.kind != "quoted":
+        return False
+    if token.text.startswith(_IDENTIFIER_QUOTES):
+        follows = before.text in _BEFORE_VALUE or (before.kind == "word" and is_secret_name(before.text))
+        return is_secret_statement and token.text.startswith('"') and follows and not _names_secret(token)
+    return holds_secret(token.text) or (is_secret_statement and before.text.upper() != "UNTIL")
+
+
+def _is_broken(all_tokens: list[Token], index: int) -> bool:
+    """Return whether what follows a literal without a blank cannot follow one."""
+    following = all_tokens[index + 1] if index + 1 < len(all_tokens) else None
+    return following is not None and (following.kind in ("word", "quoted") or following.text in ("-", "\\", "@", "!"))
+
+
+def _hide_quoted(message: str, hidden: list[str]) -> str:
+    """Return what a driver says without the hidden pieces, and without what it quotes of them."""
+    for piece in sorted(hidden, key=len, reverse=True):
+        if len(piece) > _LONG_ENOUGH:
+            message = message.replace(piece, "'***'")
+    everything = " ".join(hidden)
+    return re.sub(r'"([^"]+)("|$)', lambda match: '"***"' if match[1] in everything else match[0], message)
+
+
+# Shorter pieces are in many words.
+_LONG_ENOUGH = 3
 
 
 class _Span(NamedTuple):
