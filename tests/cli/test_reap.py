@@ -118,7 +118,7 @@ def test_json_holds_the_same(
     run = start()
     assert main(["reap", "--json", "--older-than", "24h", "--yes", *options]) == 0
     (record,) = json.loads(capsys.readouterr().out)
-    assert record.keys() == {*Finding._fields, "id"} - {"run_id", "time_updated"}
+    assert record.keys() == {*Finding._fields, "id"} - {"run_id", "time_updated", "seen"}
     assert (record["id"], record["status"], record["new_status"], record["marked"]) == (
         run.id,
         "RUNNING",

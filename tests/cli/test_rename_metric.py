@@ -298,6 +298,9 @@ def test_json_tells_the_same(client: sqltrack.Client, options: list[str], capsys
         "values": 6,
         "extras": 0,
         "running": 0,
+        "merges": False,
+        "left": 0,
+        "both": 0,
         "renamed": True,
     }
 

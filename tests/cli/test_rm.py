@@ -219,7 +219,9 @@ def test_a_run_that_begins_while_somebody_thinks_is_spared(client: sqltrack.Clie
 def test_a_run_that_is_added_while_somebody_thinks_is_spared(client: sqltrack.Client) -> None:
     deletion = plan_rm(client, experiment="first")
     sqltrack.Experiment(client, name="first").get_run(10)
-    with pytest.raises(ConflictError, match="added or deleted runs"):
+    with pytest.raises(
+        ConflictError, match="run 10 has changed in the meantime: it is new; nothing was deleted, look again"
+    ):
         apply_rm(client, deletion)
     assert run_ids(client) == [5, 6, 7, 9, 10]
 
@@ -306,9 +308,9 @@ def test_a_database_that_was_not_set_up_is_told(empty_config: dict[str, Any], ca
 
 def test_a_plan_changes_nothing_and_tells_what_is_deleted(client: sqltrack.Client) -> None:
     before = dump(client)
-    assert plan_rm(client, [5, 5]) == (None, [5], 5, 2, None, False)
+    assert plan_rm(client, [5, 5])[:-1] == (None, [5], 5, 2, None, False)
     deletion = plan_rm(client, experiment="1", force=True)
-    assert deletion == ("first", [5, 6, 7], 18, 4, 1, True)
+    assert deletion[:-1] == ("first", [5, 6, 7], 18, 4, 1, True)
     for runs, experiment in (([], None), ([9], "second")):
         with pytest.raises(UnusableValueError):
             plan_rm(client, runs, experiment=experiment)

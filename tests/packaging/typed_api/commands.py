@@ -117,11 +117,11 @@ def delete(client: Client) -> None:
     deletion = plan_rm(client, [1, RunRange(2, 5)], force=True)
     assert_type(deletion, Deletion)
     assert_type(deletion.runs, list[int])
-    assert_type(apply_rm(client, deletion, print), Deletion)
+    assert_type(apply_rm(client, deletion, print, even_if_changed=True), Deletion)
     garbage = plan_gc(client, statuses=["FAILED"], older_than=timedelta(days=30))
     assert_type(garbage, Garbage)
     assert_type(garbage.criteria, Criteria)
-    assert_type(apply_gc(client, garbage, progress=print), Garbage)
+    assert_type(apply_gc(client, garbage, progress=print, even_if_changed=True), Garbage)
     reclaim_space(client)
 
 
@@ -141,7 +141,7 @@ def mend(client: Client) -> None:
     renaming = plan_rename_metric(client, "loss", "train_loss", merge=True)
     assert_type(apply_rename_metric(client, renaming), Renaming)
     plan = plan_rewind(client, 1, 100, force=True)
-    assert_type(apply_rewind(client, plan), Rewinding)
+    assert_type(apply_rewind(client, plan, even_if_changed=True), Rewinding)
 
 
 def clean_up(client: Client) -> None:

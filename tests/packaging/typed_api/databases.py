@@ -45,9 +45,11 @@ from sqltrack.engines.sqltext import (
     keywords,
     locate_statements,
     outer_keywords,
+    script_error,
     split_statements,
     translate_placeholders,
 )
+from sqltrack.errors import ScriptError
 from sqltrack.metrics import MetricsRow, MetricsWriter
 from sqltrack.queries import column_sql
 from sqltrack.util import placeholders
@@ -140,6 +142,7 @@ def read_text(script: str) -> None:
         assert_type(locate_statements(script, dialect), list[Located])
         assert_type(find_backslash(script, dialect), Located | None)
         assert_type(hide_passwords(script, dialect), tuple[str, list[str]])
+        assert_type(script_error("a.sql", script, "reason", dialect, line=3, note="; note"), ScriptError)
         assert_type(first_keyword(script, dialect), str)
         assert_type(translate_placeholders(script, dialect, "$"), Translated)
         assert_type(keywords(script, dialect), Iterator[str])

@@ -26,20 +26,26 @@ _SHOWN_CHANGES = 40
 _SHOWN_IDS = 20
 
 
-def apply_if_agreed(options: argparse.Namespace, question: str, apply: Callable[[], T]) -> T | None:
-    """Carry out a plan if the user agrees.
+def apply_if_agreed(
+    options: argparse.Namespace, question: str | None, apply: Callable[[], T], record: Callable[[T | None], Any]
+) -> T | None:
+    """Carry out a plan if the user agrees, and print JSON if the user wants it, whatever the answer.
 
     Args:
         options: options of the command line, of `add_edit_options`.
-        question: what to ask, without a question mark.
+        question: what to ask, without a question mark; None if there is nothing to carry out.
         apply: carries it out.
+        record: returns what --json prints of the outcome, or, if that is None, of the plan.
 
     Returns:
         The outcome, None if the plan was not carried out.
     """
-    if options.dry_run or not confirm(question, yes=options.yes):
-        return None
-    return apply()
+    outcome = None
+    if question is not None and not options.dry_run and confirm(question, yes=options.yes):
+        outcome = apply()
+    if options.json:
+        print_json(record(outcome))
+    return outcome
 
 
 # Edits
@@ -57,18 +63,21 @@ def run_edit(options: argparse.Namespace, client: Client, edit: Edit, question: 
     Returns:
         The exit status.
     """
-    changes = edit.changes
-    made = None
-    if changes:
-        if not options.json and not options.yes:
-            _print_changes(changes)
-        question = f"{question} ({pluralize(len(changes), 'change')})"
-        # With --yes nobody has seen what was planned, so that is no reason to refuse.
-        made = apply_if_agreed(options, question, lambda: apply_edit(client, edit, even_if_changed=options.yes))
-        changes = made if made is not None else changes
-    if options.json:
-        print_json({"done": bool(made), "changes": [change._asdict() for change in changes]})
-    elif options.yes and changes:
+    planned = edit.changes
+    if planned and not options.json and not options.yes:
+        _print_changes(planned)
+    # With --yes nobody has seen what was planned, so that is no reason to refuse.
+    made = apply_if_agreed(
+        options,
+        f"{question} ({pluralize(len(planned), 'change')})" if planned else None,
+        lambda: apply_edit(client, edit, even_if_changed=options.yes),
+        lambda made: {
+            "done": bool(made),
+            "changes": [change._asdict() for change in (planned if made is None else made)],
+        },
+    )
+    changes = planned if made is None else made
+    if options.yes and not options.json and changes:
         _print_changes(changes)
     return _report_edit(changes, done=made is not None, dry_run=options.dry_run)
 

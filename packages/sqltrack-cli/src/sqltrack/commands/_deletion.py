@@ -10,23 +10,20 @@ from sqltrack.commands._rows import batches, fetch
 from sqltrack.statuses import ALIVE_STATES
 from sqltrack.util import placeholders
 
-__all__ = ["ACTIVE", "count_belongings", "delete_runs", "find_active", "last_sign"]
+__all__ = ["ACTIVE", "count_links", "delete_runs", "find_active", "last_sign"]
 
 # A run that says that it is running, and was updated less than this ago, has somebody who logs to it.
 ACTIVE = timedelta(minutes=10)
 
 
-def count_belongings(connection: Any, run_ids: Sequence[int]) -> tuple[int, int]:
-    """Return how many rows of metrics runs have, and how many links begin or end at them."""
-    metrics = 0
+def count_links(connection: Any, run_ids: Sequence[int]) -> int:
+    """Return how many links begin or end at runs."""
     links: set[tuple[int, str, int]] = set()
     for batch in batches(run_ids):
-        sql = f"SELECT COUNT(*) AS number FROM metrics WHERE run_id IN ({placeholders(len(batch))})"
-        metrics += fetch(connection, sql, batch)[0]["number"]
         for end in ("from_id", "to_id"):
             sql = f"SELECT from_id, kind, to_id FROM run_links WHERE {end} IN ({placeholders(len(batch))})"
             links.update((row["from_id"], row["kind"], row["to_id"]) for row in fetch(connection, sql, batch))
-    return metrics, len(links)
+    return len(links)
 
 
 def find_active(connection: Any, run_ids: Sequence[int], now: datetime | None = None) -> dict[int, str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._rows import lock_rows
-from sqltrack.errors import ConflictError
+from sqltrack.commands._sightings import Sight, refuse_changes
 
 __all__ = ["Change", "Edit", "apply_edit", "plan_edit"]
 
@@ -32,6 +32,10 @@ class Change(NamedTuple):
     new: Any
 
 
+def _see_nothing(connection: Any) -> Sight:
+    return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Edit:
     """Changes that were planned, and not made yet.
@@ -40,15 +44,22 @@ class Edit:
         changes: the changes, none if nothing has to be changed.
         find: returns the changes that are needed, as a connection shows the database.
         make: makes changes, in the open transaction of a client.
+        look: returns what else must not change until then, as a connection shows the database.
+        seen: what that has returned.
     """
 
     changes: list[Change]
     find: Callable[[Any], list[Change]] = dataclasses.field(repr=False)
     make: Callable[[Client, Sequence[Change]], None] = dataclasses.field(repr=False)
+    look: Callable[[Any], Sight] = dataclasses.field(default=_see_nothing, repr=False)
+    seen: Sight = dataclasses.field(default_factory=dict, repr=False)
 
 
 def plan_edit(
-    client: Client, find: Callable[[Any], list[Change]], make: Callable[[Client, Sequence[Change]], None]
+    client: Client,
+    find: Callable[[Any], list[Change]],
+    make: Callable[[Client, Sequence[Change]], None],
+    look: Callable[[Any], Sight] = _see_nothing,
 ) -> Edit:
     """Find the changes that are needed, and change nothing.
 
@@ -56,12 +67,13 @@ def plan_edit(
         client: client to use.
         find: see `Edit`.
         make: see `Edit`.
+        look: see `Edit`; default: nothing else matters.
 
     Raises:
         NotSetUpError: there is no database.
     """
     with read_only(client) as connection:
-        return Edit(find(connection), find, make)
+        return Edit(find(connection), find, make, look, look(connection))
 
 
 def apply_edit(client: Client, edit: Edit, *, even_if_changed: bool = False) -> list[Change]:
@@ -83,7 +95,26 @@ def apply_edit(client: Client, edit: Edit, *, even_if_changed: bool = False) -> 
         for kind in ("experiment", "run"):
             lock_rows(client, connection, f"{kind}s", [change.id for change in edit.changes if change.kind == kind])
         changes = edit.find(connection)
-        if changes != edit.changes and not even_if_changed:
-            raise ConflictError("somebody else has changed the same in the meantime", "nothing was changed, look again")
+        if not even_if_changed:
+            before, after = _sights(edit.changes, changes)
+            advice = "nothing was changed, look again"
+            refuse_changes({**edit.seen, **before}, {**edit.look(connection), **after}, advice)
         edit.make(client, changes)
     return changes
+
+
+def _sights(planned: Sequence[Change], needed: Sequence[Change]) -> tuple[Sight, Sight]:
+    """Return what the changes of a plan are based on, and what those are based on that are needed now."""
+    before: dict[tuple[str, int | str], dict[str, Any]] = {}
+    after: dict[tuple[str, int | str], dict[str, Any]] = {}
+    for change in planned:
+        before.setdefault(_key(change), {})[change.field] = change.old
+        # What needs no change any more has its new value already.
+        after.setdefault(_key(change), {})[change.field] = change.new
+    for change in needed:
+        after.setdefault(_key(change), {})[change.field] = change.old
+    return before, after
+
+
+def _key(change: Change) -> tuple[str, int | str]:
+    return change.kind, str(change.new) if change.id is None else change.id

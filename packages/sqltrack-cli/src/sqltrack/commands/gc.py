@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._databases import administering, read_only, transaction
-from sqltrack.commands._deletion import count_belongings, delete_runs, find_active, last_sign
+from sqltrack.commands._deletion import delete_runs, find_active, last_sign
 from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._rows import batches, fetch, lock_rows
-from sqltrack.commands.rm import Deletion
+from sqltrack.commands._sightings import BELONGINGS, find_changes, look_at_runs
+from sqltrack.commands.rm import Deletion, look_at_deletion
 from sqltrack.errors import UnusableValueError
 from sqltrack.statuses import UNFINISHED_STATES
 from sqltrack.util import placeholders
@@ -46,6 +47,7 @@ class Garbage(NamedTuple):
         linked: ids of runs that are kept because runs that stay link to them.
         active: ids of runs that are kept because they are still being logged to.
         criteria: the criteria.
+        changed: ids of runs that are kept because they have changed since they were shown.
     """
 
     deletion: Deletion
@@ -53,6 +55,7 @@ class Garbage(NamedTuple):
     linked: list[int]
     active: list[int]
     criteria: Criteria
+    changed: Sequence[int] = ()
 
 
 def plan_gc(
@@ -85,24 +88,38 @@ def plan_gc(
     before = None if older_than is None else _ago(older_than)
     criteria = Criteria(tuple(statuses), before, without_metrics, experiment, keep_tag)
     with read_only(client) as connection:
-        return _find(connection, criteria, None)
+        return _find(connection, criteria)
 
 
-def apply_gc(client: Client, garbage: Garbage, progress: Callable[[int], object] | None = None) -> Garbage:
+def apply_gc(
+    client: Client,
+    garbage: Garbage,
+    progress: Callable[[int], object] | None = None,
+    *,
+    even_if_changed: bool = False,
+) -> Garbage:
     """Delete what `plan_gc` has found, all of it or nothing, apart from runs that are to be kept by now.
 
     Args:
         client: client to use.
         garbage: what to delete.
         progress: called with the number of runs done, now and then.
+        even_if_changed: whether to delete also runs that have changed since they were shown, if they still meet the
+            criteria; default: no.
 
     Returns:
         What was deleted, and kept.
     """
+    planned = garbage.deletion
     with transaction(client) as connection:
-        lock_rows(client, connection, "runs", garbage.deletion.runs, for_deletion=True)
+        lock_rows(client, connection, "runs", planned.runs, for_deletion=True)
+        current = look_at_runs(connection, planned.runs, BELONGINGS)
+        changes = {} if even_if_changed else find_changes(planned.seen, current)
+        changed = sorted(
+            {run_id for run_id in planned.runs if ("run", run_id) in changes and ("run", run_id) in current}
+        )
         # Runs that have become old in the meantime were not planned.
-        garbage = _find(connection, garbage.criteria, garbage.deletion.runs)
+        garbage = _find(connection, garbage.criteria, planned.runs, changed)
         delete_runs(connection, garbage.deletion.runs, progress)
     return garbage
 
@@ -138,20 +155,22 @@ def _ago(duration: timedelta) -> datetime:
         raise UnusableValueError(f"nothing can be older than {duration!r}") from None
 
 
-def _find(connection: Any, criteria: Criteria, among: Collection[int] | None) -> Garbage:
-    """Return what meets the criteria, among some runs or all."""
+def _find(
+    connection: Any, criteria: Criteria, among: Collection[int] | None = None, changed: Collection[int] = ()
+) -> Garbage:
+    """Return the runs that meet the criteria, among some runs or all, but for those that have changed."""
     rows = _candidates(connection, criteria)
     if among is not None:
         allowed = set(among)
         rows = [row for row in rows if row["id"] in allowed]
     tagged = [row["id"] for row in rows if criteria.keep_tag in (row["tags"] or {})]
     active = find_active(connection, [row["id"] for row in rows])
-    kept = {*tagged, *active}
+    kept = {*tagged, *active, *changed}
     chosen = {row["id"] for row in rows} - kept
     linked = _linked(connection, chosen)
-    doomed = sorted(chosen - linked)
-    deletion = Deletion(None, doomed, *count_belongings(connection, doomed))
-    return Garbage(deletion, tagged, sorted(linked), sorted(active.keys() - set(tagged)), criteria)
+    deletion = look_at_deletion(connection, sorted(chosen - linked))
+    left = sorted(set(changed) - {*tagged, *active})
+    return Garbage(deletion, tagged, sorted(linked), sorted(active.keys() - set(tagged)), criteria, left)
 
 
 def _candidates(connection: Any, criteria: Criteria) -> list[dict[str, Any]]:

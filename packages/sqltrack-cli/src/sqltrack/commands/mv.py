@@ -8,6 +8,7 @@ from typing import Any
 from sqltrack.client import Client
 from sqltrack.commands._lookup import check_text, find_experiment, find_runs
 from sqltrack.commands._rows import batches, fetch
+from sqltrack.commands._sightings import Sight
 from sqltrack.commands.edits import Change, Edit, plan_edit
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.errors import NotFoundError, UnusableValueError
@@ -71,7 +72,11 @@ def plan_mv(
             sql = f"UPDATE runs SET experiment_id = %s WHERE id IN ({placeholders(len(batch))})"
             client.execute(sql, (target.id, *(change.id for change in batch)))
 
-    return plan_edit(client, find, make)
+    def look(connection: Any) -> Sight:
+        # Another experiment may have got the name.
+        return {("experiment", experiment): {"id": _find_target(connection, experiment, create)[0]}}
+
+    return plan_edit(client, find, make, look)
 
 
 def _find_target(connection: Any, experiment: str, create: bool) -> tuple[int | None, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._databases import read_only
+from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._lookup import find_experiment
-from sqltrack.commands._rows import batches, fetch
+from sqltrack.commands._rows import batches, fetch, lock_rows
+from sqltrack.commands._sightings import Sight, find_changes, look_at_runs
 from sqltrack.commands._slurm import Job, JobState, ask_slurm, find_job, has_slurm
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import SlurmError, UnusableValueError
@@ -45,6 +47,7 @@ class Finding(NamedTuple):
         why: the reason.
         time_updated: its `time_updated` when it was looked at.
         marked: whether it was marked.
+        seen: what else was seen of it.
     """
 
     run_id: int
@@ -57,6 +60,7 @@ class Finding(NamedTuple):
     why: str
     time_updated: datetime | None
     marked: bool = False
+    seen: Sight = MappingProxyType({})
 
 
 def plan_reap(
@@ -103,7 +107,7 @@ def plan_reap(
 
 
 def apply_reap(client: Client, findings: Sequence[Finding], progress: Progress | None = None) -> list[Finding]:
-    """Give runs the status that was found for them, unless they have been heard of since.
+    """Give runs the status that was found for them, unless they have been heard of since, or moved.
 
     Args:
         client: client to use.
@@ -116,9 +120,8 @@ def apply_reap(client: Client, findings: Sequence[Finding], progress: Progress |
     done: list[Finding] = []
     for batch in batches(findings):
         # One transaction; others see all of it or nothing.
-        with client:
-            marked = [finding if finding.new_status is None else _mark(client, finding) for finding in batch]
-        done += marked
+        with transaction(client) as connection:
+            done += _mark(client, connection, batch)
         if progress is not None:
             progress(len(done))
     return done
@@ -137,8 +140,10 @@ def _find_runs(client: Client, experiment: str | None) -> list[dict[str, Any]]:
         # Environments are large, so not all at once.
         sql = f"{_SQL} {conditions} AND runs.id >= %s ORDER BY runs.id LIMIT 500"
         while batch := fetch(connection, sql, (*parameters, last)):
+            seen = look_at_runs(connection, [run["id"] for run in batch])
             for run in batch:
                 run["job"] = find_job(run.pop("env"))
+                run["seen"] = {key: seen[key] for key in [("run", run["id"])]}
             runs += batch
             last = batch[-1]["id"] + 1
             if last not in INT64:
@@ -168,7 +173,16 @@ def _judge(
         why = f"{'unknown to Slurm' if has_slurm() else 'no sacct'}, {why}"
     id_ = None if job is None else job.id
     return Finding(
-        run["id"], run["experiment"], id_, last_update, run["status"], new_status, ended, why, run["time_updated"]
+        run["id"],
+        run["experiment"],
+        id_,
+        last_update,
+        run["status"],
+        new_status,
+        ended,
+        why,
+        run["time_updated"],
+        seen=run["seen"],
     )
 
 
@@ -186,15 +200,30 @@ def _by_age(age: timedelta, older_than: timedelta | None, status: str) -> tuple[
     return status, None, "silent too long"
 
 
-def _mark(client: Client, finding: Finding) -> Finding:
+def _mark(client: Client, connection: Any, findings: Sequence[Finding]) -> list[Finding]:
+    """Mark some runs in the open transaction, but for those that are not as they were."""
+    planned = [finding.run_id for finding in findings if finding.new_status is not None]
+    lock_rows(client, connection, "runs", planned)
+    current = look_at_runs(connection, planned)
+    done: list[Finding] = []
+    for finding in findings:
+        key = ("run", finding.run_id)
+        now: Sight = {key: current[key]} if key in current else {}
+        changes = find_changes(finding.seen, now)
+        if finding.new_status is None:
+            done.append(finding)
+        elif changes:
+            done.append(finding._replace(new_status=None, why=f"changed in the meantime: {changes[key]}"))
+        else:
+            _set_status(client, finding)
+            done.append(finding._replace(marked=True))
+    return done
+
+
+def _set_status(client: Client, finding: Finding) -> None:
     # The time only ever goes forward.
     seen = finding.time_updated
     moves = finding.ended is not None and (seen is None or finding.ended > seen)
-    times = {"time_updated": finding.ended} if moves else {}
-    changes = {"status": finding.new_status, **times}
-    same_time = "time_updated IS NULL" if seen is None else "time_updated = %s"
-    sql = f"UPDATE runs SET {', '.join(f'{column} = %s' for column in changes)} WHERE id = %s AND status = %s"
-    parameters = (*changes.values(), finding.run_id, finding.status, *([] if seen is None else [seen]))
-    if client.execute(f"{sql} AND {same_time}", parameters).rowcount:
-        return finding._replace(marked=True)
-    return finding._replace(new_status=None, why="it was heard of in the meantime")
+    changes = {"status": finding.new_status, **({"time_updated": finding.ended} if moves else {})}
+    sql = f"UPDATE runs SET {', '.join(f'{column} = %s' for column in changes)} WHERE id = %s"
+    client.execute(sql, (*changes.values(), finding.run_id))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._databases import administering, read_only, table_columns
+from sqltrack.commands._databases import administering, read_only, table_columns, transaction
 from sqltrack.commands._extras_rows import ExtrasRow, RowEdit, edit_rows, has_pending, move_pending, read_rows
 from sqltrack.commands._lookup import find_experiment, metric_columns, near
-from sqltrack.commands._rows import fetch, to_number
+from sqltrack.commands._rows import fetch, lock_rows, to_number
+from sqltrack.commands._sightings import Sight, look_at_runs, refuse_changes
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.metrics_table import MisfitError
@@ -35,6 +36,10 @@ class Renaming(NamedTuple):
         values: number of values in its column.
         extras: number of values in the column `extras`.
         running: number of runs that say that they are running, and may log under the old name again.
+        merges: whether there is a column of the new name already.
+        left: number of values that still have the old name when it is done: of runs that came in the meantime, or
+            logged in the meantime, and those that `both` counts.
+        both: number of those in rows that have got values of both metrics in the meantime.
     """
 
     name: str
@@ -45,6 +50,9 @@ class Renaming(NamedTuple):
     values: int
     extras: int
     running: int
+    merges: bool = False
+    left: int = 0
+    both: int = 0
 
 
 def plan_rename_metric(
@@ -84,11 +92,17 @@ def plan_rename_metric(
         column = "move" if experiment is not None or new_name in columns else "rename"
         _check_column(client, columns, name, new_name, column)
     runs, values = _count_values(client, columns, name, new_name, experiment_id, in_extras.conflicts)
-    return Renaming(name, new_name, experiment_id, column, runs, values, in_extras.old, running)
+    all_runs = tuple(sorted({*runs, *in_extras.runs}))
+    return Renaming(
+        name, new_name, experiment_id, column, all_runs, values, in_extras.old, running, new_name in columns
+    )
 
 
 def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress | None = None) -> Renaming:
     """Rename a metric as `plan_rename_metric` has planned.
+
+    With an experiment, the runs are those that the plan has found, as long as they belong to the experiment. Otherwise
+    they are all that have values now. Values in rows that have got a value of the new name in the meantime stay.
 
     Args:
         client: client to use.
@@ -99,9 +113,58 @@ def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress |
         What was done.
 
     Raises:
-        ConflictError: (a ValueError) a value is not the same in the other column.
+        ConflictError: (a ValueError) a value is not the same in the other column; or columns have been added, renamed
+            or removed, or runs deleted or moved, since this was planned.
         DatabaseLockedError: others did not let go of the table.
     """
+    _refuse_changes(client, renaming)
+    taken = _taken_rows(client, renaming)
+    try:
+        values = _change_columns(client, renaming, progress)
+    except DatabaseError:
+        # Others may have been faster by less than a moment.
+        _refuse_changed_columns(client, renaming)
+        raise
+    move_pending(client)
+    extras = _rename_keys(client, renaming, taken, progress)
+    left = _count_left(client, renaming)
+    client.metrics.invalidate()
+    return renaming._replace(
+        values=values, extras=extras.renamed, left=left.all + extras.left, both=left.both + extras.both
+    )
+
+
+def _refuse_changes(client: Client, renaming: Renaming) -> None:
+    """Make sure that columns are as they were planned, and that runs still belong to the experiment."""
+    _refuse_changed_columns(client, renaming)
+    if renaming.experiment_id is None:
+        return
+    with read_only(client) as connection:
+        after = look_at_runs(connection, renaming.runs, ("experiment id",))
+    before: Sight = {("run", run_id): {"experiment id": renaming.experiment_id} for run_id in renaming.runs}
+    refuse_changes(before, after, _LOOK_AGAIN)
+
+
+def _refuse_changed_columns(client: Client, renaming: Renaming) -> None:
+    columns = table_columns(client, "metrics")
+    for name, was_there in ((renaming.name, renaming.column is not None), (renaming.new_name, renaming.merges)):
+        # Each experiment may be the first to move values to the new column.
+        is_welcome = name == renaming.new_name and renaming.column != "rename"
+        if was_there and name not in columns:
+            raise ConflictError(
+                f"the column of metric {name!r} has been renamed or removed in the meantime", _LOOK_AGAIN
+            )
+        if not was_there and name in columns and not is_welcome:
+            raise ConflictError(f"metric {name!r} has got a column in the meantime", _LOOK_AGAIN)
+
+
+_LOOK_AGAIN = "look again"
+
+
+def _change_columns(client: Client, renaming: Renaming, progress: Progress | None) -> int:
+    """Rename the column, or move its values, and return how many values have the new name by that."""
+    if renaming.column == "move":
+        return _move_values(client, renaming, progress)
     if renaming.column == "rename":
         with administering(client) as admin:
             is_renamed = admin.rename_metric(renaming.name, renaming.new_name)
@@ -110,13 +173,7 @@ def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress |
                 f"metric {renaming.name!r} could not be renamed: somebody's transaction uses the table metrics",
                 "try again, sqltrack doctor tells who it is",
             )
-    values = 0
-    if renaming.column == "move":
-        values = _move_values(client, renaming, progress)
-    move_pending(client)
-    extras = _rename_keys(client, renaming, progress)
-    client.metrics.invalidate()
-    return renaming._replace(values=values if renaming.column == "move" else renaming.values, extras=extras)
+    return renaming.values
 
 
 def _check_text(name: str) -> None:
@@ -144,12 +201,15 @@ def _check_column(client: Client, columns: Mapping[str, str], name: str, new_nam
 
 
 class _InExtras(NamedTuple):
-    """What there is in `extras`: values of the metric, rows with values of both, whether there is any of each."""
+    """What there is in `extras`: values of the metric, rows with values of both, whether there is any of each, and the
+    runs with values of the metric.
+    """
 
     old: int
     conflicts: int
     any_old: bool
     any_new: bool
+    runs: set[int]
 
 
 def _count_extras(client: Client, name: str, new_name: str, experiment_id: int | None) -> _InExtras:
@@ -161,6 +221,7 @@ def _count_extras(client: Client, name: str, new_name: str, experiment_id: int |
     tables = ["metrics"] if has_extras else []
     tables += [pending] if pending is not None and has_pending(client) else []
     old, conflicts, any_old, any_new = 0, 0, False, False
+    with_values: set[int] = set()
     for table in tables:
         for rows in read_rows(client, table=table, guarded=True):
             has_old, has_new = (
@@ -172,9 +233,10 @@ def _count_extras(client: Client, name: str, new_name: str, experiment_id: int |
                 if runs is not None and row.key[0] not in runs:
                     continue
                 old += name in row.values
+                with_values.update([row.key[0]] if name in row.values else [])
                 conflicts += name in row.values and (new_name in row.values or row.key in has_new)
                 conflicts += name not in row.values and new_name in row.values and row.key in has_old
-    return _InExtras(old, conflicts, any_old, any_new)
+    return _InExtras(old, conflicts, any_old, any_new, with_values)
 
 
 def _rows_with(client: Client, rows: Sequence[ExtrasRow], name: str) -> set[tuple[int, int, float]]:
@@ -246,28 +308,87 @@ def _of_experiment(experiment_id: int | None) -> tuple[str, tuple[int, ...]]:
 def _move_values(client: Client, renaming: Renaming, progress: Progress | None) -> int:
     """Move values from one column to the other, run by run, and return how many."""
     sql_type = _equalise(client, renaming)
+    run_ids = _runs_to_move(client, renaming)
     if sql_type is not None:
         # All of them before the first is moved, and each again when it is.
-        for run_id in renaming.runs:
+        for run_id in run_ids:
             _check_values(client, renaming, sql_type, run_id)
     moved = 0
-    old, new = column_sql(renaming.name), column_sql(renaming.new_name)
-    # Of SET the names must stand alone.
-    sql = f"""
-        UPDATE metrics SET {new.partition(".")[2]} = {old}, {old.partition(".")[2]} = NULL
-        WHERE run_id = %s AND {old} IS NOT NULL AND {new} IS NULL
-    """
-    for number, run_id in enumerate(renaming.runs, start=1):
-        with client:
-            if sql_type is not None:
-                _check_values(client, renaming, sql_type, run_id)
-            moved += client.execute(sql, (run_id,)).rowcount
+    for number, run_id in enumerate(run_ids, start=1):
+        with transaction(client) as connection:
+            if _still_belongs(client, connection, renaming, run_id):
+                if sql_type is not None:
+                    _check_values(client, renaming, sql_type, run_id)
+                moved += _move_values_of(client, connection, renaming, run_id)
         if progress is not None:
             progress(number)
     if renaming.experiment_id is None:
         with administering(client) as admin:
             admin.drop_empty_metric(renaming.name)
     return moved
+
+
+def _runs_to_move(client: Client, renaming: Renaming) -> Sequence[int]:
+    """Return the runs of the plan, or all that have values now if no experiment was named."""
+    if renaming.experiment_id is not None:
+        return renaming.runs
+    sql = f"SELECT DISTINCT run_id FROM metrics WHERE {column_sql(renaming.name)} IS NOT NULL ORDER BY run_id LIMIT %s"
+    with read_only(client, _SECONDS) as connection:
+        return [row["run_id"] for row in fetch(connection, sql, (INT64[-1],))]
+
+
+def _still_belongs(client: Client, connection: Any, renaming: Renaming, run_id: int) -> bool:
+    """Return whether a run belongs to the experiment, if one was named, and lock it there."""
+    if renaming.experiment_id is None:
+        return True
+    lock_rows(client, connection, "runs", [run_id])
+    place = look_at_runs(connection, [run_id], ("experiment id",))
+    return place == {("run", run_id): {"experiment id": renaming.experiment_id}}
+
+
+def _move_values_of(client: Client, connection: Any, renaming: Renaming, run_id: int) -> int:
+    """Move the values of a run, but for those in rows that have a value of the other metric, and return how many."""
+    columns = client.engine.table_columns(connection, "metrics")
+    taken = _rows_with_extra(client, run_id, renaming.new_name) if EXTRAS in columns else []
+    old, new = column_sql(renaming.name), column_sql(renaming.new_name)
+    free = " AND NOT (step = %s AND progress = %s)" * len(taken)
+    # Of SET the names must stand alone.
+    sql = f"""
+        UPDATE metrics SET {new.partition(".")[2]} = {old}, {old.partition(".")[2]} = NULL
+        WHERE run_id = %s AND {old} IS NOT NULL AND {new} IS NULL{free}
+    """
+    return int(client.execute(sql, (run_id, *(value for key in taken for value in key))).rowcount)
+
+
+def _rows_with_extra(client: Client, run_id: int, name: str) -> list[tuple[int, float]]:
+    """Return step and progress of a run's rows that have a metric in `extras`."""
+    keys = []
+    for rows in read_rows(client, condition="run_id = %s", parameters=(run_id,), guarded=False):
+        keys += [row.key[1:] for row in rows if name in row.values]
+    return keys
+
+
+class _Left(NamedTuple):
+    """Values that keep the old name, and how many of those are in rows that have values of both."""
+
+    all: int
+    both: int
+
+
+def _count_left(client: Client, renaming: Renaming) -> _Left:
+    """Count the values that are still in the column of the old name."""
+    columns = table_columns(client, "metrics")
+    if renaming.name not in columns:
+        return _Left(0, 0)
+    both = f"COUNT({column_sql(renaming.new_name)})" if renaming.new_name in columns else "0"
+    where, parameters = _of_experiment(renaming.experiment_id)
+    sql = f"""
+        SELECT COUNT(*) AS number, {both} AS conflicts FROM metrics
+        WHERE {column_sql(renaming.name)} IS NOT NULL AND {where}
+    """
+    with read_only(client, _SECONDS) as connection:
+        (row,) = fetch(connection, sql, parameters)
+    return _Left(row["number"], row["conflicts"])
 
 
 def _equalise(client: Client, renaming: Renaming) -> str | None:
@@ -280,8 +401,9 @@ def _equalise(client: Client, renaming: Renaming) -> str | None:
         DatabaseLockedError: others did not let go of the table.
     """
     table = client.engine.metrics_table
+    _refuse_changed_columns(client, renaming)
     columns = table_columns(client, "metrics")
-    old, new = columns[renaming.name], columns.get(renaming.new_name)
+    old, new = columns.get(renaming.name, ""), columns.get(renaming.new_name)
     with administering(client) as admin:
         connection = admin.connection
         if new is None:
@@ -297,7 +419,7 @@ def _equalise(client: Client, renaming: Renaming) -> str | None:
             f"column {renaming.new_name!r} could not be added: others use the table metrics, or it is not this user's",
             "try again",
         )
-    return None if columns[renaming.new_name] == columns[renaming.name] else columns[renaming.new_name]
+    return None if columns[renaming.new_name] == columns.get(renaming.name) else columns[renaming.new_name]
 
 
 def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int) -> None:
@@ -309,7 +431,7 @@ def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int
     table = client.engine.metrics_table
     old = column_sql(renaming.name)
     sql = f"SELECT DISTINCT {old} FROM metrics WHERE run_id = %s AND {old} IS NOT NULL"
-    is_text = table_columns(client, "metrics")[renaming.name].upper() == "TEXT"
+    is_text = table_columns(client, "metrics").get(renaming.name, "").upper() == "TEXT"
     for (value,) in client.execute(sql, (run_id,)).fetchall():
         number = value if is_text else to_number(value)
         try:
@@ -326,32 +448,78 @@ def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int
 # Values in extras
 
 
-def _rename_keys(client: Client, renaming: Renaming, progress: Progress | None) -> int:
-    """Rename a metric in `extras`, and return the number of rows."""
-    if not renaming.extras or EXTRAS not in table_columns(client, "metrics"):
-        return 0
+class _InRows(NamedTuple):
+    """Rows of `extras`: those that were renamed, those that keep the old name, and how many of those have both."""
+
+    renamed: int
+    left: int
+    both: int
+
+
+def _taken_rows(client: Client, renaming: Renaming) -> set[tuple[int, int, float]]:
+    """Return the keys of rows that have the metric in `extras`, and a value in the column of the new name.
+
+    That is to be asked before values are moved to that column: those may have a namesake in `extras`, which counts for
+    nothing, and which gets the new name with them.
+    """
+    columns = table_columns(client, "metrics")
+    if EXTRAS not in columns or renaming.new_name not in columns:
+        return set()
+    condition, parameters = _of_experiment(renaming.experiment_id)
+    taken: set[tuple[int, int, float]] = set()
+    for rows in read_rows(client, condition=condition, parameters=parameters, guarded=False):
+        named = {row.key for row in rows if renaming.name in row.values}
+        if named:
+            taken |= named & _rows_with(client, rows, renaming.new_name)
+    return taken
+
+
+def _rename_keys(
+    client: Client, renaming: Renaming, taken: Collection[tuple[int, int, float]], progress: Progress | None
+) -> _InRows:
+    """Rename a metric in `extras`, but for rows that have a value of the other metric, as those have that are taken."""
+    columns = table_columns(client, "metrics")
+    if EXTRAS not in columns:
+        return _InRows(0, 0, 0)
+    condition, parameters = _of_experiment(renaming.experiment_id)
+    planned = None if renaming.experiment_id is None else set(renaming.runs)
 
     def edit(row: ExtrasRow, most: int) -> RowEdit | None:
-        if renaming.name not in row.values or renaming.new_name in row.values:
+        if _keeps_name(row, renaming, planned, taken) or renaming.name not in row.values:
             return None
         values = {renaming.new_name if name == renaming.name else name: value for name, value in row.values.items()}
         sql = f"""
             UPDATE metrics SET {EXTRAS} = %s
-            WHERE run_id = %s AND step = %s AND progress = %s AND CAST(metrics.{EXTRAS} AS TEXT) = %s
+            WHERE run_id = %s AND step = %s AND progress = %s AND CAST(metrics.{EXTRAS} AS TEXT) = %s AND {condition}
             RETURNING run_id
         """
-        return RowEdit(sql, (Jsonb(values), *row.key, row.text), (renaming.name,))
+        return RowEdit(sql, (Jsonb(values), *row.key, row.text, *parameters), (renaming.name,))
 
-    condition, parameters = _of_experiment(renaming.experiment_id)
-    done = left = 0
+    done = locked = left = both = 0
     for rows in read_rows(client, condition=condition, parameters=parameters, guarded=False):
         for outcomes in edit_rows(client, rows, edit):
             done += sum(outcome.edit is not None for outcome in outcomes)
-            left += sum(outcome.why is not None for outcome in outcomes)
+            locked += sum(outcome.why is not None for outcome in outcomes)
+            kept = [outcome.row for outcome in outcomes if outcome.edit is None and outcome.why is None]
+            kept = [row for row in kept if renaming.name in row.values]
+            left += len(kept)
+            both += sum(renaming.new_name in row.values or row.key in taken for row in kept)
             if progress is not None:
                 progress(len(renaming.runs) + done)
-    if left:
+        named = {row.key for row in rows if renaming.new_name in row.values}
+        if named and renaming.name in columns:
+            # Of those the column keeps its value.
+            both += len(named & _rows_with(client, rows, renaming.name))
+    if locked:
         raise DatabaseError(
-            f"{renaming.name!r} is still in the extras of {pluralize(left, 'row')}, others use them", "try again"
+            f"{renaming.name!r} is still in the extras of {pluralize(locked, 'row')}, others use them", "try again"
         )
-    return done
+    return _InRows(done, left, both)
+
+
+def _keeps_name(
+    row: ExtrasRow, renaming: Renaming, planned: Collection[int] | None, taken: Collection[tuple[int, int, float]]
+) -> bool:
+    """Return whether a row is of a run that was not planned, or has a value of the other metric already."""
+    is_planned = planned is None or row.key[0] in planned
+    return not is_planned or renaming.new_name in row.values or row.key in taken

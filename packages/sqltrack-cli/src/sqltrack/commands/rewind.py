@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._lookup import require_runs
-from sqltrack.commands._rows import fetch
+from sqltrack.commands._rows import lock_rows
+from sqltrack.commands._sightings import ROWS_AFTER, Sight, look_at_runs, refuse_changes
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import ConflictError, UnusableValueError
@@ -32,6 +34,7 @@ class Rewinding(NamedTuple):
         first_step: step of the first of them, None if there is none.
         last_step: step of the last of them, None if there is none.
         force: whether the run may be one that is running.
+        seen: what was seen of the run.
     """
 
     run_id: int
@@ -40,6 +43,7 @@ class Rewinding(NamedTuple):
     first_step: int | None
     last_step: int | None
     force: bool
+    seen: Sight = MappingProxyType({})
 
 
 def plan_rewind(client: Client, run_id: int, step: int, *, force: bool = False) -> Rewinding:
@@ -59,46 +63,62 @@ def plan_rewind(client: Client, run_id: int, step: int, *, force: bool = False) 
     if step not in INT64:
         raise UnusableValueError(f"step must be an integer of at most 64 bits, got {step!r}")
     with read_only(client, _SECONDS) as connection:
-        require_runs(connection, [run_id])
-        sql = "SELECT status, time_updated FROM runs WHERE id = %s"
-        run = fetch(connection, sql, (run_id,))[0]
-        is_alive = run["time_updated"] is not None and datetime.now(timezone.utc) - run["time_updated"] < _ALIVE
-        if run["status"] == "RUNNING" and is_alive and not force:
-            raise _running(run_id)
-        rows, first, last = 0, None, None
-        for table in _tables(client, connection):
-            sql = f"SELECT COUNT(*), MIN(step), MAX(step) FROM {table} WHERE run_id = %s AND step > %s"
-            number, low, high = connection.execute(sql, (run_id, step)).fetchone()
-            rows += number
-            first = min((value for value in (first, low) if value is not None), default=None)
-            last = max((value for value in (last, high) if value is not None), default=None)
-    return Rewinding(run_id, step, rows, first, last, force)
+        return _look(client, connection, run_id, step, force=force)
 
 
-def apply_rewind(client: Client, rewinding: Rewinding) -> Rewinding:
-    """Remove what `plan_rewind` has found, all or nothing, and what was added after it in the meantime.
+def apply_rewind(client: Client, rewinding: Rewinding, *, even_if_changed: bool = False) -> Rewinding:
+    """Remove what `plan_rewind` has found, all or nothing.
+
+    Args:
+        client: client to use.
+        rewinding: what to remove.
+        even_if_changed: whether to remove also what the run has logged since, after it was started and ended again,
+            for example; default: no.
 
     Returns:
         What was removed.
 
     Raises:
-        ConflictError: (a ValueError) the run has begun to run in the meantime.
+        ConflictError: (a ValueError) the run is running by now, or is not as it was when this was planned. With
+            `force`, a run that was running then may have logged in the meantime.
+        NotFoundError: the run has been deleted.
     """
     run_id, step = rewinding.run_id, rewinding.step
-    removed = 0
     with transaction(client) as connection:
-        if not rewinding.force:
-            # Changes nothing, but who starts the run has to wait until this is done.
-            sql = """
-                UPDATE runs SET status = status
-                WHERE id = %s AND (status <> 'RUNNING' OR time_updated IS NULL OR time_updated < %s)
-            """
-            if not client.execute(sql, (run_id, datetime.now(timezone.utc) - _ALIVE)).rowcount:
-                raise _running(run_id)
+        # A job that starts the run, or adds rows, has to wait until this is done.
+        lock_rows(client, connection, "runs", [run_id], for_deletion=True)
+        current = _look(client, connection, run_id, step, force=rewinding.force)
+        if not even_if_changed:
+            advice = "nothing was removed, look again"
+            refuse_changes(rewinding.seen, current.seen, advice, may_progress=rewinding.force)
+        removed = 0
         for table in _tables(client, connection):
             sql = f"DELETE FROM {table} WHERE run_id = %s AND step > %s"
             removed += client.execute(sql, (run_id, step)).rowcount
-    return rewinding._replace(rows=removed)
+    return current._replace(rows=removed)
+
+
+def _look(client: Client, connection: Any, run_id: int, step: int, *, force: bool) -> Rewinding:
+    """Return what is there to be removed.
+
+    Raises:
+        NotFoundError: there is no such run.
+        ConflictError: (a ValueError) the run is running.
+    """
+    require_runs(connection, [run_id])
+    ((key, run),) = look_at_runs(connection, [run_id]).items()
+    is_alive = run["time_updated"] is not None and datetime.now(timezone.utc) - run["time_updated"] < _ALIVE
+    if run["status"] == "RUNNING" and is_alive and not force:
+        raise _running(run_id)
+    rows, first, last = 0, None, None
+    for table in _tables(client, connection):
+        sql = f"SELECT COUNT(*), MIN(step), MAX(step) FROM {table} WHERE run_id = %s AND step > %s"
+        number, low, high = connection.execute(sql, (run_id, step)).fetchone()
+        rows += number
+        first = min((value for value in (first, low) if value is not None), default=None)
+        last = max((value for value in (last, high) if value is not None), default=None)
+    seen = {key: {**run, ROWS_AFTER: rows, "first step": first, "last step": last}}
+    return Rewinding(run_id, step, rows, first, last, force, seen)
 
 
 def _tables(client: Client, connection: Any) -> list[str]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only, transaction
-from sqltrack.commands._deletion import count_belongings, delete_runs, find_active
+from sqltrack.commands._deletion import count_links, delete_runs, find_active
 from sqltrack.commands._lookup import find_experiment, find_runs
 from sqltrack.commands._rows import fetch, lock_rows
+from sqltrack.commands._sightings import (
+    BELONGINGS,
+    ROWS,
+    Sight,
+    look_at_experiment,
+    look_at_runs,
+    refuse_changes,
+)
 from sqltrack.commands.run_ranges import RunRange
-from sqltrack.errors import ConflictError, UnusableValueError
+from sqltrack.errors import ConflictError, NotFoundError, UnusableValueError
 
-__all__ = ["Deletion", "apply_rm", "plan_rm"]
+__all__ = ["Deletion", "apply_rm", "look_at_deletion", "plan_rm"]
 
 
 class Deletion(NamedTuple):
@@ -26,6 +35,7 @@ class Deletion(NamedTuple):
         links: number of links that begin or end at them, or at the experiment.
         experiment_id: id of the experiment, None if only runs are deleted.
         force: whether runs are also deleted that are RUNNING and were updated within the last 10 minutes.
+        seen: what the plan has seen of the runs and the experiment.
     """
 
     experiment: str | None
@@ -34,6 +44,7 @@ class Deletion(NamedTuple):
     links: int
     experiment_id: int | None = None
     force: bool = False
+    seen: Sight = MappingProxyType({})
 
 
 def plan_rm(
@@ -56,41 +67,74 @@ def plan_rm(
     if bool(named) == (experiment is not None):
         raise UnusableValueError("name runs to delete, or an experiment, either")
     with read_only(client) as connection:
-        if experiment is None:
-            deletion = Deletion(None, find_runs(connection, named), 0, 0, None, force)
-        else:
-            id_ = find_experiment(connection, experiment)
-            (row,) = fetch(connection, "SELECT name FROM experiments WHERE id = %s", (id_,))
-            deletion = Deletion(row["name"], _runs_of(connection, id_), 0, 0, id_, force)
+        id_ = None if experiment is None else find_experiment(connection, experiment)
+        chosen = find_runs(connection, named) if id_ is None else _runs_of(connection, id_)
+        deletion = look_at_deletion(connection, chosen, id_, force=force)
         _refuse_active(connection, deletion)
-        metrics, links = _count(connection, deletion)
-    return deletion._replace(metrics=metrics, links=links)
+    return deletion
 
 
-def apply_rm(client: Client, deletion: Deletion, progress: Callable[[int], object] | None = None) -> Deletion:
+def apply_rm(
+    client: Client,
+    deletion: Deletion,
+    progress: Callable[[int], object] | None = None,
+    *,
+    even_if_changed: bool = False,
+) -> Deletion:
     """Delete what `plan_rm` has found, all of it or nothing.
 
     Args:
         client: client to use.
         deletion: what to delete.
         progress: called with the number of runs done, now and then.
+        even_if_changed: whether to delete also what has changed since it was planned, and runs that were added to the
+            experiment; default: no.
 
     Returns:
-        The same.
+        What was deleted.
 
     Raises:
-        ConflictError: (a ValueError) a run is being logged to by now; or runs were added or deleted in the meantime.
+        ConflictError: (a ValueError) a run is being logged to by now; or runs, or the experiment, are not as they were
+            when this was planned. With `force`, runs that were running then may have logged in the meantime.
+        NotFoundError: a run, or the experiment, has been deleted.
     """
     with transaction(client) as connection:
-        lock_rows(client, connection, "experiments", [deletion.experiment_id], for_deletion=True)
-        lock_rows(client, connection, "runs", deletion.runs, for_deletion=True)
-        if _runs_now(connection, deletion) != deletion.runs:
-            raise ConflictError("somebody else has added or deleted runs in the meantime", "nothing was deleted")
-        _refuse_active(connection, deletion)
-        delete_runs(connection, deletion.runs, progress)
-        if deletion.experiment_id is not None:
-            connection.execute("DELETE FROM experiments WHERE id = %s", (deletion.experiment_id,))
-    return deletion
+        _lock(client, connection, deletion)
+        current = look_at_deletion(
+            connection, _runs_now(connection, deletion), deletion.experiment_id, force=deletion.force
+        )
+        _refuse_active(connection, current)
+        if not even_if_changed:
+            refuse_changes(deletion.seen, current.seen, "nothing was deleted, look again", may_progress=deletion.force)
+        delete_runs(connection, current.runs, progress)
+        if current.experiment_id is not None:
+            connection.execute("DELETE FROM experiments WHERE id = %s", (current.experiment_id,))
+    return current
+
+
+def look_at_deletion(
+    connection: Any, run_ids: Sequence[int], experiment_id: int | None = None, *, force: bool = False
+) -> Deletion:
+    """Return what is deleted with runs, and with an experiment.
+
+    Raises:
+        NotFoundError: the experiment has been deleted.
+    """
+    runs = look_at_runs(connection, run_ids, BELONGINGS)
+    experiment = look_at_experiment(connection, experiment_id)
+    if experiment_id is not None and not experiment:
+        raise NotFoundError(f"there is no experiment {experiment_id!r} any more", "it has been deleted")
+    name = next((fields["name"] for fields in experiment.values()), None)
+    links = count_links(connection, run_ids) + sum(fields["links"] for fields in experiment.values())
+    metrics = sum(fields[ROWS] for fields in runs.values())
+    return Deletion(name, list(run_ids), metrics, links, experiment_id, force, {**experiment, **runs})
+
+
+def _lock(client: Client, connection: Any, deletion: Deletion) -> None:
+    lock_rows(client, connection, "experiments", [deletion.experiment_id], for_deletion=True)
+    # By now nobody can add runs to the experiment.
+    runs = deletion.runs if deletion.experiment_id is None else _runs_of(connection, deletion.experiment_id)
+    lock_rows(client, connection, "runs", runs, for_deletion=True)
 
 
 def _runs_of(connection: Any, experiment_id: int) -> list[int]:
@@ -115,12 +159,3 @@ def _refuse_active(connection: Any, deletion: Deletion) -> None:
         run_id, reason = next(iter(active.items()))
         others = f" (and {len(active) - 1} more)" if len(active) > 1 else ""
         raise ConflictError(f"run {run_id!r}{others} {reason}", "end it first, or add --force; nothing was deleted")
-
-
-def _count(connection: Any, deletion: Deletion) -> tuple[int, int]:
-    """Return the number of rows of metrics, and that of links."""
-    metrics, links = count_belongings(connection, deletion.runs)
-    if deletion.experiment_id is not None:
-        sql = "SELECT COUNT(*) AS number FROM experiment_links WHERE from_id = %s OR to_id = %s"
-        links += fetch(connection, sql, (deletion.experiment_id, deletion.experiment_id))[0]["number"]
-    return metrics, links

@@ -92,7 +92,7 @@ def script_error(
 ) -> ScriptError:
     """Return the error of a script's statement, without the passwords in the statement and in what the driver says.
 
-    If the error's `statement` is not the one given here, it held passwords. The driver's error must not be chained then.
+    If the error's `statement` is not the one given here, it held passwords. Do not chain the driver's error then.
 
     Args:
         script: name of the script.

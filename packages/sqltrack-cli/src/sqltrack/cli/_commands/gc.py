@@ -8,10 +8,11 @@ from typing import Any
 from sqltrack.cli._confirm import apply_if_agreed, as_record, describe, print_deletion, report_deletion
 from sqltrack.cli._durations import duration
 from sqltrack.cli._edit_options import add_edit_options, add_experiment
-from sqltrack.cli._output import print_json, print_note, progress_bar
+from sqltrack.cli._output import print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.client import Client
 from sqltrack.commands.gc import Garbage, apply_gc, plan_gc, reclaim_space
+from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]
 
@@ -81,16 +82,22 @@ def _delete(options: argparse.Namespace, client: Client, criteria: dict[str, Any
 
     def delete() -> Garbage:
         with progress_bar("deleting runs", len(garbage.deletion.runs)) as progress:
-            return apply_gc(client, garbage, progress)
+            # With --yes nobody has seen what was planned.
+            return apply_gc(client, garbage, progress, even_if_changed=options.yes)
 
-    deleted = None
-    if garbage.deletion.runs:
-        deleted = apply_if_agreed(options, f"delete {describe(garbage.deletion)}", delete)
-    shown = garbage if deleted is None else deleted
-    if options.json:
-        kept = {"kept_tagged": shown.tagged, "kept_linked": shown.linked, "kept_active": shown.active}
-        print_json(as_record(shown.deletion, done=deleted is not None, **kept))
+    question = f"delete {describe(garbage.deletion)}" if garbage.deletion.runs else None
+    deleted = apply_if_agreed(
+        options, question, delete, lambda deleted: _record(deleted or garbage, done=deleted is not None)
+    )
+    shown = deleted or garbage
+    if shown.changed:
+        print_note(f"{pluralize(len(shown.changed), 'run')} kept, changed in the meantime; look again")
     return report_deletion(options, client, shown.deletion, done=deleted is not None)
+
+
+def _record(garbage: Garbage, *, done: bool) -> dict[str, Any]:
+    kept = {name: getattr(garbage, name) for name in ("tagged", "linked", "active", "changed")}
+    return as_record(garbage.deletion, done=done, **{f"kept_{name}": runs for name, runs in kept.items()})
 
 
 def _print(garbage: Garbage) -> None:

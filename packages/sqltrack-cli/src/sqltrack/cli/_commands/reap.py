@@ -10,7 +10,7 @@ from sqltrack.cli._cells import show_status
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._durations import duration
 from sqltrack.cli._edit_options import add_edit_options, add_experiment
-from sqltrack.cli._output import print_json, print_note, progress_bar
+from sqltrack.cli._output import print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_table
 from sqltrack.commands.reap import Finding, apply_reap, plan_reap
@@ -67,9 +67,13 @@ def _run(options: argparse.Namespace) -> int:
         with progress_bar("marking runs", len(findings)) as progress:
             return apply_reap(client, findings, progress)
 
-    marked = apply_if_agreed(options, f"mark {pluralize(number, 'run')}", mark) if number else None
-    if options.json:
-        print_json([_record(finding) for finding in (findings if marked is None else marked)])
+    question = f"mark {pluralize(number, 'run')}" if number else None
+    marked = apply_if_agreed(
+        options,
+        question,
+        mark,
+        lambda marked: [_record(finding) for finding in (findings if marked is None else marked)],
+    )
     return _report(options, findings, marked)
 
 
@@ -84,7 +88,11 @@ def _report(options: argparse.Namespace, findings: Sequence[Finding], marked: Se
         return 1
     else:
         done = sum(finding.marked for finding in marked)
-        spared = f", {pluralize(number - done, 'was', 'were')} heard of in the meantime" if done < number else ""
+        spared = (
+            f", {pluralize(number - done, 'was', 'were')} spared, because they have changed in the meantime"
+            if done < number
+            else ""
+        )
         print_note(f"{pluralize(done, 'run')} marked{spared}")
     return 0
 
@@ -102,5 +110,5 @@ def _print(findings: Sequence[Finding]) -> None:
 
 def _record(finding: Finding) -> dict[str, object]:
     record = finding._asdict()
-    del record["time_updated"]
+    del record["time_updated"], record["seen"]
     return {"id": record.pop("run_id"), **record}

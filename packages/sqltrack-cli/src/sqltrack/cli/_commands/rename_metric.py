@@ -6,7 +6,7 @@ import argparse
 
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options, add_experiment
-from sqltrack.cli._output import print_json, print_note, progress_bar
+from sqltrack.cli._output import print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_rename_metric
 from sqltrack.wording import pluralize
@@ -52,16 +52,32 @@ def _run(options: argparse.Namespace) -> int:
         with progress_bar("moving values", moves + renaming.extras) as progress:
             return apply_rename_metric(client, renaming, progress)
 
-    renamed = apply_if_agreed(options, f"rename {renaming.name!r} to {renaming.new_name!r}", rename)
-    if renamed is None and not options.dry_run:
+    question = f"rename {renaming.name!r} to {renaming.new_name!r}"
+    renamed = apply_if_agreed(
+        options, question, rename, lambda renamed: _record(renamed or renaming, renamed=renamed is not None)
+    )
+    if renamed is not None:
+        return _report(renamed)
+    if not options.dry_run:
         print_note("nothing was changed")
         return 1
-    if renamed is not None:
-        print_note("renamed")
-    if options.json:
-        shown = renaming if renamed is None else renamed
-        print_json({**shown._asdict(), "runs": len(shown.runs), "renamed": renamed is not None})
     return 0
+
+
+def _report(renamed: Renaming) -> int:
+    """Tell what was done, and what remains; return 1 if the user has to look at that."""
+    if not renamed.left:
+        print_note("renamed")
+        return 0
+    later = renamed.left - renamed.both
+    reasons = [f"{renamed.both:,} in rows that have values of both"] if renamed.both else []
+    reasons += [f"{later:,} that came in the meantime"] if later else []
+    print_note(f"renamed, but {renamed.name!r} still has {pluralize(renamed.left, 'value')}: {', '.join(reasons)}")
+    return 1 if renamed.both else 0
+
+
+def _record(renaming: Renaming, *, renamed: bool) -> dict[str, object]:
+    return {**renaming._asdict(), "runs": len(renaming.runs), "renamed": renamed}
 
 
 def _describe(renaming: Renaming) -> str:

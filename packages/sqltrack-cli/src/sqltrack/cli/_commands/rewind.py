@@ -6,7 +6,7 @@ import argparse
 
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options
-from sqltrack.cli._output import print_json, print_note, progress_bar
+from sqltrack.cli._output import print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 from sqltrack.wording import pluralize
@@ -37,22 +37,25 @@ def _run(options: argparse.Namespace) -> int:
 
     def remove() -> Rewinding:
         with progress_bar("removing rows"):
-            return apply_rewind(client, rewinding)
+            # With --yes nobody has seen what was planned.
+            return apply_rewind(client, rewinding, even_if_changed=options.yes)
 
-    removed = None
-    if rewinding.rows:
-        question = f"remove {pluralize(rewinding.rows, 'row')} of run {rewinding.run_id}"
-        removed = apply_if_agreed(options, question, remove)
-        if removed is None and not options.dry_run:
-            print_note("nothing was changed")
-            return 1
+    question = f"remove {pluralize(rewinding.rows, 'row')} of run {rewinding.run_id}" if rewinding.rows else None
+    removed = apply_if_agreed(
+        options, question, remove, lambda removed: _record(removed or rewinding, removed=removed is not None)
+    )
     if removed is not None:
         print_note(f"{pluralize(removed.rows, 'row')} removed")
-    if options.json:
-        record = (rewinding if removed is None else removed)._asdict()
-        del record["force"]
-        print_json({**record, "removed": removed is not None})
+    elif question is not None and not options.dry_run:
+        print_note("nothing was changed")
+        return 1
     return 0
+
+
+def _record(rewinding: Rewinding, *, removed: bool) -> dict[str, object]:
+    record = rewinding._asdict()
+    del record["force"], record["seen"]
+    return {**record, "removed": removed}
 
 
 def _describe(rewinding: Rewinding) -> str:

@@ -6,7 +6,7 @@ import argparse
 
 from sqltrack.cli._confirm import apply_if_agreed, as_record, describe, print_deletion, report_deletion
 from sqltrack.cli._edit_options import add_edit_options, add_experiment, add_runs, named_runs, needs_runs_or_experiment
-from sqltrack.cli._output import print_json, progress_bar
+from sqltrack.cli._output import progress_bar
 from sqltrack.cli._parser import Commands, Parser, open_client
 from sqltrack.commands.rm import Deletion, apply_rm, plan_rm
 
@@ -40,9 +40,13 @@ def _run(options: argparse.Namespace) -> int:
 
     def delete() -> Deletion:
         with progress_bar("deleting runs", len(deletion.runs)) as progress:
-            return apply_rm(client, deletion, progress)
+            # With --yes nobody has seen what was planned.
+            return apply_rm(client, deletion, progress, even_if_changed=options.yes)
 
-    done = apply_if_agreed(options, f"delete {describe(deletion)}", delete) is not None
-    if options.json:
-        print_json(as_record(deletion, done=done))
-    return report_deletion(options, client, deletion, done=done)
+    deleted = apply_if_agreed(
+        options,
+        f"delete {describe(deletion)}",
+        delete,
+        lambda deleted: as_record(deleted or deletion, done=deleted is not None),
+    )
+    return report_deletion(options, client, deleted or deletion, done=deleted is not None)

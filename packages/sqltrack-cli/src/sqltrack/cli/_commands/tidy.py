@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sqltrack.cli._confirm import apply_if_agreed
 from sqltrack.cli._edit_options import add_edit_options
-from sqltrack.cli._output import print_json, print_note, printable, progress_bar
+from sqltrack.cli._output import print_note, printable, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.cli._table import print_table
 from sqltrack.commands._extras_rows import has_pending
@@ -43,24 +43,30 @@ def _run(options: argparse.Namespace) -> int:
         found = plan_tidy(client, progress)
     movable = [item for item in found if item.column is not None]
     is_pending = has_pending(client)
-    if options.dry_run or not (movable or is_pending):
-        _print(found, options, moved=False)
-        print_note(f"{pluralize(len(movable), 'metric')} would be moved" if movable else _nothing(found, is_pending))
-        return 0
-    if not (options.json or options.yes):
-        _print(found, options, moved=False)
+    works = bool(movable or is_pending)
+    if not options.json and (options.dry_run or not works or not options.yes):
+        _print(found, moved=False)
 
     def move() -> list[Tidied]:
         with progress_bar("moving rows") as progress:
             return apply_tidy(client, found, progress)
 
     question = f"move {pluralize(len(movable), 'metric')}" if movable else "move what waits to extras"
-    tidied = apply_if_agreed(options, question, move)
-    if tidied is None:
+    tidied = apply_if_agreed(
+        options,
+        question if works else None,
+        move,
+        lambda tidied: [dataclasses.asdict(item) for item in (found if tidied is None else tidied)],
+    )
+    if tidied is not None:
+        if not options.json:
+            _print(tidied, moved=True)
+        print_note(f"{pluralize(sum(item.moved for item in tidied), 'value')} moved")
+    elif options.dry_run or not works:
+        print_note(f"{pluralize(len(movable), 'metric')} would be moved" if movable else _nothing(found, is_pending))
+    else:
         print_note("nothing was changed")
         return 1
-    _print(tidied, options, moved=True)
-    print_note(f"{pluralize(sum(item.moved for item in tidied), 'value')} moved")
     return 0
 
 
@@ -70,11 +76,9 @@ def _nothing(found: Sequence[Tidied], is_pending: bool) -> str:
     return "nothing can be moved" if found else "all metrics are in columns"
 
 
-def _print(found: Sequence[Tidied], options: argparse.Namespace, *, moved: bool) -> None:
+def _print(found: Sequence[Tidied], *, moved: bool) -> None:
     records = [dataclasses.asdict(item) for item in found]
-    if options.json:
-        print_json(records)
-    elif records:
+    if records:
         counts = ["moved", "superseded"] if moved else []
         print_table(records, ["name", "values", "column", "change", *counts], optional=("change",))
         for item in found:
