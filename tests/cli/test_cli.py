@@ -19,6 +19,7 @@ from sqltrack.cli import _output, main
 from sqltrack.cli._cells import show_time, show_value
 from sqltrack.cli._parser import build_parser
 from sqltrack.cli._table import print_table
+from sqltrack.commands.setup import set_up_quietly
 from support.processes import Program, running
 
 from .conftest import PROGRAM, connection, in_terminal
@@ -30,6 +31,49 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 COMMANDS = sorted(parsers())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["runs"],
+        ["ls"],
+        ["show", "1"],
+        ["sql", "SELECT 1"],
+        ["export", "out"],
+        ["copy", "{source}", "{path}"],
+        ["rm", "1", "--yes"],
+        ["tidy", "--yes"],
+        ["doctor"],
+        ["setup"],
+        ["execute", "{script}"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("missing/x.db", "folder '{folder}' does not exist"),
+        ("script.sql/x.db", "'{folder}' is not a folder"),
+    ],
+)
+def test_of_a_file_without_a_folder_every_command_says_what_to_correct(
+    tmp_path: Path, arguments: list[str], path: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Setting it up fails as well, so no command may advise to do that."""
+    file, source, script = tmp_path / path, tmp_path / "source.db", tmp_path / "script.sql"
+    script.write_text("SELECT 1")
+    set_up_quietly(sqltrack.Client(engine="sqlite", dbpath=str(source)))
+    words = [word.format(path=file, source=source, script=script) for word in arguments]
+    assert main([*words, "--engine", "sqlite", "--dbpath", str(file)]) == 1
+    output = capsys.readouterr()
+    said = " ".join((output.out + output.err).split())
+    assert says.format(folder=file.parent) in said
+    assert "correct dbpath" in said
+    assert ("create the folder" in said) == (path == "missing/x.db")
+    assert "set it up" not in said
+    assert "sqltrack setup" not in said
+    assert not file.exists()
 
 
 def test_setup_prints_a_line_for_each_script(empty_config: dict[str, Any], tmp_path: Path, program: Program) -> None:
@@ -145,6 +189,7 @@ def test_a_closed_pipe_ends_the_program_quietly(program: Program) -> None:
 TABLE = """
 from sqltrack.cli._cells import show_status
 from sqltrack.cli._table import print_table
+from sqltrack.commands.setup import set_up_quietly
 rows = [{"id": 12345678, "status": "FAILED", "comment": "x" * 200, "evil\\x1b[2J": "\\x1b[31mred"}]
 print_table(rows, ["id", "status", "comment", "evil\\x1b[2J"], cells={"status": show_status})
 """

@@ -53,7 +53,12 @@ def test_a_path_with_semicolons_is_not_taken_for_advice(tmp_path: Path, name: st
     path = tmp_path / name
     path.mkdir()
     finding = found_by(sqltrack.Client(engine="sqlite", dbpath=str(path)))["connection"]
-    assert finding == ("connection", "problem", f"cannot open SQLite database {str(path)!r}: it is a folder", None)
+    assert finding == (
+        "connection",
+        "problem",
+        f"cannot open SQLite database {str(path)!r}: it is a folder",
+        "correct dbpath",
+    )
 
 
 def test_the_advice_about_a_path_with_semicolons_stays_whole(tmp_path: Path) -> None:

@@ -81,13 +81,13 @@ def require_database(engine: Engine, advice: str = NotSetUpError.ADVICE) -> None
 
     Args:
         engine: the engine of the database.
-        advice: what to do if there is none.
+        advice: what to do if there is none, and it can be created.
 
     Raises:
         NotSetUpError: there is none.
     """
     if not engine.exists():
-        raise NotSetUpError(f"{engine.describe()} does not exist", advice)
+        raise admin_of(engine).missing(advice)
 
 
 def table_columns(client: Client, table: str) -> dict[str, str]:

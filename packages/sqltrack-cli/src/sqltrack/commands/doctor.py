@@ -92,8 +92,8 @@ def examine(
     engine = client.engine
     findings = examine_installation()
     if not engine.exists():
-        missing = problem(f"{engine.describe()} does not exist", "create it with: sqltrack setup; or correct dbpath")
-        return [*findings, Finding("connection", *missing)]
+        missing = admin_of(engine).missing("create it with: sqltrack setup; or correct dbpath")
+        return [*findings, Finding("connection", *_failure(missing))]
     with _connected(engine) as (connection, verdict):
         findings.append(Finding("connection", *verdict))
         if connection is None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqltrack.engines.sqltext import keywords
-from sqltrack.errors import ConfigError
+from sqltrack.errors import ConfigError, NotSetUpError
 
 if TYPE_CHECKING:
     from sqltrack.engines.checks import Checks
@@ -43,8 +43,8 @@ class Admin(ABC):
 
     Args:
         engine: the engine.
-        connection: a connection of it, None before there is one; then only `connect_read_only`, `driver_variables`,
-            `find_password` and the attributes are of use.
+        connection: a connection of it, None before there is one; then only `missing`, `connect_read_only`,
+            `driver_variables`, `find_password` and the attributes are of use.
 
     Attributes:
         engine: the same.
@@ -64,6 +64,14 @@ class Admin(ABC):
         self.connection: Any = connection
 
     # Before there is a connection
+
+    def missing(self, advice: str = NotSetUpError.ADVICE) -> NotSetUpError:
+        """Return the error for a database that does not exist.
+
+        Args:
+            advice: what to do if it can be created; default: to set it up.
+        """
+        return NotSetUpError(f"{self.engine.describe()} does not exist", advice)
 
     def connect_read_only(self) -> Any:
         """Open a connection that is only used to read, and leaves the database as it is.

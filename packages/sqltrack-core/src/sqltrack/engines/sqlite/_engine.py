@@ -15,7 +15,7 @@ from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.schema import TABLES
 from sqltrack.engines.sqlite._connection import Connection, split_script
 from sqltrack.engines.sqlite._file_errors import allows_wal, explain_io_error, find_lock_refusal, refused_locks
-from sqltrack.engines.sqlite._filesystem import is_network_file_system
+from sqltrack.engines.sqlite._filesystem import find_folder_problem, is_network_file_system
 from sqltrack.engines.sqlite._functions import create_functions
 from sqltrack.engines.sqlite._metrics_table import SQLiteMetricsTable
 from sqltrack.engines.sqlite._sql import SQLITE
@@ -164,8 +164,9 @@ class SQLiteEngine(Engine):
     def translate_error(self, error: Exception) -> SQLTrackError:
         message = str(error)
         if "unable to open database file" in message:
-            reason = message.partition(": ")[2] or self._why_not_opened()
-            return DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {reason}")
+            reason, advice = self._why_not_opened()
+            reason = message.partition(": ")[2] or reason
+            return DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {reason}", advice)
         if "not a database" in message:
             return NotADatabaseError(f"file {self.path!r} is no SQLite database", "choose another file with dbpath")
         if "no such table" in message and message.rpartition(": ")[2].removeprefix("main.") in TABLES:
@@ -267,13 +268,14 @@ class SQLiteEngine(Engine):
         finally:
             self.limit_waits(connection, None)
 
-    def _why_not_opened(self) -> str:
-        folder = os.path.dirname(self.path)
-        if not os.path.isdir(folder):
-            return f"folder {folder!r} does not exist"
+    def _why_not_opened(self) -> tuple[str, str]:
+        """Return why the file cannot be opened, and what to do about it."""
+        problem = find_folder_problem(self.path)
+        if problem is not None:
+            return problem
         if os.path.isdir(self.path):
-            return "it is a folder"
-        return "check the permissions of the file and its folder"
+            return "it is a folder", "correct dbpath"
+        return "the file system refuses it", "check the permissions of the file and its folder"
 
 
 def _database_path(dbpath: Any) -> str:

@@ -1,17 +1,27 @@
-"""Tell whether a file lies on a file system that several machines share."""
+"""Tell whether a file can be where it is said to be, and whether several machines share its file system."""
 
 from __future__ import annotations
 
 import os
 import re
 
-__all__ = ["is_network_file_system"]
+__all__ = ["find_folder_problem", "is_network_file_system"]
 
 # Names as in the third field after the dash of /proc/self/mountinfo (proc(5)).
 _NETWORK_TYPES = re.compile(
     r"9p|afs|beegfs|ceph|cifs|fuse\.(beegfs|ceph|glusterfs|juicefs|sshfs)|glusterfs|gpfs|lustre|ncpfs|nfs4?|ocfs2"
     r"|orangefs|panfs|pvfs2|quobyte|smb3|smbfs|virtiofs|wekafs"
 )
+
+
+def find_folder_problem(path: str) -> tuple[str, str] | None:
+    """Return why no file can be created at a path, and what to do about it; None if its folder is there."""
+    folder = os.path.dirname(path)
+    if os.path.isdir(folder):
+        return None
+    if os.path.lexists(folder):
+        return f"{folder!r} is not a folder", "correct dbpath"
+    return f"folder {folder!r} does not exist", "create the folder, or correct dbpath"
 
 
 def is_network_file_system(path: str) -> bool:

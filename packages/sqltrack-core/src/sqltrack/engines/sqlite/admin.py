@@ -13,10 +13,11 @@ from sqltrack.engines.admin import Admin
 from sqltrack.engines.checks import Checks
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._engine import SQLiteEngine
+from sqltrack.engines.sqlite._filesystem import find_folder_problem
 from sqltrack.engines.sqlite._interruptible import interruptible
 from sqltrack.engines.sqlite._readonly import Guard, guarded
 from sqltrack.engines.sqlite._snapshot import find_python_types, open_for_reading, snapshot
-from sqltrack.errors import DatabaseError, ReadOnlyDatabaseError, StatementTimeoutError
+from sqltrack.errors import DatabaseError, NotSetUpError, ReadOnlyDatabaseError, StatementTimeoutError
 
 __all__ = ["SQLiteAdmin"]
 
@@ -30,6 +31,12 @@ class SQLiteAdmin(Admin):
     engine: SQLiteEngine
     connection: Connection
     keeps_space = True
+
+    def missing(self, advice: str = NotSetUpError.ADVICE) -> NotSetUpError:
+        error = super().missing(advice)
+        problem = find_folder_problem(self.engine.path)
+        # Setting it up would fail as well.
+        return error if problem is None else NotSetUpError(f"{error.message}: {problem[0]}", problem[1])
 
     def connect_read_only(self) -> Connection:
         try:
