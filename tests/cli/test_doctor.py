@@ -59,6 +59,21 @@ def test_distributions_that_are_not_installed_are_named(monkeypatch: pytest.Monk
     assert examine_installation()[1].found.endswith("; not installed: sqltrack-nothing")
 
 
+@pytest.mark.parametrize(("version", "result"), [("0.1.4", "problem"), ("0.2.0", "ok"), ("0.10.0", "ok")])
+def test_the_earlier_project_of_the_same_name_is_a_problem(
+    version: str, result: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes it removes files of ours."""
+    monkeypatch.setattr(doctor, "version", lambda name: version if name == "sqltrack" else "0.2.0")
+    finding = examine_installation()[1]
+    assert finding.result == result
+    if result == "problem":
+        assert finding.advice is not None
+        assert finding.advice.startswith(
+            "pip uninstall sqltrack, then: pip install --force-reinstall --no-deps sqltrack-core"
+        )
+
+
 def test_a_missing_index_is_a_problem_that_the_advice_solves(client: sqltrack.Client) -> None:
     client.execute("DROP INDEX runs_experiment_id")
     client.execute("DROP INDEX run_links_to_id")

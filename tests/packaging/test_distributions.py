@@ -434,14 +434,56 @@ def test_the_name_alone_gets_ours_and_not_the_earlier_project_of_that_name(
     assert min(versions[name] for name in BRINGS[requirement]) >= Version(metadata(built["sqltrack"].wheel)["Version"])
 
 
-def write_foreign_wheel(folder: Path) -> None:
-    """Write the smallest wheel of the name and version of that project into a folder."""
+def write_foreign_wheel(folder: Path, *files: str) -> None:
+    """Write the smallest wheel of the name and version of that project into a folder, with some of its files."""
     folder.mkdir()
+    info = "sqltrack-0.1.4.dist-info"
+    contents = {
+        **dict.fromkeys(files, ""),
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: sqltrack\nVersion: 0.1.4\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nsqltrack = sqltrack:main\n",
+    }
+    contents[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in (*contents, f"{info}/RECORD"))
     with zipfile.ZipFile(folder / "sqltrack-0.1.4-py3-none-any.whl", "w") as archive:
-        info = "sqltrack-0.1.4.dist-info"
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: sqltrack\nVersion: 0.1.4\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
+        for name, text in contents.items():
+            archive.writestr(name, text)
+
+
+# Those that ours have as well.
+FOREIGN_FILES = tuple(
+    f"sqltrack/{name}.py"
+    for name in ("__init__", "client", "queries", "sigterm", "util", "commands/__init__", "commands/setup")
+)
+
+
+def documented_commands() -> list[list[str]]:
+    """Return the commands of pip that the documentation names for an upgrade from that project."""
+    text = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
+    section = text.partition("### From sqltrack 0.1\n")[2].partition("\n### ")[0]
+    return [line.split()[1:] for line in section.splitlines() if line.startswith("pip ")]
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["uninstalled first", "upgraded and repaired"])
+def test_from_the_earlier_project_the_documented_commands_lead_to_ours(
+    built: dict[str, Files], equipped: Environment, tmp_path: Path, is_told: bool
+) -> None:
+    uninstall, install, repair = documented_commands()
+    write_foreign_wheel(tmp_path / "foreign", *FOREIGN_FILES)
+    equipped.pip("install", "--no-index", f"--find-links={tmp_path / 'foreign'}", "sqltrack")
+    source = ("--no-index", f"--find-links={folder_of(built)}")
+    if is_told:
+        equipped.pip(*uninstall, "--yes")
+        equipped.pip(*install, *source)
+    else:
+        equipped.pip(*install, "--upgrade", *source)
+        # If this fails, pip has changed its order, and the documentation can be shorter.
+        assert not (equipped.packages / "sqltrack" / "__init__.py").exists()
+        equipped.pip(*repair, *source)
+    equipped.check_works(BRINGS["sqltrack"])
+    expected = {file for name in BRINGS["sqltrack"] for file in modules(built[name].wheel)}
+    assert equipped.files() == expected
+    assert equipped.python.with_name("sqltrack").exists()
 
 
 def test_all_fit_together_and_one_that_goes_leaves_the_others_as_they_are(

@@ -117,9 +117,20 @@ def examine_installation() -> list[Finding]:
         distributions += f"; not installed: {', '.join(missing)}"
     return [
         Finding("python", *ok(f"Python {platform.python_version()}, {sys.executable}")),
-        Finding("distributions", *ok(distributions)),
+        Finding("distributions", *_judge_distributions(installed, distributions)),
         Finding("drivers", *ok(_show_versions({"SQLite": _sqlite_version(), **_versions(_PACKAGES)}))),
     ]
+
+
+def _judge_distributions(installed: Mapping[str, str], found: str) -> Verdict:
+    """Say what to do about the earlier project of the same name, whose removal takes files of ours along."""
+    if not installed.get("sqltrack", "").startswith(("0.0.", "0.1.")):
+        return ok(found)
+    ours = " ".join(name for name in installed if name != "sqltrack")
+    return problem(
+        f"{found}; sqltrack {installed['sqltrack']} is another project, whose files have the names of ours",
+        f"pip uninstall sqltrack, then: pip install --force-reinstall --no-deps {ours}",
+    )
 
 
 def _versions(names: Sequence[str]) -> dict[str, str]:

@@ -33,6 +33,7 @@ class Change(NamedTuple):
 
 
 def _see_nothing(connection: Any) -> Sight:
+    """Return nothing, because nothing else matters."""
     return {}
 
 
