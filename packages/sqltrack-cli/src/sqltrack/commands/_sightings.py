@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 #: What was seen: fields and their values, by kind ("run" or "experiment") and id or name.
-Sight = Mapping[tuple[str, "int | str"], Mapping[str, Any]]
+Sight = Mapping[tuple[str, int | str], Mapping[str, Any]]
 
 #: Number of rows of metrics, as a field of runs.
 ROWS = "rows of metrics"

@@ -52,7 +52,7 @@ class Edit:
     changes: list[Change]
     find: Callable[[Any], list[Change]] = dataclasses.field(repr=False)
     make: Callable[[Client, Sequence[Change]], None] = dataclasses.field(repr=False)
-    look: Callable[[Any], Sight] = dataclasses.field(default=_see_nothing, repr=False)
+    look: Callable[[Any], Sight] = dataclasses.field(default_factory=lambda: _see_nothing, repr=False)
     seen: Sight = dataclasses.field(default_factory=dict, repr=False)
 
 

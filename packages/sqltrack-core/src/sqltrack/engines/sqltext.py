@@ -90,7 +90,7 @@ def find_backslash(script: str, dialect: Dialect) -> Located | None:
 def script_error(
     script: str, statement: str, reason: object, dialect: Dialect, *, line: int | None = None, note: str = ""
 ) -> ScriptError:
-    """Return the error of a script's statement, without the passwords in the statement and in what the driver says.
+    """Return the error of a script's statement, without the passwords in the statement and in the reason.
 
     If the error's `statement` is not the one given here, it held passwords. Do not chain the driver's error then.
 
@@ -111,7 +111,7 @@ def script_error(
 
 
 def hide_passwords(statement: str, dialect: Dialect) -> tuple[str, list[str]]:
-    """Return a statement with stars in the places of what may be passwords, and the pieces that were there.
+    """Return a statement with stars in the places of possible passwords, and the pieces that were there.
 
     It hides all literals of a statement that names a password, a secret or the like, and of one that creates or changes
     users or subscriptions; and all literals and comments that speak of a password. It hides too much rather than too
@@ -187,7 +187,7 @@ def _is_broken(all_tokens: list[Token], index: int) -> bool:
 
 
 def _hide_quoted(message: str, hidden: list[str]) -> str:
-    """Return what a driver says without the hidden pieces, and without what it quotes of them."""
+    """Return the message of a driver without the hidden pieces, whole or as far as the driver quotes them."""
     for piece in sorted(hidden, key=len, reverse=True):
         if len(piece) > _LONG_ENOUGH:
             message = message.replace(piece, "'***'")

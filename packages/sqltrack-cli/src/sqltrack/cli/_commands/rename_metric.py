@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(renamed: Renaming) -> int:
-    """Tell what was done, and what remains; return 1 if the user has to look at that."""
+    """Print the outcome and the number of values that keep the old name; return 1 if the user has to look at those."""
     if not renamed.left:
         print_note("renamed")
         return 0
