@@ -80,7 +80,7 @@ def test_an_unknown_id_without_a_name_cannot_be_created(client: sqltrack.Client)
     assert info.value.experiment_id == 7
     with pytest.raises(ValueError, match="needs an id or a name"):
         Experiment(client)
-    with pytest.raises(ValueError, match="experiment_id must be an integer, got 'x'"):
+    with pytest.raises(ValueError, match="experiment_id must be an int, got 'x'; give a name"):
         Experiment(client, "x")  # type: ignore[arg-type]
 
 

@@ -77,7 +77,7 @@ class OwnTable(MetricsTable):
     def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         return not widened
 
-    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool) -> Upsert:
+    def upsert(self, names: Sequence[str], *, extras: bool, pending: bool, has_extras: bool = False) -> Upsert:
         return OwnUpsert(names)
 
     def fault_of(self, error: BaseException) -> Fault | None:

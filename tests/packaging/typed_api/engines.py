@@ -25,7 +25,7 @@ from sqltrack.config import (
 )
 from sqltrack.engines import Engine, config_of_address, create_engine, engine_name
 from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
-from sqltrack.engines.json import Jsonb, dumps, escape_text, is_complex, is_storable_text, jsonb, plain
+from sqltrack.engines.json import Jsonb, dumps, escape_text, is_storable_text, jsonb, plain
 from sqltrack.engines.postgres import PostgresEngine
 from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.engines.sqlite import SQLiteEngine
@@ -80,7 +80,6 @@ def make_json() -> None:
     assert_type(dumps({1, 2}), str)
     assert_type(plain(Path()), Any)
     assert_type(escape_text("a"), str)
-    assert_type(is_complex(1j), bool)
     assert_type(is_storable_text("a"), bool)
 
 

@@ -127,7 +127,7 @@ class PostgresEngine(Engine):
     def __repr__(self) -> str:
         return f"PostgresEngine({self._target()!r})"
 
-    def connect(self, cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> BoundedConnection:
+    def connect(self, cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> psycopg.Connection[Any]:
         """Connect to the server.
 
         Args:
