@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqltrack import sigterm
 from sqltrack._logging import get_logger
 from sqltrack.errors import SQLTrackError
 
@@ -306,5 +305,3 @@ def _forget_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
     os.register_at_fork(after_in_child=_forget_in_child)
-
-sigterm.prepare_by(lambda: activity.given_up())

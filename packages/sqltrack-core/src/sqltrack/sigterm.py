@@ -13,9 +13,10 @@ from collections.abc import Callable, Hashable
 from types import FrameType
 from typing import Any, NoReturn
 
+from sqltrack._activity import activity
 from sqltrack._logging import get_logger
 
-__all__ = ["begun_exit", "deregister", "prepare_by", "register"]
+__all__ = ["begun_exit", "deregister", "register"]
 
 # 128 + 15, what shells report for a process that SIGTERM ended.
 _EXIT_STATUS = 128 + signal.SIGTERM
@@ -25,9 +26,6 @@ _SHORTLY = 0.01
 
 _functions: dict[Hashable, Callable[[], Any]] = {}
 _NO_FRAME = object()
-
-# Entered before anything is done about the signal.
-_preparation: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
 # What was raised to end the process, until whoever had registered a function has let go of it.
 _ending: SystemExit | None = None
@@ -64,12 +62,6 @@ def deregister(key: Hashable) -> None:
         _uninstall()
 
 
-def prepare_by(preparation: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
-    """Do all that is done about the signal in a `with` block of `preparation()`."""
-    global _preparation
-    _preparation = preparation
-
-
 def begun_exit() -> SystemExit | None:
     """Return the exit that was raised because SIGTERM has arrived, None if none was."""
     return _ending
@@ -101,7 +93,7 @@ def _handle(signum: int, frame: FrameType | None) -> None:
     if _handled_frame is None:
         _handled_frame = frame or _NO_FRAME
         try:
-            with _preparation():
+            with activity.given_up():
                 _call_functions()
                 _pass_on(signum, frame)
         finally:
