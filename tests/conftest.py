@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import os
@@ -146,6 +147,7 @@ def _old_servers_read_as_superuser(pytestconfig: pytest.Config, monkeypatch: pyt
 
     read_only = PostgresAdmin.read_only
 
+    @functools.wraps(read_only)
     def read_only_anywhere(self: PostgresAdmin, seconds: float, *, as_superuser: bool = False) -> Any:
         is_old = self.connection.info.server_version < 140000
         return read_only(self, seconds, as_superuser=as_superuser or is_old)

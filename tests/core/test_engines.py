@@ -53,7 +53,7 @@ def test_how_long_connecting_may_take_can_be_told_to_libpq_as_well(
 
 
 def test_passwords_that_cannot_be_found_or_encrypted_are_errors(postgres_config: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match='"hots"'):
+    with pytest.raises(ConfigError, match="unknown parameter 'hots'; did you mean 'host'"):
         admin_of(sqltrack.Client(postgres_config, hots="typo").engine).find_password("alice", "runs")
     engine = sqltrack.Client(postgres_config).engine
     connection = engine.connect()

@@ -207,6 +207,7 @@ def test_a_table_may_meet_more_names_than_it_has_room_for(run: Run) -> None:
 # Types
 
 
+@pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no times near the limits of Python")
 @pytest.mark.parametrize(
     "value",
     [

@@ -14,26 +14,25 @@ from sqltrack.errors import SQLTrackError, UnusableValueError
 
 TOO_LARGE = 2**63
 NUMBERS_AND_NOTHING = (None, 5, b"x", ["x"], {})
-UNSTORABLE = ("a\0b", "\ud800")
-NO_IDS = (None, "x", "1", 1.5, [1], TOO_LARGE, -TOO_LARGE)
+NO_IDS = (None, "x", "1", 1.5, [1], TOO_LARGE, -TOO_LARGE - 1)
 
 # What is called, by what the error must begin with, and with which values.
 Call = Callable[[Experiment, Run, Any], Any]
 CALLS: list[tuple[str, Call, tuple[Any, ...]]] = [
-    ("status must", lambda e, r, x: r.set_status(x), NUMBERS_AND_NOTHING + UNSTORABLE),
-    ("status must", lambda e, r, x: r.stop(x), NUMBERS_AND_NOTHING + UNSTORABLE),
-    ("terminated must", lambda e, r, x: r.start(terminated=x), NUMBERS_AND_NOTHING + UNSTORABLE),
+    ("status must", lambda e, r, x: r.set_status(x), NUMBERS_AND_NOTHING),
+    ("status must", lambda e, r, x: r.stop(x), NUMBERS_AND_NOTHING),
+    ("terminated must", lambda e, r, x: r.start(terminated=x), NUMBERS_AND_NOTHING),
     ("normal must", lambda e, r, x: r.track(normal=x).__enter__(), NUMBERS_AND_NOTHING),
     ("exception must", lambda e, r, x: r.track(exception=x).__enter__(), NUMBERS_AND_NOTHING),
     ("interrupt must", lambda e, r, x: r.track(interrupt=x).__enter__(), NUMBERS_AND_NOTHING),
-    ("comment must", lambda e, r, x: r.set_comment(x), NUMBERS_AND_NOTHING[1:] + UNSTORABLE),
-    ("comment must", lambda e, r, x: e.set_comment(x), NUMBERS_AND_NOTHING[1:] + UNSTORABLE),
-    ("name must", lambda e, r, x: e.set_name(x), NUMBERS_AND_NOTHING + UNSTORABLE),
-    ("name must", lambda e, r, x: Experiment(e.client, name=x), NUMBERS_AND_NOTHING[1:] + UNSTORABLE),
-    ("kind must", lambda e, r, x: r.add_link(x, r.id), NUMBERS_AND_NOTHING + UNSTORABLE),
-    ("kind must", lambda e, r, x: r.remove_link(x, r.id), NUMBERS_AND_NOTHING + UNSTORABLE),
-    ("kind must", lambda e, r, x: e.add_link(x, e.id), NUMBERS_AND_NOTHING + UNSTORABLE),
-    ("kind must", lambda e, r, x: e.remove_link(x, e.id), NUMBERS_AND_NOTHING + UNSTORABLE),
+    ("comment must", lambda e, r, x: r.set_comment(x), NUMBERS_AND_NOTHING[1:]),
+    ("comment must", lambda e, r, x: e.set_comment(x), NUMBERS_AND_NOTHING[1:]),
+    ("name must", lambda e, r, x: e.set_name(x), NUMBERS_AND_NOTHING),
+    ("name must", lambda e, r, x: Experiment(e.client, name=x), NUMBERS_AND_NOTHING[1:]),
+    ("kind must", lambda e, r, x: r.add_link(x, r.id), NUMBERS_AND_NOTHING),
+    ("kind must", lambda e, r, x: r.remove_link(x, r.id), NUMBERS_AND_NOTHING),
+    ("kind must", lambda e, r, x: e.add_link(x, e.id), NUMBERS_AND_NOTHING),
+    ("kind must", lambda e, r, x: e.remove_link(x, e.id), NUMBERS_AND_NOTHING),
     ("to_id must", lambda e, r, x: r.add_link("a", x), NO_IDS),
     ("to_id must", lambda e, r, x: r.remove_link("a", x), NO_IDS),
     ("to_id must", lambda e, r, x: e.add_link("a", x), NO_IDS),
@@ -99,7 +98,7 @@ def test_an_id_of_a_variable_that_no_database_can_hold_names_the_variable(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOB", "99999999999999999999")
-    with pytest.raises(UnusableValueError, match="environment variable 'JOB' must have at most 63 bits"):
+    with pytest.raises(UnusableValueError, match="environment variable 'JOB' must be an integer of at most 64 bits"):
         experiment.get_run("JOB")
 
 

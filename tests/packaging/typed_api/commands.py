@@ -31,7 +31,7 @@ from sqltrack.commands.rename import plan_rename
 from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_rename_metric
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
 from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
-from sqltrack.commands.rm import Deletion, apply_rm, plan_rm
+from sqltrack.commands.rm import Deletion, apply_rm, look_at_deletion, plan_rm
 from sqltrack.commands.run_ranges import RunRange, parse_ranges
 from sqltrack.commands.runs import list_runs, varying_args
 from sqltrack.commands.setup import create_table_once, set_up_quietly
@@ -118,6 +118,8 @@ def delete(client: Client) -> None:
     assert_type(deletion, Deletion)
     assert_type(deletion.runs, list[int])
     assert_type(apply_rm(client, deletion, print, even_if_changed=True), Deletion)
+    with client as connection:
+        assert_type(look_at_deletion(connection, [1, 2], 3, force=True), Deletion)
     garbage = plan_gc(client, statuses=["FAILED"], older_than=timedelta(days=30))
     assert_type(garbage, Garbage)
     assert_type(garbage.criteria, Criteria)

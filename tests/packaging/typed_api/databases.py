@@ -22,9 +22,11 @@ from sqltrack.engines.metrics_table import (
     Fault,
     MetricsTable,
     MisfitError,
+    MovedRow,
     RowConverter,
     Upsert,
     check_int64,
+    check_time,
     exact_float,
     upsert_sql,
 )
@@ -72,7 +74,12 @@ class OwnTable(MetricsTable):
         return name not in columns and name not in (*KEY, EXTRAS)
 
     def converter(self, sql_type: str, typ: type) -> Converter | None:
+        if typ is datetime:
+            return check_time
         return exact_float if typ is int else check_int64
+
+    def move_to_columns(self, connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
+        assert_type([row.key for row in rows], list[tuple[int, int, float]])
 
     def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         return not widened

@@ -25,7 +25,7 @@ from sqltrack.config import (
 )
 from sqltrack.engines import Engine, config_of_address, create_engine, engine_name
 from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
-from sqltrack.engines.json import Jsonb, dumps, escape_text, is_storable_text, jsonb, plain
+from sqltrack.engines.json import MAX_DEPTH, MAX_INT, Jsonb, dumps, escape_text, is_storable_text, jsonb, plain
 from sqltrack.engines.postgres import PostgresEngine
 from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.engines.sqlite import SQLiteEngine
@@ -77,6 +77,8 @@ def use_drivers(sqlite: sqlite3.Connection, postgres: psycopg.Connection[Any]) -
 def make_json() -> None:
     assert_type(jsonb({"a": 1}), Jsonb | None)
     assert_type(Jsonb([1]).obj, Any)
+    assert_type(Jsonb([1]).detached(), Jsonb)
+    assert_type(MAX_DEPTH + MAX_INT, int)
     assert_type(dumps({1, 2}), str)
     assert_type(plain(Path()), Any)
     assert_type(escape_text("a"), str)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqltrack import _updates
-from sqltrack._arguments import as_row_id, as_rows, as_text, check_metrics
+from sqltrack._arguments import as_row_id, as_rows, as_text
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set, utc_now
 from sqltrack._tracking import Tracking, is_tracked
@@ -208,9 +208,7 @@ class Run:
             updated: what to set `time_updated` to; "auto" (default) is now, and may lag by a second while the run is
                 tracked; None leaves it alone.
         """
-        # Not by run_add_metrics, which has no `updated`. Nearly always it is a dict.
-        if type(metrics) is not dict:
-            check_metrics(metrics)
+        # Not by run_add_metrics, which has no `updated`.
         self.client.metrics.add(self.id, metrics, step, progress, updated)
         return self
 

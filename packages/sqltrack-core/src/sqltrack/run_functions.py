@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from sqltrack import _updates
-from sqltrack._arguments import as_optional_text, as_row_id, as_rows, as_text, check_metrics
+from sqltrack._arguments import as_optional_text, as_row_id, as_rows, as_text
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set
 from sqltrack.client import Client
@@ -112,7 +112,6 @@ def run_add_metrics(
         UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
         MissingRunError: (a ValueError) the run does not exist.
     """
-    check_metrics(metrics)
     client.metrics.add(as_row_id(run_id, "run_id"), metrics, step, progress, "auto")
 
 

@@ -146,7 +146,8 @@ def _refuse_changes(client: Client, renaming: Renaming) -> None:
 
 
 def _refuse_changed_columns(client: Client, renaming: Renaming) -> None:
-    columns = table_columns(client, "metrics")
+    with read_only(client) as connection:
+        columns = metric_columns(client, connection)
     for name, was_there in ((renaming.name, renaming.column is not None), (renaming.new_name, renaming.merges)):
         # Each experiment may be the first to move values to the new column.
         is_welcome = name == renaming.new_name and renaming.column != "rename"

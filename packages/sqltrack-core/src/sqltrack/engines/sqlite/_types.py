@@ -79,9 +79,9 @@ def _checked_datetime(value: datetime) -> str:
 
 def _checked_timedelta(value: timedelta) -> float:
     seconds = value.total_seconds()
-    # A duration of centuries has more microseconds than a float has digits.
+    # Converters get a number as SQLite writes it, with 15 digits, and decades have more microseconds than that.
     try:
-        is_exact = timedelta(seconds=seconds) == value
+        is_exact = _read_timedelta(f"{seconds:.15g}") == value
     except OverflowError:
         is_exact = False
     if not is_exact:
