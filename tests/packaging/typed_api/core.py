@@ -73,7 +73,7 @@ from sqltrack.statuses import (
     find_group,
     find_state,
 )
-from sqltrack.util import SQL, Composed, ComposedText, Identifier, Literal, Placeholder, coalesce
+from sqltrack.util import SQL, Composable, Composed, ComposedText, Identifier, Literal, Placeholder, coalesce
 from sqltrack.wording import coarse_duration, pluralize, short_bytes, short_duration
 
 
@@ -222,6 +222,8 @@ def compose() -> None:
     assert_type(Placeholder() * 3, Composed)
     assert_type((SQL("a") + Placeholder("b")).join(", "), Composed)
     parts: list[ComposedText] = list(part)
+    own: list[Composable] = [SQL("a"), part]
+    assert_type(SQL(" ").join(own), Composed)
     assert_type(SQL(" ").join(parts), Composed)
     assert_type(coalesce(None, 1, 2), int | None)
 
