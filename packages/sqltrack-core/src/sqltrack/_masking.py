@@ -1,17 +1,14 @@
-"""Mask credentials in environments, arguments, command lines and messages."""
+"""Mask credentials in texts, by where they stand and how they look."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from sqltrack._secret_names import holds_secrets, is_secret_name
-from sqltrack.errors import ConfigError
+from sqltrack._secret_names import is_secret_name
 
-__all__ = ["MASK", "holds_secret", "masked", "masked_items", "masked_text"]
+__all__ = ["MASK", "holds_secret", "masked", "masked_text"]
 
 MASK = "***"
 
@@ -32,30 +29,6 @@ def masked(name: str, value: str) -> str:
     return MASK if is_secret_name(name) else masked_text(value)
 
 
-def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any]) -> dict[str, Any]:
-    """Return names and values with all texts masked that are credentials, or where they hold some.
-
-    Numbers, truth values and None are never credentials.
-
-    Args:
-        config: `mask`, whether anything is masked, default true; `mask_names`, further names to mask, separated by
-            commas, in which * stands for anything, and which are never masked if they begin with !; for the environment
-            also `mask_env` and `mask_env_names`, which say the same and win.
-        column: "env" for variables of the environment, any other text for what `mask` and `mask_names` alone decide.
-        items: names and values, made of what JSON knows.
-
-    Raises:
-        ConfigError: `mask` or `mask_env` is neither true nor false.
-    """
-    switches = ("mask_env", "mask") if column == "env" else ("mask",)
-    if not next((_is_true(name, config[name]) for name in switches if config.get(name) is not None), True):
-        return dict(items)
-    settings = ("mask_names", "mask_env_names") if column == "env" else ("mask_names",)
-    names = ",".join(str(config.get(setting) or "") for setting in settings)
-    masker = _masker(names)
-    return {name: masker.mask(name, value) for name, value in items.items()}
-
-
 def holds_secret(text: str) -> bool:
     """Return whether a text speaks of credentials, such as "the password is", or holds some."""
     return masked_text(text) != text or any(is_secret_name(word) for word in re.findall(r"\w+", text))
@@ -71,72 +44,6 @@ def masked_text(text: str) -> str:
         if sign in text:
             text = pattern().sub(replacement, text)
     return _mask_assignments(text) if "=" in text else text
-
-
-class _Masker:
-    """Masks by the names that everyone has, and those that a user has added or taken out."""
-
-    def __init__(self, secret: re.Pattern[str], harmless: re.Pattern[str]) -> None:
-        self._secret = secret
-        self._harmless = harmless
-
-    def mask(self, name: str, value: Any, is_secret: bool = False) -> Any:
-        """Return a value, masked if it is a credential by its name, or because all that is around it is one."""
-        if isinstance(value, str):
-            return self._mask_text(name, value, is_secret)
-        if self._harmless.fullmatch(name):
-            return value
-        if isinstance(value, Mapping):
-            is_secret = is_secret or holds_secrets(name) or bool(self._secret.fullmatch(name))
-            return {key: self.mask(key, item, is_secret) for key, item in value.items()}
-        if isinstance(value, list):
-            hidden = _positions_of_credentials(value)
-            return [self.mask(name, item, is_secret or index in hidden) for index, item in enumerate(value)]
-        return value
-
-    def _mask_text(self, name: str, value: str, is_secret: bool) -> str:
-        if self._harmless.fullmatch(name):
-            return value
-        if is_secret or self._secret.fullmatch(name):
-            return value and MASK
-        return masked(name, value)
-
-
-@functools.lru_cache(maxsize=16)
-def _masker(names: str) -> _Masker:
-    given = [name.strip() for name in names.split(",") if name.strip()]
-    return _Masker(
-        _name_pattern(name for name in given if not name.startswith("!")),
-        _name_pattern(name[1:].strip() for name in given if name.startswith("!")),
-    )
-
-
-def _name_pattern(names: Iterable[str]) -> re.Pattern[str]:
-    patterns = [re.escape(name).replace(r"\*", ".*") for name in names]
-    return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
-
-
-def _positions_of_credentials(arguments: Sequence[Any]) -> set[int]:
-    """Return which items of a command line follow an option such as --password."""
-    return {
-        index
-        for index, (option, value) in enumerate(itertools.pairwise(arguments), start=1)
-        if isinstance(option, str) and _is_secret_option(option) and isinstance(value, str) and value[:1] != "-"
-    }
-
-
-def _is_secret_option(text: str) -> bool:
-    # A single letter can mean anything: -p is a port as often as a password.
-    return re.fullmatch(r"--?[A-Za-z][\w.-]+", text) is not None and is_secret_name(text)
-
-
-def _is_true(name: str, value: Any) -> bool:
-    text = str(value).strip().lower()
-    if text in ("true", "yes", "on", "1"):
-        return True
-    if text in ("false", "no", "off", "0"):
-        return False
-    raise ConfigError(f"{name} must be true or false, got {value!r}")
 
 
 # Where a text holds credentials. Repetitions have limits, so that no text takes more than linear time.

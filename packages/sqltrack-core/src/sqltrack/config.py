@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqltrack._settings import CLIENT_SETTINGS, number_setting
 from sqltrack.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ __all__ = [
     "masked",
     "number_setting",
 ]
-
-# Parameters that the client acts on, whatever the engine.
-CLIENT_SETTINGS = frozenset({"keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "reconnect"})
 
 _PATH_VARIABLE = "SQLTRACK_CONFIG_PATH"
 _ENV_PREFIX = "SQLTRACK_DSN_"
@@ -184,29 +182,6 @@ def masked(name: str, value: str) -> str:
     from sqltrack._masking import masked
 
     return masked(name, value)
-
-
-def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:
-    """Return the setting `name` of a configuration as a number that is not negative.
-
-    Args:
-        config: the configuration.
-        name: name of the setting.
-        default: its value if the configuration does not hold it.
-
-    Raises:
-        ConfigError: (a ValueError) it is something else.
-    """
-    value = config.get(name)
-    if value is None:
-        return default
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not number >= 0:
-        raise ConfigError(f"{name} must be a number of seconds that is not negative, got {value!r}")
-    return number
 
 
 def config_sources(

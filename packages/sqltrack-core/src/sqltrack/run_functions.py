@@ -273,7 +273,7 @@ def _items(client: Client, column: str, value: Any) -> dict[str, Any]:
         raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {value!r}")
     if column not in _MASKED:
         return items
-    from sqltrack._masking import masked_items
+    from sqltrack._masked_items import masked_items
 
     return masked_items(client.config, column, items)
 

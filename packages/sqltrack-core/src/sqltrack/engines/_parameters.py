@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqltrack.config import CLIENT_SETTINGS
+from sqltrack._settings import CLIENT_SETTINGS
 from sqltrack.engines.postgres._parameters import LIBPQ_PARAMETERS, is_known_to_libpq
 from sqltrack.errors import ConfigError
 

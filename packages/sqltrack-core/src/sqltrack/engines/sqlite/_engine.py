@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqltrack.config import number_setting
+from sqltrack._settings import number_setting
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.schema import TABLES
 from sqltrack.engines.sqlite._connection import Connection, split_script

@@ -1,0 +1,96 @@
+"""Mask credentials in names and values: environments and arguments, by the settings of a configuration."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqltrack._masking import MASK, masked
+from sqltrack._secret_names import holds_secrets, is_secret_name
+from sqltrack._settings import truth_setting
+
+__all__ = ["masked_items"]
+
+
+def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any]) -> dict[str, Any]:
+    """Return names and values with all texts masked that are credentials, or where they hold some.
+
+    Numbers, truth values and None are never credentials.
+
+    Args:
+        config: `mask`, whether anything is masked, default true; `mask_names`, further names to mask, separated by
+            commas, in which * stands for anything, and which are never masked if they begin with !; for the environment
+            also `mask_env` and `mask_env_names`, which say the same and win.
+        column: "env" for variables of the environment, any other text for what `mask` and `mask_names` alone decide.
+        items: names and values, made of what JSON knows.
+
+    Raises:
+        ConfigError: `mask` or `mask_env` is neither true nor false.
+    """
+    switches = ("mask_env", "mask") if column == "env" else ("mask",)
+    if not next((truth_setting(config, name) for name in switches if config.get(name) is not None), True):
+        return dict(items)
+    settings = ("mask_names", "mask_env_names") if column == "env" else ("mask_names",)
+    names = ",".join(str(config.get(setting) or "") for setting in settings)
+    masker = _masker(names)
+    return {name: masker.mask(name, value) for name, value in items.items()}
+
+
+class _Masker:
+    """Masks by the names that everyone has, and those that a user has added or taken out."""
+
+    def __init__(self, secret: re.Pattern[str], harmless: re.Pattern[str]) -> None:
+        self._secret = secret
+        self._harmless = harmless
+
+    def mask(self, name: str, value: Any, is_secret: bool = False) -> Any:
+        """Return a value, masked if it is a credential by its name, or because all that is around it is one."""
+        if isinstance(value, str):
+            return self._mask_text(name, value, is_secret)
+        if self._harmless.fullmatch(name):
+            return value
+        if isinstance(value, Mapping):
+            is_secret = is_secret or holds_secrets(name) or bool(self._secret.fullmatch(name))
+            return {key: self.mask(key, item, is_secret) for key, item in value.items()}
+        if isinstance(value, list):
+            hidden = _positions_of_credentials(value)
+            return [self.mask(name, item, is_secret or index in hidden) for index, item in enumerate(value)]
+        return value
+
+    def _mask_text(self, name: str, value: str, is_secret: bool) -> str:
+        if self._harmless.fullmatch(name):
+            return value
+        if is_secret or self._secret.fullmatch(name):
+            return value and MASK
+        return masked(name, value)
+
+
+@functools.lru_cache(maxsize=16)
+def _masker(names: str) -> _Masker:
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    return _Masker(
+        _name_pattern(name for name in given if not name.startswith("!")),
+        _name_pattern(name[1:].strip() for name in given if name.startswith("!")),
+    )
+
+
+def _name_pattern(names: Iterable[str]) -> re.Pattern[str]:
+    patterns = [re.escape(name).replace(r"\*", ".*") for name in names]
+    return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
+
+
+def _positions_of_credentials(arguments: Sequence[Any]) -> set[int]:
+    """Return which items of a command line follow an option such as --password."""
+    return {
+        index
+        for index, (option, value) in enumerate(itertools.pairwise(arguments), start=1)
+        if isinstance(option, str) and _is_secret_option(option) and isinstance(value, str) and value[:1] != "-"
+    }
+
+
+def _is_secret_option(text: str) -> bool:
+    # A single letter can mean anything: -p is a port as often as a password.
+    return re.fullmatch(r"--?[A-Za-z][\w.-]+", text) is not None and is_secret_name(text)

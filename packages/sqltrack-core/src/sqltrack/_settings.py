@@ -1,0 +1,55 @@
+"""The parameters that the client itself acts on, and the values that parameters have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqltrack.errors import ConfigError
+
+__all__ = ["CLIENT_SETTINGS", "number_setting", "truth_setting"]
+
+#: Parameters that the client acts on, whatever the engine.
+CLIENT_SETTINGS = frozenset({"keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "reconnect"})
+
+
+def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:
+    """Return the setting `name` of a configuration as a number that is not negative.
+
+    Args:
+        config: the configuration.
+        name: name of the setting.
+        default: its value if the configuration does not hold it.
+
+    Raises:
+        ConfigError: (a ValueError) it is something else.
+    """
+    value = config.get(name)
+    if value is None:
+        return default
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not number >= 0:
+        raise ConfigError(f"{name} must be a number of seconds that is not negative, got {value!r}")
+    return number
+
+
+def truth_setting(config: Mapping[str, Any], name: str) -> bool:
+    """Return a setting that is there as a bool.
+
+    Args:
+        config: the configuration.
+        name: name of the setting.
+
+    Raises:
+        ConfigError: (a ValueError) it is something else.
+    """
+    value = config[name]
+    text = str(value).strip().lower()
+    if text in ("true", "yes", "on", "1"):
+        return True
+    if text in ("false", "no", "off", "0"):
+        return False
+    raise ConfigError(f"{name} must be true or false, got {value!r}")
