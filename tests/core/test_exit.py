@@ -62,6 +62,18 @@ LATE: dict[str, str] = {
     "tracked": "run.start(); import atexit; atexit.register(log)",
 }
 
+# In the end a block that nobody ends is given up, and with it its locks.
+LATE["open block"] = """
+def block():
+    with client:
+        run.set_comment("lost")
+        yield
+generator = block()
+next(generator)
+log()
+run.set_comment("late")
+"""
+
 # When globals go, Python has no modules left to connect with.
 LATEST: dict[str, str] = {
     "global": "class Late:\n    def __del__(self):\n        log()\nlate = Late()",

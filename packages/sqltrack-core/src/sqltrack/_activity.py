@@ -6,6 +6,7 @@ connection that is in use below them, nor wait for a lock that only the interrup
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -303,5 +304,13 @@ def _forget_in_child() -> None:
     generators.clear()
 
 
+def _catch_up_at_exit() -> None:
+    if activity.waiting:
+        # Blocks that are open by now are never committed.
+        with activity.given_up():
+            pass
+
+
+atexit.register(_catch_up_at_exit)
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
     os.register_at_fork(after_in_child=_forget_in_child)
