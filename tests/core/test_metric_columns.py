@@ -88,12 +88,14 @@ def test_names_that_are_equal_in_their_first_63_bytes_stay_apart(run: Run) -> No
     assert [stored_value(run, name) for name in names] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
-@pytest.mark.parametrize("name", [*RESERVED, "ctid", "xmin", "tableoid", "rowid", "oid", "RUN_ID"])
-def test_names_that_the_database_uses_itself_can_be_metrics(run: Run, name: str) -> None:
-    for value in (0.5, 1.5):
-        run.add_metrics({name: value, "loss": value}, step=3)
-        assert stored_value(run, name, 3) == value
-    assert run.client.execute("SELECT run_id, step, progress, loss FROM metrics").fetchall() == [(run.id, 3, 0.0, 1.5)]
+def test_names_that_the_database_uses_itself_can_be_metrics(run: Run) -> None:
+    names = [*RESERVED, "ctid", "xmin", "tableoid", "rowid", "oid", "RUN_ID"]
+    for step, name in enumerate(names):
+        for value in (0.5, 1.5):
+            run.add_metrics({name: value, "loss": value}, step=step)
+            assert stored_value(run, name, step) == value, name
+    rows = run.client.execute("SELECT run_id, step, progress, loss FROM metrics ORDER BY step").fetchall()
+    assert rows == [(run.id, step, 0.0, 1.5) for step in range(len(names))]
 
 
 def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,11 +146,11 @@ def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
     [
         ((1000, 10), False),
         ((900, 200), True),
-        ((500, 800), False),
-        ((989, 1), False),
         ((985, 2, 2, 2), True),
-        ((989, 300), False),
         ((600, 600, 3), False),
+        pytest.param((500, 800), False, marks=pytest.mark.faults),
+        pytest.param((989, 1), False, marks=pytest.mark.faults),
+        pytest.param((989, 300), False, marks=pytest.mark.faults),
     ],
     ids=str,
 )
@@ -207,23 +209,22 @@ def test_a_table_may_meet_more_names_than_it_has_room_for(run: Run) -> None:
 # Types
 
 
+LIMITS = [
+    datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    datetime.max.replace(tzinfo=timezone(-timedelta(hours=11))),
+    datetime.max.replace(tzinfo=timezone.utc),
+    timedelta.max,
+    timedelta(days=400_000, microseconds=1),
+]
+
+
 @pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no times near the limits of Python")
-@pytest.mark.parametrize(
-    "value",
-    [
-        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
-        datetime.max.replace(tzinfo=timezone(-timedelta(hours=11))),
-        datetime.max.replace(tzinfo=timezone.utc),
-        timedelta.max,
-        timedelta(days=400_000, microseconds=1),
-    ],
-    ids=str,
-)
-def test_times_and_durations_at_the_limits_are_unaltered(run: Run, value: Any) -> None:
+def test_times_and_durations_at_the_limits_are_unaltered(run: Run) -> None:
     """In their columns, or where those would round them or not read them, as text."""
-    run.add_metrics({"value": value, "loss": 0.5})
-    assert stored_value(run, "value") in (value, str(value))
-    assert logged(run, "loss") == [0.5]
+    for number, value in enumerate(LIMITS):
+        run.add_metrics({f"value{number}": value, "loss": number + 0.5})
+        assert stored_value(run, f"value{number}") in (value, str(value))
+        assert logged(run, "loss") == [number + 0.5]
 
 
 def test_a_metric_may_change_its_type(run: Run) -> None:
@@ -257,23 +258,25 @@ def test_exact_decimals_are_numbers_and_others_keep_their_digits(run: Run) -> No
     assert Decimal(str(stored_value(run, "b"))) == Decimal("0.1")
 
 
-@pytest.mark.parametrize("value", ["a\0b", "\udc80", 2**63, -(2**63) - 1, 10**400])
-def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run, value: Any) -> None:
+def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run) -> None:
     """It is stored all the same, and so are the other metrics of its call."""
-    run.add_metrics({"value": type(value)(1), "loss": 0.5}, step=0)
-    run.add_metrics({"value": value, "loss": 0.25}, step=1)
-    escaped = {"a\0b": "a\\x00b", "\udc80": "\\udc80"}.get(value, value) if isinstance(value, str) else value
-    stored = stored_value(run, "value", 1)
-    assert stored in (value, escaped)
-    assert logged(run, "loss") == [0.5, 0.25]
+    values: list[Any] = ["a\0b", "\udc80", 2**63, -(2**63) - 1, 10**400]
+    for number, value in enumerate(values):
+        name, step = f"value{number}", 2 * number
+        run.add_metrics({name: type(value)(1), "loss": 0.5}, step=step)
+        run.add_metrics({name: value, "loss": 0.25}, step=step + 1)
+        escaped = {"a\0b": "a\\x00b", "\udc80": "\\udc80"}.get(value, value) if isinstance(value, str) else value
+        assert stored_value(run, name, step + 1) in (value, escaped)
+        assert logged(run, "loss")[-2:] == [0.5, 0.25]
 
 
-@pytest.mark.parametrize("value", [2**53 + 1, 2**70, 10**400])
-def test_an_integer_that_a_float_would_alter_goes_elsewhere(run: Run, value: int) -> None:
-    run.add_metrics({"value": 0.5}, step=0)
-    run.add_metrics({"value": value}, step=1)
-    stored = stored_value(run, "value", 1)
-    assert (stored_value(run, "value", 0), stored, type(stored)) == (0.5, value, int)
+def test_an_integer_that_a_float_would_alter_goes_elsewhere(run: Run) -> None:
+    for number, value in enumerate([2**53 + 1, 2**70, 10**400]):
+        name = f"value{number}"
+        run.add_metrics({name: 0.5}, step=0)
+        run.add_metrics({name: value}, step=1)
+        stored = stored_value(run, name, 1)
+        assert (stored_value(run, name, 0), stored, type(stored)) == (0.5, value, int)
 
 
 def test_a_big_integer_stays_one_in_a_column_that_was_of_integers(run: Run) -> None:

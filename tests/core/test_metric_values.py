@@ -9,6 +9,7 @@ import ipaddress
 import math
 import unittest.mock
 import uuid
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -23,7 +24,7 @@ from psycopg.types.json import Json as PsycopgJson
 
 from sqltrack import Run
 from sqltrack.errors import UnusableValueError
-from support.metrics import logged, stored_value
+from support.metrics import logged, rows_as_dicts, stored_value
 
 pytestmark = pytest.mark.also_on("duckdb")
 
@@ -99,12 +100,15 @@ MISSING = [
 ]
 
 
-@pytest.mark.parametrize("value", MISSING, ids=lambda value: type(value).__name__)
-def test_what_is_missing_is_stored_as_missing(run: Run, value: Any) -> None:
-    run.add_metrics({"value": value, "list": [value, 1]})
-    assert run.client.execute("SELECT * FROM metrics").fetchone()[3:] == (None, [None, 1])
-    run.add_metrics({"value": 0.5}, step=1)
-    assert logged(run, "value") == [None, 0.5]
+def test_what_is_missing_is_stored_as_missing(run: Run) -> None:
+    for number, value in enumerate(MISSING):
+        name, names = f"value{number}", f"list{number}"
+        run.add_metrics({name: value, names: [value, 1]})
+        found = run.client.execute(f"SELECT {name}, {names} FROM metrics WHERE step = 0").fetchone()
+        assert found == (None, [None, 1]), repr(value)
+        run.add_metrics({name: 0.5}, step=1)
+        assert logged(run, name) == [None, 0.5], repr(value)
+    assert "extras" not in rows_as_dicts(run)[0]
 
 
 def test_a_masked_array_of_one_is_missing(run: Run) -> None:
@@ -152,13 +156,13 @@ IN_COLUMNS = [
 ]
 
 
-@pytest.mark.parametrize(("value", "stored"), IN_COLUMNS, ids=[type(value).__name__ for value, _ in IN_COLUMNS])
-def test_values_of_any_package_are_stored_as_what_they_are(run: Run, value: Any, stored: Any) -> None:
-    run.add_metrics({"value": value})
-    (found,) = logged(run, "value")
-    assert ("NaN" if found != found else found) == stored
-    assert type(found) is type(stored) or stored == "NaN"
-    assert "extras" not in {column[0] for column in run.client.execute("SELECT * FROM metrics").description or ()}
+def test_values_of_any_package_are_stored_as_what_they_are(run: Run) -> None:
+    for number, (value, stored) in enumerate(IN_COLUMNS):
+        run.add_metrics({f"value{number}": value})
+        (found,) = logged(run, f"value{number}")
+        assert ("NaN" if found != found else found) == stored, repr(value)
+        assert type(found) is type(stored) or stored == "NaN", repr(value)
+    assert "extras" not in rows_as_dicts(run)[0]
 
 
 IN_EXTRAS = [
@@ -191,16 +195,17 @@ IN_EXTRAS = [
 ]
 
 
-@pytest.mark.parametrize(("value", "stored"), IN_EXTRAS, ids=[type(value).__name__ for value, _ in IN_EXTRAS])
-def test_values_that_no_column_holds_are_stored_as_in_arguments(run: Run, value: Any, stored: str) -> None:
+def test_values_that_no_column_holds_are_stored_as_in_arguments(run: Run) -> None:
     """They make no column that numbers could not use later, and cost the other metrics nothing."""
-    run.add_metrics({"value": value, "loss": 1.5}, step=0)
-    assert stored_value(run, "value") == stored
-    run.add_metrics({"value": 0.5}, step=1)
-    assert stored_value(run, "value", 1) == 0.5
-    run.add_metrics({"value": value}, step=1)
-    assert stored_value(run, "value", 1) == stored
-    assert logged(run, "loss") == [1.5, None]
+    for number, (value, stored) in enumerate(IN_EXTRAS):
+        name, step = f"value{number}", 2 * number
+        run.add_metrics({name: value, "loss": 1.5}, step=step)
+        assert stored_value(run, name, step) == stored, stored[:99]
+        run.add_metrics({name: 0.5}, step=step + 1)
+        assert stored_value(run, name, step + 1) == 0.5, stored[:99]
+        run.add_metrics({name: value}, step=step + 1)
+        assert stored_value(run, name, step + 1) == stored, stored[:99]
+        assert logged(run, "loss")[-2:] == [1.5, None], stored[:99]
 
 
 @pytest.mark.engines("sqlite", "postgres", reason="an engine may leave old values in the extras")
@@ -230,20 +235,19 @@ class Metrics:
 Named = collections.namedtuple("Named", ["loss"])
 
 
-@pytest.mark.parametrize(
-    "metrics",
-    [
-        pd.Series({"loss": 0.5}),
-        Metrics(),
-        Named(0.5),
-        collections.UserDict(loss=0.5),
-        pd.DataFrame({"loss": [0.5]}).loc[0],
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_metrics_come_as_anything_with_names(run: Run, metrics: Any) -> None:
-    run.add_metrics(metrics)
-    assert logged(run, "loss") == [0.5]
+NAMED = [
+    pd.Series({"loss": 0.5}),
+    Metrics(),
+    Named(0.5),
+    collections.UserDict(loss=0.5),
+    pd.DataFrame({"loss": [0.5]}).loc[0],
+]
+
+
+def test_metrics_come_as_anything_with_names(run: Run) -> None:
+    for step, metrics in enumerate(NAMED):
+        run.add_metrics(metrics, step=step)
+        assert logged(run, "loss") == [0.5] * (step + 1), repr(metrics)
 
 
 def test_rows_of_a_data_frame_are_rows_of_metrics(run: Run) -> None:
@@ -253,29 +257,31 @@ def test_rows_of_a_data_frame_are_rows_of_metrics(run: Run) -> None:
     assert logged(run, "loss") == [0.5, 0.25, 0.5, 0.25]
 
 
-@pytest.mark.parametrize(
-    "metrics", [None, 5, "loss", ["loss"], {"loss"}, Bare(), np.array([1.0])], ids=lambda value: type(value).__name__
-)
-def test_metrics_without_names_are_refused(run: Run, metrics: Any) -> None:
-    with pytest.raises(UnusableValueError, match="metrics must be a dict of names and values"):
-        run.add_metrics(metrics)
-    with pytest.raises(UnusableValueError, match="metrics must be a dict of names and values"):
-        run.add_metrics_many([{"step": 1, "loss": 0.5}, metrics])
+def test_metrics_without_names_are_refused(run: Run) -> None:
+    nameless: list[Any] = [None, 5, "loss", ["loss"], {"loss"}, Bare(), np.array([1.0])]
+    for metrics in nameless:
+        print(repr(metrics))
+        with pytest.raises(UnusableValueError, match="metrics must be a dict of names and values"):
+            run.add_metrics(metrics)
+        with pytest.raises(UnusableValueError, match="metrics must be a dict of names and values"):
+            run.add_metrics_many([{"step": 1, "loss": 0.5}, metrics])
     assert run.client.execute("SELECT * FROM metrics").fetchall() == []
 
 
 # Steps and progress
 
 
-@pytest.mark.parametrize(
-    "step",
-    [3.0, np.int8(3), np.float32(3), np.array(3), np.array([3.0]), Eager(3.0), Decimal(3), Fraction(3), pa.scalar(3)],
-    ids=lambda step: type(step).__name__,
-)
-def test_a_step_of_any_integral_type_is_one(run: Run, step: Any) -> None:
-    run.add_metrics({"loss": 1.0}, step=step, progress=step)
-    run.add_metrics_many([{"loss": 2.0, "step": step, "progress": step}])
-    assert run.client.execute("SELECT step, progress, loss FROM metrics").fetchall() == [(3, 3.0, 2.0)]
+def test_a_step_of_any_integral_type_is_one(run: Run) -> None:
+    numbers: list[Callable[[int], Any]] = [
+        *(float, np.int8, np.float32, np.array, lambda number: np.array([float(number)])),
+        *(lambda number: Eager(float(number)), Decimal, Fraction, pa.scalar),
+    ]
+    for count, number in enumerate(numbers):
+        step = number(count)
+        run.add_metrics({"loss": 1.0}, step=step, progress=step)
+        run.add_metrics_many([{"loss": 2.0, "step": step, "progress": step}])
+        rows = run.client.execute("SELECT step, progress, loss FROM metrics ORDER BY step").fetchall()
+        assert rows == [(n, float(n), 2.0) for n in range(count + 1)], repr(step)
 
 
 def test_no_step_is_the_default(run: Run) -> None:
@@ -294,55 +300,55 @@ def test_a_step_has_up_to_64_bits(run: Run) -> None:
             run.add_metrics({"loss": 1.0}, step=step)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        0.5,
-        "1",
-        "x",
-        math.nan,
-        math.inf,
-        np.ma.masked,
-        pd.NA,
-        Decimal("0.5"),
-        Decimal("sNaN"),
-        1j,
-        [3],
-        Bare(),
-        date(2024, 1, 2),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_a_step_that_is_no_integer_is_refused(run: Run, step: Any) -> None:
-    with pytest.raises(UnusableValueError, match="step must be an integer, got"):
-        run.add_metrics({"loss": 1.0}, step=step)
-    with pytest.raises(UnusableValueError, match="step must be an integer, got"):
-        run.add_metrics_many([{"loss": 1.0, "step": step}])
+NO_STEPS: list[Any] = [
+    0.5,
+    "1",
+    "x",
+    math.nan,
+    math.inf,
+    np.ma.masked,
+    pd.NA,
+    Decimal("0.5"),
+    Decimal("sNaN"),
+    1j,
+    [3],
+    Bare(),
+    date(2024, 1, 2),
+]
+
+
+def test_a_step_that_is_no_integer_is_refused(run: Run) -> None:
+    for step in NO_STEPS:
+        print(repr(step))
+        with pytest.raises(UnusableValueError, match="step must be an integer, got"):
+            run.add_metrics({"loss": 1.0}, step=step)
+        with pytest.raises(UnusableValueError, match="step must be an integer, got"):
+            run.add_metrics_many([{"loss": 1.0, "step": step}])
     assert run.client.execute("SELECT * FROM metrics").fetchall() == []
 
 
-@pytest.mark.parametrize(
-    "progress",
-    [
-        "x",
-        math.nan,
-        np.float32("nan"),
-        np.ma.masked,
-        pd.NA,
-        Decimal("sNaN"),
-        1j,
-        np.complex64(1),
-        10**400,
-        Bare(),
-        [0.5],
-    ],
-    ids=lambda progress: type(progress).__name__,
-)
-def test_a_progress_that_is_no_number_is_refused(run: Run, progress: Any) -> None:
-    with pytest.raises(UnusableValueError, match="progress must be a number, got"):
-        run.add_metrics({"loss": 1.0}, progress=progress)
-    with pytest.raises(UnusableValueError, match="progress must be a number, got"):
-        run.add_metrics_many([{"loss": 1.0, "progress": progress}])
+NO_PROGRESS: list[Any] = [
+    "x",
+    math.nan,
+    np.float32("nan"),
+    np.ma.masked,
+    pd.NA,
+    Decimal("sNaN"),
+    1j,
+    np.complex64(1),
+    10**400,
+    Bare(),
+    [0.5],
+]
+
+
+def test_a_progress_that_is_no_number_is_refused(run: Run) -> None:
+    for progress in NO_PROGRESS:
+        print(type(progress))
+        with pytest.raises(UnusableValueError, match="progress must be a number, got"):
+            run.add_metrics({"loss": 1.0}, progress=progress)
+        with pytest.raises(UnusableValueError, match="progress must be a number, got"):
+            run.add_metrics_many([{"loss": 1.0, "progress": progress}])
     assert run.client.execute("SELECT * FROM metrics").fetchall() == []
 
 
