@@ -112,8 +112,10 @@ class Handler:
         status, tags = client.execute("SELECT status, tags FROM runs WHERE id = %s", (run_id,)).fetchone()
         assert status == f"HANDLED {self.count}"
         assert tags == {f"handled {i}": True for i in range(1, self.count + 1)}
-        handled = client.execute("SELECT handled FROM metrics WHERE step = %s", (1000 + self.count,)).fetchone()
-        assert handled == ([self.count],)
+        handled = client.execute(
+            "SELECT handled FROM metrics WHERE run_id = %s AND step = %s", (run_id, 1000 + self.count)
+        )
+        assert handled.fetchone() == ([self.count],)
 
 
 @pytest.fixture
@@ -123,12 +125,12 @@ def handler(experiment: Experiment) -> Handler:
 
 
 @pytest.fixture(params=[False, True], ids=["untracked", "tracked"])
-def tracked(request: pytest.FixtureRequest, handler: Handler) -> Iterator[bool]:
+def tracked(request: pytest.FixtureRequest, client: sqltrack.Client) -> Iterator[bool]:
     """Whether the client keeps connections."""
     if request.param:
-        handler.run.client._session.track(-1)
+        client._session.track(-1)
     yield request.param
-    handler.run.client._session.untrack(-1)
+    client._session.untrack(-1)
 
 
 def interrupt_each(moments: Iterable[int], call: Callable[[], Any], handler: Handler) -> None:
@@ -139,12 +141,14 @@ def interrupt_each(moments: Iterable[int], call: Callable[[], Any], handler: Han
 
 @pytest.mark.unmeasured
 @pytest.mark.usefixtures("tracked")
-@pytest.mark.parametrize("name", CALLS)
-def test_code_may_interrupt_a_call_at_any_moment(name: str, run: Run, handler: Handler) -> None:
+def test_code_may_interrupt_a_call_at_any_moment(experiment: Experiment) -> None:
     """Neither side waits, fails or loses anything, wherever between two lines of Python the handler runs."""
-    moments = count_moments(lambda: CALLS[name](run))
-    chosen = random.sample(range(moments), min(_MOMENTS, moments))
-    interrupt_each(chosen, lambda: CALLS[name](run), handler)
+    for name, call in CALLS.items():
+        run, handler = experiment.get_run(), Handler(experiment.get_run())
+        moments = count_moments(lambda call=call, run=run: call(run))  # type: ignore[misc]
+        chosen = random.sample(range(moments), min(_MOMENTS, moments))
+        print(name, chosen)
+        interrupt_each(chosen, lambda call=call, run=run: call(run), handler)  # type: ignore[misc]
 
 
 @pytest.mark.faults

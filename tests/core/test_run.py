@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -433,44 +435,46 @@ def test_new_runs_get_ids_whatever_was_chosen_before(run: Run, taken: int) -> No
     assert max(new) < 2**52
 
 
-@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400, 0.5, "x", math.nan, np.ma.masked, 1j])
-def test_an_id_that_cannot_be_one_is_refused(run: Run, value: Any) -> None:
-    for use in (
-        lambda: run_add_metrics(run.client, value, {"loss": 1.0}),
-        lambda: run_set_comment(run.client, value, "x"),
-        lambda: run.add_link("kind", value),
-    ):
+def test_an_id_that_cannot_be_one_is_refused(run: Run) -> None:
+    uses: list[Callable[[Any], Any]] = [
+        lambda value: run_add_metrics(run.client, value, {"loss": 1.0}),
+        lambda value: run_set_comment(run.client, value, "x"),
+        lambda value: run.add_link("kind", value),
+    ]
+    values: list[Any] = [2**63, -(2**63) - 1, 10**400, 0.5, "x", math.nan, np.ma.masked, 1j]
+    for use, value in itertools.product(uses, values):
         with pytest.raises(UnusableValueError, match="must be an integer"):
-            use()
+            use(value)
 
 
-@pytest.mark.parametrize("value", [np.int64(1), np.float32(1), np.array(1), Decimal(1), 1.0], ids=repr)
-def test_an_id_of_any_integral_type_is_one(run: Run, value: Any) -> None:
-    assert Run(run.client, run_id=value).id == run.id
-    run_add_metrics(run.client, value, {"loss": 1.0})
-    run_set_comment(run.client, value, "x")
-    run.add_link("kind", value)
-    assert run.client.execute("SELECT from_id, to_id FROM run_links").fetchall() == [(run.id, run.id)]
+def test_an_id_of_any_integral_type_is_one(run: Run) -> None:
+    values: list[Any] = [np.int64(1), np.float32(1), np.array(1), Decimal(1), 1.0]
+    for step, value in enumerate(values):
+        assert Run(run.client, run_id=value).id == run.id
+        run_add_metrics(run.client, value, {"loss": 1.0}, step=step)
+        run_set_comment(run.client, value, f"comment {step}")
+        run.add_link(f"kind {step}", value)
+    links = run.client.execute("SELECT from_id, to_id, kind FROM run_links ORDER BY kind").fetchall()
+    assert links == [(run.id, run.id, f"kind {step}") for step in range(len(values))]
+    rows = run.client.execute("SELECT run_id, step FROM metrics ORDER BY step").fetchall()
+    assert rows == [(run.id, step) for step in range(len(values))]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
+def test_a_timestamp_that_no_database_can_keep_is_refused(run: Run) -> None:
+    uses: list[Callable[[Any], Any]] = [
+        lambda value: run.set_started(value),
+        lambda value: run.start(started=value),
+        lambda value: run.add_metrics({"loss": 1.0}, updated=value),
+        lambda value: run.add_metrics_many([{"step": 1, "loss": 1.0}], updated=value),
+    ]
+    values: list[Any] = [
         pd.NaT,
         np.datetime64("2024-01-01"),
         datetime.max.replace(tzinfo=timezone(-timedelta(hours=11))),
         datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
-    ],
-    ids=str,
-)
-def test_a_timestamp_that_no_database_can_keep_is_refused(run: Run, value: Any) -> None:
-    for use in (
-        lambda: run.set_started(value),
-        lambda: run.start(started=value),
-        lambda: run.add_metrics({"loss": 1.0}, updated=value),
-        lambda: run.add_metrics_many([{"step": 1, "loss": 1.0}], updated=value),
-    ):
+    ]
+    for use, value in itertools.product(uses, values):
         with pytest.raises(UnusableValueError, match="a timestamp must be"):
-            use()
+            use(value)
     assert status(run) == "PLANNED"
     assert run.client.execute("SELECT * FROM metrics").fetchall() == []
