@@ -127,29 +127,31 @@ def test_no_command_fails_where_the_output_lacks_characters(
 NOT_ON_SQLITE = [("sqlite", command) for command in ("create", "grant", "revoke")]
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_json_is_ascii_and_means_the_same(data: None, run: Run, encoding: str) -> None:
-    for words in (["ls", "--json"], ["show", "1", "--json"], ["sql", "SELECT name FROM experiments", "--format=json"]):
-        status, stdout, _ = run(encoding, *words)
-        assert (status, stdout.isascii()) == (0, True)
-        _, expected, _ = run("utf-8", *words)
-        assert json.loads(stdout) == json.loads(expected.decode("utf-8"))
-        assert NAME in expected.decode("utf-8")
+def test_json_is_ascii_and_means_the_same(data: None, run: Run) -> None:
+    for encoding in ENCODINGS:
+        for words in (
+            ["ls", "--json"],
+            ["show", "1", "--json"],
+            ["sql", "SELECT name FROM experiments", "--format=json"],
+        ):
+            status, stdout, _ = run(encoding, *words)
+            assert (status, stdout.isascii()) == (0, True)
+            _, expected, _ = run("utf-8", *words)
+            assert json.loads(stdout) == json.loads(expected.decode("utf-8"))
+            assert NAME in expected.decode("utf-8")
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_csv_and_sql_are_utf_8_in_pipes_and_escaped_in_terminals(
-    data: None, run: Run, encoding: str, engine_name: str
-) -> None:
+def test_csv_and_sql_are_utf_8_in_pipes_and_escaped_in_terminals(data: None, run: Run, engine_name: str) -> None:
     """A pipe holds what the file of --output holds, so nothing that a program reads depends on the terminal."""
-    for words in (["sql", "SELECT name FROM experiments", "--format=csv"], ["metrics", "1", "--csv"]):
-        _, stdout, _ = run(encoding, *words)
-        assert NAME in [cell for row in csv.reader(io.StringIO(stdout.decode("utf-8"))) for cell in row]
-        assert stdout == run("utf-8", *words)[1]
-        assert fit(encoding) in run(encoding, *words, is_terminal=True)[1].decode(encoding)
-    if engine_name == "postgres":
-        for words in (["create", "--user", NAME], ["grant", NAME], ["revoke", NAME]):
-            assert f'"{NAME}"' in run(encoding, *words)[1].decode("utf-8")
+    for encoding in ENCODINGS:
+        for words in (["sql", "SELECT name FROM experiments", "--format=csv"], ["metrics", "1", "--csv"]):
+            _, stdout, _ = run(encoding, *words)
+            assert NAME in [cell for row in csv.reader(io.StringIO(stdout.decode("utf-8"))) for cell in row]
+            assert stdout == run("utf-8", *words)[1]
+            assert fit(encoding) in run(encoding, *words, is_terminal=True)[1].decode(encoding)
+        if engine_name == "postgres":
+            for words in (["create", "--user", NAME], ["grant", NAME], ["revoke", NAME]):
+                assert f'"{NAME}"' in run(encoding, *words)[1].decode("utf-8")
 
 
 def fit(encoding: str) -> str:
@@ -157,18 +159,18 @@ def fit(encoding: str) -> str:
     return NAME.encode(encoding, "backslashreplace").decode(encoding)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_tables_stay_aligned_and_statuses_keep_signs_that_differ(data: None, run: Run, encoding: str) -> None:
-    status, stdout, _ = run(encoding, "runs")
-    head, line, *rows = stdout.decode(encoding).splitlines()
-    assert status == 0
-    assert len(rows) == len(STATUSES)
-    assert set(line) == {"-"}
-    place = head.index("status")
-    signs = [row[place] for row in rows]
-    assert len(set(signs)) == len(STATUSES)
-    assert all(row[place + 1] == " " and row[place + 2] != " " for row in rows)
-    assert all(fit(encoding) in row for row in rows)
+def test_tables_stay_aligned_and_statuses_keep_signs_that_differ(data: None, run: Run) -> None:
+    for encoding in ENCODINGS:
+        status, stdout, _ = run(encoding, "runs")
+        head, line, *rows = stdout.decode(encoding).splitlines()
+        assert status == 0
+        assert len(rows) == len(STATUSES)
+        assert set(line) == {"-"}
+        place = head.index("status")
+        signs = [row[place] for row in rows]
+        assert len(set(signs)) == len(STATUSES)
+        assert all(row[place + 1] == " " and row[place + 2] != " " for row in rows)
+        assert all(fit(encoding) in row for row in rows)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
