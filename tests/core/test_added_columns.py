@@ -34,13 +34,13 @@ def add_column(config: dict[str, Any], name: str) -> None:
     sqltrack.Client(config).execute(f"ALTER TABLE metrics ADD COLUMN {name} FLOAT")
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_calls_see_the_column(client: sqltrack.Client, config: dict[str, Any], query: str) -> None:
+def test_calls_see_the_column(client: sqltrack.Client, config: dict[str, Any]) -> None:
     with sqltrack.Experiment(client, name="experiment").get_run(2).track():
-        for name in ("first", "second"):
-            width = {len(client.execute(query, (1,)).fetchone()) for _ in range(OFTEN)}
-            add_column(config, name)
-            assert {len(client.execute(query, (1,)).fetchone()) for _ in range(OFTEN)} == {width.pop() + 1}
+        for number, query in enumerate(QUERIES):
+            for name in (f"first{number}", f"second{number}"):
+                width = {len(client.execute(query, (1,)).fetchone()) for _ in range(OFTEN)}
+                add_column(config, name)
+                assert {len(client.execute(query, (1,)).fetchone()) for _ in range(OFTEN)} == {width.pop() + 1}, query
 
 
 @pytest.mark.parametrize("query", QUERIES[:-2])

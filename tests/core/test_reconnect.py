@@ -17,7 +17,7 @@ from support.logging_threads import wait_until
 
 _RECONNECT = 1.0
 
-# Seconds after which an end counts as one that waits for `reconnect` seconds; it may wait for five.
+# Seconds after which an end counts as one that waits for `reconnect` seconds; it may wait for one.
 _BOUND = 15.0
 
 
@@ -126,6 +126,7 @@ def test_a_training_that_succeeded_ends_without_its_database(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error is logged: an exception would tell the batch system that the training has failed."""
+    monkeypatch.setattr("sqltrack.run._PATIENCE_AT_END", 1.0)
     client = sqltrack.Client(config, keepalive=0.05, reconnect=20)
     outage = Outage(client, config, monkeypatch)
     with Experiment(client, name="experiment").get_run().track():

@@ -570,34 +570,35 @@ def wait_for_statement(config: dict[str, Any]) -> None:
         wait_until(lambda: administrator.execute(sql, (_LONG_SQL,)).fetchone() is not None)
 
 
-@pytest.mark.parametrize(
-    "rest",
-    [
-        pytest.param("run.stop()", marks=pytest.mark.faults),
-        "sys.exit(0)",
-        "context = client.__enter__(); sys.exit(0)",
-        "threading.Thread(target=lambda: client.execute('SELECT pg_sleep(60)'), daemon=True).start(); time.sleep(0.1)",
-    ],
-    ids=["stop", "exit", "exit in a block", "exit while a thread waits"],
-)
+# Without a call of the user's own, in a block, and while a thread waits.
+_EXITS = [
+    "sys.exit(0)",
+    "context = client.__enter__(); sys.exit(0)",
+    "threading.Thread(target=lambda: client.execute('SELECT pg_sleep(60)'), daemon=True).start(); time.sleep(0.1)",
+]
+
+
+@pytest.mark.parametrize("ends", [_EXITS, pytest.param(["run.stop()"], marks=pytest.mark.faults)], ids=["exit", "stop"])
 def test_a_script_ends_although_its_server_is_frozen(
-    own_server: PostgresServer, own_config: dict[str, Any], rest: str
+    own_server: PostgresServer, own_config: dict[str, Any], ends: list[str]
 ) -> None:
     text = (
         _QUICK
-        + f"""
+        + """
 run = Experiment(client, name="experiment").get_run()
 run.start()
-run.add_metrics({{"loss": 1.0}})
+run.add_metrics({"loss": 1.0})
 confirm("ready")
 input()
-{rest}
 """
     )
-    with Script(text, own_config) as script:
-        assert script.read_line() == "ready"
+    with contextlib.ExitStack() as stack:
+        scripts = [stack.enter_context(Script(text + end, own_config)) for end in ends]
+        assert [script.read_line() for script in scripts] == ["ready"] * len(ends)
         with frozen_server(own_server):
-            script.send_line()
-            ended = script.finish()
-    assert ended.seconds < _BOUND, ended
-    assert "killed by the test" not in ended.errors
+            for script in scripts:
+                script.send_line()
+            for end, script in zip(ends, scripts):
+                ended = script.finish()
+                assert ended.seconds < _BOUND, (end, ended)
+                assert "killed by the test" not in ended.errors, end
