@@ -385,17 +385,17 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_the_plan_is_printed_as_json_where_nobody_can_be_asked(
-    client: sqltrack.Client, options: list[str], arguments: list[str], capsys: Capture
+    client: sqltrack.Client, options: list[str], capsys: Capture
 ) -> None:
     run(client, 9).set_status("RUNNING").set_updated(LONG_AGO)
     add_extras(client, 5, {1: {"late": 1}})
     before = dump(client)
-    assert main([*arguments, "--json", *options]) == 1
-    output = capsys.readouterr()
-    planned = json.loads(output.out)
-    assert "nobody can be asked here, add --yes to agree\n" in output.err
-    assert dump(client) == before
-    assert main([*arguments, "--json", "--dry-run", *options]) == 0
-    assert json.loads(capsys.readouterr().out) == planned
+    for arguments in COMMANDS:
+        assert main([*arguments, "--json", *options]) == 1, arguments
+        output = capsys.readouterr()
+        planned = json.loads(output.out)
+        assert "nobody can be asked here, add --yes to agree\n" in output.err, arguments
+        assert dump(client) == before, arguments
+        assert main([*arguments, "--json", "--dry-run", *options]) == 0, arguments
+        assert json.loads(capsys.readouterr().out) == planned, arguments

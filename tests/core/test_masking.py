@@ -271,25 +271,23 @@ def test_extras_are_the_users_own_and_stay(run: Run) -> None:
     assert column(run.set_extras({"token": "mine"}), "extras") == {"token": "mine"}
 
 
-@pytest.mark.parametrize(
-    ("settings", "args", "env"),
-    [
-        ({}, ("x", "***"), ("x", "***")),
-        ({"mask": "false"}, ("x", "y"), ("x", "y")),
-        ({"mask": False, "mask_env": True}, ("x", "y"), ("x", "***")),
-        ({"mask_env": "no"}, ("x", "***"), ("x", "y")),
-        ({"mask_names": "my_*"}, ("***", "***"), ("***", "***")),
-        ({"mask_env_names": "my_*"}, ("x", "***"), ("***", "***")),
-        ({"mask_names": "!hf_token, my_login"}, ("***", "y"), ("***", "y")),
-    ],
-)
-def test_settings_turn_masking_off_and_say_more_names_and_exceptions(
-    settings: dict[str, Any], args: tuple[str, str], env: tuple[str, str], config: dict[str, Any]
-) -> None:
-    run = Experiment(sqltrack.Client(config, **settings), name="a").get_run()
-    run.set_args({"my_login": "x", "hf_token": "y"}).set_env({"MY_LOGIN": "x", "HF_TOKEN": "y"})
-    assert column(run, "args") == dict(zip(("my_login", "hf_token"), args))
-    assert column(run, "env") == dict(zip(("MY_LOGIN", "HF_TOKEN"), env))
+SETTINGS: list[tuple[dict[str, Any], tuple[str, str], tuple[str, str]]] = [
+    ({}, ("x", "***"), ("x", "***")),
+    ({"mask": "false"}, ("x", "y"), ("x", "y")),
+    ({"mask": False, "mask_env": True}, ("x", "y"), ("x", "***")),
+    ({"mask_env": "no"}, ("x", "***"), ("x", "y")),
+    ({"mask_names": "my_*"}, ("***", "***"), ("***", "***")),
+    ({"mask_env_names": "my_*"}, ("x", "***"), ("***", "***")),
+    ({"mask_names": "!hf_token, my_login"}, ("***", "y"), ("***", "y")),
+]
+
+
+def test_settings_turn_masking_off_and_say_more_names_and_exceptions(config: dict[str, Any]) -> None:
+    for settings, args, env in SETTINGS:
+        run = Experiment(sqltrack.Client(config, **settings), name="a").get_run()
+        run.set_args({"my_login": "x", "hf_token": "y"}).set_env({"MY_LOGIN": "x", "HF_TOKEN": "y"})
+        assert column(run, "args") == dict(zip(("my_login", "hf_token"), args)), settings
+        assert column(run, "env") == dict(zip(("MY_LOGIN", "HF_TOKEN"), env)), settings
 
 
 def test_a_setting_that_is_neither_true_nor_false_is_an_error(config: dict[str, Any]) -> None:
