@@ -26,10 +26,11 @@ __all__ = [
     "Block",
     "Work",
     "activity",
-    "find_generator",
-    "generator_block",
+    "all_blocks",
+    "find_frame",
     "generator_blocks",
     "generators",
+    "is_own",
     "working",
 ]
 
@@ -49,21 +50,21 @@ class Block:
         engine: engine of the connection.
         connection: the connection.
         session: the session that opens the block.
-        generator: identity of the generator's frame, None if the block belongs to a task.
+        generator: frame of the generator, None if the block belongs to a task.
         lender: the block around that of a generator, whose connection it uses and whose transaction it is part of.
 
     Attributes:
         engine, session, generator, lender: the same.
         connection: the same, None if it was taken away or the block has ended.
         aborted: the one that was taken away.
-        depth: how many blocks are nested in each other.
+        entries: identities of the frames whose `with` blocks are nested in each other, the innermost last.
         works: how many pieces of work the thread was in the middle of when the block was opened.
         patience: seconds to wait for locks, None for no limit of its own.
     """
 
     __slots__ = (
-        *("_home", "_task", "aborted", "connection", "depth", "engine", "generator", "lender", "patience", "session"),
-        "works",
+        *("_home", "_pid", "_task", "aborted", "connection", "engine", "entries", "generator", "lender", "patience"),
+        *("session", "works"),
     )
 
     def __init__(
@@ -72,7 +73,7 @@ class Block:
         connection: Any,
         session: object,
         *,
-        generator: int | None = None,
+        generator: FrameType | None = None,
         lender: Block | None = None,
     ) -> None:
         self.engine = engine
@@ -81,11 +82,12 @@ class Block:
         self.session = session
         self.generator = generator
         self.lender = lender
-        self.depth: int = 1
+        self.entries: list[int] = []
         self.works: int = 0
         self.patience: float | None = None
         self._task: Any = None
         self._home: list[Block] = []
+        self._pid = os.getpid()
 
     @property
     def is_busy(self) -> bool:
@@ -96,8 +98,13 @@ class Block:
     def is_present(self) -> bool:
         """Whether the running code is part of the block: its task, or its generator."""
         if self.generator is not None:
-            return _is_on_stack(self.generator)
+            return any(frame is self.generator for frame in _stack())
         return self._task is _current_task()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is the child of a fork, and its parent has opened the block."""
+        return self._pid != os.getpid()
 
     @property
     def is_orphaned(self) -> bool:
@@ -117,21 +124,22 @@ class Block:
         """Whether a generator goes on to use the connection."""
         return any(block.lender is self for block in list(generators.values()))
 
-    def open(self) -> None:
-        """Let the code in the block find it."""
+    def open(self, frame: FrameType | None) -> None:
+        """Let the code in the block, whose `with` statement a frame executes, find it."""
+        self.entries.append(id(frame))
         self.works = len(activity.works)
         self._task = _current_task()
         self._home = activity.blocks
         self._home.append(self)
         if self.generator is not None:
-            generators[self.generator] = self
+            generators[id(self.generator)] = self
 
     def close(self) -> None:
         """Let nobody find it any more."""
         with contextlib.suppress(ValueError):
             self._home.remove(self)
         if self.generator is not None:
-            generators.pop(self.generator, None)
+            generators.pop(id(self.generator), None)
 
 
 class Work:
@@ -151,6 +159,16 @@ class Work:
     connection: Any = None
 
 
+class _Waiting(deque[Callable[[], None]]):
+    """What waits in a thread; if the thread ends, the next one that catches up does it."""
+
+    def __del__(self) -> None:
+        _left_behind.extend(self)
+
+
+_left_behind: deque[Callable[[], None]] = deque()
+
+
 class _Activity(threading.local):
     """What the present thread is in the middle of.
 
@@ -158,13 +176,16 @@ class _Activity(threading.local):
         works: pieces of work in progress, the innermost last.
         blocks: open blocks of all clients, the last opened last.
         waiting: what is to be done as soon as that has ended which it would have to wait for.
+        hidden: blocks that were given up, as long as nothing else is to see them.
+        catches_up: whether what is waiting is being done.
     """
 
     def __init__(self) -> None:
         self.works: list[Work] = []
         self.blocks: list[Block] = []
-        self.waiting: deque[Callable[[], None]] = deque()
-        self._catches_up = False
+        self.waiting: deque[Callable[[], None]] = _Waiting()
+        self.hidden: list[Block] = []
+        self.catches_up: bool = False
 
     @property
     def is_interrupted(self) -> bool:
@@ -174,6 +195,7 @@ class _Activity(threading.local):
                 return True
             # An exception in between two bytecodes has left them behind.
             self.works.clear()
+        self.forget_inherited()
         return any(block.is_busy for block in self.blocks)
 
     @property
@@ -181,19 +203,28 @@ class _Activity(threading.local):
         """Whether blocks are open in this thread that the running code is no part of, and whose locks it may meet."""
         return any(not block.is_present for block in self.blocks)
 
-    def catch_up(self) -> None:
-        """Do what is waiting, as far as nothing is left of what it waits for."""
-        if self._catches_up:
+    def catch_up(self, *, block_ended: bool = False) -> None:
+        """Do what is waiting, as far as nothing is left of what it waits for.
+
+        Args:
+            block_ended: whether a block has ended, so that locks may be free although there are other blocks.
+        """
+        if self.catches_up:
             return
-        self._catches_up = True
+        self.catches_up = True
         try:
-            while self.waiting and not self.works and not any(block.is_present for block in self.blocks):
-                for _ in range(len(self.waiting)):
-                    self._do_next()
-                if self.has_rivals:
+            while (self.waiting or _left_behind) and not self.works and not any(b.is_present for b in self.blocks):
+                if self.has_rivals and not block_ended:
+                    break
+                with contextlib.suppress(IndexError):
+                    self.waiting.append(_left_behind.popleft())
+                number = len(self.waiting)
+                self._do_next()
+                # What has to wait again would only hold up others.
+                if len(self.waiting) >= number:
                     break
         finally:
-            self._catches_up = False
+            self.catches_up = False
 
     def _do_next(self) -> None:
         work = self.waiting.popleft()
@@ -208,26 +239,34 @@ class _Activity(threading.local):
     @contextlib.contextmanager
     def given_up(self) -> Iterator[None]:
         """Give up what was interrupted: its transactions are rolled back, and in the `with` block there is none."""
-        works, blocks = self.works, self.blocks
+        works, blocks, hidden = self.works, self.blocks, self.hidden
         self.works = [
             work for work in works if work.connection is not None and not work.engine.abort_within(work.connection)
         ]
-        for block in [*blocks, *(work.block for work in works if work.block is not None)]:
+        given_up = [*blocks, *(work.block for work in works if work.block is not None)]
+        for block in given_up:
             connection, block.connection = block.connection, None
             if connection is not None and block.lender is None:
                 block.engine.abort_within(connection)
                 block.aborted = connection
-        self.blocks = []
+        self.blocks, self.hidden = [], [*hidden, *given_up]
         try:
             self.catch_up()
             yield
         finally:
-            self.works, self.blocks = works, blocks
+            self.works, self.blocks, self.hidden = works, blocks, hidden
+
+    def forget_inherited(self) -> None:
+        """Begin anew in a forked child: what is open or waiting is its parent's."""
+        if any(block.is_inherited for block in all_blocks()):
+            self.forget()
 
     def forget(self) -> None:
-        """Begin anew in a forked child: what is open or waiting is its parent's."""
+        """Forget what is open or waiting."""
         self.blocks.clear()
         self.waiting.clear()
+        generators.clear()
+        _left_behind.clear()
 
 
 activity = _Activity()
@@ -254,25 +293,22 @@ def _current_task() -> Any:
     return None if loop is None else sys.modules["asyncio"].current_task(loop)
 
 
-def find_generator() -> int | None:
-    """Return the identity of the frame whose `with` block is being entered or left, if that is a generator's.
-
-    A generator that serves as a context manager is none: its block is meant for those who enter it.
-    """
+def find_frame() -> FrameType | None:
+    """Return the frame whose `with` block is being entered or left."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") in _IN_BETWEEN:
         frame = frame.f_back
+    return frame
+
+
+def is_own(frame: FrameType | None) -> bool:
+    """Return whether a frame has blocks of its own, because it is that of a generator.
+
+    If a generator serves as a context manager, its blocks are meant for those who enter it.
+    """
     if frame is None or not frame.f_code.co_flags & _GENERATORS:
-        return None
-    caller = frame.f_back
-    if caller is not None and caller.f_globals.get("__name__") == "contextlib":
-        return None
-    return id(frame)
-
-
-def generator_block(generator: int | None) -> Block | None:
-    """Return the open block of a generator, None if it has none."""
-    return None if generator is None else generators.get(generator)
+        return False
+    return frame.f_back is None or frame.f_back.f_globals.get("__name__") != "contextlib"
 
 
 def generator_blocks() -> Iterator[Block]:
@@ -284,8 +320,9 @@ def generator_blocks() -> Iterator[Block]:
                 yield block
 
 
-def _is_on_stack(identity: int) -> bool:
-    return any(id(frame) == identity for frame in _stack())
+def all_blocks() -> list[Block]:
+    """Return the open blocks of this thread, the last opened first, and then those of all generators."""
+    return [*reversed(activity.blocks), *generators.values()]
 
 
 def _is_at_work() -> bool:
@@ -301,7 +338,6 @@ def _stack() -> Iterator[FrameType]:
 
 def _forget_in_child() -> None:
     activity.forget()
-    generators.clear()
 
 
 def _catch_up_at_exit() -> None:

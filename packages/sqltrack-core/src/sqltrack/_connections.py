@@ -39,6 +39,7 @@ class ConnectionKeeper:
         self._parked: deque[tuple[Any, float]] = deque()
         self._tracked: set[object] = set()
         self._is_watched = False
+        self._pid = os.getpid()
         _keepers.add(self)
         weakref.finalize(self, _close_parked, self._parked)
 
@@ -63,6 +64,9 @@ class ConnectionKeeper:
 
     def take(self) -> Any:
         """Return a connection in which every statement commits by itself; it is the caller's until given back."""
+        if self._pid != os.getpid():
+            # A function that runs earlier in the child of a fork than ours.
+            self.forget_inherited()
         try:
             connection, _ = self._parked.pop()
         except IndexError:
@@ -144,6 +148,7 @@ class ConnectionKeeper:
             _keep_forever(connection)
         self._open.clear()
         self._parked.clear()
+        self._pid = os.getpid()
 
     def _require_database(self) -> None:
         """Let nothing be created in place of the database of a tracked run, which may have been moved for a while.

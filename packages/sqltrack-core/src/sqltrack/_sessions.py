@@ -14,10 +14,11 @@ from sqltrack._activity import (
     Block,
     Work,
     activity,
-    find_generator,
-    generator_block,
+    all_blocks,
+    find_frame,
     generator_blocks,
     generators,
+    is_own,
     working,
 )
 from sqltrack._connections import ConnectionKeeper
@@ -31,7 +32,7 @@ from sqltrack.errors import (
 )
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from sqltrack.engines.engine import Engine
 
@@ -41,6 +42,9 @@ T = TypeVar("T")
 
 # Seconds to wait for locks that the waiting thread itself may hold.
 _BRIEFLY = 0.5
+
+# Seconds that the last attempt may take when there is no time left.
+_AT_LEAST = 0.5
 
 
 class Session:
@@ -73,39 +77,41 @@ class Session:
     # The transaction of a task
 
     def __enter__(self) -> Any:
-        generator = find_generator()
+        frame = find_frame()
+        generator = frame if is_own(frame) else None
         block = self._block()
         if block is None:
             block = self._work(None, self._open, (self._patience(), generator))
             if block.patience is not None:
                 for other in activity.blocks:
                     other.limit_waits(block.patience)
-            block.open()
+            block.open(frame)
             return block.connection
         # It may have been taken away, and a block that does not begin does not end either.
         connection = _connection_of(block)
-        own = generator_block(generator)
+        own = None if generator is None else generators.get(id(generator))
         if generator is None or own is not None:
-            (own or block).depth += 1
+            (own or block).entries.append(id(frame))
         else:
             # Whether the generator is ever finished must not decide when the block around it commits.
-            Block(self.engine, connection, self, generator=generator, lender=block).open()
+            Block(self.engine, connection, self, generator=generator, lender=block).open(frame)
         return connection
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        block = self._ending_block()
+        frame = id(find_frame())
+        block = self._block_to_leave(frame)
         if block is None:
             # A forked child leaves a block that its parent has entered, and that is the parent's to end.
             return
-        if block.depth > 1:
-            block.depth -= 1
+        if len(block.entries) > 1:
+            block.entries.remove(frame if frame in block.entries else block.entries[-1])
             return
         try:
             self._work(None, self._leave, (block, exc_type))
         finally:
-            activity.catch_up()
+            activity.catch_up(block_ended=True)
 
     def end_transaction(self, action: str) -> None:
         """Call "commit" or "rollback" of the open block's connection; the block goes on with a new transaction.
@@ -223,15 +229,35 @@ class Session:
         if work.block is not None:
             with self._translated_errors():
                 return function(_connection_of(work.block))
-        if work.patience is not None or lock_limit is not None:
-            limit = work.patience if lock_limit is None else lock_limit
-            return self._retry(lambda: self._use_briefly(function, limit, patience), patience)
+        if patience is not None:
+            return self._call_within(work, function, patience, lock_limit)
+        if work.patience is not None:
+            return self._retry(lambda: self._use_briefly(self._keeper.take_usable(), function, work.patience))
         if once:
-            return self._use(work, self._retry(self._keeper.take_usable, patience), function)
+            return self._use(work, self._retry(self._keeper.take_usable), function)
         try:
-            result = self._use(work, self._keeper.take(), function, patience)
+            result = self._use(work, self._keeper.take(), function)
         except DatabaseUnavailableError as error:
-            result = self._try_again(lambda: self._use(work, self._keeper.take(), function, patience), error, patience)
+            result = self._try_again(lambda: self._use(work, self._keeper.take(), function), error)
+        self._lost_at = None
+        return result
+
+    def _call_within(self, work: Work, function: Callable[[Any], T], patience: float, lock_limit: float | None) -> T:
+        """Do the work of `call`, and let nothing of it take much longer than `patience`."""
+        deadline = time.monotonic() + patience
+
+        def attempt() -> T:
+            left = max(deadline - time.monotonic(), _AT_LEAST)
+            with self.engine.connecting_within(left):
+                connection = self._keeper.take_usable()
+            if lock_limit is None:
+                return self._use(work, connection, function, left)
+            return self._use_briefly(connection, function, lock_limit, left)
+
+        try:
+            result = attempt()
+        except DatabaseUnavailableError as error:
+            result = self._try_again(attempt, error, max(deadline - time.monotonic(), 0))
         self._lost_at = None
         return result
 
@@ -269,6 +295,10 @@ class Session:
         block = self._block()
         if block is not None or not activity.has_rivals:
             self._work(block, work, arguments)
+            return
+        if activity.waiting and not activity.catches_up:
+            # For the same, and one after the other.
+            self._postpone(work, arguments)
             return
         try:
             self._work(None, work, arguments, _BRIEFLY)
@@ -311,36 +341,35 @@ class Session:
 
     def _block(self) -> Block | None:
         """Return the open block that the running code is part of, None if there is none, or if it interrupts that."""
-        works, blocks = len(activity.works), activity.blocks
+        if not (activity.blocks or generators):
+            return None
+        activity.forget_inherited()
+        works = len(activity.works)
         for block in generator_blocks():
             if block.session is self and block.works == works and not block.is_busy:
-                return _lending(block)
-        for block in reversed(blocks) if blocks else ():
-            if (
-                block.session is self
-                and block.generator is None
-                and block.works == works
-                and block.is_present
-                and not block.is_busy
-            ):
+                lender = _lending(block)
+                return None if lender in activity.hidden else lender
+        for block in reversed(activity.blocks):
+            if block.session is not self or block.generator is not None or block.works != works:
+                continue
+            if block.is_present and not block.is_busy:
                 return block
         return None
 
-    def _ending_block(self) -> Block | None:
-        """Return the open block that the running code leaves."""
-        block = generator_block(find_generator())
-        if block is not None and block.session is self:
-            return block
-        own = [block for block in activity.blocks if block.session is self and block.generator is None]
-        present = [block for block in own if block.is_present]
-        # Whoever finishes the work of a task that has ended ends its block, too.
-        candidates = present or [block for block in own if block.is_orphaned]
-        return candidates[-1] if candidates else None
+    def _block_to_leave(self, frame: int) -> Block | None:
+        """Return the open block that the `with` statement of a frame has entered."""
+        activity.forget_inherited()
+        blocks = [block for block in all_blocks() if block.session is self]
+        entered = [block for block in blocks if frame in block.entries]
+        # Who enters and leaves by hand may do it in different functions, and who finishes the work of a task that has
+        # ended ends its block, too.
+        present = [block for block in blocks if block.is_present]
+        return next(iter(entered or present or [block for block in blocks if block.is_orphaned]), None)
 
-    def _open(self, patience: float | None, generator: int | None = None) -> Block:
+    def _open(self, patience: float | None, generator: FrameType | None = None) -> Block:
         return self._begin(self._retry(self._keeper.take_usable), patience, generator)
 
-    def _begin(self, connection: Any, patience: float | None, generator: int | None = None) -> Block:
+    def _begin(self, connection: Any, patience: float | None, generator: FrameType | None = None) -> Block:
         block = Block(self.engine, connection, self, generator=generator)
         try:
             with self._translated_errors():
@@ -353,7 +382,7 @@ class Session:
         return block
 
     def _leave(self, block: Block, exc_type: type[BaseException] | None) -> None:
-        block.depth = 0
+        block.entries.clear()
         block.close()
         if block.lender is None:
             self._end(block, exc_type)
@@ -362,6 +391,7 @@ class Session:
         connection, block.connection = block.connection, None
         if connection is None:
             aborted, block.aborted = block.aborted, None
+            _call(self._before_rollback, block)
             self._keeper.drop(aborted)
         elif exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
             # Ctrl-C may have come in the middle of a statement, after which nothing more can be said.
@@ -373,9 +403,13 @@ class Session:
             self._commit(connection, block)
 
     def _commit(self, connection: Any, block: Block) -> None:
-        with self._giving_back(connection, block), self._translated_errors():
-            connection.commit()
-            self._prepare_for_calls(connection, block)
+        try:
+            with self._giving_back(connection, block), self._translated_errors():
+                connection.commit()
+                self._prepare_for_calls(connection, block)
+        except BaseException:
+            _call(self._before_rollback, block)
+            raise
         _call(self._after_commit, block)
 
     def _roll_back(self, connection: Any, block: Block) -> None:
@@ -418,16 +452,16 @@ class Session:
         finally:
             self._keeper.release(key)
 
-    def _retry(self, attempt: Callable[[], T], patience: float | None = None) -> T:
+    def _retry(self, attempt: Callable[[], T]) -> T:
         """Call `attempt` as often as it takes, if waiting can help, and at least once."""
         try:
             result = attempt()
         except DatabaseUnavailableError as error:
-            result = self._try_again(attempt, error, patience)
+            result = self._try_again(attempt, error)
         self._lost_at = None
         return result
 
-    def _try_again(self, attempt: Callable[[], T], error: DatabaseUnavailableError, patience: float | None) -> T:
+    def _try_again(self, attempt: Callable[[], T], error: DatabaseUnavailableError, patience: float | None = None) -> T:
         """Do the same after a first attempt has failed. All calls together wait once for a database that is away."""
         if not self._can_help(error):
             raise error
@@ -483,13 +517,13 @@ class Session:
         self._keeper.give_back(connection)
         return result
 
-    def _use_briefly(self, function: Callable[[Any], T], lock_limit: float | None, patience: float | None) -> T:
+    def _use_briefly(
+        self, connection: Any, function: Callable[[Any], T], lock_limit: float | None, patience: float | None = None
+    ) -> T:
         """Call `function(connection)` in a transaction of its own, which waits for locks for only so long."""
-        with self._translated_errors(), self._ending(self._begin(self._keeper.take_usable(), lock_limit)) as block:
-            if patience is None:
-                return function(block.connection)
-            with self.engine.bounded(block.connection, patience):
-                return function(block.connection)
+        bounded = contextlib.nullcontext() if patience is None else self.engine.bounded(connection, patience)
+        with bounded, self._translated_errors(), self._ending(self._begin(connection, lock_limit)) as block:
+            return function(block.connection)
 
     @contextlib.contextmanager
     def _giving_back(self, connection: Any, block: Block) -> Iterator[None]:
@@ -530,7 +564,7 @@ def _lending(block: Block) -> Block | None:
     """Return the block that a generator's block is part of, None if that has ended."""
     while block.lender is not None:
         block = block.lender
-        if not block.depth:
+        if not block.entries:
             return None
     return block
 

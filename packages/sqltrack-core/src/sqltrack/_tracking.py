@@ -7,6 +7,7 @@ import os
 import sys
 
 from sqltrack import _updates
+from sqltrack._activity import activity
 from sqltrack._logging import get_logger
 from sqltrack._times import utc_now
 from sqltrack.client import Client
@@ -100,9 +101,12 @@ def _key(client: Client, run_id: int) -> tuple[str, int]:
 
 def _end_all() -> None:
     status = _status_at_exit()
-    for tracking in list(_tracked.values()):
-        if tracking.is_own:
-            tracking.end_at_exit(status)
+    ending = [tracking for tracking in _tracked.values() if tracking.is_own]
+    if ending:
+        # Blocks that are open by now are never committed.
+        with activity.given_up():
+            for tracking in ending:
+                tracking.end_at_exit(status)
 
 
 def _status_at_exit() -> str:

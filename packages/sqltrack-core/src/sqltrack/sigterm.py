@@ -111,9 +111,18 @@ def _pass_on(signum: int, frame: FrameType | None) -> None:
     """Do what was done on SIGTERM before ours was installed, by default end the process."""
     previous = _below[-1 - _level] if _level < len(_below) else signal.SIG_DFL
     if callable(previous) and previous is not signal.SIG_DFL:
-        previous(signum, frame)
+        _call_previous(previous, signum, frame)
     else:
         _end_process()
+
+
+def _call_previous(previous: Callable[..., Any], signum: int, frame: FrameType | None) -> None:
+    global _ending
+    try:
+        previous(signum, frame)
+    except SystemExit as error:
+        _ending = error
+        raise
 
 
 def _end_process() -> NoReturn:

@@ -112,6 +112,10 @@ class Engine(ABC):
         """
         return contextlib.nullcontext()
 
+    def connecting_within(self, seconds: float) -> AbstractContextManager[None]:
+        """Return a context manager in which connecting takes about `seconds` at most; by default there is no limit."""
+        return contextlib.nullcontext()
+
     def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
         """Execute one statement, waiting at most `seconds` for locks, and return the cursor."""
         self.limit_waits(connection, seconds)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -74,6 +76,9 @@ _DEFAULTS: Mapping[str, Any] = {
 # Seconds to wait for the server to hear that nobody waits for a statement any more.
 _CANCEL_TIMEOUT = 2.0
 
+# Seconds that a question whether the server is there may take.
+_PROBE_TIMEOUT = 5.0
+
 # Seconds for which a terminated process lets a statement end.
 _LAST_WORD = 0.25
 
@@ -119,6 +124,7 @@ class PostgresEngine(Engine):
         self.refuses_options: bool = False
         self.answer_limit: float = 30.0
         self.probe_interval: float = 10.0
+        self._hurry = threading.local()
         self._parameters = {
             name: value for name, value in config.items() if name not in OWN_PARAMETERS and value is not None
         }
@@ -155,7 +161,21 @@ class PostgresEngine(Engine):
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters for libpq, those of the configuration and our defaults; a password is among them."""
-        return {**_defaults(), **self._parameters}
+        parameters = {**_defaults(), **self._parameters}
+        seconds = getattr(self._hurry, "seconds", None)
+        if seconds is not None:
+            # libpq waits for two seconds at least.
+            parameters["connect_timeout"] = max(math.ceil(min(seconds, connect_timeout(parameters))), 2)
+        return parameters
+
+    @contextlib.contextmanager
+    def connecting_within(self, seconds: float) -> Iterator[None]:
+        """Limit `connect_timeout` in this thread."""
+        self._hurry.seconds = seconds
+        try:
+            yield
+        finally:
+            self._hurry.seconds = None
 
     def describe(self) -> str:
         return self._target()
@@ -193,9 +213,11 @@ class PostgresEngine(Engine):
 
     def is_busy(self, connection: psycopg.Connection[Any]) -> bool:
         # psycopg holds the lock while it talks to the server, and would wait for it for ever.
-        return connection.lock.locked() or (
-            connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
-            and connection.info.pipeline_status == psycopg.pq.PipelineStatus.OFF
+        # A pipeline takes no statement of others before it has ended.
+        return (
+            connection.lock.locked()
+            or connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
+            or connection.info.pipeline_status != psycopg.pq.PipelineStatus.OFF
         )
 
     def limit_waits(self, connection: psycopg.Connection[Any], seconds: float | None) -> None:
@@ -291,7 +313,8 @@ class PostgresEngine(Engine):
         parameters = self.parameters()
         connection.short_limit = self.answer_limit
         connection.probe_interval = self.probe_interval
-        seconds = connect_timeout(parameters)
+        seconds = min(connect_timeout(parameters), _PROBE_TIMEOUT)
+        parameters = {**parameters, "connect_timeout": max(math.ceil(seconds), 2)}
         connection.backend = ServerBackend(parameters, seconds, behind_pooler=self.has_pooler)
 
     def _connect_with_options(self, cursor_factory: type[psycopg.Cursor[Any]]) -> BoundedConnection:
