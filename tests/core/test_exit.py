@@ -24,6 +24,7 @@ ENDS: dict[str, tuple[str, str]] = {
     "caught exception": ("try:\n    1 / 0\nexcept ZeroDivisionError:\n    pass", "COMPLETED"),
     "stopped before": ("run.stop('MINE')\n1 / 0", "MINE"),
     "block around": ("with run.track():\n    1 / 0", "FAILED"),
+    "open block": ("client.__enter__()\nclient.execute(\"UPDATE runs SET status = 'LOST'\")", "COMPLETED"),
     "generator left": ("def go():\n    with run.track():\n        yield\ngo = go()\nnext(go)", "COMPLETED"),
 }
 
@@ -175,3 +176,28 @@ with client as connection:
     assert ended.status == 7, ended.errors
     assert steps(config) == [2]
     assert statuses(config) == ["ENDED"]
+
+
+@needs_sigterm
+def test_handlers_may_log_when_terminated_in_the_block_of_a_generator(config: dict[str, Any]) -> None:
+    """Its transaction is rolled back first, like any other, and the exit status is that of the handler."""
+    code = """
+from sqltrack import sigterm
+run = Experiment(client, name="experiment").get_run()
+def handle(*_):
+    run.add_metrics({"mine": 1.0}, step=3)
+    sys.exit(7)
+signal.signal(signal.SIGTERM, handle)
+sigterm.register("mine", lambda: run.add_metrics({"mine": 1.0}, step=2))
+def work():
+    with client:
+        run.add_metrics({"loss": 0.5}, step=1)
+        signal.raise_signal(signal.SIGTERM)
+        yield
+with run.track():
+    list(work())
+"""
+    ended = end(code, config)
+    assert ended.status == 7, ended.errors
+    assert steps(config) == [2, 3]
+    assert statuses(config) == ["CANCELLED"]

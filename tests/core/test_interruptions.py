@@ -216,6 +216,21 @@ def test_a_handler_may_interrupt_a_statement_of_the_users_own(run: Run, handler:
     handler.check()
 
 
+@needs_posix
+@pytest.mark.engines("postgres")
+@pytest.mark.usefixtures("_alarm")
+def test_a_handler_may_interrupt_a_pipeline(run: Run, handler: Handler) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.1)
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        with run.client as connection, connection.pipeline():
+            connection.execute("UPDATE runs SET comment = 'x' WHERE id = %s", (run.id,))
+            run.add_metrics({"loss": 0.5}, step=1)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert handler.count
+    handler.check()
+
+
 class Late:
     """Logs when it is finalized."""
 

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from sqltrack import Client, Run
+from sqltrack import Client, Run, _sessions
 from sqltrack.errors import DatabaseLockedError, NotConnectedError
 from support.databases import experiments, steps
 
@@ -310,3 +312,84 @@ def test_an_asynchronous_generator_that_is_not_finished_keeps_nothing_uncommitte
 
     asyncio.run(main())
     assert experiments(config) == ["a"]
+
+
+def test_a_function_that_a_generator_calls_may_open_its_block_again(
+    client: Client, config: dict[str, Any], run: Run
+) -> None:
+    """Whoever leaves a block leaves the one that it has entered."""
+
+    def log(step: int) -> None:
+        with client:
+            run.add_metrics({"loss": 0.5}, step=step)
+
+    def work() -> Iterator[None]:
+        with client:
+            log(1)
+            yield
+            log(2)
+
+    generator = work()
+    next(generator)
+    assert steps(config) == []
+    assert list(generator) == []
+    assert steps(config) == [1, 2]
+
+
+def test_what_a_thread_leaves_behind_is_stored(client: Client, config: dict[str, Any], run: Run) -> None:
+    """It waited for the block of a generator that another thread finishes."""
+
+    def change() -> Iterator[None]:
+        with client:
+            run.set_comment("changed")
+            yield
+
+    generator = change()
+
+    def work() -> None:
+        next(generator)
+        run.add_metrics({"loss": 0.5}, step=1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert list(generator) == []
+    run.add_tags("tag")
+    assert steps(config) == [1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_task_whose_loop_was_closed_keeps_no_block_open(client: Client, config: dict[str, Any], run: Run) -> None:
+    async def change() -> None:
+        with client:
+            run.set_comment("lost")
+            await asyncio.sleep(60)
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(change())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    run.add_metrics({"loss": 0.5}, step=1)
+    assert steps(config) == [1]
+    assert client.execute("SELECT comment FROM runs").fetchall() == [(None,)]
+    del task
+
+
+def test_calls_that_wait_hold_up_no_other_block(client: Client, run: Run) -> None:
+    def change() -> Iterator[None]:
+        with client:
+            run.set_comment("changed")
+            yield
+
+    generator = change()
+    next(generator)
+    for step in range(8):
+        run.add_metrics({"loss": 0.5}, step=step)
+    begin = time.monotonic()
+    for _ in range(4):
+        with Client(client.config) as connection:
+            connection.execute("SELECT 1")
+    assert time.monotonic() - begin < 8 * _sessions._BRIEFLY
+    assert list(generator) == []
+    assert client.execute("SELECT step FROM metrics ORDER BY step").fetchall() == [(step,) for step in range(8)]

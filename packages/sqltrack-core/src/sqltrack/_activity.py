@@ -111,6 +111,18 @@ class Block:
         """Whether the asyncio task that opened the block has ended without closing it."""
         return self._task is not None and self._task.done()
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nothing will ever end the block, because the event loop of its task is closed."""
+        return self._task is not None and self._task.get_loop().is_closed()
+
+    def give_up(self) -> None:
+        """Roll back, and let nobody find the block any more."""
+        self.close()
+        connection, self.connection = self.connection, None
+        if connection is not None and self.lender is None:
+            self.engine.abort(connection)
+
     def limit_waits(self, seconds: float) -> None:
         """Wait no longer than that for locks, unless a statement is being executed."""
         if self.connection is not None and self.patience is None and not self.is_busy:
@@ -178,6 +190,7 @@ class _Activity(threading.local):
         waiting: what is to be done as soon as that has ended which it would have to wait for.
         hidden: blocks that were given up, as long as nothing else is to see them.
         catches_up: whether what is waiting is being done.
+        is_held_up: whether something of that has to wait again.
     """
 
     def __init__(self) -> None:
@@ -186,6 +199,7 @@ class _Activity(threading.local):
         self.waiting: deque[Callable[[], None]] = _Waiting()
         self.hidden: list[Block] = []
         self.catches_up: bool = False
+        self.is_held_up: bool = False
 
     @property
     def is_interrupted(self) -> bool:
@@ -201,6 +215,8 @@ class _Activity(threading.local):
     @property
     def has_rivals(self) -> bool:
         """Whether blocks are open in this thread that the running code is no part of, and whose locks it may meet."""
+        for block in [block for block in self.blocks if block.is_abandoned]:
+            block.give_up()
         return any(not block.is_present for block in self.blocks)
 
     def catch_up(self, *, block_ended: bool = False) -> None:
@@ -218,10 +234,10 @@ class _Activity(threading.local):
                     break
                 with contextlib.suppress(IndexError):
                     self.waiting.append(_left_behind.popleft())
-                number = len(self.waiting)
+                self.is_held_up = False
                 self._do_next()
                 # What has to wait again would only hold up others.
-                if len(self.waiting) >= number:
+                if self.is_held_up:
                     break
         finally:
             self.catches_up = False

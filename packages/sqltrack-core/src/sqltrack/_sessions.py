@@ -303,6 +303,7 @@ class Session:
         try:
             self._work(None, work, arguments, _BRIEFLY)
         except DatabaseLockedError:
+            activity.is_held_up = True
             self._postpone(work, arguments)
 
     def _postpone(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
