@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from sqltrack import Run
+from sqltrack.engines.metrics_table import MisfitError, check_int64
+from sqltrack.engines.schema import fits_int64
 from support.metrics import RESERVED, logged, rows_as_dicts, same, stored_value
 
 pytestmark = pytest.mark.also_on("duckdb")
@@ -298,3 +300,99 @@ def test_a_number_that_a_column_of_decimals_cannot_hold_goes_elsewhere(run: Run,
     stored = stored_value(run, "value", 1)
     assert stored == (hex(value) if isinstance(value, int) else str(value))
     assert logged(run, "loss") == [0.5, 0.25]
+
+
+# Columns that are added when a block has ended
+
+MIXED: list[tuple[list[Any], list[Any]]] = [
+    ([2.5, 1], [2.5, 1.0]),
+    ([1, 2.5], [1.0, 2.5]),
+    ([1, 2**53 + 1, 2.5], [1.0, None, 2.5]),
+    ([1, 2**63, 3], [1, None, 3]),
+    ([True, 7, None, False], [True, None, None, False]),
+    ([7, True, 8], [7, None, 8]),
+    (["a", 1.5, "b"], ["a", None, "b"]),
+    ([1.5, {"a": 1}, 2], [1.5, None, 2.0]),
+    ([None, 3], [None, 3]),
+    ([[1], 1], [[1], None]),
+]
+
+
+@pytest.mark.engines("postgres", "sqlite")
+@pytest.mark.parametrize(("values", "in_column"), MIXED)
+def test_values_of_several_types_are_moved_as_far_as_they_fit(
+    run: Run, values: list[Any], in_column: list[Any], caplog: pytest.LogCaptureFixture, engine_name: str
+) -> None:
+    """A value that fits no column keeps no other value from it, and the order of ints and floats does not matter."""
+    with run.client:
+        run.add_metrics({"first": 1.0}, step=0)
+        for step, value in enumerate(values):
+            run.add_metrics({"x": value, "y": 0.5}, step=step)
+    stored = [stored_value(run, "x", step) for step in range(len(values))]
+    assert all(same(found, value) for found, value in zip(stored, values)), stored
+    assert logged(run, "y") == [0.5] * len(values)
+    if engine_name == "postgres":
+        assert logged(run, "x") == in_column
+    assert [record.getMessage() for record in caplog.records if "another table" in record.getMessage()] == []
+
+
+@pytest.mark.engines("postgres")
+@pytest.mark.parametrize("values", [[1, 2.5], [2.5, 1], [True, 2.5, 1]])
+def test_a_column_of_integers_is_widened_for_values_that_waited(run: Run, values: list[Any]) -> None:
+    run.add_metrics({"x": 3}, step=9)
+    with run.client:
+        run.add_metrics({"first": 1.0}, step=0)
+        for step, value in enumerate(values):
+            run.add_metrics({"x": value}, step=step)
+    assert logged(run, "x") == [None if value is True else float(value) for value in values] + [3.0]
+
+
+REFUSING = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF to_jsonb(NEW) ->> 'waits' IS NOT NULL THEN RAISE 'no'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON metrics FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+@pytest.mark.engines("postgres")
+def test_a_move_that_the_database_refuses_is_told_and_given_up(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """The other metrics of the row are moved, and the refused one stays where it is."""
+    run.client.executescript(REFUSING)
+    with run.client:
+        run.add_metrics({"first": 1.0}, step=0)
+        run.add_metrics({"waits": 1.5, "other": 2}, step=1)
+    assert logged(run, "other") == [None, 2]
+    assert logged(run, "waits") == [None, None]
+    assert stored_value(run, "waits", 1) == 1.5
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message for message in messages if "'waits' is stored in the column metrics.extras" in message], messages
+    caplog.clear()
+    with run.client:
+        run.add_metrics({"first": 2.0}, step=2)
+        run.add_metrics({"another": 3.0}, step=2)
+    assert logged(run, "another")[-1] == 3.0
+    assert caplog.records == []
+
+
+@pytest.mark.engines("postgres")
+@pytest.mark.parametrize("in_block", [False, True])
+def test_a_column_that_a_view_uses_stays_as_it_is(run: Run, in_block: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """PostgreSQL changes the type of no such column; other metrics get their columns all the same."""
+    run.add_metrics({"x": 1}, step=0)
+    run.client.execute("CREATE VIEW seen AS SELECT x FROM metrics")
+    with run.client if in_block else contextlib.nullcontext():
+        run.add_metrics({"x": 2}, step=1)
+        run.add_metrics({"x": 2.5, "y": 1.5}, step=2)
+    assert logged(run, "x") == [1, 2, None]
+    assert logged(run, "y") == [None, None, 1.5]
+    assert stored_value(run, "x", 2) == 2.5
+
+
+@pytest.mark.parametrize("value", [2.5, math.inf, math.nan, -1e300, "1", None, 2**63, -(2**63) - 1])
+def test_what_is_no_integer_of_64_bits_is_told_at_once(value: Any) -> None:
+    with pytest.raises(MisfitError):
+        check_int64(value)
+    assert fits_int64(2**63 - 1)
+    assert fits_int64(-(2**63))

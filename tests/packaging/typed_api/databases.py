@@ -34,7 +34,7 @@ from sqltrack.engines.postgres.addresses import address_config
 from sqltrack.engines.postgres.admin import PostgresAdmin
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES, POSTGRES, sql_literal
 from sqltrack.engines.results import Reader, Reading, find_reader
-from sqltrack.engines.schema import COLUMNS, EXTRAS, INT64, KEY, PENDING, TABLES
+from sqltrack.engines.schema import COLUMNS, EXTRAS, INT64, KEY, PENDING, TABLES, fits_int64
 from sqltrack.engines.sqlite.admin import SQLiteAdmin
 from sqltrack.engines.sqltext import (
     STANDARD,
@@ -118,7 +118,8 @@ def use_tables(engine: OwnEngine, connection: Any) -> None:
     assert_type(engine.table_columns(connection, TABLES[0]), dict[str, str])
     assert_type(COLUMNS["runs"], tuple[str, ...])
     kind: ColumnKind = KINDS[int]
-    print(kind, 5 in INT64, PENDING)
+    print(kind, INT64[0], PENDING)
+    assert_type(fits_int64(5), bool)
 
 
 def administer(client: Client, config: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, exact_number, native
 from sqltrack.engines._spelling import quote
-from sqltrack.engines.schema import INT64
+from sqltrack.engines.schema import fits_int64
 from sqltrack.errors import UnusableValueError
 
 __all__ = ["as_int64", "as_number", "as_progress", "as_step", "only_item"]
@@ -48,7 +48,7 @@ def as_int64(value: Any, name: str) -> int:
     Raises:
         UnusableValueError: it is not an integer, or needs more than 64 bits.
     """
-    if type(value) is int and value in INT64:
+    if type(value) is int and fits_int64(value):
         return value
     number = as_number(value)
     if isinstance(number, float) or _is_decimal(number):
@@ -56,7 +56,7 @@ def as_int64(value: Any, name: str) -> int:
         number = whole if whole == number else UNKNOWN
     if not isinstance(number, int):
         raise UnusableValueError(f"{name} must be an integer, got {quote(value)}")
-    if number not in INT64:
+    if not fits_int64(number):
         raise UnusableValueError(f"{name} must be an integer of at most 64 bits, got {quote(value)}")
     return int(number)
 

@@ -67,6 +67,35 @@ def _as_null(value: Any) -> None:
     """Convert the value of a metric that is not stored in its column."""
 
 
+def _refuse(value: Any) -> None:
+    """Convert a value whose type the column does not hold."""
+    raise MisfitError
+
+
+def _types_by_name(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[type]]:
+    """Return the types of the values of each metric, in the order in which they come."""
+    types: dict[str, dict[type, None]] = {}
+    for values in rows:
+        for name, value in values.items():
+            types.setdefault(name, {})[type(value)] = None
+    return {name: list(found) for name, found in types.items()}
+
+
+def _moved_row(
+    key: tuple[int, int, float],
+    values: Mapping[str, Any],
+    converters: Mapping[str, Mapping[type, Converter | None]],
+) -> MovedRow:
+    """Return those metrics of a row that fit their columns."""
+    bound: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in converters:
+            convert = converters[name][type(value)]
+            with contextlib.suppress(MisfitError):
+                bound[name] = value if convert is None else convert(value)
+    return MovedRow(key, bound, {name: values[name] for name in bound})
+
+
 class _Plan(NamedTuple):
     """How metrics with certain names and types of values are stored.
 
@@ -326,7 +355,7 @@ class MetricsWriter:
             grown = self._session.call_outside(lambda connection: self._grow(connection, extras, {}))
         except SQLTrackError as error:
             grown = False
-            self._warn_of_pending(error)
+            self._warn_of_pending(error, "in another table")
         self._has_pending = not grown
         if not grown:
             self._growing_again = time.monotonic() + _GROWING_PAUSE
@@ -339,40 +368,68 @@ class MetricsWriter:
             is_moved = self._move_waiting(waiting.rows)
         except SQLTrackError as error:
             is_moved = False
-            self._warn_of_pending(error)
+            self._warn_of_pending(error, "in the column metrics.extras")
         if not is_moved:
             for key, values in waiting.rows.items():
                 self._waiting.add(key, {**values, **self._waiting.rows.get(key, {})})
 
     def _move_waiting(self, rows: Mapping[tuple[int, int, float], Mapping[str, Any]]) -> bool:
-        types = {name: type(value) for values in rows.values() for name, value in values.items() if value is not None}
         self._session.call(self._read_columns)
-        places = self._places(types, frozenset())
-        if places.added or places.widened:
-            if self._grow_if_possible(places.added, places.widened) is not None:
-                return False
-            places = self._places(types, frozenset())
+        types = _types_by_name(rows.values())
+        places = self._places({name: self._common_type(name, found) for name, found in types.items()}, frozenset())
+        if (places.added or places.widened) and self._grow_if_possible(places.added, places.widened) is not None:
+            return False
+        converters = {
+            name: {typ: self._converter_or_misfit(sql_type, typ) for typ in types[name]}
+            for name, sql_type in self._columns.items()
+            if name in types
+        }
         groups: dict[tuple[str, ...], list[MovedRow]] = {}
-        for key, values in sorted(rows.items()):
-            moved = self._moved_row(key, values, places.converters)
+        for key, values in sorted(rows.items(), key=lambda row: row[0]):
+            moved = _moved_row(key, values, converters)
             groups.setdefault(tuple(moved.values), []).append(moved)
         for names, group in groups.items():
             for begin in range(0, len(group) if names else 0, _MOVED_AT_ONCE):
-                part = group[begin : begin + _MOVED_AT_ONCE]
-                self._session.call(lambda connection: self._table.move_to_columns(connection, names, part))  # noqa: B023
+                self._move_group(names, group[begin : begin + _MOVED_AT_ONCE])
         return True
 
-    @staticmethod
-    def _moved_row(
-        key: tuple[int, int, float], values: Mapping[str, Any], converters: Mapping[str, Converter | None]
-    ) -> MovedRow:
-        bound: dict[str, Any] = {}
-        for name, value in values.items():
-            if name in converters:
-                convert = converters[name]
-                with contextlib.suppress(MisfitError):
-                    bound[name] = value if convert is None or value is None else convert(value)
-        return MovedRow(key, bound, {name: values[name] for name in bound})
+    def _common_type(self, name: str, types: Sequence[type]) -> type:
+        """Return for which of the types a metric's column is made, or widened, to hold the most of its values.
+
+        It is the column that the metric would have if each value had found the table free.
+        """
+        common = next((typ for typ in types if typ is not type(None)), type(None))
+        sql_type = self._columns.get(name)
+        if sql_type is None:
+            sql_type = self._map_type(float if common is type(None) else common)
+        for typ in types:
+            wider_type = self._table.wider_type(sql_type, typ)
+            if wider_type is not None:
+                common, sql_type = typ, wider_type
+        return common
+
+    def _converter_or_misfit(self, sql_type: str, typ: type) -> Converter | None:
+        try:
+            return self._table.converter(sql_type, typ)
+        except TypeError:
+            return _refuse
+
+    def _move_group(self, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
+        """Move metrics of rows; those that the database refuses stay among the extras, and the others are moved.
+
+        Raises:
+            DatabaseUnavailableError: the database is not there.
+        """
+        try:
+            self._session.call(lambda connection: self._table.move_to_columns(connection, names, rows))
+        except DatabaseUnavailableError:
+            raise
+        except DatabaseError as error:
+            if len(names) == 1:
+                self._warn(names, f"they cannot be moved to columns: {error}")
+                return
+            for name in names:
+                self._move_group([name], rows)
 
     def _end_block(self, block: Hashable) -> None:
         """Let metrics of a block that has ended get their columns, unless others did not let go of the table."""
@@ -614,10 +671,10 @@ class MetricsWriter:
         subject = f"metrics {named} are" if len(new) > 1 else f"metric {named} is"
         get_logger("metrics").warning("%s stored in the column metrics.extras: %s", subject, why)
 
-    def _warn_of_pending(self, error: SQLTrackError) -> None:
+    def _warn_of_pending(self, error: SQLTrackError, where: str) -> None:
         if not self._has_warned_of_pending:
             self._has_warned_of_pending = True
-            get_logger("metrics").warning("metrics wait in another table: %s", error)
+            get_logger("metrics").warning("metrics wait %s: %s", where, error)
 
     def _touch_due(self, run_id: int) -> datetime | None:
         """Return the time to touch a run with, None if it is tracked and was touched less than a second ago."""

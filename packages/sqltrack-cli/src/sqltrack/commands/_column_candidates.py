@@ -13,7 +13,7 @@ from typing import Any
 from sqltrack.client import Client
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.metrics_table import Converter, MetricsTable
-from sqltrack.engines.schema import EXTRAS, INT64, KEY
+from sqltrack.engines.schema import EXTRAS, KEY, fits_int64
 
 __all__ = ["Candidate", "Seen", "find_candidates"]
 
@@ -203,7 +203,7 @@ def _holds(table: MetricsTable, sql_type: str, typ: type) -> bool:
 
 
 def _is_big(value: int) -> bool:
-    return value not in INT64
+    return not fits_int64(value)
 
 
 def _names(types: set[type]) -> str:

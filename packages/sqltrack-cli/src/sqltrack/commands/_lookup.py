@@ -9,7 +9,7 @@ from sqltrack.client import Client
 from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.engines.json import escape_text, is_storable_text
-from sqltrack.engines.schema import EXTRAS, INT64, KEY
+from sqltrack.engines.schema import EXTRAS, INT64, KEY, fits_int64
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.util import placeholders
 
@@ -77,7 +77,7 @@ def require_runs(connection: Any, run_ids: Sequence[int]) -> None:
         NotFoundError: one does not.
     """
     for batch in batches(run_ids):
-        storable = [run_id for run_id in batch if run_id in INT64]
+        storable = [run_id for run_id in batch if fits_int64(run_id)]
         sql = f"SELECT id FROM runs WHERE id IN ({placeholders(len(storable))})"
         known = {row["id"] for row in fetch(connection, sql, storable)}
         for run_id in batch:
@@ -86,7 +86,7 @@ def require_runs(connection: Any, run_ids: Sequence[int]) -> None:
 
 
 def _no_run(connection: Any, run_id: int) -> NotFoundError:
-    if run_id not in INT64:
+    if not fits_int64(run_id):
         return NotFoundError(f"there is no run {run_id!r}", "ids of runs have at most 63 bits")
     sql = """
         SELECT (SELECT MAX(id) FROM runs WHERE id < %s) AS before, (SELECT MIN(id) FROM runs WHERE id > %s) AS after

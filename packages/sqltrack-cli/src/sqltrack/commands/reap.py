@@ -13,7 +13,7 @@ from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._rows import batches, fetch, lock_rows
 from sqltrack.commands._sightings import Sight, find_changes, look_at_runs
 from sqltrack.commands._slurm import Job, JobState, ask_slurm, find_job, has_slurm
-from sqltrack.engines.schema import INT64
+from sqltrack.engines.schema import INT64, fits_int64
 from sqltrack.errors import SlurmError, UnusableValueError
 from sqltrack.statuses import ALIVE_STATES, ENDED_STATES, OTHER, find_group, find_state
 from sqltrack.util import placeholders
@@ -146,7 +146,7 @@ def _find_runs(client: Client, experiment: str | None) -> list[dict[str, Any]]:
                 run["seen"] = {key: seen[key] for key in [("run", run["id"])]}
             runs += batch
             last = batch[-1]["id"] + 1
-            if last not in INT64:
+            if not fits_int64(last):
                 break
     return runs
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from sqltrack._quoting import placeholders
 from sqltrack.engines._lacking import lacking
 from sqltrack.engines.json import Jsonb
-from sqltrack.engines.schema import EXTRAS, INT64, KEY
+from sqltrack.engines.schema import EXTRAS, KEY, fits_int64
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -211,9 +211,9 @@ def check_int64(value: int) -> int:
     """Return an integer that fits into 64 bits.
 
     Raises:
-        MisfitError: it does not.
+        MisfitError: it does not, or is not an integer.
     """
-    if value not in INT64:
+    if not fits_int64(value):
         raise MisfitError
     return value
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["COLUMNS", "EXTRAS", "INT64", "KEY", "PENDING", "TABLES"]
+__all__ = ["COLUMNS", "EXTRAS", "INT64", "KEY", "PENDING", "TABLES", "fits_int64"]
 
 #: The columns that say which row of metrics it is.
 KEY = ("run_id", "step", "progress")
@@ -31,3 +32,11 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 #: The tables, in the order in which their foreign keys allow to fill them.
 TABLES = tuple(COLUMNS)
+
+
+def fits_int64(value: Any) -> bool:
+    """Return whether a value is an integer of at most 64 bits.
+
+    The operator `in` would compare a float with every integer of `INT64`.
+    """
+    return isinstance(value, int) and INT64.start <= value < INT64.stop

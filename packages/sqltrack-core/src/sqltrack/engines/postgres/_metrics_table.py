@@ -71,7 +71,7 @@ class PostgresMetricsTable(MetricsTable):
             raise TypeError(typ) from None
 
     def wider_type(self, sql_type: str, typ: type) -> str | None:
-        return WIDER.get((typ, sql_type))
+        return WIDER.get((typ, sql_type.lower()))
 
     def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         try:

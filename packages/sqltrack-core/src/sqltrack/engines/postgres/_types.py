@@ -40,10 +40,10 @@ class _Type(NamedTuple):
 
 
 def _checked_range(bits: int) -> Converter:
-    allowed = range(-(2 ** (bits - 1)), 2 ** (bits - 1))
+    end = 2 ** (bits - 1)
 
     def check(value: int) -> int:
-        if value not in allowed:
+        if not isinstance(value, int) or not -end <= value < end:
             raise MisfitError
         return value
 
