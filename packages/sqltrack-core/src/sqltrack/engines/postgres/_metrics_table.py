@@ -195,11 +195,26 @@ def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]
         if widened:
             # Two that have both read the table could not both go on to change it.
             connection.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
-        changes = _additions(connection, added) + _widenings(connection, widened)
-        if changes:
-            connection.execute(f"ALTER TABLE metrics {', '.join(changes)}")
+        additions, widenings = _additions(connection, added), _widenings(connection, widened)
+        if not widenings or not _is_changed(connection, [*additions, *widenings]):
+            if additions:
+                connection.execute(f"ALTER TABLE metrics {', '.join(additions)}")
+            for widening in widenings:
+                _is_changed(connection, [widening])
         if EXTRAS in added:
             connection.execute(_MOVE_PENDING_SQL)
+    return True
+
+
+def _is_changed(connection: Any, changes: Sequence[str]) -> bool:
+    """Change the table; return False if the server refuses, for example to widen a column that a view uses."""
+    try:
+        with connection.transaction():
+            connection.execute(f"ALTER TABLE metrics {', '.join(changes)}")
+    except psycopg.errors.InsufficientPrivilege:
+        raise
+    except (psycopg.NotSupportedError, psycopg.ProgrammingError, psycopg.errors.DependentObjectsStillExist):
+        return False
     return True
 
 
