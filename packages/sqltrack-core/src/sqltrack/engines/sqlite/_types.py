@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
+from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import Jsonb, dumps, is_storable_text
-from sqltrack.engines.metrics_table import Converter, MisfitError, check_time
-from sqltrack.errors import NaiveDatetimeError
+from sqltrack.engines.metrics_table import Converter, MisfitError, check_int64, check_time
+from sqltrack.engines.schema import fits_int64
+from sqltrack.errors import NaiveDatetimeError, UnusableValueError
 
 __all__ = ["ADAPTERS", "CONVERTERS", "PYTHON_TYPES", "READERS", "READ_TYPES", "SQL_TYPES", "nan_as_text"]
 
@@ -41,6 +43,13 @@ class _Type(NamedTuple):
 def nan_as_text(value: float) -> float | str:
     """Return a float as SQLite keeps it: NaN would become NULL, as text it stays apart, and `= 'NaN'` finds it."""
     return value if value == value else "NaN"
+
+
+def _adapt_int(value: int) -> int:
+    number = int(value)
+    if not fits_int64(number):
+        raise UnusableValueError(f"SQLite keeps integers of at most 64 bits, got {quote(number)}")
+    return number
 
 
 def _adapt_datetime(value: datetime) -> str:
@@ -93,7 +102,7 @@ def _checked_timedelta(value: timedelta) -> float:
 _TYPES = (
     _Type(float, "REAL", nan_as_text, others=("DOUBLE", "FLOAT")),
     _Type(bool, "BOOLEAN", int, _read_bool),
-    _Type(int, "INTEGER", int, others=("BIGINT", "INT")),
+    _Type(int, "INTEGER", _adapt_int, convert=check_int64, others=("BIGINT", "INT")),
     _Type(str, "TEXT", str, convert=_checked_text),
     _Type(bytes, "BLOB"),
     _Type(datetime, "TIMESTAMP WITH TIME ZONE", _adapt_datetime, _read_datetime, _checked_datetime),

@@ -8,24 +8,41 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqltrack._quoting import quote_text
+from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, native
+from sqltrack.engines._spelling import quote
 from sqltrack.engines.sqlite._types import ADAPTERS, READERS
+from sqltrack.errors import UnusableValueError
 
 __all__ = ["adapt", "adapt_all", "register_converters", "sql_literal"]
 
 
+# Values that are kept as they are.
+_BYTES = (bytes, bytearray, memoryview)
+
+
 def adapt(value: Any) -> Any:
-    """Return the form in which SQLite keeps `value`.
+    """Return the form in which SQLite keeps `value`; numbers and times of other packages as Python's own.
 
     Raises:
-        NaiveDatetimeError: a datetime has no time zone.
+        NaiveDatetimeError: (a ValueError) a datetime has no time zone.
+        UnusableValueError: (a ValueError) an integer has more than 64 bits, or the value is an array or the like, which
+            SQLite would keep as the bytes that it has in memory.
     """
     adapter = ADAPTERS.get(type(value))
     if adapter is not None:
         return adapter(value)
+    if value is None or isinstance(value, _BYTES):
+        return value
     for typ, adapter in ADAPTERS.items():
         if isinstance(value, typ):
             return adapter(value)
-    return value
+    plain = native(value)
+    if plain is value:
+        if attempt(memoryview, value) is UNKNOWN:
+            return value
+    elif not isinstance(plain, (list, Spelled)):
+        return adapt(plain)
+    raise UnusableValueError(f"a parameter must be one value that SQLite can keep, got {quote(value)}")
 
 
 def adapt_all(parameters: Sequence[Any]) -> list[Any]:
@@ -35,6 +52,9 @@ def adapt_all(parameters: Sequence[Any]) -> list[Any]:
 
 def sql_literal(value: Any) -> str:
     """Return `value` spelled out in SQLite's SQL."""
+    if isinstance(value, int):
+        # SQLite reads one of more than 64 bits as a float.
+        return str(int(value))
     value = adapt(value)
     if value is None:
         return "NULL"
@@ -43,7 +63,7 @@ def sql_literal(value: Any) -> str:
         return repr(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}9e999"
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, _BYTES):
         return f"x'{bytes(value).hex()}'"
     return quote_text(str(value))
 

@@ -1,0 +1,97 @@
+"""Parameters of queries mean the same on both engines, whatever package their types come from."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import enum
+import math
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sqltrack
+from sqltrack import Run, util
+from sqltrack.errors import SQLTrackError, UnusableValueError
+
+
+class Number(enum.IntEnum):
+    """An integer that has a name."""
+
+    ONE = 1
+
+
+NUMBERS: list[Any] = [
+    *(np.int8(1), np.int64(1), np.uint64(1), np.float16(1), np.float32(1), np.float64(1)),
+    *(np.str_("1"), Number.ONE),
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda value: type(value).__name__)
+def test_scalars_of_numpy_find_what_they_are_equal_to(run: Run, number: Any) -> None:
+    run.add_metrics({"x": 1.0}, step=1)
+    run.set_comment("1")
+    client = run.client
+    column, table = ("comment", "runs") if isinstance(number, str) else ("step", "metrics")
+    sql = f"SELECT {column} FROM {table} WHERE {column} = "
+    assert len(client.execute(f"{sql}%s", (number,)).fetchall()) == 1
+    assert len(client.execute(f"{sql}%(number)s", {"number": number}).fetchall()) == 1
+    client.executemany("UPDATE runs SET comment = 'found' WHERE id = %s", [(number,)] if column == "step" else [(1,)])
+    assert client.execute("SELECT comment FROM runs").fetchone() == ("found",)
+
+
+@pytest.mark.parametrize("value", [np.bool_(True), np.float32(0.1), np.int64(-(2**63)), np.float64("nan")])
+def test_they_are_stored_as_numbers(run: Run, value: Any) -> None:
+    run.client.execute("ALTER TABLE metrics ADD COLUMN x " + ("BOOLEAN" if isinstance(value, np.bool_) else "FLOAT"))
+    run.client.execute("INSERT INTO metrics (run_id, step, progress, x) VALUES (1, 0, 0, %s)", (value,))
+    (found,) = run.client.execute("SELECT x FROM metrics").fetchone()
+    found = math.nan if found == "NaN" else found
+    assert found == pytest.approx(value.item(), nan_ok=True)
+    assert isinstance(found, (bool, int, float))
+
+
+@pytest.mark.engines("sqlite", reason="psycopg binds no times of numpy")
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.datetime64(5, "s"), datetime(1970, 1, 1, 0, 0, 5, tzinfo=timezone.utc)),
+        (np.datetime64(5, "D"), date(1970, 1, 6)),
+        (np.timedelta64(5, "s"), timedelta(seconds=5)),
+        (np.datetime64("NaT"), None),
+        (np.array(5), 5),
+    ],
+)
+def test_times_of_numpy_are_bound_as_those_of_python(client: sqltrack.Client, value: Any, plain: Any) -> None:
+    assert client.execute("SELECT %s", (value,)).fetchone() == client.execute("SELECT %s", (plain,)).fetchone()
+
+
+ARRAYS: list[Any] = [np.array([1, 2]), np.array([[1.5]]), array.array("d", [1.5]), ctypes.c_double(1.5)]
+
+
+@pytest.mark.parametrize("value", ARRAYS, ids=lambda value: type(value).__name__)
+def test_what_has_more_than_one_value_is_refused(client: sqltrack.Client, value: Any) -> None:
+    """SQLite would keep the bytes that it has in memory."""
+    for call in (
+        lambda: client.execute("SELECT %s", (value,)),
+        lambda: client.execute("SELECT %(a)s", {"a": value}),
+        lambda: client.executemany("UPDATE runs SET comment = %s", [(value,)]),
+    ):
+        with pytest.raises(SQLTrackError):
+            call()
+
+
+@pytest.mark.engines("sqlite", reason="PostgreSQL has integers of any size")
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**70, 10**5000], ids=["1", "2", "3", "4"])
+def test_an_integer_that_sqlite_cannot_keep_is_told(client: sqltrack.Client, number: int) -> None:
+    with pytest.raises(UnusableValueError, match="at most 64 bits, got"):
+        client.execute("SELECT %s", (number,))
+    with pytest.raises(UnusableValueError, match="at most 64 bits, got"):
+        client.executemany("UPDATE runs SET comment = %s", [(number,)])
+
+
+def test_literals_are_spelled_alike(client: sqltrack.Client) -> None:
+    query = util.SQL("SELECT {} + 1, {}").format(util.Literal(2), util.Literal(2**40))
+    assert client.execute(query).fetchone() == (3, 2**40)
+    assert client.execute("SELECT %s", (b"\x00\xff",)).fetchone() == (b"\x00\xff",)
