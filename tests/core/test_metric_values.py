@@ -327,6 +327,29 @@ def test_a_step_that_is_no_integer_is_refused(run: Run) -> None:
     assert run.client.execute("SELECT * FROM metrics").fetchall() == []
 
 
+class Half(enum.Enum):
+    """Numbers that have names."""
+
+    HALF = 0.5
+    THREE = 3
+
+
+class Word(enum.Enum):
+    """A text that has a name."""
+
+    TEN = "10"
+
+
+class Raising:
+    """An object that nothing can be asked."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
 NO_PROGRESS: list[Any] = [
     "x",
     math.nan,
@@ -339,6 +362,20 @@ NO_PROGRESS: list[Any] = [
     10**400,
     Bare(),
     [0.5],
+    *("0.5", " 5_0 ", "inf", "nan", np.str_("5"), b"5", np.array("5"), np.bytes_(b"5")),
+    *(np.timedelta64(5, "ns"), np.timedelta64(5, "s"), np.timedelta64(5), np.datetime64(5, "ns")),
+    *(pd.Timedelta(5, "ns"), pd.Timestamp(5, unit="ns"), datetime(2024, 1, 2), timedelta(seconds=5)),
+    *(np.clongdouble(1 + 2j), np.clongdouble(1) / 3, complex(1, 0)),
+    *(np.longdouble("1e4000"), -np.longdouble("1e4000"), Decimal("1e999"), Decimal("1e-999"), Fraction(10**400, 3)),
+    *(
+        2**53 + 1,
+        Decimal(2**53 + 1),
+        Fraction(2**53 + 1),
+        np.int64(2**53 + 1),
+        np.uint64(2**64 - 1),
+        pa.scalar(2**53 + 1),
+    ),
+    *(Word.TEN, Raising(), [[[]]]),
 ]
 
 
@@ -350,6 +387,17 @@ def test_a_progress_that_is_no_number_is_refused(run: Run) -> None:
         with pytest.raises(UnusableValueError, match="progress must be a number, got"):
             run.add_metrics_many([{"loss": 1.0, "progress": progress}])
     assert run.client.execute("SELECT * FROM metrics").fetchall() == []
+
+
+def test_members_of_an_enumeration_of_numbers_are_their_numbers(run: Run) -> None:
+    for member, number in ((Half.HALF, 0.5), (Half.THREE, 3)):
+        run.set_args(None).add_metrics({"loss": 1.0}, progress=member)  # type: ignore[arg-type]
+        found = run.client.execute("SELECT progress FROM metrics ORDER BY progress DESC").fetchone()
+        assert found == (number,)
+    run.add_metrics({"loss": 1.0}, step=Half.THREE)  # type: ignore[arg-type]
+    assert run.client.execute("SELECT step FROM metrics ORDER BY step DESC").fetchone() == (3,)
+    with pytest.raises(UnusableValueError, match="step must be an integer, got <Half.HALF: 0.5>"):
+        run.add_metrics({"loss": 1.0}, step=Half.HALF)  # type: ignore[arg-type]
 
 
 def test_a_progress_is_the_nearest_float(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import sys
 from typing import Any
@@ -26,9 +27,16 @@ def only_item(value: Any) -> Any:
 def as_number(value: Any) -> Any:
     """Return a number as an int, a float, or a Decimal or Spelled that neither can hold; UNKNOWN if it is none.
 
-    Known are numbers of Python and other packages, and arrays and tensors of one number.
+    Known are numbers of Python and other packages, arrays and tensors of one number, and members of an enumeration of
+    numbers.
     """
+    return attempt(_as_number, value)
+
+
+def _as_number(value: Any) -> Any:
     value = only_item(value)
+    if isinstance(value, enum.Enum) and not isinstance(value, int):
+        return _as_number(value.value)
     if type(value) in (int, float, bool) or isinstance(value, Spelled):
         return value
     for read in (_read_decimal, _read_rational, exact_number, _read_item):
@@ -71,22 +79,40 @@ def as_step(step: Any) -> int:
 
 
 def as_progress(progress: Any) -> float:
-    """Return a progress as a float; None is 0.
+    """Return a progress as a float; None is 0. A fraction, such as 1/3, becomes the nearest float.
 
     Raises:
-        UnusableValueError: it is not a number.
+        UnusableValueError: it is not a number, or a float would be another number.
     """
     if type(progress) is float and progress == progress:
         return progress
-    number = 0.0 if progress is None else progress if isinstance(progress, str) else as_number(progress)
-    try:
-        # A fraction such as 1/3 is rounded here, as in any other computation of a progress.
-        number = float(progress if isinstance(number, Spelled) else number)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if math.isnan(number):
+    number = 0 if progress is None else UNKNOWN if attempt(_is_text, progress) is True else as_number(progress)
+    if number is UNKNOWN or number != number:
         raise UnusableValueError(f"progress must be a number, got {quote(progress)}")
-    return number
+    nearest = attempt(_nearest_float, number)
+    if nearest is UNKNOWN:
+        raise UnusableValueError(f"progress must be a number, got {quote(progress)}: no float is that number")
+    return float(nearest)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, (str, bytes, bytearray))
+
+
+def _nearest_float(number: Any) -> Any:
+    """Return the nearest float; UNKNOWN if that differs by more than the rounding of a fraction."""
+    if isinstance(number, float):
+        return number
+    if isinstance(number, Spelled):
+        from fractions import Fraction
+
+        # Times and complex numbers are spelled otherwise.
+        number = Fraction(number.text)
+    nearest = float(number)
+    is_whole = isinstance(number, int) or number % 1 == 0
+    if math.isinf(nearest) or (nearest == 0) != (number == 0) or (is_whole and nearest != number):
+        return UNKNOWN
+    return nearest
 
 
 def _is_decimal(value: Any) -> bool:

@@ -31,19 +31,31 @@ def spell(obj: Any) -> str:
         raise
     except Exception:
         # An object of another package may raise anything.
-        return f"<{type(obj).__module__}.{type(obj).__qualname__} object>"
+        return _class_text(obj)
+
+
+def _class_text(obj: Any) -> str:
+    """Return the name of an object's class, whatever its metaclass does."""
+    module, name = (type.__getattribute__(type(obj), attribute) for attribute in ("__module__", "__qualname__"))
+    return f"<{module}.{name} object>"
 
 
 def quote(obj: Any) -> str:
-    """Return the repr of an object for a message, shortened; an integer of many digits as the number of its bits."""
+    """Return the repr of an object for a message, shortened; an integer of many digits as the number of its bits.
+
+    It raises nothing: what is nested too deeply, or has no text, is the name of its class.
+    """
     try:
         if isinstance(obj, int) and obj.bit_length() > _MAX_QUOTED:
             return f"an integer of {obj.bit_length()} bits"
         text = _without_address(repr(obj), obj)
     except (RecursionError, MemoryError):
-        raise
+        return _class_text(obj)
     except Exception:
-        return spell(obj)
+        try:
+            text = spell(obj)
+        except (RecursionError, MemoryError):
+            return _class_text(obj)
     return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED - 1]}…"
 
 
