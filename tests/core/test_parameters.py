@@ -95,3 +95,64 @@ def test_literals_are_spelled_alike(client: sqltrack.Client) -> None:
     query = util.SQL("SELECT {} + 1, {}").format(util.Literal(2), util.Literal(2**40))
     assert client.execute(query).fetchone() == (3, 2**40)
     assert client.execute("SELECT %s", (b"\x00\xff",)).fetchone() == (b"\x00\xff",)
+
+
+class Raising:
+    """An object that cannot even be asked for its class, nor be shown."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+WRONG: list[Any] = [5, 0, 1.5, object(), Raising(), 10**5000, nested(100_000), np.array([1]), {1}]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_what_is_no_statement_and_what_are_no_parameters_are_told(client: sqltrack.Client, number: int) -> None:
+    value = WRONG[number]
+    for call in (client.execute, client.executescript, lambda sql: client.executemany(sql, [])):
+        with pytest.raises(UnusableValueError, match="a query must be str or SQL, got"):
+            call(value)
+    if type(value) is not list:
+        with pytest.raises(UnusableValueError, match="parameters must be a sequence or a mapping, got"):
+            client.execute("SELECT %s", value)
+        with pytest.raises(UnusableValueError, match="parameters must be a sequence or a mapping, got"):
+            client.executemany("UPDATE runs SET comment = %s", [value])
+
+
+def test_what_is_no_sequence_of_parameters_is_told(client: sqltrack.Client) -> None:
+    values: list[Any] = [None, 5, "text", {"a": 1}, Raising()]
+    for value in values:
+        with pytest.raises(UnusableValueError, match="seq_of_parameters must be an iterable, got"):
+            client.executemany("UPDATE runs SET comment = %s", value)
+
+
+def test_a_parameter_that_is_nested_too_deeply_is_an_error_of_ours(client: sqltrack.Client) -> None:
+    with pytest.raises(SQLTrackError):
+        client.execute("SELECT %s", nested(100_000))
+
+
+@pytest.mark.parametrize("text", ["SELECT '\0'", "SELECT '\ud800'", "\ud800", "SELECT 1 -- \udcff"])
+def test_a_statement_that_no_database_can_read_is_refused(client: sqltrack.Client, text: str) -> None:
+    for call in (client.execute, client.executescript, lambda sql: client.executemany(sql, [])):
+        with pytest.raises(UnusableValueError, match="must not hold NUL or lone surrogates, got"):
+            call(text)
+
+
+def test_so_are_parameters(client: sqltrack.Client) -> None:
+    with pytest.raises(UnusableValueError, match="must not hold lone surrogates, got"):
+        client.execute("SELECT %s", ("\ud800",))
+    with pytest.raises(UnusableValueError):
+        client.execute("SELECT %(a)s", (1,))
+    assert client.execute("SELECT 1", None).fetchone() == (1,)  # type: ignore[arg-type]
+    assert client.execute("SELECT '%'", {}).fetchone() == ("%",)

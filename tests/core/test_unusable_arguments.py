@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
 
 import sqltrack
 from sqltrack import Experiment, Run
-from sqltrack.errors import SQLTrackError, UnusableValueError
+from sqltrack.errors import ConfigError, SQLTrackError, UnusableValueError
 
 TOO_LARGE = 2**63
 NUMBERS_AND_NOTHING = (None, 5, b"x", ["x"], {})
@@ -127,3 +129,109 @@ def test_a_run_that_was_deleted_stays_an_error_of_its_own(run: Run) -> None:
     for run_id in (-1, 12345, 2**63 - 1):
         with pytest.raises(SQLTrackError, match=f"there is no run with id {run_id}"):
             sqltrack.run_set_status(run.client, run_id, "x")
+
+
+class Raising:
+    """An object that cannot even be asked for its class, nor be shown."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+class Unshown:
+    """An object without a text."""
+
+    def __repr__(self) -> str:
+        raise RecursionError
+
+
+class NoOffset(tzinfo):
+    """A time zone that fails."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        raise RuntimeError("no offset")
+
+    def dst(self, dt: datetime | None) -> timedelta | None:
+        return None
+
+
+def nested() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+def test_an_error_needs_no_text_of_what_it_is_about(run: Run) -> None:
+    """Objects that cannot be shown, integers of many digits and deep lists raise our errors, not theirs."""
+    objects = [Raising(), Unshown(), 10**5000, nested(), datetime(2024, 1, 1, tzinfo=NoOffset())]
+    experiment = Experiment(run.client, name="experiment")
+    for _, call, _ in CALLS:
+        for value in objects:
+            with contextlib.suppress(SQLTrackError):
+                call(experiment, run, value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: Experiment(x, name="a"),
+        lambda x: Experiment(x, 1),
+        lambda x: Run(x, 1),
+        lambda x: sqltrack.run_add_metrics(x, 1, {"a": 1}),
+        lambda x: sqltrack.run_add_metrics_many(x, 1, [{"a": 1, "step": 1}]),
+        lambda x: sqltrack.run_add_args(x, 1, {"a": 1}),
+        lambda x: sqltrack.run_set_args(x, 1, {"a": 1}),
+        lambda x: sqltrack.run_add_extras(x, 1, {"a": 1}),
+        lambda x: sqltrack.run_remove_tags(x, 1, "a"),
+        lambda x: sqltrack.run_add_link(x, 1, "a", 2),
+        lambda x: sqltrack.run_remove_link(x, 1, "a", 2),
+        lambda x: sqltrack.run_set_status(x, 1, "a"),
+        lambda x: sqltrack.run_set_created(x, 1),
+        lambda x: sqltrack.experiment_set_name(x, 1, "a"),
+        lambda x: sqltrack.experiment_add_tags(x, 1, "a"),
+    ],
+)
+def test_what_is_no_client_is_told(call: Callable[[Any], Any]) -> None:
+    for value in (None, 5, "runs.db", Raising()):
+        with pytest.raises(UnusableValueError, match="client must be a Client, got"):
+            call(value)
+
+
+def test_texts_that_name_no_file_or_variable_are_told(run: Run) -> None:
+    for text in ("\ud800", "a\0b"):
+        with pytest.raises(UnusableValueError, match="is not set"):
+            Experiment(run.client, name="experiment").get_run(text)
+        for make in (
+            lambda: sqltrack.Client(text),  # noqa: B023
+            lambda: sqltrack.Client(text + ".db"),  # noqa: B023
+            lambda: sqltrack.Client(engine="sqlite", dbpath=text),  # noqa: B023
+        ):
+            with pytest.raises(ConfigError, match="must not hold NUL or lone surrogates, got"):
+                make()
+
+
+def test_an_array_without_a_dimension_holds_no_rows(run: Run) -> None:
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(UnusableValueError, match="rows must be an iterable of dicts, got array"):
+        run.add_metrics_many(numpy.array(3))
+    with pytest.raises(UnusableValueError, match="rows must be"):
+        run.add_metrics_many(Raising())  # type: ignore[arg-type]
+
+
+def test_a_time_zone_that_fails_is_told(run: Run) -> None:
+    moment = datetime(2024, 1, 1, tzinfo=NoOffset())
+    for call in (run.set_created, run.set_started, lambda dt: run.add_metrics({"time": dt})):
+        with pytest.raises(UnusableValueError, match="must tell its offset from UTC, got"):
+            call(moment)
+
+
+def test_an_object_that_cannot_be_asked_for_its_class_is_stored_by_its_name(run: Run) -> None:
+    run.set_args({"x": Raising(), "y": 1}).add_metrics({"a": Raising(), "b": 1.0})
+    assert run.client.execute("SELECT b FROM metrics").fetchone() == (1.0,)
+    args = run.client.execute("SELECT args FROM runs").fetchone()[0]
+    assert "Raising object>" in args["x"]
+    assert args["y"] == 1

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqltrack._numbers import as_int64
+from sqltrack.client import Client
+from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import escape_text
 from sqltrack.errors import UnusableValueError
 
-__all__ = ["as_optional_text", "as_row_id", "as_rows", "as_text"]
+__all__ = ["as_client", "as_optional_text", "as_row_id", "as_rows", "as_text"]
+
+
+def as_client(client: Any) -> Client:
+    """Return a client as it is.
+
+    Raises:
+        UnusableValueError: it is not a `Client`.
+    """
+    if not is_instance(client, Client):
+        raise UnusableValueError(f"client must be a Client, got {quote(client)}")
+    return cast("Client", client)
 
 
 def as_row_id(value: Any, name: str) -> int:
@@ -36,7 +49,7 @@ def as_text(value: Any, name: str) -> str:
     Raises:
         UnusableValueError: it is not a str.
     """
-    if not isinstance(value, str):
+    if not is_instance(value, str):
         raise UnusableValueError(f"{name} must be a str, got {quote(value)}")
     # Members of an enumeration of texts have another str().
     return escape_text(str.__str__(value))
@@ -44,7 +57,7 @@ def as_text(value: Any, name: str) -> str:
 
 def as_optional_text(value: Any, name: str) -> str | None:
     """Return a text as `as_text` does, or None as it is."""
-    if value is not None and not isinstance(value, str):
+    if value is not None and not is_instance(value, str):
         raise UnusableValueError(f"{name} must be a str or None, got {quote(value)}")
     return None if value is None else as_text(value, name)
 
@@ -55,6 +68,7 @@ def as_rows(rows: Any) -> Iterable[Any]:
     Raises:
         UnusableValueError: they are not rows.
     """
-    if not isinstance(rows, Iterable) or isinstance(rows, (str, bytes, Mapping)):
+    iterator = UNKNOWN if is_instance(rows, (str, bytes, Mapping)) else attempt(iter, rows)
+    if iterator is UNKNOWN:
         raise UnusableValueError(f"rows must be an iterable of dicts, got {quote(rows)}")
-    return rows
+    return cast("Iterable[Any]", iterator)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqltrack._numbers import as_int64, as_number, as_progress, as_step, only_item
 from sqltrack.engines._configs import named_values
-from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt
-from sqltrack.engines._spelling import quote
+from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, is_instance
+from sqltrack.engines._spelling import quote, spell
+from sqltrack.engines._zones import check_zone
 from sqltrack.engines.json import Jsonb, is_storable_text, plain
-from sqltrack.errors import NaiveDatetimeError, UnusableValueError
+from sqltrack.errors import UnusableValueError
 
 __all__ = ["MetricsRow", "Row", "as_metrics", "batch_row", "check_name", "copied_row", "make_row", "normalise"]
 
@@ -78,8 +79,8 @@ def as_metrics(metrics: Any) -> Mapping[str, Any]:
     Raises:
         UnusableValueError: it does not hold names.
     """
-    if type(metrics) is dict or isinstance(metrics, Mapping):
-        return metrics
+    if type(metrics) is dict or is_instance(metrics, Mapping):
+        return cast("Mapping[str, Any]", metrics)
     named = attempt(_named, metrics)
     if not isinstance(named, dict):
         raise UnusableValueError(f"metrics must be a dict of names and values, got {quote(metrics)}")
@@ -105,18 +106,13 @@ def normalise(key: tuple[int, int, float], metrics: Mapping[str, Any]) -> Row:
     values: Sequence[Any] = tuple(metrics.values())
     types = tuple(map(type, values))
     if not _PLAIN_TYPES.issuperset(types):
-        values = tuple(map(_plain_value, values))
+        values = tuple(map(_plain_or_text, values))
         types = tuple(map(type, values))
     if datetime in types:
         for value in values:
             if isinstance(value, datetime):
-                _check_zone(value)
+                check_zone(value)
     return Row(key, names, values, types)
-
-
-def _check_zone(value: datetime) -> None:
-    if value.utcoffset() is None:
-        raise NaiveDatetimeError(value)
 
 
 def batch_row(run_id: int, row: Mapping[str, Any]) -> Row:
@@ -144,10 +140,15 @@ def check_name(name: Any) -> None:
     Raises:
         UnusableValueError: it may not.
     """
-    if not isinstance(name, str) or not name:
+    if not is_instance(name, str) or not name:
         raise UnusableValueError(f"the name of a metric must be a str that is not empty, got {quote(name)}")
     if "\0" in name or not is_storable_text(name):
         raise UnusableValueError(f"the name of a metric must not hold NUL or lone surrogates, got {quote(name)}")
+
+
+def _plain_or_text(value: Any) -> Any:
+    found = attempt(_plain_value, value)
+    return Spelled(spell(value)) if found is UNKNOWN else found
 
 
 def _plain_value(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqltrack.engines._spelling import quote
 from sqltrack.errors import ConfigError
 
 __all__ = ["CLIENT_SETTINGS", "number_setting", "truth_setting"]
@@ -29,10 +30,10 @@ def number_setting(config: Mapping[str, Any], name: str, default: float) -> floa
         return default
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not number >= 0:
-        raise ConfigError(f"{name} must be a number of seconds that is not negative, got {value!r}")
+        raise ConfigError(f"{name} must be a number of seconds that is not negative, got {quote(value)}")
     return number
 
 
@@ -52,4 +53,4 @@ def truth_setting(config: Mapping[str, Any], name: str) -> bool:
         return True
     if text in ("false", "no", "off", "0"):
         return False
-    raise ConfigError(f"{name} must be true or false, got {value!r}")
+    raise ConfigError(f"{name} must be true or false, got {quote(value)}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias
 
+from sqltrack.engines._foreign import is_instance
 from sqltrack.engines._spelling import quote
-from sqltrack.errors import NaiveDatetimeError, UnusableValueError
+from sqltrack.engines._zones import check_zone
+from sqltrack.errors import UnusableValueError
 
 __all__ = ["Timestamp", "as_time", "times_to_set", "utc_now"]
 
@@ -27,12 +29,11 @@ def as_time(value: Timestamp) -> datetime | None:
     """
     if value is None:
         return None
-    if isinstance(value, str) and value == "auto":
+    if is_instance(value, str) and value == "auto":
         return utc_now()
-    if not isinstance(value, datetime) or value != value:
+    if not (is_instance(value, datetime) and isinstance(value, datetime)) or value != value:
         raise UnusableValueError(f"a timestamp must be 'auto', a datetime or None, got {quote(value)}")
-    if value.utcoffset() is None:
-        raise NaiveDatetimeError(value)
+    check_zone(value)
     if not 1 < value.year < 9999:
         raise UnusableValueError(f"a timestamp must be of the years 2 to 9998, got {quote(value)}")
     return value

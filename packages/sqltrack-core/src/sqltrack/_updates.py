@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqltrack._arguments import as_optional_text, as_row_id, as_text
+from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
 from sqltrack.client import Client
+from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
+from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import escape_text, jsonb
 from sqltrack.errors import MissingExperimentError, MissingRunError, UnusableValueError
 
@@ -40,8 +42,9 @@ def id_from_env(variable: str) -> int:
     Raises:
         UnusableValueError: it is not set, or holds none.
     """
-    value = os.environ.get(variable)
-    if value is None:
+    # Lone surrogates are in no name of a variable.
+    value = attempt(os.environ.get, variable)
+    if value is None or value is UNKNOWN:
         raise UnusableValueError(f"environment variable {variable!r}, which should hold an id, is not set")
     # int() would read 12_3, which is what a task of a job array may be called, as 123.
     if not (value.isascii() and value.strip().isdecimal()):
@@ -56,8 +59,8 @@ def tags_dict(tags: Iterable[str]) -> dict[str, bool]:
         UnusableValueError: a tag is no str.
     """
     for tag in tags:
-        if not isinstance(tag, str):
-            raise UnusableValueError(f"a tag must be a str, got {tag!r}")
+        if not is_instance(tag, str):
+            raise UnusableValueError(f"a tag must be a str, got {quote(tag)}")
     return dict.fromkeys(tags, True)
 
 
@@ -74,13 +77,15 @@ def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, An
 
 def merge_json(client: Client, table: str, row_id: int, column: str, items: Mapping[str, Any]) -> None:
     """Add keys to a JSON column, or replace them, in the database, so that concurrent calls lose nothing."""
-    _update(client, table, row_id, f"{column} = {client.engine.merge_json_sql(column)}", [jsonb(dict(items))])
+    engine = as_client(client).engine
+    _update(client, table, row_id, f"{column} = {engine.merge_json_sql(column)}", [jsonb(dict(items))])
 
 
 def remove_keys(client: Client, table: str, row_id: int, column: str, keys: Iterable[str]) -> None:
     """Remove keys from a JSON column; those that it does not have are no error."""
     stored = [escape_text(key) for key in keys]
-    _update(client, table, row_id, f"{column} = {client.engine.remove_keys_sql(column)}", [jsonb(stored)])
+    engine = as_client(client).engine
+    _update(client, table, row_id, f"{column} = {engine.remove_keys_sql(column)}", [jsonb(stored)])
 
 
 def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
@@ -95,14 +100,16 @@ def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) ->
                 raise _MISSING[target](row_id, "a link needs both of its ends")
         connection.execute(sql, (from_id, kind, to_id))
 
-    client._session.submit(client._session.call, insert)
+    session = as_client(client)._session
+    session.submit(session.call, insert)
 
 
 def remove_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link from a table of links; one that does not exist is no error."""
     sql = f"DELETE FROM {table} WHERE from_id = %s AND kind = %s AND to_id = %s"
     link = _link(from_id, kind, to_id)
-    client._session.submit(client._session.call, lambda connection: connection.execute(sql, link))
+    session = as_client(client)._session
+    session.submit(session.call, lambda connection: connection.execute(sql, link))
 
 
 def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
@@ -111,7 +118,7 @@ def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
 
 
 def _update(client: Client, table: str, row_id: int, assignments: str, parameters: list[Any], **limits: Any) -> None:
-    session = client._session
+    session = as_client(client)._session
     sql = f"UPDATE {table} SET {assignments} WHERE id = %s"
     row_id = as_row_id(row_id, f"{table.removesuffix('s')}_id")
 

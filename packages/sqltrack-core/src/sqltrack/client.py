@@ -7,7 +7,7 @@ import copy
 import itertools
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,10 @@ from sqltrack._quoting import query_text
 from sqltrack._sessions import Session
 from sqltrack.config import client_config, number_setting
 from sqltrack.engines import config_of_address, create_engine
+from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
+from sqltrack.engines._spelling import quote
+from sqltrack.engines.json import is_storable_text
+from sqltrack.errors import UnusableValueError
 from sqltrack.metrics import MetricsWriter
 
 if TYPE_CHECKING:
@@ -30,6 +34,10 @@ __all__ = ["Client", "Result"]
 
 _KEEPALIVE = 5.0
 _RECONNECT = 30.0
+
+
+class _WrongTypeError(UnusableValueError, TypeError):
+    """an argument of a query has the wrong type"""
 
 
 class Result:
@@ -158,17 +166,21 @@ class Client:
 
         Raises:
             DatabaseError: the database refused the statement.
+            UnusableValueError: (a ValueError) the statement or the parameters are of another kind, or hold texts or
+                numbers that the database cannot.
         """
         return self._session.transact(
-            lambda connection: Result(connection.execute(*_arguments(sql, parameters, connection)))
+            lambda connection: Result(_execute(connection, *_arguments(sql, parameters, connection)))
         )
 
     def executemany(self, sql: QueryText, seq_of_parameters: Iterable[Parameters]) -> Result:
         """Execute a statement once for each of `seq_of_parameters`; see `execute`."""
+        if not is_instance(seq_of_parameters, Iterable) or is_instance(seq_of_parameters, (str, bytes, Mapping)):
+            raise _WrongTypeError(f"seq_of_parameters must be an iterable, got {quote(seq_of_parameters)}")
 
         def execute(connection: Any) -> Result:
             cursor = connection.cursor()
-            cursor.executemany(query_text(sql, connection), seq_of_parameters)
+            cursor.executemany(_text(sql, connection), map(_checked_parameters, seq_of_parameters))
             return Result(cursor)
 
         return self._session.transact(execute)
@@ -179,7 +191,7 @@ class Client:
         Without a BEGIN of its own the script is part of the transaction.
         """
         return self._session.transact(
-            lambda connection: Result(self.engine.execute_script(connection, query_text(sql_script, connection)))
+            lambda connection: Result(self.engine.execute_script(connection, _text(sql_script, connection)))
         )
 
     def commit(self) -> None:
@@ -215,5 +227,41 @@ def _unpickle(cls: type[Client], config: dict[str, Any], lacks_password: bool, s
 
 def _arguments(sql: QueryText, parameters: Parameters, connection: Any) -> tuple[Any, ...]:
     """Return the arguments of `execute`: without parameters the text must not be searched for placeholders."""
+    text = _text(sql, connection)
+    if parameters is None or len(_checked_parameters(parameters)) == 0:
+        return (text,)
+    return text, parameters
+
+
+def _text(sql: QueryText, connection: Any) -> str:
+    """Return a statement as text.
+
+    Raises:
+        UnusableValueError: it is not a statement, or no database can read its characters.
+    """
+    if not is_instance(sql, str) and attempt(lambda query: query.as_string, sql) is UNKNOWN:
+        raise _WrongTypeError(f"a query must be str or SQL, got {type(sql).__name__!r}")
     text = query_text(sql, connection)
-    return (text, parameters) if parameters else (text,)
+    if "\0" in text or not is_storable_text(text):
+        raise UnusableValueError(f"a statement must not hold NUL or lone surrogates, got {quote(text)}")
+    return text
+
+
+def _checked_parameters(parameters: Any) -> Any:
+    """Return parameters as they are.
+
+    Raises:
+        UnusableValueError: they are neither a sequence nor a mapping.
+    """
+    if is_instance(parameters, (str, bytes)) or not is_instance(parameters, (Sequence, Mapping)):
+        raise _WrongTypeError(f"parameters must be a sequence or a mapping, got {quote(parameters)}")
+    return parameters
+
+
+def _execute(connection: Any, text: str, *parameters: Any) -> Any:
+    try:
+        return connection.execute(text, *parameters)
+    except UnicodeEncodeError:
+        raise UnusableValueError(f"a parameter must not hold lone surrogates, got {quote(parameters[0])}") from None
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise _WrongTypeError(f"the parameters cannot be bound: {error}") from error

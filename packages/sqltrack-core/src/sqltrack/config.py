@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._settings import CLIENT_SETTINGS, number_setting
+from sqltrack.engines._spelling import quote
 from sqltrack.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def client_config(config: Mapping[str, Any] | str | Path | None, parameters: Map
         _refuse_unknown({**config, **parameters})
         return {**config, **given}
     if config is not None and not isinstance(config, (str, os.PathLike)):
-        raise ConfigError(f"config must be a dict, a path or the address of a database, got {config!r}")
+        raise ConfigError(f"config must be a dict, a path or the address of a database, got {quote(config)}")
     named = None if config is None else config_of_address(config)
     if named is None:
         return _checked(_merge(config, "sqltrack.conf", parameters), parameters)

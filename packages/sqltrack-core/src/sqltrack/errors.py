@@ -118,9 +118,11 @@ class NaiveDatetimeError(SQLTrackError, ValueError):
     """a datetime without time zone cannot be stored"""
 
     def __init__(self, value: object) -> None:
+        from sqltrack.engines._spelling import quote
+
         self.value = value
         super().__init__(
-            f"a datetime must have a time zone, got {value!r}",
+            f"a datetime must have a time zone, got {quote(value)}",
             "use datetime.now(timezone.utc), or value.astimezone() if it is in local time",
         )
 

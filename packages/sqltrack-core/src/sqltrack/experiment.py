@@ -6,8 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sqltrack import _updates
-from sqltrack._arguments import as_optional_text, as_row_id, as_text
+from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
 from sqltrack.client import Client
+from sqltrack.engines._foreign import is_instance
+from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import jsonb
 from sqltrack.errors import ConflictError, MissingExperimentError, UnusableValueError
 from sqltrack.run import Run
@@ -59,7 +61,7 @@ class Experiment:
             experiment_id = _as_experiment_id(experiment_id)
         if name is not None:
             name = as_text(name, "name")
-        self.client = client
+        self.client = as_client(client)
         self.id: int = client._session.ask(
             lambda connection: _get_or_create(client.engine, connection, experiment_id, name)
         )
@@ -171,7 +173,7 @@ def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
         if other is not None and other != experiment_id:
             raise ConflictError(f"experiment {other!r} is called {name!r} already")
 
-    client._session.ask(refuse_taken)
+    as_client(client)._session.ask(refuse_taken)
     _updates.set_columns(client, _TABLE, experiment_id, {"name": name})
 
 
@@ -206,8 +208,8 @@ def run_from_env(client: Client) -> Run:
 
 
 def _as_experiment_id(value: Any) -> int:
-    if isinstance(value, str):
-        raise UnusableValueError(f"experiment_id must be an int, got {value!r}", "give a name as name=…")
+    if is_instance(value, str):
+        raise UnusableValueError(f"experiment_id must be an int, got {quote(value)}", "give a name as name=…")
     return as_row_id(value, "experiment_id")
 
 

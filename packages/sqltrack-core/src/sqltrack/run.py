@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqltrack import _updates
-from sqltrack._arguments import as_row_id, as_rows, as_text
+from sqltrack._arguments import as_client, as_row_id, as_rows, as_text
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set, utc_now
 from sqltrack._tracking import Tracking, is_tracked
 from sqltrack.client import Client
+from sqltrack.engines._foreign import is_instance
 from sqltrack.errors import (
     ConflictError,
     DatabaseUnavailableError,
@@ -79,13 +80,13 @@ class Run:
     """
 
     def __init__(self, client: Client, experiment_id: int | None = None, run_id: int | str | None = None) -> None:
-        if isinstance(run_id, str):
-            run_id = as_row_id(_updates.id_from_env(run_id), f"environment variable {run_id!r}")
+        if is_instance(run_id, str):
+            run_id = as_row_id(_updates.id_from_env(str(run_id)), f"environment variable {run_id!r}")
         elif run_id is not None:
             run_id = as_row_id(run_id, "run_id")
         if experiment_id is not None:
             experiment_id = as_row_id(experiment_id, "experiment_id")
-        self.client = client
+        self.client = as_client(client)
         self.id: int
         self.experiment_id: int
         # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.

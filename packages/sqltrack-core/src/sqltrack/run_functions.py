@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from sqltrack import _updates
-from sqltrack._arguments import as_optional_text, as_row_id, as_rows, as_text
+from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_rows, as_text
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set
 from sqltrack.client import Client
+from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
+from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import Jsonb, jsonb, plain
 from sqltrack.errors import UnusableValueError
 
@@ -112,7 +114,7 @@ def run_add_metrics(
         UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
         MissingRunError: (a ValueError) the run does not exist.
     """
-    client.metrics.add(as_row_id(run_id, "run_id"), metrics, step, progress, "auto")
+    as_client(client).metrics.add(as_row_id(run_id, "run_id"), metrics, step, progress, "auto")
 
 
 def run_add_metrics_many(
@@ -130,7 +132,7 @@ def run_add_metrics_many(
         UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
         MissingRunError: (a ValueError) the run does not exist.
     """
-    client.metrics.add_many(as_row_id(run_id, "run_id"), as_rows(rows), updated)
+    as_client(client).metrics.add_many(as_row_id(run_id, "run_id"), as_rows(rows), updated)
 
 
 def run_add_tags(client: Client, run_id: int, *tags: str) -> None:
@@ -239,7 +241,7 @@ def run_set_updated(client: Client, run_id: int, dt: Timestamp = "auto") -> None
 
 
 def _is_auto(value: Any) -> bool:
-    return isinstance(value, str) and value == "auto"
+    return is_instance(value, str) and value == "auto"
 
 
 def _detect_args() -> Any:
@@ -270,24 +272,28 @@ def _items(client: Client, column: str, value: Any) -> dict[str, Any]:
     """Return names and values, however `value` holds them, with credentials masked as the client is told."""
     items = plain(value)
     if not isinstance(items, dict):
-        raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {value!r}")
+        raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {quote(value)}")
     if column not in _MASKED:
         return items
     from sqltrack._masked_items import masked_items
 
-    return masked_items(client.config, column, items)
+    return masked_items(as_client(client).config, column, items)
 
 
 def _names(names: Iterable[Any]) -> list[str]:
     """Return names, of which some may be given as dicts or other iterables of names."""
     flat: list[str] = []
     for name in names:
-        if isinstance(name, str):
+        inner = attempt(iter, name)
+        if is_instance(name, str):
             flat.append(name)
-        elif isinstance(name, Iterable):
-            flat += _names(name)
+        elif inner is UNKNOWN:
+            raise UnusableValueError(f"a name must be a str, got {quote(name)}")
         else:
-            raise UnusableValueError(f"a name must be a str, got {name!r}")
+            try:
+                flat += _names(inner)
+            except RecursionError:
+                raise UnusableValueError("names are nested deeper than the stack has room for") from None
     return flat
 
 

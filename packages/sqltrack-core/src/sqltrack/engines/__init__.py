@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqltrack.engines._paths import check_path
+from sqltrack.engines._spelling import quote
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import ConfigError
 
@@ -96,7 +98,7 @@ def engine_name(config: Mapping[str, Any]) -> str:
     if not re.fullmatch(r"[\w .+-]{0,40}", name):
         advice = "the address of a database goes to Client('postgresql://…')"
         raise ConfigError(f"engine takes the name of an engine, expected {expected}, got something else", advice)
-    raise ConfigError(f"unknown engine {given!r}, expected {expected}")
+    raise ConfigError(f"unknown engine {quote(given)}, expected {expected}")
 
 
 def config_of_address(address: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -111,6 +113,7 @@ def config_of_address(address: str | os.PathLike[str]) -> dict[str, Any] | None:
         MissingPackageError: the driver that reads it is not installed.
     """
     text = os.fspath(address)
+    check_path(text)
     scheme = text.partition("://")[0].lower() if "://" in text else None
     for name, known in _ENGINES.items():
         if scheme in known.schemes:

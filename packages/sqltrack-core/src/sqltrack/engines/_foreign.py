@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-__all__ = ["UNKNOWN", "Spelled", "attempt", "exact_number", "is_complex", "native"]
+__all__ = ["UNKNOWN", "Spelled", "attempt", "exact_number", "is_complex", "is_instance", "native"]
 
 
 class Spelled:
@@ -61,6 +61,11 @@ def attempt(function: Callable[[Any], Any], obj: Any) -> Any:
         raise
     except Exception:
         return UNKNOWN
+
+
+def is_instance(obj: Any, types: type | tuple[type, ...]) -> bool:
+    """Do the same as `isinstance`, but an object that raises anything when it is asked for its class is none."""
+    return attempt(lambda obj: isinstance(obj, types), obj) is True
 
 
 def exact_number(obj: Any) -> Any:

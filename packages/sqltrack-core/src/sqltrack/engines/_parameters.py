@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqltrack._settings import CLIENT_SETTINGS
+from sqltrack.engines._spelling import quote
 from sqltrack.engines.postgres._parameters import LIBPQ_PARAMETERS, is_known_to_libpq
 from sqltrack.errors import ConfigError
 
@@ -56,7 +57,7 @@ def refuse_unknown(names: Iterable[Any], engine: str, sources: Mapping[str, str]
         if not re.fullmatch(r"[\w.-]*", str(name)):
             # Part of a line or address, and perhaps of a password.
             raise ConfigError(f"the name of a parameter must be a word{where}", "expected name = value")
-        raise ConfigError(f"unknown parameter {name!r}{where}", _advise(str(name).lower(), engine))
+        raise ConfigError(f"unknown parameter {quote(name)}{where}", _advise(str(name).lower(), engine))
 
 
 def _advise(name: str, engine: str) -> str:

@@ -27,7 +27,7 @@ def spell(obj: Any) -> str:
         if isinstance(obj, types.ModuleType):
             return f"<module {obj.__name__!r}>"
         return _without_address(str(obj), obj)
-    except (RecursionError, MemoryError):
+    except MemoryError:
         raise
     except Exception:
         # An object of another package may raise anything.
@@ -54,7 +54,7 @@ def quote(obj: Any) -> str:
     except Exception:
         try:
             text = spell(obj)
-        except (RecursionError, MemoryError):
+        except MemoryError:
             return _class_text(obj)
     return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED - 1]}…"
 

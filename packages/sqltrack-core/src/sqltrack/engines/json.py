@@ -96,7 +96,7 @@ def _plain(obj: Any, parents: tuple[int, ...]) -> Any:
 
     One call for each level, because levels are limited by the stack.
     """
-    scalar = _plain_scalar(obj)
+    scalar = attempt(_plain_scalar, obj)
     if scalar is not UNKNOWN:
         return scalar
     if id(obj) in parents:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqltrack._settings import number_setting
+from sqltrack.engines._paths import check_path
+from sqltrack.engines._spelling import quote
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.schema import TABLES
 from sqltrack.engines.sqlite._connection import Connection, split_script
@@ -280,7 +282,7 @@ class SQLiteEngine(Engine):
 
 def _database_path(dbpath: Any) -> str:
     if not isinstance(dbpath, (str, os.PathLike)):
-        raise ConfigError(f"dbpath must name a file, got {dbpath!r}")
+        raise ConfigError(f"dbpath must name a file, got {quote(dbpath)}")
     path = os.fspath(dbpath)
     if not path:
         raise ConfigError("dbpath must name a file, got ''")
@@ -294,6 +296,7 @@ def _database_path(dbpath: Any) -> str:
             f"dbpath must name a file, got {path!r}",
             "connections come and go, and memory goes with them",
         )
+    check_path(path)
     # A training script may change the working directory between two connections.
     return os.path.abspath(os.path.expanduser(path))
 
@@ -303,5 +306,5 @@ def _synchronous_setting(value: Any) -> str | None:
         return None
     name = str(value).upper()
     if name not in _SYNCHRONOUS:
-        raise ConfigError(f"synchronous must be one of {', '.join(_SYNCHRONOUS)}, got {value!r}")
+        raise ConfigError(f"synchronous must be one of {', '.join(_SYNCHRONOUS)}, got {quote(value)}")
     return name

@@ -12,10 +12,11 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from sqltrack.engines._spelling import quote
+from sqltrack.engines._zones import check_zone
 from sqltrack.engines.json import Jsonb, dumps, is_storable_text
 from sqltrack.engines.metrics_table import Converter, MisfitError, check_int64, check_time
 from sqltrack.engines.schema import fits_int64
-from sqltrack.errors import NaiveDatetimeError, UnusableValueError
+from sqltrack.errors import UnusableValueError
 
 __all__ = ["ADAPTERS", "CONVERTERS", "PYTHON_TYPES", "READERS", "READ_TYPES", "SQL_TYPES", "nan_as_text"]
 
@@ -45,6 +46,13 @@ def nan_as_text(value: float) -> float | str:
     return value if value == value else "NaN"
 
 
+def _adapt_text(value: str) -> str:
+    text = str(value)
+    if not is_storable_text(text):
+        raise UnusableValueError(f"a text must not hold lone surrogates, got {quote(text)}")
+    return text
+
+
 def _adapt_int(value: int) -> int:
     number = int(value)
     if not fits_int64(number):
@@ -53,8 +61,7 @@ def _adapt_int(value: int) -> int:
 
 
 def _adapt_datetime(value: datetime) -> str:
-    if value.tzinfo is None or value.utcoffset() is None:
-        raise NaiveDatetimeError(value)
+    check_zone(value)
     return value.astimezone(timezone.utc).isoformat(" ", "microseconds")
 
 
@@ -103,7 +110,7 @@ _TYPES = (
     _Type(float, "REAL", nan_as_text, others=("DOUBLE", "FLOAT")),
     _Type(bool, "BOOLEAN", int, _read_bool),
     _Type(int, "INTEGER", _adapt_int, convert=check_int64, others=("BIGINT", "INT")),
-    _Type(str, "TEXT", str, convert=_checked_text),
+    _Type(str, "TEXT", _adapt_text, convert=_checked_text),
     _Type(bytes, "BLOB"),
     _Type(datetime, "TIMESTAMP WITH TIME ZONE", _adapt_datetime, _read_datetime, _checked_datetime),
     _Type(date, "DATE", date.isoformat, date.fromisoformat),

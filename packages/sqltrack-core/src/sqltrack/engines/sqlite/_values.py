@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqltrack._quoting import quote_text
-from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, native
+from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, is_instance, native
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.sqlite._types import ADAPTERS, READERS
 from sqltrack.errors import UnusableValueError
@@ -31,16 +31,16 @@ def adapt(value: Any) -> Any:
     adapter = ADAPTERS.get(type(value))
     if adapter is not None:
         return adapter(value)
-    if value is None or isinstance(value, _BYTES):
+    if value is None or is_instance(value, _BYTES):
         return value
     for typ, adapter in ADAPTERS.items():
-        if isinstance(value, typ):
+        if is_instance(value, typ):
             return adapter(value)
     plain = native(value)
     if plain is value:
         if attempt(memoryview, value) is UNKNOWN:
             return value
-    elif not isinstance(plain, (list, Spelled)):
+    elif not is_instance(plain, (list, Spelled)):
         return adapt(plain)
     raise UnusableValueError(f"a parameter must be one value that SQLite can keep, got {quote(value)}")
 
