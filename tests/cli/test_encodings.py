@@ -230,6 +230,15 @@ def test_arguments_and_queries_are_utf_8_where_the_locale_is_not(
     assert (done.returncode, done.stdout) == (0, f"name\n{NAME}\n")
 
 
+def test_lists_of_statuses_are_utf_8_as_well(
+    data: None, options: list[str], program: Program, plain_locale: dict[str, str]
+) -> None:
+    done = program("gc", "--status", "FAILED,LÄUFT", "--dry-run", "--json", *options, env=plain_locale)
+    assert (done.returncode, "1 run, " in done.stderr) == (0, True)
+    done = program("gc", "--status", os.fsdecode(b"L\xffUFT"), "--dry-run", *options, env=plain_locale)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_an_argument_that_is_not_utf_8_is_a_wrong_command_line(
     options: list[str], program: Program, plain_locale: dict[str, str]
 ) -> None:

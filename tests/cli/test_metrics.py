@@ -212,3 +212,21 @@ def test_metrics_for_which_there_is_no_room_are_named(
     shown = set(re.findall(r"metric\d\d", output.out))
     assert shown | set(re.findall(r"metric\d\d", output.err)) == set(many)
     assert not shown & set(re.findall(r"metric\d\d", output.err))
+
+
+def test_a_metric_is_found_by_the_head_of_its_column(client: sqltrack.Client) -> None:
+    """A metric that is called as a column of rows is has another name in tables, and a metric of that name wins."""
+    run = sqltrack.Experiment(client, name="experiment").get_run(9)
+    run.add_metrics_many([{"step": 1, "Step": 3.0, "loss": 1.0}])
+    run.add_metrics({"step": 2.0, "run_id": 4.0}, step=1)
+    for names in (["metrics.step"], ["step"], ["metrics.step", "step"], ["metrics.run_id", "step", "loss"]):
+        curves = read_curves(client, 9, names)
+        assert curves.points[0]["metrics.step"] == 2.0
+        assert curves.names == list(dict.fromkeys(n if "." in n or n == "loss" else f"metrics.{n}" for n in names))
+    run.add_metrics({"metrics.step": 5.0}, step=1)
+    assert read_curves(client, 9, ["metrics.step"]).points[0]["metrics.step"] == 5.0
+    heads = read_curves(client, 9).names
+    assert "metrics.metrics.step" in heads
+    assert read_curves(client, 9, ["metrics.metrics.step"]).points[0]["metrics.step"] == 2.0
+    with pytest.raises(sqltrack.errors.NotFoundError, match="no metric 'metrics.loss'"):
+        read_curves(client, 9, ["metrics.loss"])

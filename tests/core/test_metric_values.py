@@ -268,6 +268,25 @@ def test_metrics_without_names_are_refused(run: Run) -> None:
     assert run.client.execute("SELECT * FROM metrics").fetchall() == []
 
 
+def test_times_that_numpy_itself_cannot_count_are_stored_as_numbers_of_their_units(run: Run) -> None:
+    times: dict[Any, str] = {
+        np.datetime64(2**63 - 1, "Y"): f"{2**63 - 1} years since 1970",
+        np.datetime64(2**63 - 1, "W"): f"{2**63 - 1} weeks since 1970",
+        np.datetime64(2**63 - 1, "D"): f"{2**63 - 1} days since 1970",
+        np.datetime64(-(2**63) + 1, "D"): f"{-(2**63) + 1} days since 1970",
+        np.datetime64(2**62, "100D"): f"{2**62 * 100} days since 1970",
+        np.datetime64(2**63 - 1, "25s"): f"{(2**63 - 1) * 25} seconds since 1970",
+        np.timedelta64(2**62, "100D"): f"{2**62 * 100} days",
+        np.datetime64(10**13, "D"): "27379072039-11-20",
+    }
+    for step, time64 in enumerate(times):
+        run.add_metrics({"time": time64}, step=step)
+    assert [stored_value(run, "time", step) for step in range(len(times))] == list(times.values())
+    run.add_metrics({"day": np.datetime64("2024-02-29"), "far": np.datetime64("9999-12-31")}, step=99)
+    assert stored_value(run, "day", 99) == date(2024, 2, 29)
+    assert stored_value(run, "far", 99) == date(9999, 12, 31)
+
+
 # Steps and progress
 
 

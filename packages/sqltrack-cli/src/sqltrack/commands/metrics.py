@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
@@ -35,7 +35,7 @@ def read_curves(client: Client, run_id: int, names: Sequence[str] = (), *, merge
     Args:
         client: client to use.
         run_id: id of the run.
-        names: names of metrics, default: all of which the run has a value.
+        names: names of metrics, as they are or as they are in the points, default: all of which the run has a value.
         merged: whether to follow links of the kind "resumes", so that the runs of a chain make one curve.
 
     Raises:
@@ -44,6 +44,7 @@ def read_curves(client: Client, run_id: int, names: Sequence[str] = (), *, merge
     with read_only(client) as connection:
         require_runs(connection, [run_id])
         logged = logged_metrics(client, connection, _chain(connection, run_id) if merged else [run_id])
+        names = [_named(name, logged) for name in names]
         for name in names:
             if name not in logged:
                 raise NotFoundError(f"run {run_id!r} has no metric {name!r}", near(name, logged))
@@ -67,6 +68,12 @@ def _heads(names: Iterable[str]) -> dict[str, str]:
         while heads[name] in (*KEY, *(heads.keys() - {name})):
             heads[name] = f"metrics.{heads[name]}"
     return heads
+
+
+def _named(name: str, logged: Collection[str]) -> str:
+    """Return the metric that a name means: its own, or what it is called next to the columns of rows."""
+    meant = {head: name for name, head in _heads(logged).items()}
+    return name if name in logged else meant.get(name, name)
 
 
 def _chain(connection: Any, run_id: int) -> list[int]:

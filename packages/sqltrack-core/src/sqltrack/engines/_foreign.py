@@ -35,6 +35,21 @@ _IDENTITY: Any = object.__eq__
 
 # Units of numpy's times: those that count days, those that have no fixed length, and those below microseconds.
 _DAYS = frozenset({"Y", "M", "W", "D"})
+_UNITS = {
+    "Y": "years",
+    "M": "months",
+    "W": "weeks",
+    "D": "days",
+    "h": "hours",
+    "m": "minutes",
+    "s": "seconds",
+    "ms": "milliseconds",
+    "us": "microseconds",
+    "ns": "nanoseconds",
+    "ps": "picoseconds",
+    "fs": "femtoseconds",
+    "as": "attoseconds",
+}
 _VAGUE = frozenset({"Y", "M", "generic"})
 _FINE = frozenset({"ns", "ps", "fs", "as"})
 
@@ -114,6 +129,9 @@ def _read_time(obj: Any) -> Any:
 
 
 def _read_datetime64(numpy: Any, obj: Any) -> Any:
+    counted = _count_beyond_numpy(numpy, obj)
+    if counted is not None:
+        return Spelled(f"{counted} since 1970")
     if numpy.datetime_data(obj.dtype)[0] in _DAYS:
         day = obj.item()
         return day if isinstance(day, date) else Spelled(str(obj))
@@ -125,10 +143,22 @@ def _read_datetime64(numpy: Any, obj: Any) -> Any:
 
 
 def _read_timedelta64(numpy: Any, obj: Any) -> Any:
+    counted = _count_beyond_numpy(numpy, obj)
+    if counted is not None:
+        return Spelled(counted)
     if numpy.datetime_data(obj.dtype)[0] in _VAGUE:
         return Spelled(str(obj))
     duration = _whole_microseconds(numpy, obj, "timedelta64[us]").item()
     return duration if isinstance(duration, timedelta) else Spelled(str(obj))
+
+
+def _count_beyond_numpy(numpy: Any, obj: Any) -> str | None:
+    """Return a time as a number of its units if numpy, which counts in 64 bits, would make another time of it."""
+    unit, step = numpy.datetime_data(obj.dtype)
+    number = int(obj.astype("int64")) * step
+    # It counts days, which it shifts to another year, for all units that are no shorter.
+    limit = 2**60 if unit in _DAYS else 2**63
+    return f"{number} {_UNITS.get(unit, unit)}" if abs(number) >= limit else None
 
 
 def _whole_microseconds(numpy: Any, obj: Any, dtype: str) -> Any:
