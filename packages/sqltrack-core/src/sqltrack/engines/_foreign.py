@@ -35,6 +35,10 @@ _IDENTITY: Any = object.__eq__
 
 # Units of numpy's times: those that count days, those that have no fixed length, and those below microseconds.
 _DAYS = frozenset({"Y", "M", "W", "D"})
+_VAGUE = frozenset({"Y", "M", "generic"})
+_FINE = frozenset({"ns", "ps", "fs", "as"})
+
+# How they are called.
 _UNITS = {
     "Y": "years",
     "M": "months",
@@ -50,8 +54,6 @@ _UNITS = {
     "fs": "femtoseconds",
     "as": "attoseconds",
 }
-_VAGUE = frozenset({"Y", "M", "generic"})
-_FINE = frozenset({"ns", "ps", "fs", "as"})
 
 
 def native(obj: Any) -> Any:
