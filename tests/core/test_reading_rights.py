@@ -98,7 +98,45 @@ RETURNS = [
     "SELECT * FROM ts_stat('SELECT to_tsvector(set_config(''role'', ''none'', true))')",
     "SELECT return_rights()",
     "SELECT * FROM returned_rights",
+    "SELECT table_to_xml('returned_rights', true, true, '')",
+    "SELECT \"table_to_xml_and_xmlschema\"('returned_rights', true, true, '')",
+    "SELECT schema_to_xml('public', true, true, '')",
+    "SELECT database_to_xml(true, true, '')",
+    "SELECT U&\"table\\005fto_xml\"('returned_rights', true, true, '')",
 ]
+
+# Code with which a user who is not a superuser could take on the rights of one, and a query, by what errors call it.
+FOREIGN = {
+    "function liar()": (
+        "CREATE FUNCTION liar() RETURNS TEXT LANGUAGE plpgsql PARALLEL SAFE AS"
+        " $$ BEGIN EXECUTE 'RESET ROLE'; RETURN current_user; END $$;"
+        " CREATE VIEW leaderboard AS SELECT liar() AS score",
+        "SELECT score FROM leaderboard",
+    ),
+    "domain checked": (
+        "CREATE DOMAIN checked AS TEXT CHECK (set_config('role', 'none', true) IS NOT NULL)",
+        "SELECT comment::checked FROM runs",
+    ),
+    "function aggregated(text,boolean)": (
+        "CREATE AGGREGATE aggregated (TEXT, BOOLEAN)"
+        " (SFUNC = set_config, STYPE = TEXT, INITCOND = 'role', PARALLEL = SAFE)",
+        "SELECT aggregated('none', true)",
+    ),
+    "view rights_back": (
+        "CREATE VIEW rights_back AS SELECT set_config('role', 'none', true)",
+        "SELECT id FROM runs",
+    ),
+    "view by_name": (
+        "CREATE VIEW by_name AS SELECT table_to_xml('runs', true, true, '')",
+        "SELECT * FROM by_name",
+    ),
+    "function equal_texts(text,text)": (
+        "CREATE FUNCTION equal_texts(TEXT, TEXT) RETURNS BOOLEAN LANGUAGE SQL PARALLEL SAFE AS"
+        " $$ SELECT set_config('role', 'none', true) IS NOT NULL $$;"
+        " CREATE OPERATOR === (FUNCTION = equal_texts, LEFTARG = TEXT, RIGHTARG = TEXT)",
+        "SELECT 'a'::TEXT === 'a'::TEXT",
+    ),
+}
 
 QUERIES = {
     "SELECT id FROM runs; -- the only one": [(1,)],
@@ -197,6 +235,45 @@ def test_no_query_can_take_a_superusers_rights_back(client: sqltrack.Client, rea
         print(sql)
         with pytest.raises(ReadOnlyDatabaseError, match="PARALLEL SAFE"), reading_connection(client) as connection:
             read(connection, sql)
+
+
+@SERVER
+@pytest.mark.not_pooled("it changes the role of a session")
+def test_a_superusers_query_executes_no_code_of_other_users(client: sqltrack.Client, config: dict[str, Any]) -> None:
+    """Neither that which says that it is safe, nor that which the planner does not look into."""
+    with closing(connect_to_postgres(config)) as connection:
+        connection.execute('CREATE ROLE "stranger of tests"')
+        try:
+            connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
+            for name, (script, sql) in FOREIGN.items():
+                connection.execute('SET ROLE "stranger of tests"')
+                connection.execute(script)
+                connection.execute("RESET ROLE")
+                refused = pytest.raises(ReadOnlyDatabaseError, match="not a superuser")
+                with refused as caught, reading_connection(client) as reading:
+                    reading.execute(sql)
+                assert name in str(caught.value)
+                with reading_connection(client, as_superuser=True) as reading:
+                    assert reading.execute(sql).fetchall()
+                connection.execute('DROP OWNED BY "stranger of tests"')
+                connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
+            # A view of what the server counts as safe stays readable.
+            connection.execute('GRANT SELECT ON runs TO "stranger of tests"; SET ROLE "stranger of tests"')
+            connection.execute("CREATE VIEW harmless AS SELECT id + 1 AS id, now() AS now FROM runs; RESET ROLE")
+            with reading_connection(client) as reading:
+                assert reading.execute("SELECT id FROM harmless").fetchall() == [(2,)]
+        finally:
+            connection.execute("RESET ROLE")
+            connection.execute('DROP OWNED BY "stranger of tests"')
+            connection.execute('DROP ROLE "stranger of tests"')
+
+
+@SERVER
+@pytest.mark.parametrize("lock", ["UPDATE", "NO KEY UPDATE", "SHARE", "KEY SHARE"])
+def test_the_error_of_a_query_that_locks_rows_says_so(client: sqltrack.Client, lock: str) -> None:
+    for query in ("TABLE runs", "SELECT * FROM runs", "SELECT * FROM (SELECT * FROM runs LIMIT 1) AS a"):
+        with pytest.raises(ReadOnlyDatabaseError, match="locks rows"), reading_connection(client) as connection:
+            connection.execute(f"{query} FOR {lock}")
 
 
 @SERVER

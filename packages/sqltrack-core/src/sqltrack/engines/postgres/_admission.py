@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import psycopg
@@ -9,6 +10,7 @@ from psycopg.rows import tuple_row
 
 from sqltrack.engines._tokenizer import Token, tokens
 from sqltrack.engines.postgres.sql import POSTGRES
+from sqltrack.engines.sqltext import keywords
 from sqltrack.errors import ReadOnlyDatabaseError
 
 __all__ = ["Query", "check", "read_query", "refusal"]
@@ -34,10 +36,67 @@ _EXPLAIN = "EXPLAIN (FORMAT JSON, COSTS OFF) WITH sqltrack_query AS (SELECT EXIS
 _NO_CURSOR_STATES = ("42601", "0A000")
 
 _ONLY_QUERIES = "the statement is not a query, and the database is opened read-only here"
+_NO_LOCKS = "the statement locks rows (FOR UPDATE, FOR SHARE), and the database is opened read-only here"
+_LOCKS = frozenset({"UPDATE", "SHARE", "NO", "KEY"})
 _UNSAFE = (
     "a superuser's query is read-only here: it may only call functions that the server counts as PARALLEL SAFE or "
     "RESTRICTED, since others can give it the rights of a superuser"
 )
+
+_FOREIGN = (
+    "a superuser's query is refused here: it could execute {code} of a user who is not a superuser, with which that "
+    "user can take on the rights of a superuser"
+)
+_ADVICE = "connect as a user who may only read (sqltrack grant makes one)"
+_FOREIGN_ADVICE = f"{_ADVICE}, or use --as-superuser if you trust the users of this database"
+
+# They read tables and views by name, and execute functions in these that the planner does not see.
+_READ_BY_NAME = frozenset(
+    f"{kind}_to_{what}"
+    for kind in ("cursor", "database", "query", "schema", "table")
+    for what in ("xml", "xmlschema", "xml_and_xmlschema")
+)
+
+# Code of users who are not superusers. The mark PARALLEL SAFE is the word of the owner alone; the planner looks neither
+# into aggregates nor into the CHECKs of domains; and functions that read by name execute views that it does not see.
+# Operators are qualified, because such a user may have put others before those of the system. Objects of the system
+# have numbers below 16384 (PostgreSQL manual, FirstNormalObjectId in transam.h).
+_FOREIGN_SQL = f"""
+    WITH strangers AS (SELECT oid FROM pg_catalog.pg_roles WHERE NOT rolsuper)
+    (
+        SELECT 'the function ', oid::pg_catalog.regprocedure::pg_catalog.text FROM pg_catalog.pg_proc
+        WHERE EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) proowner)
+        LIMIT 1
+    )
+    UNION ALL (
+        SELECT 'the domain ', contypid::pg_catalog.regtype::pg_catalog.text
+        FROM pg_catalog.pg_constraint JOIN pg_catalog.pg_type ON pg_type.oid OPERATOR(pg_catalog.=) contypid
+        WHERE
+            contype OPERATOR(pg_catalog.=) 'c'
+            AND EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) typowner)
+        LIMIT 1
+    )
+    UNION ALL (
+        SELECT 'the view ', ev_class::pg_catalog.regclass::pg_catalog.text
+        FROM
+            pg_catalog.pg_rewrite
+            JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) ev_class
+            CROSS JOIN LATERAL pg_catalog.regexp_matches(
+                ev_action::pg_catalog.text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g'
+            ) AS called (numbers)
+            JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) numbers[1]::pg_catalog.oid
+        WHERE
+            relkind OPERATOR(pg_catalog.=) 'v'
+            AND EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) relowner)
+            AND (
+                pg_proc.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+                OR proparallel OPERATOR(pg_catalog.=) 'u'
+                OR proname OPERATOR(pg_catalog.=) ANY ('{{{",".join(sorted(_READ_BY_NAME))}}}'::pg_catalog.name[])
+            )
+        LIMIT 1
+    )
+    LIMIT 1
+"""
 
 
 class Query(NamedTuple):
@@ -82,13 +141,15 @@ def check(
         connection: a connection in a transaction that can only read.
         query: the text.
         parameters: values for its placeholders.
-        only_harmless: whether to refuse functions that are PARALLEL UNSAFE.
+        only_harmless: whether to refuse functions that are PARALLEL UNSAFE or read tables by name, and all queries
+            where users who are not superusers have code in the database that could be executed.
 
     Raises:
         psycopg.Error: it is none.
-        ReadOnlyDatabaseError: it calls such a function.
+        ReadOnlyDatabaseError: it calls such a function, or could execute such code.
     """
     if only_harmless:
+        _refuse_foreign_code(connection)
         # First: planning the query itself may already call functions.
         _check_functions(cursor_class, connection, query, parameters)
     _run(cursor_class, connection, _DECLARE.format(query=query), parameters)
@@ -113,9 +174,18 @@ def refusal(connection: psycopg.Connection[Any], error: psycopg.Error, text: str
     return psycopg.errors.lookup(state)(message, info=result, encoding=connection.info.encoding) if state else error
 
 
+def _refuse_foreign_code(connection: psycopg.Connection[Any]) -> None:
+    """Raise an error if users who are not superusers have code that a query could execute."""
+    row = psycopg.Cursor(connection, row_factory=tuple_row).execute(_FOREIGN_SQL.encode()).fetchone()
+    if row is not None:
+        raise ReadOnlyDatabaseError(_FOREIGN.format(code="".join(row)), _FOREIGN_ADVICE)
+
+
 def _check_functions(
     cursor_class: type[psycopg.Cursor[Any]], connection: psycopg.Connection[Any], query: str, parameters: Any
 ) -> None:
+    if any(map(_may_read_by_name, tokens(query, POSTGRES))):
+        raise ReadOnlyDatabaseError(_UNSAFE, _ADVICE)
     mode = "debug_parallel_query" if connection.info.server_version >= 160000 else "force_parallel_mode"
     explain = _EXPLAIN.format(query=_without_semicolon(query))
     psycopg.Cursor(connection).execute(_SET_PARALLEL.format(mode=mode).encode())
@@ -123,7 +193,19 @@ def _check_functions(
     psycopg.Cursor(connection).execute(_RESET)
     row = explained.fetchone()
     if row is None or row[0][0]["Plan"]["Node Type"] != "Gather":
-        raise ReadOnlyDatabaseError(_UNSAFE, "connect as a user who may only read (sqltrack grant makes one)")
+        if _locks_rows(query):
+            raise ReadOnlyDatabaseError(_NO_LOCKS, "leave the locks out")
+        raise ReadOnlyDatabaseError(_UNSAFE, _ADVICE)
+
+
+def _may_read_by_name(token: Token) -> bool:
+    """Return whether a token is the name of a function that reads tables by name, or is escaped and may be one."""
+    return token.text.lower().startswith('u&"') or token.text.lower().strip('"') in _READ_BY_NAME
+
+
+def _locks_rows(query: str) -> bool:
+    words = itertools.pairwise(keywords(query, POSTGRES))
+    return any(word == "FOR" and following in _LOCKS for word, following in words)
 
 
 def _run(

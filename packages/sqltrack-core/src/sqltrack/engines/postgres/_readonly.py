@@ -19,7 +19,8 @@ from sqltrack.errors import ReadOnlyDatabaseError
 __all__ = ["guarded"]
 
 # As a query it fixes the snapshot of the transaction, after which nothing can make that writable again
-# (PostgreSQL manual, SET TRANSACTION). The limit of time is read when a statement begins.
+# (PostgreSQL manual, SET TRANSACTION). The limit of time is read when a statement begins. All is qualified,
+# because other users may have objects of the same names earlier in the search path.
 _GUARD_SQL = b"""
     SELECT
         pg_catalog.set_config('transaction_read_only', 'on', true),
@@ -27,7 +28,7 @@ _GUARD_SQL = b"""
         EXISTS (
             SELECT FROM pg_catalog.pg_roles WHERE rolsuper AND pg_catalog.pg_has_role(session_user, oid, 'MEMBER')
         ),
-        pg_catalog.current_setting('is_superuser') = 'on'
+        pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on'
 """
 
 # The role comes last. The schema "$user" would be another one with it. Rows that a policy hides from it, and not from a
@@ -37,7 +38,11 @@ _READING_ROLE_SQL = b"""
         pg_catalog.set_config(
             'search_path',
             pg_catalog.array_to_string(
-                ARRAY(SELECT pg_catalog.quote_ident(name) FROM unnest(pg_catalog.current_schemas(false)) AS name), ', '
+                ARRAY(
+                    SELECT pg_catalog.quote_ident(name)
+                    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS name
+                ),
+                ', '
             ),
             true
         ),
