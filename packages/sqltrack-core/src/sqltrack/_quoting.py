@@ -30,12 +30,14 @@ class ComposedText(Protocol):
 QueryText: TypeAlias = str | ComposedText
 
 
-def query_text(query: QueryText, context: Any = None) -> str:
+def query_text(query: QueryText, context: Any = None, *, has_parameters: bool = False) -> str:
     """Return a query as text.
 
     Args:
         query: a str, or anything with `as_string`: our own composables, or psycopg's.
         context: connection or cursor that composables of a driver may need to quote by.
+        has_parameters: whether values for placeholders come with the text, default False. Per cent signs in the values
+            and names of a composed query are doubled then, so that the driver takes them for none.
 
     Raises:
         TypeError: it is neither.
@@ -44,21 +46,38 @@ def query_text(query: QueryText, context: Any = None) -> str:
         return query
     if not hasattr(query, "as_string"):
         raise TypeError(f"a query must be str or SQL, got {type(query).__name__!r}")
-    return part_text(query, context)
+    return part_text(query, context, has_parameters=has_parameters)
 
 
-def part_text(part: ComposedText, context: Any = None) -> str:
+def part_text(part: Any, context: Any = None, *, has_parameters: bool = False) -> str:
     """Return a composable as text; see `query_text`.
 
     psycopg's composables know only its own connections. Where the database is another one, its values are spelled as
     that database does.
     """
+    if _is_composed(part):
+        return "".join(part_text(item, context, has_parameters=has_parameters) for item in part)
+    text = _single_text(part, context)
+    return text.replace("%", "%%") if has_parameters and not _is_code(part) else text
+
+
+def _is_composed(part: Any) -> bool:
+    """Tell whether an object is our `Composed` or psycopg's."""
+    return hasattr(type(part), "as_string") and hasattr(type(part), "__iter__")
+
+
+def _is_code(part: Any) -> bool:
+    """Tell whether a part, ours or psycopg's, is code that may hold placeholders, and neither a value nor a name."""
+    content: Any = getattr(part, "_obj", None)
+    is_wrapped = is_psycopg_part(part) and hasattr(content, "as_string")
+    return type(content if is_wrapped else part).__name__ in ("SQL", "Placeholder")
+
+
+def _single_text(part: Any, context: Any) -> str:
     if not is_psycopg_part(part):
         return str(part.as_string(context))
     sql: Any = psycopg_sql()
     content: Any = getattr(part, "_obj", None)
-    if isinstance(part, sql.Composed):
-        return "".join(part_text(item, context) for item in part)
     has_own_spelling = hasattr(context, "sql_literal")
     if isinstance(part, sql.Literal):
         if hasattr(content, "as_string"):

@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqltrack._copies import ACCESS_ADVICE, portable_config, restored_config
-from sqltrack._quoting import query_text
 from sqltrack._sessions import Session
 from sqltrack.config import client_config, number_setting
 from sqltrack.engines import config_of_address, create_engine
 from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import is_storable_text
+from sqltrack.engines.sqltext import statement_text
 from sqltrack.errors import UnusableValueError
 from sqltrack.metrics import MetricsWriter
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sqltrack._quoting import QueryText
+    from sqltrack.engines._tokenizer import Dialect
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
     from sqltrack.engines.engine import Engine
 
@@ -170,7 +171,9 @@ class Client:
                 numbers that the database cannot.
         """
         return self._session.transact(
-            lambda connection: Result(_execute(connection, *_arguments(sql, parameters, connection)))
+            lambda connection: Result(
+                _execute(connection, *_arguments(sql, parameters, self.engine.dialect, connection))
+            )
         )
 
     def executemany(self, sql: QueryText, seq_of_parameters: Iterable[Parameters]) -> Result:
@@ -180,7 +183,8 @@ class Client:
 
         def execute(connection: Any) -> Result:
             cursor = connection.cursor()
-            cursor.executemany(_text(sql, connection), map(_checked_parameters, seq_of_parameters))
+            text = _text(sql, True, self.engine.dialect, connection)
+            cursor.executemany(text, map(_checked_parameters, seq_of_parameters))
             return Result(cursor)
 
         return self._session.transact(execute)
@@ -225,23 +229,22 @@ def _unpickle(cls: type[Client], config: dict[str, Any], lacks_password: bool, s
     return client
 
 
-def _arguments(sql: QueryText, parameters: Parameters, connection: Any) -> tuple[Any, ...]:
+def _arguments(sql: QueryText, parameters: Parameters, dialect: Dialect, connection: Any) -> tuple[Any, ...]:
     """Return the arguments of `execute`: without parameters the text must not be searched for placeholders."""
-    text = _text(sql, connection)
     if parameters is None or len(_checked_parameters(parameters)) == 0:
-        return (text,)
-    return text, parameters
+        return (_text(sql, None, dialect, connection),)
+    return _text(sql, parameters, dialect, connection), parameters
 
 
-def _text(sql: QueryText, connection: Any) -> str:
-    """Return a statement as text.
+def _text(sql: QueryText, parameters: Any, dialect: Dialect, connection: Any) -> str:
+    """Return a statement as the text to execute with parameters.
 
     Raises:
         UnusableValueError: it is not a statement, or no database can read its characters.
     """
     if not is_instance(sql, str) and attempt(lambda query: query.as_string, sql) is UNKNOWN:
         raise _WrongTypeError(f"a query must be str or SQL, got {type(sql).__name__!r}")
-    text = query_text(sql, connection)
+    text = statement_text(sql, parameters, dialect, connection)
     if "\0" in text or not is_storable_text(text):
         raise UnusableValueError(f"a statement must not hold NUL or lone surrogates, got {quote(text)}")
     return text

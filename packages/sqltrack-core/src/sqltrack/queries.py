@@ -244,7 +244,7 @@ def column_sql(metric: str, table: str = "metrics") -> str:
 def _execute(client: Client | DBAPICursor, query: QueryText, parameters: Parameters) -> Any:
     if isinstance(client, Client):
         return client.execute(query, parameters)
-    text = query_text(query, client)
+    text = query_text(query, client, has_parameters=bool(parameters))
     client.execute(text, parameters) if parameters else client.execute(text)
     return client
 

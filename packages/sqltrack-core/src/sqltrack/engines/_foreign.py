@@ -8,7 +8,9 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-__all__ = ["UNKNOWN", "Spelled", "attempt", "exact_number", "is_complex", "is_instance", "native"]
+from sqltrack.errors import NaiveDatetimeError
+
+__all__ = ["UNKNOWN", "Spelled", "attempt", "exact_number", "is_complex", "is_instance", "literal_value", "native"]
 
 
 class Spelled:
@@ -68,6 +70,37 @@ def native(obj: Any) -> Any:
         if value is not UNKNOWN:
             return value
     return obj
+
+
+def literal_value(obj: Any) -> Any:
+    """Return a value of a type that all engines have a literal for: without subclasses, and without numpy's scalars.
+
+    Raises:
+        NaiveDatetimeError: it is a datetime without a time zone.
+        TypeError: there is no literal for its type.
+    """
+    value = native(obj)
+    if value is None or isinstance(value, bool):
+        return value
+    for typ, plain in _PLAIN:
+        if isinstance(value, typ):
+            return plain(value)
+    if isinstance(value, datetime) and value.utcoffset() is None:
+        raise NaiveDatetimeError(value)
+    if not any(typ.__name__ in _SPELLED for typ in type(value).__mro__):
+        raise TypeError(f"no SQL literal for a value of type {type(obj).__name__!r}")
+    return value
+
+
+# Members of an Enum are spelled by the value that they hold, if they are such a value, too.
+_PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (int, int),
+    (float, float),
+    (str, str.__str__),
+    ((bytes, bytearray, memoryview), bytes),
+)
+# By the names of the types, so that none has to be imported.
+_SPELLED = frozenset({"datetime", "date", "time", "timedelta", "Decimal", "UUID", "Jsonb"})
 
 
 def attempt(function: Callable[[Any], Any], obj: Any) -> Any:

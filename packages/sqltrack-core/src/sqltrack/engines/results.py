@@ -57,7 +57,7 @@ class _AnyReader(Reader):
 
     @contextmanager
     def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> Iterator[Reading]:
-        text = query_text(query, cursor)
+        text = query_text(query, cursor, has_parameters=bool(parameters))
         cursor.execute(text, parameters) if parameters else cursor.execute(text)
         names = [column[0] for column in cursor.description]
         yield Reading(names, [None] * len(names), iter(lambda: cursor.fetchmany(size), []))

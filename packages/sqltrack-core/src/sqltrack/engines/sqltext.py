@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqltrack._masking import holds_secret
+from sqltrack._quoting import QueryText, query_text
 from sqltrack._secret_names import is_secret_name
 from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect, Token, tokens
 from sqltrack.errors import ScriptError
@@ -29,6 +30,7 @@ __all__ = [
     "outer_keywords",
     "script_error",
     "split_statements",
+    "statement_text",
     "translate_placeholders",
 ]
 
@@ -261,6 +263,22 @@ class _Statement:
             self._depth += 1
         elif word == "END" and self._depth:
             self._depth -= 1
+
+
+def statement_text(query: QueryText, parameters: Any, dialect: Dialect, context: Any = None) -> str:
+    """Return a query as the text to execute with parameters; see `query_text`.
+
+    Args:
+        query: the query.
+        parameters: values for its placeholders, None or empty for none.
+        dialect: how the database quotes and comments.
+        context: connection or cursor.
+    """
+    text = query_text(query, context)
+    if not parameters or isinstance(query, str) or not any(map(_is_parameter, tokens(text, dialect))):
+        # A text without our placeholders is not searched for per cent signs: it may hold the driver's own.
+        return text
+    return query_text(query, context, has_parameters=True)
 
 
 class Translated(NamedTuple):

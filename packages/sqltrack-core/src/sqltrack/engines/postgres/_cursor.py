@@ -30,7 +30,7 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
 
     class SQLCursor(cursor_class):  # type: ignore[valid-type,misc]
         def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-            text = _as_text(query, self)
+            text = _as_text(query, self, (args[0] if args else kwargs.get("params")) is not None)
             if kwargs.get("prepare") is None and _returns_rows(text):
                 kwargs["prepare"] = False
             try:
@@ -41,20 +41,21 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
             return super().execute(text, *args, **kwargs)
 
         def executemany(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-            text = _as_text(query, self)
+            text = _as_text(query, self, True)
             if not _returns_rows(text):
                 return super().executemany(text, *args, **kwargs)
             with _preparing_nothing(self.connection):
                 return super().executemany(text, *args, **kwargs)
 
         def stream(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-            return super().stream(_as_text(query, self), *args, **kwargs)
+            text = _as_text(query, self, (args[0] if args else kwargs.get("params")) is not None)
+            return super().stream(text, *args, **kwargs)
 
     return SQLCursor
 
 
-def _as_text(query: Any, cursor: Any) -> Any:
-    return query if isinstance(query, (str, bytes)) else query_text(query, cursor)
+def _as_text(query: Any, cursor: Any, has_parameters: bool) -> Any:
+    return query if isinstance(query, (str, bytes)) else query_text(query, cursor, has_parameters=has_parameters)
 
 
 @lru_cache(maxsize=512)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,11 +19,19 @@ from sqltrack._quoting import quote_identifier
 from sqltrack.engines._parameters import OWN_PARAMETERS
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.json import Jsonb, dumps, is_storable_text
-from sqltrack.errors import AccessDeniedError, ConfigError, DatabaseUnavailableError, MissingPackageError, SQLTrackError
+from sqltrack.errors import (
+    AccessDeniedError,
+    ConfigError,
+    DatabaseUnavailableError,
+    MissingPackageError,
+    NaiveDatetimeError,
+    SQLTrackError,
+)
 
 try:
     import psycopg
     from psycopg.adapt import Dumper, PyFormat
+    from psycopg.types.datetime import DatetimeBinaryDumper, DatetimeDumper
 except ImportError as _error:
     raise MissingPackageError(
         "engine 'postgres'",
@@ -96,6 +105,24 @@ class _JsonbDumper(Dumper):
         return dumps(obj.obj).encode("utf-8")
 
 
+class _DatetimeDumper(DatetimeDumper):
+    """Refuses what PostgreSQL would take for a time in the time zone of the session."""
+
+    def get_key(self, obj: datetime, format: PyFormat) -> Any:  # noqa: A002
+        if obj.utcoffset() is None:
+            raise NaiveDatetimeError(obj)
+        return super().get_key(obj, format)
+
+
+class _DatetimeBinaryDumper(DatetimeBinaryDumper):
+    """The same in binary form."""
+
+    def get_key(self, obj: datetime, format: PyFormat) -> Any:  # noqa: A002
+        if obj.utcoffset() is None:
+            raise NaiveDatetimeError(obj)
+        return super().get_key(obj, format)
+
+
 class PostgresEngine(Engine):
     """Stores experiments in a PostgreSQL database.
 
@@ -157,6 +184,8 @@ class PostgresEngine(Engine):
                 "PostgreSQL cannot be reached any more: Python is ending, and has no modules left to connect with"
             ) from error
         connection.adapters.register_dumper(Jsonb, _JsonbDumper)
+        for dumper in (_DatetimeDumper, _DatetimeBinaryDumper):
+            connection.adapters.register_dumper(datetime, dumper)
         return connection
 
     def parameters(self) -> dict[str, Any]:

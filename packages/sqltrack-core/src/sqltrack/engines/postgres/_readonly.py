@@ -98,6 +98,10 @@ class _RefusingCursor(psycopg.ServerCursor[Any]):
         raise psycopg.NotSupportedError("cursors on the server are not for reading here")
 
 
+def _as_text(query: Any, cursor: Any, parameters: Any) -> str:
+    return query_text(query, cursor, has_parameters=bool(parameters))
+
+
 def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuser: bool) -> type[psycopg.Cursor[Any]]:
     """Return a class of cursors that make every statement one that only reads.
 
@@ -126,7 +130,7 @@ def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuse
 
         def _admitted(self, query: Any, params: Any) -> Query:
             """Return what to execute, after the server has agreed that it is a query."""
-            text = query.decode("utf-8") if isinstance(query, bytes) else query_text(query, self)
+            text = query.decode("utf-8") if isinstance(query, bytes) else _as_text(query, self, params)
             statement = read_query(text)
             is_superuser = self._guard()
             try:

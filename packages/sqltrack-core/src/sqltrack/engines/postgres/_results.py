@@ -30,7 +30,7 @@ class PostgresReader(Reader):
     @contextmanager
     def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> Iterator[Reading]:
         connection = cursor.connection
-        text = query_text(query, cursor)
+        text = query_text(query, cursor, has_parameters=bool(parameters))
         arguments = (text, parameters) if parameters else (text,)
         with closing(connection.cursor()) as reading:
             reading.row_factory = tuple_row

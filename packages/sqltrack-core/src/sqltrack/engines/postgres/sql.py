@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 from sqltrack._quoting import quote_identifier, quote_text
+from sqltrack.engines._foreign import literal_value
 from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect
+from sqltrack.engines.json import Jsonb, dumps
 
 __all__ = ["MAX_NAME_BYTES", "POSTGRES", "quote_if_needed", "sql_literal"]
 
@@ -50,8 +52,10 @@ def sql_literal(value: Any) -> str:
     """Return `value` spelled out in PostgreSQL's SQL.
 
     Raises:
+        NaiveDatetimeError: it is a datetime without a time zone.
         TypeError: there is no literal for its type.
     """
+    value = literal_value(value)
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -66,8 +70,12 @@ def sql_literal(value: Any) -> str:
         return f"'\\x{bytes(value).hex()}'::bytea"
     for typ in type(value).__mro__:
         if typ.__name__ in _TYPED_LITERALS:
-            return f"{quote_text(str(value))}::{_TYPED_LITERALS[typ.__name__]}"
+            return f"{quote_text(_spelled(value))}::{_TYPED_LITERALS[typ.__name__]}"
     raise TypeError(f"no SQL literal for a value of type {type(value).__name__!r}")
+
+
+def _spelled(value: Any) -> str:
+    return dumps(value.obj) if isinstance(value, Jsonb) else str(value)
 
 
 # By the names of the types, so that none has to be imported.
@@ -78,4 +86,5 @@ _TYPED_LITERALS = {
     "timedelta": "interval",
     "Decimal": "numeric",
     "UUID": "uuid",
+    "Jsonb": "jsonb",
 }

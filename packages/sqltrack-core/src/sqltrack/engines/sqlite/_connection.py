@@ -14,7 +14,7 @@ from sqltrack._quoting import query_text
 from sqltrack._retrying import retry
 from sqltrack.engines.sqlite._sql import SQLITE, split_additions
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
-from sqltrack.engines.sqltext import Translated, keywords, split_statements, translate_placeholders
+from sqltrack.engines.sqltext import Translated, keywords, split_statements, statement_text, translate_placeholders
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -199,7 +199,7 @@ class Cursor(sqlite3.Cursor):
     def execute(self, query: Any, params: Any = (), /) -> Cursor:
         """Execute one statement; without parameters its text is not touched."""
         with self._busy():
-            text = self._prepare(query)
+            text = self._prepare(query, params)
             arguments = _bind(text, params) if params else (text,)
             self.connection.patiently(super().execute, *arguments)
         return self
@@ -207,7 +207,7 @@ class Cursor(sqlite3.Cursor):
     def executemany(self, query: Any, params_seq: Iterable[Any], /) -> Cursor:
         """Execute one statement for each of `params_seq`."""
         with self._busy():
-            text = self._prepare(query)
+            text = self._prepare(query, True)
             translated = _translate(text)
             try:
                 super().executemany(translated.text, (_bind_values(translated.names, params) for params in params_seq))
@@ -236,8 +236,8 @@ class Cursor(sqlite3.Cursor):
         finally:
             connection.is_busy = outer
 
-    def _prepare(self, query: Any) -> str:
-        text = query_text(query, self)
+    def _prepare(self, query: Any, params: Any) -> str:
+        text = statement_text(query, params, SQLITE, self)
         if _writes(text):
             self.connection.begin_write()
         return text

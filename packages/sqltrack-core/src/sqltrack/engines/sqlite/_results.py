@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
-from sqltrack._quoting import query_text
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.engines.results import Reader, Reading
 from sqltrack.engines.sqlite._sql import SQLITE
 from sqltrack.engines.sqlite._types import PYTHON_TYPES
-from sqltrack.engines.sqltext import translate_placeholders
+from sqltrack.engines.sqltext import statement_text, translate_placeholders
 
 __all__ = ["SQLiteReader"]
 
@@ -26,7 +25,7 @@ class SQLiteReader(Reader):
     @contextmanager
     def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> Iterator[Reading]:
         connection = cursor.connection
-        text = query_text(query, cursor)
+        text = statement_text(query, parameters, SQLITE, cursor)
         # First, because a change of the schema, and be it of a temporary one, can end a query that is being read.
         kinds = _declared_kinds(connection, text)
         with closing(connection.cursor()) as reading:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqltrack._quoting import quote_text
-from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, is_instance, native
+from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, is_instance, literal_value, native
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.sqlite._types import ADAPTERS, READERS
 from sqltrack.errors import UnusableValueError
@@ -51,7 +51,13 @@ def adapt_all(parameters: Sequence[Any]) -> list[Any]:
 
 
 def sql_literal(value: Any) -> str:
-    """Return `value` spelled out in SQLite's SQL."""
+    """Return `value` spelled out in SQLite's SQL.
+
+    Raises:
+        NaiveDatetimeError: it is a datetime without a time zone.
+        TypeError: there is no literal for its type.
+    """
+    value = literal_value(value)
     if isinstance(value, int):
         # SQLite reads one of more than 64 bits as a float.
         return str(int(value))
