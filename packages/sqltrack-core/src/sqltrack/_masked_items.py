@@ -10,7 +10,7 @@ from typing import Any
 
 from sqltrack._masking import MASK, masked
 from sqltrack._secret_names import holds_secrets, is_secret_name
-from sqltrack._settings import truth_setting
+from sqltrack._settings import text_setting, truth_setting
 
 __all__ = ["masked_items"]
 
@@ -28,13 +28,13 @@ def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any
         items: names and values, made of what JSON knows.
 
     Raises:
-        ConfigError: `mask` or `mask_env` is neither true nor false.
+        ConfigError: `mask` or `mask_env` is neither true nor false, `mask_names` or `mask_env_names` no text.
     """
     switches = ("mask_env", "mask") if column == "env" else ("mask",)
     if not next((truth_setting(config, name) for name in switches if config.get(name) is not None), True):
         return dict(items)
     settings = ("mask_names", "mask_env_names") if column == "env" else ("mask_names",)
-    names = ",".join(str(config.get(setting) or "") for setting in settings)
+    names = ",".join(text_setting(config, setting) for setting in settings)
     masker = _masker(names)
     return {name: masker.mask(name, value) for name, value in items.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqltrack.engines._spelling import quote
 from sqltrack.errors import ConfigError
 
-__all__ = ["CLIENT_SETTINGS", "number_setting", "truth_setting"]
+__all__ = ["CLIENT_SETTINGS", "number_setting", "text_setting", "truth_setting"]
 
 #: Parameters that the client acts on, whatever the engine.
 CLIENT_SETTINGS = frozenset({"keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "reconnect"})
@@ -35,6 +35,24 @@ def number_setting(config: Mapping[str, Any], name: str, default: float) -> floa
     if not number >= 0:
         raise ConfigError(f"{name} must be a number of seconds that is not negative, got {quote(value)}")
     return number
+
+
+def text_setting(config: Mapping[str, Any], name: str) -> str:
+    """Return a setting as a text, empty if it is not there.
+
+    Args:
+        config: the configuration.
+        name: name of the setting.
+
+    Raises:
+        ConfigError: (a ValueError) it is something else.
+    """
+    value = config.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be a text of names separated by commas, got {value!r}")
+    return value
 
 
 def truth_setting(config: Mapping[str, Any], name: str) -> bool:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 import urllib.parse
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 
+from sqltrack._settings import CLIENT_SETTINGS
+from sqltrack.engines._parameters import OWN_PARAMETERS, refuse_unknown
+from sqltrack.engines.postgres._parameters import is_known_to_libpq
 from sqltrack.errors import ConfigError
 
 __all__ = ["address_config"]
+
+_OWN_IN_ADDRESSES = CLIENT_SETTINGS | {"schema"}
+# As libpq reads ssl=true of JDBC (PostgreSQL manual, 34.1.1.2).
+_JDBC = frozenset({"ssl"})
 
 # A parameter of a connection string (PostgreSQL manual, 34.1.1.1): values may be quoted, characters escaped.
 _PARAMETER = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", re.S)
@@ -19,45 +27,81 @@ _PARAMETER = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", 
 def address_config(address: str) -> dict[str, Any]:
     """Return the configuration that a URI or a connection string means.
 
-    Both may also hold SQLTrack's parameter `schema`.
+    Both may also hold SQLTrack's parameter `schema`, and the settings of the client.
 
     Args:
         address: "postgresql://…", or parameters as in "host=… dbname=…".
 
     Raises:
-        ConfigError: it is none; the message does not quote it, because it may hold a password.
+        ConfigError: it is none, or names an unknown parameter; the message does not quote it, because it may hold a
+            password.
     """
-    others, schema = _split_uri(address) if "://" in address.partition("?")[0] else _split_parameters(address)
-    try:
-        config: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(others)
-    except psycopg.Error:
+    others, own = _split_uri(address) if "://" in address.partition("?")[0] else _split_parameters(address)
+    config = _read(others)
+    if config is None:
         raise ConfigError(
             "the address of a PostgreSQL database cannot be understood",
-            "expected postgresql://USER@HOST:PORT/DBNAME, or parameters of libpq such as 'host=HOST dbname=DBNAME'",
-        ) from None
-    return {"engine": "postgres", **config, **({} if schema is None else {"schema": schema})}
+            "expected postgresql://USER@HOST:PORT/DBNAME, or parameters of libpq such as 'host=HOST dbname=DBNAME'; "
+            "in a URI write % as %25, and other special characters of a password as % and their number, too",
+        )
+    return {"engine": "postgres", **config, **own}
 
 
-def _split_uri(uri: str) -> tuple[str, str | None]:
-    """Return a URI without its parameter `schema`, and that."""
+def _read(address: str) -> dict[str, Any] | None:
+    """Return the parameters of libpq in an address, None if it is none; the error of psycopg quotes a password."""
+    try:
+        return dict(psycopg.conninfo.conninfo_to_dict(address))
+    except psycopg.Error:
+        return None
+
+
+def _is_own(name: str) -> bool:
+    return name in OWN_PARAMETERS or not is_known_to_libpq(name)
+
+
+def _split_uri(uri: str) -> tuple[str, dict[str, str]]:
+    """Return a URI without the parameters that libpq does not know, and those."""
     scheme, mark, rest = uri.partition("://")
     # libpq knows the scheme in lower case alone.
     uri = f"{scheme.lower()}{mark}{rest}"
     base, mark, query = uri.partition("?")
     pairs = query.split("&") if mark else []
-    schemas = [pair.partition("=")[2] for pair in pairs if pair.startswith("schema=")]
-    if not schemas:
-        return uri, None
-    others = "&".join(pair for pair in pairs if not pair.startswith("schema="))
-    return f"{base}?{others}", urllib.parse.unquote(schemas[-1])
+    own = dict(map(urllib.parse.unquote, pair.split("=", 1)) for pair in pairs if _is_own_pair(pair))
+    # With another @ all this may be a password, of which no error must show a part.
+    if not own or ("@" in query and not _OWN_IN_ADDRESSES.issuperset(own)):
+        return uri, {}
+    _refuse(own)
+    others = "&".join(pair for pair in pairs if not _is_own_pair(pair))
+    return f"{base}?{others}", own
 
 
-def _split_parameters(text: str) -> tuple[str, str | None]:
-    """Return a connection string without its parameter `schema`, and that."""
-    schemas = [match[2] for match in _PARAMETER.finditer(text) if match[1] == "schema"]
-    if not schemas:
-        return text, None
-    others = _PARAMETER.sub(lambda match: "" if match[1] == "schema" else match[0], text)
-    value = schemas[-1]
-    quoted = len(value) > 1 and value.startswith("'")
-    return others, re.sub(r"\\(.)", r"\1", value[1:-1] if quoted else value)
+def _is_own_pair(pair: str) -> bool:
+    name, mark, _ = pair.partition("=")
+    # libpq takes a few names from JDBC, which no list of its parameters has.
+    return mark != "" and name not in _JDBC and _is_own(urllib.parse.unquote(name))
+
+
+def _split_parameters(text: str) -> tuple[str, dict[str, str]]:
+    """Return a connection string without the parameters that libpq does not know, and those."""
+    own = {match[1]: _unquoted(match[2]) for match in _PARAMETER.finditer(text) if _is_own(match[1])}
+    names = [match[1] for match in _PARAMETER.finditer(text)]
+    # A password with a blank in it has another part behind it, of which no error must show anything.
+    if not own or ("password" in names and not _OWN_IN_ADDRESSES.issuperset(own)):
+        return text, {}
+    _refuse(own)
+    return _PARAMETER.sub(lambda match: "" if _is_own(match[1]) else match[0], text), own
+
+
+def _unquoted(value: str) -> str:
+    is_quoted = len(value) > 1 and value.startswith("'")
+    return re.sub(r"\\(.)", r"\1", value[1:-1] if is_quoted else value)
+
+
+def _refuse(names: Iterable[str]) -> None:
+    """Raise an error for a name that no part of SQLTrack knows, or that does not belong into an address."""
+    refuse_unknown(names, "postgres", dict.fromkeys(names, "the address"))
+    for name in names:
+        if name not in _OWN_IN_ADDRESSES:
+            raise ConfigError(
+                f"the address of a PostgreSQL database cannot hold {name!r}", "remove it from the address"
+            )
