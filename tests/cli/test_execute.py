@@ -335,6 +335,11 @@ def test_the_literals_of_passwords_are_hidden() -> None:
         ("CREATE ROLE a PASSWORD 'it's cret'", "PASSWORD '***' …"),
         ("CREATE ROLE a PASSWORD 'cret", "PASSWORD '***'"),
         ('CREATE ROLE a PASSWORD "cret"', "PASSWORD '***'"),
+        ("ALTER USER a WITH ENCRYPTED PASSWORD cret VALID UNTIL 'now'", "PASSWORD '***' VALID UNTIL 'now'"),
+        ("CREATE ROLE a PASSWORD = cret LOGIN", "PASSWORD = '***' LOGIN"),
+        ("CREATE ROLE a PASSWORD 12cret-cret", "PASSWORD '***' …"),
+        ("CREATE ROLE a PASSWORD !cret", "PASSWORD '***' …"),
+        ("CREATE USER MAPPING FOR a SERVER s OPTIONS (password cret)", "password '***')"),
     ],
 )
 def test_all_that_may_be_a_password_is_hidden(statement: str, shown: str) -> None:
@@ -350,6 +355,7 @@ def test_all_that_may_be_a_password_is_hidden(statement: str, shown: str) -> Non
         "INSERT INTO runs (comment) VALUES ('plain')",
         "COMMENT ON TABLE runs IS 'see https://example.org/a@b' -- note",
         "SET app.num_tokens = '5'",
+        "ALTER ROLE a PASSWORD NULL",
         "CREATE FUNCTION f() RETURNS INT AS $$SELECT 1 -- one$$ LANGUAGE SQL",
     ],
 )

@@ -99,6 +99,10 @@ def test_a_text_that_says_yes_no_or_nothing_is_no_credential(value: str) -> None
     assert masked("HF_HUB_DISABLE_IMPLICIT_TOKEN", value) == value
 
 
+# JSON in JSON in JSON.
+NESTED = json.dumps(json.dumps(json.dumps({"token": "{}"}))).replace("{", "{{").replace("}", "}}").replace("{{}}", "{}")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -143,6 +147,23 @@ def test_a_text_that_says_yes_no_or_nothing_is_no_credential(value: str) -> None
         ('{"user": "a", "password": "s3cret", "n": 1}', '{"user": "a", "password": "***", "n": 1}'),
         ("{'hf_token': 's3cret'}", "{'hf_token': '***'}"),
         ("['train.py', '--password=s3cret']", "['train.py', '--password=***']"),
+        (
+            '{"a": "{\\\\"password\\\\": \\\\"s3\\\\\\\\\\\\"cret\\\\", \\\\"n\\\\": 1}"}',
+            '{"a": "{\\\\"password\\\\": \\\\"***\\\\", \\\\"n\\\\": 1}"}',
+        ),
+        (NESTED.format("s3cret"), NESTED.format("***")),
+        ("user: a\npassword: s3cret  # of a\nport: 1", "user: a\npassword: ***  # of a\nport: 1"),
+        ("- api_key: 's3cret x'\r\n", "- api_key: '***'\r\n"),
+        ("<db><password>s3cret</password></db>", "<db><password>***</password></db>"),
+        ("machine h login u password s3cret", "machine h login u password ***"),
+        ("Driver=x;UID=u;PWD=s3cret", "Driver=x;UID=u;PWD=***"),
+        ("Server=h; User ID=u; pwd = s3cret", "Server=h; User ID=u; pwd = ***"),
+        ("https://host/?api%5Fkey=s3cret&a=1", "https://host/?api%5Fkey=***&a=1"),
+        ("https://host/?a=1&%74oken=s3cret", "https://host/?a=1&%74oken=***"),
+        ("curl -u user:s3cret https://host", "curl -u user:*** https://host"),
+        ("curl --proxy-user 'user:s3cret' x", "curl --proxy-user 'user:***' x"),
+        ("mysql -u root -ps3cret db", "mysql -u root -p*** db"),
+        ("sshpass -p s3cret ssh h", "sshpass -p *** ssh h"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\ns3cret\n-----END OPENSSH PRIVATE KEY-----\n", "***\n"),
     ],
 )
@@ -152,7 +173,10 @@ def test_a_text_is_masked_where_it_holds_a_credential(text: str, expected: str) 
 
 @pytest.mark.parametrize(
     "token",
-    ["ghp_" + "a1" * 18, "github_pat_" + "a1" * 20, "glpat-" + "a1" * 10, "hf_" + "aB" * 17, "xoxb-12-34-abcdef"],
+    [
+        *("ghp_" + "a1" * 18, "github_pat_" + "a1" * 20, "glpat-" + "a1" * 10, "hf_" + "aB" * 17, "xoxb-12-34-abcdef"),
+        *("sk_" + "live_" + "a1" * 12, "rk_" + "test_" + "a1" * 12, "AKIA" + "IOSFODNN7EXAMPLE", "ASIA" + "A1" * 8),
+    ],
 )
 def test_tokens_of_services_are_known_whatever_holds_them(token: str) -> None:
     assert masked("harmless", f"a {token} b") == "a *** b"
@@ -176,13 +200,21 @@ def test_tokens_of_services_are_known_whatever_holds_them(token: str) -> None:
         "see alice@example.org at 12:30",
         "sk-learn-random-forest-classifier",
         "C:\\Users\\alice",
+        "OLDPWD=/home/a PWD=/home/b",
+        "token: the smallest unit of a text",
+        "docker run -u 1000:1000 image",
+        "<cls_token>[CLS]</cls_token>",
+        "mkdir -p a",
+        "AKIAAAA",
     ],
 )
 def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
     assert masked("harmless", text) == text
 
 
-@pytest.mark.parametrize("text", ["a" * 300_000, "-a" * 150_000, "a=" * 150_000, "://@" * 75_000, "'a': " * 60_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 300_000, "-a" * 150_000, "a=" * 150_000, "://@" * 75_000, "'a': " * 60_000, '\\"a\\":\\"' * 40_000]
+)
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
     """Where every place of a text could begin something, no place is read far ahead: the test ends within a second."""
     assert len(masked("harmless", text)) <= len(text) * 3
@@ -259,6 +291,12 @@ def test_what_is_given_is_stored_with_its_credentials_masked(name: str, method: 
     """Numbers and truth values are none, whatever their names are."""
     getattr(run, method)(ARGS)
     assert column(run, name) == STORED
+
+
+def test_names_hold_no_credentials_and_none_is_lost(run: Run) -> None:
+    run.add_args({"redis://:s3cret@h": 1, "redis://:other@h": 2, "a": {"--password=s3cret": {"api_key=s3cret": 3}}})
+    expected = {"redis://:***@h": 1, "redis://:***@h (2)": 2, "a": {"--password=***": {"api_key=***": 3}}}
+    assert column(run, "args") == expected
 
 
 def test_arguments_are_not_changed_where_the_caller_keeps_them(run: Run) -> None:

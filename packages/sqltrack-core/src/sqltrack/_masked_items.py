@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqltrack._masking import MASK, masked
+from sqltrack._masking import MASK, masked, masked_text
 from sqltrack._secret_names import holds_secrets, is_secret_name
 from sqltrack._settings import text_setting, truth_setting
 
@@ -36,7 +36,19 @@ def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any
     settings = ("mask_names", "mask_env_names") if column == "env" else ("mask_names",)
     names = ",".join(text_setting(config, setting) for setting in settings)
     masker = _masker(names)
-    return {name: masker.mask(name, value) for name, value in items.items()}
+    return _renamed((name, masker.mask(name, value)) for name, value in items.items())
+
+
+def _renamed(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return items of which no name holds a credential; a name that is there already gets a number."""
+    renamed: dict[str, Any] = {}
+    for name, value in items:
+        new, number = masked_text(name), 1
+        while new in renamed:
+            number += 1
+            new = f"{masked_text(name)} ({number})"
+        renamed[new] = value
+    return renamed
 
 
 class _Masker:
@@ -54,7 +66,7 @@ class _Masker:
             return value
         if isinstance(value, Mapping):
             is_secret = is_secret or holds_secrets(name) or bool(self._secret.fullmatch(name))
-            return {key: self.mask(key, item, is_secret) for key, item in value.items()}
+            return _renamed((key, self.mask(key, item, is_secret)) for key, item in value.items())
         if isinstance(value, list):
             hidden = _positions_of_credentials(value)
             return [self.mask(name, item, is_secret or index in hidden) for index, item in enumerate(value)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import urllib.parse
 from collections.abc import Callable
 
 from sqltrack._secret_names import is_secret_name
@@ -54,6 +55,7 @@ def _known_forms() -> re.Pattern[str]:
     return re.compile(
         r"\b(?:gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{30,}"
         r"|sk-(?:proj|ant|or|svcacct)-[\w-]{16,}|sk-[A-Za-z0-9]{32,}|xox[a-z]-[\w-]{10,}|AIza[\w-]{30,}"
+        r"|[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}\b"
         r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,}|dckr_pat_[\w-]{20,}|ya29\.[\w-]{20,}"
         r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*)"
         r"|(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[^\s\"']+"
@@ -90,7 +92,7 @@ def _login() -> re.Pattern[str]:
 
 @functools.cache
 def _assigned_name() -> re.Pattern[str]:
-    return re.compile(r"(?P<before>[?&]?)(?<!\w)(?P<name>[A-Za-z_][\w.%\[\]-]{0,80})\s{0,8}=\s{0,8}(?!=)")
+    return re.compile(r"(?P<before>[?&]?)(?<!\w)(?P<name>[A-Za-z_%][\w.%\[\]-]{0,80})\s{0,8}=\s{0,8}(?!=)")
 
 
 @functools.cache
@@ -104,6 +106,53 @@ def _json_item() -> re.Pattern[str]:
     return re.compile(
         r"(?P<before>(?P<quote>[\"'])(?P<name>[^\"'\\\s]{1,80})(?P=quote)\s{0,8}:\s{0,8})"
         r"(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
+    )
+
+
+@functools.cache
+def _escaped_json_item() -> re.Pattern[str]:
+    """An item of a JSON text that is a value in another one, whose quotes are escaped once or more."""
+    return re.compile(
+        r"(?P<before>(?<!\\)(?P<quote>\\{1,15}[\"'])(?P<name>[^\"'\\\s]{1,80})(?P=quote)\s{0,8}:\s{0,8}(?P=quote))"
+        r"(?P<value>.*?)(?=(?<!\\)(?P=quote)|\Z)",
+        re.DOTALL,
+    )
+
+
+@functools.cache
+def _line() -> re.Pattern[str]:
+    """A line of YAML or of a log, whose value is one word or in quotes: a sentence may follow such a name, too."""
+    return re.compile(
+        r"^(?P<before>[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{1,8})"
+        r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s\"']\S*)(?=[ \t]{0,8}(?:[ \t]#[^\n]*)?\r?$)",
+        re.MULTILINE,
+    )
+
+
+@functools.cache
+def _element() -> re.Pattern[str]:
+    return re.compile(r"(?P<before><(?P<name>[A-Za-z][\w.:-]{0,80})>)(?P<value>[^<>]{1,1000})(?=</)")
+
+
+@functools.cache
+def _netrc() -> re.Pattern[str]:
+    return re.compile(r"(?P<before>\blogin\s{1,8}\S{1,200}\s{1,8}password\s{1,8})\S+")
+
+
+@functools.cache
+def _user_option() -> re.Pattern[str]:
+    """The options of curl for a user and password, but not the numbers of a user and group."""
+    return re.compile(
+        r"(?P<before>(?<![\w-])(?:-[uU]|--(?:proxy-)?user)[ \t=]{1,8}['\"]?"
+        r"(?!\d+:\d+\b)[^\s:'\"/]{1,80}:)(?!/)[^\s'\"]+"
+    )
+
+
+@functools.cache
+def _program_option() -> re.Pattern[str]:
+    """The option -p of programs that take a password by it."""
+    return re.compile(
+        r"(?P<before>\bsshpass\s{1,8}-p\s{0,8}|\b(?:mysql|mariadb)[\w-]{0,20}\s(?:[^\n;|]{0,200}?\s)?-p)(?P<value>['\"]?[^\s]+)"
     )
 
 
@@ -176,7 +225,22 @@ def _mask_assignments(text: str) -> str:
 def _is_assigned(match: re.Match[str]) -> bool:
     """Return whether a name to which something is assigned is that of a credential."""
     before, name = match.group("before", "name")
+    if "%" in name:
+        name = urllib.parse.unquote(name)
+    if name.upper() == "PWD":
+        return _connection_words().search(match.string) is not None
     return is_secret_name(name) or (before != "" and name.lower() in _SECRET_QUERY_NAMES)
+
+
+@functools.cache
+def _connection_words() -> re.Pattern[str]:
+    """What stands next to PWD where that is a password, as in ODBC, and not the working folder."""
+    return re.compile(r"(?<!\w)(?:uid|user id|driver|server|dsn|data source)\s{0,8}=", re.IGNORECASE)
+
+
+def _mask_escaped(match: re.Match[str]) -> str:
+    before, name, value = match.group("before", "name", "value")
+    return match[0] if not is_secret_name(name) or value.lower() in _HARMLESS_TEXTS else f"{before}{MASK}"
 
 
 def _mask_named(match: re.Match[str]) -> str:
@@ -201,6 +265,12 @@ _RULES: tuple[tuple[str, Callable[[], re.Pattern[str]], str | Callable[[re.Match
     ("@", _url, _mask_url),
     ("@", _login, rf"\g<1>:{MASK}@"),
     (":", _json_item, _mask_named),
+    ("\\", _escaped_json_item, _mask_escaped),
+    (":", _line, _mask_named),
+    ("</", _element, _mask_escaped),
+    ("login", _netrc, rf"\g<before>{MASK}"),
+    ("-", _user_option, rf"\g<before>{MASK}"),
+    ("-p", _program_option, rf"\g<before>{MASK}"),
     ("-", _option, _mask_named),
     (":", _header, rf"\g<before>{MASK}"),
 )

@@ -123,7 +123,8 @@ def hide_passwords(statement: str, dialect: Dialect) -> tuple[str, list[str]]:
     hidden: list[str] = []
     all_tokens = list(tokens(statement, dialect))
     code = [token for token in all_tokens if token.kind != "comment" and not token.text.isspace()]
-    is_secret_statement = _changes_access(code) or any(_names_secret(token) for token in code)
+    changes_access = _changes_access(code)
+    is_secret_statement = changes_access or any(_names_secret(token) for token in code)
     before = Token("other", "")
     for index, token in enumerate(all_tokens):
         text = token.text
@@ -133,12 +134,15 @@ def hide_passwords(statement: str, dialect: Dialect) -> tuple[str, list[str]]:
         elif _is_hidden(token, before, is_secret_statement):
             text = "'***'" if token.kind == "quoted" else "/* *** */"
             hidden.append(token.text)
+        elif changes_access and _is_bare_password(token, before):
+            text = "'***'"
+            hidden.append(token.text)
         pieces.append(text)
         if text == "'***'" and _is_broken(all_tokens, index):
             # A password with a quote in it: the rest of it looks like code.
             hidden += [following.text for following in all_tokens[index + 1 :] if not following.text.isspace()]
             return "".join(pieces) + " …", hidden
-        if token.kind != "comment" and not token.text.isspace():
+        if token.kind != "comment" and not token.text.isspace() and not _is_assignment(token, before):
             before = token
     return "".join(pieces), hidden
 
@@ -180,6 +184,18 @@ def _is_hidden(token: Token, before: Token, is_secret_statement: bool) -> bool:
         follows = before.text in _BEFORE_VALUE or (before.kind == "word" and is_secret_name(before.text))
         return is_secret_statement and token.text.startswith('"') and follows and not _names_secret(token)
     return holds_secret(token.text) or (is_secret_statement and before.text.upper() != "UNTIL")
+
+
+def _is_bare_password(token: Token, before: Token) -> bool:
+    """Return whether a token may be a password, or its beginning, that lacks its quotes."""
+    if before.text.upper() != "PASSWORD" or token.kind in ("comment", "semicolon") or token.text.isspace():
+        return False
+    # The second is that of a role whose name is the word.
+    return token.text.upper() not in ("NULL", "PASSWORD") and not _is_assignment(token, before)
+
+
+def _is_assignment(token: Token, before: Token) -> bool:
+    return before.text.upper() == "PASSWORD" and token.text in ("=", ":")
 
 
 def _is_broken(all_tokens: list[Token], index: int) -> bool:

@@ -66,7 +66,7 @@ def _split_uri(uri: str) -> tuple[str, dict[str, str]]:
     uri = f"{scheme.lower()}{mark}{rest}"
     base, mark, query = uri.partition("?")
     pairs = query.split("&") if mark else []
-    own = dict(map(urllib.parse.unquote, pair.split("=", 1)) for pair in pairs if _is_own_pair(pair))
+    own = dict(urllib.parse.parse_qsl("&".join(filter(_is_own_pair, pairs)), keep_blank_values=True))
     # With another @ all this may be a password, of which no error must show a part.
     if not own or ("@" in query and not _OWN_IN_ADDRESSES.issuperset(own)):
         return uri, {}
