@@ -49,6 +49,7 @@ from sqltrack.engines.sqltext import (
     outer_keywords,
     script_error,
     split_statements,
+    statement_text,
     translate_placeholders,
 )
 from sqltrack.errors import ScriptError
@@ -147,6 +148,7 @@ def administer(client: Client, config: dict[str, Any]) -> None:
 def read_text(script: str) -> None:
     for dialect in (STANDARD, POSTGRES):
         assert_type(split_statements(script, dialect), list[str])
+        assert_type(statement_text(script, (1,), dialect), str)
         assert_type(locate_statements(script, dialect), list[Located])
         assert_type(find_backslash(script, dialect), Located | None)
         assert_type(hide_passwords(script, dialect), tuple[str, list[str]])
