@@ -130,6 +130,23 @@ FOREIGN = {
         "CREATE VIEW by_name AS SELECT table_to_xml('runs', true, true, '')",
         "SELECT * FROM by_name",
     ),
+    "operator ": (
+        "CREATE FUNCTION unequal(TEXT, TEXT) RETURNS BOOLEAN LANGUAGE SQL AS"
+        " $$ SELECT set_config('role', 'none', true) IS NOT NULL $$;"
+        " CREATE OPERATOR !== (FUNCTION = unequal, LEFTARG = TEXT, RIGHTARG = TEXT);"
+        " CREATE OPERATOR === (FUNCTION = texteq, LEFTARG = TEXT, RIGHTARG = TEXT, NEGATOR = !==)",
+        "SELECT NOT 'a'::TEXT === 'a'::TEXT",
+    ),
+    "function as_json(colors)": (
+        "CREATE TYPE colors AS ENUM ('red'); CREATE FUNCTION as_json(colors) RETURNS JSON LANGUAGE SQL AS"
+        " $$ SELECT to_json(set_config('role', 'none', true)) $$;"
+        " CREATE CAST (colors AS JSON) WITH FUNCTION as_json(colors)",
+        "SELECT to_json('red'::colors)",
+    ),
+    "range type spans": (
+        "CREATE TYPE spans AS RANGE (SUBTYPE = TEXT)",
+        "SELECT spans('a', 'b')",
+    ),
     "function equal_texts(text,text)": (
         "CREATE FUNCTION equal_texts(TEXT, TEXT) RETURNS BOOLEAN LANGUAGE SQL PARALLEL SAFE AS"
         " $$ SELECT set_config('role', 'none', true) IS NOT NULL $$;"
@@ -255,17 +272,38 @@ def test_a_superusers_query_executes_no_code_of_other_users(client: sqltrack.Cli
                 assert name in str(caught.value)
                 with reading_connection(client, as_superuser=True) as reading:
                     assert reading.execute(sql).fetchall()
-                connection.execute('DROP OWNED BY "stranger of tests"')
+                connection.execute('DROP OWNED BY "stranger of tests" CASCADE')
                 connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
-            # A view of what the server counts as safe stays readable.
+            # A view of what the server counts as safe stays readable, and calls of what is marked as unsafe are seen.
             connection.execute('GRANT SELECT ON runs TO "stranger of tests"; SET ROLE "stranger of tests"')
             connection.execute("CREATE VIEW harmless AS SELECT id + 1 AS id, now() AS now FROM runs; RESET ROLE")
+            connection.execute("CREATE FUNCTION public.honest() RETURNS INT LANGUAGE SQL AS 'SELECT 1'")
+            connection.execute('ALTER FUNCTION public.honest() OWNER TO "stranger of tests"')
             with reading_connection(client) as reading:
                 assert reading.execute("SELECT id FROM harmless").fetchall() == [(2,)]
+            with pytest.raises(ReadOnlyDatabaseError, match="PARALLEL SAFE"), reading_connection(client) as reading:
+                reading.execute("SELECT honest()")
         finally:
             connection.execute("RESET ROLE")
-            connection.execute('DROP OWNED BY "stranger of tests"')
+            connection.execute('DROP OWNED BY "stranger of tests" CASCADE')
             connection.execute('DROP ROLE "stranger of tests"')
+
+
+@SERVER
+@pytest.mark.not_pooled("it changes the role of a session")
+def test_a_superuser_reads_what_another_user_has_set_up(client: sqltrack.Client, config: dict[str, Any]) -> None:
+    """The function that the set-up makes is no reason to refuse queries."""
+    with closing(connect_to_postgres(config)) as connection:
+        connection.execute('CREATE ROLE "owner of tests"')
+        try:
+            for table in ("experiments", "runs"):
+                connection.execute(f'ALTER TABLE {table} OWNER TO "owner of tests"')
+            connection.execute('ALTER FUNCTION next_unused_id OWNER TO "owner of tests"')
+            with reading_connection(client) as reading:
+                assert reading.execute("SELECT id FROM runs").fetchall() == [(1,)]
+        finally:
+            connection.execute('REASSIGN OWNED BY "owner of tests" TO CURRENT_USER')
+            connection.execute('DROP ROLE "owner of tests"')
 
 
 @SERVER

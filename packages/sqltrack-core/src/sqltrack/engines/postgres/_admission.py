@@ -57,15 +57,35 @@ _READ_BY_NAME = frozenset(
     for what in ("xml", "xmlschema", "xml_and_xmlschema")
 )
 
-# Code of users who are not superusers. The mark PARALLEL SAFE is the word of the owner alone; the planner looks neither
-# into aggregates nor into the CHECKs of domains; and functions that read by name execute views that it does not see.
-# Operators are qualified, because such a user may have put others before those of the system. Objects of the system
-# have numbers below 16384 (PostgreSQL manual, FirstNormalObjectId in transam.h).
+# Code of users who are not superusers. The mark PARALLEL SAFE is the word of the owner alone. The planner looks neither
+# into aggregates nor into the CHECKs of domains, nor at casts that to_json() calls. It puts the negators of operators
+# in their places later, and estimates ranges by their functions. Functions that read by name execute views that it does
+# not see. Other functions that are marked UNSAFE it finds wherever they are called. Operators are qualified here,
+# because such a user may have put others before those of the system. Objects of the system have numbers below 16384
+# (FirstNormalObjectId in PostgreSQL's transam.h).
 _FOREIGN_SQL = f"""
     WITH strangers AS (SELECT oid FROM pg_catalog.pg_roles WHERE NOT rolsuper)
     (
         SELECT 'the function ', oid::pg_catalog.regprocedure::pg_catalog.text FROM pg_catalog.pg_proc
-        WHERE EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) proowner)
+        WHERE
+            EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) proowner)
+            AND (
+                proparallel OPERATOR(pg_catalog.<>) 'u'
+                OR prokind OPERATOR(pg_catalog.=) ANY ('{{a,w}}'::pg_catalog."char"[])
+                OR EXISTS (SELECT FROM pg_catalog.pg_cast WHERE castfunc OPERATOR(pg_catalog.=) pg_proc.oid)
+            )
+        LIMIT 1
+    )
+    UNION ALL (
+        SELECT 'the operator ', oid::pg_catalog.regoperator::pg_catalog.text FROM pg_catalog.pg_operator
+        WHERE EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) oprowner)
+        LIMIT 1
+    )
+    UNION ALL (
+        SELECT 'the range type ', oid::pg_catalog.regtype::pg_catalog.text FROM pg_catalog.pg_type
+        WHERE
+            typtype OPERATOR(pg_catalog.=) 'r'
+            AND EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) typowner)
         LIMIT 1
     )
     UNION ALL (
