@@ -195,7 +195,9 @@ class Client:
         Without a BEGIN of its own the script is part of the transaction.
         """
         return self._session.transact(
-            lambda connection: Result(self.engine.execute_script(connection, _text(sql_script, connection)))
+            lambda connection: Result(
+                self.engine.execute_script(connection, _text(sql_script, None, self.engine.dialect, connection))
+            )
         )
 
     def commit(self) -> None:
