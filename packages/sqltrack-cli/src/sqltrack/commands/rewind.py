@@ -6,14 +6,14 @@ from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqltrack._numbers import as_int64
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._lookup import require_runs
 from sqltrack.commands._rows import lock_rows
 from sqltrack.commands._sightings import ROWS_AFTER, Sight, look_at_runs, refuse_changes
 from sqltrack.engines.admin import admin_of
-from sqltrack.errors import ConflictError
+from sqltrack.engines.schema import fits_int64
+from sqltrack.errors import ConflictError, UnusableValueError
 
 __all__ = ["Rewinding", "apply_rewind", "plan_rewind"]
 
@@ -60,7 +60,8 @@ def plan_rewind(client: Client, run_id: int, step: int, *, force: bool = False) 
         ConflictError: (a ValueError) the run is running.
         UnusableValueError: (a ValueError) the step has more than 64 bits.
     """
-    step = as_int64(step, "step")
+    if not fits_int64(step):
+        raise UnusableValueError(f"step must be an integer of at most 64 bits, got {step!r}")
     with read_only(client, _SECONDS) as connection:
         return _look(client, connection, run_id, step, force=force)
 
