@@ -71,7 +71,7 @@ def _heads(names: Iterable[str]) -> dict[str, str]:
 
 
 def _named(name: str, logged: Collection[str]) -> str:
-    """Return the metric that a name means: its own, or what it is called next to the columns of rows."""
+    """Return the metric of a name, which may be the heading of its column."""
     meant = {head: name for name, head in _heads(logged).items()}
     return name if name in logged else meant.get(name, name)
 
