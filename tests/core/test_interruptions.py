@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack import Experiment, Run
+from sqltrack import Experiment, Run, _activity
 from sqltrack.commands import setup
 from sqltrack.errors import DatabaseLockedError, UnusableValueError
 from support.databases import connect_to_postgres, connect_to_sqlite
@@ -44,6 +44,20 @@ def with_commit(run: Run) -> None:
     with run.client:
         run.set_comment("x")
         run.client.commit()
+        run.set_comment("y")
+        run.client.rollback()
+
+
+def with_failure(run: Run) -> None:
+    with pytest.raises(ZeroDivisionError), run.client:
+        run.set_comment("x")
+        raise ZeroDivisionError
+
+
+def with_nested_blocks(run: Run) -> None:
+    with run.client:
+        with_block(run)
+        run.add_tags("a")
 
 
 def with_track(run: Run) -> None:
@@ -78,6 +92,8 @@ CALLS: dict[str, Callable[[Run], Any]] = {
     "with client": with_block,
     "client.cursor": with_cursor,
     "client.commit": with_commit,
+    "with client that fails": with_failure,
+    "with client in another": with_nested_blocks,
 }
 
 
@@ -177,6 +193,7 @@ WAITING = ["add_metrics", "add_metrics_many", "add_args", "set_status", "with cl
 @pytest.fixture
 def _alarm(handler: Handler) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, handler)
+    _activity._handlers.forget()
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
@@ -313,3 +330,17 @@ def test_a_bad_value_is_an_error_of_the_handler(run: Run) -> None:
             run.add_metrics({"": 0.5})
 
     run.client.executemany(INSERT, ((str(log()),) for _ in range(1)))
+
+
+@needs_posix
+@pytest.mark.usefixtures("_alarm")
+def test_what_a_handler_does_between_two_statements_outlives_the_block(run: Run, handler: Handler) -> None:
+    with pytest.raises(ZeroDivisionError), run.client:
+        run.set_comment("lost")
+        signal.raise_signal(signal.SIGALRM)
+        Late(handler)
+        gc.collect()
+        raise ZeroDivisionError
+    assert handler.count == 2
+    handler.check()
+    assert run.client.execute("SELECT comment FROM runs WHERE id = %s", (run.id,)).fetchone() == (None,)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+from sqltrack import _activity
 
 __all__ = ["count_moments", "interrupt_at"]
 
@@ -32,16 +35,20 @@ class _Moments:
 
     def trace(self, function: Callable[[], Any]) -> int:
         outer = sys.gettrace()
+        before = signal.signal(signal.SIGUSR1, lambda *_: self._interrupt())
+        # Handlers may be known for a second without this one.
+        _activity._handlers.forget()
         sys.settrace(self._see)
         try:
             function()
         finally:
             sys.settrace(outer)
+            signal.signal(signal.SIGUSR1, before)
         return self._count
 
     def _see(self, frame: FrameType, event: str, _argument: Any) -> Any:
         if event == "line":
             self._count += 1
             if self._count == self._moment + 1:
-                self._interrupt()
+                signal.raise_signal(signal.SIGUSR1)
         return self._see

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
+import math
 import os
+import signal
 import sys
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, FunctionType
@@ -93,6 +98,22 @@ class Block:
     def is_busy(self) -> bool:
         """Whether a statement is being executed right now, by code that was interrupted."""
         return self.connection is not None and self.engine.is_busy(self.connection)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a signal or the garbage collector has called the running code since the block was entered."""
+        handlers = _handlers.codes()
+        for frame in _stack():
+            if id(frame) in self.entries:
+                return False
+            if frame.f_code.co_name == "__del__" or frame.f_code in handlers:
+                return True
+        return False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the running code may use the connection, because it interrupts nothing that does."""
+        return not self.is_busy and not self.is_interrupted
 
     @property
     def is_present(self) -> bool:
@@ -203,14 +224,14 @@ class _Activity(threading.local):
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether the running code interrupts a piece of work or a statement of this thread."""
+        """Whether the running code interrupts a piece of work, a statement or a block of this thread."""
         if self.works:
             if _is_at_work():
                 return True
             # An exception in between two bytecodes has left them behind.
             self.works.clear()
         self.forget_inherited()
-        return any(block.is_busy for block in self.blocks)
+        return any(block.is_busy or (block.is_present and block.is_interrupted) for block in self.blocks)
 
     @property
     def has_rivals(self) -> bool:
@@ -289,6 +310,42 @@ activity = _Activity()
 
 # Open blocks of generators, which may be resumed by any thread.
 generators: dict[int, Block] = {}
+
+
+class _Handlers:
+    """The functions that signals call in this process."""
+
+    def __init__(self) -> None:
+        self._codes: frozenset[CodeType] = frozenset()
+        self._expires = -math.inf
+
+    def forget(self) -> None:
+        """Look for them anew."""
+        self._expires = -math.inf
+
+    def codes(self) -> frozenset[CodeType]:
+        """Return the code of those that were there within the last second."""
+        now = time.monotonic()
+        if now >= self._expires:
+            installed = [*map(signal.getsignal, signal.valid_signals()), weakref.finalize.__call__]
+            self._codes = frozenset(code for code in map(_code_of, installed) if code is not None)
+            self._expires = now + 1
+        return self._codes
+
+
+_handlers = _Handlers()
+
+
+def _code_of(function: Any) -> CodeType | None:
+    """Return the code of what a signal or finalizer calls, None if it is not Python's."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    for called in (function, getattr(function, "__func__", None), getattr(type(function), "__call__", None)):  # noqa: B004
+        code = getattr(called, "__code__", None)
+        if isinstance(code, CodeType):
+            return code
+    return None
+
 
 # The functions that work while `activity.works` says so.
 _working: set[CodeType] = set()

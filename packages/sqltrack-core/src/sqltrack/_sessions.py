@@ -347,13 +347,13 @@ class Session:
         activity.forget_inherited()
         works = len(activity.works)
         for block in generator_blocks():
-            if block.session is self and block.works == works and not block.is_busy:
+            if block.session is self and block.works == works and block.is_usable:
                 lender = _lending(block)
                 return None if lender in activity.hidden else lender
         for block in reversed(activity.blocks):
             if block.session is not self or block.generator is not None or block.works != works:
                 continue
-            if block.is_present and not block.is_busy:
+            if block.is_present and block.is_usable:
                 return block
         return None
 
