@@ -102,12 +102,13 @@ class Block:
     @property
     def is_interrupted(self) -> bool:
         """Whether a signal or the garbage collector has called the running code since the block was entered."""
-        handlers = _handlers.codes()
-        for frame in _stack():
-            if id(frame) in self.entries:
-                return False
-            if frame.f_code.co_name == "__del__" or frame.f_code in handlers:
+        handlers, entries = _handlers.codes(), self.entries
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and id(frame) not in entries:
+            code = frame.f_code
+            if code in handlers or code.co_name == "__del__":
                 return True
+            frame = frame.f_back
         return False
 
     @property

@@ -154,6 +154,8 @@ class Session:
         """
         if not (activity.works or activity.blocks or generators):
             self._work(None, work, arguments)
+        elif (block := self._only_block()) is not None:
+            self._work(block, work, arguments)
         elif activity.is_interrupted:
             self._postpone(work, arguments)
         else:
@@ -339,6 +341,15 @@ class Session:
         if (works or blocks) and (activity.is_interrupted or activity.has_rivals):
             return _BRIEFLY
         return None
+
+    def _only_block(self) -> Block | None:
+        """Return the open block that the running code is part of, if it is plain that there is nothing else."""
+        blocks = activity.blocks
+        if activity.works or generators or len(blocks) != 1:
+            return None
+        block = blocks[0]
+        is_own = block.session is self and not block.is_inherited and block.is_present and block.is_usable
+        return block if is_own else None
 
     def _block(self) -> Block | None:
         """Return the open block that the running code is part of, None if there is none, or if it interrupts that."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -198,15 +198,21 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, query: Any, params: Any = (), /) -> Cursor:
         """Execute one statement; without parameters its text is not touched."""
-        with self._busy():
+        connection = self.connection
+        outer, connection.is_busy = connection.is_busy, True
+        try:
             text = self._prepare(query, params)
             arguments = _bind(text, params) if params else (text,)
-            self.connection.patiently(super().execute, *arguments)
+            connection.patiently(super().execute, *arguments)
+        finally:
+            connection.is_busy = outer
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], /) -> Cursor:
         """Execute one statement for each of `params_seq`."""
-        with self._busy():
+        connection = self.connection
+        outer, connection.is_busy = connection.is_busy, True
+        try:
             text = self._prepare(query, True)
             translated = _translate(text)
             try:
@@ -214,6 +220,8 @@ class Cursor(sqlite3.Cursor):
             except sqlite3.OperationalError as error:
                 self.connection.raise_swallowed(error)
                 raise
+        finally:
+            connection.is_busy = outer
         return self
 
     def executescript(self, script: Any, /) -> Cursor:
@@ -226,15 +234,6 @@ class Cursor(sqlite3.Cursor):
                 continue
             self.execute(statement)
         return self
-
-    @contextlib.contextmanager
-    def _busy(self) -> Iterator[None]:
-        connection = self.connection
-        outer, connection.is_busy = connection.is_busy, True
-        try:
-            yield
-        finally:
-            connection.is_busy = outer
 
     def _prepare(self, query: Any, params: Any) -> str:
         text = statement_text(query, params, SQLITE, self)
