@@ -235,3 +235,11 @@ def test_an_object_that_cannot_be_asked_for_its_class_is_stored_by_its_name(run:
     args = run.client.execute("SELECT args FROM runs").fetchone()[0]
     assert "Raising object>" in args["x"]
     assert args["y"] == 1
+
+
+@pytest.mark.engines("postgres", reason="SQLite indexes texts of any length")
+def test_a_name_that_is_too_long_for_an_index_is_an_error_that_says_so(experiment: Experiment, run: Run) -> None:
+    name = "".join(chr(0x4E00 + number) for number in range(9000))
+    for call in (lambda: run.add_link(name, run.id), lambda: experiment.set_name(name)):
+        with pytest.raises(UnusableValueError, match="a name or kind is too long"):
+            call()

@@ -124,7 +124,9 @@ def _check_names(names: list[str]) -> None:
 
 def _executed_scripts(client: Client) -> set[str]:
     with client as connection:
-        if not client.engine.table_columns(connection, _RECORD_TABLE):
+        with _translated_errors(client.engine):
+            is_there = bool(client.engine.table_columns(connection, _RECORD_TABLE))
+        if not is_there:
             return set()
         return {name for (name,) in client.execute(f"SELECT name FROM {_RECORD_TABLE}")}
 

@@ -20,6 +20,7 @@ from sqltrack.errors import (
     ReadOnlyDatabaseError,
     SQLTrackError,
     TooManyConnectionsError,
+    UnusableValueError,
 )
 
 __all__ = ["translate_error", "without_excerpt"]
@@ -61,6 +62,8 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
         return DatabaseLockedError(f"{target}: somebody holds a lock for too long: {message}")
     if state == "53100":
         return DiskFullError(f"{target}: the server's disk is full: {message}")
+    if state == "54000" and "index row" in message:
+        return UnusableValueError(f"{target}: a name or kind is too long: {message}")
     if state == "53300":
         return TooManyConnectionsError(f"{target} has no connection left: {message}")
     if state.startswith(("08", "57P")) or state == "3D000":
