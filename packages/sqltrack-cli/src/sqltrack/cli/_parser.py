@@ -78,7 +78,7 @@ class Parser(argparse.ArgumentParser):
         return namespace, rest
 
     def _decoded(self, value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
+        if type(value) in (list, tuple):
             return type(value)(map(self._decoded, value))
         if not isinstance(value, str) or not any("\udc80" <= char <= "\udcff" for char in value):
             return value
