@@ -118,7 +118,7 @@ def test_addresses_are_told_apart(tmp_path: Path, postgres_server: Any) -> None:
         ("binary", "neither a SQLite database nor a config file"),
         ("missing.conf", "does not exist"),
         ("mysql://user:secret@host/db", "unknown kind of address 'mysql://…'"),
-        ("postgresql://user:secret@host/db?nonsense=secret", "cannot be understood"),
+        ("postgresql://user:secret@host/db?nonsense=secret", "unknown parameter 'nonsense'"),
         ("host=x password='secret", "cannot be understood"),
     ):
         with pytest.raises(ConfigError, match=message) as caught:

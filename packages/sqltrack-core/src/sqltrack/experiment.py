@@ -61,7 +61,7 @@ class Experiment:
             experiment_id = _as_experiment_id(experiment_id)
         if name is not None:
             name = as_text(name, "name")
-        self.client = as_client(client)
+        self.client: Client = as_client(client)
         self.id: int = client._session.ask(
             lambda connection: _get_or_create(client.engine, connection, experiment_id, name)
         )

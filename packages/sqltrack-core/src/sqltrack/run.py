@@ -86,7 +86,7 @@ class Run:
             run_id = as_row_id(run_id, "run_id")
         if experiment_id is not None:
             experiment_id = as_row_id(experiment_id, "experiment_id")
-        self.client = as_client(client)
+        self.client: Client = as_client(client)
         self.id: int
         self.experiment_id: int
         # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
