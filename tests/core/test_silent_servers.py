@@ -351,7 +351,11 @@ def test_a_statement_is_given_up_whose_backend_is_gone(own_config: dict[str, Any
     connection = engine.connect()
     proxy.swallow(new=False)
     with connect_to_postgres(own_config) as administrator:
-        administrator.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+        pid = connection.info.backend_pid
+        administrator.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        # Only from PostgreSQL 14 on does the function wait itself.
+        is_there = "SELECT FROM pg_stat_activity WHERE pid = %s"
+        wait_until(lambda: administrator.execute(is_there, (pid,)).fetchone() is None)
     expect_given_up(engine, connection, _Call(lambda: connection.execute(_LONG_SQL)))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -244,7 +243,6 @@ def test_a_generator_that_is_thrown_away_rolls_back(client: Client, config: dict
     generator = insert()
     next(generator)
     del generator
-    gc.collect()
     client.execute(INSERT, ("b",))
     assert experiments(config) == ["b"]
 
@@ -353,7 +351,6 @@ def test_what_a_thread_leaves_behind_is_stored(client: Client, config: dict[str,
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    gc.collect()
     assert list(generator) == []
     run.add_tags("tag")
     assert steps(config) == [1]
