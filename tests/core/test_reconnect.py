@@ -15,6 +15,8 @@ from support.connections import count_connections
 from support.databases import steps
 from support.logging_threads import wait_until
 
+pytestmark = pytest.mark.not_pooled("it ends the server's sessions, which a pooler replaces")
+
 _RECONNECT = 1.0
 
 # Seconds after which an end counts as one that waits for `reconnect` seconds; it may wait for one.

@@ -197,7 +197,9 @@ class _Waiting(deque[Callable[[], None]]):
     """What waits in a thread; if the thread ends, the next one that catches up does it."""
 
     def __del__(self) -> None:
-        _left_behind.extend(self)
+        # At the end of the interpreter there may be no such name any more.
+        if self:
+            _left_behind.extend(self)
 
 
 _left_behind: deque[Callable[[], None]] = deque()
