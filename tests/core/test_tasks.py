@@ -247,15 +247,17 @@ def test_a_generator_that_is_thrown_away_rolls_back(client: Client, config: dict
     assert experiments(config) == ["b"]
 
 
+def changing(run: Run) -> Iterator[None]:
+    """Hold a lock on the run until the generator is finished."""
+    with run.client:
+        run.set_comment("changed")
+        yield
+
+
 def test_what_a_generator_has_locked_makes_no_call_wait(client: Client, config: dict[str, Any], run: Run) -> None:
     """The call returns, and its row is there when the generator has ended."""
 
-    def change() -> Iterator[None]:
-        with client:
-            run.set_comment("changed")
-            yield
-
-    generator = change()
+    generator = changing(run)
     next(generator)
     run.add_metrics({"loss": 0.5}, step=1)
     list(generator)
@@ -337,12 +339,7 @@ def test_a_function_that_a_generator_calls_may_open_its_block_again(
 def test_what_a_thread_leaves_behind_is_stored(client: Client, config: dict[str, Any], run: Run) -> None:
     """It waited for the block of a generator that another thread finishes."""
 
-    def change() -> Iterator[None]:
-        with client:
-            run.set_comment("changed")
-            yield
-
-    generator = change()
+    generator = changing(run)
 
     def work() -> None:
         next(generator)
@@ -374,12 +371,7 @@ def test_a_task_whose_loop_was_closed_keeps_no_block_open(client: Client, config
 
 
 def test_calls_that_wait_hold_up_no_other_block(client: Client, run: Run) -> None:
-    def change() -> Iterator[None]:
-        with client:
-            run.set_comment("changed")
-            yield
-
-    generator = change()
+    generator = changing(run)
     next(generator)
     for step in range(8):
         run.add_metrics({"loss": 0.5}, step=step)
