@@ -85,7 +85,12 @@ POOLER_TESTS = [
     "tests/notebook/test_polars.py",
 ]
 # The others have a short form for all sessions, and a long one for this.
-FAULT_TESTS = ["tests/faults", "tests/core/test_terminated_scripts.py", "tests/cli/test_tidy_disturbed.py"]
+FAULT_TESTS = [
+    "tests/faults",
+    "tests/core/test_interruptions.py",
+    "tests/core/test_terminated_scripts.py",
+    "tests/cli/test_tidy_disturbed.py",
+]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 _OPEN_SECTION = "## Unreleased\n"
 # Of the names that hatchling knows, those that a release needs.

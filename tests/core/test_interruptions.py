@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -294,6 +295,31 @@ def test_handlers_may_interrupt_handlers(share: float, run: Run, handler: Handle
     interrupt_at(20, lambda: run.client.execute("SELECT 1"), lambda: interrupt_at(moment, handler, inner))
     handler.check()
     inner.check()
+
+
+def log_twice(run: Run, choose: Callable[[range], Iterable[int]]) -> None:
+    """Let two handlers interrupt a call, of which the second does so at chosen moments of those that are left."""
+
+    def call() -> None:
+        run.add_metrics({"loss": 0.5}, step=1)
+
+    call()
+    moment, log = count_moments(call) // 2, partial(run.set_status, "FIRST")
+    for later in choose(range(moment + 1, count_moments(call, {moment: log}))):
+        run.set_status("BEFORE")
+        is_late = count_moments(call, {moment: log, later: partial(run.set_status, "SECOND")}) <= later
+        (status,) = run.client.execute("SELECT status FROM runs WHERE id = %s", (run.id,)).fetchone()
+        assert is_late or status == "SECOND", f"interrupted before lines {moment} and {later}"
+
+
+def test_what_waits_is_stored_in_the_order_of_the_calls(run: Run) -> None:
+    """Also what comes in between while that which waits is being stored."""
+    log_twice(run, lambda moments: random.sample(moments, 40))
+
+
+@pytest.mark.faults
+def test_what_waits_is_stored_in_the_order_of_the_calls_at_every_moment(run: Run) -> None:
+    log_twice(run, lambda moments: moments)
 
 
 def test_rows_that_a_generator_yields_while_they_are_stored_may_be_logged(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -13,9 +13,14 @@ from sqltrack import _activity
 __all__ = ["count_moments", "interrupt_at"]
 
 
-def count_moments(function: Callable[[], Any]) -> int:
-    """Return between how many lines of Python, of whatever module, code can interrupt `function()`."""
-    return _Moments(-1, lambda: None).trace(function)
+def count_moments(function: Callable[[], Any], interrupts: Mapping[int, Callable[[], Any]] | None = None) -> int:
+    """Return between how many lines of Python, of whatever module, code can interrupt `function()`.
+
+    Args:
+        function: what to call.
+        interrupts: what interrupts it anyway, by the number of the line before which it does.
+    """
+    return _Moments(interrupts or {}).trace(function)
 
 
 def interrupt_at(moment: int, function: Callable[[], Any], interrupt: Callable[[], Any]) -> bool:
@@ -24,18 +29,18 @@ def interrupt_at(moment: int, function: Callable[[], Any], interrupt: Callable[[
     Returns:
         Whether there were so many lines.
     """
-    return _Moments(moment, interrupt).trace(function) > moment
+    return count_moments(function, {moment: interrupt}) > moment
 
 
 class _Moments:
-    def __init__(self, moment: int, interrupt: Callable[[], Any]) -> None:
-        self._moment = moment
-        self._interrupt = interrupt
+    def __init__(self, interrupts: Mapping[int, Callable[[], Any]]) -> None:
+        self._interrupts = interrupts
+        self._now: Callable[[], Any] | None = None
         self._count = 0
 
     def trace(self, function: Callable[[], Any]) -> int:
         outer = sys.gettrace()
-        before = signal.signal(signal.SIGUSR1, lambda *_: self._interrupt())
+        before = signal.signal(signal.SIGUSR1, self._interrupt)
         # Handlers may be known for a second without this one.
         _activity._handlers.forget()
         sys.settrace(self._see)
@@ -46,9 +51,18 @@ class _Moments:
             signal.signal(signal.SIGUSR1, before)
         return self._count
 
+    def _interrupt(self, *_: object) -> None:
+        assert self._now is not None
+        try:
+            self._now()
+        finally:
+            self._now = None
+
     def _see(self, frame: FrameType, event: str, _argument: Any) -> Any:
-        if event == "line":
+        # Lines of what interrupts do not count.
+        if event == "line" and self._now is None:
+            self._now = self._interrupts.get(self._count)
             self._count += 1
-            if self._count == self._moment + 1:
+            if self._now is not None:
                 signal.raise_signal(signal.SIGUSR1)
         return self._see

@@ -193,6 +193,10 @@ class Work:
     connection: Any = None
 
 
+def _nothing() -> None:
+    """Stand in for work that another thread has taken."""
+
+
 class _Waiting(deque[Callable[[], None]]):
     """What waits in a thread; if the thread ends, the next one that catches up does it."""
 
@@ -251,35 +255,36 @@ class _Activity(threading.local):
         """
         if self.catches_up:
             return
-        self.catches_up = True
-        try:
-            while (self.waiting or _left_behind) and not self.works and not any(b.is_present for b in self.blocks):
-                if self.has_rivals and not block_ended:
-                    break
-                with contextlib.suppress(IndexError):
-                    self.waiting.append(_left_behind.popleft())
-                self.is_held_up = False
+        while (self.waiting or _left_behind) and not self.works and not any(b.is_present for b in self.blocks):
+            if self.has_rivals and not block_ended:
+                break
+            self.catches_up = True
+            try:
                 self._do_next()
-                # What has to wait again would only hold up others.
-                if self.is_held_up:
-                    break
-        finally:
-            self.catches_up = False
+            finally:
+                self.catches_up = False
+            # What has to wait again would only hold up others.
+            if self.is_held_up:
+                break
 
     def _do_next(self) -> None:
-        work = self.waiting.popleft()
+        """Do what has waited longest. Until it is done it goes on to wait, so that nothing overtakes it."""
+        with contextlib.suppress(IndexError):
+            self.waiting.append(_left_behind.popleft())
+        self.is_held_up = False
+        work = self.waiting[0] if self.waiting else _nothing
         try:
             work()
         except SQLTrackError as error:
             get_logger("client").error("what was to be stored later was lost: %s", error)
-        except BaseException:
-            self.waiting.appendleft(work)
-            raise
+        # Somebody else has done it if the process was told to terminate.
+        if not self.is_held_up and self.waiting and self.waiting[0] is work:
+            self.waiting.popleft()
 
     @contextlib.contextmanager
     def given_up(self) -> Iterator[None]:
         """Give up what was interrupted: its transactions are rolled back, and in the `with` block there is none."""
-        works, blocks, hidden = self.works, self.blocks, self.hidden
+        works, blocks, hidden, catches_up = self.works, self.blocks, self.hidden, self.catches_up
         self.works = [
             work for work in works if work.connection is not None and not work.engine.abort_within(work.connection)
         ]
@@ -289,12 +294,12 @@ class _Activity(threading.local):
             if connection is not None and block.lender is None:
                 block.engine.abort_within(connection)
                 block.aborted = connection
-        self.blocks, self.hidden = [], [*hidden, *given_up]
+        self.blocks, self.hidden, self.catches_up = [], [*hidden, *given_up], False
         try:
             self.catch_up()
             yield
         finally:
-            self.works, self.blocks, self.hidden = works, blocks, hidden
+            self.works, self.blocks, self.hidden, self.catches_up = works, blocks, hidden, catches_up
 
     def forget_inherited(self) -> None:
         """Begin anew in a forked child: what is open or waiting is its parent's."""

@@ -152,13 +152,14 @@ class Session:
             work: what to do.
             arguments: values, of which those with a method `detached` may be changed by the caller later.
         """
-        if not (activity.works or activity.blocks or generators):
+        if not (activity.works or activity.blocks or activity.waiting or generators):
             self._work(None, work, arguments)
         elif (block := self._only_block()) is not None:
             self._work(block, work, arguments)
-        elif activity.is_interrupted:
+        elif activity.catches_up or activity.is_interrupted:
             self._postpone(work, arguments)
         else:
+            activity.catch_up()
             self._submit_in_turn(work, arguments)
 
     def ask(self, function: Callable[[Any], T], *, once: bool = False) -> T:
@@ -298,18 +299,26 @@ class Session:
         if block is not None or not activity.has_rivals:
             self._work(block, work, arguments)
             return
-        if activity.waiting and not activity.catches_up:
+        if activity.waiting:
             # For the same, and one after the other.
             self._postpone(work, arguments)
             return
         try:
             self._work(None, work, arguments, _BRIEFLY)
         except DatabaseLockedError:
-            activity.is_held_up = True
             self._postpone(work, arguments)
 
     def _postpone(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
-        activity.waiting.append(partial(self.submit, work, *map(_detached, arguments)))
+        activity.waiting.append(partial(self._catch_up_with, work, list(map(_detached, arguments))))
+
+    def _catch_up_with(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
+        """Do what was postponed, which is the next that waits."""
+        try:
+            self._work(None, work, arguments, _BRIEFLY if activity.has_rivals else None)
+        except DatabaseLockedError:
+            if not activity.has_rivals:
+                raise
+            activity.is_held_up = True
 
     @working
     def _work(
