@@ -84,17 +84,15 @@ POOLER_TESTS = [
     "tests/notebook/test_pandas_cursors.py",
     "tests/notebook/test_polars.py",
 ]
-# The others have a short form for all sessions, and a long one for this.
-FAULT_TESTS = [
-    "tests/faults",
-    "tests/core/test_interruptions.py",
-    "tests/core/test_terminated_scripts.py",
-    "tests/cli/test_tidy_disturbed.py",
-]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 _OPEN_SECTION = "## Unreleased\n"
 # Of the names that hatchling knows, those that a release needs.
 _BUMPS = ("major", "minor", "patch")
+
+
+def _fault_tests() -> list[str]:
+    """Return the files of tests for which only that session has time. Others need packages that it does not install."""
+    return [str(path) for path in sorted(Path("tests").rglob("test_*.py")) if "pytest.mark.faults" in path.read_text()]
 
 
 def _newest_python() -> str:
@@ -187,7 +185,7 @@ def faults(session: nox.Session) -> None:
     _install_packages(session, *PACKAGES, postgres=True)
     session.install(*TEST_TOOLS)
     # One after the other: what they measure is what happens on a machine that has enough to do already.
-    session.run("python", "-m", "pytest", "-m", "faults", *(session.posargs or FAULT_TESTS))
+    session.run("python", "-m", "pytest", "-m", "faults", *(session.posargs or _fault_tests()))
 
 
 @nox.session
