@@ -9,6 +9,7 @@ import enum
 import functools
 import json
 import re
+import sys
 import threading
 import types
 import unittest.mock
@@ -236,6 +237,19 @@ def test_no_text_holds_an_address(make: Any, expected: Any) -> None:
 def test_an_object_that_cannot_be_read_is_stored_by_its_class() -> None:
     assert json.loads(dumps(Unreadable())) == f"<{__name__}.Unreadable object>"
     assert json.loads(dumps(HalfReadable())) == f"<{__name__}.HalfReadable object>"
+
+
+@pytest.mark.parametrize("number", [1e16, 1e23, -1e30, 1.5e300, sys.float_info.max, 1e-300, 5e-324, 2.0, 0.1, 2**70])
+def test_numbers_come_back_as_they_were(client: sqltrack.Client, number: float) -> None:
+    """A float without a fraction stays the same float, and what looks like one in a text stays as it is."""
+    value = {"1e+23": [number, "1e+23", '\\"1e+23', number]}
+    run = sqltrack.Experiment(client, name="numbers").get_run().add_args(value)
+    run.add_metrics({"listed": [number], "nested": value}, step=1).add_metrics({"listed": {"a": number}}, step=2)
+    ((args,),) = client.execute("SELECT args FROM runs").fetchall()
+    ((listed, nested), (other, _)) = client.execute("SELECT listed, nested FROM metrics ORDER BY step").fetchall()
+    for stored in (args["1e+23"][0], args["1e+23"][3], nested["1e+23"][0], listed[0], other["a"]):
+        assert (type(stored), stored) == (type(number), number)
+    assert args == value
 
 
 @pytest.mark.parametrize("levels", [10, 199, 900, 5000])

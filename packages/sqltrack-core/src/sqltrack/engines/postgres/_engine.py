@@ -18,7 +18,7 @@ from sqltrack._masking import masked, masked_text
 from sqltrack._quoting import quote_identifier
 from sqltrack.engines._parameters import OWN_PARAMETERS
 from sqltrack.engines.engine import Engine, find_sql_type
-from sqltrack.engines.json import Jsonb, dumps, is_storable_text
+from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.errors import (
     AccessDeniedError,
     ConfigError,
@@ -53,7 +53,7 @@ from sqltrack.engines.postgres._pooler import (
     name_statements_uniquely,
 )
 from sqltrack.engines.postgres._types import SQL_TYPES
-from sqltrack.engines.postgres.sql import POSTGRES
+from sqltrack.engines.postgres.sql import POSTGRES, json_text
 
 if TYPE_CHECKING:
     from sqltrack.engines.metrics_table import MetricsTable
@@ -102,7 +102,7 @@ class _JsonbDumper(Dumper):
     oid = psycopg.postgres.types["jsonb"].oid
 
     def dump(self, obj: Jsonb) -> bytes:
-        return dumps(obj.obj).encode("utf-8")
+        return json_text(obj.obj).encode("utf-8")
 
 
 class _DatetimeDumper(DatetimeDumper):

@@ -11,7 +11,7 @@ from sqltrack.engines._foreign import literal_value
 from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect
 from sqltrack.engines.json import Jsonb, dumps
 
-__all__ = ["MAX_NAME_BYTES", "POSTGRES", "quote_if_needed", "sql_literal"]
+__all__ = ["MAX_NAME_BYTES", "POSTGRES", "json_text", "quote_if_needed", "sql_literal"]
 
 #: What differs in the text of statements for PostgreSQL.
 POSTGRES = Dialect(
@@ -24,6 +24,9 @@ POSTGRES = Dialect(
 
 #: The longest name in bytes: NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1).
 MAX_NAME_BYTES = 63
+
+# Of JSON: strings, and the floats that Python spells with a positive exponent, those from 1e16 on.
+_STRING_OR_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?[0-9.]+e\+[0-9]+)')
 
 _PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -74,8 +77,22 @@ def sql_literal(value: Any) -> str:
     raise TypeError(f"no SQL literal for a value of type {type(value).__name__!r}")
 
 
+def json_text(obj: Any) -> str:
+    """Return the JSON text of an object, from which JSONB makes the same numbers.
+
+    It keeps numbers as decimals, so that 1e23 would come back as the integer 10**23, which is another number.
+    """
+    text = dumps(obj)
+    return _STRING_OR_FLOAT.sub(_write_out, text) if "e+" in text else text
+
+
+def _write_out(match: re.Match[str]) -> str:
+    number = match["number"]
+    return match[0] if number is None else f"{float(number):.1f}"
+
+
 def _spelled(value: Any) -> str:
-    return dumps(value.obj) if isinstance(value, Jsonb) else str(value)
+    return json_text(value.obj) if isinstance(value, Jsonb) else str(value)
 
 
 # By the names of the types, so that none has to be imported.
