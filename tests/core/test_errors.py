@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -161,6 +163,32 @@ def test_a_user_whom_the_server_does_not_know_is_denied_access(postgres_config: 
     with pytest.raises(errors.AccessDeniedError, match='role "nobody else"') as info:
         Client({**postgres_config, "user": "nobody else"}).execute("SELECT 1")
     assert_reads_as_one_of_ours(str(info.value))
+
+
+@pytest.mark.engines("postgres")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER ROLE nobody WITH PASSWORD hunter2",
+        "ALTER ROLE nobody PASSWORD 'hunter2' SUPERSUPERUSER",
+        "CREATE USER nobody ENCRYPTED PASSWORD 'hunter2'\nVALID",
+        "SELECT dblink('host=x password=hunter2')",
+        "SELECT 'postgresql://u:hunter2@host/db' FROM nowhere",
+    ],
+)
+def test_an_error_of_a_statement_does_not_show_a_password(client: sqltrack.Client, sql: str) -> None:
+    """Nor does the driver's own error, which is its cause. What is wrong is still said."""
+    with pytest.raises(SQLTrackError) as caught:
+        client.execute(sql)
+    told = "".join(traceback.format_exception(caught.type, caught.value, None))
+    assert "hunter2" not in told
+    assert re.search("syntax error|does not exist|unrecognized role option", str(caught.value))
+
+
+@pytest.mark.engines("postgres")
+def test_an_error_of_a_statement_shows_where_it_is(client: sqltrack.Client) -> None:
+    with pytest.raises(SQLTrackError, match=r"LINE 1: SELECT nmae FROM runs"):
+        client.execute("SELECT nmae FROM runs")
 
 
 def test_every_error_has_a_place_in_the_family_and_a_test() -> None:

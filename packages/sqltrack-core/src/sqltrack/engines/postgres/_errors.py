@@ -6,6 +6,7 @@ import re
 
 import psycopg
 
+from sqltrack._masking import MASK, holds_secret
 from sqltrack.engines.postgres._connect_errors import translate_connect_error
 from sqltrack.engines.postgres._connection import SilentServerError
 from sqltrack.engines.schema import TABLES
@@ -28,6 +29,9 @@ __all__ = ["translate_error", "without_excerpt"]
 # The line of a statement in which its error is, and a mark below.
 _EXCERPT = re.compile(r"\nLINE \d+: .*(?:\n *\^)?")
 
+# The word of a statement at which the server's parser gave up.
+_NEAR = re.compile(r'(?<= at or near ").*(?=")')
+
 # What libpq says of connection strings that it cannot read.
 _UNREADABLE = re.compile(r"connection info string|percent-encoded| URI\b")
 _UNREADABLE_MESSAGE = "the connection string (conninfo) cannot be understood"
@@ -36,6 +40,7 @@ _UNREADABLE_MESSAGE = "the connection string (conninfo) cannot be understood"
 def translate_error(error: Exception, target: str) -> SQLTrackError:
     """Return the SQLTrackError for a psycopg error about the database that `target` describes."""
     state = getattr(error, "sqlstate", None) or ""
+    _hide_secrets(error)
     message = " ".join(str(error).split())
     if isinstance(error, SilentServerError):
         message = f"{target} did not answer for {error.seconds:.3g} s, so the connection was given up"
@@ -69,6 +74,14 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
     if state.startswith(("08", "57P")) or state == "3D000":
         return DatabaseUnavailableError(f"{target} cannot be used: {message}")
     return DatabaseError(f"{target}: {message}")
+
+
+def _hide_secrets(error: Exception) -> None:
+    """Take the statement out of an error that shows the part of it where it sets a password, such as that of a role."""
+    text = str(error)
+    excerpt = _EXCERPT.search(text)
+    if excerpt is not None and holds_secret(excerpt[0]):
+        error.args = (_NEAR.sub(MASK, without_excerpt(text)),)
 
 
 def without_excerpt(message: str) -> str:
