@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.config import load_config_file
+from sqltrack.engines import config_of_address
 from sqltrack.errors import ConfigError
 
 __all__ = ["client_of"]
 
-_SERVER = re.compile(r"postgres(?:ql)?://|\s*[a-z_]+\s*=")
-_OTHER_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_PARAMETERS = re.compile(r"\s*[a-z_]+\s*=")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CONFIG_SUFFIXES = frozenset({".cfg", ".conf", ".ini"})
-_SQLITE_HEADER = b"SQLite format 3\0"
 
 
 def client_of(address: str) -> Client:
@@ -32,31 +33,26 @@ def client_of(address: str) -> Client:
         ConfigError: the address cannot be understood, or the config file cannot be used.
     """
     path = Path(address).expanduser()
-    if path.is_file():
-        return _client_of_file(path)
-    if _SERVER.match(address):
+    is_file = path.is_file()
+    if not is_file and _PARAMETERS.match(address):
         # Only now: it needs the driver.
         from sqltrack.engines.postgres.addresses import address_config
 
         return Client(address_config(address))
-    if _OTHER_URI.match(address):
+    config = config_of_address(address)
+    if config is not None:
+        return Client(config)
+    if not is_file and _URI.match(address):
         scheme = address.partition("://")[0]
         raise ConfigError(f"unknown kind of address {scheme + '://…'!r}, expected postgresql://… or the path of a file")
-    if path.suffix.lower() in _CONFIG_SUFFIXES:
-        return Client(load_config_file(path))
-    return _sqlite_client(path)
-
-
-def _client_of_file(path: Path) -> Client:
-    with path.open("rb") as file:
-        begin = file.read(1024)
-    is_config = path.suffix.lower() in _CONFIG_SUFFIXES
-    if begin.startswith(_SQLITE_HEADER) or not (begin or is_config):
-        return _sqlite_client(path)
-    if b"\0" in begin:
-        raise ConfigError(f"file {str(path)!r} is neither a SQLite database nor a config file")
-    return Client(load_config_file(path))
-
-
-def _sqlite_client(path: Path) -> Client:
+    if path.suffix.lower() in _CONFIG_SUFFIXES or (is_file and path.stat().st_size):
+        return Client(_read_config(path))
     return Client({"engine": "sqlite", "dbpath": os.fspath(path)})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if path.is_file():
+        with path.open("rb") as file:
+            if b"\0" in file.read(1024):
+                raise ConfigError(f"file {str(path)!r} is neither a SQLite database nor a config file")
+    return load_config_file(path)
