@@ -108,7 +108,7 @@ def _newest_python() -> str:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Run examples/digits.py on SQLite; what it leaves lies in demo/."""
-    _install_packages(session, "packages/sqltrack-core")
+    _install_packages(session, "packages/sqltrack-core", "packages/sqltrack-cli")
     session.install(*EXAMPLE_NEEDS)
     folder = Path("demo").resolve()
     folder.mkdir(exist_ok=True)
@@ -116,9 +116,11 @@ def demo(session: nox.Session) -> None:
     session.chdir(folder)
     # Whatever database the user's environment names: a first look must not write to it.
     session.env.update({name: None for name in os.environ if name.startswith(DATABASE_VARIABLES)})
-    session.env.update({"SQLTRACK_DSN_ENGINE": "sqlite", "SQLTRACK_DSN_DBPATH": "sqltrack.db"})
+    Path("sqltrack.conf").write_text("engine = sqlite\n", encoding="utf-8")
     session.run("python", str(script), *session.posargs)
-    session.log(f"the database is {folder / 'sqltrack.db'}, the picture {folder / 'digits.png'}")
+    program = os.path.relpath(Path(session.bin, "sqltrack"))
+    session.log("the picture is demo/digits.png; now look at the runs, in the terminal:")
+    session.log(f"cd demo && {program} runs --best val_accuracy")
 
 
 @nox.session

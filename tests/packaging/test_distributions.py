@@ -23,6 +23,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from support.pages import read_blocks
+
 ROOT = Path(__file__).parents[2]
 
 # Sub-packages by distribution; the first name of each is a folder with a py.typed of its own.
@@ -160,6 +162,14 @@ class Environment:
 
     def run(self, *arguments: str) -> str:
         done = subprocess.run([str(self.python), *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def type(self, line: str, folder: Path, **variables: str) -> str:
+        """Type a line into a shell whose `python` is the one of this environment."""
+        path = os.pathsep.join([str(self.python.parent), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path, "PIP_CONFIG_FILE": os.devnull, **variables}
+        done = subprocess.run(["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -450,6 +460,69 @@ def write_foreign_wheel(folder: Path, *files: str) -> None:
             archive.writestr(name, text)
 
 
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a clone has of the packages."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "packages", folder / "packages", ignore=shutil.ignore_patterns("__pycache__", "dist"))
+    return folder
+
+
+# In a clone pip builds with what is installed here, so that nothing is downloaded. The variable means its opposite.
+IN_CLONE = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+
+
+def printed_lines(page: str, *parts: str) -> list[str]:
+    """Return the lines with all of these parts that a page tells to type."""
+    blocks = read_blocks(ROOT / page, "console")
+    return [line for block in blocks for line in block.code.splitlines() if all(part in line for part in parts)]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
+def test_the_line_that_a_page_prints_installs_from_a_clone(page: str, equipped: Environment, clone: Path) -> None:
+    (line,) = printed_lines(page, "pip install ./packages")
+    equipped.type(line, clone, **IN_CLONE)
+    assert equipped.installed() == BRINGS["sqltrack"]
+    equipped.check_works(BRINGS["sqltrack"])
+    assert "usage: sqltrack" in equipped.type("sqltrack --help", clone)
+
+
+def test_the_short_line_for_notebooks_installs_all_from_a_clone(equipped: Environment, clone: Path) -> None:
+    line = "python -m pip install ./packages/*/"
+    assert f"`{line}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+    equipped.type(line, clone, **IN_CLONE)
+    assert equipped.installed() == set(CONTENTS)
+
+
+def test_the_line_that_the_readme_prints_installs_from_an_index(
+    built: dict[str, Files], equipped: Environment, tmp_path: Path
+) -> None:
+    (line,) = printed_lines("README.md", "pip install sqltrack")
+    index = write_index(tmp_path / "index", [files.wheel for files in built.values()])
+    equipped.type(line, tmp_path, PIP_INDEX_URL=index.as_uri(), PIP_FIND_LINKS="")
+    assert equipped.installed() == BRINGS["sqltrack"]
+    equipped.check_works(BRINGS["sqltrack"])
+
+
+def test_nodes_without_internet_install_the_wheels_that_a_clone_makes(equipped: Environment, clone: Path) -> None:
+    make, install = (
+        line.replace("pip", "python -m pip", 1) for line in printed_lines("docs/getting-started.md", " wheels ")
+    )
+    # Those of others would come from an index.
+    equipped.type(make, clone, **IN_CLONE, PIP_NO_DEPS="1")
+    equipped.type(install, clone)
+    assert equipped.installed() == {"sqltrack-core"}
+
+
+def write_index(folder: Path, wheels: list[Path]) -> Path:
+    """Make a folder that pip takes for a package index (PEP 503)."""
+    for wheel in wheels:
+        project = folder / wheel.name.split("-")[0].replace("_", "-")
+        project.mkdir(parents=True)
+        (project / "index.html").write_text(f'<a href="{wheel.as_uri()}">{wheel.name}</a>', encoding="utf-8")
+    return folder
+
+
 # Those that ours have as well.
 FOREIGN_FILES = tuple(
     f"sqltrack/{name}.py"
@@ -457,29 +530,21 @@ FOREIGN_FILES = tuple(
 )
 
 
-def documented_commands() -> list[list[str]]:
-    """Return the commands of pip that the documentation names for an upgrade from that project."""
-    text = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
-    section = text.partition("### From sqltrack 0.1\n")[2].partition("\n### ")[0]
-    return [line.split()[1:] for line in section.splitlines() if line.startswith("pip ")]
-
-
 @pytest.mark.parametrize("is_told", [True, False], ids=["uninstalled first", "upgraded and repaired"])
 def test_from_the_earlier_project_the_documented_commands_lead_to_ours(
-    built: dict[str, Files], equipped: Environment, tmp_path: Path, is_told: bool
+    built: dict[str, Files], equipped: Environment, clone: Path, tmp_path: Path, is_told: bool
 ) -> None:
-    uninstall, install, repair = documented_commands()
+    uninstall, install, repair = printed_lines("docs/database.md", "python -m pip")
     write_foreign_wheel(tmp_path / "foreign", *FOREIGN_FILES)
     equipped.pip("install", "--no-index", f"--find-links={tmp_path / 'foreign'}", "sqltrack")
-    source = ("--no-index", f"--find-links={folder_of(built)}")
     if is_told:
-        equipped.pip(*uninstall, "--yes")
-        equipped.pip(*install, *source)
+        equipped.type(f"{uninstall} --yes", clone)
+        equipped.type(install, clone, **IN_CLONE)
     else:
-        equipped.pip(*install, "--upgrade", *source)
+        equipped.type(f"{install} --upgrade", clone, **IN_CLONE)
         # If this fails, pip has changed its order, and the documentation can be shorter.
         assert not (equipped.packages / "sqltrack" / "__init__.py").exists()
-        equipped.pip(*repair, *source)
+        equipped.type(repair, clone, **IN_CLONE)
     equipped.check_works(BRINGS["sqltrack"])
     expected = {file for name in BRINGS["sqltrack"] for file in modules(built[name].wheel)}
     assert equipped.files() == expected

@@ -41,10 +41,10 @@ _PIP = """
 import re, sys
 known = {known!r}
 for word in sys.argv[2:]:
-    name, _, extra = word.rstrip("]").partition("[")
+    name, _, extra = word.removeprefix("./packages/").rstrip("]").partition("[")
     if name.startswith("sqltrack") and (name not in known or extra and extra not in known[name]):
         sys.exit(f"pip: there is no {{word}}")
-if sys.argv[1] not in ("install", "download"):
+if sys.argv[1] not in ("install", "wheel"):
     sys.exit(f"pip: not expected: {{sys.argv[1:]}}")
 """
 
