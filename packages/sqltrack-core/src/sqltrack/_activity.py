@@ -168,6 +168,11 @@ class Block:
         if self.generator is not None:
             generators[id(self.generator)] = self
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be found."""
+        return self in self._home
+
     def close(self) -> None:
         """Let nobody find it any more."""
         with contextlib.suppress(ValueError):
@@ -184,6 +189,7 @@ class Work:
         patience: seconds to wait for locks, None for no limit of its own.
         engine: engine of the connection in use.
         connection: the connection in use outside of blocks, None if there is none at the moment.
+        transaction: the block that the work has begun or is to end, None if there is none.
     """
 
     # Defaults, because there is one of these for each call.
@@ -191,6 +197,7 @@ class Work:
     patience: float | None = None
     engine: Engine
     connection: Any = None
+    transaction: Block | None = None
 
 
 def _nothing() -> None:
@@ -217,7 +224,6 @@ class _Activity(threading.local):
         blocks: open blocks of all clients, the last opened last.
         waiting: what is to be done as soon as that has ended which it would have to wait for.
         hidden: blocks that were given up, as long as nothing else is to see them.
-        catches_up: whether what is waiting is being done.
         is_held_up: whether something of that has to wait again.
     """
 
@@ -226,8 +232,8 @@ class _Activity(threading.local):
         self.blocks: list[Block] = []
         self.waiting: deque[Callable[[], None]] = _Waiting()
         self.hidden: list[Block] = []
-        self.catches_up: bool = False
         self.is_held_up: bool = False
+        self._catches_up = False
 
     @property
     def is_interrupted(self) -> bool:
@@ -247,6 +253,14 @@ class _Activity(threading.local):
             block.give_up()
         return any(not block.is_present for block in self.blocks)
 
+    @property
+    def catches_up(self) -> bool:
+        """Whether what is waiting is being done."""
+        if self._catches_up and not any(frame.f_code is _DOING_NEXT for frame in _stack()):
+            # An exception in between two bytecodes has left that behind.
+            self._catches_up = False
+        return self._catches_up
+
     def catch_up(self, *, block_ended: bool = False) -> None:
         """Do what is waiting, as far as nothing is left of what it waits for.
 
@@ -258,11 +272,11 @@ class _Activity(threading.local):
         while (self.waiting or _left_behind) and not self.works and not any(b.is_present for b in self.blocks):
             if self.has_rivals and not block_ended:
                 break
-            self.catches_up = True
+            self._catches_up = True
             try:
                 self._do_next()
             finally:
-                self.catches_up = False
+                self._catches_up = False
             # What has to wait again would only hold up others.
             if self.is_held_up:
                 break
@@ -284,7 +298,7 @@ class _Activity(threading.local):
     @contextlib.contextmanager
     def given_up(self) -> Iterator[None]:
         """Give up what was interrupted: its transactions are rolled back, and in the `with` block there is none."""
-        works, blocks, hidden, catches_up = self.works, self.blocks, self.hidden, self.catches_up
+        works, blocks, hidden, catches_up = self.works, self.blocks, self.hidden, self._catches_up
         self.works = [
             work for work in works if work.connection is not None and not work.engine.abort_within(work.connection)
         ]
@@ -294,12 +308,12 @@ class _Activity(threading.local):
             if connection is not None and block.lender is None:
                 block.engine.abort_within(connection)
                 block.aborted = connection
-        self.blocks, self.hidden, self.catches_up = [], [*hidden, *given_up], False
+        self.blocks, self.hidden, self._catches_up = [], [*hidden, *given_up], False
         try:
             self.catch_up()
             yield
         finally:
-            self.works, self.blocks, self.hidden, self.catches_up = works, blocks, hidden, catches_up
+            self.works, self.blocks, self.hidden, self._catches_up = works, blocks, hidden, catches_up
 
     def forget_inherited(self) -> None:
         """Begin anew in a forked child: what is open or waiting is its parent's."""
@@ -315,6 +329,8 @@ class _Activity(threading.local):
 
 
 activity = _Activity()
+
+_DOING_NEXT = _Activity._do_next.__code__
 
 # Open blocks of generators, which may be resumed by any thread.
 generators: dict[int, Block] = {}

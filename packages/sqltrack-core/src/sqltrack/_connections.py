@@ -7,6 +7,7 @@ import os
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from sqltrack._closing import forget_watching, stop_watching, watch
@@ -35,7 +36,8 @@ class ConnectionKeeper:
     def __init__(self, engine: Engine, keepalive: float) -> None:
         self._engine = engine
         self._keepalive = keepalive
-        self._open: set[Any] = set()
+        # Weakly, so that one that an interrupted call has lost ends, and its locks with it.
+        self._open: dict[int, Callable[[], Any]] = {}
         self._parked: deque[tuple[Any, float]] = deque()
         self._tracked: set[object] = set()
         self._is_watched = False
@@ -77,9 +79,17 @@ class ConnectionKeeper:
     def _open_one(self) -> Any:
         self._require_database()
         connection = self._engine.connect()
-        self._open.add(connection)
+        self._note(connection)
         self._engine.set_autocommit(connection, True)
         return connection
+
+    def _note(self, connection: Any) -> None:
+        known, key = self._open, id(connection)
+        try:
+            known[key] = weakref.ref(connection, lambda _: known.pop(key, None))
+        except TypeError:
+            # A driver's own class, such as sqlite3's.
+            known[key] = lambda: connection
 
     def take_usable(self) -> Any:
         """Return the same, after dropping parked connections that have ended since they were parked."""
@@ -92,7 +102,7 @@ class ConnectionKeeper:
     def give_back(self, connection: Any) -> None:
         """Park a connection, or close it if no run is tracked."""
         if not self.parks:
-            self._open.discard(connection)
+            self._open.pop(id(connection), None)
             connection.close()
             return
         self._parked.append((connection, time.monotonic()))
@@ -104,7 +114,7 @@ class ConnectionKeeper:
 
     def drop(self, connection: Any) -> None:
         """Close a connection that may be broken or in the middle of something; never raises."""
-        self._open.discard(connection)
+        self._open.pop(id(connection), None)
         self._engine.abort(connection)
 
     def close_parked(self) -> None:
@@ -144,8 +154,9 @@ class ConnectionKeeper:
 
     def forget_inherited(self) -> None:
         """Begin anew in a forked child, whose parent goes on with the connections that are in use."""
-        for connection in self._open:
-            _keep_forever(connection)
+        for connection in [reference() for reference in list(self._open.values())]:
+            if connection is not None:
+                _keep_forever(connection)
         self._open.clear()
         self._parked.clear()
         self._pid = os.getpid()

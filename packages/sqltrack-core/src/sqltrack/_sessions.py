@@ -32,8 +32,9 @@ from sqltrack.errors import (
 )
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
 
+    from sqltrack._with_statements import WithStatement
     from sqltrack.engines.engine import Engine
 
 __all__ = ["Session"]
@@ -50,8 +51,8 @@ _AT_LEAST = 0.5
 class Session:
     """The work of one client on its database.
 
-    A session is a context manager: the outermost `with` block of a task is a transaction, see `sqltrack.Client`.
-    While a run is tracked, connections are kept for the next piece of work.
+    The outermost `with` block of a task is a transaction, see `sqltrack.Client`. While a run is tracked, connections
+    are kept for the next piece of work.
 
     Work begins in `submit`, `ask` or `transact`, which signal handlers and finalizers may call at any moment. What is
     done in the course of it uses the other methods.
@@ -76,7 +77,8 @@ class Session:
 
     # The transaction of a task
 
-    def __enter__(self) -> Any:
+    def enter(self, statement: WithStatement | None) -> Any:
+        """Enter the block of a `with` statement, None if it is entered by hand, and return its connection."""
         frame = find_frame()
         generator = frame if is_own(frame) else None
         block = self._block()
@@ -85,21 +87,43 @@ class Session:
             if block.patience is not None:
                 for other in activity.blocks:
                     other.limit_waits(block.patience)
+            if statement is not None:
+                statement.on_end = partial(self._abandon, block)
             block.open(frame)
             return block.connection
         # It may have been taken away, and a block that does not begin does not end either.
         connection = _connection_of(block)
         own = None if generator is None else generators.get(id(generator))
         if generator is None or own is not None:
-            (own or block).entries.append(id(frame))
+            entered = own or block
+            if statement is not None:
+                statement.on_end = partial(_forget_entry, entered, id(frame))
+            entered.entries.append(id(frame))
         else:
             # Whether the generator is ever finished must not decide when the block around it commits.
-            Block(self.engine, connection, self, generator=generator, lender=block).open(frame)
+            lent = Block(self.engine, connection, self, generator=generator, lender=block)
+            if statement is not None:
+                statement.on_end = partial(self._abandon, lent)
+            lent.open(frame)
         return connection
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def leave(self, statement: WithStatement | None, exc_type: type[BaseException] | None) -> None:
+        """Leave the block that `enter` has entered for the statement; the last to leave ends the transaction.
+
+        Args:
+            statement: the same.
+            exc_type: the class of the exception that ends the block, None for none.
+        """
+        try:
+            self._leave_innermost(exc_type)
+        except BaseException:
+            if statement is not None:
+                statement.end()
+            raise
+        if statement is not None:
+            statement.on_end = None
+
+    def _leave_innermost(self, exc_type: type[BaseException] | None) -> None:
         frame = id(find_frame())
         block = self._block_to_leave(frame)
         if block is None:
@@ -112,6 +136,21 @@ class Session:
             self._work(None, self._leave, (block, exc_type))
         finally:
             activity.catch_up(block_ended=True)
+
+    def _abandon(self, block: Block) -> None:
+        """Roll back a block whose `with` statement has ended without leaving it, because a signal's handler raised."""
+        if not block.is_open or block.is_inherited:
+            return
+        block.close()
+        if block.lender is None:
+            self._drop(block)
+
+    def _drop(self, block: Block) -> None:
+        """Roll back, and use the connection no more."""
+        connection, block.connection = block.connection, None
+        if connection is not None:
+            _call(self._before_rollback, block)
+            self._keeper.drop(connection)
 
     def end_transaction(self, action: str) -> None:
         """Call "commit" or "rollback" of the open block's connection; the block goes on with a new transaction.
@@ -339,10 +378,23 @@ class Session:
                 work.patience = patience
             works.append(work)
             return function(*arguments)
+        except BaseException:
+            self._release(works[depth:])
+            raise
         finally:
             del works[depth:]
             if not depth and activity.waiting:
                 activity.catch_up()
+
+    def _release(self, works: Sequence[Work]) -> None:
+        """Drop the connections that work has left in use, because a signal's handler raised."""
+        for work in works:
+            if work.transaction is not None:
+                work.transaction.close()
+                self._drop(work.transaction)
+            connection, work.connection = work.connection, None
+            if connection is not None:
+                self._keeper.drop(connection)
 
     def _patience(self) -> float | None:
         """Return the seconds to wait for locks, None for no limit: not long for those that this thread may hold."""
@@ -392,6 +444,7 @@ class Session:
 
     def _begin(self, connection: Any, patience: float | None, generator: FrameType | None = None) -> Block:
         block = Block(self.engine, connection, self, generator=generator)
+        activity.works[-1].transaction = block
         try:
             with self._translated_errors():
                 self.engine.set_autocommit(connection, False)
@@ -403,51 +456,63 @@ class Session:
         return block
 
     def _leave(self, block: Block, exc_type: type[BaseException] | None) -> None:
+        if block.lender is None:
+            activity.works[-1].transaction = block
         block.entries.clear()
         block.close()
         if block.lender is None:
             self._end(block, exc_type)
 
     def _end(self, block: Block, exc_type: type[BaseException] | None) -> None:
-        connection, block.connection = block.connection, None
-        if connection is None:
+        """End a transaction. Until that is done the block has its connection, so that it is not lost."""
+        if block.connection is None:
             aborted, block.aborted = block.aborted, None
             _call(self._before_rollback, block)
-            self._keeper.drop(aborted)
-        elif exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
-            # Ctrl-C may have come in the middle of a statement, after which nothing more can be said.
-            _call(self._before_rollback, block)
-            self._keeper.drop(connection)
-        elif exc_type is not None:
-            self._roll_back(connection, block)
+            if aborted is not None:
+                self._keeper.drop(aborted)
+        elif exc_type is None:
+            self._commit(block)
+        elif issubclass(exc_type, KeyboardInterrupt) or block.is_busy:
+            # A signal's handler may have raised in the middle of a statement, after which nothing more can be said.
+            self._drop(block)
         else:
-            self._commit(connection, block)
+            self._roll_back(block)
 
-    def _commit(self, connection: Any, block: Block) -> None:
+    def _commit(self, block: Block) -> None:
         try:
-            with self._giving_back(connection, block), self._translated_errors():
-                connection.commit()
-                self._prepare_for_calls(connection, block)
+            with self._translated_errors():
+                block.connection.commit()
+                self._prepare_for_calls(block)
+            self._give_back(block)
         except BaseException:
-            _call(self._before_rollback, block)
+            self._drop(block)
             raise
         _call(self._after_commit, block)
 
-    def _roll_back(self, connection: Any, block: Block) -> None:
+    def _roll_back(self, block: Block) -> None:
         _call(self._before_rollback, block)
         try:
-            with self._giving_back(connection, block):
-                connection.rollback()
-                self._prepare_for_calls(connection, block)
+            block.connection.rollback()
+            self._prepare_for_calls(block)
+            self._give_back(block)
         except self.engine.driver_error as error:
+            self._drop(block)
             # The exception that ended the block is what the caller must see.
             get_logger("client").warning("rolling back failed: %s", self.engine.translate_error(error))
 
-    def _prepare_for_calls(self, connection: Any, block: Block) -> None:
+    def _give_back(self, block: Block) -> None:
+        connection, block.connection = block.connection, None
+        if block.is_lent:
+            # The generator cannot go on without its transaction, and must not go on in that of others.
+            self._keeper.drop(connection)
+        else:
+            self._keeper.give_back(connection)
+
+    def _prepare_for_calls(self, block: Block) -> None:
         if self._keeper.parks:
-            self.engine.set_autocommit(connection, True)
+            self.engine.set_autocommit(block.connection, True)
             if block.patience is not None:
-                self.engine.limit_waits(connection, None)
+                self.engine.limit_waits(block.connection, None)
 
     # Connections between them
 
@@ -529,7 +594,7 @@ class Session:
                 self._keeper.give_back(connection)
             else:
                 self._keeper.drop(connection)
-            raise self.engine.translate_error(error) from error
+            raise self._translated(error) from error
         except BaseException:
             self._keeper.drop(connection)
             raise
@@ -547,25 +612,20 @@ class Session:
             return function(block.connection)
 
     @contextlib.contextmanager
-    def _giving_back(self, connection: Any, block: Block) -> Iterator[None]:
-        """Give a block's connection back at the end of the `with` block, or drop it if that fails."""
-        try:
-            yield
-        except BaseException:
-            self._keeper.drop(connection)
-            raise
-        if block.is_lent:
-            # The generator cannot go on without its transaction, and must not go on in that of others.
-            self._keeper.drop(connection)
-        else:
-            self._keeper.give_back(connection)
-
-    @contextlib.contextmanager
     def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except self.engine.driver_error as error:
-            raise self.engine.translate_error(error) from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> BaseException:
+        """Return what a driver's error means: Ctrl-C if that is what kept the driver from going on."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if not isinstance(cause, Exception):
+                return cause
+            cause = cause.__context__
+        return self.engine.translate_error(error)
 
 
 def _connection_of(block: Block) -> Any:
@@ -588,6 +648,12 @@ def _lending(block: Block) -> Block | None:
         if not block.entries:
             return None
     return block
+
+
+def _forget_entry(block: Block, frame: int) -> None:
+    """Forget that code has entered a block which has not left it, because a signal's handler raised."""
+    if len(block.entries) > 1 and frame in block.entries:
+        block.entries.remove(frame)
 
 
 def _call(methods: list[weakref.WeakMethod[Callable[[Hashable], object]]], block: Block) -> None:

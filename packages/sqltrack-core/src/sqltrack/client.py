@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack._copies import ACCESS_ADVICE, portable_config, restored_config
 from sqltrack._sessions import Session
+from sqltrack._with_statements import WithStatement, current_statement, leaves
 from sqltrack.config import client_config, number_setting
 from sqltrack.engines import config_of_address, create_engine
 from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
@@ -23,6 +24,7 @@ from sqltrack.errors import UnusableValueError
 from sqltrack.metrics import MetricsWriter
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -136,24 +138,22 @@ class Client:
         return f"Client({self.engine!r})"
 
     def __enter__(self) -> Any:
-        return self._session.__enter__()
+        return self._session.enter(current_statement(self))
 
+    @leaves
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        *,
+        statement: WithStatement | None = None,
     ) -> None:
-        self._session.__exit__(exc_type, exc, traceback)
+        self._session.leave(statement, exc_type)
 
-    @contextlib.contextmanager
-    def cursor(self) -> Iterator[Any]:
+    def cursor(self) -> AbstractContextManager[Any]:
         """Connect if necessary and return a cursor, for use in a `with` block that works like the client's own."""
-        with self as connection:
-            cursor = connection.cursor()
-            try:
-                yield cursor
-            finally:
-                # Its connection is closed already if a generator outlives the block around it.
-                with contextlib.suppress(self.engine.driver_error):
-                    cursor.close()
+        return _CursorBlock(self._session)
 
     def execute(self, sql: QueryText, parameters: Parameters = ()) -> Result:
         """Execute a statement, connecting if necessary.
@@ -215,6 +215,35 @@ class Client:
             NotConnectedError: (a RuntimeError) there is no `with` block in this thread.
         """
         self._session.end_transaction("rollback")
+
+
+class _CursorBlock:
+    """Makes a `with` block like the client's own, with a cursor instead of the connection."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._cursors: list[Any] = []
+
+    def __enter__(self) -> Any:
+        cursor = self._session.enter(current_statement(self)).cursor()
+        self._cursors.append(cursor)
+        return cursor
+
+    @leaves
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        *,
+        statement: WithStatement | None = None,
+    ) -> None:
+        try:
+            # Its connection is closed already if a generator outlives the block around it.
+            with contextlib.suppress(self._session.engine.driver_error):
+                self._cursors.pop().close()
+        finally:
+            self._session.leave(statement, exc_type)
 
 
 def _copy(cls: type[Client], config: dict[str, Any], source: str | Path | None) -> Client:

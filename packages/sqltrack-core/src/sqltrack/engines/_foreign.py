@@ -115,7 +115,8 @@ def attempt(function: Callable[[Any], Any], obj: Any) -> Any:
 
 def is_instance(obj: Any, types: type | tuple[type, ...]) -> bool:
     """Do the same as `isinstance`, but an object that raises anything when it is asked for its class is none."""
-    return attempt(lambda obj: isinstance(obj, types), obj) is True
+    # What a signal's handler raises must be caught for none but those that only pretend to be of a class.
+    return issubclass(type(obj), types) or attempt(lambda obj: isinstance(obj, types), obj) is True
 
 
 def exact_number(obj: Any) -> Any:
