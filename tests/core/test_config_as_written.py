@@ -89,7 +89,7 @@ def test_names_of_the_other_engine_and_all_of_libpq_are_known(tmp_path: Path) ->
     """A config file may hold the parameters of both engines."""
     installed = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     texts = dict.fromkeys(installed | LIBPQ_PARAMETERS, "x")
-    config = {**texts, "dbpath": str(tmp_path / "a.db"), "busy_timeout": "1", "schema": "x"}
+    config = {**texts, "dbpath": str(tmp_path / "a.db"), "busy_timeout": "1", "port": "1", "schema": "x"}
     for engine in ("sqlite", "postgres"):
         assert sqltrack.Client(config, engine=engine).engine.name == engine
 
@@ -169,7 +169,54 @@ def test_beside_an_address_only_the_settings_of_all_databases_count(monkeypatch:
     settings = {"mask_names": "lab_*", "reconnect": "7"}
     assert config_of("postgresql:///db") == {"engine": "postgres", "dbname": "db", **settings}
     assert config_of("a.db") == {"engine": "sqlite", "dbpath": "a.db", **settings}
-    assert config_of("a.db", dbpath="b.db", reconnect=1)["dbpath"] == "b.db"
+    assert config_of("a.db", reconnect=1)["reconnect"] == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "arguments", "message"),
+    [
+        ("a.db", {"engine": "postgres"}, "engine is 'postgres', but the address names a database of engine 'sqlite'"),
+        ("a.db", {"dbpath": "b.db"}, "the argument 'dbpath' and the address name different databases"),
+        ("a.db", {"host": "h"}, "engine 'sqlite', which has no parameter 'host'"),
+        ("a.db", {"schema": "s"}, "engine 'sqlite', which has no parameter 'schema'"),
+        ("a.db", {"sslmode": "require"}, "engine 'sqlite', which has no parameter 'sslmode'"),
+        ("postgres://h/d", {"engine": "SQLite"}, "engine is 'sqlite', but the address names a database of engine 'pos"),
+        ("postgres://h/d", {"dbpath": "a.db"}, "engine 'postgres', which has no parameter 'dbpath'"),
+        ("postgres://h/d", {"busy_timeout": 1}, "engine 'postgres', which has no parameter 'busy_timeout'"),
+        ("postgres://h/d", {"host": "other"}, "the argument 'host' and the address name different databases"),
+        ("postgres://h/d", {"dbname": "e"}, "the argument 'dbname' and the address name different databases"),
+        ("postgres://h:1/d", {"port": 2}, "the argument 'port' and the address name different databases"),
+        ("postgres://h/d?schema=a", {"schema": "b"}, "the argument 'schema' and the address name different databases"),
+        ("postgres://h/d", {"conninfo": "host=h"}, "the argument 'conninfo' and the address name different databases"),
+    ],
+)
+def test_an_argument_that_contradicts_the_address_is_an_error(
+    address: str, arguments: dict[str, Any], message: str
+) -> None:
+    """The data would go to another place than one of the two says."""
+    with pytest.raises(ConfigError, match=message):
+        sqltrack.Client(address, **arguments)
+
+
+def test_arguments_may_repeat_or_complete_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment may say anything, because it comes after the address."""
+    monkeypatch.setenv("SQLTRACK_DSN_ENGINE", "postgres")
+    monkeypatch.setenv("SQLTRACK_DSN_HOST", "elsewhere")
+    for path in ("a.db", "./a.db", Path("a.db").absolute()):
+        client = sqltrack.Client("a.db", engine="SQLite", dbpath=path, host=None, busy_timeout=1)
+        assert repr(client.engine) == f"SQLiteEngine({str(Path('a.db').absolute())!r})"
+    monkeypatch.setenv("SQLTRACK_DSN_ENGINE", "sqlite")
+    config = config_of("postgres://Host/d", engine="PostgreSQL", host="host", port=1, user="u", schema="s")
+    assert config == {"engine": "PostgreSQL", "host": "host", "dbname": "d", "port": 1, "user": "u", "schema": "s"}
+
+
+def test_arguments_overwrite_what_a_dict_says() -> None:
+    assert config_of({"engine": "sqlite", "dbpath": "a.db"}, dbpath="b.db")["dbpath"] == "b.db"
+
+
+def test_a_connection_string_that_is_a_parameter_is_not_overruled_by_defaults() -> None:
+    config = config_of(None, conninfo="host=h dbname=d user=u")
+    assert not {"user", "dbname"} & config.keys()
 
 
 def test_a_client_of_a_url_reads_and_writes(postgres_config: dict[str, Any]) -> None:

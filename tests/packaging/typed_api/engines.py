@@ -22,6 +22,7 @@ from sqltrack.config import (
     load_config,
     load_config_file,
     number_setting,
+    shown_value,
 )
 from sqltrack.engines import Engine, config_of_address, create_engine, engine_name
 from sqltrack.engines.dbapi import DBAPIConnection, DBAPICursor, Parameters
@@ -42,6 +43,7 @@ def configure(path: Path) -> None:
     assert_type(client_config("postgresql://host/db", {"keepalive": 5}), dict[str, Any])
     assert_type(Setting("sqlite", "default").source, str)
     assert_type(config_locations(), list[str])
+    assert_type(shown_value("keepalive", 5), str)
     assert_type(DEFAULT_CONFIG, dict[str, Any])
     assert_type(CLIENT_SETTINGS, frozenset[str])
 

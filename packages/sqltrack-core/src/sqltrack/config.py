@@ -28,6 +28,7 @@ __all__ = [
     "load_config_file",
     "masked",
     "number_setting",
+    "shown_value",
 ]
 
 _PATH_VARIABLE = "SQLTRACK_CONFIG_PATH"
@@ -81,10 +82,12 @@ def client_config(config: Mapping[str, Any] | str | Path | None, parameters: Map
         parameters: parameters that win over all other sources; those that are None count as not given.
 
     Raises:
-        ConfigError: (a ValueError) a parameter is unknown, or the config file cannot be used.
+        ConfigError: (a ValueError) a parameter is unknown, or the config file cannot be used, or a parameter names
+            another engine or database than the address, or is one of another engine.
         MissingPackageError: the driver that reads the address is not installed.
     """
-    from sqltrack.engines import config_of_address
+    from sqltrack.engines import config_of_address, engine_name
+    from sqltrack.engines._parameters import refuse_contradictions
 
     given = {name: value for name, value in parameters.items() if value is not None}
     if isinstance(config, Mapping):
@@ -96,6 +99,7 @@ def client_config(config: Mapping[str, Any] | str | Path | None, parameters: Map
     if named is None:
         return _checked(_merge(config, "sqltrack.conf", parameters), parameters)
     _refuse_unknown({**named, **parameters})
+    refuse_contradictions(named, engine_name({**named, **given}), given)
     others = _checked(_merge(None, "sqltrack.conf", {}))
     return {**{name: value for name, value in others.items() if name in CLIENT_SETTINGS}, **named, **given}
 
@@ -183,6 +187,26 @@ def masked(name: str, value: str) -> str:
     from sqltrack._masking import masked
 
     return masked(name, value)
+
+
+def shown_value(name: str, value: Any) -> str:
+    """Return the value of a parameter as a text that may be shown.
+
+    Credentials are masked, as `masked` does it. An unknown parameter counts as the one that was meant. The whole value
+    is masked if no known one is like it, or if the value should name an engine and does not look like one.
+
+    Args:
+        name: name of the parameter, known or not.
+        value: its value.
+    """
+    from sqltrack.engines._parameters import find_meant, is_known, may_be_engine
+
+    text = str(value)
+    meant = name if is_known(name) else find_meant(name.lower(), "postgres")
+    shown = masked(name, masked(meant or name, text))
+    if meant is None or (meant == "engine" and not may_be_engine(text.strip().lower())):
+        return masked("password", text) if shown == text else shown
+    return shown
 
 
 def config_sources(

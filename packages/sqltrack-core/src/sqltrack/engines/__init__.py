@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,8 +93,11 @@ def engine_name(config: Mapping[str, Any]) -> str:
     for known, engine in _ENGINES.items():
         if name == known or name in engine.other_names:
             return known
+    from sqltrack.engines._parameters import may_be_engine
+
     expected = " or ".join(repr(known) for known in _ENGINES)
-    if not re.fullmatch(r"[\w .+-]{0,40}", name):
+    if name and not may_be_engine(name):
+        # It may be a password, or an address that holds one.
         advice = "the address of a database goes to Client('postgresql://…')"
         raise ConfigError(f"engine takes the name of an engine, expected {expected}, got something else", advice)
     raise ConfigError(f"unknown engine {quote(given)}, expected {expected}")

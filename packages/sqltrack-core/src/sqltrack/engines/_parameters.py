@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from sqltrack.engines._spelling import quote
 from sqltrack.engines.postgres._parameters import LIBPQ_PARAMETERS, is_known_to_libpq
 from sqltrack.errors import ConfigError
 
-__all__ = ["OWN_PARAMETERS", "refuse_unknown"]
+__all__ = ["OWN_PARAMETERS", "find_meant", "is_known", "may_be_engine", "refuse_contradictions", "refuse_unknown"]
 
 _SQLITE = frozenset({"busy_timeout", "dbpath", "synchronous"})
 # Those of SQLTrack itself; the others go to the driver of the engine.
@@ -37,6 +38,70 @@ _OTHER_NAMES = {
 }
 _ADDRESSES = frozenset({"address", "connection_string", "dsn", "uri", "url"})
 
+# Parameters that say which database it is: another value means another one.
+_PLACES = frozenset({"dbname", "dbpath", "host", "hostaddr", "port", "schema", "service"})
+# A whole address, which cannot be compared.
+_WHOLE_ADDRESS = "conninfo"
+
+
+def is_known(name: Any) -> bool:
+    """Return whether SQLTrack or libpq knows the name of a parameter."""
+    return name in OWN_PARAMETERS or (isinstance(name, str) and is_known_to_libpq(name))
+
+
+def may_be_engine(text: str) -> bool:
+    """Return whether a text looks like the name of an engine, known or not, rather than like a password."""
+    import difflib
+
+    known = (*_OF_ENGINE, "postgresql")
+    return re.fullmatch(r"[a-z]{1,12}", text) is not None or bool(difflib.get_close_matches(text, known, n=1))
+
+
+def refuse_contradictions(address: Mapping[str, Any], engine: str, arguments: Mapping[str, Any]) -> None:
+    """Raise an error for an argument that means another engine or database than an address.
+
+    Others, such as `user` or `sslmode`, may differ from what the address says.
+
+    Args:
+        address: the configuration that the address means.
+        engine: name of the engine that the arguments ask for, that of the address if they do not name one.
+        arguments: the parameters that were given with the address, all of them known.
+
+    Raises:
+        ConfigError: an argument does; the message holds no value, which may be part of a password.
+    """
+    kind = address["engine"]
+    if engine != kind:
+        raise ConfigError(
+            f"engine is {engine!r}, but the address names a database of engine {kind!r}",
+            "leave out the engine or the address",
+        )
+    for name, value in arguments.items():
+        if not _belongs_to(name, kind):
+            raise ConfigError(
+                f"the address names a database of engine {kind!r}, which has no parameter {name!r}",
+                f"leave out {name!r} or the address",
+            )
+        if name == _WHOLE_ADDRESS or (
+            name in _PLACES and _place(name, value) != _place(name, address.get(name, value))
+        ):
+            raise ConfigError(
+                f"the argument {name!r} and the address name different databases", f"leave out {name!r} or the address"
+            )
+
+
+def _belongs_to(name: str, engine: str) -> bool:
+    if name in CLIENT_SETTINGS or name == "engine" or name in _OF_ENGINE[engine]:
+        return True
+    return engine == "postgres" and name not in OWN_PARAMETERS
+
+
+def _place(name: str, value: Any) -> str:
+    """Return a value in the form in which two are the same if they name the same place."""
+    if name == "dbpath" and isinstance(value, (str, os.PathLike)):
+        return os.path.abspath(os.path.expanduser(os.fspath(value)))
+    return str(value).lower() if name == "host" else str(value)
+
 
 def refuse_unknown(names: Iterable[Any], engine: str, sources: Mapping[str, str] | None = None) -> None:
     """Raise an error for a name that neither SQLTrack nor libpq knows as that of a parameter.
@@ -50,7 +115,7 @@ def refuse_unknown(names: Iterable[Any], engine: str, sources: Mapping[str, str]
         ConfigError: a name is unknown; the error tells which known one is like it.
     """
     for name in names:
-        if name in OWN_PARAMETERS or (isinstance(name, str) and is_known_to_libpq(name)):
+        if is_known(name):
             continue
         source = (sources or {}).get(name, "argument")
         where = "" if source == "argument" else f" in {source}"
@@ -63,12 +128,15 @@ def refuse_unknown(names: Iterable[Any], engine: str, sources: Mapping[str, str]
 def _advise(name: str, engine: str) -> str:
     if name in _ADDRESSES:
         return "an address goes to Client('postgresql://…')"
-    meant = _find_meant(name, engine)
+    meant = find_meant(name, engine)
     return "see the parameters of libpq, and of sqltrack" if meant is None else f"did you mean {meant!r}?"
 
 
-def _find_meant(name: str, engine: str) -> str | None:
-    """Return the known name that a wrong one stands for, that of the chosen engine if there are several."""
+def find_meant(name: str, engine: str) -> str | None:
+    """Return the known name that a wrong one in lower case stands for, that of the chosen engine if there are several.
+
+    None if none resembles it.
+    """
     import difflib
 
     spelled = [_spellings(kind) for kind in sorted(_OF_ENGINE, key=lambda kind: kind != engine)]

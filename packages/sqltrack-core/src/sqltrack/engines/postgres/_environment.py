@@ -14,6 +14,6 @@ def names_told_to_libpq(given: Container[str]) -> frozenset[str]:
     Args:
         given: names of the parameters that the configuration holds.
     """
-    if "service" in given or os.environ.get("PGSERVICE") or os.environ.get("PGUSER"):
+    if "service" in given or "conninfo" in given or os.environ.get("PGSERVICE") or os.environ.get("PGUSER"):
         return frozenset({"user", "dbname"})
     return frozenset({"dbname"}) if os.environ.get("PGDATABASE") else frozenset()
