@@ -72,6 +72,14 @@ _SHOWN: Mapping[str, str] = {
 }
 _ADDRESS = re.compile(r"^\s*[\w+.-]{2,}:/|\bpassword\s*=", re.IGNORECASE)
 
+# Signs that they cannot hold, but parts of an address with a password can. The name of a Unix socket may begin with @.
+_NOT_SHOWN: Mapping[str, re.Pattern[str]] = {
+    "host": re.compile(r"(?:^|,)[^/@,][^,]*@"),
+    "hostaddr": re.compile(r"@"),
+    "port": re.compile(r"[^\d\s,+-]"),
+    "user": re.compile(r":"),
+}
+
 # An unreachable server must cost seconds, not the minutes that TCP would wait.
 _DEFAULTS: Mapping[str, Any] = {
     "connect_timeout": 10,
@@ -383,12 +391,18 @@ def _check_parameters(parameters: Mapping[str, Any]) -> None:
         text = str(value)
         if "\0" in text or not is_storable_text(text):
             raise ConfigError(f"parameter {name!r} must be text that can be encoded as UTF-8, without NUL")
-        if name in _SHOWN and (_ADDRESS.search(text) or masked_text(text) != text):
+        if name in _SHOWN and _may_hold_password(name, text):
             raise ConfigError(
                 f"{name} takes {_SHOWN[name]}, got an address or a password",
                 "give host, port, user, dbname and passfile as parameters of their own, or the whole address as "
                 "Client('postgresql://…')",
             )
+
+
+def _may_hold_password(name: str, text: str) -> bool:
+    if _ADDRESS.search(text) or masked_text(text) != text:
+        return True
+    return name in _NOT_SHOWN and _NOT_SHOWN[name].search(text) is not None
 
 
 def _defaults() -> dict[str, Any]:

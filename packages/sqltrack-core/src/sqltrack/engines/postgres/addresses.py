@@ -36,6 +36,7 @@ def address_config(address: str) -> dict[str, Any]:
         ConfigError: it is none, or names an unknown parameter; the message does not quote it, because it may hold a
             password.
     """
+    _refuse_signs_of_passwords(address)
     others, own = _split_uri(address) if "://" in address.partition("?")[0] else _split_parameters(address)
     config = _read(others)
     if config is None:
@@ -45,6 +46,23 @@ def address_config(address: str) -> dict[str, Any]:
             "in a URI write % as %25, and other special characters of a password as % and their number, too",
         )
     return {"engine": "postgres", **config, **own}
+
+
+def _refuse_signs_of_passwords(address: str) -> None:
+    """Refuse a URI of which libpq would take a part of the password for the host, the port or the database.
+
+    It ends the password at the first @, and takes what is behind a / for the database.
+    """
+    authority, mark, rest = address.partition("://")[2].partition("@")
+    if not mark or "/" in authority:
+        rest = f"{authority}{mark}{rest}"
+    place = rest.partition("?")[0]
+    ports = re.findall(r"(?:\A|,)(?:\[[^\]]*\]|[^:/,\[]*):([^/,]*)", place.partition("/")[0])
+    if "@" in place or any(port and not port.isdecimal() for port in ports):
+        raise ConfigError(
+            "the address of a PostgreSQL database has an @ or : where libpq expects no password",
+            "expected postgresql://USER@HOST:PORT/DBNAME; in a password write @ as %40, / as %2F and : as %3A",
+        )
 
 
 def _read(address: str) -> dict[str, Any] | None:
