@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from typing import Any
 
@@ -47,7 +48,8 @@ SECRET = words("""
     api_key apikey API-KEY apiKey APIKey MyApiKey OPENAI_API_KEY_2 password Password passwd PASSWORD1 pass user_pass
     secret client-secret access_tokens API_KEYS TOKEN token auth_token authToken TOKEN_PROD
     HF_TOKEN_READ pass_phrase pwd
-    credentials db.password db_creds auth totp
+    credentials db.password db_creds auth totp pin PIN CARD_PIN otp OTP JSESSIONID PHPSESSID
+    PASWORD PASSWROD PASSWOD db_pasword PASSWORT kennwort
 """)
 
 # Names of the same programs, and of arguments of models, that mean something else.
@@ -76,7 +78,8 @@ HARMLESS = words("""
     rng_key keys label_keys monkey keyboard keypoints hotkey turkey pass_rate passes n_pass forward_pass single_pass
     low_pass bypass compass encompass passthrough pass_at_k author authors authority authentic cookiecutter
     secretary credit accreditation patch_size path pattern file_pat patience session sig signature sas_version
-    pinned pin pin_memory auth_method credential_type password_encryption password_length api_key_file secret_name
+    pinned pin_memory pins session_id SESSION_ID XDG_SESSION_ID otp_length username db_user passenger
+    auth_method credential_type password_encryption password_length api_key_file secret_name
     use_token use_auth_token save_dir lr batch_size webhook_count host_pwd
 """)
 
@@ -154,6 +157,15 @@ NESTED = json.dumps(json.dumps(json.dumps({"token": "{}"}))).replace("{", "{{").
         (NESTED.format("s3cret"), NESTED.format("***")),
         ("user: a\npassword: s3cret  # of a\nport: 1", "user: a\npassword: ***  # of a\nport: 1"),
         ("- api_key: 's3cret x'\r\n", "- api_key: '***'\r\n"),
+        ("passwords:\n  - s3cret\n  - s3 cret\nlr: 1\n", "passwords:\n  - ***\n  - ***\nlr: 1\n"),
+        ("password: [s3cret, s3cret]\nlr: 1", "password: ***\nlr: 1"),
+        ("{password: s3cret, lr: 1}", "{password: ***, lr: 1}"),
+        ('password = ["s3cret", "s3cret"]  # two', "password = ***  # two"),
+        ("Config(password=['s3cret', 's3cret'], lr=1)", "Config(password=***, lr=1)"),
+        ("git+https://s3cret:x-oauth-basic@github.com/a", "git+https://***:***@github.com/a"),
+        ("s3cret:x-oauth-basic@github.com", "***:***@github.com"),
+        ("https://s3cret0123456789abcdef:@host/a", "https://***@host/a"),
+        ("https://s3cret0123456789abcdef:any@host/a", "https://***:***@host/a"),
         ("<db><password>s3cret</password></db>", "<db><password>***</password></db>"),
         ("machine h login u password s3cret", "machine h login u password ***"),
         ("Driver=x;UID=u;PWD=s3cret", "Driver=x;UID=u;PWD=***"),
@@ -169,6 +181,38 @@ NESTED = json.dumps(json.dumps(json.dumps({"token": "{}"}))).replace("{", "{{").
 )
 def test_a_text_is_masked_where_it_holds_a_credential(text: str, expected: str) -> None:
     assert masked("harmless", text) == expected
+
+
+CONTAINERS: dict[str, Any] = {
+    "a": {"password": ["s3cret", "s3, ] 'cret", None, True, "false"], "n": [1, "x"]},
+    "credentials": {"user": "s3cret", "more": ["s3cret", 5], "k": {"z": 's3" } cret'}},
+    "token": {"kind": "bpe"},
+    "api_keys": ["s3cret"],
+    "cls_token": ["[CLS]"],
+}
+MASKED_CONTAINERS: dict[str, Any] = {
+    "a": {"password": ["***", "***", None, True, "false"], "n": [1, "x"]},
+    "credentials": {"user": "***", "more": ["***", 5], "k": {"z": "***"}},
+    "token": {"kind": "bpe"},
+    "api_keys": ["***"],
+    "cls_token": ["[CLS]"],
+}
+
+
+def test_lists_and_objects_in_json_text_are_masked_as_those_that_are_given() -> None:
+    text, expected = json.dumps(CONTAINERS), json.dumps(MASKED_CONTAINERS)
+    for _ in range(3):
+        assert masked("harmless", text) == expected
+        text, expected = json.dumps({"a": text}), json.dumps({"a": expected})
+    assert ast.literal_eval(masked("harmless", repr(CONTAINERS))) == MASKED_CONTAINERS
+    assert masked("harmless", '{"password": ["s3cret", "s3cr') == '{"password": ["***", "***"'
+
+
+@pytest.mark.parametrize("name", ["user", "DB_USER", "username", "login"])
+def test_a_login_may_hold_a_password(name: str) -> None:
+    assert masked(name, "alice:s3cret: x") == "alice:***"
+    for value in ("alice", "1000:1000", "https://host/alice", "a b: c"):
+        assert masked(name, value) == value
 
 
 @pytest.mark.parametrize(
@@ -213,7 +257,17 @@ def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 300_000, "-a" * 150_000, "a=" * 150_000, "://@" * 75_000, "'a': " * 60_000, '\\"a\\":\\"' * 40_000]
+    "text",
+    [
+        "a" * 300_000,
+        "-a" * 150_000,
+        "a=" * 150_000,
+        "://@" * 75_000,
+        "'a': " * 60_000,
+        "'password': [" * 20_000,
+        '\\"a\\":\\"' * 40_000,
+        "a:\n- " * 50_000,
+    ],
 )
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
     """Where every place of a text could begin something, no place is read far ahead: the test ends within a second."""
@@ -329,7 +383,7 @@ def test_settings_turn_masking_off_and_say_more_names_and_exceptions(config: dic
 
 
 def test_a_setting_that_is_neither_true_nor_false_is_an_error(config: dict[str, Any]) -> None:
-    run = Experiment(sqltrack.Client(config, mask="perhaps"), name="a").get_run()
-    with pytest.raises(ConfigError, match="mask must be true or false, got 'perhaps'"):
-        run.set_args({"a": 1})
-    assert column(run, "args") is None
+    """It is one when the client is made, and not in the middle of a run."""
+    for name in ("mask", "mask_env"):
+        with pytest.raises(ConfigError, match=f"{name} must be true or false, got 'perhaps'"):
+            sqltrack.Client(config, **{name: "perhaps"})

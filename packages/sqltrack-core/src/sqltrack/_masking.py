@@ -7,7 +7,7 @@ import re
 import urllib.parse
 from collections.abc import Callable
 
-from sqltrack._secret_names import is_secret_name
+from sqltrack._secret_names import holds_secrets, is_login_name, is_secret_name
 
 __all__ = ["MASK", "holds_secret", "masked", "masked_text"]
 
@@ -19,6 +19,9 @@ _HARMLESS_TEXTS = frozenset({"", "true", "false", "yes", "no", "on", "off", "non
 # In the query of a URL, where the names of credentials are shorter.
 _SECRET_QUERY_NAMES = frozenset({"sig", "signature", "key", "code", "x-amz-signature", "x-amz-credential"})
 
+# What services want as a password where the name of the user is a token.
+_NO_PASSWORDS = frozenset({"api-token", "api_token", "x-access-token", "x-oauth", "x-oauth-basic"})
+
 # What they name is often more than an address, so a name alone in front of the @ is a token.
 _WEB_SCHEMES = ("http", "git+http")
 
@@ -27,7 +30,9 @@ def masked(name: str, value: str) -> str:
     """Do the work of `sqltrack.config.masked`."""
     if value.lower() in _HARMLESS_TEXTS:
         return value
-    return MASK if is_secret_name(name) else masked_text(value)
+    if is_secret_name(name):
+        return MASK
+    return masked_text(_user_and_password().sub(rf"\1:{MASK}", value) if is_login_name(name) else value)
 
 
 def holds_secret(text: str) -> bool:
@@ -44,6 +49,8 @@ def masked_text(text: str) -> str:
     for sign, pattern, replacement in _RULES:
         if sign in text:
             text = pattern().sub(replacement, text)
+    if "[" in text or "{" in text:
+        text = _mask_containers(text)
     return _mask_assignments(text) if "=" in text else text
 
 
@@ -91,6 +98,18 @@ def _login() -> re.Pattern[str]:
 
 
 @functools.cache
+def _user_and_password() -> re.Pattern[str]:
+    """The value of a login that holds a password as well, but not the numbers of a user and group."""
+    return re.compile(r"\A([^\s:/@]{1,80}):(?!//|\d+\Z)\S.*\Z", re.DOTALL)
+
+
+@functools.cache
+def _token() -> re.Pattern[str]:
+    """The name of a user that is too long for one, and holds digits and letters."""
+    return re.compile(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_.~-]{20,500}")
+
+
+@functools.cache
 def _assigned_name() -> re.Pattern[str]:
     return re.compile(r"(?P<before>[?&]?)(?<!\w)(?P<name>[A-Za-z_%][\w.%\[\]-]{0,80})\s{0,8}=\s{0,8}(?!=)")
 
@@ -98,7 +117,9 @@ def _assigned_name() -> re.Pattern[str]:
 @functools.cache
 def _assigned_value(is_query: bool) -> re.Pattern[str]:
     rest = r"[^\s&]" if is_query else r"\S"
-    return re.compile(rf"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")[^\s&,;)\]}}]*|{rest}+")
+    return re.compile(
+        rf"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")[^\s&,;)\]}}]*|[\[(](?=\s*['\"])[^\])\n]*[\])]|{rest}+"
+    )
 
 
 @functools.cache
@@ -124,8 +145,27 @@ def _line() -> re.Pattern[str]:
     """A line of YAML or of a log, whose value is one word or in quotes: a sentence may follow such a name, too."""
     return re.compile(
         r"^(?P<before>[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{1,8})"
-        r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s\"']\S*)(?=[ \t]{0,8}(?:[ \t]#[^\n]*)?\r?$)",
+        r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|\[[^\]\n]*\]|[^\s\"']\S*)(?=[ \t]{0,8}(?:[ \t]#[^\n]*)?\r?$)",
         re.MULTILINE,
+    )
+
+
+@functools.cache
+def _list_items() -> re.Pattern[str]:
+    """A list of YAML, of which each item has a line, and the name of it."""
+    return re.compile(
+        r"^(?P<before>[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{0,8}\r?\n)"
+        r"(?P<value>(?:[ \t]{0,80}-[ \t]{1,8}[^\n]*(?:\n|\Z))+)",
+        re.MULTILINE,
+    )
+
+
+@functools.cache
+def _flow_item() -> re.Pattern[str]:
+    """An item of an object of YAML in one line, which needs no quotes."""
+    return re.compile(
+        r"(?P<before>(?<=[{,])\s{0,8}(?P<name>[A-Za-z_][\w.-]{0,80}):\s{1,8})"
+        r"(?P<value>[^\s,{}\[\]\"']+)(?=\s{0,8}[,}])"
     )
 
 
@@ -187,10 +227,15 @@ def _mask_url(match: re.Match[str]) -> str:
     user, colon, password = login.partition(":")
     if colon and password:
         # Some services take the token as a user's name, and the rest does not matter.
-        login = f"{user}:{MASK}"
+        login = _masked_login(user, password)
     elif is_web and user:
         login = MASK
     return f"{scheme}:{slashes}{login}{host}{masked_text(others)}"
+
+
+def _masked_login(user: str, password: str) -> str:
+    is_token = password.lower() in _NO_PASSWORDS or _token().fullmatch(user) is not None
+    return f"{MASK if is_token and user else user}:{MASK}"
 
 
 def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
@@ -206,6 +251,53 @@ def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
     else:
         end = 0
     return rest[:end], rest[end:]
+
+
+@functools.cache
+def _container() -> re.Pattern[str]:
+    """The begin of a list or an object in JSON, or in JSON that is a value in another one, and the name of it."""
+    return re.compile(
+        r"(?<!\\)(?P<quote>\\{0,15}[\"'])(?P<name>[^\"'\\\s]{1,80})(?P=quote)\s{0,8}:\s{0,8}(?P<open>[\[{(])"
+    )
+
+
+@functools.cache
+def _container_part(quote: str) -> re.Pattern[str]:
+    """A string, whether it is a key, or a bracket. Where strings are not escaped there are two kinds, as in Python."""
+    strings = [rf"{re.escape(quote)}.*?(?:(?<!\\){re.escape(quote)}|\Z)"]
+    if len(quote) == 1:
+        strings = [rf"{sign}(?:[^{sign}\\]|\\.)*(?:{sign}|\Z)" for sign in "'\""]
+    return re.compile(rf"(?P<text>{'|'.join(strings)})(?P<key>\s{{0,8}}:)?|[\[\](){{}}]", re.DOTALL)
+
+
+def _mask_containers(text: str) -> str:
+    """Mask the texts in lists and objects whose names are those of credentials."""
+    parts = []
+    done = 0
+    for match in _container().finditer(text):
+        is_secret = is_secret_name if match["open"] != "{" else holds_secrets
+        if match.start() < done or not is_secret(match["name"]):
+            continue
+        parts.append(text[done : match.start("open")])
+        masked, done = _mask_container(text, match.start("open"), match["quote"])
+        parts.append(masked)
+    return "".join((*parts, text[done:]))
+
+
+def _mask_container(text: str, begin: int, quote: str) -> tuple[str, int]:
+    """Return a list or object with its texts masked, and where it ends."""
+    parts: list[str] = []
+    done = begin
+    depth = 0
+    for part in _container_part(quote).finditer(text, begin):
+        if part["text"] is None:
+            depth += 1 if part[0] in "[({" else -1
+            if depth == 0:
+                return "".join((*parts, text[done : part.end()])), part.end()
+        elif part["key"] is None and part["text"].strip("\\'\"").lower() not in _HARMLESS_TEXTS:
+            parts += [text[done : part.start()], quote, MASK, quote]
+            done = part.end()
+    return "".join((*parts, text[done:])), len(text)
 
 
 def _mask_assignments(text: str) -> str:
@@ -243,6 +335,13 @@ def _mask_escaped(match: re.Match[str]) -> str:
     return match[0] if not is_secret_name(name) or value.lower() in _HARMLESS_TEXTS else f"{before}{MASK}"
 
 
+def _mask_list_items(match: re.Match[str]) -> str:
+    before, name, items = match.group("before", "name", "value")
+    if not is_secret_name(name):
+        return match[0]
+    return before + re.sub(r"(?m)^([ \t]*-[ \t]+)[^\r\n]+", rf"\1{MASK}", items)
+
+
 def _mask_named(match: re.Match[str]) -> str:
     before, name, value = match.group("before", "name", "value")
     inner = value.strip("'\"")
@@ -254,7 +353,7 @@ def _mask_named(match: re.Match[str]) -> str:
 def _closing(value: str) -> str:
     """Return the quotes and brackets at the end of a value that were opened before it."""
     inner = value.rstrip("'\"`)]}")
-    return value[len(inner) :] if inner and value[0] not in "'\"" else ""
+    return value[len(inner) :] if inner and value[0] not in "'\"[(" else ""
 
 
 # What a text must hold for a rule to be tried, the pattern, and what replaces it.
@@ -263,10 +362,12 @@ _RULES: tuple[tuple[str, Callable[[], re.Pattern[str]], str | Callable[[re.Match
     ("", _known_forms, MASK),
     ("@", _url_with_blanks, rf"\g<1>{MASK}\g<2>"),
     ("@", _url, _mask_url),
-    ("@", _login, rf"\g<1>:{MASK}@"),
+    ("@", _login, lambda match: f"{_masked_login(match[1], match[2])}@"),
     (":", _json_item, _mask_named),
     ("\\", _escaped_json_item, _mask_escaped),
     (":", _line, _mask_named),
+    ("- ", _list_items, _mask_list_items),
+    ("{", _flow_item, _mask_named),
     ("</", _element, _mask_escaped),
     ("login", _netrc, rf"\g<before>{MASK}"),
     ("-", _user_option, rf"\g<before>{MASK}"),

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-__all__ = ["holds_secrets", "is_secret_name"]
+__all__ = ["holds_secrets", "is_login_name", "is_secret_name"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -42,6 +42,8 @@ _PAIRS_ANYWHERE = frozenset(
 # Words that are written together.
 _JOINED = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?$|SECRETS?$|(?:API|ACCESS|PRIVATE|SECRET)KEYS?$"
+    # Misspelled, or in German.
+    r"|P(?:A?S{1,3}W[OR]{1,2}D|AS{1,3}WOR[DT])S?$|PASSWORT|KENNWORT"
     r"|^(?:ACCOUNT|AUTH|DEPLOY|ENCRYPTION|MASTER|SIGNING|SSH|STORAGE)KEY$"
     r"|^(?:ADMIN|DB|FTP|LDAP|MAIL|MY|MYSQL|PG|REDIS|ROOT|SMTP|SQL|SSH|USER)(?:PASS|PWD|PW)$"
 )
@@ -67,11 +69,13 @@ _FILTERS_AND_ROUNDS = _words(
 _PLACES = _words("BASE BUILD CURRENT HOST INIT INITIAL LAST OLD ORIG ORIGINAL PREV PROJECT SCRIPT START WORK")
 _LAST: dict[str, frozenset[str]] = {
     **dict.fromkeys(("AUTH", "AUTHORIZATION", "BEARER", "COOKIE", "COOKIES", "JWT", "TOTP", "WEBHOOK"), frozenset()),
+    # Cookies of web servers. The ID of a session is no credential elsewhere, and recordings have one, too.
+    **dict.fromkeys(("JSESSIONID", "PHPSESSID"), frozenset()),
     "KEY": _WHAT_MODELS_READ | _WHAT_KEYS_OPEN | _AMOUNTS | {""},
-    "OTP": frozenset({""}),
+    "OTP": frozenset(),
     "PASS": _FILTERS_AND_ROUNDS | _AMOUNTS | {"FIRST"},
     "PAT": _words("EXCLUDE FILE GLOB INCLUDE MATCH NAME REGEX SEARCH"),
-    "PIN": frozenset({""}),
+    "PIN": frozenset(),
     "PW": frozenset(),
     "PWD": _PLACES,
     "SAS": frozenset({""}),
@@ -83,6 +87,9 @@ _LAST_WITH = {
     "KEYS": _words("SSH SIGNING MASTER ENCRYPTION DEPLOY"),
     "TOKENS": _words("ACCESS API AUTH BEARER REFRESH"),
 }
+
+# A name, behind which a colon and a password may stand.
+_LOGINS = _words("DBNAME LOGIN USER USERNAME")
 
 # The working folder, as shells call it.
 _HARMLESS = frozenset({"PWD", "OLDPWD"})
@@ -115,6 +122,13 @@ def holds_secrets(name: str) -> bool:
     """Return whether all texts in a dict of this name are credentials, whatever their own names are."""
     words = _read_words(name)
     return not _is_about(words) and _is_secret_anywhere(words)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_login_name(name: str) -> bool:
+    """Return whether a text of this name is the name of a user, which may have a password behind it: alice:secret."""
+    words = _read_words(name)
+    return bool(words) and words[-1] in _LOGINS
 
 
 def _read_words(name: str) -> list[str]:

@@ -8,10 +8,23 @@ from typing import Any
 from sqltrack.engines._spelling import quote
 from sqltrack.errors import ConfigError
 
-__all__ = ["CLIENT_SETTINGS", "number_setting", "text_setting", "truth_setting"]
+__all__ = ["CLIENT_SETTINGS", "check_mask_settings", "number_setting", "text_setting", "truth_setting"]
 
 #: Parameters that the client acts on, whatever the engine.
 CLIENT_SETTINGS = frozenset({"keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "reconnect"})
+
+
+def check_mask_settings(config: Mapping[str, Any]) -> None:
+    """Make sure that the settings of masking can be used, before a run has something to mask.
+
+    Raises:
+        ConfigError: (a ValueError) one cannot.
+    """
+    for name in ("mask", "mask_env"):
+        if config.get(name) is not None:
+            truth_setting(config, name)
+    for name in ("mask_names", "mask_env_names"):
+        text_setting(config, name)
 
 
 def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:

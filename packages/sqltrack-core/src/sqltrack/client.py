@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack._copies import ACCESS_ADVICE, portable_config, restored_config
 from sqltrack._sessions import Session
+from sqltrack._settings import check_mask_settings
 from sqltrack._with_statements import WithStatement, current_statement, leaves
 from sqltrack.config import client_config, number_setting
 from sqltrack.engines import config_of_address, create_engine
@@ -112,6 +113,7 @@ class Client:
 
     def __init__(self, config: dict[str, Any] | str | Path | None = None, **kwargs: Any) -> None:
         self.config: dict[str, Any] = client_config(config, kwargs)
+        check_mask_settings(self.config)
         self._source: str | Path | None = None
         if isinstance(config, (str, os.PathLike)) and config_of_address(config) is None:
             # Where a copy in another process looks for a password. An address may hold one itself.
