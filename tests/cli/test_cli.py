@@ -115,6 +115,30 @@ def test_a_wrong_command_line_is_one_line_and_status_2(arguments: list[str], pro
     assert done.stderr.endswith("--help\n")
 
 
+@pytest.mark.parametrize("option", ["--password", "--pw", "--pasword", "-p", "-W"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("config", "{}", "hunter2"),
+        ("{}", "hunter2", "config"),
+        ("{}", "hunter 2"),
+        ("config", "{}=hunter2"),
+        ("show", "{}", "hunter2", "5"),
+        ("--engine", "sqlite", "{}=hunter2", "ls"),
+        ("rename", "1", "{}", "hunter2"),
+    ],
+)
+def test_what_follows_an_unknown_option_is_not_repeated(
+    option: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some expect an option for the password."""
+    with pytest.raises(SystemExit) as caught:
+        main([word.format(option) for word in words])
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert err.startswith(f"sqltrack: unrecognized option: {option}; see: ")
+
+
 def test_an_unforeseen_error_is_one_line_unless_it_is_wanted_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

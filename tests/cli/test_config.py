@@ -117,6 +117,33 @@ def test_an_unknown_name_is_shown_with_its_source_and_the_problem(capsys: pytest
     assert result["problem"] == "unknown parameter 'db_path'; did you mean 'dbpath'?"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PASWORD", "hunter2"),
+        ("PASSWRD", "hunter2"),
+        ("PWD", "hunter2"),
+        ("PASS", "hunter2"),
+        ("XYZZY", "hunter2"),
+        ("USER", "u:hunter2"),
+        ("DBNAME", "u:hunter2"),
+        ("ENGINE", "hunter2"),
+        ("ENGINN", "hunter2"),
+        ("PORT", "u:hunter2@h"),
+    ],
+)
+def test_a_value_that_may_be_a_password_is_not_shown(
+    variable: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelled name counts as the one that was meant, and what no parameter is like is hidden."""
+    monkeypatch.setenv(f"SQLTRACK_DSN_{variable}", value)
+    for options in ([], ["--json"]):
+        assert main(["config", *options]) == 0
+        out, err = capsys.readouterr()
+        assert variable.lower() in out
+        assert "hunter2" not in out + err
+
+
 def test_variables_of_the_driver_are_shown_with_whether_they_are_used(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

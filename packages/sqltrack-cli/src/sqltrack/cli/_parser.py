@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -70,12 +71,32 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """Read text as UTF-8 whatever the encoding of the system; names of files stay what the system calls them."""
+        unknown = self._unknown_option(sys.argv[1:] if not args or args[0] is None else args[0])
+        if unknown is not None:
+            # Without what follows it, which may be a password.
+            self.error(f"unrecognized option: {unknown}")
         namespace, rest = super().parse_known_args(*args, **kwargs)
         for action in self._actions:
             value = getattr(namespace, action.dest, None)
             if value is not None and not hasattr(action, "complete"):
                 setattr(namespace, action.dest, self._decoded(value))
         return namespace, rest
+
+    def _unknown_option(self, arguments: Sequence[str]) -> str | None:
+        """Return the name of the first option that the parser does not know, up to the name of a command."""
+        options = self._option_string_actions
+        words = iter(arguments)
+        for word in words:
+            name, mark, _ = word.partition("=")
+            action = options.get(name)
+            if action is not None:
+                if action.nargs is None and not mark:
+                    next(words, None)
+            elif word == "--" or (self._subparsers is not None and not word.startswith("-")):
+                return None
+            elif re.match(r"--?[A-Za-z]", word) and " " not in word and word[:2] not in options:
+                return name
+        return None
 
     def _decoded(self, value: Any) -> Any:
         if type(value) in (list, tuple):

@@ -11,7 +11,7 @@ from sqltrack.cli._output import print_error, print_json, printable, stdout
 from sqltrack.cli._parser import Commands, connection_options
 from sqltrack.cli._table import print_table
 from sqltrack.client import Client
-from sqltrack.config import Setting, config_locations, config_sources, find_config_file, masked
+from sqltrack.config import Setting, config_locations, config_sources, find_config_file, masked, shown_value
 from sqltrack.engines import create_engine
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConfigError, MissingPackageError
@@ -85,7 +85,7 @@ def _inspect(settings: Mapping[str, Setting]) -> _Shown:
         {
             # What is not a word is part of an address or of a line that was not understood, and perhaps of a password.
             "name": name if name.replace("_", "").isalnum() else "***",
-            "value": masked(name, str(setting.value)),
+            "value": shown_value(name, setting.value),
             "source": "command line" if setting.source == "argument" else setting.source,
         }
         for name, setting in settings.items()
@@ -94,7 +94,7 @@ def _inspect(settings: Mapping[str, Setting]) -> _Shown:
         {
             "variable": name,
             "parameter": parameter,
-            "value": masked(name, os.environ[name]),
+            "value": shown_value(parameter, masked(name, os.environ[name])),
             "used": parameter not in values,
         }
         for name, parameter in variables.items()
