@@ -10,6 +10,8 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 import sqltrack
@@ -52,7 +54,6 @@ def test_they_are_stored_as_numbers(run: Run, value: Any) -> None:
     assert isinstance(found, (bool, int, float))
 
 
-@pytest.mark.engines("sqlite", reason="psycopg binds no times of numpy")
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
@@ -89,6 +90,34 @@ def test_an_integer_that_sqlite_cannot_keep_is_told(client: sqltrack.Client, num
         client.execute("SELECT %s", (number,))
     with pytest.raises(UnusableValueError, match="at most 64 bits, got"):
         client.executemany("UPDATE runs SET comment = %s", [(number,)])
+
+
+MISSING: list[Any] = [
+    *(pd.NA, pd.NaT, np.ma.masked, np.datetime64("NaT"), np.timedelta64("NaT", "s")),
+    *(pa.scalar(None, pa.int64()), np.array(np.datetime64("NaT")), np.ma.array(5.0, mask=True)),
+]
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=lambda value: type(value).__name__)
+def test_a_missing_value_is_null_whatever_its_type(run: Run, missing: Any) -> None:
+    """By position and by name, in one statement and in many, on the client and on its connection."""
+    client = run.client
+    client.execute("CREATE TABLE made (id INTEGER, a DOUBLE PRECISION)")
+    client.execute("INSERT INTO made VALUES (1, %s)", (missing,))
+    client.execute("INSERT INTO made VALUES (%(id)s, %(a)s)", {"id": 2, "a": missing})
+    client.executemany("INSERT INTO made VALUES (%s, %s)", [(3, missing), [4, 0.5], (np.int64(5), missing)])
+    client.executemany("INSERT INTO made VALUES (%(id)s, %(a)s)", [{"id": 6, "a": missing}])
+    with client as connection:
+        connection.execute("INSERT INTO made VALUES (7, %s)", (missing,))
+        connection.cursor().execute("INSERT INTO made VALUES (8, %s)", [missing])
+    found = dict(client.execute("SELECT id, a FROM made").fetchall())
+    assert found == {**dict.fromkeys(range(1, 9)), 4: 0.5}
+
+
+@pytest.mark.parametrize("number", [np.array(5), np.ma.array(5), pa.scalar(5), np.longdouble(5)])
+def test_a_number_of_a_type_that_the_driver_does_not_know_is_bound_as_one(run: Run, number: Any) -> None:
+    run.add_metrics({"x": 1.0}, step=5)
+    assert run.client.execute("SELECT x FROM metrics WHERE step = %s", (number,)).fetchall() == [(1.0,)]
 
 
 def test_literals_are_spelled_alike(client: sqltrack.Client) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 import psycopg
+from psycopg.adapt import PyFormat
 
 from sqltrack._quoting import query_text
+from sqltrack.engines._foreign import Spelled, is_instance, native
+from sqltrack.engines.json import Jsonb
 from sqltrack.engines.postgres._pooler import LOST_STATEMENT_ERRORS, stop_preparing
 from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.engines.sqltext import outer_keywords
@@ -20,9 +24,14 @@ __all__ = ["accepting_sql"]
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
 _VERBS = _CHANGES | {"SELECT", "VALUES", "TABLE"}
 
+# Types of parameters that psycopg takes as they are.
+_OWN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, timedelta, dict, list, type(None), Jsonb})
+
 
 def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
     """Return a class of cursors whose queries may be `sqltrack.util.SQL`.
+
+    Parameters may be missing values and numbers of other packages, as on SQLite.
 
     They leave it to psycopg to prepare the statements that return no rows. A prepared `SELECT *` would fail for ever
     once a table has another column, and it is a new metric that adds one.
@@ -33,6 +42,7 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
             text = _as_text(query, self, (args[0] if args else kwargs.get("params")) is not None)
             if kwargs.get("prepare") is None and _returns_rows(text):
                 kwargs["prepare"] = False
+            args, kwargs = _with_own_types(self, args, kwargs)
             try:
                 return super().execute(text, *args, **kwargs)
             except LOST_STATEMENT_ERRORS as error:
@@ -42,6 +52,10 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
 
         def executemany(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             text = _as_text(query, self, True)
+            if args:
+                args = (_each_with_own_types(self, args[0]), *args[1:])
+            elif "params_seq" in kwargs:
+                kwargs["params_seq"] = _each_with_own_types(self, kwargs["params_seq"])
             if not _returns_rows(text):
                 return super().executemany(text, *args, **kwargs)
             with _preparing_nothing(self.connection):
@@ -49,9 +63,53 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
 
         def stream(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             text = _as_text(query, self, (args[0] if args else kwargs.get("params")) is not None)
+            args, kwargs = _with_own_types(self, args, kwargs)
             return super().stream(text, *args, **kwargs)
 
     return SQLCursor
+
+
+def _with_own_types(
+    cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a statement with parameters that psycopg knows."""
+    if args:
+        return (_parameters(cursor, args[0]), *args[1:]), kwargs
+    if "params" in kwargs:
+        return args, {**kwargs, "params": _parameters(cursor, kwargs["params"])}
+    return args, kwargs
+
+
+def _each_with_own_types(cursor: Any, params_seq: Iterable[Any]) -> Iterator[Any]:
+    return (_parameters(cursor, params) for params in params_seq)
+
+
+def _parameters(cursor: Any, params: Any) -> Any:
+    if is_instance(params, Mapping):
+        if _OWN_TYPES.issuperset(map(type, params.values())):
+            return params
+        return {name: _parameter(cursor, value) for name, value in params.items()}
+    if not is_instance(params, Sequence) or is_instance(params, (str, bytes)):
+        return params
+    return params if _OWN_TYPES.issuperset(map(type, params)) else [_parameter(cursor, value) for value in params]
+
+
+def _parameter(cursor: Any, value: Any) -> Any:
+    """Return None for a missing value, and a number or time that psycopg does not know as one of Python's own."""
+    if type(value) in _OWN_TYPES:
+        return value
+    plain = native(value)
+    if plain is None or plain is value:
+        return plain
+    return value if is_instance(plain, (list, Spelled)) or _is_known(cursor, value) else plain
+
+
+def _is_known(cursor: Any, value: Any) -> bool:
+    try:
+        cursor.adapters.get_dumper(type(value), PyFormat.AUTO)
+    except psycopg.ProgrammingError:
+        return False
+    return True
 
 
 def _as_text(query: Any, cursor: Any, has_parameters: bool) -> Any:

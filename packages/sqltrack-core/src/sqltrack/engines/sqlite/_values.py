@@ -33,10 +33,13 @@ def adapt(value: Any) -> Any:
         return adapter(value)
     if value is None or is_instance(value, _BYTES):
         return value
+    plain = native(value)
+    # Before all else: NaT says that it is a datetime.
+    if plain is None:
+        return None
     for typ, adapter in ADAPTERS.items():
         if is_instance(value, typ):
             return adapter(value)
-    plain = native(value)
     if plain is value:
         if attempt(memoryview, value) is UNKNOWN:
             return value
