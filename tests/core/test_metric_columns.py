@@ -272,6 +272,15 @@ def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run) -> None:
         assert logged(run, "loss")[-2:] == [0.5, 0.25]
 
 
+def test_a_text_with_nul_is_escaped_as_in_arguments(run: Run) -> None:
+    """Whether its column is new or not, and also in a batch."""
+    run.add_metrics({"note": "a\0b"}, step=0).add_metrics({"note": "plain"}, step=1)
+    run.add_metrics({"note": "\0"}, step=2).add_metrics_many([{"note": "c\0\udc80", "step": 3}])
+    assert [stored_value(run, "note", step) for step in range(4)] == ["a\\x00b", "plain", "\\x00", "c\\x00\\udc80"]
+    found = run.client.execute("SELECT step, note, extras FROM metrics ORDER BY step").fetchall()
+    assert [(step, note) for step, note, _ in found] == [(0, None), (1, "plain"), (2, None), (3, None)]
+
+
 def test_an_integer_that_a_float_would_alter_goes_elsewhere(run: Run) -> None:
     for number, value in enumerate([2**53 + 1, 2**70, 10**400]):
         name = f"value{number}"

@@ -10,7 +10,7 @@ import math
 import unittest.mock
 import uuid
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pytest
 from psycopg.types.json import Json as PsycopgJson
 
-from sqltrack import Run
+from sqltrack import Run, _metric_values
 from sqltrack.errors import UnusableValueError
 from support.metrics import logged, rows_as_dicts, stored_value
 
@@ -98,6 +98,63 @@ MISSING = [
     pa.scalar(None, pa.float64()),
     pd.Series([1.0, None], dtype="Float64")[1],
 ]
+
+
+NAIVE_TIMES = [
+    UTC_TIME.replace(tzinfo=None),
+    pd.Timestamp(UTC_TIME.replace(tzinfo=None)),
+    np.datetime64("2024-01-02T03:04:05", "s"),
+    np.datetime64("2024-01-02T03:04:05", "ns"),
+    np.array("2024-01-02T03:04:05", dtype="datetime64[us]"),
+    np.array([UTC_TIME.replace(tzinfo=None)], dtype=object),
+    pa.scalar(UTC_TIME.replace(tzinfo=None)),
+]
+
+
+def test_a_time_without_a_time_zone_is_in_utc_whatever_its_type(run: Run) -> None:
+    """Next to times in a zone, in a new column, in a batch and in rows of a data frame."""
+    run.add_metrics({"time": UTC_TIME}, step=0)
+    for step, value in enumerate(NAIVE_TIMES, start=1):
+        run.add_metrics({"time": value, f"new{step}": value, "loss": 0.5}, step=step)
+        assert stored_value(run, f"new{step}", step) == UTC_TIME, repr(value)
+    frame = pd.DataFrame({"step": [20, 21], "time": [UTC_TIME.replace(tzinfo=None), None], "loss": [0.5, 0.5]})
+    run.add_metrics_many(row for _, row in frame.iterrows())
+    run.add_metrics_many([{"step": 22, "time": UTC_TIME.replace(tzinfo=None), "loss": 0.5}])
+    times = [UTC_TIME] * (len(NAIVE_TIMES) + 2)
+    assert logged(run, "time") == [*times, None, UTC_TIME]
+    assert logged(run, "loss")[1:] == [0.5] * (len(NAIVE_TIMES) + 3)
+
+
+def test_nanoseconds_without_a_time_zone_are_in_utc_too(run: Run) -> None:
+    for step, value in enumerate([pd.Timestamp("2024-01-02 03:04:05.000000006"), np.datetime64(5, "ns")]):
+        run.add_metrics({"time": value}, step=step)
+    assert stored_value(run, "time", 0) == "2024-01-02 03:04:05.000000006+00:00"
+    assert stored_value(run, "time", 1) == "1970-01-01 00:00:00.000000005+00:00"
+
+
+def test_one_warning_tells_that_a_time_was_taken_for_utc(
+    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_metric_values, "_warned", set())
+    for step in range(3):
+        run.add_metrics({"time": UTC_TIME.replace(tzinfo=None), "other": UTC_TIME}, step=step)
+    told = [record.getMessage() for record in caplog.records if "time zone" in record.getMessage()]
+    assert len(told) == 1
+    assert "2024-01-02 03:04:05" in told[0]
+
+
+class NoOffset(tzinfo):
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        raise RuntimeError("no offset")
+
+    def dst(self, dt: datetime | None) -> timedelta | None:
+        return None
+
+
+def test_a_time_whose_zone_fails_is_text_and_its_call_is_stored(run: Run) -> None:
+    run.add_metrics({"time": datetime(2024, 1, 2, tzinfo=NoOffset()), "loss": 0.5})
+    assert stored_value(run, "time", 0) == "2024-01-02 00:00:00"
+    assert logged(run, "loss") == [0.5]
 
 
 def test_what_is_missing_is_stored_as_missing(run: Run) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import Any, NamedTuple, cast
 
+from sqltrack._logging import get_logger
 from sqltrack._numbers import as_int64, as_number, as_progress, as_step, only_item
 from sqltrack.engines._configs import named_values
 from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, is_instance
 from sqltrack.engines._spelling import quote, spell
-from sqltrack.engines._zones import check_zone
 from sqltrack.engines.json import Jsonb, is_storable_text, plain
 from sqltrack.errors import UnusableValueError
 
 __all__ = ["MetricsRow", "Row", "as_metrics", "batch_row", "check_name", "copied_row", "make_row", "normalise"]
 
 _PLAIN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, timedelta, dict, list, type(None)})
+
+# What was warned of in this process.
+_warned: set[str] = set()
 
 
 class Row(NamedTuple):
@@ -109,9 +112,8 @@ def normalise(key: tuple[int, int, float], metrics: Mapping[str, Any]) -> Row:
         values = tuple(map(_plain_or_text, values))
         types = tuple(map(type, values))
     if datetime in types:
-        for value in values:
-            if isinstance(value, datetime):
-                check_zone(value)
+        values = tuple(_in_zone(value) if type(value) is datetime else value for value in values)
+        types = tuple(map(type, values))
     return Row(key, names, values, types)
 
 
@@ -157,6 +159,9 @@ def _plain_value(value: Any) -> Any:
         return value
     if isinstance(value, Jsonb):
         return plain(value.obj)
+    # NaT is a datetime, too, and does not equal itself.
+    if isinstance(value, datetime) and value == value:
+        value = _in_zone(value)
     item = only_item(value)
     if item is not value:
         return plain(item) if type(item) is list else item if isinstance(item, Spelled) else _plain_value(item)
@@ -168,6 +173,23 @@ def _plain_value(value: Any) -> Any:
             return found
     form = plain(value)
     return Spelled(form) if isinstance(form, str) else form
+
+
+def _in_zone(value: datetime) -> Any:
+    """Return a datetime in a time zone; if it has none in UTC, as that of numpy is, and Spelled if the zone fails."""
+    offset = attempt(lambda moment: moment.utcoffset(), value)
+    if offset is UNKNOWN:
+        return Spelled(str(value.replace(tzinfo=None)))
+    if offset is not None:
+        return value
+    if "naive" not in _warned:
+        _warned.add("naive")
+        get_logger("metrics").warning(
+            "a metric is a datetime without a time zone, which is taken for UTC, got %s; "
+            "to store the local time use value.astimezone()",
+            value,
+        )
+    return value.replace(tzinfo=timezone.utc)
 
 
 def _read_base(value: Any) -> Any:

@@ -84,7 +84,8 @@ def _adapt_jsonb(value: Jsonb) -> str:
 
 
 def _checked_text(value: str) -> str:
-    if not is_storable_text(value):
+    # SQLite would keep a NUL, but most of its functions, and other programs, end a text there.
+    if "\0" in value or not is_storable_text(value):
         raise MisfitError
     return value
 
