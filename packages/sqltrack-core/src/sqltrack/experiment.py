@@ -188,7 +188,7 @@ def run_from_env(client: Client) -> Run:
     """Return the run that environment variables name, which is created if it does not exist.
 
     SQLTRACK_EXPERIMENT_NAME and SQLTRACK_EXPERIMENT_ID, one or both, give the experiment, SQLTRACK_RUN_ID the run if
-    it is set, else it is a new one.
+    it is set, else it is a new one. An empty name counts as not set.
 
     Args:
         client: client to use.
@@ -196,12 +196,12 @@ def run_from_env(client: Client) -> Run:
     Raises:
         UnusableValueError: (a ValueError) neither variable of the experiment is set, or an id is no integer.
     """
-    name = os.environ.get("SQLTRACK_EXPERIMENT_NAME")
+    name = os.environ.get("SQLTRACK_EXPERIMENT_NAME") or None
     experiment_id = _updates.id_from_env("SQLTRACK_EXPERIMENT_ID") if "SQLTRACK_EXPERIMENT_ID" in os.environ else None
     if name is None and experiment_id is None:
         raise UnusableValueError(
             "the experiment of a run is named by the environment variables 'SQLTRACK_EXPERIMENT_NAME' or "
-            "'SQLTRACK_EXPERIMENT_ID', and neither is set"
+            "'SQLTRACK_EXPERIMENT_ID', and neither is set (an empty name counts as not set)"
         )
     run_id = "SQLTRACK_RUN_ID" if "SQLTRACK_RUN_ID" in os.environ else None
     return Experiment(client, experiment_id, name).get_run(run_id)
