@@ -176,6 +176,7 @@ NESTED = json.dumps(json.dumps(json.dumps({"token": "{}"}))).replace("{", "{{").
         ("curl --proxy-user 'user:s3cret' x", "curl --proxy-user 'user:***' x"),
         ("mysql -u root -ps3cret db", "mysql -u root -p*** db"),
         ("sshpass -p s3cret ssh h", "sshpass -p *** ssh h"),
+        ("docker login -u u -p s3cret host", "docker login -u u -p *** host"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\ns3cret\n-----END OPENSSH PRIVATE KEY-----\n", "***\n"),
     ],
 )
@@ -267,6 +268,7 @@ def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
         "'password': [" * 20_000,
         '\\"a\\":\\"' * 40_000,
         "a:\n- " * 50_000,
+        "password=[' " * 20_000,
     ],
 )
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:

@@ -118,7 +118,7 @@ def _assigned_name() -> re.Pattern[str]:
 def _assigned_value(is_query: bool) -> re.Pattern[str]:
     rest = r"[^\s&]" if is_query else r"\S"
     return re.compile(
-        rf"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")[^\s&,;)\]}}]*|[\[(](?=\s*['\"])[^\])\n]*[\])]|{rest}+"
+        rf"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")[^\s&,;)\]}}]*|[\[(](?=\s{{0,8}}['\"])[^\])\n]{{0,1000}}[\])]|{rest}+"
     )
 
 
@@ -192,7 +192,8 @@ def _user_option() -> re.Pattern[str]:
 def _program_option() -> re.Pattern[str]:
     """The option -p of programs that take a password by it."""
     return re.compile(
-        r"(?P<before>\bsshpass\s{1,8}-p\s{0,8}|\b(?:mysql|mariadb)[\w-]{0,20}\s(?:[^\n;|]{0,200}?\s)?-p)(?P<value>['\"]?[^\s]+)"
+        r"(?P<before>\bsshpass\s{1,8}-p\s{0,8}|\b(?:docker|podman)\s{1,8}login\s(?:[^\n;|]{0,200}?\s)?-p\s{0,8}"
+        r"|\b(?:mysql|mariadb)[\w-]{0,20}\s(?:[^\n;|]{0,200}?\s)?-p)(?P<value>['\"]?[^\s]+)"
     )
 
 
