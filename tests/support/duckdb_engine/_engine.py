@@ -149,7 +149,7 @@ def _merge_sql(old: str, new: str) -> str:
 
 
 def _checked_text(value: str) -> str:
-    if not is_storable_text(value):
+    if "\0" in value or not is_storable_text(value):
         raise MisfitError
     return value
 

@@ -51,7 +51,7 @@ def address_config(address: str) -> dict[str, Any]:
 def _refuse_signs_of_passwords(address: str) -> None:
     """Refuse a URI of which libpq would take a part of the password for the host, the port or the database.
 
-    It ends the password at the first @, and takes what is behind a / for the database.
+    It ends the password at the first @, and takes the text behind a / for the database.
     """
     authority, mark, rest = address.partition("://")[2].partition("@")
     if not mark or "/" in authority:
