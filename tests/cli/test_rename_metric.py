@@ -21,7 +21,7 @@ from sqltrack.commands.rename_metric import apply_rename_metric, plan_rename_met
 from sqltrack.errors import ConflictError, DatabaseError, DatabaseLockedError, NotFoundError, UnusableValueError
 from support.connections import on_one_connection
 from support.dumps import dump
-from support.extras import add_extras, column, columns
+from support.extras import add_extras, column, columns, extras
 from support.plans import rename_metric
 from support.processes import Program, running
 from support.questions import CTRL_C, answer
@@ -55,6 +55,27 @@ def test_the_column_gets_the_other_name(client: sqltrack.Client, run: sqltrack.R
     assert column(client, name) == ALL
     run.add_metrics({name: 7.0}, 3)
     assert column(client, name)[3] == 7.0
+
+
+@pytest.mark.parametrize("name", ["step", "progress", "run_id", "extras"])
+def test_no_value_is_left_of_a_metric_that_is_called_like_another_column(
+    client: sqltrack.Client, run: sqltrack.Run, options: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The columns of those names hold no values of metrics, in one experiment as in all."""
+    for value, chosen in enumerate(([], ["--experiment", "experiment"])):
+        run.add_metrics({name: value}, 7)
+        assert main(["rename-metric", name, f"mine{value}", "--yes", *chosen, *options]) == 0
+        assert capsys.readouterr().err.splitlines()[-1] == "renamed"
+    assert extras(client)[3] == {"mine0": 0, "mine1": 1}
+
+
+def test_a_key_is_not_a_value_of_both_metrics(client: sqltrack.Client, run: sqltrack.Run) -> None:
+    """A row that got the new name alone in the meantime has no value of the old one, which is called step."""
+    run.add_metrics({"step": 1.5}, 7)
+    planned = plan_rename_metric(client, "step", "mine")
+    add_extras(client, run.id, {8: {"mine": 2.5}})
+    done = apply_rename_metric(client, planned)
+    assert (done.extras, done.left, done.both) == (1, 0, 0)
 
 
 def test_a_writer_creates_the_old_name_anew_and_goes_on(

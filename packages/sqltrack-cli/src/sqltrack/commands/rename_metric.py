@@ -184,8 +184,13 @@ def _check_text(name: str) -> None:
 
 def _check_name(name: str) -> None:
     _check_text(name)
-    if name in KEY or name == EXTRAS:
+    if _is_taken(name):
         raise UnusableValueError(f"a metric cannot be renamed to {name!r}: the column of that name has another meaning")
+
+
+def _is_taken(name: str) -> bool:
+    """Return whether the column of a name is not that of a metric; a metric of the name is in `extras`."""
+    return name in KEY or name == EXTRAS
 
 
 def _check_column(client: Client, columns: Mapping[str, str], name: str, new_name: str, change: str) -> None:
@@ -378,16 +383,16 @@ class _Left(NamedTuple):
 
 def _count_left(client: Client, renaming: Renaming) -> _Left:
     """Count the values that are still in the column of the old name."""
-    columns = table_columns(client, "metrics")
-    if renaming.name not in columns:
-        return _Left(0, 0)
-    both = f"COUNT({column_sql(renaming.new_name)})" if renaming.new_name in columns else "0"
-    where, parameters = _of_experiment(renaming.experiment_id)
-    sql = f"""
-        SELECT COUNT(*) AS number, {both} AS conflicts FROM metrics
-        WHERE {column_sql(renaming.name)} IS NOT NULL AND {where}
-    """
     with read_only(client, _SECONDS) as connection:
+        columns = metric_columns(client, connection)
+        if renaming.name not in columns:
+            return _Left(0, 0)
+        both = f"COUNT({column_sql(renaming.new_name)})" if renaming.new_name in columns else "0"
+        where, parameters = _of_experiment(renaming.experiment_id)
+        sql = f"""
+            SELECT COUNT(*) AS number, {both} AS conflicts FROM metrics
+            WHERE {column_sql(renaming.name)} IS NOT NULL AND {where}
+        """
         (row,) = fetch(connection, sql, parameters)
     return _Left(row["number"], row["conflicts"])
 
@@ -508,7 +513,7 @@ def _rename_keys(
             if progress is not None:
                 progress(len(renaming.runs) + done)
         named = {row.key for row in rows if renaming.new_name in row.values}
-        if named and renaming.name in columns:
+        if named and renaming.name in columns and not _is_taken(renaming.name):
             # Of those the column keeps its value.
             both += len(named & _rows_with(client, rows, renaming.name))
     if locked:
