@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -130,7 +129,8 @@ class _WithoutTrailingBlanks:
         return getattr(self._file, name)
 
     def write(self, text: str) -> int:
-        return self._file.write(re.sub(r" +(?=\n)", "", text))
+        *lines, rest = text.split("\n")
+        return self._file.write("".join(line.rstrip(" ") + "\n" for line in lines) + rest)
 
 
 def exact_output(newline: str | None = None) -> TextIO:

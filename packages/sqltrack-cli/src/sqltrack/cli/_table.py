@@ -172,9 +172,11 @@ def _narrow(widths: dict[str, int], room: int) -> None:
     """Take width from the widest columns until all have room."""
     room -= _GAP * (len(widths) - 1)
     for rigid, least in ((_RIGID, _NARROW), (1, 1)):
-        wide = [name for name, width in widths.items() if width > rigid]
-        while wide and sum(widths.values()) > room:
-            widest = max(wide, key=widths.__getitem__)
-            if widths[widest] <= least:
-                break
-            widths[widest] -= 1
+        wide = {name: width for name, width in widths.items() if width > rigid}
+        if not wide or sum(widths.values()) <= room:
+            continue
+        # One by one would take as long as the longest text.
+        left = max(room - sum(widths.values()) + sum(wide.values()), least * len(wide))
+        for place, (name, width) in enumerate(sorted(wide.items(), key=lambda item: item[1])):
+            widths[name] = min(width, left // (len(wide) - place))
+            left -= widths[name]
