@@ -148,9 +148,11 @@ def _old_servers_read_as_superuser(pytestconfig: pytest.Config, monkeypatch: pyt
     read_only = PostgresAdmin.read_only
 
     @functools.wraps(read_only)
-    def read_only_anywhere(self: PostgresAdmin, seconds: float, *, as_superuser: bool = False) -> Any:
-        is_old = self.connection.info.server_version < 140000
-        return read_only(self, seconds, as_superuser=as_superuser or is_old)
+    def read_only_anywhere(
+        self: PostgresAdmin, seconds: float, *, as_superuser: bool = False, own_sql: bool = False
+    ) -> Any:
+        needs_role = self.connection.info.server_version < 140000 and not own_sql
+        return read_only(self, seconds, as_superuser=as_superuser or needs_role, own_sql=own_sql)
 
     monkeypatch.setattr(PostgresAdmin, "read_only", read_only_anywhere)
 

@@ -191,7 +191,7 @@ def add_superuser_option(parser: Parser) -> None:
     parser.add_argument(
         "--as-superuser",
         action="store_true",
-        help="PostgreSQL: let a superuser's SQL run with all rights, not those of pg_read_all_data",
+        help="PostgreSQL: let a superuser read with all rights, even if code of other users could take these on",
     )
 
 

@@ -18,23 +18,28 @@ READ_SECONDS = 60.0
 
 
 @contextmanager
-def read_only(client: Client, seconds: float = READ_SECONDS, *, as_superuser: bool = True) -> Iterator[Any]:
+def read_only(
+    client: Client, seconds: float = READ_SECONDS, *, as_superuser: bool = True, own_sql: bool = True
+) -> Iterator[Any]:
     """Return a connection whose statements can only read.
 
     Args:
         client: client to use.
         seconds: how long a statement may take, default 60.
-        as_superuser: whether the statements of a superuser keep all rights (default); False for text of the user's.
+        as_superuser: whether the statements of a superuser keep all rights (default); False for what only reads.
+        own_sql: whether the statements are the program's own (default), or hold text of the user's.
 
     Raises:
         NotSetUpError: there is no database; it is not created.
-        ReadOnlyDatabaseError: a statement would change something.
+        ReadOnlyDatabaseError: a statement would change something, or could execute code of others as a superuser.
         StatementTimeoutError: a statement took too long.
         DatabaseError: the database refused a statement for another reason.
     """
     require_database(client.engine)
-    with client as connection, admin_of(client.engine, connection).read_only(seconds, as_superuser=as_superuser):
-        yield connection
+    with client as connection:
+        admin = admin_of(client.engine, connection)
+        with admin.read_only(seconds, as_superuser=as_superuser, own_sql=own_sql):
+            yield connection
 
 
 @contextmanager

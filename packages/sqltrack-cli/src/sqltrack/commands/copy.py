@@ -63,6 +63,7 @@ def copy(
     dry_run: bool = False,
     full: bool = False,
     set_up: bool = False,
+    as_superuser: bool = False,
     progress: Progress | None = None,
 ) -> CopyResult:
     """Copy experiments with their runs, metrics and links from one database into another.
@@ -79,6 +80,7 @@ def copy(
         dry_run: whether to find out what would be done, and do nothing.
         full: whether to compare all metrics, also those of runs that have not been changed as it seems.
         set_up: whether to set up the target if need be.
+        as_superuser: whether a superuser of the source reads it with all rights, default False.
         progress: is called with the number of rows of metrics that were dealt with, and the number of all.
 
     Returns:
@@ -91,7 +93,7 @@ def copy(
         DatabaseError: a database failed; what was stored until then stays.
     """
     with ExitStack() as stack:
-        records = stack.enter_context(Records(source, "there is nothing to copy from it"))
+        records = stack.enter_context(Records(source, "there is nothing to copy from it", as_superuser=as_superuser))
         if set_up and not dry_run:
             set_up_quietly(target)
         present = stack.enter_context(Records(target, f"{NotSetUpError.ADVICE}, or copy with --setup"))

@@ -16,12 +16,13 @@ __all__ = ["compare_runs"]
 _FIELDS = ("experiment", "status", "created", "started", "runtime", "comment")
 
 
-def compare_runs(client: Client, run_ids: Sequence[int]) -> list[dict[str, Any]]:
+def compare_runs(client: Client, run_ids: Sequence[int], *, as_superuser: bool = False) -> list[dict[str, Any]]:
     """Return what is known of runs, side by side.
 
     Args:
         client: client to use.
         run_ids: ids of the runs.
+        as_superuser: whether a superuser reads with all rights, default False.
 
     Returns:
         Dicts with section ("run", "tags", "args", "metrics", "extras" or "env"), name, differs (whether the runs are
@@ -31,7 +32,7 @@ def compare_runs(client: Client, run_ids: Sequence[int]) -> list[dict[str, Any]]
     Raises:
         NotFoundError: there is no such run.
     """
-    runs = {run_id: describe_run(client, run_id) for run_id in run_ids}
+    runs = {run_id: describe_run(client, run_id, as_superuser=as_superuser) for run_id in run_ids}
     rows: list[dict[str, Any]] = []
     for section in ("run", "tags", "args", "metrics", "extras", "env"):
         items = {run_id: _items(run, section) for run_id, run in runs.items()}

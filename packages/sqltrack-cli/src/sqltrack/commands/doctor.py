@@ -18,8 +18,8 @@ from sqltrack.client import Client
 from sqltrack.engines.admin import Admin, admin_of
 from sqltrack.engines.checks import Check, Severity, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.engine import Engine
-from sqltrack.engines.schema import COLUMNS, EXTRAS, KEY
-from sqltrack.errors import NotSetUpError, SQLTrackError, UnusableValueError
+from sqltrack.engines.schema import COLUMNS, EXTRAS, KEY, TABLES
+from sqltrack.errors import NotSetUpError, ReadOnlyDatabaseError, SQLTrackError, UnusableValueError
 from sqltrack.wording import pluralize, short_bytes
 
 __all__ = ["Finding", "examine", "examine_installation"]
@@ -39,6 +39,9 @@ _COUNTED_ROWS = 1_000_000
 _READ_ROWS = 10_000
 
 _SHOWN = 10
+
+# Checks that read rows of the tables. The others ask the database about itself.
+_READING = frozenset({"setup", "sizes", "metrics.extras", "dead runs", "metrics_pending"})
 
 # What the rows of the tables are called that grow.
 _NOUNS = {
@@ -72,6 +75,7 @@ def examine(
     *,
     stale_after: float = 24.0,
     full: bool = False,
+    as_superuser: bool = False,
     progress: Callable[[int], object] = lambda done: None,
 ) -> list[Finding]:
     """Examine the installation, and the database of a client, without changing anything.
@@ -82,6 +86,8 @@ def examine(
         client: client of the database; it may lie unreachable, or not be set up.
         stale_after: hours without any news after which a run that is RUNNING counts as dead, default 24.
         full: whether to check the integrity of the whole database, too, which SQLite can do; default False.
+        as_superuser: whether a superuser reads the tables even where code of other users could take on the superuser's
+            rights, default False.
         progress: is called with the number of checks done.
 
     Raises:
@@ -100,6 +106,10 @@ def examine(
             return findings
         admin = admin_of(engine, connection)
         checks = {**_checks(admin, timedelta(hours=stale_after)), **admin.checks(full=full)}
+        refusal = None if as_superuser else _foreign_code(admin)
+        if refusal is not None:
+            findings.append(Finding("code of others", *refusal))
+            checks = {name: check for name, check in checks.items() if name not in _READING}
         for done, (name, check) in enumerate(checks.items()):
             progress(done)
             found = _carry_out(engine, check)
@@ -205,6 +215,19 @@ def _checks(admin: Admin, stale_after: timedelta) -> dict[str, Check]:
         "metrics.extras": partial(_extras, admin),
         "dead runs": partial(_dead_runs, admin, stale_after),
     }
+
+
+def _foreign_code(admin: Admin) -> Verdict | None:
+    """Return why the tables must not be read, None if they may be."""
+    pending = [] if admin.pending_table is None else [admin.pending_table]
+    try:
+        admin.refuse_foreign_code([*TABLES, *pending, "setup_scripts"])
+    except ReadOnlyDatabaseError as error:
+        return _failure(error)
+    except SQLTrackError:
+        # The checks say what cannot be read, and why.
+        return None
+    return None
 
 
 def _fetch(admin: Admin, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:

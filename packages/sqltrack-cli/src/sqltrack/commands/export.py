@@ -70,6 +70,7 @@ def export(
     format: str = "csv",  # noqa: A002 - what it is called everywhere
     tables: Sequence[str] = (),
     force: bool = False,
+    as_superuser: bool = False,
     progress: Progress | None = None,
 ) -> list[ExportedFile]:
     """Write tables as files into a folder, a file for each; all of them or, if anything fails, none.
@@ -84,6 +85,7 @@ def export(
         tables: names of tables, default: all; `metrics_pending`, which is part of the metrics and seldom holds
             anything, only if it does.
         force: whether to replace files that are there already.
+        as_superuser: whether a superuser reads with all rights, default False.
         progress: called with the number of rows written, now and then.
 
     Returns:
@@ -100,16 +102,22 @@ def export(
     for table in tables:
         if table not in TABLES:
             raise UnusableValueError(f"unknown table {table!r}, expected one of {', '.join(TABLES)}")
-    with read_only(client) as connection:
+    with read_only(client, as_superuser=as_superuser) as connection:
         experiment_id = None if experiment is None else find_experiment(connection, experiment)
         chosen = [table for table in TABLES if table in (tables or _filled(client, connection))]
+        kinds = {table: _kinds(connection, table) for table in chosen}
     paths = {table: Path(folder, f"{table}.{format}") for table in chosen}
     _refuse_existing(paths.values(), force)
-    # A view that is gone at the end tells the kinds in SQLite, so the database must allow more than reading.
-    with transaction(client) as connection:
-        kinds = {table: _kinds(connection, table) for table in chosen}
+    if not any(kind for table in kinds.values() for kind in table.values()):
+        # A view that is gone at the end tells the kinds in SQLite, so the database must allow more than reading.
+        with transaction(client) as connection:
+            kinds = {table: _kinds(connection, table) for table in chosen}
     counts: dict[str, int] = {}
-    with read_only(client, _PATIENCE) as connection, _folder(Path(folder)), ExitStack() as files:
+    with (
+        read_only(client, _PATIENCE, as_superuser=as_superuser) as connection,
+        _folder(Path(folder)),
+        ExitStack() as files,
+    ):
         for table in (name for name in _READING_ORDER if name in paths):
             part = files.enter_context(replacing(paths[table]))
             show = _after(sum(counts.values()), progress)

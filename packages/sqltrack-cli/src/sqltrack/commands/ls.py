@@ -36,14 +36,18 @@ _SQL = """
 """
 
 
-def list_experiments(client: Client) -> list[dict[str, Any]]:
+def list_experiments(client: Client, *, as_superuser: bool = False) -> list[dict[str, Any]]:
     """Return the experiments, those that were last updated first.
+
+    Args:
+        client: client to use.
+        as_superuser: whether a superuser reads with all rights, default False.
 
     Returns:
         Dicts with id, name, runs (their number), running (how many of them), updated (time of the last sign of life of
         a run, None if there is no run), tags and comment.
     """
-    with read_only(client) as connection:
+    with read_only(client, as_superuser=as_superuser) as connection:
         return [_record(row) for row in fetch(connection, _SQL)]
 
 

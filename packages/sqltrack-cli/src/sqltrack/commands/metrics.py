@@ -29,7 +29,9 @@ class Curves(NamedTuple):
     points: list[dict[str, Any]]
 
 
-def read_curves(client: Client, run_id: int, names: Sequence[str] = (), *, merged: bool = False) -> Curves:
+def read_curves(
+    client: Client, run_id: int, names: Sequence[str] = (), *, merged: bool = False, as_superuser: bool = False
+) -> Curves:
     """Return what a run has logged, at every step at which there is a value.
 
     Args:
@@ -37,11 +39,12 @@ def read_curves(client: Client, run_id: int, names: Sequence[str] = (), *, merge
         run_id: id of the run.
         names: names of metrics, as they are or as they are in the points, default: all of which the run has a value.
         merged: whether to follow links of the kind "resumes", so that the runs of a chain make one curve.
+        as_superuser: whether a superuser reads with all rights, default False.
 
     Raises:
         NotFoundError: there is no such run, or it has no such metric.
     """
-    with read_only(client) as connection:
+    with read_only(client, as_superuser=as_superuser) as connection:
         require_runs(connection, [run_id])
         logged = logged_metrics(client, connection, _chain(connection, run_id) if merged else [run_id])
         names = [_named(name, logged) for name in names]

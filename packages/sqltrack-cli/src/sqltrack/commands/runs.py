@@ -56,7 +56,7 @@ def list_runs(
         best: name of a metric whose best value is to be found.
         maximize: whether the greatest value is the best (default), or the smallest.
         limit: greatest number of runs, 0 for all.
-        as_superuser: whether the condition of a superuser is evaluated with all rights, default False.
+        as_superuser: whether a superuser reads with all rights, default False.
         progress: called with the number of runs that have been read, now and then.
 
     Returns:
@@ -67,7 +67,7 @@ def list_runs(
         NotFoundError: there is no such experiment or metric.
         DatabaseError: the database refused the condition.
     """
-    with read_only(client, as_superuser=as_superuser or where is None) as connection:
+    with read_only(client, as_superuser=as_superuser, own_sql=where is None) as connection:
         conditions, parameters = [], []
         if experiment is not None:
             conditions.append("experiment_id = %s")

@@ -29,8 +29,13 @@ _LINKS_SQL = """
 """
 
 
-def describe_run(client: Client, run_id: int) -> dict[str, Any]:
+def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> dict[str, Any]:
     """Return all that the database holds about a run, its metrics in a summary.
+
+    Args:
+        client: client to use.
+        run_id: id of the run.
+        as_superuser: whether a superuser reads with all rights, default False.
 
     Returns:
         A dict with id, status, created, started, updated, runtime, experiment_id, experiment (its name), comment, tags,
@@ -42,7 +47,7 @@ def describe_run(client: Client, run_id: int) -> dict[str, Any]:
     Raises:
         NotFoundError: there is no such run.
     """
-    with read_only(client) as connection:
+    with read_only(client, as_superuser=as_superuser) as connection:
         require_runs(connection, [run_id])
         (row,) = fetch(connection, _RUN_SQL, (run_id,))
         created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))

@@ -84,7 +84,7 @@ def query(
         StatementTimeoutError: it took too long.
         DatabaseError: the database refused it for another reason.
     """
-    with read_only(client, seconds, as_superuser=as_superuser) as connection:
+    with read_only(client, seconds, as_superuser=as_superuser, own_sql=False) as connection:
         size = min(limit + 1, _CHUNK) if limit else _CHUNK
         with find_reader(connection.cursor()).read(connection.cursor(), sql, None, size) as result:
             yield QueryResult(result.names, result.kinds, result.chunks, limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -111,7 +111,9 @@ class Admin(ABC):
         """
 
     @abstractmethod
-    def read_only(self, seconds: float, *, as_superuser: bool = False) -> AbstractContextManager[None]:
+    def read_only(
+        self, seconds: float, *, as_superuser: bool = False, own_sql: bool = False
+    ) -> AbstractContextManager[None]:
         """Let the database refuse all but queries in the `with` block, whatever the text of the statements says.
 
         The connection must be in no transaction; the block is one of its own, or none, and leaves no trace.
@@ -120,12 +122,28 @@ class Admin(ABC):
             seconds: how long a statement may take, more than 0.
             as_superuser: whether the statements of a superuser keep all rights, where the database has superusers.
                 Default False: they have the rights of a role that may only read.
+            own_sql: whether the statements are the program's own and not the user's. They may then be executed by a
+                superuser without such a role, if the database has none. Default False.
 
         Raises:
-            ReadOnlyDatabaseError: a statement in the block would change something.
+            ReadOnlyDatabaseError: a statement in the block would change something, or could execute code with which
+                another user can take on the rights of a superuser.
             StatementTimeoutError: a statement in the block took too long.
             DatabaseError: the database refused a statement for another reason, or a transaction is open.
         """
+
+    def refuse_foreign_code(self, tables: Iterable[str]) -> None:
+        """Make sure that other users cannot take on the rights of a superuser when that reads tables.
+
+        The connection must be in no transaction. There is nothing to do where the database has no users.
+
+        Args:
+            tables: names of the tables; those that do not exist are left out.
+
+        Raises:
+            ReadOnlyDatabaseError: they can, because the tables are views that call functions, for example.
+        """
+        return
 
     def interruptible(self) -> AbstractContextManager[None]:
         """Let Ctrl-C end a statement in the `with` block, and not only what comes after it."""

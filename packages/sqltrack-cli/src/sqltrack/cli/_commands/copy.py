@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from sqltrack.cli._output import print_json, progress_bar
-from sqltrack.cli._parser import FILE, Commands, open_client
+from sqltrack.cli._parser import FILE, Commands, add_superuser_option, open_client
 from sqltrack.client import Client
 from sqltrack.commands._addresses import client_of
 from sqltrack.commands.copy import CopyResult, copy
@@ -58,6 +58,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be copied")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
@@ -78,6 +79,7 @@ def _run(options: argparse.Namespace) -> None:
             dry_run=options.dry_run,
             full=options.full,
             set_up=options.setup,
+            as_superuser=options.as_superuser,
             progress=progress,
         )
     if options.json:

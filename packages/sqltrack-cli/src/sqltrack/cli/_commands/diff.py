@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sqltrack.cli._cells import show_exact, show_status, show_value
 from sqltrack.cli._output import print_json, print_note
-from sqltrack.cli._parser import Commands, Parser, open_client
+from sqltrack.cli._parser import Commands, Parser, add_superuser_option, open_client
 from sqltrack.cli._table import print_table
 from sqltrack.commands.diff import compare_runs
 
@@ -31,6 +31,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("run_ids", type=int, nargs="+", metavar="RUN", help="ids of two or more runs")
     parser.add_argument("--all", action="store_true", help="also show what is the same, marked with =")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_superuser_option(parser)
     parser.set_defaults(run=_run, parser=parser)
 
 
@@ -39,7 +40,7 @@ def _run(options: argparse.Namespace) -> None:
     if len(run_ids) < 2:
         parser: Parser = options.parser
         parser.error("expected the ids of two or more runs")
-    rows = compare_runs(open_client(options), run_ids)
+    rows = compare_runs(open_client(options), run_ids, as_superuser=options.as_superuser)
     shown = [row for row in rows if options.all or row["differs"]]
     if options.json:
         print_json(

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sqltrack.cli._output import fit_encoding, print_json, printable, progress_bar, stdout
-from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._parser import Commands, add_superuser_option, open_client
 from sqltrack.commands.doctor import Finding, examine, examine_installation
 from sqltrack.errors import ConfigError, MissingPackageError
 from sqltrack.wording import pluralize
@@ -36,6 +36,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--full", action="store_true", help="SQLite: check the integrity of the whole file")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
@@ -55,7 +56,13 @@ def _examine(options: argparse.Namespace) -> list[Finding]:
         advice = "see what is set where with: sqltrack config"
         return [*examine_installation(), Finding("configuration", "problem", str(error), advice)]
     with progress_bar("examining") as progress:
-        return examine(client, stale_after=options.stale_after, full=options.full, progress=progress)
+        return examine(
+            client,
+            stale_after=options.stale_after,
+            full=options.full,
+            as_superuser=options.as_superuser,
+            progress=progress,
+        )
 
 
 def _show(findings: Sequence[Finding]) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from sqltrack.cli._output import print_json, progress_bar
-from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._parser import Commands, add_superuser_option, open_client
 from sqltrack.cli._table import print_table
 from sqltrack.commands.export import FORMATS, TABLES, export
 
@@ -47,11 +47,12 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace files that are there already")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
-    chosen = {name: getattr(options, name) for name in ("experiment", "format", "force")}
+    chosen = {name: getattr(options, name) for name in ("experiment", "format", "force", "as_superuser")}
     with progress_bar("rows") as progress:
         files = export(open_client(options), options.output, tables=options.table, progress=progress, **chosen)
     records = [{"file": str(path), "rows": rows} for _, path, rows in files]

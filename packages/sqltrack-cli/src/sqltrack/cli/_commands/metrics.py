@@ -9,7 +9,7 @@ from typing import Any
 
 from sqltrack.cli._cells import show_exact
 from sqltrack.cli._output import exact_output, print_json, print_note
-from sqltrack.cli._parser import Commands, Parser, count, open_client
+from sqltrack.cli._parser import Commands, Parser, add_superuser_option, count, open_client
 from sqltrack.cli._table import print_table
 from sqltrack.commands.metrics import Curves, read_curves
 from sqltrack.commands.sql import csv_value
@@ -36,6 +36,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--limit", type=count, metavar="N", help=f"show the last N steps, 0 for all (table: {_ROWS})")
     _add_formats(parser)
     parser.add_argument("--log", action="store_true", help="logarithmic scale of the plot")
+    add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
@@ -48,7 +49,9 @@ def _add_formats(parser: Parser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     names = list(dict.fromkeys(options.metrics))
-    curves = read_curves(open_client(options), options.run_id, names, merged=options.merged)
+    curves = read_curves(
+        open_client(options), options.run_id, names, merged=options.merged, as_superuser=options.as_superuser
+    )
     if not curves.points and not (options.json or options.csv):
         print_note(f"run {options.run_id} has no metrics yet")
         return

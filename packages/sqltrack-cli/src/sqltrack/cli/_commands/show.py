@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value
 from sqltrack.cli._output import print_json, printable, stdout
-from sqltrack.cli._parser import Commands, open_client
+from sqltrack.cli._parser import Commands, add_superuser_option, open_client
 from sqltrack.cli._table import print_pairs, print_table
 from sqltrack.commands.show import describe_run
 from sqltrack.wording import pluralize
@@ -33,11 +33,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("run_id", type=int, metavar="RUN", help="id of the run")
     parser.add_argument("--env", action="store_true", help="also show the environment variables")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
-    run = describe_run(open_client(options), options.run_id)
+    run = describe_run(open_client(options), options.run_id, as_superuser=options.as_superuser)
     if not options.env:
         run["env_number"] = len(run.pop("env") or {})
     if options.json:

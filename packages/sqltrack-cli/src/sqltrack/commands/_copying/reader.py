@@ -15,7 +15,7 @@ from sqltrack.commands._lookup import find_experiment
 from sqltrack.commands._rows import batches, fetch
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.results import find_reader
-from sqltrack.engines.schema import EXTRAS, KEY
+from sqltrack.engines.schema import EXTRAS, KEY, TABLES
 from sqltrack.errors import NotSetUpError, SQLTrackError
 from sqltrack.metrics import MetricsRow
 from sqltrack.util import placeholders, quote_identifier
@@ -65,11 +65,14 @@ class Records:
     Args:
         client: client of the database.
         advice: what to do if the database has not been set up.
+        as_superuser: whether a superuser reads even where code of other users could take on the superuser's rights,
+            default True.
     """
 
-    def __init__(self, client: Client, advice: str) -> None:
+    def __init__(self, client: Client, advice: str, *, as_superuser: bool = True) -> None:
         self.engine = client.engine
         self._advice = advice
+        self._as_superuser = as_superuser
         self._admin = admin_of(self.engine)
         self._layout: tuple[Mapping[str, str], Layout, str] | None = None
 
@@ -77,6 +80,9 @@ class Records:
         require_database(self.engine, self._advice)
         self._admin = admin_of(self.engine, self._admin.connect_read_only())
         try:
+            if not self._as_superuser:
+                pending = self._admin.pending_table
+                self._admin.refuse_foreign_code([*TABLES, COPIED_RUNS, *([] if pending is None else [pending])])
             with self.snapshot() as connection:
                 if not self.engine.table_columns(connection, "runs"):
                     raise NotSetUpError(f"{self.engine.describe()} has no sqltrack tables", self._advice)

@@ -63,13 +63,17 @@ _TEXT_ERRORS = ("0A", "42")
 
 
 @contextmanager
-def guarded(connection: psycopg.Connection[Any], seconds: float, *, as_superuser: bool) -> Iterator[Clock]:
+def guarded(
+    connection: psycopg.Connection[Any], seconds: float, *, as_superuser: bool, own_sql: bool = False
+) -> Iterator[Clock]:
     """Let the statements of a connection, which is in no transaction, only read until the end of the `with` block.
 
     Args:
         connection: the connection.
         seconds: how long a statement may take.
         as_superuser: whether a superuser's statements keep all rights.
+        own_sql: whether the statements are the program's own, which servers without a role that may only read execute
+            as well. They are looked at like others, for the code of other users that they could execute.
     """
     factory, server_factory, autocommit = (
         connection.cursor_factory,
@@ -78,7 +82,7 @@ def guarded(connection: psycopg.Connection[Any], seconds: float, *, as_superuser
     )
     with keeping_time(connection, seconds) as clock:
         connection.autocommit = False
-        connection.cursor_factory = _guarding(factory, clock, as_superuser)
+        connection.cursor_factory = _guarding(factory, clock, as_superuser, own_sql)
         connection.server_cursor_factory = _RefusingCursor
         try:
             yield clock
@@ -102,7 +106,9 @@ def _as_text(query: Any, cursor: Any, parameters: Any) -> str:
     return query_text(query, cursor, has_parameters=bool(parameters))
 
 
-def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuser: bool) -> type[psycopg.Cursor[Any]]:
+def _guarding(
+    cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuser: bool, own_sql: bool
+) -> type[psycopg.Cursor[Any]]:
     """Return a class of cursors that make every statement one that only reads.
 
     The guard goes before each, because a statement may end the transaction that the one before was in.
@@ -138,7 +144,11 @@ def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuse
             except psycopg.Error as error:
                 if params or not (error.sqlstate or "").startswith(_TEXT_ERRORS):
                     raise
-                self.connection.rollback()
+                try:
+                    self.connection.rollback()
+                except psycopg.ProgrammingError:
+                    # The caller has to end a block of connection.transaction() before more can be asked.
+                    raise error from None
                 self._guard()
                 raise refusal(self.connection, error, text) from error
             clock.begin()
@@ -152,9 +162,10 @@ def _guarding(cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuse
                 return False
             *_, can_be_superuser, is_superuser = row
             if is_superuser:
-                if self.connection.info.server_version < _READING_ROLE_VERSION:
+                if self.connection.info.server_version >= _READING_ROLE_VERSION:
+                    cursor_class(self.connection).execute(_READING_ROLE_SQL)
+                elif not own_sql:
                     raise ReadOnlyDatabaseError(_NO_ROLE, _NO_ROLE_ADVICE)
-                cursor_class(self.connection).execute(_READING_ROLE_SQL)
             return bool(can_be_superuser)
 
         def _check(self, statement: Query, params: Any, is_superuser: bool) -> None:

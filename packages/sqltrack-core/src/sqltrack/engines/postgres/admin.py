@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import psycopg
@@ -83,16 +83,23 @@ class PostgresAdmin(Admin):
                 connection.rollback()
 
     @contextlib.contextmanager
-    def read_only(self, seconds: float, *, as_superuser: bool = False) -> Iterator[None]:
+    def read_only(self, seconds: float, *, as_superuser: bool = False, own_sql: bool = False) -> Iterator[None]:
         if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             raise DatabaseError("a transaction is open", "end it before reading without the right to write")
         try:
-            with guarded(self.connection, seconds, as_superuser=as_superuser) as clock:
+            with guarded(self.connection, seconds, as_superuser=as_superuser, own_sql=own_sql) as clock:
                 yield
         except psycopg.Error as error:
             if clock.has_ended(error):
                 raise StatementTimeoutError(seconds) from error
             raise self.engine.translate_error(error) from error
+
+    def refuse_foreign_code(self, tables: Iterable[str]) -> None:
+        with self.read_only(PATIENCE, own_sql=True):
+            for table in tables:
+                if self.engine.table_columns(self.connection, table):
+                    # It is planned, and the plan is looked at, before it is executed.
+                    self.connection.execute(f"SELECT * FROM {quote_identifier(table)} LIMIT 0".encode())
 
     def fail_fast_on_locks(self) -> None:
         self.connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())

@@ -60,7 +60,7 @@ class SQLiteAdmin(Admin):
             raise self.engine.translate_error(error) from error
 
     @contextlib.contextmanager
-    def read_only(self, seconds: float, *, as_superuser: bool = False) -> Iterator[None]:
+    def read_only(self, seconds: float, *, as_superuser: bool = False, own_sql: bool = False) -> Iterator[None]:
         if self.connection.in_transaction:
             raise DatabaseError("a transaction is open", "end it before reading without the right to write")
         with guarded(self.connection, seconds) as guard:
