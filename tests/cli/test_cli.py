@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -217,6 +219,41 @@ from sqltrack.commands.setup import set_up_quietly
 rows = [{"id": 12345678, "status": "FAILED", "comment": "x" * 200, "evil\\x1b[2J": "\\x1b[31mred"}]
 print_table(rows, ["id", "status", "comment", "evil\\x1b[2J"], cells={"status": show_status})
 """
+
+
+@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr", "all"])
+def test_a_closed_stream_leads_nowhere(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], sql_options: list[str], closed: str, tmp_path: Path
+) -> None:
+    """What is meant for it appears in no other, and what a command does is done."""
+    streams = {"stdin": io.TextIOWrapper(io.BytesIO(b"SELECT 1")), "stdout": io.StringIO(), "stderr": io.StringIO()}
+    for name in streams if closed == "all" else (closed,):
+        monkeypatch.setattr(sys, name, None)
+    for name, stream in streams.items():
+        if getattr(sys, name) is not None:
+            monkeypatch.setattr(sys, name, stream)
+    query = ["sql", "SELECT 1 AS a", *sql_options]
+    assert main(["ls", *options]) == main(["ls", "--json", *options]) == main(["completion", "bash"]) == 0
+    assert main(query) == main([*query, "--format", "csv"]) == main([*query, "--format", "json"]) == 0
+    assert main(["export", "--output", str(tmp_path / "files"), *options]) == 0
+    assert main(["config", *options]) == main(["doctor", *options]) == 0
+    assert main(["show", "7", *options]) == 1
+    assert main(["sql", "-", *sql_options]) == (1 if closed in ("stdin", "all") else 0)
+    assert (getattr(sys, "stdout" if closed == "all" else closed), (tmp_path / "files").is_dir()) == (None, True)
+    assert "sqltrack:" not in streams["stdout"].getvalue()
+    errors = streams["stderr"].getvalue().splitlines()
+    assert all(
+        line.startswith(("sqltrack: there is no run 7", "sqltrack: the query is empty")) or "no experiments yet" in line
+        for line in errors
+    ), errors
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_shell_can_close_any_stream(options: list[str], closed: str) -> None:
+    line = shlex.join([str(PROGRAM), "ls", *options])
+    done = subprocess.run(["sh", "-c", f"{line} {closed}"], capture_output=True, text=True, check=False)
+    said = "" if "2>" in closed else "there are no experiments yet\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
 
 
 def test_tables_fit_the_terminal_and_obey_no_color() -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sqltrack.cli._output import any_encoding, print_error
+from sqltrack.cli._output import any_encoding, open_streams, print_error
 from sqltrack.cli._parser import parse
 from sqltrack.errors import SQLTrackError
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 if the command failed, 130 if it was interrupted; a wrong command line ends the process
         with 2.
     """
-    with any_encoding():
+    with open_streams(), any_encoding():
         return _run(parse(argv))
 
 

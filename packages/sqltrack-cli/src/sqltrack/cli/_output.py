@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ __all__ = [
     "exact_output",
     "fit_encoding",
     "json_output",
+    "open_streams",
     "print_error",
     "print_json",
     "print_note",
@@ -45,6 +47,20 @@ _BRAILLE = range(0x2800, 0x2900)
 
 # Names of error handlers of the codecs, for text and for JSON.
 _ESCAPE_TEXT, _ESCAPE_JSON = "sqltrack-text", "sqltrack-json"
+
+
+@contextlib.contextmanager
+def open_streams() -> Iterator[None]:
+    """Let standard input, output and error lead to nowhere in the `with` block, those that the caller has closed.
+
+    They are opened in their order, so that no other file gets the number of one, and what is meant for it.
+    """
+    with contextlib.ExitStack() as stack:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:
+                setattr(sys, name, stack.enter_context(open(os.devnull, mode, encoding="utf-8")))
+                stack.callback(setattr, sys, name, None)
+        yield
 
 
 @contextlib.contextmanager
