@@ -365,3 +365,20 @@ def test_a_superuser_asks_for_all_rights(client: sqltrack.Client, options: list[
         is_old = connection.info.server_version < 140000
     assert main(["sql", sql, *options]) == 0
     assert rows_of(capsys.readouterr().out) == [["same"], ["true" if is_old else "false"]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{};", "{};;", "{} ; ;\n", ";{}", "{}; -- a comment", "{};\n-- a comment\n;", "/* a; */ ; {} /* b */; /* c; */"],
+)
+def test_semicolons_and_comments_around_a_query_do_not_count(
+    sql_options: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a superuser's query as in others, and in what only explains."""
+    for wanted in ("SELECT 'a;' AS a", "VALUES ('a;')", "WITH b AS (SELECT 'a;' AS a) SELECT a FROM b"):
+        assert main(["sql", text.format(wanted), "--format", "csv", *sql_options]) == 0, capsys.readouterr().err
+        assert capsys.readouterr().out.splitlines()[1:] == ["a;"]
+    assert main(["sql", text.format("EXPLAIN SELECT 1"), *sql_options]) == 0
+    capsys.readouterr()
+    for texts in ("SELECT 1; SELECT 2", "SELECT 1;; DELETE FROM runs"):
+        assert main(["sql", text.format(texts), *sql_options]) == 1

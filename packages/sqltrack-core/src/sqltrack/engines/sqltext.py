@@ -32,6 +32,7 @@ __all__ = [
     "split_statements",
     "statement_text",
     "translate_placeholders",
+    "without_semicolons",
 ]
 
 #: Standard SQL, as ISO 9075 has it.
@@ -60,6 +61,24 @@ def first_keyword(statement: str, dialect: Dialect) -> str:
 def split_statements(script: str, dialect: Dialect) -> list[str]:
     """Split a script into its statements, without their semicolons; comments stay, empty statements go."""
     return [script[span.start : span.end].strip() for span in _spans(script, dialect)]
+
+
+def without_semicolons(statement: str, dialect: Dialect) -> str:
+    """Return a statement without the semicolons before and after it, in whose places there are blanks.
+
+    A text that holds no statement, or more than one, stays as it is: the database will complain about it.
+    """
+    if ";" not in statement:
+        return statement
+    pieces = list(tokens(statement, dialect))
+    code = [
+        index
+        for index, token in enumerate(pieces)
+        if token.kind not in ("semicolon", "comment") and not token.text.isspace()
+    ]
+    if not code or any(token.kind == "semicolon" for token in pieces[code[0] : code[-1]]):
+        return statement
+    return "".join(" " if token.kind == "semicolon" else token.text for token in pieces)
 
 
 class Located(NamedTuple):

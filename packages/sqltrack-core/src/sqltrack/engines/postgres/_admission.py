@@ -10,7 +10,7 @@ from psycopg.rows import tuple_row
 
 from sqltrack.engines._tokenizer import Token, tokens
 from sqltrack.engines.postgres.sql import POSTGRES
-from sqltrack.engines.sqltext import keywords
+from sqltrack.engines.sqltext import keywords, without_semicolons
 from sqltrack.errors import ReadOnlyDatabaseError
 
 __all__ = ["Query", "check", "read_query", "refusal"]
@@ -136,6 +136,7 @@ def read_query(text: str) -> Query:
 
     The text that is executed begins with the word found, so that the server reads such a statement whatever follows.
     """
+    text = without_semicolons(text, POSTGRES)
     rest = _without_blanks(list(tokens(text, POSTGRES)))
     word = rest[0].text.upper() if rest else ""
     if word == "SHOW":
@@ -207,7 +208,7 @@ def _check_functions(
     if any(map(_may_read_by_name, tokens(query, POSTGRES))):
         raise ReadOnlyDatabaseError(_UNSAFE, _ADVICE)
     mode = "debug_parallel_query" if connection.info.server_version >= 160000 else "force_parallel_mode"
-    explain = _EXPLAIN.format(query=_without_semicolon(query))
+    explain = _EXPLAIN.format(query=query)
     psycopg.Cursor(connection).execute(_SET_PARALLEL.format(mode=mode).encode())
     explained = _run(cursor_class, connection, explain, parameters)
     psycopg.Cursor(connection).execute(_RESET)
@@ -261,13 +262,6 @@ def _without_blanks(pieces: list[Token]) -> list[Token]:
         if token.kind != "comment" and not token.text.isspace():
             return pieces[index:]
     return []
-
-
-def _without_semicolon(query: str) -> str:
-    """Return a text without the semicolon at its end; the server refuses a text with others."""
-    pieces = list(tokens(query, POSTGRES))
-    index = next((index for index, token in enumerate(pieces) if token.kind == "semicolon"), len(pieces))
-    return query if _without_blanks(pieces[index + 1 :]) else _join(pieces[:index])
 
 
 def _join(pieces: list[Token]) -> str:

@@ -116,6 +116,8 @@ def _guarding(
     guard = _GUARD_SQL % max(round(clock.seconds * 1000), 1)
 
     class GuardedCursor(cursor_class):  # type: ignore[valid-type,misc]
+        admits_only_queries = True
+
         def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
             statement = self._admitted(query, params)
             if statement.query == statement.text:

@@ -13,7 +13,9 @@ from psycopg.rows import tuple_row
 from sqltrack._quoting import query_text
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.engines.postgres._types import NAMES
+from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.engines.results import Reader, Reading
+from sqltrack.engines.sqltext import first_keyword
 
 __all__ = ["PostgresReader"]
 
@@ -22,6 +24,11 @@ _KINDS: Mapping[int, ColumnKind] = {_INFOS[name].oid: KINDS[typ] for name, typ i
 
 # Types that psycopg reads in binary form as it does in text form; what it does not know it would leave as bytes.
 _BINARY = {oid for info in _INFOS.values() for oid in (info.oid, info.array_oid)}
+
+# Statements that a savepoint undoes. Others, such as COMMIT and COPY, act beyond their transaction.
+_UNDONE = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "INSERT", "UPDATE", "DELETE", "MERGE", ""})
+
+_NO_ROWS = "the statement returns no rows, expected a query"
 
 
 class PostgresReader(Reader):
@@ -33,6 +40,8 @@ class PostgresReader(Reader):
         text = query_text(query, cursor, has_parameters=bool(parameters))
         arguments = (text, parameters) if parameters else (text,)
         with closing(connection.cursor()) as reading:
+            if not getattr(reading, "admits_only_queries", False):
+                _refuse_commands(connection, text)
             reading.row_factory = tuple_row
             rows = reading.stream(*arguments, binary=True, size=_stream_size(size))
             # A stream that is not closed keeps the connection for itself.
@@ -47,6 +56,19 @@ class PostgresReader(Reader):
             yield _reading(reading, iter(lambda: reading.fetchmany(size), []))
 
 
+def _refuse_commands(connection: Any, text: str) -> None:
+    """Refuse a statement that returns no rows before it is executed, where that could not be undone."""
+    if first_keyword(text, POSTGRES) in _UNDONE:
+        return
+    pgconn = connection.pgconn
+    with connection.lock:
+        result = pgconn.prepare(b"", text.encode(connection.info.encoding))
+        if result.status == psycopg.pq.ExecStatus.COMMAND_OK:
+            result = pgconn.describe_prepared(b"")
+    if result.status == psycopg.pq.ExecStatus.COMMAND_OK and not result.nfields:
+        raise psycopg.ProgrammingError(_NO_ROWS)
+
+
 def _reading(cursor: Any, chunks: Iterator[Any]) -> Reading:
     columns = cursor.description
     return Reading([column.name for column in columns], [_KINDS.get(column.type_code) for column in columns], chunks)
@@ -58,7 +80,7 @@ def _first_rows(rows: Iterator[Any], size: int) -> list[Any]:
     except psycopg.ProgrammingError as error:
         if "didn't produce a result" not in str(error):
             raise
-        raise psycopg.ProgrammingError("the statement returns no rows, expected a query") from error
+        raise psycopg.ProgrammingError(_NO_ROWS) from error
 
 
 def _stream_size(size: int) -> int:

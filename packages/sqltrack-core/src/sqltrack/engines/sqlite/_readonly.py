@@ -11,7 +11,7 @@ from typing import Any
 
 from sqltrack.engines.sqlite._connection import Connection
 
-__all__ = ["Guard", "guarded"]
+__all__ = ["TELLING_PRAGMAS", "Guard", "guarded"]
 
 # Instructions of SQLite's virtual machine between two looks at the clock; some tenths of a millisecond.
 _LOOK_EVERY = 10_000
@@ -21,7 +21,7 @@ _LOOK_EVERY = 10_000
 _PRAGMA, _READ, _SELECT, _UPDATE, _FUNCTION, _RECURSIVE = 19, 20, 21, 23, 31, 33
 
 # Pragmas that tell something and change nothing, whatever their argument, and those that do so without one.
-_TELLING_PRAGMAS = frozenset(
+TELLING_PRAGMAS = frozenset(
     {
         *("foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo", "integrity_check"),
         *("quick_check", "table_info", "table_list", "table_xinfo"),
@@ -70,7 +70,7 @@ class Guard:
             return sqlite3.SQLITE_OK
         if action == _PRAGMA:
             name = (one or "").lower()
-            if name in _TELLING_PRAGMAS or (name in _TELLING_ALONE and two is None):
+            if name in TELLING_PRAGMAS or (name in _TELLING_ALONE and two is None):
                 return sqlite3.SQLITE_OK
         return sqlite3.SQLITE_DENY
 

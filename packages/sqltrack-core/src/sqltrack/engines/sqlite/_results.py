@@ -5,18 +5,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import islice
 from typing import Any
 
+from sqltrack.engines._tokenizer import tokens
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.engines.results import Reader, Reading
+from sqltrack.engines.sqlite._readonly import TELLING_PRAGMAS
 from sqltrack.engines.sqlite._sql import SQLITE
 from sqltrack.engines.sqlite._types import PYTHON_TYPES
-from sqltrack.engines.sqltext import statement_text, translate_placeholders
+from sqltrack.engines.sqltext import keywords, statement_text, translate_placeholders, without_semicolons
 
 __all__ = ["SQLiteReader"]
 
 # By the first word of the declared type.
 _KINDS: Mapping[str, ColumnKind] = {word: KINDS[typ] for word, typ in PYTHON_TYPES.items()}
+
+_NO_ROWS = "the statement returns no rows, expected a query"
 
 
 class SQLiteReader(Reader):
@@ -25,18 +30,46 @@ class SQLiteReader(Reader):
     @contextmanager
     def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> Iterator[Reading]:
         connection = cursor.connection
-        text = statement_text(query, parameters, SQLITE, cursor)
+        text = without_semicolons(statement_text(query, parameters, SQLITE, cursor), SQLITE)
+        if not _returns_rows(connection, text, parameters):
+            raise sqlite3.ProgrammingError(_NO_ROWS)
         # First, because a change of the schema, and be it of a temporary one, can end a query that is being read.
         kinds = _declared_kinds(connection, text)
         with closing(connection.cursor()) as reading:
             reading.row_factory = None
             reading.execute(text, parameters) if parameters else reading.execute(text)
             if reading.description is None:
-                raise sqlite3.ProgrammingError("the statement returns no rows, expected a query")
+                raise sqlite3.ProgrammingError(_NO_ROWS)
             names = [column[0] for column in reading.description]
             if len(kinds) != len(names):
                 kinds = [None] * len(names)
             yield Reading(names, kinds, iter(lambda: reading.fetchmany(size), []))
+
+
+def _returns_rows(connection: Any, text: str, parameters: Any) -> bool:
+    """Return whether a statement returns rows, without executing it."""
+    words = list(islice(keywords(text, SQLITE), 2))
+    if words[:1] == ["SELECT"]:
+        return True
+    if "PRAGMA" in words:
+        # Some act when they are prepared (https://sqlite.org/pragma.html), and so in EXPLAIN as well.
+        return _asks(text)
+    if words[:1] == ["EXPLAIN"]:
+        return True
+    explain = f"EXPLAIN {text}"
+    with closing(connection.cursor()) as cursor:
+        cursor.row_factory = None
+        cursor.execute(explain, parameters) if parameters else cursor.execute(explain)
+        # The program of a statement that returns rows has an instruction for that (https://sqlite.org/opcode.html).
+        return any(instruction[1] == "ResultRow" for instruction in cursor.fetchall())
+
+
+def _asks(text: str) -> bool:
+    """Return whether a PRAGMA only asks: it has no argument, or one that says about what."""
+    code = [token for token in tokens(text, SQLITE) if token.kind != "comment" and not token.text.isspace()]
+    name = [token.text.strip("\"'`[]").lower() for token in code if token.kind in ("word", "quoted")]
+    has_argument = any(token.text in ("=", "(") for token in code)
+    return not has_argument or any(word in TELLING_PRAGMAS for word in name[1:3])
 
 
 def _declared_kinds(connection: Any, query: str) -> list[ColumnKind | None]:
