@@ -81,6 +81,7 @@ def show_outcome(outcome: Outcome) -> None:
 
 def look(client: Client) -> None:
     assert_type(list_experiments(client), list[dict[str, Any]])
+    assert_type(list_experiments(client, as_superuser=True), list[dict[str, Any]])
     runs, number = list_runs(client, "digits", where="status = 'COMPLETED'", best="accuracy", limit=0)
     assert_type(runs, list[dict[str, Any]])
     assert_type(number, int)

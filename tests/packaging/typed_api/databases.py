@@ -51,6 +51,7 @@ from sqltrack.engines.sqltext import (
     split_statements,
     statement_text,
     translate_placeholders,
+    without_semicolons,
 )
 from sqltrack.errors import ScriptError
 from sqltrack.metrics import MetricsRow, MetricsWriter
@@ -132,6 +133,8 @@ def administer(client: Client, config: dict[str, Any]) -> None:
     assert_type(admin.in_transaction, bool)
     assert_type(admin.read_only(5.0), AbstractContextManager[None])
     assert_type(admin.read_only(5.0, as_superuser=True), AbstractContextManager[None])
+    assert_type(admin.read_only(5.0, own_sql=True), AbstractContextManager[None])
+    admin.refuse_foreign_code(TABLES)
     assert_type(admin.column_usage("metrics"), tuple[int, int])
     checks: Checks = admin.checks(full=False)
     check: Check = checks["version"]
@@ -156,6 +159,7 @@ def read_text(script: str) -> None:
         assert_type(first_keyword(script, dialect), str)
         assert_type(translate_placeholders(script, dialect, "$"), Translated)
         assert_type(keywords(script, dialect), Iterator[str])
+        assert_type(without_semicolons(script, dialect), str)
         assert_type(outer_keywords(script, dialect), Iterator[str])
     assert_type(placeholders(MAX_NAME_BYTES) + sql_literal(None) + column_sql("loss"), str)
 
