@@ -102,7 +102,7 @@ def test_names_that_the_database_uses_itself_can_be_metrics(run: Run) -> None:
 
 def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing but metrics is added to the table until a name needs `extras`, and each such name warns once."""
-    run.add_metrics({"loss": 1.0})
+    run.start().add_metrics({"loss": 1.0})
     description = run.client.execute("SELECT * FROM metrics").description or ()
     assert [column[0] for column in description] == ["run_id", "step", "progress", "loss"]
     for step in range(5):
@@ -114,6 +114,7 @@ def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog:
 
 def test_a_call_warns_once_however_many_metrics_it_has(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     """The warning counts the metrics and names a few; a value of its own type is named when it comes."""
+    run.start()
     metrics = {f"m{number}": Bare() for number in range(300)}
     for step in range(3):
         run.add_metrics({**metrics, "loss": 0.5}, step=step)

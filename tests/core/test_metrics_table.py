@@ -180,6 +180,7 @@ def test_somebody_who_reads_the_table_stops_nobody(run: Run, config: dict[str, A
 def test_new_metrics_of_a_block_are_columns_after_it(run: Run, config: dict[str, Any], caplog: Any) -> None:
     """A block that uses the table keeps columns from being added only until it ends; then a query sees all values."""
     moment = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
+    run.set_status("RUNNING")
     with run.client:
         for step in range(5):
             run.add_metrics({"loss": step + 0.5}, step=step)
@@ -281,6 +282,7 @@ def test_no_more_values_are_remembered_than_there_is_room_for(
 ) -> None:
     """Those that are too many stay among the extras, and a warning says so."""
     monkeypatch.setattr("sqltrack.metrics._MAX_WAITING", 3)
+    run.set_status("RUNNING")
     with run.client:
         run.add_metrics({"loss": 1.0})
         for step in range(5):

@@ -217,6 +217,7 @@ class Client:
             NotConnectedError: (a RuntimeError) there is no `with` block in this thread.
         """
         self._session.end_transaction("rollback")
+        self.metrics.invalidate()
 
 
 class _CursorBlock:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._logging import get_logger
 from sqltrack._metric_values import MetricsRow, Row, batch_row, check_name, copied_row, make_row
+from sqltrack._oversights import Oversights
 from sqltrack._times import Timestamp, as_time, utc_now
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.metrics_table import (
@@ -209,6 +210,7 @@ class MetricsWriter:
         self._waiting_in_blocks: dict[Hashable, _Waiting] = {}
         self._warned: set[str] = set()
         self._touched: dict[int, float] = {}
+        self._oversights = Oversights(session)
         session.subscribe(after_commit=self._end_block, before_rollback=self._forget_block)
 
     def add(self, run_id: int, metrics: Mapping[str, Any], step: int, progress: float, updated: Timestamp) -> None:
@@ -251,14 +253,23 @@ class MetricsWriter:
 
     def _add(self, row: Row, touched: datetime | None) -> None:
         run_id = row.key[0]
+        last = self._oversights.last.get(run_id)
+        if last is None:
+            self._oversights.look_at(row, self._known_columns)
         try:
             self._write(row, touched)
         except DatabaseError as error:
             self._touched.pop(run_id, None)
             self._refuse_missing_run(run_id, error)
             raise
+        if last is None or last.key != row.key:
+            self._oversights.last[run_id] = row
+        else:
+            self._oversights.compare(row, last)
 
     def _add_many(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
+        if batch and run_id not in self._oversights.last:
+            self._oversights.look_at(batch[0], self._known_columns)
         try:
             with self._session.transaction():
                 # All columns first: once the transaction has written, it is itself in the way of further ones.
@@ -271,6 +282,8 @@ class MetricsWriter:
         except DatabaseError as error:
             self._refuse_missing_run(run_id, error)
             raise
+        if batch:
+            self._oversights.compare_many(batch)
 
     def add_columns(self, types: Mapping[str, type]) -> None:
         """Add the columns that are missing for metrics with values of these Python types, as far as that is possible.
@@ -332,6 +345,7 @@ class MetricsWriter:
         """Look at the table anew, because it is not as it was."""
         self._columns.clear()
         self._plans.clear()
+        self._oversights.forget()
 
     def move_pending(self) -> None:
         """Move metrics that wait for columns or in another table to where they belong, if others let go of the table.
@@ -588,6 +602,11 @@ class MetricsWriter:
         convert = None if extras else self._table.row_converter([convert for _, convert in columns])
         waiting = waiting if self._may_grow else ()
         return _Plan(names, upsert, tuple(columns), convert, extras, waiting, stored, warnings, expires)
+
+    def _known_columns(self) -> Mapping[str, str]:
+        if not self._columns:
+            self._session.call(self._read_columns)
+        return self._columns
 
     def _read_columns(self, connection: Any) -> None:
         columns = self._engine.table_columns(connection, "metrics")

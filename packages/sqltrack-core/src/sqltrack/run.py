@@ -90,7 +90,7 @@ class Run:
         self.id: int
         self.experiment_id: int
         # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
-        self.id, self.experiment_id = client._session.ask(
+        self.id, self.experiment_id, self._status = client._session.ask(
             lambda connection: _get_or_create(client.engine, connection, experiment_id, run_id), once=True
         )
         self._tracking: Tracking | None = None
@@ -119,6 +119,8 @@ class Run:
             self._tracking.end()
         self._tracking = Tracking(self.client, self.id, terminated)
         self._tracking.begin()
+        self.client.metrics._oversights.begin(self.id, self._status)
+        self._status = "RUNNING"
         try:
             _updates.set_columns(self.client, _TABLE, self.id, values)
         except BaseException:
@@ -301,6 +303,7 @@ class Run:
         try:
             values = {"status": status, **times_to_set(time_updated=updated)}
             _updates.set_columns(self.client, _TABLE, self.id, values, patience=patience, lock_limit=lock_limit)
+            self._status = status
             self.client.metrics.move_pending()
         finally:
             self._end_tracking()
@@ -336,23 +339,26 @@ def _status_after(error: BaseException, normal: str, exception: str, interrupt: 
     return exception
 
 
-def _get_or_create(engine: Engine, connection: Any, experiment_id: int | None, run_id: int | None) -> tuple[int, int]:
-    """Return the ids of a run and its experiment."""
+def _get_or_create(
+    engine: Engine, connection: Any, experiment_id: int | None, run_id: int | None
+) -> tuple[int, int, str | None]:
+    """Return the ids of a run and its experiment, and the status."""
     if run_id is None:
         if experiment_id is None:
             raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
-        return _insert_new(engine, connection, experiment_id), experiment_id
-    owner = _experiment_of(connection, run_id)
-    if owner is None and experiment_id is not None:
+        return _insert_new(engine, connection, experiment_id), experiment_id, None
+    found = _find(connection, run_id)
+    if found is None and experiment_id is not None:
         _require_experiment(connection, experiment_id)
         sql = "INSERT INTO runs (id, experiment_id, time_created) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING"
         connection.execute(sql, (run_id, experiment_id, utc_now()))
-        owner = _experiment_of(connection, run_id)
-    if owner is None:
+        found = _find(connection, run_id)
+    if found is None:
         raise MissingRunError(run_id)
+    owner, status = found
     if experiment_id is not None and owner != experiment_id:
         raise ConflictError(f"run {run_id!r} belongs to experiment {owner!r}, not {experiment_id!r}")
-    return run_id, owner
+    return run_id, owner, status
 
 
 def _insert_new(engine: Engine, connection: Any, experiment_id: int) -> int:
@@ -373,6 +379,7 @@ def _require_experiment(connection: Any, experiment_id: int) -> None:
         raise MissingExperimentError(experiment_id, "create it with Experiment(client, name=…)")
 
 
-def _experiment_of(connection: Any, run_id: int) -> int | None:
-    rows = connection.execute("SELECT experiment_id FROM runs WHERE id = %s", (run_id,)).fetchall()
-    return rows[0][0] if rows else None
+def _find(connection: Any, run_id: int) -> tuple[int, str | None] | None:
+    """Return the experiment and the status of a run, None if there is no such run."""
+    rows = connection.execute("SELECT experiment_id, status FROM runs WHERE id = %s", (run_id,)).fetchall()
+    return rows[0] if rows else None

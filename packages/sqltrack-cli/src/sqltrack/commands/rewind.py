@@ -95,6 +95,7 @@ def apply_rewind(client: Client, rewinding: Rewinding, *, even_if_changed: bool 
         for table in _tables(client, connection):
             sql = f"DELETE FROM {table} WHERE run_id = %s AND step > %s"
             removed += client.execute(sql, (run_id, step)).rowcount
+    client.metrics.invalidate()
     return current._replace(rows=removed)
 
 

@@ -1,0 +1,185 @@
+"""Warn, once for each run, of calls that look like oversights: values replaced, runs started anew or never."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from operator import eq
+from typing import TYPE_CHECKING, Any
+
+from sqltrack._logging import get_logger
+from sqltrack._metric_values import Row
+from sqltrack._quoting import quote_identifier
+from sqltrack.engines._spelling import quote
+from sqltrack.engines.schema import KEY
+from sqltrack.errors import SQLTrackError
+
+if TYPE_CHECKING:
+    from sqltrack._sessions import Session
+
+__all__ = ["Oversights"]
+
+# Names in a warning.
+_MAX_NAMED = 3
+
+# Metrics in a query.
+_MAX_ASKED = 100
+
+# Set to another value when a batch system or launcher starts a process again by itself: Slurm, torchrun, LSF.
+_RESTARTS: Mapping[str, str] = {"SLURM_RESTART_COUNT": "0", "TORCHELASTIC_RESTART_COUNT": "0", "LSB_RESTART": "N"}
+
+# What this process has warned of: the kind, the database, the run.
+_told: set[tuple[str, str, int]] = set()
+
+
+class Oversights:
+    """What a client's runs have logged last, as far as it takes to notice oversights.
+
+    Args:
+        session: asks the database, once for each run.
+
+    Attributes:
+        last: the last row of each run, with all metrics that were logged to it; empty for runs to look at first.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.last: dict[int, Row] = {}
+        self._session = session
+        self._looked_at: set[int] = set()
+        self._ended: set[int] = set()
+
+    def begin(self, run_id: int, status: str | None) -> None:
+        """Expect the first row of a run that is started.
+
+        Args:
+            run_id: id of the run.
+            status: the run's status before, None if it had none.
+        """
+        self.last.pop(run_id, None)
+        self._ended.discard(run_id)
+        if status is not None and _is_final(status) and not _is_restart():
+            self._ended.add(run_id)
+
+    def look_at(self, row: Row, read_columns: Callable[[], Mapping[str, str]]) -> None:
+        """Look at a run before its first row is stored; `read_columns` returns those of the table."""
+        run_id, step, _ = row.key
+        if run_id in self._ended:
+            self._ended.discard(run_id)
+            if step == 0 and self._has_metrics(run_id, row.names, read_columns()):
+                self._tell(
+                    "again",
+                    run_id,
+                    "run %s has ended, and now logs from step 0 again, which replaces its metrics: use a new run, or "
+                    "first remove them (sqltrack rewind %s -1)",
+                    run_id,
+                    run_id,
+                )
+        elif run_id not in self._looked_at and not self._session.tracks(run_id):
+            self._looked_at.add(run_id)
+            if not self._was_started(run_id):
+                self._tell(
+                    "unstarted",
+                    run_id,
+                    "run %s was never started, so it has no status: log in a block 'with run.track():', or call "
+                    "run.start() before",
+                    run_id,
+                )
+
+    def compare(self, row: Row, last: Row) -> None:
+        """Compare a row with the last one of the run, which belongs to the same point in time."""
+        shared = _shared(last.names, row.names)
+        replaced = [
+            row.names[index] for before, index in shared if not _is_same(last.values[before], row.values[index])
+        ]
+        if replaced:
+            self._tell_replaced(row, replaced)
+        if shared:
+            merged = {**dict(zip(last.names, last.values)), **dict(zip(row.names, row.values))}
+            row = row._replace(names=tuple(merged), values=tuple(merged.values()))
+        else:
+            row = row._replace(names=last.names + row.names, values=(*last.values, *row.values))
+        self.last[row.key[0]] = row
+
+    def compare_many(self, rows: Sequence[Row]) -> None:
+        """Compare rows of one run, in the order of their keys, with each other and with the last one."""
+        last = self.last.get(rows[0].key[0])
+        keys = [row.key for row in rows]
+        if any(map(eq, keys, keys[1:])) or (last is not None and last.key in keys):
+            for row in rows:
+                if last is not None and last.key == row.key:
+                    self.compare(row, last)
+                    last = self.last[row.key[0]]
+                else:
+                    last = row
+        self.last[rows[0].key[0]] = rows[-1] if last is None or last.key != keys[-1] else last
+
+    def forget(self) -> None:
+        """Forget all rows, which may not be stored any more."""
+        self.last.clear()
+
+    def _tell_replaced(self, row: Row, names: Sequence[str]) -> None:
+        run_id, step, progress = row.key
+        named = ", ".join(map(quote, names[:_MAX_NAMED])) + (", …" if len(names) > _MAX_NAMED else "")
+        self._tell(
+            "replaced",
+            run_id,
+            "run %s logged %s again at step %s%s, which replaces the values: give each point in time its own step, as "
+            "in run.add_metrics(…, step=step)",
+            run_id,
+            named,
+            step,
+            f" and progress {progress}" if progress else "",
+        )
+
+    def _tell(self, kind: str, run_id: int, message: str, *arguments: Any) -> None:
+        key = (kind, self._session.engine.describe(), run_id)
+        if key not in _told:
+            _told.add(key)
+            get_logger("metrics").warning(message, *arguments)
+
+    def _was_started(self, run_id: int) -> bool:
+        rows = self._ask("SELECT status, time_started FROM runs WHERE id = %s", run_id)
+        # That a run does not exist is the error of what follows.
+        return not rows or rows[0][1] is not None or rows[0][0] not in (None, "PLANNED")
+
+    def _has_metrics(self, run_id: int, names: Sequence[str], columns: Mapping[str, str]) -> bool:
+        """Return whether a run has values of any of these metrics, of which the first tell enough."""
+        names = [name for name in names if name in columns][:_MAX_ASKED]
+        if not names:
+            return False
+        present = " OR ".join(f"{quote_identifier(name).replace('%', '%%')} IS NOT NULL" for name in names)
+        return bool(self._ask(f"SELECT {KEY[1]} FROM metrics WHERE run_id = %s AND ({present}) LIMIT 1", run_id))
+
+    def _ask(self, sql: str, run_id: int) -> Sequence[Any]:
+        """Return the rows of a query, none if it fails: what follows will fail as well, and is asked for."""
+        try:
+            rows: Sequence[Any] = self._session.call_guarded(
+                lambda connection: connection.execute(sql, (run_id,)).fetchall()
+            )
+        except SQLTrackError:
+            return ()
+        return rows
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Return where the names stand that are in both."""
+    indices = {name: index for index, name in enumerate(first)}
+    return tuple((indices[name], index) for index, name in enumerate(second) if name in indices)
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    """Return whether two values are equal, NaN among them, which frameworks log again with others."""
+    return bool(first == second or (first != first and second != second))
+
+
+def _is_final(status: str) -> bool:
+    from sqltrack.statuses import ENDED_STATES, find_state
+
+    return find_state(status) in ENDED_STATES
+
+
+def _is_restart() -> bool:
+    """Return whether the process goes on with what an earlier one had begun."""
+    return any(os.environ.get(name, usual) != usual for name, usual in _RESTARTS.items())
