@@ -5,6 +5,8 @@ __path__ = __import__("pkgutil").extend_path(__path__, __name__)
 # Last, so found only if no distribution has the sub-package: modules that say what to install.
 __path__ = [*__path__, f"{__path__[0]}/_missing"]
 
+from typing import TYPE_CHECKING
+
 from sqltrack.client import Client
 from sqltrack.errors import SQLTrackError
 from sqltrack.experiment import (
@@ -78,3 +80,11 @@ __all__ = [
     "run_set_tags",
     "run_set_updated",
 ]
+
+# Hidden from type checkers, which find wrong names by themselves.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        from sqltrack._habits import missing_name
+
+        raise missing_name(name)

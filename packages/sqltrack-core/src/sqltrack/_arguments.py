@@ -14,6 +14,9 @@ from sqltrack.errors import UnusableValueError
 
 __all__ = ["as_client", "as_optional_text", "as_row_id", "as_rows", "as_text"]
 
+# Classes whose objects are given where their id is meant.
+_WITH_ID = frozenset({"Experiment", "Run"})
+
 
 def as_client(client: Any) -> Client:
     """Return a client as it is.
@@ -22,7 +25,7 @@ def as_client(client: Any) -> Client:
         UnusableValueError: it is not a `Client`.
     """
     if not is_instance(client, Client):
-        raise UnusableValueError(f"client must be a Client, got {quote(client)}")
+        raise UnusableValueError(f"client must be a Client, got {quote(client)}", "use: client = sqltrack.Client()")
     return cast("Client", client)
 
 
@@ -36,7 +39,10 @@ def as_row_id(value: Any, name: str) -> int:
     Raises:
         UnusableValueError: it is not an integer of 64 bits.
     """
-    return as_int64(value, name)
+    if type(value) is int:
+        return as_int64(value, name)
+    kind = type(value).__name__
+    return as_int64(value, name, f"give its id: {kind.lower()}.id" if kind in _WITH_ID else None)
 
 
 def as_text(value: Any, name: str) -> str:

@@ -73,7 +73,9 @@ def make_row(run_id: int, metrics: Any, step: Any, progress: Any) -> Row:
     Raises:
         UnusableValueError: something cannot be stored.
     """
-    return normalise((as_int64(run_id, "run_id"), as_step(step), as_progress(progress)), as_metrics(metrics))
+    # First, as the step is wrong as well in add_metrics("loss", 0.5).
+    metrics = as_metrics(metrics)
+    return normalise((as_int64(run_id, "run_id"), as_step(step), as_progress(progress)), metrics)
 
 
 def as_metrics(metrics: Any) -> Mapping[str, Any]:
@@ -86,7 +88,11 @@ def as_metrics(metrics: Any) -> Mapping[str, Any]:
         return cast("Mapping[str, Any]", metrics)
     named = attempt(_named, metrics)
     if not isinstance(named, dict):
-        raise UnusableValueError(f"metrics must be a dict of names and values, got {quote(metrics)}")
+        name = quote(metrics) if is_instance(metrics, str) else "'loss'"
+        raise UnusableValueError(
+            f"metrics must be a dict of names and values, got {quote(metrics)}",
+            f"use: add_metrics({{{name}: 0.5}}, step=step)",
+        )
     return named
 
 

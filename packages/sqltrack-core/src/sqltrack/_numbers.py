@@ -46,12 +46,13 @@ def _as_number(value: Any) -> Any:
     return UNKNOWN
 
 
-def as_int64(value: Any, name: str) -> int:
+def as_int64(value: Any, name: str, advice: str | None = None) -> int:
     """Return an integer, whatever its type.
 
     Args:
         value: the integer; floats and others are accepted if they have no fraction.
         name: what it is, for the message of the error.
+        advice: what to do if it is not an integer.
 
     Raises:
         UnusableValueError: it is not an integer, or needs more than 64 bits.
@@ -63,7 +64,7 @@ def as_int64(value: Any, name: str) -> int:
         whole = attempt(int, number)
         number = whole if whole == number else UNKNOWN
     if not isinstance(number, int):
-        raise UnusableValueError(f"{name} must be an integer, got {quote(value)}")
+        raise UnusableValueError(f"{name} must be an integer, got {quote(value)}", advice)
     if not fits_int64(number):
         raise UnusableValueError(f"{name} must be an integer of at most 64 bits, got {quote(value)}")
     return int(number)
@@ -75,7 +76,7 @@ def as_step(step: Any) -> int:
     Raises:
         UnusableValueError: it is not an integer of 64 bits.
     """
-    return 0 if step is None else as_int64(step, "step")
+    return 0 if step is None else as_int64(step, "step", "a fraction goes to progress=…, a name into the dict")
 
 
 def as_progress(progress: Any) -> float:

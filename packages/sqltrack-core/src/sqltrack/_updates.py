@@ -60,8 +60,15 @@ def tags_dict(tags: Iterable[str]) -> dict[str, bool]:
     """
     for tag in tags:
         if not is_instance(tag, str):
-            raise UnusableValueError(f"a tag must be a str, got {quote(tag)}")
+            raise UnusableValueError(f"a tag must be a str, got {quote(tag)}", _tag_advice(tag))
     return dict.fromkeys(tags, True)
+
+
+def _tag_advice(tag: Any) -> str | None:
+    """Return what to do with several tags, or a tag with a value, that were given as one."""
+    if is_instance(tag, Mapping):
+        return "names with values are arguments or extras: add_extras({'name': 'value'})"
+    return "give tags one by one: add_tags('a', 'b'), or add_tags(*tags)" if is_instance(tag, Iterable) else None
 
 
 def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, Any], **limits: Any) -> None:

@@ -136,6 +136,14 @@ class Client:
     def __deepcopy__(self, memo: dict[int, Any]) -> Client:
         return _copy(type(self), copy.deepcopy(self.config, memo), self._source)
 
+    # Hidden from type checkers, which find wrong names by themselves.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from sqltrack._habits import missing_attribute
+
+            raise missing_attribute(self, name)
+
     def __repr__(self) -> str:
         return f"Client({self.engine!r})"
 

@@ -55,16 +55,28 @@ class Experiment:
     """
 
     def __init__(self, client: Client, experiment_id: int | None = None, name: str | None = None) -> None:
+        if is_instance(client, str):
+            raise UnusableValueError(
+                f"client must be a Client, got {quote(client)}", f"use: Experiment(client, name={quote(client)})"
+            )
+        self.client: Client = as_client(client)
         if experiment_id is None and name is None:
             raise UnusableValueError("an experiment needs an id or a name, got neither")
         if experiment_id is not None:
             experiment_id = _as_experiment_id(experiment_id)
         if name is not None:
             name = as_text(name, "name")
-        self.client: Client = as_client(client)
         self.id: int = client._session.ask(
             lambda connection: _get_or_create(client.engine, connection, experiment_id, name)
         )
+
+    # Hidden from type checkers, which find wrong names by themselves.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from sqltrack._habits import missing_attribute
+
+            raise missing_attribute(self, name)
 
     def __repr__(self) -> str:
         return f"Experiment(id={self.id!r})"

@@ -99,6 +99,25 @@ class Run:
         # A copy does not track the run.
         return {**self.__dict__, "_tracking": None}
 
+    # Hidden from type checkers, which find wrong names by themselves.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from sqltrack._habits import missing_attribute
+
+            raise missing_attribute(self, name)
+
+        def __getitem__(self, name: Any) -> Any:
+            from sqltrack._habits import no_items
+
+            raise no_items(self)
+
+        def __setitem__(self, name: Any, value: Any) -> None:
+            self[name]
+
+        # What has items could be iterated over otherwise.
+        __iter__ = None
+
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, experiment_id={self.experiment_id!r})"
 
