@@ -109,7 +109,10 @@ def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog:
         run.add_metrics({"run_id": 1.0, "step": 2.0}, step=step)
         run.add_metrics({"run_id": 1.0}, step=step)
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith("metrics 'run_id', 'step' are stored in the column metrics.extras: the name, the type,")
+    assert message == (
+        "metrics 'run_id', 'step' are stored in the column metrics.extras: a column of SQLTrack itself has this name "
+        "(log it under another)"
+    )
 
 
 def test_a_call_warns_once_however_many_metrics_it_has(run: Run, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,9 +11,11 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqltrack._extras_reasons import reason_for_extras
 from sqltrack._logging import get_logger
 from sqltrack._metric_values import MetricsRow, Row, batch_row, check_name, copied_row, make_row
 from sqltrack._oversights import Oversights
+from sqltrack._similar_names import similar_name
 from sqltrack._times import Timestamp, as_time, utc_now
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.metrics_table import (
@@ -58,6 +60,9 @@ _MAX_WAITING = 100_000
 
 # Names in a warning.
 _MAX_NAMED = 3
+
+# New metrics of a call among which a slip is looked for; more are a family, or a schema of its own.
+_MAX_SLIPS = 10
 
 
 # Columns that are no metrics.
@@ -391,8 +396,10 @@ class MetricsWriter:
         self._session.call(self._read_columns)
         types = _types_by_name(rows.values())
         places = self._places({name: self._common_type(name, found) for name, found in types.items()}, frozenset())
+        known = [name for name in self._columns if name not in types and name not in _OWN]
         if (places.added or places.widened) and self._grow_if_possible(places.added, places.widened) is not None:
             return False
+        self._warn_of_slips(places.added, known)
         converters = {
             name: {typ: self._converter_or_misfit(sql_type, typ) for typ in types[name]}
             for name, sql_type in self._columns.items()
@@ -573,7 +580,9 @@ class MetricsWriter:
         places = self._places(types, misfits)
         expires = None
         if places.added or places.widened:
+            known = [name for name in self._columns if name not in types and name not in _OWN]
             expires = self._grow_if_possible(places.added, places.widened)
+            self._warn_of_slips(places.added, known)
             places = self._places(types, misfits)
         names = tuple(types)
         columns = [(i, places.converters[name]) for i, name in enumerate(names) if name in places.converters][:limit]
@@ -588,7 +597,8 @@ class MetricsWriter:
         if extras:
             later = {*places.added, *places.widened} if expires is not None else set()
             waiting = tuple(index for index in extras if names[index] in later)
-            warnings = self._warnings([names[index] for index in extras if names[index] not in kept], later)
+            told = {names[index]: types[names[index]] for index in extras if names[index] not in kept}
+            warnings = self._warnings(told, later, misfits)
             if EXTRAS not in self._columns:
                 expires = self._grow_if_possible({EXTRAS: self._map_type(dict)}, {})
             pending = EXTRAS not in self._columns
@@ -667,16 +677,42 @@ class MetricsWriter:
         self._read_columns(connection)
         return grown
 
-    def _warnings(self, names: Sequence[str], later: Collection[str]) -> list[tuple[Sequence[str], str]]:
+    def _warnings(
+        self, types: Mapping[str, type], later: Collection[str], misfits: Collection[str]
+    ) -> list[tuple[Sequence[str], str]]:
         """Return of which metrics to warn, and why: all that stay among the extras, but those that become columns."""
-        lasting = [name for name in names if name not in later]
-        warnings: list[tuple[Sequence[str], str]] = [
-            (lasting, "the name, the type, or the size of the table or row does not allow a column")
-        ]
+        names_by_reason: dict[str, list[str]] = {}
+        for name, typ in types.items():
+            if name not in later and name not in self._warned:
+                reason = reason_for_extras(
+                    name,
+                    typ,
+                    columns=self._columns,
+                    table=self._table,
+                    map_type=self._map_type,
+                    is_misfit=name in misfits,
+                )
+                names_by_reason.setdefault(reason, []).append(name)
+        warnings: list[tuple[Sequence[str], str]] = [(names, reason) for reason, names in names_by_reason.items()]
         if not self._may_grow:
-            denied = [name for name in names if name in later]
+            denied = [name for name in types if name in later]
             warnings.append((denied, "this user may not add columns (sqltrack tidy, executed by the owner, does)"))
         return warnings
+
+    def _warn_of_slips(self, added: Iterable[str], known: Sequence[str]) -> None:
+        """Warn of new columns whose names look like slips of others that are not logged with them."""
+        new = [name for name in added if name in self._columns and name != EXTRAS]
+        if len(new) > _MAX_SLIPS:
+            return
+        for name in new:
+            meant = similar_name(name, known)
+            if meant is not None:
+                import shlex
+
+                get_logger("metrics").warning(
+                    "new metric %s, similar to %s; if it is a typo: sqltrack rename-metric %s %s --merge",
+                    *(quote(name), quote(meant), shlex.quote(name), shlex.quote(meant)),
+                )
 
     def _warn(self, names: Iterable[str], why: str) -> None:
         """Warn of metrics, once for each name."""

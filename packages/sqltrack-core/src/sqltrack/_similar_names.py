@@ -1,0 +1,59 @@
+"""Find the name that a new metric may have been meant to have: names that differ by a slip of the keyboard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["similar_name"]
+
+# Letters of a word in which one more, or one less, is a slip, and in which another one is: mse and mae are both right.
+_SHORTEST = 3
+_SHORTEST_REPLACED = 5
+
+
+def similar_name(name: str, known: Iterable[str]) -> str | None:
+    """Return a known name that differs from a new one by a slip, None if there is none.
+
+    A slip is a letter too many, one that is missing, another one, or two that are swapped, in one word of the name; or
+    other separators or capitals. Names with other numbers belong to a family, and are none.
+
+    Args:
+        name: the new name.
+        known: names that are in use.
+    """
+    return next((other for other in known if abs(len(other) - len(name)) <= 1 and _is_slip(name, other)), None)
+
+
+def _is_slip(name: str, other: str) -> bool:
+    if _numbers(name) != _numbers(other):
+        return False
+    first, second = _words(name), _words(other)
+    letters = "".join(first).casefold()
+    if len(letters) >= _SHORTEST and letters == "".join(second).casefold():
+        return True
+    if len(first) != len(second):
+        return False
+    different = [(a, b) for a, b in zip(first, second) if a != b]
+    return len(different) == 1 and _is_misspelled(*different[0])
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall(r"\d+", name)
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", name)
+
+
+def _is_misspelled(first: str, second: str) -> bool:
+    """Return whether two words differ by one slip that is not in their first letter."""
+    if first[0] != second[0] or min(len(first), len(second)) < _SHORTEST:
+        return False
+    shorter, longer = sorted((first, second), key=len)
+    begin = next((index for index, (a, b) in enumerate(zip(shorter, longer)) if a != b), len(shorter))
+    if len(shorter) != len(longer):
+        return shorter[begin:] == longer[begin + 1 :]
+    if shorter[begin + 2 :] == longer[begin + 2 :] and shorter[begin : begin + 2] == longer[begin : begin + 2][::-1]:
+        return True
+    return len(shorter) >= _SHORTEST_REPLACED and shorter[begin + 1 :] == longer[begin + 1 :]
