@@ -231,6 +231,7 @@ def config_sources(
 def _merge(path: Path | str | None, config_name: str, parameters: Mapping[str, Any]) -> dict[str, Setting]:
     config_file = find_config_file(path, config_name)
     given = _file_settings(config_file) if config_file else {}
+    _refuse_meant_variables()
     given.update(_env_settings())
     given.update((name, Setting(value, "argument")) for name, value in parameters.items() if value is not None)
     return {**_defaults_for(given), **given}
@@ -259,16 +260,30 @@ def _env_settings() -> dict[str, Setting]:
     }
 
 
+def _refuse_meant_variables() -> None:
+    """Raise an error for a variable that nothing reads, such as SQLTRACK_ENGINE, unless the right one is set, too."""
+    from sqltrack.engines._parameters import meant_variable
+
+    for variable in os.environ:
+        if variable.startswith("SQLTRACK_") and not variable.startswith((_ENV_PREFIX, "SQLTRACK_CONFIG_")):
+            advice = meant_variable(variable)
+            if advice is not None and not any(f"'{name}'" in advice for name in os.environ):
+                raise ConfigError(f"environment variable {variable!r} is not read", advice)
+
+
 def _file_settings(path: Path) -> dict[str, Setting]:
     source = f"config file {str(path)!r}"
     return {name: Setting(value, source) for name, value in _read_config_file(path).items()}
 
 
 def _defaults_for(given: dict[str, Setting]) -> dict[str, Setting]:
+    from sqltrack.engines._parameters import implied_engine
     from sqltrack.engines.postgres._environment import names_told_to_libpq
 
     told = names_told_to_libpq(given)
     defaults = {name: value for name, value in DEFAULT_CONFIG.items() if value is not None and name not in told}
+    if "engine" not in given:
+        defaults["engine"] = implied_engine(given)
     if "user" in given and "dbname" in defaults:
         defaults["dbname"] = given["user"].value
     return {name: Setting(value, "default") for name, value in defaults.items()}

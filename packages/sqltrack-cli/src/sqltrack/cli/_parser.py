@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from sqltrack.cli._suggestions import suggest_command, suggest_option
 from sqltrack.client import Client
 
 __all__ = [
@@ -55,9 +56,12 @@ _COMMANDS = (
     "completion",
 )
 
+# Where the name of the command is kept.
+_COMMAND = "_command"
+
 _CONNECTION_OPTIONS = {
     "engine": "database engine: postgres (default) or sqlite",
-    "dbpath": "SQLite: path of the database file",
+    "dbpath": "SQLite: path of the database file; alone it means --engine sqlite",
     "host": "PostgreSQL: host name, address, or folder of the server's socket",
     "port": "PostgreSQL: port",
     "user": "PostgreSQL: name of the user",
@@ -68,6 +72,41 @@ _CONNECTION_OPTIONS = {
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all errors of the program."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options, or say what may be meant by arguments that are unknown."""
+        self._refuse_early(sys.argv[1:] if args is None else args)
+        namespace, rest = self.parse_known_args(args, namespace)
+        if rest:
+            chosen = self._parser_of(namespace)
+            chosen.error(suggest_option(rest, chosen._option_string_actions))
+        return namespace
+
+    def _refuse_early(self, words: Sequence[str]) -> None:
+        """Refuse an unknown option before the command, whose value would be taken for the command."""
+        remaining = iter(words)
+        for word in remaining:
+            name, _, value = word.partition("=")
+            if not word.startswith("-"):
+                return
+            action = self._option_string_actions.get(name)
+            if action is None:
+                self.error(suggest_option([word], self._option_string_actions))
+            if action.nargs != 0 and not value:
+                next(remaining, None)
+
+    def _parser_of(self, namespace: argparse.Namespace) -> argparse.ArgumentParser:
+        """Return the parser of the command that was given."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parser: argparse.ArgumentParser = action.choices[getattr(namespace, _COMMAND)]
+                return parser
+        return self
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            self.error(suggest_command(value, action.choices))
+        super()._check_value(action, value)
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """Read text as UTF-8 whatever the encoding of the system; names of files stay what the system calls them."""
@@ -116,7 +155,9 @@ class Commands:
     """The commands of the program, while they are being added."""
 
     def __init__(self, parser: Parser) -> None:
-        self._commands: Any = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+        self._commands: Any = parser.add_subparsers(
+            dest=_COMMAND, metavar="COMMAND", required=True, parser_class=Parser
+        )
 
     def add(self, name: str, summary: str, *, example: str, description: str = "") -> Parser:
         """Add a command and return its parser.
@@ -167,12 +208,14 @@ def build_parser() -> Parser:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of a command line; a wrong one ends the process with status 2."""
-    return build_parser().parse_args(sys.argv[1:] if argv is None else argv)
+    options: argparse.Namespace = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
+    return options
 
 
 def connection_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the connection parameters that were given on the command line."""
-    return {name: getattr(options, name) for name in _CONNECTION_OPTIONS if hasattr(options, name)}
+    """Return the connection parameters that were given on the command line; a file alone is one of SQLite."""
+    given = {name: getattr(options, name) for name in _CONNECTION_OPTIONS if hasattr(options, name)}
+    return {"engine": "sqlite", **given} if given.keys() == {"dbpath"} else given
 
 
 def count(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,12 @@ _CHUNK = 500
 
 Progress = Callable[[int], object]
 Writer = Callable[[QueryResult, Path, Progress], int]
+
+
+# What files of tables and databases are called, but no folder.
+_FILE_SUFFIXES = frozenset(
+    {".csv", ".db", ".gz", ".json", ".jsonl", ".parquet", ".pq", ".sql", ".sqlite", ".tsv", ".txt", ".xlsx", ".zip"}
+)
 
 
 class ExportedFile(NamedTuple):
@@ -96,9 +103,10 @@ def export(
         MissingPackageError: the format needs a package that is not installed.
         NotFoundError: there is no such experiment.
         OSError: a file cannot be written.
-        UnusableValueError: (a ValueError) there is no such format or table.
+        UnusableValueError: (a ValueError) there is no such format or table, or the folder is called like a file.
     """
     writer = _find_writer(format)
+    _refuse_file(Path(folder))
     for table in tables:
         if table not in TABLES:
             raise UnusableValueError(f"unknown table {table!r}, expected one of {', '.join(TABLES)}")
@@ -125,6 +133,15 @@ def export(
                 counts[table] = writer(rows, part, show)
         _refuse_existing(paths.values(), force)
     return [ExportedFile(table, paths[table], counts[table]) for table in chosen]
+
+
+def _refuse_file(folder: Path) -> None:
+    """Refuse a new folder that is called like a file, which was meant to be one."""
+    if folder.suffix.lower() in _FILE_SUFFIXES and not folder.is_dir():
+        raise UnusableValueError(
+            f"{str(folder)!r} is called like a file, and tables are written into a folder, a file for each",
+            f"use: --output {shlex.quote(str(folder.with_suffix('')))}, or: sqltrack sql QUERY --output FILE",
+        )
 
 
 def _after(done: int, progress: Progress | None) -> Progress:

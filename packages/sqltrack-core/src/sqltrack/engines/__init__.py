@@ -64,8 +64,9 @@ def create_engine(config: Mapping[str, Any]) -> Engine:
     """Create the engine that a configuration asks for.
 
     Args:
-        config: parameters as returned by `load_config`; `engine` is "postgres" (default) or "sqlite", in any case,
-            the others are the engine's own. Those of another engine may be there, too.
+        config: parameters as returned by `load_config`; `engine` is "postgres" (default) or "sqlite", in any case, and
+            "sqlite" by default if `dbpath` is given and nothing of a server; the others are the engine's own. Those
+            of another engine may be there, too.
 
     Raises:
         ConfigError: the engine is unknown, or cannot use its parameters, or no engine knows one of them.
@@ -88,8 +89,12 @@ def engine_name(config: Mapping[str, Any]) -> str:
     Raises:
         ConfigError: the engine is unknown.
     """
+    from sqltrack.engines._parameters import implied_engine
+
     given = config.get("engine")
-    name = "postgres" if given is None else str(given).strip().lower()
+    if given is None:
+        return implied_engine(name for name, value in config.items() if value is not None)
+    name = str(given).strip().lower()
     for known, engine in _ENGINES.items():
         if name == known or name in engine.other_names:
             return known

@@ -12,7 +12,16 @@ from sqltrack.engines._spelling import quote
 from sqltrack.engines.postgres._parameters import LIBPQ_PARAMETERS, is_known_to_libpq
 from sqltrack.errors import ConfigError
 
-__all__ = ["OWN_PARAMETERS", "find_meant", "is_known", "may_be_engine", "refuse_contradictions", "refuse_unknown"]
+__all__ = [
+    "OWN_PARAMETERS",
+    "find_meant",
+    "implied_engine",
+    "is_known",
+    "may_be_engine",
+    "meant_variable",
+    "refuse_contradictions",
+    "refuse_unknown",
+]
 
 _SQLITE = frozenset({"busy_timeout", "dbpath", "synchronous"})
 # Those of SQLTrack itself; the others go to the driver of the engine.
@@ -36,7 +45,34 @@ _OTHER_NAMES = {
         "synchronous": ("sync",),
     },
 }
-_ADDRESSES = frozenset({"address", "connection_string", "dsn", "uri", "url"})
+_ADDRESS_ADVICE = "an address goes to Client('postgresql://…')"
+_ADDRESSES = frozenset({"address", "connection_string", "database_url", "db_url", "dsn", "tracking_uri", "uri", "url"})
+_DATABASES = frozenset({"database", "db", "db_file", "db_path"})
+# Parameters that are given by variables, for which a shorter prefix is a slip.
+_IN_VARIABLES = OWN_PARAMETERS | {"dbname", "host", "password", "port", "user"}
+
+
+def implied_engine(names: Iterable[Any]) -> str:
+    """Return the engine of a configuration that names none: "sqlite" if it names its file and nothing of a server.
+
+    Args:
+        names: names of the parameters that were given.
+    """
+    given = set(names)
+    return "sqlite" if "dbpath" in given and given <= _SQLITE | CLIENT_SETTINGS | {"engine"} else "postgres"
+
+
+def meant_variable(variable: str) -> str | None:
+    """Return what to use in place of an environment variable that looks like a parameter, None for any other variable.
+
+    Args:
+        variable: name of the variable, which begins with SQLTRACK_.
+    """
+    name = variable.removeprefix("SQLTRACK_").lower()
+    if name in _ADDRESSES:
+        return _ADDRESS_ADVICE
+    meant = "dbpath" if name in _DATABASES else re.sub("^dns_", "", name)
+    return f"did you mean 'SQLTRACK_DSN_{meant.upper()}'?" if meant in _IN_VARIABLES else None
 
 # Parameters that say which database it is: another value means another one.
 _PLACES = frozenset({"dbname", "dbpath", "host", "hostaddr", "port", "schema", "service"})
@@ -127,7 +163,7 @@ def refuse_unknown(names: Iterable[Any], engine: str, sources: Mapping[str, str]
 
 def _advise(name: str, engine: str) -> str:
     if name in _ADDRESSES:
-        return "an address goes to Client('postgresql://…')"
+        return _ADDRESS_ADVICE
     meant = find_meant(name, engine)
     return "see the parameters of libpq, and of sqltrack" if meant is None else f"did you mean {meant!r}?"
 

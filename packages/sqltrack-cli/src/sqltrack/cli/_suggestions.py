@@ -1,0 +1,98 @@
+"""What users of other programs mean by commands and options that this one does not have."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqltrack.config import masked
+
+__all__ = ["suggest_command", "suggest_option"]
+
+
+# Words of other programs, by the command that does here what they do there; the first that there is counts.
+_WORDS: Mapping[str, str] = {
+    "--help": "help usage commands",
+    "--version": "version",
+    "init": "new start begin",
+    "setup": "init initdb init-db createdb migrate upgrade install",
+    "ls": "list experiments experiment projects project",
+    "runs": "ui list status dashboard server web gui run ps top search find filter table leaderboard best",
+    "show": "info describe view get log logs details print",
+    "diff": "compare difference differences cmp",
+    "metrics RUN --plot": "plot chart curve curves graph draw",
+    "metrics RUN": "metric history scalars values",
+    "sql": "query select psql sqlite shell db",
+    "copy": "import sync push pull merge cp",
+    "export": "backup dump download csv save",
+    "rm": "delete remove del drop",
+    "gc": "clean cleanup prune purge",
+    "mv": "move",
+    "doctor": "check health test ping diagnose verify",
+    "config": "settings env login configure connect whoami",
+    "tag": "tags untag label",
+    "comment": "note notes describe-run",
+    "rename-metric": "rename_metric",
+    "reap": "kill stop finish end",
+}
+
+# The same for options.
+_OPTIONS: Mapping[str, str] = {
+    "--dbpath": "--db --database --file --filename --path --db-path --db_path --sqlite",
+    "--host": "--hostname --server",
+    "--user": "--username --login --role",
+    "--config-path": "--config --conf --config_path --configuration",
+    "--engine": "--backend --driver",
+}
+
+# What paths of databases look like.
+_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
+
+
+def suggest_command(word: str, commands: Iterable[str]) -> str:
+    """Return what is wrong with a word that is not a command, and what to type.
+
+    Args:
+        word: the word.
+        commands: names of the commands.
+    """
+    if "://" in word:
+        # An address may hold a password.
+        return "an address is not a command; name the database by --host, --user and --dbname, or in sqltrack.conf"
+    if os.path.splitext(word)[1].lower() in _SUFFIXES or os.sep in word:
+        return f"{word!r} is not a command; for a SQLite file: sqltrack --dbpath {shlex.quote(word)} runs"
+    meant = _meant(word.lower(), list(commands))
+    return f"there is no command {masked('', word)!r}" + (f"; use: sqltrack {meant}" if meant else "")
+
+
+def _meant(word: str, known: Sequence[str]) -> str | None:
+    """Return what may be meant by a word: a slip, a word of another program, or what looks most like it."""
+    words = [command for command, names in _WORDS.items() if word in names.split()]
+    likely = [command for command in words if command.startswith("-") or command.split()[0] in known]
+    if word in known:
+        return word
+    slips = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
+    return next(iter([*slips, *likely, *difflib.get_close_matches(word, known, n=1, cutoff=0.6)]), None)
+
+
+def suggest_option(words: Sequence[str], options: Iterable[str]) -> str:
+    """Return what is wrong with arguments that no command takes, and what to type.
+
+    Args:
+        words: the arguments.
+        options: names of the options that the command takes.
+    """
+    known = list(options)
+    word = next((word for word in words if word.startswith("-")), words[0])
+    name = word.partition("=")[0]
+    if not word.startswith("-"):
+        return f"there is one argument too many: {masked('', word)!r}"
+    if name in ("--password", "--passwd", "--pwd"):
+        return f"there is no option {name}; a password belongs into ~/.pgpass or PGPASSWORD"
+    if name in ("--url", "--uri", "--dsn", "--tracking-uri"):
+        return f"there is no option {name}; name the database by --dbpath, or by --host, --user and --dbname"
+    other = [option for option, names in _OPTIONS.items() if name in names.split() and option in known]
+    meant = next(iter([*other, *difflib.get_close_matches(name, known, n=1, cutoff=0.6)]), None)
+    return f"there is no option {name}" + (f"; did you mean {meant}?" if meant else "")
