@@ -35,8 +35,7 @@ def test_a_loop_without_steps_is_warned_of_once(run: Run, warnings: Warnings) ->
             run.add_metrics({"loss": 1 / (epoch + 1)})
     (message,) = warnings.take()
     assert message == (
-        f"run {run.id} logged 'loss' again at step 0, which replaces the values: give each point in time its own step, "
-        "as in run.add_metrics(…, step=step)"
+        f"run {run.id} logged 'loss' again at step 0, which replaces the values: use add_metrics(…, step=step)"
     )
 
 
@@ -102,10 +101,7 @@ def test_a_run_that_was_never_started_is_warned_of_once(config: dict[str, Any], 
         run.add_metrics({"loss": 1.0}, step=step)
     Client(config).metrics.add(run.id, {"loss": 2.0}, 9, 0.0, None)
     (message,) = warnings.take()
-    assert message == (
-        f"run {run.id} was never started, so it has no status: log in a block 'with run.track():', or call run.start() "
-        "before"
-    )
+    assert message == (f"run {run.id} was never started, so it has no status: use 'with run.track():' or run.start()")
 
 
 def test_rows_of_a_planned_run_are_warned_of(run: Run, warnings: Warnings) -> None:
@@ -141,8 +137,7 @@ def test_a_run_that_has_ended_and_starts_over_is_warned_of_once(
             again.add_metrics({"a%b": 2.0})
     (message,) = warnings.take()
     assert message == (
-        f"run {run.id} has ended, and now logs from step 0 again, which replaces its metrics: use a new run, or first "
-        f"remove them (sqltrack rewind {run.id} -1)"
+        f"run {run.id} has ended, and starts over at step 0: use a new run, or first: sqltrack rewind {run.id} -1"
     )
 
 

@@ -14,6 +14,7 @@ import sqltrack
 from plugins.secure_server import PASSWORD, SecureServer
 from sqltrack.cli import main
 from sqltrack.commands.doctor import examine
+from sqltrack.engines.postgres import _connect_errors
 from sqltrack.errors import (
     AccessDeniedError,
     ConfigError,
@@ -59,16 +60,13 @@ class Refusal(NamedTuple):
 WITHOUT_SSL = r"(no encryption|SSL off)"
 WITH_SSL = r"(SSL encryption|SSL on)"
 THEN = r", then connection to server at .* failed: "
-SIGNED = "the server's certificate must be signed by an authority in the file sslrootcert, and be valid today"
+SIGNED = "its certificate must be valid today, and signed by an authority in the file sslrootcert"
 TWO_FILES = "sslcert and sslkey must be the files of a client certificate and its key in PEM format"
-BINDING = "channel_binding=require needs SSL, and a server that stores and asks for passwords by scram-sha-256"
+BINDING = "channel_binding=require needs SSL, and passwords in the form scram-sha-256"
 SSL_AND_KEY = {"sslmode": "require", "sslcert": "CERTIFICATES/certified.pem", "sslkey": "CERTIFICATES/certified.key"}
 CLIENT_CERTIFICATE = "name a client certificate of this user and its key with sslcert and sslkey"
-ANY_NAME = "host must be a name in the certificate (hostaddr may be the address), sslmode=verify-ca accepts any name"
-AUTHORITY = (
-    "store the certificate of the authority that signed the server's there, or name another file with sslrootcert "
-    "(sslrootcert=system for the authorities that the system trusts)"
-)
+ANY_NAME = "set host to a name in the certificate (and hostaddr to the address), or sslmode=verify-ca"
+AUTHORITY = "set sslrootcert to the file of the server's authority, or to 'system' for those that the system trusts"
 
 REFUSALS = {
     "a wrong password": Refusal(AccessDeniedError, failed("alice"), WRONG_OR_EXPIRED, parameters={"password": "wrong"}),
@@ -91,7 +89,7 @@ REFUSALS = {
     "a role's limit of connections": Refusal(
         TooManyConnectionsError,
         'FATAL: too many connections for role "limited"',
-        "end other programs that use it, or have the limit raised: ALTER ROLE or ALTER DATABASE … CONNECTION LIMIT",
+        "end other programs that use it, or raise the limit: ALTER ROLE or DATABASE … CONNECTION LIMIT",
         "limited",
         {"reconnect": 0},
     ),
@@ -104,7 +102,7 @@ REFUSALS = {
     "a closed database": Refusal(
         DatabaseUnavailableError,
         'FATAL: database "closed" is not currently accepting connections',
-        "its owner has closed it, and opens it with: ALTER DATABASE … ALLOW_CONNECTIONS true",
+        "its owner can open it: ALTER DATABASE … ALLOW_CONNECTIONS true",
         parameters={"dbname": "closed"},
     ),
     "a user whom pg_hba.conf rejects": Refusal(
@@ -122,7 +120,7 @@ REFUSALS = {
     "no SSL where SSL is a must": Refusal(
         AccessDeniedError,
         rf'FATAL: no pg_hba.conf entry for host "127.0.0.1", user "only_ssl", database "postgres", {WITHOUT_SSL}',
-        "the server's pg_hba.conf must allow this user, database and host, perhaps it does with SSL: sslmode=require",
+        "pg_hba.conf must allow this user, database and host, perhaps it does with sslmode=require",
         "only_ssl",
         {"sslmode": "disable"},
     ),
@@ -321,7 +319,7 @@ def test_the_user_of_the_operating_system_counts_where_the_server_asks_for_it(se
     assert type(error) is AccessDeniedError
     assert str(error).endswith(
         'failed: FATAL: Peer authentication failed for user "peer"; '
-        "the server asks the operating system who you are, connect as that user, or have it mapped in pg_ident.conf"
+        "leave out user, to connect as the operating system calls you, or connect to host=localhost by password"
     )
 
 
@@ -395,3 +393,12 @@ def test_the_doctor_is_content_with_a_password_file_and_a_certificate(
     assert re.search(r"connection +PostgreSQL database .* answers after", output.out)
     assert PASSWORD not in output.out + output.err
     assert os.environ["SQLTRACK_DSN_SSLMODE"] == "verify-full"
+
+
+def test_every_advice_is_one_short_sentence() -> None:
+    """What went wrong is one sentence, what to do is another, and each fits a line of a terminal or two."""
+    tables = (_connect_errors._WRONG_PARAMETERS, _connect_errors._WRONG_CREDENTIALS, _connect_errors._UNAVAILABLE)
+    advices = [advice for table in tables for _, _, advice in table]
+    for advice in (*advices, _connect_errors._REFUSED, _connect_errors._NOT_REACHED):
+        assert len(advice) <= 105, advice
+        assert re.search(r"[;\n]|[.!?]( |$)", advice) is None, advice

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCESS_ADVICE", "portable_config", "restored_config"]
 
-ACCESS_ADVICE = (
-    "the client was copied by pickle, which leaves its password out: put that into the config file, the environment or "
-    "~/.pgpass"
-)
+ACCESS_ADVICE = "the client was copied by pickle, which leaves its password out: put that into ~/.pgpass"
 
 
 def portable_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -70,8 +70,7 @@ class Oversights:
                 self._tell(
                     "again",
                     run_id,
-                    "run %s has ended, and now logs from step 0 again, which replaces its metrics: use a new run, or "
-                    "first remove them (sqltrack rewind %s -1)",
+                    "run %s has ended, and starts over at step 0: use a new run, or first: sqltrack rewind %s -1",
                     run_id,
                     run_id,
                 )
@@ -81,8 +80,7 @@ class Oversights:
                 self._tell(
                     "unstarted",
                     run_id,
-                    "run %s was never started, so it has no status: log in a block 'with run.track():', or call "
-                    "run.start() before",
+                    "run %s was never started, so it has no status: use 'with run.track():' or run.start()",
                     run_id,
                 )
 
@@ -124,8 +122,7 @@ class Oversights:
         self._tell(
             "replaced",
             run_id,
-            "run %s logged %s again at step %s%s, which replaces the values: give each point in time its own step, as "
-            "in run.add_metrics(…, step=step)",
+            "run %s logged %s again at step %s%s, which replaces the values: use add_metrics(…, step=step)",
             run_id,
             named,
             step,

@@ -212,8 +212,8 @@ def run_from_env(client: Client) -> Run:
     experiment_id = _updates.id_from_env("SQLTRACK_EXPERIMENT_ID") if "SQLTRACK_EXPERIMENT_ID" in os.environ else None
     if name is None and experiment_id is None:
         raise UnusableValueError(
-            "the experiment of a run is named by the environment variables 'SQLTRACK_EXPERIMENT_NAME' or "
-            "'SQLTRACK_EXPERIMENT_ID', and neither is set (an empty name counts as not set)"
+            "no environment variable names the experiment of the run",
+            "set SQLTRACK_EXPERIMENT_NAME or SQLTRACK_EXPERIMENT_ID",
         )
     run_id = "SQLTRACK_RUN_ID" if "SQLTRACK_RUN_ID" in os.environ else None
     return Experiment(client, experiment_id, name).get_run(run_id)

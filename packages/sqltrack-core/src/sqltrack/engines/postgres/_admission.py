@@ -38,15 +38,9 @@ _NO_CURSOR_STATES = ("42601", "0A000")
 _ONLY_QUERIES = "the statement is not a query, and the database is opened read-only here"
 _NO_LOCKS = "the statement locks rows (FOR UPDATE, FOR SHARE), and the database is opened read-only here"
 _LOCKS = frozenset({"UPDATE", "SHARE", "NO", "KEY"})
-_UNSAFE = (
-    "a superuser's query is read-only here: it may only call functions that the server counts as PARALLEL SAFE or "
-    "RESTRICTED, since others can give it the rights of a superuser"
-)
+_UNSAFE = "a superuser's query is read-only here, and may only call functions marked PARALLEL SAFE or RESTRICTED"
 
-_FOREIGN = (
-    "a superuser's query is refused here: it could execute {code} of a user who is not a superuser, with which that "
-    "user can take on the rights of a superuser"
-)
+_FOREIGN = "a superuser's query is refused here: it could execute {code} of another user with the rights of a superuser"
 _ADVICE = "connect as a user who may only read (sqltrack grant makes one)"
 _FOREIGN_ADVICE = f"{_ADVICE}, or use --as-superuser if you trust the users of this database"
 

@@ -39,8 +39,7 @@ _WRONG_PARAMETERS: tuple[_Advice, ...] = (
     (
         r"root certificate file .* does not exist",
         ConfigError,
-        "store the certificate of the authority that signed the server's there, or name another file with sslrootcert "
-        "(sslrootcert=system for the authorities that the system trusts)",
+        "set sslrootcert to the file of the server's authority, or to 'system' for those that the system trusts",
     ),
     (r"could not read root certificate file", ConfigError, "sslrootcert must be a file of certificates in PEM format"),
     (r"private key file .* has group or world access", ConfigError, "let nobody else read it: chmod 600"),
@@ -65,7 +64,7 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
     (
         r"(?:Peer|Ident) authentication failed",
         AccessDeniedError,
-        "the server asks the operating system who you are, connect as that user, or have it mapped in pg_ident.conf",
+        "leave out user, to connect as the operating system calls you, or connect to host=localhost by password",
     ),
     (
         r"certificate authentication failed",
@@ -80,8 +79,7 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
     (
         r"password authentication failed",
         AccessDeniedError,
-        "check user and password, the server says the same of unknown users, and of passwords that have expired "
-        "(VALID UNTIL) or were never set",
+        "check user and password (a user that does not exist and an expired password look the same)",
     ),
     # The servers of other languages say so in other words, but libpq says this only of passwords that are wrong.
     (r"password retrieved from file", AccessDeniedError, "check user and password in that file"),
@@ -93,7 +91,7 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
     (
         r"^(?!.*SSL (?:encryption|on)\b).*no pg_hba\.conf entry",
         AccessDeniedError,
-        "the server's pg_hba.conf must allow this user, database and host, perhaps it does with SSL: sslmode=require",
+        "pg_hba.conf must allow this user, database and host, perhaps it does with sslmode=require",
     ),
     (r"no pg_hba\.conf entry", AccessDeniedError, "the server's pg_hba.conf must allow this user, database and host"),
     (r"permission denied for database", AccessDeniedError, "ask its owner for: GRANT CONNECT ON DATABASE"),
@@ -103,12 +101,12 @@ _UNAVAILABLE: tuple[_Advice, ...] = (
     (
         r"certificate verify failed",
         DatabaseUnavailableError,
-        "the server's certificate must be signed by an authority in the file sslrootcert, and be valid today",
+        "its certificate must be valid today, and signed by an authority in the file sslrootcert",
     ),
     (
         r"server certificate for .* does not match host name",
         DatabaseUnavailableError,
-        "host must be a name in the certificate (hostaddr may be the address), sslmode=verify-ca accepts any name",
+        "set host to a name in the certificate (and hostaddr to the address), or sslmode=verify-ca",
     ),
     (
         r"server does not support SSL",
@@ -118,7 +116,7 @@ _UNAVAILABLE: tuple[_Advice, ...] = (
     (
         r"channel binding",
         DatabaseUnavailableError,
-        "channel_binding=require needs SSL, and a server that stores and asks for passwords by scram-sha-256",
+        "channel_binding=require needs SSL, and passwords in the form scram-sha-256",
     ),
     (
         r"authentication method requirement",
@@ -129,12 +127,12 @@ _UNAVAILABLE: tuple[_Advice, ...] = (
     (
         r"not currently accepting connections",
         DatabaseUnavailableError,
-        "its owner has closed it, and opens it with: ALTER DATABASE … ALLOW_CONNECTIONS true",
+        "its owner can open it: ALTER DATABASE … ALLOW_CONNECTIONS true",
     ),
     (
         r"too many connections for (?:role|database)",
         TooManyConnectionsError,
-        "end other programs that use it, or have the limit raised: ALTER ROLE or ALTER DATABASE … CONNECTION LIMIT",
+        "end other programs that use it, or raise the limit: ALTER ROLE or DATABASE … CONNECTION LIMIT",
     ),
     (r"max_client_conn", TooManyConnectionsError, "raise max_client_conn in the pooler"),
     (

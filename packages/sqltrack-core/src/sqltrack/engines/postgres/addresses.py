@@ -42,8 +42,7 @@ def address_config(address: str) -> dict[str, Any]:
     if config is None:
         raise ConfigError(
             "the address of a PostgreSQL database cannot be understood",
-            "expected postgresql://USER@HOST:PORT/DBNAME, or parameters of libpq such as 'host=HOST dbname=DBNAME'; "
-            "in a URI write % as %25, and other special characters of a password as % and their number, too",
+            "expected postgresql://USER@HOST:PORT/DBNAME with special characters as %XX, or 'host=HOST dbname=DBNAME'",
         )
     return {"engine": "postgres", **config, **own}
 
