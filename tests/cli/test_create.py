@@ -20,6 +20,7 @@ from sqltrack.cli import main
 from sqltrack.commands.create import create, create_sql
 from sqltrack.engines.postgres.sql import quote_if_needed
 from sqltrack.errors import AccessDeniedError
+from support.databases import connect_to_postgres
 from support.processes import Program, running
 
 RIGHTS = "NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT LOGIN"
@@ -378,12 +379,33 @@ def read_until(file: int, end: bytes) -> bytes:
     return text
 
 
-def test_a_password_that_cannot_be_encrypted_is_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_password_is_encrypted_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_passwords(f"*:*:*:*:{escaped(TYPED)}")
-    assert main(["create", "--user", "alice", "--host", str(tmp_path), "--password"]) == 1
+    assert main(["create", "--user", "alice", "--host", str(tmp_path), "--password"]) == 0
     output, errors = capsys.readouterr()
-    assert (output, errors.count("\n")) == ("", 1)
-    assert errors.startswith("sqltrack: encrypting the password needs a connection: cannot connect to ")
-    assert "--plain-password" in errors
-    assert "--config-path" in errors
-    assert TYPED not in errors
+    assert output.startswith(f"CREATE ROLE alice {RIGHTS} PASSWORD 'SCRAM-SHA-256$4096:")
+    assert (errors, TYPED in output) == ("", False)
+
+
+def test_a_user_who_does_not_exist_yet_gets_a_password(
+    as_superuser: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration already names the new user and database, so the server lets nobody in."""
+    write_passwords(f"*:*:*:dora:{escaped(TYPED)}")
+    over_tcp = {**as_superuser, "host": "127.0.0.1", "user": "dora", "dbname": "theirs"}
+    for name, value in over_tcp.items():
+        monkeypatch.setenv(f"SQLTRACK_DSN_{name.upper()}", str(value))
+    assert main(["create", "--password"]) == 0
+    script, errors = capsys.readouterr()
+    assert errors == ""
+    assert script.splitlines()[1] == "CREATE DATABASE theirs OWNER dora;"
+    for statement in script.splitlines():
+        _execute_alone(as_superuser, statement)
+    assert sqltrack.Client().execute("SELECT current_user").fetchone() == ("dora",)
+    with pytest.raises(AccessDeniedError, match="authentication failed"):
+        sqltrack.Client(password="wrong").execute("SELECT 1")
+
+
+def _execute_alone(config: dict[str, Any], statement: str) -> None:
+    with connect_to_postgres(config) as connection:
+        connection.execute(statement.encode())

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from plugins.postgres_server import PostgresServer
 from support.local_server import install_pip, install_sudo, renamed, without_names
 from support.pages import ROOT, Block, read_blocks
 from support.typed_pages import file_name, fits, section_blocks, type_blocks
@@ -19,6 +20,7 @@ PAGE = ROOT / "docs" / "getting-started.md"
 SQLITE = "SQLite in two minutes"
 OWN_MACHINE = "On your own machine"
 GIVEN_SERVER = "On a server that you were given"
+OVER_NETWORK = "With a password"
 CLUSTER = "On a cluster"
 TYPED = (SQLITE, "PostgreSQL in ten minutes", CLUSTER)
 
@@ -78,6 +80,35 @@ def test_postgres_on_a_server_that_was_given(type_on_server: Type) -> None:
     assert type_on_server([*blocks[: created + 2], execute, *blocks[created + 2 :]]) == ""
 
 
+@pytest.fixture
+def type_with_passwords(server_binaries: Path, variables: dict[str, str], tmp_path: Path) -> Iterator[Type]:
+    """The same where the server asks everybody who comes over the network for a password, by scram-sha-256."""
+    with PostgresServer(server_binaries, {"password_encryption": "scram-sha-256"}) as server:
+        hba = server.data_dir / "pg_hba.conf"
+        hba.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        server.restart()
+        at_server = install_sudo(tmp_path / "programs", server.dsn)
+        sudo = tmp_path / "programs" / "sudo"
+        # The administrator connects by the socket, others over the network, at the port of this server.
+        sudo.write_text(
+            sudo.read_text().replace("os.environ.update(", f"os.environ.update(PGHOST={at_server['PGHOST']!r}, ")
+        )
+        port = at_server["PGPORT"]
+
+        def type_them(blocks: list[Block]) -> str:
+            names = {"postgres.example.org": "127.0.0.1", "5432": port}
+            users = {"USER": "alice", "LOGNAME": "alice", "PGPORT": port}
+            return type_blocks(blocks, "postgres", names=names, **variables, **users)
+
+        yield type_them
+
+
+def test_postgres_with_a_password(type_with_passwords: Type) -> None:
+    config = [block for block in section_blocks(PAGE, GIVEN_SERVER) if file_name(block) == "sqltrack.conf"]
+    assert type_with_passwords([*config, *section_blocks(PAGE, OVER_NETWORK)]) == ""
+    assert Path("../home/.pgpass").stat().st_mode & 0o077 == 0
+
+
 def test_a_database_for_a_group(type_on_server: Type) -> None:
     assert type_on_server([*script(), *section_blocks(PAGE, CLUSTER)]) == ""
 
@@ -87,7 +118,9 @@ def test_every_command_of_the_page_is_typed() -> None:
     everything = {block.line for block in read_blocks(PAGE, "console")}
     assert everything <= typed
     remove = next(block for block in read_blocks(PAGE, "console") if block.code == "rm sqltrack.conf\n")
-    in_subsections = {block.line for block in section_blocks(PAGE, SQLITE, OWN_MACHINE, GIVEN_SERVER, CLUSTER)}
+    in_subsections = {
+        block.line for block in section_blocks(PAGE, SQLITE, OWN_MACHINE, GIVEN_SERVER, OVER_NETWORK, CLUSTER)
+    }
     assert everything - in_subsections == {remove.line}
 
 

@@ -32,7 +32,7 @@ def create(config: dict[str, Any], no_user: bool = False, no_db: bool = False, *
     Raises:
         ConfigError: (a ValueError) the engine has no users, or nothing says how the user is called.
         UnusableValueError: (a ValueError) a name or password cannot be used.
-        DatabaseError: the password cannot be encrypted, because connecting fails.
+        DatabaseError: the server cannot encrypt the password.
     """
     print("".join(f"{statement}\n" for statement in create_sql(config, no_user, no_db, **kwargs)), end="")
 
@@ -49,11 +49,12 @@ def create_sql(
     """Return the commands that `create` prints.
 
     Args:
-        config: the configuration, which also says how to connect if a password has to be encrypted.
+        config: the configuration, which also says how to connect to ask how to encrypt a password.
         no_user: whether to leave out the user.
         no_db: whether to leave out the database.
         password: the new user's password, or True to take it from the password file, or else to ask for it.
-        plain_password: whether the password may be seen; else it is encrypted as the server says. Implies `password`.
+        plain_password: whether the password may be seen; else it is encrypted as the server says, or by scram-sha-256
+            if connecting fails, for example because the user does not exist yet. Implies `password`.
         kwargs: parameters that win over those of the configuration, where `user` and `dbname` are what is created,
             and not what is connected to.
     """
@@ -112,13 +113,10 @@ def _encrypt(config: dict[str, Any], user: str, password: str) -> str:
     engine = create_engine(config)
     try:
         connection = engine.connect()
-        try:
-            return admin_of(engine, connection).encrypt_password(user, password)
-        finally:
-            connection.close()
-    except DatabaseError as error:
-        raise type(error)(
-            f"encrypting the password needs a connection: {error}",
-            "either allow to print it as plain text with --plain-password, or provide credentials of somebody who can "
-            "connect, in a file that --config-path names or by environment variables such as SQLTRACK_DSN_USER",
-        ) from error
+    except DatabaseError:
+        # The user who could ask the server is perhaps the one to create.
+        return admin_of(engine).encrypt_password(user, password)
+    try:
+        return admin_of(engine, connection).encrypt_password(user, password)
+    finally:
+        connection.close()

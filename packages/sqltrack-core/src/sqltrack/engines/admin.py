@@ -44,7 +44,7 @@ class Admin(ABC):
     Args:
         engine: the engine.
         connection: a connection of it, None before there is one; then only `missing`, `connect_read_only`,
-            `driver_variables`, `find_password` and the attributes are of use.
+            `driver_variables`, `find_password`, `encrypt_password` and the attributes are of use.
 
     Attributes:
         engine: the same.
@@ -246,7 +246,7 @@ class Admin(ABC):
         return 0
 
     def encrypt_password(self, user: str, password: str) -> str:
-        """Return a user's password in the form in which the server keeps it.
+        """Return a user's password in the form in which the server keeps it, or can keep it if there is no connection.
 
         Raises:
             ConfigError: the database has no users.

@@ -14,7 +14,8 @@ __all__ = ["add_parser"]
 _DESCRIPTION = (
     "Nothing is executed: look at the commands, and execute them with psql or 'sqltrack execute' as somebody who may. "
     "What is created is called as --user and --dbname say (default: as the user), or else the configuration. A "
-    "password is encrypted by the server, to which the configuration without these two options must be able to connect."
+    "password is encrypted as the server says, or by scram-sha-256 if the configuration without these two options "
+    "cannot connect, for example as the user who does not exist yet."
 )
 
 

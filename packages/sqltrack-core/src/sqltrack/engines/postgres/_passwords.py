@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-__all__ = ["advise_on_password_file", "encrypt_password", "find_password"]
+__all__ = ["advise_on_password_file", "encrypt_password", "encrypt_password_offline", "find_password"]
 
 
 def find_password(parameters: Mapping[str, Any]) -> str | None:
@@ -30,10 +30,24 @@ def find_password(parameters: Mapping[str, Any]) -> str | None:
     return password.decode("utf-8", "surrogateescape") if password else None
 
 
+# An address that no host has, so that libpq gives up before it sends anything.
+_NOWHERE = b"hostaddr=nowhere"
+
+
 def encrypt_password(connection: psycopg.Connection[Any], user: str, password: str) -> str:
     """Return a password encrypted by the method that the server's setting password_encryption names."""
     secret = password.encode("utf-8", "surrogateescape")
     return connection.pgconn.encrypt_password(secret, user.encode("utf-8")).decode("ascii")
+
+
+def encrypt_password_offline(user: str, password: str) -> str:
+    """Return a password encrypted by scram-sha-256, which all servers accept, whatever their password_encryption."""
+    connection = psycopg.pq.PGconn.connect_start(_NOWHERE)
+    try:
+        secret = password.encode("utf-8", "surrogateescape")
+        return connection.encrypt_password(secret, user.encode("utf-8"), b"scram-sha-256").decode("ascii")
+    finally:
+        connection.finish()
 
 
 def advise_on_password_file(connection: psycopg.pq.abc.PGconn) -> str:

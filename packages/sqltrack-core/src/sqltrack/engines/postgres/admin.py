@@ -15,7 +15,7 @@ from sqltrack.engines.postgres._engine import PostgresEngine
 from sqltrack.engines.postgres._errors import without_excerpt
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
-from sqltrack.engines.postgres._passwords import encrypt_password, find_password
+from sqltrack.engines.postgres._passwords import encrypt_password, encrypt_password_offline, find_password
 from sqltrack.engines.postgres._readonly import guarded
 from sqltrack.engines.postgres._types import PYTHON_TYPES
 from sqltrack.engines.schema import PENDING, TABLES
@@ -176,6 +176,8 @@ class PostgresAdmin(Admin):
         return moved
 
     def encrypt_password(self, user: str, password: str) -> str:
+        if self.connection is None:
+            return encrypt_password_offline(user, password)
         with self._translated_errors():
             return encrypt_password(self.connection, user, password)
 
