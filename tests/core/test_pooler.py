@@ -398,7 +398,7 @@ def test_a_statement_that_is_given_up_ends_on_the_server(pooled: Pooled, direct:
 
 
 def test_the_documented_configuration_is_one(direct: dict[str, Any]) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "postgresql.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "pgbouncer.md").read_text(encoding="utf-8")
     main, databases = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
     parser = configparser.ConfigParser(allow_no_value=True, interpolation=None, delimiters="=")
     parser.read_string(main)
