@@ -38,6 +38,7 @@ INSERT_LINK = "INSERT INTO run_links (from_id, kind, to_id) VALUES (%s, %s, %s)"
 # A transaction holds about so many rows of metrics, and is short enough that others can write in between.
 ROWS_PER_TRANSACTION = 5_000
 MAX_EPOCHS = 100_000
+MAX_ID = 2**63 - 1
 
 
 def main() -> None:
@@ -63,8 +64,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
     parser.add_argument("--first-id", type=int, help="count ids from here, instead of taking the numbers of jobs")
     options = parser.parse_args()
-    if options.first_id is not None and options.first_id < 1:
-        parser.error("--first-id must be at least 1")
+    if options.first_id is not None and not 1 <= options.first_id <= MAX_ID - options.runs:
+        parser.error(f"--first-id must be at least 1, and leave room for the runs up to {MAX_ID}")
     if options.runs < 1 or not 1 <= options.epochs <= MAX_EPOCHS:
         parser.error(f"--runs must be at least 1, and --epochs from 1 to {MAX_EPOCHS}")
     return options

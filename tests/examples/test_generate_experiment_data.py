@@ -453,7 +453,10 @@ def test_the_script_makes_300_runs_of_90_epochs_unless_told_otherwise(tmp_path: 
     assert timedelta(0) < datetime.now(timezone.utc) - newest < timedelta(hours=2)
 
 
-@pytest.mark.parametrize("options", [("--runs", "0"), ("--epochs", "0"), ("--epochs", "many"), ("--first-id", "0")])
+@pytest.mark.parametrize(
+    "options",
+    [("--runs", "0"), ("--epochs", "0"), ("--epochs", "many"), ("--first-id", "0"), ("--first-id", str(2**63 - 1))],
+)
 def test_an_unusable_option_is_refused(tmp_path: Path, options: tuple[str, str]) -> None:
     config = {"engine": "sqlite", "dbpath": str(tmp_path / "none.db")}
     status, stdout, stderr = run_script(config, *options)

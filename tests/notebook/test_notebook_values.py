@@ -331,3 +331,37 @@ def test_colors_can_be_chosen() -> None:
     assert textcolor("\ud800", ("red",)) == "red"
     with pytest.raises(ValueError, match="colors must hold at least one color"):
         textcolor("x", [])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (math.inf, "inf s"),
+        (-math.inf, "-inf s"),
+        (1e300, "1.00e+300 s"),
+        (np.float32(3e38), "3.00e+38 s"),
+        (10**400, "1.00e+400 s"),
+        (np.timedelta64(2**62, "s"), "4611686018427387904 seconds"),
+    ],
+)
+def test_durations_beyond_a_timedelta_are_shown_as_numbers(value: Any, shown: str) -> None:
+    assert format_timedelta(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (datetime.max, "9999-12-31 23:59:59"),
+        (datetime.max.replace(tzinfo=timezone.utc), "9999-12-31 23:59:59+00:00"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), "0001-01-01 00:00:00+14:00"),
+        (np.datetime64(2**62, "s"), "146138514283-06-19 07:45:04"),
+    ],
+)
+def test_relative_times_at_the_ends_of_the_calendar_are_shown_as_they_are(value: Any, shown: str) -> None:
+    assert format_datetime_relative(value) == shown
+
+
+@pytest.mark.parametrize("value", [5, None, [1], "<b>", {"a": 1}])
+def test_only_data_frames_become_tables(value: Any) -> None:
+    with pytest.raises(TypeError, match=f"a pandas DataFrame is expected, got {type(value).__name__}"):
+        sqltrack.notebook.to_html(value)

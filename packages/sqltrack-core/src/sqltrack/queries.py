@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqltrack._arguments import as_row_id
 from sqltrack._quoting import placeholders, query_text, quote_identifier
 from sqltrack.client import Client
+from sqltrack.engines._cursors import check_cursor
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import UnusableValueError
@@ -244,6 +245,7 @@ def column_sql(metric: str, table: str = "metrics") -> str:
 def _execute(client: Client | DBAPICursor, query: QueryText, parameters: Parameters) -> Any:
     if isinstance(client, Client):
         return client.execute(query, parameters)
+    check_cursor(client)
     text = query_text(query, client, has_parameters=bool(parameters))
     client.execute(text, parameters) if parameters else client.execute(text)
     return client

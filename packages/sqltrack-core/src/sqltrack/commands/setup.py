@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqltrack._arguments import as_client
 from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.engines.engine import Engine
@@ -47,16 +50,18 @@ def setup(client: Client, scripts: str | Path | Iterable[str | Path | tuple[str,
 
     Raises:
         ScriptError: a script failed; the error names the statement, without passwords.
-        ValueError: a script is called `base.sql`, or two have the same name, or one is neither a path nor a pair.
+        ValueError: a script is called `base.sql`, or two have the same name, or one is neither a path nor a pair, or
+            not text in UTF-8.
         OSError: a file cannot be read.
     """
+    as_client(client)
     named = [(_BASE, _included(client, _BASE)), *map(_load, _in_order(scripts))]
     _check_names([name for name, _ in named])
     with client:
         executed = _executed_scripts(client)
     for name, script in named:
         is_new = name not in executed and _execute_once(client, name, script)
-        print(f"{'(NEW)' if is_new else '(OK)'} {name}", flush=True)
+        _print_line(f"{'(NEW)' if is_new else '(OK)'} {name}")
 
 
 def set_up_quietly(client: Client) -> bool:
@@ -111,8 +116,36 @@ def _load(script: Any) -> tuple[str, str]:
         return Path(name).name, text
     if not isinstance(script, (str, os.PathLike)):
         raise UnusableValueError(f"a script must be one of {_EXPECTED}, got {script!r}")
+    _refuse_text(os.fspath(script))
     path = Path(script)
-    return path.name, path.read_text(encoding="utf-8-sig")
+    try:
+        return path.name, path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnusableValueError(f"script {path.name!r} must be text in UTF-8") from None
+
+
+def _refuse_text(script: Any) -> None:
+    """Refuse an address or SQL where a path is expected, without showing them: they may hold a password."""
+    if os.path.exists(script):
+        return
+    if "://" in str(script):
+        raise UnusableValueError(
+            f"a script must be one of {_EXPECTED}, got an address", "a database is named by: Client('postgresql://…')"
+        )
+    if re.search(r"[;\n]|^\s*(?i:ALTER|CREATE|DROP|GRANT|INSERT|UPDATE)\s(?!.*\.sql$)", str(script)):
+        raise UnusableValueError(
+            f"a script must be one of {_EXPECTED}, got SQL text",
+            "give it a name: setup(client, [('v001.sql', 'ALTER …')])",
+        )
+
+
+def _print_line(line: str) -> None:
+    """Print a line, in which characters that the output cannot encode are escaped."""
+    try:
+        print(line, flush=True)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def _check_names(names: list[str]) -> None:

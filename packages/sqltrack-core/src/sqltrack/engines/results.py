@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from sqltrack._quoting import query_text
+from sqltrack.engines._cursors import check_cursor
 from sqltrack.engines.kinds import ColumnKind
 
 __all__ = ["Reader", "Reading", "find_reader"]
@@ -64,7 +65,12 @@ class _AnyReader(Reader):
 
 
 def find_reader(cursor: Any) -> Reader:
-    """Return what reads many rows over the connection of a cursor, of whatever engine."""
+    """Return what reads many rows over the connection of a cursor, of whatever engine.
+
+    Raises:
+        UnusableValueError: (a ValueError) it is not a cursor.
+    """
+    check_cursor(cursor)
     for cls in type(cursor).__mro__:
         found = _READERS.get(cls.__module__.partition(".")[0])
         if found is not None:

@@ -59,7 +59,12 @@ def to_html(formatted: pd.DataFrame) -> str:
 
     Args:
         formatted: the formatted data frame.
+
+    Raises:
+        TypeError: it is something else.
     """
+    if not isinstance(formatted, pd.DataFrame):
+        raise TypeError(f"a pandas DataFrame is expected, got {type(formatted).__name__}")
     # pandas would cut the HTML of long cells in the middle otherwise.
     with pd.option_context("display.max_colwidth", None):
         return formatted.to_html(escape=False, classes="sqltrack-table")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,13 @@ def format_datetime_relative(dt: date | None, sep: str = " ", timespec: str = "s
     if is_missing(dt):
         return escape(na_rep)
     time = as_datetime(dt)
-    return f'<span title="{escape(_iso(time, sep, timespec))}">{escape(_humanize(_elapsed(time)))}</span>'
+    shown = escape(_iso(time, sep, timespec))
+    try:
+        elapsed = _humanize(_elapsed(time))
+    except OverflowError:
+        # At the ends of the calendar the difference, or the time in another zone, is not a time any more.
+        return shown
+    return f'<span title="{shown}">{escape(elapsed)}</span>'
 
 
 def _iso(time: date, sep: str, timespec: str) -> str:
@@ -132,7 +139,7 @@ def format_timedelta(td: timedelta | float | None, na_rep: str = "--") -> str:
     """Return a duration with its two largest units, like "2 h 13 min"; hovering shows all of it.
 
     Args:
-        td: timedelta, or a number of seconds.
+        td: timedelta, or a number of seconds; one that no timedelta can be is shown as a number.
         na_rep: replacement for missing values.
 
     Returns:
@@ -140,6 +147,17 @@ def format_timedelta(td: timedelta | float | None, na_rep: str = "--") -> str:
     """
     if is_missing(td):
         return escape(na_rep)
-    duration = as_timedelta(td)
+    try:
+        duration = as_timedelta(td)
+    except OverflowError:
+        return escape(_beyond_timedelta(td))
     sign, size = ("-", -duration) if duration < timedelta(0) else ("", duration)
     return f'<span title="{escape(sign + str(size))}">{escape(sign + short_duration(nanoseconds(size) / 1e9))}</span>'
+
+
+def _beyond_timedelta(value: Any) -> str:
+    """Return a duration that is infinite, or longer than a timedelta can be."""
+    if isinstance(value, np.timedelta64):
+        return str(value)
+    number = Decimal(value if isinstance(value, int) else float(value))
+    return f"{number:.3g} s".replace("Infinity", "inf")
