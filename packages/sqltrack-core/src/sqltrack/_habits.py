@@ -1,4 +1,4 @@
-"""What to use in place of names that other trackers have: MLflow, W&B, TensorBoard, Neptune, Aim, Trackio."""
+"""Name the right call for names of other trackers: MLflow, W&B, TensorBoard, Neptune, Aim, Trackio."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from sqltrack._metric_values import Row
 from sqltrack._quoting import quote_identifier
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.schema import KEY
-from sqltrack.errors import SQLTrackError
+from sqltrack.errors import DatabaseUnavailableError, SQLTrackError
 
 if TYPE_CHECKING:
     from sqltrack._sessions import Session
@@ -149,11 +149,17 @@ class Oversights:
         return bool(self._ask(f"SELECT {KEY[1]} FROM metrics WHERE run_id = %s AND ({present}) LIMIT 1", run_id))
 
     def _ask(self, sql: str, run_id: int) -> Sequence[Any]:
-        """Return the rows of a query, none if it fails: what follows will fail as well, and is asked for."""
+        """Return the rows of a query, none if it fails: the statement that follows will say why.
+
+        Raises:
+            DatabaseUnavailableError: the database is not there; to try again would take as long once more.
+        """
         try:
             rows: Sequence[Any] = self._session.call_guarded(
                 lambda connection: connection.execute(sql, (run_id,)).fetchall()
             )
+        except DatabaseUnavailableError:
+            raise
         except SQLTrackError:
             return ()
         return rows

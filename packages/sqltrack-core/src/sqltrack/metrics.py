@@ -259,9 +259,9 @@ class MetricsWriter:
     def _add(self, row: Row, touched: datetime | None) -> None:
         run_id = row.key[0]
         last = self._oversights.last.get(run_id)
-        if last is None:
-            self._oversights.look_at(row, self._known_columns)
         try:
+            if last is None:
+                self._oversights.look_at(row, self._known_columns)
             self._write(row, touched)
         except DatabaseError as error:
             self._touched.pop(run_id, None)
@@ -273,9 +273,9 @@ class MetricsWriter:
             self._oversights.compare(row, last)
 
     def _add_many(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
-        if batch and run_id not in self._oversights.last:
-            self._oversights.look_at(batch[0], self._known_columns)
         try:
+            if batch and run_id not in self._oversights.last:
+                self._oversights.look_at(batch[0], self._known_columns)
             with self._session.transaction():
                 # All columns first: once the transaction has written, it is itself in the way of further ones.
                 plans = [self._bind(row)[0] for row in batch]

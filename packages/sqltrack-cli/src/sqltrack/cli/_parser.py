@@ -74,7 +74,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all errors of the program."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Return the options, or say what may be meant by arguments that are unknown."""
+        """Return the options; suggest others in place of unknown ones."""
         self._refuse_early(sys.argv[1:] if args is None else args)
         namespace, rest = self.parse_known_args(args, namespace)
         if rest:

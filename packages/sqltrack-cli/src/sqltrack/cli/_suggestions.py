@@ -1,4 +1,4 @@
-"""What users of other programs mean by commands and options that this one does not have."""
+"""Suggest commands and options in place of words that other programs know."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 
 
 def suggest_command(word: str, commands: Iterable[str]) -> str:
-    """Return what is wrong with a word that is not a command, and what to type.
+    """Return a message about a word that is not a command, with the command to type.
 
     Args:
         word: the word.
@@ -68,7 +68,7 @@ def suggest_command(word: str, commands: Iterable[str]) -> str:
 
 
 def _meant(word: str, known: Sequence[str]) -> str | None:
-    """Return what may be meant by a word: a slip, a word of another program, or what looks most like it."""
+    """Return the command for a word: of a slip, of another program, or the one that looks most like it."""
     words = [command for command, names in _WORDS.items() if word in names.split()]
     likely = [command for command in words if command.startswith("-") or command.split()[0] in known]
     if word in known:
@@ -78,7 +78,7 @@ def _meant(word: str, known: Sequence[str]) -> str | None:
 
 
 def suggest_option(words: Sequence[str], options: Iterable[str]) -> str:
-    """Return what is wrong with arguments that no command takes, and what to type.
+    """Return a message about arguments that no command takes, with the option to type.
 
     Args:
         words: the arguments.
