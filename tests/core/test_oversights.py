@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,10 +66,11 @@ def test_calls_that_add_to_a_point_in_time_are_right(run: Run, warnings: Warning
         for epoch in range(3):
             run.add_metrics({"loss": 1 / (epoch + 1), "epoch": epoch}, step=epoch)
             run.add_metrics({"val_loss": math.nan, "epoch": epoch}, step=epoch)
-            run.add_metrics({"val_loss": math.nan, "top1": None}, step=epoch)
+            run.add_metrics({"val_loss": math.nan, "top1": None, "path": Path("x")}, step=epoch)
+            run.add_metrics({"path": Path("x")}, step=epoch)
             run.add_metrics({"loss": 0.5}, step=epoch, progress=0.5)
         run.add_metrics_many([{"step": 5, "loss": 1.0}, {"step": 5, "val_loss": 1.0}, {"step": 6, "loss": 2.0}])
-    assert warnings.take() == []
+    assert ["'path' is stored in the column" in message for message in warnings.take()] == [True]
 
 
 def test_a_value_that_was_never_stored_is_not_replaced(client: Client, run: Run, warnings: Warnings) -> None:
@@ -143,7 +145,16 @@ def test_a_run_that_has_ended_and_starts_over_is_warned_of_once(
 
 @pytest.mark.parametrize(
     "how",
-    ["later step", "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT", "LSB_RESTART", "rewound", "requeued", "other"],
+    [
+        "later step",
+        "SLURM_RESTART_COUNT",
+        "TORCHELASTIC_RESTART_COUNT",
+        "LSB_RESTART",
+        "rewound",
+        "requeued",
+        "other",
+        "taken up",
+    ],
 )
 def test_a_run_that_goes_on_is_right(
     config: dict[str, Any], run: Run, warnings: Warnings, monkeypatch: pytest.MonkeyPatch, how: str
@@ -154,7 +165,10 @@ def test_a_run_that_goes_on_is_right(
         apply_rewind(run.client, plan_rewind(run.client, run.id, -1))
     elif how.isupper():
         monkeypatch.setenv(how, "Y" if how == "LSB_RESTART" else "1")
-    with Run(Client(config), run_id=run.id).track() as again:
+    taken = Run(Client(config), run_id=run.id)
+    if how == "taken up":
+        taken.set_status("RUNNING")
+    with taken.track() as again:
         again.add_metrics({"accuracy" if how == "other" else "loss": 2.0}, step=2 if how == "later step" else 0)
     assert warnings.take() == []
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqltrack._logging import get_logger
 from sqltrack._metric_values import Row
 from sqltrack._quoting import quote_identifier
+from sqltrack.engines._foreign import Spelled
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.schema import KEY
 from sqltrack.errors import DatabaseUnavailableError, SQLTrackError
@@ -33,6 +34,10 @@ _RESTARTS: Mapping[str, str] = {"SLURM_RESTART_COUNT": "0", "TORCHELASTIC_RESTAR
 _told: set[tuple[str, str, int]] = set()
 
 
+# What several calls logged for one point in time: its key, all names, and the rows that brought them.
+_Point = tuple[tuple[int, int, float], tuple[str, ...], list[Row]]
+
+
 class Oversights:
     """What a client's runs have logged last, as far as it takes to notice oversights.
 
@@ -40,7 +45,7 @@ class Oversights:
         session: asks the database, once for each run.
 
     Attributes:
-        last: the last row of each run, with all metrics that were logged to it; empty for runs to look at first.
+        last: for each run the first row of the last point in time; nothing for runs to look at first.
     """
 
     def __init__(self, session: Session) -> None:
@@ -48,6 +53,8 @@ class Oversights:
         self._session = session
         self._looked_at: set[int] = set()
         self._ended: set[int] = set()
+        self._points: dict[int, _Point] = {}
+        self._replacing: set[int] = set()
 
     def begin(self, run_id: int, status: str | None) -> None:
         """Expect the first row of a run that is started.
@@ -57,6 +64,7 @@ class Oversights:
             status: the run's status before, None if it had none.
         """
         self.last.pop(run_id, None)
+        self._points.pop(run_id, None)
         self._ended.discard(run_id)
         if status is not None and _is_final(status) and not _is_restart():
             self._ended.add(run_id)
@@ -86,18 +94,19 @@ class Oversights:
 
     def compare(self, row: Row, last: Row) -> None:
         """Compare a row with the last one of the run, which belongs to the same point in time."""
-        shared = _shared(last.names, row.names)
-        replaced = [
-            row.names[index] for before, index in shared if not _is_same(last.values[before], row.values[index])
-        ]
+        run_id = row.key[0]
+        if run_id in self._replacing:
+            return
+        point = self._points.get(run_id)
+        _, names, rows = point if point is not None and point[0] == row.key else (row.key, last.names, [last])
+        new, shared = _merge(names, row.names)
+        replaced = [name for name, index in shared if not _is_same(_value(rows, name), row.values[index])]
         if replaced:
+            self._replacing.add(run_id)
             self._tell_replaced(row, replaced)
-        if shared:
-            merged = {**dict(zip(last.names, last.values)), **dict(zip(row.names, row.values))}
-            row = row._replace(names=tuple(merged), values=tuple(merged.values()))
-        else:
-            row = row._replace(names=last.names + row.names, values=(*last.values, *row.values))
-        self.last[row.key[0]] = row
+        elif new:
+            rows.append(row)
+            self._points[run_id] = (row.key, names + new, rows)
 
     def compare_many(self, rows: Sequence[Row]) -> None:
         """Compare rows of one run, in the order of their keys, with each other and with the last one."""
@@ -107,7 +116,6 @@ class Oversights:
             for row in rows:
                 if last is not None and last.key == row.key:
                     self.compare(row, last)
-                    last = self.last[row.key[0]]
                 else:
                     last = row
         self.last[rows[0].key[0]] = rows[-1] if last is None or last.key != keys[-1] else last
@@ -115,6 +123,7 @@ class Oversights:
     def forget(self) -> None:
         """Forget all rows, which may not be stored any more."""
         self.last.clear()
+        self._points.clear()
 
     def _tell_replaced(self, row: Row, names: Sequence[str]) -> None:
         run_id, step, progress = row.key
@@ -166,15 +175,26 @@ class Oversights:
 
 
 @functools.lru_cache(maxsize=256)
-def _shared(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """Return where the names stand that are in both."""
-    indices = {name: index for index, name in enumerate(first)}
-    return tuple((indices[name], index) for index, name in enumerate(second) if name in indices)
+def _merge(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
+    """Return the names that only the second has, and the others with where they stand in it."""
+    known = frozenset(first)
+    new = tuple(name for name in second if name not in known)
+    return new, [(name, index) for index, name in enumerate(second) if name in known]
+
+
+def _value(rows: Sequence[Row], name: str) -> Any:
+    """Return the value of a metric in the row that has it."""
+    for row in rows:
+        if name in row.names:
+            return row.values[row.names.index(name)]
+    raise KeyError(name)
 
 
 def _is_same(first: Any, second: Any) -> bool:
     """Return whether two values are equal, NaN among them, which frameworks log again with others."""
-    return bool(first == second or (first != first and second != second))
+    if first == second or (first != first and second != second):
+        return True
+    return isinstance(first, Spelled) and isinstance(second, Spelled) and first.text == second.text
 
 
 def _is_final(status: str) -> bool:

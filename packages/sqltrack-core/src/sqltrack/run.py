@@ -297,6 +297,8 @@ class Run:
     def set_status(self, status: str) -> Self:
         """Set the status; see `run_set_status`."""
         run_set_status(self.client, self.id, status)
+        # A script that takes up a run that has ended may say so.
+        self._status = status
         return self
 
     def set_tags(self, *tags: str) -> Self:
