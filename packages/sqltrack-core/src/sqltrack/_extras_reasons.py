@@ -26,7 +26,7 @@ def reason_for_extras(
         name: name of the metric.
         typ: type of its value.
         columns: names and SQL types of the columns.
-        table: says what they can hold.
+        table: the table, which knows the values of its columns.
         map_type: returns the SQL type of a column for a type; raises TypeError if there is none.
         is_misfit: whether the column would hold values of this type, but alter this one.
     """

@@ -39,7 +39,7 @@ _Point = tuple[tuple[int, int, float], tuple[str, ...], list[Row]]
 
 
 class Oversights:
-    """What a client's runs have logged last, as far as it takes to notice oversights.
+    """Notice oversights in the calls of a client, by the last rows of its runs.
 
     Args:
         session: asks the database, once for each run.
@@ -204,5 +204,5 @@ def _is_final(status: str) -> bool:
 
 
 def _is_restart() -> bool:
-    """Return whether the process goes on with what an earlier one had begun."""
+    """Return whether the process continues the work of an earlier one."""
     return any(os.environ.get(name, usual) != usual for name, usual in _RESTARTS.items())
