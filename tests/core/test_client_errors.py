@@ -65,7 +65,7 @@ def test_a_database_that_was_not_set_up_is_an_error_that_says_what_to_do(empty_c
         lambda: sqltrack.run_add_metrics(client, 1, {"loss": 1.0}),
         lambda: sqltrack.run_set_status(client, 1, "RUNNING"),
     ):
-        with pytest.raises(NotSetUpError, match=r"set it up with sqltrack\.commands\.setup\(client\)"):
+        with pytest.raises(NotSetUpError, match=r"set it up with client\.setup\(\)"):
             use()
 
 

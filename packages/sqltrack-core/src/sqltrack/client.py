@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqltrack._copies import ACCESS_ADVICE, portable_config, restored_config
 from sqltrack._sessions import Session
@@ -209,6 +209,24 @@ class Client:
                 self.engine.execute_script(connection, _text(sql_script, None, self.engine.dialect, connection))
             )
         )
+
+    def setup(self, *scripts: str | Path | tuple[str, str] | Iterable[str | Path | tuple[str, str]]) -> None:
+        """Create the tables of SQLTrack, and execute SQL scripts that were not executed before.
+
+        Does the same as `sqltrack.commands.setup`, and prints a line for each script.
+
+        Args:
+            scripts: paths of files, or pairs of name and SQL text, in the order of execution; or one iterable of these.
+
+        Raises:
+            ScriptError: a script failed; the error names the statement, without passwords.
+            ValueError: a script is called `base.sql`, or two have the same name, or one is neither a path nor a pair.
+            OSError: a file cannot be read.
+        """
+        from sqltrack.commands.setup import setup
+
+        is_list = len(scripts) == 1 and not isinstance(scripts[0], (str, os.PathLike, tuple))
+        setup(self, cast("Any", scripts[0] if is_list else scripts))
 
     def commit(self) -> None:
         """Commit what was done since the `with` block began, or since the last commit.

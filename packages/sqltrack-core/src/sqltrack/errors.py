@@ -161,7 +161,7 @@ class NotADatabaseError(DatabaseError):
 class NotSetUpError(DatabaseError):
     """the database was not set up for sqltrack"""
 
-    ADVICE = "set it up with sqltrack.commands.setup(client), or on the command line with: sqltrack setup"
+    ADVICE = "set it up with client.setup(), or on the command line with: sqltrack setup"
 
     def __init__(self, message: str | None = None, advice: str | None = ADVICE) -> None:
         super().__init__(message, advice)
