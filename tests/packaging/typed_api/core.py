@@ -48,6 +48,8 @@ from sqltrack import (
     run_set_status,
     run_set_tags,
     run_set_updated,
+    start,
+    track,
 )
 from sqltrack.client import Result
 from sqltrack.engines import Engine
@@ -110,6 +112,9 @@ def use_client(client: Client) -> None:
         client.rollback()
     with client.cursor() as cursor:
         assert_type(cursor, Any)
+    client.setup()
+    client.setup("v001.sql", Path("v002.sql"), ("v003.sql", "SELECT 1"))
+    client.setup(["v001.sql", Path("v002.sql")])
 
 
 def read_result(result: Result) -> None:
@@ -159,6 +164,17 @@ def describe_run(client: Client, namespace: argparse.Namespace) -> None:
     assert_type(chain, Run)
     assert_type(LongRun(client, 1).start().add_tags("a").stop(), LongRun)
     LongRun(client, 1).add_args().add_epoch()
+
+
+def track_by_one_call(client: Client, experiment: Experiment, namespace: argparse.Namespace) -> None:
+    with track("digits") as run:
+        assert_type(run, Run)
+    with sqltrack.track(5, args=namespace, env={"HOME": "/"}, tags="paper", comment=None, client=client) as run:
+        assert_type(run.id, int)
+    with track(run_id="SLURM_JOB_ID", args=None, env=None, normal="DONE", exception="BROKEN", interrupt="STOPPED"):
+        pass
+    assert_type(start("digits", tags=["paper", "seeds"], terminated="TIMEOUT", started=None, updated="auto"), Run)
+    assert_type(sqltrack.start(experiment, run_id=5).stop(), Run)
 
 
 def track_run(run: Run, long_run: LongRun) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sqltrack import Client, Experiment, Run, run_add_metrics, run_remove_args, run_set_status
+from sqltrack import Client, Experiment, Run, run_add_metrics, run_remove_args, run_set_status, start, track
 from sqltrack.args import ParsedOptions, docopt_arguments, docopt_main, register_conversion
 from sqltrack.commands import setup
 from sqltrack.commands.rm import apply_rm
@@ -57,6 +57,9 @@ def refuse_runs(client: Client, run: Run) -> None:
         pass
     run_add_metrics(client, run, {"loss": 0.5})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     run_set_status(1, client, "DONE")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    track("digits", {"lr": 0.1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    start(0.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.setup(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     run_remove_args(client, 1, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

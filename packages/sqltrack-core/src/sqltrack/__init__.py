@@ -44,6 +44,7 @@ from sqltrack.run_functions import (
     run_set_tags,
     run_set_updated,
 )
+from sqltrack.track_functions import start, track
 
 __all__ = [
     "Client",
@@ -79,6 +80,8 @@ __all__ = [
     "run_set_status",
     "run_set_tags",
     "run_set_updated",
+    "start",
+    "track",
 ]
 
 # Hidden from type checkers, which find wrong names by themselves.

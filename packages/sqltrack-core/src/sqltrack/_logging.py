@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["get_logger"]
+__all__ = ["announce", "get_logger"]
 
 
 def get_logger(module: str) -> logging.Logger:
@@ -15,3 +16,38 @@ def get_logger(module: str) -> logging.Logger:
     import logging
 
     return logging.getLogger(f"sqltrack.{module}")
+
+
+def announce(module: str, text: str) -> None:
+    """Log a line at level INFO, or write it to stderr if the program has not configured logging.
+
+    Python shows only warnings in such a program. Levels of the loggers `sqltrack` and `sqltrack.<module>` hold there,
+    too: `logging.getLogger("sqltrack").setLevel("WARNING")` turns such lines off.
+
+    Args:
+        module: the logger is `sqltrack.<module>`.
+        text: the line.
+    """
+    # Nobody has configured a module that is not imported, and importing it takes as long as importing all of ours.
+    if "logging" in sys.modules:
+        logger = get_logger(module)
+        if logger.hasHandlers():
+            logger.info("%s", text)
+            return
+        if not _would_show_info(logger):
+            return
+    if sys.stderr is not None:
+        print(f"sqltrack: {text}", file=sys.stderr)
+
+
+def _would_show_info(logger: logging.Logger) -> bool:
+    """Return whether a logger lets lines of level INFO pass, if the level of the root is not set."""
+    import logging
+
+    if logger.disabled or logger.manager.disable >= logging.INFO:
+        return False
+    while logger.parent is not None:
+        if logger.level:
+            return logger.level <= logging.INFO
+        logger = logger.parent
+    return True

@@ -14,7 +14,9 @@ from sqltrack.engines.json import escape_text, jsonb
 from sqltrack.errors import MissingExperimentError, MissingRunError, UnusableValueError
 
 __all__ = [
+    "RUN_VARIABLE",
     "add_link",
+    "experiment_from_env",
     "id_from_env",
     "merge_json",
     "remove_keys",
@@ -22,6 +24,11 @@ __all__ = [
     "set_columns",
     "tags_dict",
 ]
+
+# Environment variables that name a run and its experiment.
+RUN_VARIABLE = "SQLTRACK_RUN_ID"
+_EXPERIMENT_NAME_VARIABLE = "SQLTRACK_EXPERIMENT_NAME"
+_EXPERIMENT_ID_VARIABLE = "SQLTRACK_EXPERIMENT_ID"
 
 # Columns that hold text, of which one may be NULL.
 _TEXTS: Mapping[str, Callable[[Any, str], str | None]] = {
@@ -50,6 +57,18 @@ def id_from_env(variable: str) -> int:
     if not (value.isascii() and value.strip().isdecimal()):
         raise UnusableValueError(f"environment variable {variable!r} should hold an id, got {value!r}")
     return int(value)
+
+
+def experiment_from_env() -> tuple[int | None, str | None]:
+    """Return id and name of the experiment that environment variables give, each None if it is not set.
+
+    An empty name counts as not set.
+
+    Raises:
+        UnusableValueError: the id is no integer.
+    """
+    experiment_id = id_from_env(_EXPERIMENT_ID_VARIABLE) if _EXPERIMENT_ID_VARIABLE in os.environ else None
+    return experiment_id, os.environ.get(_EXPERIMENT_NAME_VARIABLE) or None
 
 
 def tags_dict(tags: Iterable[str]) -> dict[str, bool]:

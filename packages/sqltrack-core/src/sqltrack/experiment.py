@@ -208,14 +208,13 @@ def run_from_env(client: Client) -> Run:
     Raises:
         UnusableValueError: (a ValueError) neither variable of the experiment is set, or an id is no integer.
     """
-    name = os.environ.get("SQLTRACK_EXPERIMENT_NAME") or None
-    experiment_id = _updates.id_from_env("SQLTRACK_EXPERIMENT_ID") if "SQLTRACK_EXPERIMENT_ID" in os.environ else None
+    experiment_id, name = _updates.experiment_from_env()
     if name is None and experiment_id is None:
         raise UnusableValueError(
             "no environment variable names the experiment of the run",
             "set SQLTRACK_EXPERIMENT_NAME or SQLTRACK_EXPERIMENT_ID",
         )
-    run_id = "SQLTRACK_RUN_ID" if "SQLTRACK_RUN_ID" in os.environ else None
+    run_id = _updates.RUN_VARIABLE if _updates.RUN_VARIABLE in os.environ else None
     return Experiment(client, experiment_id, name).get_run(run_id)
 
 

@@ -1,0 +1,246 @@
+"""Track a run by one call: database, tables, experiment, run and what describes it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from sqltrack import _updates
+from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
+from sqltrack._logging import announce
+from sqltrack._times import Timestamp
+from sqltrack.client import Client
+from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
+from sqltrack.engines._spelling import quote
+from sqltrack.errors import AccessDeniedError, NotSetUpError, ReadOnlyDatabaseError, ScriptError, UnusableValueError
+from sqltrack.experiment import Experiment
+from sqltrack.run import Run
+
+__all__ = ["start", "track"]
+
+# Databases of other programs have tables called "experiments" and "runs", but none called like this.
+_OWN_TABLE = "run_links"
+
+# Runs that this process has taken from the environment, by database and id. The next call is about another run.
+_taken: set[tuple[str, int]] = set()
+
+
+class _Begun(NamedTuple):
+    """A run that can be started.
+
+    Attributes:
+        run: the run.
+        experiment: name of its experiment, or its id where only that is known.
+        created_tables: whether the database had no tables before.
+    """
+
+    run: Run
+    experiment: str | int
+    created_tables: bool
+
+
+class _Target(NamedTuple):
+    """What is said about a run, each None if it is not.
+
+    Attributes:
+        experiment_id: id of its experiment.
+        name: name of that.
+        run_id: its id, or the environment variable that holds it.
+    """
+
+    experiment_id: int | None
+    name: str | None
+    run_id: int | str | None
+
+
+@contextlib.contextmanager
+def track(
+    experiment: str | int | Experiment | None = None,
+    *,
+    args: Any = "auto",
+    env: Literal["auto"] | Mapping[str, Any] | None = "auto",
+    tags: str | Iterable[str] = (),
+    comment: str | None = None,
+    client: Client | None = None,
+    run_id: int | str | None = None,
+    normal: str = "COMPLETED",
+    exception: str = "FAILED",
+    interrupt: str = "CANCELLED",
+    terminated: str = "CANCELLED",
+    started: Timestamp = "auto",
+    updated: Timestamp = "auto",
+) -> Iterator[Run]:
+    """Create a run and track it for a `with` block, which returns the run.
+
+    The tables are created if the database has none. One line on stderr, or in the log of a program that has configured
+    logging, tells database and run.
+
+    Environment variables win over `experiment`: those that `run_from_env` reads say which run this is. The first call
+    of a process takes the run that SQLTRACK_RUN_ID names, later calls create runs of the same experiment.
+
+    Args:
+        experiment: name of the experiment, which is created if there is none, or id of one that exists; may be None if
+            the environment or `run_id` names the run.
+        args: arguments of the run; "auto" (default) detects those of the script, or leaves them out if that fails; None
+            leaves them out; see `run_add_args`.
+        env: environment of the run; "auto" (default) is that of this process; None leaves it out; see `run_add_env`.
+        tags: tags to add, a single one may stand alone.
+        comment: comment to set, default: none.
+        client: client to use, default: one of the database that the configuration names.
+        run_id: id of a run to resume, which is created if there is none; a str names the environment variable that
+            holds it; default: a new run.
+        normal: status if the block ends normally, as in `Run.track`.
+        exception: status if it ends by an exception.
+        interrupt: status if it ends by KeyboardInterrupt.
+        terminated: status in case SIGTERM arrives.
+        started: what to set `time_started` to; see `run_set_started`.
+        updated: what to set `time_updated` to, at start and stop; see `run_set_updated`.
+
+    Raises:
+        UnusableValueError: (a ValueError) nothing names the experiment, or an argument is of another kind.
+        ConflictError: (a ValueError) the run belongs to another experiment.
+        NotSetUpError: the database has no tables, and this user cannot create them.
+        DatabaseError: the database cannot be reached, or refuses something.
+    """
+    begun = _begin(experiment, client, run_id, args, env, tags, comment)
+    with begun.run.track(normal, exception, interrupt, terminated, started, updated):
+        _tell(begun)
+        yield begun.run
+
+
+def start(
+    experiment: str | int | Experiment | None = None,
+    *,
+    args: Any = "auto",
+    env: Literal["auto"] | Mapping[str, Any] | None = "auto",
+    tags: str | Iterable[str] = (),
+    comment: str | None = None,
+    client: Client | None = None,
+    run_id: int | str | None = None,
+    terminated: str = "CANCELLED",
+    started: Timestamp = "auto",
+    updated: Timestamp = "auto",
+) -> Run:
+    """Create a run, start it, and return it: for notebooks and callbacks, where no `with` block fits.
+
+    Call `Run.stop` at the end. A run that was not stopped gets its status when Python ends, see `Run.start`.
+
+    Args:
+        experiment: as in `track`, like all arguments up to `run_id`.
+        args: arguments of the run.
+        env: environment of the run.
+        tags: tags to add.
+        comment: comment to set.
+        client: client to use.
+        run_id: id of a run to resume.
+        terminated: status in case SIGTERM arrives before `Run.stop`.
+        started: what to set `time_started` to; see `run_set_started`.
+        updated: what to set `time_updated` to; see `run_set_updated`.
+
+    Raises:
+        SQLTrackError: see `track`.
+    """
+    begun = _begin(experiment, client, run_id, args, env, tags, comment)
+    begun.run.start(terminated, started, updated)
+    _tell(begun)
+    return begun.run
+
+
+def _begin(
+    experiment: Any, client: Client | None, run_id: int | str | None, args: Any, env: Any, tags: Any, comment: Any
+) -> _Begun:
+    """Return a run with its description, in one transaction: if a part fails, nothing of it is there."""
+    tags, comment = _as_tags(tags), as_optional_text(comment, "comment")
+    client = _client_for(experiment, client)
+    target = _find_target(client, experiment, run_id)
+    with client:
+        created_tables = not _has_tables(client) and _create_tables(client)
+        run = _get_run(client, target)
+        run.add_args(args).add_env(env)
+        if tags:
+            run.add_tags(*tags)
+        if comment is not None:
+            run.set_comment(comment)
+    if target.run_id == _updates.RUN_VARIABLE:
+        _taken.add((client.engine.describe(), run.id))
+    return _Begun(run, run.experiment_id if target.name is None else target.name, created_tables)
+
+
+def _as_tags(tags: Any) -> list[str]:
+    given = UNKNOWN if is_instance(tags, (bytes, int)) else attempt(list, [tags] if is_instance(tags, str) else tags)
+    if given is UNKNOWN:
+        raise UnusableValueError(f"tags must be texts, such as ['baseline'], got {quote(tags)}")
+    return list(_updates.tags_dict(given))
+
+
+def _client_for(experiment: Any, client: Any) -> Client:
+    """Return the client to use: the one given, that of an experiment, or one of the configured database."""
+    if is_instance(experiment, Experiment) and client is None:
+        return as_client(experiment.client)
+    return Client() if client is None else as_client(client)
+
+
+def _has_tables(client: Client) -> bool:
+    return bool(client._session.ask(lambda connection: client.engine.table_columns(connection, _OWN_TABLE)))
+
+
+def _create_tables(client: Client) -> bool:
+    """Create the tables, unless another process was faster; return whether they were created here."""
+    # The module needs what a run in a database that is set up does not.
+    from sqltrack.commands.setup import set_up_quietly
+
+    try:
+        return set_up_quietly(client)
+    except (AccessDeniedError, ReadOnlyDatabaseError, ScriptError) as error:
+        raise NotSetUpError(
+            f"{client.engine.describe()} has no sqltrack tables, and they cannot be created: {error}",
+            "choose another database, or let a user who may create tables there execute: sqltrack setup",
+        ) from error
+
+
+def _find_target(client: Client, experiment: Any, run_id: int | str | None) -> _Target:
+    """Return what arguments and environment say about the run.
+
+    Raises:
+        UnusableValueError: they say nothing, or something else than names and ids.
+    """
+    if run_id is not None:
+        return _Target(*_as_experiment(experiment), run_id)
+    experiment_id, name = _updates.experiment_from_env()
+    if experiment_id is None and name is None:
+        experiment_id, name = _as_experiment(experiment)
+    if _updates.RUN_VARIABLE in os.environ:
+        key = client.engine.describe(), _updates.id_from_env(_updates.RUN_VARIABLE)
+        run_id = None if key in _taken else _updates.RUN_VARIABLE
+    if experiment_id is None and name is None and run_id is None:
+        raise UnusableValueError("a run needs an experiment, got none", "name it, as in track('digits')")
+    return _Target(experiment_id, name, run_id)
+
+
+def _as_experiment(experiment: Any) -> tuple[int | None, str | None]:
+    """Return id and name of an experiment as far as they were given."""
+    if experiment is None:
+        return None, None
+    if is_instance(experiment, str):
+        return None, as_text(experiment, "experiment")
+    if is_instance(experiment, Experiment):
+        return experiment.id, None
+    try:
+        return as_row_id(experiment, "experiment"), None
+    except UnusableValueError:
+        raise UnusableValueError(f"experiment must be a name or an id, got {quote(experiment)}") from None
+
+
+def _get_run(client: Client, target: _Target) -> Run:
+    if target.experiment_id is None and target.name is None:
+        return Run(client, run_id=target.run_id)
+    return Experiment(client, target.experiment_id, target.name).get_run(target.run_id)
+
+
+def _tell(begun: _Begun) -> None:
+    """Say where the run is; whoever looks for it later needs to know, and a wrong database shows at once."""
+    run = begun.run
+    created = ", whose tables were created just now" if begun.created_tables else ""
+    announce("track", f"run {run.id} of experiment {begun.experiment!r} in {run.client.engine.describe()}{created}")
