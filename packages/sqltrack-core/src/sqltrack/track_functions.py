@@ -14,14 +14,11 @@ from sqltrack._times import Timestamp
 from sqltrack.client import Client
 from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
 from sqltrack.engines._spelling import quote
-from sqltrack.errors import AccessDeniedError, NotSetUpError, ReadOnlyDatabaseError, ScriptError, UnusableValueError
+from sqltrack.errors import UnusableValueError
 from sqltrack.experiment import Experiment
 from sqltrack.run import Run
 
 __all__ = ["start", "track"]
-
-# Databases of other programs have tables called "experiments" and "runs", but none called like this.
-_OWN_TABLE = "run_links"
 
 # Runs that this process has taken from the environment, by database and id. The next call is about another run.
 _taken: set[tuple[str, int]] = set()
@@ -152,11 +149,14 @@ def _begin(
     experiment: Any, client: Client | None, run_id: int | str | None, args: Any, env: Any, tags: Any, comment: Any
 ) -> _Begun:
     """Return a run with its description, in one transaction: if a part fails, nothing of it is there."""
+    # Of no use to programs that track runs in another way.
+    from sqltrack.commands.setup import create_missing_tables
+
     tags, comment = _as_tags(tags), as_optional_text(comment, "comment")
     client = _client_for(experiment, client)
     target = _find_target(client, experiment, run_id)
     with client:
-        created_tables = not _has_tables(client) and _create_tables(client)
+        created_tables = create_missing_tables(client)
         run = _get_run(client, target)
         run.add_args(args).add_env(env)
         if tags:
@@ -180,24 +180,6 @@ def _client_for(experiment: Any, client: Any) -> Client:
     if is_instance(experiment, Experiment) and client is None:
         return as_client(experiment.client)
     return Client() if client is None else as_client(client)
-
-
-def _has_tables(client: Client) -> bool:
-    return bool(client._session.ask(lambda connection: client.engine.table_columns(connection, _OWN_TABLE)))
-
-
-def _create_tables(client: Client) -> bool:
-    """Create the tables, unless another process was faster; return whether they were created here."""
-    # The module needs what a run in a database that is set up does not.
-    from sqltrack.commands.setup import set_up_quietly
-
-    try:
-        return set_up_quietly(client)
-    except (AccessDeniedError, ReadOnlyDatabaseError, ScriptError) as error:
-        raise NotSetUpError(
-            f"{client.engine.describe()} has no sqltrack tables, and they cannot be created: {error}",
-            "choose another database, or let a user who may create tables there execute: sqltrack setup",
-        ) from error
 
 
 def _find_target(client: Client, experiment: Any, run_id: int | str | None) -> _Target:

@@ -15,9 +15,9 @@ from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.engines.engine import Engine
 from sqltrack.engines.sqltext import first_keyword, script_error
-from sqltrack.errors import UnusableValueError
+from sqltrack.errors import AccessDeniedError, NotSetUpError, ReadOnlyDatabaseError, ScriptError, UnusableValueError
 
-__all__ = ["create_table_once", "set_up_quietly", "setup"]
+__all__ = ["create_missing_tables", "create_table_once", "set_up_quietly", "setup"]
 
 _BASE = "base.sql"
 _EXPECTED = "paths of files, or pairs of name and SQL text"
@@ -30,6 +30,9 @@ _CREATE_RECORD_TABLE = f"""
         time_executed TIMESTAMP WITH TIME ZONE NOT NULL
     )
 """
+
+# Other programs, such as MLflow, have tables called "experiments" and "runs", but none called like this.
+_OWN_TABLE = "run_links"
 
 # A script and its record are one transaction, whatever the script says about transactions of its own.
 _TRANSACTION_CONTROL = frozenset({"BEGIN", "START", "COMMIT", "END"})
@@ -67,6 +70,31 @@ def setup(client: Client, scripts: str | Path | Iterable[str | Path | tuple[str,
 def set_up_quietly(client: Client) -> bool:
     """Set up the database by the included script alone; return whether that had to be done, and print nothing."""
     return _execute_once(client, _BASE, _included(client, _BASE))
+
+
+def create_missing_tables(client: Client) -> bool:
+    """Set up the database by the included script alone if its tables are missing; print nothing.
+
+    Any number of processes may do this at once. A user who may not create tables uses those that are there.
+
+    Args:
+        client: client to use.
+
+    Returns:
+        Whether the tables were created by this call.
+
+    Raises:
+        NotSetUpError: the tables are missing and cannot be created.
+    """
+    if client._session.ask(lambda connection: bool(client.engine.table_columns(connection, _OWN_TABLE))):
+        return False
+    try:
+        return set_up_quietly(client)
+    except (AccessDeniedError, ReadOnlyDatabaseError, ScriptError) as error:
+        raise NotSetUpError(
+            f"{client.engine.describe()} has no sqltrack tables, and they cannot be created: {error}",
+            "choose another database, or let a user who may create tables there execute: sqltrack setup",
+        ) from error
 
 
 def create_table_once(client: Client, table: str) -> None:
