@@ -109,7 +109,7 @@ def test_errors_are_one_line(program: Program) -> None:
     assert (missing.returncode, missing.stderr) == (1, "sqltrack: 'no.sql': No such file or directory\n")
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["setup", "--nonsense"], ["--engin", "sqlite", "setup"]])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["setup", "--nonsense"], ["--engin", "sqlite", "setup"]])
 def test_a_wrong_command_line_is_one_line_and_status_2(arguments: list[str], program: Program) -> None:
     done = program(*arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -22,12 +22,13 @@ _PATIENCE = 60.0
 Answered = tuple[int, str, str]
 
 
-def answer(arguments: Sequence[str], text: str | None) -> Answered:
+def answer(arguments: Sequence[str], text: str | None, question: str = "[y/N] ") -> Answered:
     """Start the program, wait for its question, answer it, and return exit status, output and errors.
 
     Args:
         arguments: arguments of the program.
         text: the answer, or `CTRL_C`.
+        question: how the question ends.
     """
     leader, follower = pty.openpty()
     program = Path(sys.executable).with_name("sqltrack")
@@ -35,7 +36,7 @@ def answer(arguments: Sequence[str], text: str | None) -> Answered:
     with running([program, *arguments], **pipes) as process:
         os.close(follower)
         try:
-            asked = _read_question(process)
+            asked = _read_question(process, question.encode())
             if text is CTRL_C:
                 process.send_signal(signal.SIGINT)
             else:
@@ -46,11 +47,11 @@ def answer(arguments: Sequence[str], text: str | None) -> Answered:
     return process.returncode, output.decode(), (asked + errors).decode()
 
 
-def _read_question(process: subprocess.Popen[bytes]) -> bytes:
+def _read_question(process: subprocess.Popen[bytes], question: bytes) -> bytes:
     assert process.stderr is not None
     asked = b""
     deadline = time.monotonic() + _PATIENCE
-    while b"[y/N] " not in asked:
+    while question not in asked:
         ready, _, _ = select.select([process.stderr], [], [], max(deadline - time.monotonic(), 0))
         part = os.read(process.stderr.fileno(), 4096) if ready else b""
         if not part:

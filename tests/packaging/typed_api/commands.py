@@ -23,6 +23,7 @@ from sqltrack.commands.execute import Outcome, execute
 from sqltrack.commands.export import FORMATS, TABLES, ExportedFile, export
 from sqltrack.commands.gc import Criteria, Garbage, apply_gc, plan_gc, reclaim_space
 from sqltrack.commands.grant import grant_sql
+from sqltrack.commands.init import DEFAULT_ENGINE, PARAMETERS, Init, apply_init, new_config_path, plan_init
 from sqltrack.commands.link import plan_link
 from sqltrack.commands.ls import list_experiments
 from sqltrack.commands.metrics import Curves, read_curves
@@ -34,7 +35,7 @@ from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 from sqltrack.commands.rm import Deletion, apply_rm, look_at_deletion, plan_rm
 from sqltrack.commands.run_ranges import RunRange, parse_ranges
 from sqltrack.commands.runs import list_runs, varying_args
-from sqltrack.commands.setup import create_table_once, set_up_quietly
+from sqltrack.commands.setup import create_missing_tables, create_table_once, set_up_quietly
 from sqltrack.commands.show import describe_run
 from sqltrack.commands.sql import (
     QueryResult,
@@ -54,6 +55,11 @@ def set_up(client: Client, path: Path) -> None:
     setup(client, path)
     setup(client, ["v001.sql", path, ("v003.sql", "SELECT 1")])
     assert_type(set_up_quietly(client), bool)
+    assert_type(create_missing_tables(client), bool)
+    assert_type(plan_init({"engine": DEFAULT_ENGINE, "dbpath": None}, path), Init)
+    assert_type(plan_init(dict.fromkeys(PARAMETERS["postgres"], "a")).settings, dict[str, str])
+    assert_type(new_config_path(), Path)
+    assert_type(apply_init(plan_init({})), bool)
     create_table_once(client, "copied_runs")
     assert_type(main(), int)
     assert_type(cli.main(["runs", "--limit", "5"]), int)

@@ -23,6 +23,7 @@ from sqltrack.engines.json import plain
 __all__ = [
     "ASCII_SIGNS",
     "any_encoding",
+    "ask",
     "can_encode",
     "confirm",
     "exact_output",
@@ -216,6 +217,22 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
         yield lambda done: progress.update(task, completed=done)
 
 
+def ask(question: str, default: str) -> str:
+    """Ask the user for a text and return it, without blanks around it.
+
+    Args:
+        question: the question.
+        default: what an empty answer stands for.
+
+    Raises:
+        KeyboardInterrupt: the user does not want to answer: Ctrl-C, or Ctrl-D.
+    """
+    answer = _read_answer(f"{printable(question)} [{printable(default)}] ")
+    if not answer:
+        raise KeyboardInterrupt
+    return answer.strip() or default
+
+
 def confirm(question: str, *, yes: bool) -> bool:
     """Ask the user and return whether the answer is yes; without a terminal the answer is no.
 
@@ -228,15 +245,20 @@ def confirm(question: str, *, yes: bool) -> bool:
     if not sys.stdin.isatty():
         print_error("nobody can be asked here, add --yes to agree")
         return False
-    print(f"{printable(question)}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return _read_answer(f"{printable(question)}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _read_answer(prompt: str) -> str:
+    """Return the line that the user types, with its end; empty at the end of input."""
     answer = ""
     try:
+        print(prompt, end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline()
     finally:
         # After Ctrl-C or Ctrl-D the cursor is still in the line of the question.
         if not answer:
             print(file=sys.stderr)
-    return answer.strip().lower() in ("y", "yes")
+    return answer
 
 
 def _for_json(value: Any) -> Any:

@@ -27,6 +27,7 @@ __all__ = [
 
 # In the order in which --help lists them; each is a module beside this one with a function `add_parser`.
 _COMMANDS = (
+    "init",
     "create",
     "setup",
     "execute",
@@ -155,9 +156,7 @@ class Commands:
     """The commands of the program, while they are being added."""
 
     def __init__(self, parser: Parser) -> None:
-        self._commands: Any = parser.add_subparsers(
-            dest=_COMMAND, metavar="COMMAND", required=True, parser_class=Parser
-        )
+        self._commands: Any = parser.add_subparsers(dest=_COMMAND, metavar="COMMAND", parser_class=Parser)
 
     def add(self, name: str, summary: str, *, example: str, description: str = "") -> Parser:
         """Add a command and return its parser.
@@ -200,6 +199,8 @@ def build_parser() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=_version())
+    # Without a command, as of other programs with many.
+    parser.set_defaults(run=lambda options: parser.print_help())
     commands = Commands(parser)
     for name in _COMMANDS:
         importlib.import_module(f"sqltrack.cli._commands.{name}").add_parser(commands)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["creating", "replacing"]
 
 
 @contextmanager
@@ -39,3 +39,32 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+@contextmanager
+def creating(path: str | Path) -> Iterator[Path]:
+    """Return the path of a file to write in the `with` block, which is then called `path`.
+
+    If the block ends by an exception, Ctrl-C included, nothing of it remains.
+
+    Raises:
+        FileExistsError: something of that name exists at the end of the block; it stays as it was.
+        OSError: the file cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        # Made here for the same reason.
+        part.touch()
+        yield part
+        try:
+            os.link(part, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            # Not all file systems have links.
+            with target.open("xb") as file:
+                file.write(part.read_bytes())
+    finally:
+        with suppress(OSError):
+            part.unlink()
