@@ -24,8 +24,8 @@ BATCH_SCRIPTS = sorted((EXAMPLES / "slurm").glob("*.sbatch"))
 def test_every_example_is_named() -> None:
     linked = set(re.findall(r"\]\(\.\./examples/([^)]+)\)", PAGE.read_text(encoding="utf-8")))
     files = {path.relative_to(EXAMPLES) for path in EXAMPLES.rglob("*") if path.is_file()}
-    # A folder is one example, but for that of Slurm, which holds several.
-    names = {path.as_posix() if path.parts[0] in ("slurm", path.name) else path.parts[0] for path in files}
+    # A folder is one example, but for two that hold several.
+    names = {path.as_posix() if path.parts[0] in ("slurm", "trackers", path.name) else path.parts[0] for path in files}
     assert linked - {"slurm"} == {name for name in names if not re.search("__pycache__|^[.]", name)}
 
 
