@@ -17,6 +17,7 @@ import sqltrack
 from sqltrack.cli._parser import parse
 from sqltrack.engines.sqltext import split_statements
 from support.pages import PAGES, READMES, ROOT, console_commands, page_id, program, read_blocks
+from support.typed_pages import section_blocks
 
 WITH_PYTHON = [path for path in PAGES if read_blocks(path, "python")]
 WITH_SQL = [path for path in PAGES if read_blocks(path, "sql")]
@@ -83,29 +84,38 @@ def test_a_line_of_the_shell_is_taken_apart() -> None:
     ]
 
 
-def test_the_example_prints_the_best_run_first() -> None:
-    code = read_blocks(READMES[0], "python")[0].code
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines() == [
-        "(NEW) base.sql",
+@pytest.fixture
+def typed_readme(tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """The README's blocks below "Use it", typed in an empty folder one after the other, and what they print."""
+    blocks = section_blocks(READMES[0], "Use it")
+    lines = [
+        f"python - <<'end of script'\n{block.code}end of script" if block.language == "python" else block.code
+        for block in blocks
+        if block.language in ("python", "console")
+    ]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    script = "\n".join(["set -e", *lines])
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+
+def test_the_example_of_the_readme_prints_the_best_run_first(typed_readme: subprocess.CompletedProcess[str]) -> None:
+    assert typed_readme.returncode == 0, typed_readme.stderr
+    begin = typed_readme.stdout.index("run 1: ")
+    assert typed_readme.stdout[begin:].splitlines()[:2] == [
         "run 1: loss 0.000207 after 90 epochs",
         "run 2: loss 0.412475 after 90 epochs",
     ]
 
 
-def test_the_commands_of_the_readme_work_on_what_its_example_stores(tmp_path: Path) -> None:
-    code = read_blocks(READMES[0], "python")[0].code
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path)
-    lines = [line for line in console_commands(READMES[0]) if line.startswith(("sqltrack ", "export "))]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    script = "\n".join(["set -e", *lines])
-    done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PATH": path}
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "0.000207" in done.stdout
-    assert "* loss" in done.stdout
-    assert re.search(r"^args +lr +0.1 +0.01$", done.stdout, re.M)
+def test_the_commands_of_the_readme_work_on_what_its_example_stores(
+    typed_readme: subprocess.CompletedProcess[str],
+) -> None:
+    lines = typed_readme.stderr.splitlines()
+    assert [line.partition(" of experiment")[0] for line in lines] == ["sqltrack: run 1", "sqltrack: run 2"]
+    assert "0.000207" in typed_readme.stdout
+    assert "* loss" in typed_readme.stdout
+    assert re.search(r"^args +lr +0.1 +0.01$", typed_readme.stdout, re.M)
 
 
 def test_a_block_says_how_it_is_tested_by_known_words_only(tmp_path: Path) -> None:
