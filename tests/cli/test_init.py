@@ -95,6 +95,16 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_a_file_system_without_links_gets_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def link(*paths: Any) -> None:
+        raise PermissionError(1, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    apply_init(plan_init({}))
+    assert load_config_file(CONFIG)["engine"] == "sqlite"
+    assert list(tmp_path.glob(".*")) == []
+
+
 def test_tables_that_are_there_stay(config: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     sqltrack.Experiment(sqltrack.Client(config), name="before")
     capsys.readouterr()
