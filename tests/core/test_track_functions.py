@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,9 @@ def test_an_experiment_may_be_an_id_or_an_experiment(client: Client, config: dic
     assert stored(config, "experiment_id") == [experiment.id] * 2
     with pytest.raises(MissingExperimentError):
         start(experiment.id + 1, client=client)
+    other = Client({"engine": "sqlite", "dbpath": "other.db"})
+    with pytest.raises(UnusableValueError, match="the experiment belongs to .*, client to "):
+        start(experiment, client=other)
 
 
 def test_a_run_is_resumed_by_its_id(client: Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,6 +281,10 @@ def test_a_run_id_of_the_call_wins_over_the_environment(
         ({"experiment": "a", "args": "lr=0.1"}, "args must be a dict"),
         ({"experiment": "a", "env": 5}, "env must be a dict"),
         ({"experiment": "a", "run_id": 0.5}, "run_id must be an integer"),
+        ({"experiment": "a", "terminated": None}, "terminated must be a str, got None"),
+        ({"experiment": "a", "normal": 5}, "normal must be a str, got 5"),
+        ({"experiment": "a", "started": datetime(2026, 1, 1)}, "a datetime must have a time zone"),
+        ({"experiment": "a", "updated": 5}, "a timestamp must be .auto., a datetime or None, got 5"),
         ({"experiment": "a", "run_id": "NO_SUCH"}, "environment variable 'NO_SUCH'"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -285,8 +293,11 @@ def test_what_cannot_be_tracked_is_an_error_and_leaves_nothing_behind(
     arguments: dict[str, Any], says: str, empty_config: dict[str, Any]
 ) -> None:
     client = Client(empty_config)
-    with pytest.raises(UnusableValueError, match=says):
-        start(**{"client": client, **arguments})
+    with pytest.raises(ValueError, match=says):
+        if "normal" in arguments:
+            track(client=client, **arguments).__enter__()
+        else:
+            start(**{"client": client, **arguments})
     assert not client.engine.exists() or _tables(client) == []
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
 from sqltrack._logging import announce
-from sqltrack._times import Timestamp
+from sqltrack._times import Timestamp, times_to_set
 from sqltrack.client import Client
 from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
 from sqltrack.engines._spelling import quote
@@ -22,20 +22,6 @@ __all__ = ["start", "track"]
 
 # Runs that this process has taken from the environment, by database and id. The next call is about another run.
 _taken: set[tuple[str, int]] = set()
-
-
-class _Begun(NamedTuple):
-    """A run that can be started.
-
-    Attributes:
-        run: the run.
-        experiment: name of its experiment, or its id where only that is known.
-        created_tables: whether the database had no tables before.
-    """
-
-    run: Run
-    experiment: str | int
-    created_tables: bool
 
 
 class _Target(NamedTuple):
@@ -101,10 +87,12 @@ def track(
         NotSetUpError: the database has no tables, and this user cannot create them.
         DatabaseError: the database cannot be reached, or refuses something.
     """
-    begun = _begin(experiment, client, run_id, args, env, tags, comment)
-    with begun.run.track(normal, exception, interrupt, terminated, started, updated):
-        _tell(begun)
-        yield begun.run
+    # Before there is a run that an error would leave behind.
+    _check(started, updated, normal=normal, exception=exception, interrupt=interrupt, terminated=terminated)
+    run, line = _begin(experiment, client, run_id, args, env, tags, comment)
+    with run.track(normal, exception, interrupt, terminated, started, updated):
+        announce("track", line)
+        yield run
 
 
 def start(
@@ -139,16 +127,23 @@ def start(
     Raises:
         SQLTrackError: see `track`.
     """
-    begun = _begin(experiment, client, run_id, args, env, tags, comment)
-    begun.run.start(terminated, started, updated)
-    _tell(begun)
-    return begun.run
+    _check(started, updated, terminated=terminated)
+    run, line = _begin(experiment, client, run_id, args, env, tags, comment)
+    run.start(terminated, started, updated)
+    announce("track", line)
+    return run
+
+
+def _check(started: Any, updated: Any, **statuses: Any) -> None:
+    times_to_set(time_started=started, time_updated=updated)
+    for name, status in statuses.items():
+        as_text(status, name)
 
 
 def _begin(
     experiment: Any, client: Client | None, run_id: int | str | None, args: Any, env: Any, tags: Any, comment: Any
-) -> _Begun:
-    """Return a run with its description, in one transaction: if a part fails, nothing of it is there."""
+) -> tuple[Run, str]:
+    """Return a run that is described, and a line that says where it is; if a part fails, nothing of it is there."""
     # Of no use to programs that track runs in another way.
     from sqltrack.commands.setup import create_missing_tables
 
@@ -165,7 +160,9 @@ def _begin(
             run.set_comment(comment)
     if target.run_id == _updates.RUN_VARIABLE:
         _taken.add((client.engine.describe(), run.id))
-    return _Begun(run, run.experiment_id if target.name is None else target.name, created_tables)
+    name = run.experiment_id if target.name is None else target.name
+    created = ", whose tables were created just now" if created_tables else ""
+    return run, f"run {run.id} of experiment {name!r} in {client.engine.describe()}{created}"
 
 
 def _as_tags(tags: Any) -> list[str]:
@@ -175,11 +172,21 @@ def _as_tags(tags: Any) -> list[str]:
     return list(_updates.tags_dict(given))
 
 
-def _client_for(experiment: Any, client: Any) -> Client:
-    """Return the client to use: the one given, that of an experiment, or one of the configured database."""
-    if is_instance(experiment, Experiment) and client is None:
-        return as_client(experiment.client)
-    return Client() if client is None else as_client(client)
+def _client_for(experiment: Any, client: Client | None) -> Client:
+    """Return the client to use: the one given, that of an experiment, or one of the configured database.
+
+    Raises:
+        UnusableValueError: it is not a client, or the experiment belongs to another database.
+    """
+    if client is not None:
+        as_client(client)
+    if not is_instance(experiment, Experiment):
+        return Client() if client is None else client
+    if client is not None and client.engine.describe() != experiment.client.engine.describe():
+        raise UnusableValueError(
+            f"the experiment belongs to {experiment.client.engine.describe()}, client to {client.engine.describe()}"
+        )
+    return as_client(experiment.client) if client is None else client
 
 
 def _find_target(client: Client, experiment: Any, run_id: int | str | None) -> _Target:
@@ -219,10 +226,3 @@ def _get_run(client: Client, target: _Target) -> Run:
     if target.experiment_id is None and target.name is None:
         return Run(client, run_id=target.run_id)
     return Experiment(client, target.experiment_id, target.name).get_run(target.run_id)
-
-
-def _tell(begun: _Begun) -> None:
-    """Say where the run is; whoever looks for it later needs to know, and a wrong database shows at once."""
-    run = begun.run
-    created = ", whose tables were created just now" if begun.created_tables else ""
-    announce("track", f"run {run.id} of experiment {begun.experiment!r} in {run.client.engine.describe()}{created}")
