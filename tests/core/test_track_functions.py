@@ -307,7 +307,7 @@ def _tables(client: Client) -> list[str]:
 
 
 def test_a_database_of_another_program_stays_as_it_is(empty_config: dict[str, Any]) -> None:
-    """MLflow has tables of the same names; other tables are nobody's business."""
+    """MLflow has tables of the same names; other tables do not matter."""
     client = Client(empty_config)
     client.execute("CREATE TABLE runs (run_uuid TEXT)")
     with pytest.raises(NotSetUpError, match=r"cannot be created: .*already exists.*choose another database"):
@@ -443,6 +443,8 @@ LINE = "sqltrack: run {id} of experiment 'digits' in {database}"
         ("import logging; logging.disable(logging.INFO)", False),
         ("import logging; logging.basicConfig()", False),
         ("sys.stderr = None", False),
+        ("sys.stderr.close()", False),
+        ("os.close(2)", False),
     ],
 )
 def test_a_line_tells_database_and_run_unless_logging_is_told_otherwise(

@@ -9,8 +9,14 @@ from sqltrack.errors import MissingPackageError
 
 __all__: list[str] = []
 
-if __name__ == "__main__":
+
+def _run() -> int:
     try:
-        sys.exit(main())
+        return main()
     except MissingPackageError as error:
-        sys.exit(f"sqltrack: {error}")
+        print(f"sqltrack: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(_run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ def announce(module: str, text: str) -> None:
         module: the logger is `sqltrack.<module>`.
         text: the line.
     """
-    # Nobody has configured a module that is not imported, and importing it takes as long as importing all of ours.
+    # A program that has not imported the module has not configured it, and the import takes long.
     if "logging" in sys.modules:
         logger = get_logger(module)
         if logger.hasHandlers():
@@ -36,8 +37,10 @@ def announce(module: str, text: str) -> None:
             return
         if not _would_show_info(logger):
             return
-    if sys.stderr is not None:
-        print(f"sqltrack: {text}", file=sys.stderr)
+    # A program without stderr, or whose reader is gone, must not fail because of a line.
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(f"sqltrack: {text}", file=sys.stderr, flush=True)
 
 
 def _would_show_info(logger: logging.Logger) -> bool:

@@ -25,7 +25,7 @@ _taken: set[tuple[str, int]] = set()
 
 
 class _Target(NamedTuple):
-    """What is said about a run, each None if it is not.
+    """Names and ids that arguments or environment give, None where neither does.
 
     Attributes:
         experiment_id: id of its experiment.

@@ -37,7 +37,7 @@ class Init(NamedTuple):
 
     Attributes:
         path: path of the file.
-        settings: what it will say, `engine` first.
+        settings: names and values that it gets, `engine` first.
         is_found: whether programs in this folder find it by themselves, else SQLTRACK_CONFIG_PATH must name it.
     """
 
