@@ -152,7 +152,7 @@ def test_in_a_terminal_it_asks_again_for_an_engine_that_there_is_not() -> None:
 def test_in_a_terminal_it_asks_for_a_server(postgres_config: dict[str, Any]) -> None:
     answers = [str(postgres_config.get(name, "")) for name in ("host", "port", "user", "dbname", "schema")]
     shown = main_in_terminal("init", typed="\n".join(["postgres", *answers, ""]))
-    assert f"PostgreSQL: database [{postgres_config['user']}]" in "\n".join(shown)
+    assert f"PostgreSQL: database? [{postgres_config['user']}]" in "\n".join(shown)
     assert load_config_file(CONFIG).items() >= {**postgres_config, "port": str(postgres_config["port"])}.items()
     assert ask(postgres_config, "SELECT COUNT(*) FROM runs") == 0
 

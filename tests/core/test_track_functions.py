@@ -268,37 +268,35 @@ def test_a_run_id_of_the_call_wins_over_the_environment(
 # What fails
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({}, r"a run needs an experiment, got none; name it, as in track\('digits'\)"),
-        ({"experiment": 0.5}, r"experiment must be a name or an id, got 0\.5"),
-        ({"experiment": object}, "experiment must be a name or an id"),
-        ({"experiment": "a", "client": "x.db"}, r"client must be a Client, got 'x\.db'"),
-        ({"experiment": "a", "tags": 5}, "tags must be texts"),
-        ({"experiment": "a", "tags": [5]}, "a tag must be a str, got 5"),
-        ({"experiment": "a", "comment": 5}, "comment must be a str or None, got 5"),
-        ({"experiment": "a", "args": "lr=0.1"}, "args must be a dict"),
-        ({"experiment": "a", "env": 5}, "env must be a dict"),
-        ({"experiment": "a", "run_id": 0.5}, "run_id must be an integer"),
-        ({"experiment": "a", "terminated": None}, "terminated must be a str, got None"),
-        ({"experiment": "a", "normal": 5}, "normal must be a str, got 5"),
-        ({"experiment": "a", "started": datetime(2026, 1, 1)}, "a datetime must have a time zone"),
-        ({"experiment": "a", "updated": 5}, "a timestamp must be .auto., a datetime or None, got 5"),
-        ({"experiment": "a", "run_id": "NO_SUCH"}, "environment variable 'NO_SUCH'"),
-    ],
-    ids=lambda value: str(value) if isinstance(value, dict) else "",
-)
-def test_what_cannot_be_tracked_is_an_error_and_leaves_nothing_behind(
-    arguments: dict[str, Any], says: str, empty_config: dict[str, Any]
-) -> None:
+# Arguments, and what is said of them.
+UNUSABLE: list[tuple[dict[str, Any], str]] = [
+    ({}, r"a run needs an experiment, got none; name it, as in track\('digits'\)"),
+    ({"experiment": 0.5}, r"experiment must be a name or an id, got 0\.5"),
+    ({"experiment": object}, "experiment must be a name or an id"),
+    ({"experiment": "a", "client": "x.db"}, r"client must be a Client, got 'x\.db'"),
+    ({"experiment": "a", "tags": 5}, "tags must be texts"),
+    ({"experiment": "a", "tags": [5]}, "a tag must be a str, got 5"),
+    ({"experiment": "a", "comment": 5}, "comment must be a str or None, got 5"),
+    ({"experiment": "a", "args": "lr=0.1"}, "args must be a dict"),
+    ({"experiment": "a", "env": 5}, "env must be a dict"),
+    ({"experiment": "a", "run_id": 0.5}, "run_id must be an integer"),
+    ({"experiment": "a", "terminated": None}, "terminated must be a str, got None"),
+    ({"experiment": "a", "normal": 5}, "normal must be a str, got 5"),
+    ({"experiment": "a", "started": datetime(2026, 1, 1)}, "a datetime must have a time zone"),
+    ({"experiment": "a", "updated": 5}, "a timestamp must be .auto., a datetime or None, got 5"),
+    ({"experiment": "a", "run_id": "NO_SUCH"}, "environment variable 'NO_SUCH'"),
+]
+
+
+def test_what_cannot_be_tracked_is_an_error_and_leaves_nothing_behind(empty_config: dict[str, Any]) -> None:
     client = Client(empty_config)
-    with pytest.raises(ValueError, match=says):
-        if "normal" in arguments:
-            track(client=client, **arguments).__enter__()
-        else:
-            start(**{"client": client, **arguments})
-    assert not client.engine.exists() or _tables(client) == []
+    for arguments, says in UNUSABLE:
+        with pytest.raises(ValueError, match=says), track(**{"client": client, **arguments}):
+            pass
+        if "normal" not in arguments:
+            with pytest.raises(ValueError, match=says):
+                start(**{"client": client, **arguments})
+        assert not client.engine.exists() or _tables(client) == []
 
 
 def _tables(client: Client) -> list[str]:
@@ -486,7 +484,7 @@ def _password(config: dict[str, Any]) -> dict[str, Any]:
 # What it costs
 
 
-def test_the_import_and_a_run_load_neither_set_up_nor_logging(sqlite_config: dict[str, Any]) -> None:
+def test_a_run_does_not_load_logging(sqlite_config: dict[str, Any]) -> None:
     code = """
 with sqltrack.track("digits", client=client, args=None):
     pass

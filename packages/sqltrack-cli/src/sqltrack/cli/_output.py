@@ -222,12 +222,13 @@ def ask(question: str, default: str) -> str:
 
     Args:
         question: the question.
-        default: what an empty answer stands for.
+        default: the text that an empty answer stands for, shown in brackets unless it is empty.
 
     Raises:
         KeyboardInterrupt: the user does not want to answer: Ctrl-C, or Ctrl-D.
     """
-    answer = _read_answer(f"{printable(question)} [{printable(default)}] ")
+    shown = f" [{printable(default)}]" if default else ""
+    answer = _read_answer(f"{printable(question)}{shown} ")
     if not answer:
         raise KeyboardInterrupt
     return answer.strip() or default

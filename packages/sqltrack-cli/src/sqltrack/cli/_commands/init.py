@@ -23,12 +23,12 @@ _DESCRIPTION = (
 )
 
 _QUESTIONS = {
-    "dbpath": "SQLite: path of the file",
-    "host": "PostgreSQL: host (none: this machine)",
-    "port": "PostgreSQL: port (none: the usual one)",
-    "user": "PostgreSQL: user",
-    "dbname": "PostgreSQL: database",
-    "schema": "PostgreSQL: schema (none: the usual one)",
+    "dbpath": "SQLite: path of the file?",
+    "host": "PostgreSQL: host (none: this machine)?",
+    "port": "PostgreSQL: port (none: the usual one)?",
+    "user": "PostgreSQL: user?",
+    "dbname": "PostgreSQL: database?",
+    "schema": "PostgreSQL: schema (none: the usual one)?",
 }
 
 _NEXT = """
