@@ -15,6 +15,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
+from sqltrack.cli._formats import TEXT_FORMATS
 from sqltrack.cli._output import ASCII_SIGNS, any_encoding, can_encode, fit_encoding
 from sqltrack.cli._table import print_table
 from sqltrack.statuses import GROUPS, OTHER
@@ -69,6 +70,7 @@ class _Stream(io.TextIOWrapper):
         return self.is_terminal
 
 
+FORMS = [["--json"], *(["--format", name] for name in TEXT_FORMATS)]
 # What prints text of the user's in all forms that there are, by command.
 CALLS: dict[str, list[list[str]]] = {
     "comment": [["1", "text ✓", "--dry-run"], ["1", "text ✓", "--dry-run", "--json"]],
@@ -83,7 +85,7 @@ CALLS: dict[str, list[list[str]]] = {
     "gc": [["--status", "my own ✓", "--dry-run"], ["--status", "my own ✓", "--dry-run", "--json"]],
     "grant": [[NAME], [NAME, "--write"]],
     "link": [["1", NAME, "2", "--dry-run"]],
-    "ls": [[], ["--json"]],
+    "ls": [[], *FORMS],
     "metrics": [["1"], ["1", "--csv"], ["1", "--json"], ["1", NAME, "--plot"]],
     "mv": [["1", f"{NAME}0", "--dry-run"]],
     "reap": [["--dry-run"], ["--dry-run", "--json"]],
@@ -120,8 +122,8 @@ def test_no_command_fails_where_the_output_lacks_characters(
             assert status == 0 or (engine_name, command) in NOT_ON_SQLITE, (words, stderr)
             assert stdout or stderr
             is_data = not is_terminal and command in ("create", "grant", "revoke")
-            is_csv = not is_terminal and ("--csv" in words or "csv" in words)
-            stdout.decode("utf-8" if is_data or is_csv else encoding)
+            is_exact = not is_terminal and not {*TEXT_FORMATS, "--csv"}.isdisjoint(words)
+            stdout.decode("utf-8" if is_data or is_exact else encoding)
 
 
 NOT_ON_SQLITE = [("sqlite", command) for command in ("create", "grant", "revoke")]

@@ -15,7 +15,7 @@ from rich.text import Text
 from sqltrack.cli._cells import Cell, show_exact, show_value
 from sqltrack.cli._output import fit_encoding, printable, stdout
 
-__all__ = ["print_pairs", "print_result", "print_table"]
+__all__ = ["holds_numbers", "print_pairs", "print_result", "print_table"]
 
 # Columns wider than _RIGID are cut first, to _NARROW at least; the others only if that is not enough.
 _RIGID, _NARROW = 20, 12
@@ -67,7 +67,7 @@ def _print_table(
     box = _ASCII_HEAD if console.options.ascii_only else SIMPLE_HEAD
     table = Table(box=box, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in shown:
-        justify: Any = "right" if _holds_numbers([record.get(name) for record in records]) else "left"
+        justify: Any = "right" if holds_numbers([record.get(name) for record in records]) else "left"
         overflow: Any = "fold" if name in wrapped else "ellipsis"
         no_wrap = name not in wrapped
         table.add_column(heads[name], justify=justify, width=widths[name], no_wrap=no_wrap, overflow=overflow)
@@ -121,7 +121,8 @@ def print_pairs(
     console.print(table)
 
 
-def _holds_numbers(values: Sequence[Any]) -> bool:
+def holds_numbers(values: Sequence[Any]) -> bool:
+    """Tell whether all values of a column that are not None are numbers or durations, and there is one."""
     present = [value for value in values if value is not None]
     return bool(present) and all(
         isinstance(value, (int, float, Decimal, timedelta)) and not isinstance(value, bool) for value in present
