@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +15,8 @@ import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.diff import compare_runs
 from support.connections import on_one_connection
+
+from .conftest import main_in_terminal
 
 
 @pytest.fixture
@@ -116,3 +121,67 @@ def test_an_unknown_run_is_answered_with_the_nearest(
 ) -> None:
     assert main(["diff", "1", "4711", *options]) == 1
     assert capsys.readouterr() == ("", "sqltrack: there is no run 4711; the nearest is 3\n")
+
+
+@pytest.fixture
+def long_values(client: sqltrack.Client) -> sqltrack.Client:
+    """Runs 4 to 6, whose values are long; the last of them lacks some, or has short ones."""
+    experiment = sqltrack.Experiment(client, name="long")
+    for run_id in (4, 5, 6):
+        run = experiment.get_run(run_id).set_status(f"{'S' * 70}{run_id}")
+        run.set_args({"file": f"/data/{'folder/' * 9}{run_id}.ckpt" if run_id < 6 else "x", "text": "t" * 500})
+        run.set_extras({"weights": [run_id + (number + 1) / 7 for number in range(65)]})
+        if run_id < 6:
+            run.set_env({"PATH": f"{'/usr/bin:' * 60}/opt/{run_id}"})
+    return client
+
+
+@pytest.mark.parametrize("arguments", [[], ["--all"]])
+def test_a_table_of_long_values_stays_narrow_and_shows_where_they_differ(
+    long_values: sqltrack.Client, options: list[str], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", "4", "5", "6", *arguments, *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 3 * 60 + 40
+    for row in (
+        r"file +…/folder/4\.ckpt +…/folder/5\.ckpt +x$",
+        r"PATH +…in:/opt/4 +…in:/opt/5 +--$",
+        r"weights +\[4\.1.+… +\[5\.1.+… +\[6\.1.+…$",
+    ):
+        assert any(re.search(row, line) for line in lines), row
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_in_a_terminal_the_difference_of_long_values_can_be_seen(
+    long_values: sqltrack.Client, options: list[str], width: int
+) -> None:
+    lines = main_in_terminal("diff", "4", "5", *options, COLUMNS=str(width))
+    assert max(map(len, lines)) <= width
+    for run_id in (4, 5):
+        assert any(f"folder/{run_id}.ckpt" in line for line in lines)
+        assert any(f":/opt/{run_id}" in line for line in lines)
+
+
+def test_all_other_formats_hold_values_whole(
+    long_values: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = [4 + (number + 1) / 7 for number in range(65)]
+    for format_ in ("markdown", "latex", "csv", "json"):
+        assert main(["diff", "4", "5", "--format", format_, *options]) == 0
+        output = capsys.readouterr().out
+        assert str(weights)[2:-1] in output or format_ == "json"
+        assert f"{'/usr/bin:' * 60}/opt/4" in output
+        if format_ == "csv":
+            head, *rows = csv.reader(io.StringIO(output))
+            assert head == ["section", "name", "4", "5"]
+            assert json.loads(next(row for row in rows if row[1] == "weights")[2]) == weights
+
+
+def test_csv_says_what_differs_if_all_is_shown(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["diff", "1", "2", "--all", "--format", "csv", *options])
+    rows = {row["name"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert (rows["lr"]["differs"], rows["lr"]["1"], rows["lr"]["2"]) == ("true", "0.1", "0.2")
+    assert (rows["model"]["differs"], rows["model"]["1"]) == ("false", "tiny")
+    assert rows["HOME"]["section"] == "env"

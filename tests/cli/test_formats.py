@@ -124,12 +124,12 @@ def test_without_records_there_is_a_head(format_: str) -> None:
     assert "text" in written(format_, [])
 
 
-@pytest.mark.parametrize("command", ["ls"])
+@pytest.mark.parametrize("command", ["ls", "diff 1 2", "metrics 1"])
 def test_json_is_short_for_a_format_and_one_is_enough(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     parse = build_parser().parse_args
-    assert parse([command]).format == "table"
-    assert parse([command, "--json"]).format == "json"
-    assert [parse([command, "--format", name]).format for name in FORMATS] == list(FORMATS)
+    assert parse([*command.split()]).format == "table"
+    assert parse([*command.split(), "--json"]).format == "json"
+    assert [parse([*command.split(), "--format", name]).format for name in FORMATS] == list(FORMATS)
     with pytest.raises(SystemExit):
-        parse([command, "--json", "--format", "csv"])
+        parse([*command.split(), "--json", "--format", "csv"])
     assert "not allowed with" in capsys.readouterr().err

@@ -230,3 +230,21 @@ def test_a_metric_is_found_by_the_head_of_its_column(client: sqltrack.Client) ->
     assert read_curves(client, 9, ["metrics.metrics.step"]).points[0]["metrics.step"] == 2.0
     with pytest.raises(sqltrack.errors.NotFoundError, match="no metric 'metrics.loss'"):
         read_curves(client, 9, ["metrics.loss"])
+
+
+def test_markdown_and_latex_have_the_steps_of_the_table_and_csv_has_all(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {}
+    for format_ in ("markdown", "latex", "csv"):
+        assert main(["metrics", "1", "loss", "--format", format_, *options]) == 0
+        output = capsys.readouterr()
+        rows[format_] = [line for line in output.out.splitlines() if re.match(r"(\| +)?\d", line)]
+        assert output.err == ("" if format_ == "csv" else "10 earlier steps, --limit 0 shows all\n")
+    assert {format_: len(found) for format_, found in rows.items()} == {"markdown": 20, "latex": 20, "csv": 30}
+    assert rows["markdown"][-1] == "|   29 |    1 |"
+    assert rows["latex"][-1] == r"29 & 1 \\"
+    main(["metrics", "1", "--csv", *options])
+    short = capsys.readouterr().out
+    main(["metrics", "1", "--format", "csv", *options])
+    assert capsys.readouterr().out == short

@@ -382,3 +382,25 @@ def test_semicolons_and_comments_around_a_query_do_not_count(
     capsys.readouterr()
     for texts in ("SELECT 1; SELECT 2", "SELECT 1;; DELETE FROM runs"):
         assert main(["sql", text.format(texts), *sql_options]) == 1
+
+
+@pytest.mark.parametrize(("format_", "suffix"), [("markdown", "md"), ("latex", "tex")])
+def test_markdown_and_latex_go_to_pipes_and_files_alike(
+    sql_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], format_: str, suffix: str
+) -> None:
+    sql = "SELECT 'a|b_c' AS text, 1.5 AS x, 2 AS x, NULL AS missing"
+    assert main(["sql", sql, "--format", format_, *sql_options]) == 0
+    text = capsys.readouterr().out
+    lines = {
+        "markdown": [r"| text   |   x |   x | missing |", "| ------ | --: | --: | ------- |"],
+        "latex": [r"text & x & x & missing \\", r"a\textbar{}b\_c & 1.5 & 2 & -- \\"],
+    }
+    assert set(lines[format_]) <= set(text.splitlines())
+    file = tmp_path / f"result.{suffix}"
+    main(["sql", sql, "--output", str(file), *sql_options])
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_json_has_a_short_form(sql_options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["sql", "SELECT 1 AS one", "--json", *sql_options])
+    assert json.loads(capsys.readouterr().out) == [{"one": 1}]

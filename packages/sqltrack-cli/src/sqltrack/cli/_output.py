@@ -1,7 +1,7 @@
 """Write to the terminal: JSON, notes, errors, progress, questions, in whatever encoding it has.
 
 Text for people is escaped where the encoding of the output lacks a character, and signs get an ASCII form. JSON is
-ASCII there. CSV and SQL are data for other programs: in files and pipes they are UTF-8 whatever the encoding is.
+ASCII there. CSV, Markdown, LaTeX and SQL are for other programs: in files and pipes they are UTF-8 whatever the encoding is.
 """
 
 from __future__ import annotations

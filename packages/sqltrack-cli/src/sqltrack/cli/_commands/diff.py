@@ -8,15 +8,18 @@ from typing import Any
 
 from rich.text import Text
 
-from sqltrack.cli._cells import show_exact, show_status, show_value
-from sqltrack.cli._output import print_json, print_note
+from sqltrack.cli._cells import Cell, show_exact, show_status, show_value
+from sqltrack.cli._formats import add_format_options, print_records
+from sqltrack.cli._output import print_note
 from sqltrack.cli._parser import Commands, Parser, add_superuser_option, open_client
-from sqltrack.cli._table import print_table
 from sqltrack.commands.diff import compare_runs
 
 __all__ = ["add_parser"]
 
 _MISSING = object()
+
+# A value that is longer than _SHORT begins that many characters before the first difference, and has at most _LONGEST.
+_SHORT, _BEFORE, _LONGEST = 20, 8, 60
 
 
 def add_parser(commands: Commands) -> None:
@@ -25,12 +28,13 @@ def add_parser(commands: Commands) -> None:
         "diff",
         "tell in what runs differ",
         description="One column for each run. Metrics count by their last, smallest and greatest value. Environment "
-        "variables come last, because many differ from job to job. A run without something has '--' there.",
+        "variables come last, because many differ from job to job. A run without something has '--' there. The table "
+        "shows long values from where they differ, the other formats show them whole.",
         example="sqltrack diff 12 13",
     )
     parser.add_argument("run_ids", type=int, nargs="+", metavar="RUN", help="ids of two or more runs")
     parser.add_argument("--all", action="store_true", help="also show what is the same, marked with =")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_format_options(parser)
     add_superuser_option(parser)
     parser.set_defaults(run=_run, parser=parser)
 
@@ -42,32 +46,58 @@ def _run(options: argparse.Namespace) -> None:
         parser.error("expected the ids of two or more runs")
     rows = compare_runs(open_client(options), run_ids, as_superuser=options.as_superuser)
     shown = [row for row in rows if options.all or row["differs"]]
-    if options.json:
-        print_json(
-            [{**row, "values": {str(run_id): value for run_id, value in row["values"].items()}} for row in shown]
-        )
-    elif shown:
-        _print(shown, run_ids, mark=options.all)
-    else:
+    if options.format == "table" and not shown:
         print_note("the runs do not differ")
+    elif options.format == "table":
+        _print_table(shown, run_ids, mark=options.all)
+    else:
+        _print_whole(shown, run_ids, options.format, mark=options.all)
 
 
-def _print(rows: Sequence[Mapping[str, Any]], run_ids: Sequence[int], *, mark: bool) -> None:
+def _print_whole(rows: Sequence[Mapping[str, Any]], run_ids: Sequence[int], format_: str, *, mark: bool) -> None:
+    objects = [{**row, "values": {str(run_id): value for run_id, value in row["values"].items()}} for row in rows]
+    records = [{**row, **row["values"]} for row in objects]
+    names = list(map(str, run_ids))
+    columns = ["section", "name", *(["differs"] if mark else []), *names]
+    print_records(records, columns, format_, objects=objects)
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], run_ids: Sequence[int], *, mark: bool) -> None:
     records = []
     section = None
     for row in rows:
-        values = {str(run_id): (row["name"], row["values"].get(run_id, _MISSING)) for run_id in run_ids}
+        cells = _shortened([_cell(row["name"], row["values"].get(run_id, _MISSING)) for run_id in run_ids])
         sign = "" if row["differs"] else "="
         shown = "" if row["section"] == section else row["section"]
-        records.append({"section": shown, "=": sign, "name": row["name"], **values})
+        records.append({"section": shown, "=": sign, "name": row["name"], **dict(zip(map(str, run_ids), cells))})
         section = row["section"]
     columns = ["section", *(["="] if mark else []), "name", *map(str, run_ids)]
-    cells = dict.fromkeys(map(str, run_ids), _cell)
-    print_table(records, columns, cells=cells, headers={"section": "", "name": "", "=": ""})
+    shown_as_is: dict[str, Cell] = dict.fromkeys(map(str, run_ids), lambda cell: cell)
+    print_records(records, columns, "table", cells=shown_as_is, headers={"section": "", "name": "", "=": ""})
 
 
-def _cell(item: tuple[str, Any]) -> Text:
-    name, value = item
+def _shortened(cells: Sequence[Text]) -> list[Text]:
+    """Return cells that show where long values differ."""
+    long = {cell.plain for cell in cells if len(cell) > _SHORT}
+    common = _common_length(list(long)) if len(long) > 1 else 0
+    begin = common - _BEFORE if common > _BEFORE + 1 else 0
+    return [_cut(cell, begin) if len(cell) > _SHORT else cell for cell in cells]
+
+
+def _common_length(texts: Sequence[str]) -> int:
+    """Return how many characters texts have in common at their beginning."""
+    differing = (place for place, chars in enumerate(zip(*texts)) if len(set(chars)) > 1)
+    return next(differing, min(map(len, texts)))
+
+
+def _cut(cell: Text, begin: int) -> Text:
+    """Return the part of a cell that begins somewhere, with an ellipsis for what is left out."""
+    rest = cell[begin:]
+    rest.truncate(_LONGEST - bool(begin), overflow="ellipsis")
+    return Text("…").append_text(rest) if begin else rest
+
+
+def _cell(name: str, value: Any) -> Text:
     if value is _MISSING:
         return show_value(None)
     if name == "status":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqltrack.cli._commands.execute import read_script
+from sqltrack.cli._formats import FORMATS, add_format_options, write_records
 from sqltrack.cli._output import exact_output, json_output, print_note, progress_bar
 from sqltrack.cli._parser import FILE, Commands, add_superuser_option, count, open_client
 from sqltrack.cli._table import print_result
@@ -21,7 +22,9 @@ from sqltrack.errors import UnusableValueError
 
 __all__ = ["add_parser"]
 
-_FORMATS = ("table", "csv", "json", "parquet")
+_FORMATS = (*FORMATS, "parquet")
+# The formats of files whose names do not end in a format.
+_SUFFIXES = {"md": "markdown", "tex": "latex"}
 _WRITERS = {"csv": write_csv, "json": write_json}
 
 _DESCRIPTION = """
@@ -38,7 +41,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("sql", "run a query", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
     parser.add_argument("query", metavar="QUERY", help="the query, - to read it from the standard input")
-    parser.add_argument("--format", choices=_FORMATS, help="format of the output")
+    add_format_options(parser, formats=_FORMATS, default=None)
     output: Any = parser.add_argument("--output", metavar="FILE", help="file to write instead of the standard output")
     output.complete = FILE
     parser.add_argument(
@@ -92,13 +95,13 @@ def _usual_format(output: str | None) -> str:
     if output is None:
         return "table" if sys.stdout.isatty() else "csv"
     suffix = Path(output).suffix.lower().lstrip(".")
-    return suffix if suffix in _FORMATS else "csv"
+    return suffix if suffix in _FORMATS else _SUFFIXES.get(suffix, "csv")
 
 
 def _write(result: QueryResult, format_: str, path: Path | None) -> None:
     """Write a result to a file, or to the standard output."""
-    if format_ == "table":
-        _write_table(result, path)
+    if format_ not in _WRITERS:
+        _write_table(result, format_, path)
         return
     writer = _WRITERS[format_]
     if path is None:
@@ -109,15 +112,16 @@ def _write(result: QueryResult, format_: str, path: Path | None) -> None:
         writer(result, file, progress)
 
 
-def _write_table(result: QueryResult, path: Path | None) -> None:
+def _write_table(result: QueryResult, format_: str, path: Path | None) -> None:
+    """Write a result in one of the formats that need all rows at once."""
     names = result.unique_names()
     records = [dict(zip(names, row)) for row in result]
     headers = dict(zip(names, result.names))
-    if path is None:
-        print_result(records, names, headers=headers)
-        return
-    with path.open("w", encoding="utf-8") as file:
-        print_result(records, names, headers=headers, file=file)
+    with nullcontext() if path is None else path.open("w", encoding="utf-8") as file:
+        if format_ == "table":
+            print_result(records, names, headers=headers, file=file)
+        else:
+            write_records(file or exact_output(), records, names, format_, headers=headers)
 
 
 def _write_parquet(options: argparse.Namespace, text: str) -> bool:
