@@ -69,6 +69,14 @@ def test_a_database_that_was_not_set_up_is_an_error_that_says_what_to_do(empty_c
             use()
 
 
+def test_a_table_that_a_query_does_not_name_is_no_missing_set_up(client: sqltrack.Client) -> None:
+    """The database is set up; the query lacks a FROM clause."""
+    for query in ("SELECT metrics.step FROM runs", "SELECT 1 FROM runs WHERE experiments.name = 'x'"):
+        with pytest.raises(DatabaseError) as caught:
+            client.execute(query)
+        assert type(caught.value) is DatabaseError
+
+
 def test_a_file_that_is_no_database_is_an_error_that_names_it() -> None:
     Path("notes.txt").write_text("no database " * 100)
     client = sqltrack.Client(engine="sqlite", dbpath="notes.txt")

@@ -140,6 +140,8 @@ def test_args_in_which_runs_differ_are_listed(experiment: sqltrack.Experiment) -
     assert rows(client, differing_args(client, [runs[0], runs[0]])) == []
     without = experiment.get_run().id
     assert {name for name, _, _ in rows(client, differing_args(client, [runs[0], without]))} == set(args[0])
+    client.execute("UPDATE runs SET args = '[1, 2]' WHERE id = %s", (without,))
+    assert {name for name, _, _ in rows(client, differing_args(client, [runs[0], without]))} == set(args[0])
 
 
 def test_mean_and_deviation_over_seeds(experiment: sqltrack.Experiment) -> None:

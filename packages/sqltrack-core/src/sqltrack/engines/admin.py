@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sqltrack._quoting import quote_text
 from sqltrack.engines.sqltext import keywords
 from sqltrack.errors import ConfigError, NotSetUpError
 
@@ -218,6 +219,18 @@ class Admin(ABC):
     @abstractmethod
     def json_keys_sql(self, column: str) -> str:
         """Return an item of a FROM clause: `item` with the column `key`, the top-level keys of a JSON `column`."""
+
+    def json_value_sql(self, column: str, name: str, typ: type) -> str:
+        """Return an expression: the value of a top-level key of a JSON column, to compare with values of a type.
+
+        Args:
+            column: the column, as it stands in a statement.
+            name: the key.
+            typ: bool, int or float for truth values and numbers, any other for texts.
+        """
+        text = f"{column}->>{quote_text(name)}"
+        sql_type = {bool: "BOOLEAN", int: "DOUBLE PRECISION", float: "DOUBLE PRECISION"}.get(typ)
+        return text if sql_type is None else f"CAST({text} AS {sql_type})"
 
     # Changes; every statement of the connection must commit by itself
 

@@ -216,7 +216,7 @@ class Engine(ABC):
     def json_items_sql(self, column: str) -> str:
         """Return a query: run_id, name and value for each top-level key of a JSON `column` of the table runs.
 
-        Values are JSON, which CAST(… AS TEXT) turns into its text.
+        Values are JSON, which CAST(… AS TEXT) turns into its text. A run whose column holds no object has none.
         """
         raise lacking(self, "json_items_sql", "compare the arguments of runs")
 

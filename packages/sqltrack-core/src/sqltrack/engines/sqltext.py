@@ -22,6 +22,7 @@ __all__ = [
     "Dialect",
     "Located",
     "Translated",
+    "column_names",
     "find_backslash",
     "first_keyword",
     "hide_passwords",
@@ -56,6 +57,32 @@ def outer_keywords(statement: str, dialect: Dialect) -> Iterator[str]:
 def first_keyword(statement: str, dialect: Dialect) -> str:
     """Return the first word of a statement in upper case, "" if it has none."""
     return next(keywords(statement, dialect), "")
+
+
+def column_names(expression: str, dialect: Dialect) -> Iterator[str]:
+    """Yield the names in an expression that may be columns, without quotes. Keywords are among them, functions are not.
+
+    A name that follows another and a dot comes with it, such as `runs.id`.
+    """
+    name = ""
+    for token in (*tokens(expression, dialect), Token("other", "")):
+        if token.kind == "comment" or token.text.isspace():
+            continue
+        is_name = token.kind == "word" or (token.kind == "quoted" and token.text[0] in '"`[')
+        if token.text == "." or name.endswith("."):
+            name += _unquoted(token.text) if is_name else token.text
+            continue
+        if name and token.text != "(":
+            yield name
+        name = _unquoted(token.text) if is_name else ""
+
+
+def _unquoted(identifier: str) -> str:
+    """Return the name for which a quoted identifier stands."""
+    if identifier[0] == "[":
+        return identifier[1:].removesuffix("]")
+    quote = identifier[0]
+    return identifier[1:-1].replace(quote * 2, quote) if quote in '"`' else identifier
 
 
 def split_statements(script: str, dialect: Dialect) -> list[str]:

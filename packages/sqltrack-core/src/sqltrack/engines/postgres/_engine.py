@@ -330,8 +330,9 @@ class PostgresEngine(Engine):
         return f"CASE WHEN jsonb_typeof({column}) = 'object' THEN {removed} ELSE {column} END"
 
     def json_items_sql(self, column: str) -> str:
+        objects = f"CASE jsonb_typeof({column}) WHEN 'object' THEN {column} END"
         return (
-            f"SELECT runs.id AS run_id, item.key AS name, item.value AS value FROM runs, jsonb_each({column}) AS item"
+            f"SELECT runs.id AS run_id, item.key AS name, item.value AS value FROM runs, jsonb_each({objects}) AS item"
         )
 
     def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> BoundedConnection:

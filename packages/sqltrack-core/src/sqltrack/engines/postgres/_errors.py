@@ -57,7 +57,7 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
     # Whatever it is, such as a full disk below its log: the server ends, and starts again if it can.
     if isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == "PANIC":
         return DatabaseUnavailableError(f"{target} has crashed: {message}")
-    if state == "3F000" or (state == "42P01" and _is_our_table(message)):
+    if state == "3F000" or (state == "42P01" and _is_our_table(message) and not _is_unnamed_table(error)):
         return NotSetUpError(f"{target} has no sqltrack tables")
     if state == "42501" or state.startswith("28"):
         return AccessDeniedError(f"{target} refuses access: {message}")
@@ -91,3 +91,8 @@ def without_excerpt(message: str) -> str:
 
 def _is_our_table(message: str) -> bool:
     return any(name.rpartition(".")[2] in TABLES for name in re.findall(r'"([^"]+)"', message))
+
+
+def _is_unnamed_table(error: Exception) -> bool:
+    """Return whether a table is missing in the FROM clause of a statement, not in the database."""
+    return isinstance(error, psycopg.Error) and error.diag.source_function == "errorMissingRTE"

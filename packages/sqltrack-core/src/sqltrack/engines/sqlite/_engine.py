@@ -242,7 +242,8 @@ class SQLiteEngine(Engine):
             END
         """
         columns = f"runs.id AS run_id, item.key AS name, {value.strip()} AS value"
-        return f"SELECT {columns} FROM runs, json_each({column}) AS item"
+        objects = f"CASE json_type({column}) WHEN 'object' THEN {column} END"
+        return f"SELECT {columns} FROM runs, json_each({objects}) AS item"
 
     def _prepare(self, connection: Connection) -> None:
         uses_wal = self._journal_mode(connection) == "wal"

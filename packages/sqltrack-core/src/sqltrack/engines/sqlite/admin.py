@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from sqltrack._quoting import quote_identifier
+from sqltrack._quoting import quote_identifier, quote_text
 from sqltrack.engines.admin import Admin
 from sqltrack.engines.checks import Checks
 from sqltrack.engines.sqlite._connection import Connection
@@ -100,6 +101,12 @@ class SQLiteAdmin(Admin):
 
     def json_keys_sql(self, column: str) -> str:
         return f"json_each({column}) AS item"
+
+    def json_value_sql(self, column: str, name: str, typ: type) -> str:
+        # The value has its own type here. Older versions have no operator for it.
+        if sqlite3.sqlite_version_info >= (3, 38):
+            return f"{column}->>{quote_text(name)}"
+        return f"json_extract({column}, {quote_text(f'$.{json.dumps(name)}')})"
 
     def reclaim_space(self) -> None:
         self.connection.execute("VACUUM")
