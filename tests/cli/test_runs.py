@@ -16,7 +16,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from sqltrack.commands.metrics import read_curves
-from sqltrack.commands.runs import list_runs, varying_args
+from sqltrack.commands.runs import Argument, RunList, list_runs
 from sqltrack.commands.show import describe_run
 from sqltrack.engines.json import Jsonb
 from sqltrack.errors import NotFoundError
@@ -45,12 +45,12 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
     return client
 
 
-def ids(result: tuple[list[dict[str, Any]], int]) -> list[int]:
-    return [run["id"] for run in result[0]]
+def ids(listed: RunList) -> list[int]:
+    return [run["id"] for run in listed.runs]
 
 
 def test_runs_are_listed_newest_first(client: sqltrack.Client) -> None:
-    runs, number = list_runs(client)
+    runs, number, *_ = list_runs(client)
     assert ([run["id"] for run in runs], number) == ([4, 3, 2, 1], 4)
     assert {name: runs[2][name] for name in ("experiment", "status", "created", "started", "runtime", "step")} == {
         "experiment": "first",
@@ -71,9 +71,9 @@ def test_an_experiment_is_chosen_by_name_or_id_and_a_name_goes_first(client: sql
 
 
 def test_the_limit_cuts_and_the_number_does_not(client: sqltrack.Client) -> None:
-    runs, number = list_runs(client, limit=2)
+    runs, number, *_ = list_runs(client, limit=2)
     assert ([run["id"] for run in runs], number) == ([4, 3], 4)
-    runs, number = list_runs(client, "first", where="status <> 'X'", limit=3)
+    runs, number, *_ = list_runs(client, "first", where="status <> 'X'", limit=3)
     assert (len(runs), number) == (3, 3)
     assert ids(list_runs(client, limit=0)) == [4, 3, 2, 1]
 
@@ -113,9 +113,9 @@ def test_a_wrong_condition_is_one_line_and_changes_nothing(
 
 
 def test_the_best_value_comes_with_its_step(client: sqltrack.Client) -> None:
-    runs, _ = list_runs(client, best="loss", maximize=False)
+    runs, *_ = list_runs(client, best="loss", maximize=False)
     assert [(run["best"], run["best_step"]) for run in runs] == [(1 / n, n) for n in (4, 3, 2, 1)]
-    runs, _ = list_runs(client, best="acc%", limit=1)
+    runs, *_ = list_runs(client, best="acc%", limit=1)
     assert (runs[0]["best"], runs[0]["best_step"]) == (0.5, 4)
     sqltrack.Experiment(client, name="first").get_run(9)
     assert [run["best"] for run in list_runs(client, where="id = 9", best="loss")[0]] == [None]
@@ -164,36 +164,141 @@ def test_many_runs_are_more_than_a_statement_holds(client: sqltrack.Client) -> N
     insert = "INSERT INTO runs (id, experiment_id) VALUES (%s, %s)"
     client.executemany(insert, [(run_id, experiment.id) for run_id in range(100, 1300)])
     client.execute("INSERT INTO metrics (run_id, step, loss) VALUES (1299, 3, 0.5)")
-    runs, number = list_runs(client, "many", best="loss", limit=0)
+    runs, number, *_ = list_runs(client, "many", best="loss", limit=0)
     assert (len(runs), number) == (1200, 1200)
     assert (runs[0]["id"], runs[0]["step"], runs[0]["best"]) == (1299, 3, 0.5)
+    assert [run["id"] for run in runs[1:3]] == [1298, 1297]
 
 
-def test_arguments_that_vary_and_are_short_become_columns(
-    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+def summary(client: sqltrack.Client, **options: Any) -> list[tuple[str, bool]]:
+    return [(argument.name, argument.differs) for argument in list_runs(client, with_args=True, **options).args]
+
+
+def test_arguments_that_differ_come_first_and_those_that_only_some_runs_have_differ(client: sqltrack.Client) -> None:
+    assert summary(client) == [("lr", True), ("note", True), ("model", False)]
+    sqltrack.Run(client, run_id=1).add_args({"more": None})
+    assert summary(client) == [("lr", True), ("note", True), ("more", True), ("model", False)]
+    assert summary(client, where="id = 1") == [(name, False) for name in ("lr", "model", "more", "note")]
+    assert list_runs(client).args == []
+
+
+@pytest.mark.parametrize("choice", [{}, {"experiment": "first"}, {"where": "'%' = '%' AND id <> 3"}])
+def test_all_chosen_runs_decide_about_the_arguments_whatever_the_limit(
+    client: sqltrack.Client, choice: dict[str, Any]
 ) -> None:
-    assert varying_args(list_runs(client)[0]) == ["lr"]
-    main(["runs", *options])
-    head = capsys.readouterr().out.splitlines()[0].split()
-    assert head == ["id", "experiment", "status", "started", "runtime", "step", "lr"]
+    """Runs 1 to 3 have the same model, which the newest run does not."""
+    sqltrack.Run(client, run_id=4).add_args({"model": "big"})
+    for limit in (0, 1, 2):
+        assert dict(summary(client, limit=limit, **choice)) == {"lr": True, "model": True, "note": True}
+        assert summary(client, limit=limit, experiment="second")[0] == ("lr", False)
 
 
-def test_arguments_that_only_some_runs_have_vary_and_come_last() -> None:
-    records = [{"args": {"some": 1, "all": 1, "same": 0}}, {"args": {"all": 2, "same": 0}}]
-    assert varying_args(records) == ["all", "some"]
-    assert varying_args([{"args": None}, {"args": None}]) == []
-
-
-def test_an_argument_may_be_called_like_a_column(
-    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_longest_values_are_known_and_numbers_do_not_count(client: sqltrack.Client) -> None:
     for run_id in (1, 2):
-        sqltrack.Run(client, run_id=run_id).set_args({"status": f"mine{run_id}"})
-    main(["runs", "--where", "id < 3", *options])
-    output = capsys.readouterr().out
-    assert output.splitlines()[0].split().count("status") == 2
-    assert "mine1" in output
-    assert "✖ FAILED" in output
+        args = {
+            "lr": 1.2345678901234567e-05 * run_id,
+            "deep": {"a": [run_id]},
+            "flag": run_id == 1,
+            "text": "äöü" * run_id,
+        }
+        sqltrack.Run(client, run_id=run_id).set_args({**args, "same": run_id / run_id if run_id > 1 else 1})
+    found = {argument.name: argument for argument in list_runs(client, where="id < 3", with_args=True).args}
+    assert {name: argument.longest for name, argument in found.items()} == {
+        "lr": 0,
+        "deep": len('{"a": [1]}'),
+        "flag": 0,
+        "text": 6,
+        "same": 0,
+    }
+    assert found["lr"] == Argument("lr", differs=True, longest=0, width=10)
+    assert not found["same"].differs
+
+
+def test_what_is_no_dict_of_arguments_has_none(client: sqltrack.Client, options: list[str], capsys: Any) -> None:
+    client.execute("UPDATE runs SET args = '[1, 2]' WHERE id = 1")
+    client.execute("UPDATE runs SET args = NULL WHERE id = 2")
+    client.execute("UPDATE runs SET args = '{}' WHERE id = 3")
+    assert summary(client) == [("lr", True), ("model", True), ("note", True)]
+    assert main(["runs", *options]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].rstrip().endswith("--")
+
+
+def table(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[str], str]:
+    """Return the heads of the columns, the lines below, and the notes."""
+    output = capsys.readouterr()
+    head, _, *lines = output.out.splitlines()
+    return re.split("  +", head.strip()), lines, output.err
+
+
+def test_arguments_that_differ_and_are_short_become_columns_and_the_others_are_counted(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["runs", *options])
+    columns = ["id", "experiment", "status", "started", "runtime", "step"]
+    note = "1 argument is the same in all runs\n"
+    assert table(capsys)[::2] == ([*columns, "lr"], f"1 more argument, --wide; {note}")
+    main(["runs", "--wide", *options])
+    assert table(capsys)[::2] == ([*columns, "lr", "note"], note)
+    main(["runs", "--where", "id = 1", *options])
+    assert table(capsys)[::2] == (columns, "3 arguments, sqltrack show 1 shows all\n")
+
+
+def test_a_learning_rate_with_many_digits_is_a_column(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sqltrack.Run(client, run_id=1).add_args({"lr": 1.2345678901234567e-05})
+    main(["runs", *options])
+    heads, lines, _ = table(capsys)
+    assert (heads[-1], lines[-1].split()[-1]) == ("lr", "1.2346e-05")
+
+
+def test_a_terminal_shows_the_same_columns_whatever_the_limit(
+    client: sqltrack.Client, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Only the oldest run has a long name, a comment and values that take room."""
+    with on_one_connection(client):
+        for run_id in range(1, 5):
+            values = {f"arg{number}": f"{run_id}" * (18 if run_id == 1 else 1) for number in range(6)}
+            sqltrack.Run(client, run_id=run_id).add_args(values)
+        sqltrack.Run(client, run_id=1).set_comment("a comment of some length").set_tags("paper")
+        run = sqltrack.Experiment(client, name="a name that needs much room").get_run(0)
+        run.set_created(NOW).set_status("A_LONG_STATUS").set_args({"arg0": "x"})
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    for width in (40, 60, 80, 100, 120, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        for best in ([], ["--best", "loss"]):
+            heads = set()
+            for limit in ("0", "1", "3"):
+                main(["runs", "--limit", limit, *best, *options])
+                lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+                assert max(map(len, lines)) <= width
+                # Cut heads end in an ellipsis.
+                heads.add(tuple(word.rstrip("…")[:4] for word in lines[0].split()))
+            assert len(heads) == 1, heads
+
+
+def test_columns_of_the_same_name_have_different_heads(
+    client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An argument or metric that is called like a column says what it is."""
+    for run_id in (1, 2):
+        run = sqltrack.Run(client, run_id=run_id)
+        run.set_args({"status": f"mine{run_id}", "loss": run_id, "lr": run_id, "args.lr": -run_id})
+        add_extras(client, run_id, {9: {"step": 100 * run_id, "at step": 0.5}})
+    main(["runs", "--where", "id < 3", "--best", "loss", *options])
+    heads, lines, _ = table(capsys)
+    assert heads[:8] == ["id", "experiment", "status", "started", "runtime", "step", "loss", "at step"]
+    assert sorted(heads[8:]) == ["args.loss", "args.lr", "args.status", "lr"]
+    assert "✖ FAILED" in lines[1] or "✖ FAILED" in lines[0]
+    for name in ("step", "metrics.step"):
+        main(["runs", "--where", "id < 3", "--best", name, *options])
+        heads, lines, _ = table(capsys)
+        assert heads[5:8] == ["step", "metrics.step", "at step"]
+        assert [line.split()[0] for line in lines] == ["2", "1"]
+        assert "200" in lines[0]
+    main(["runs", "--best", "at step", *options])
+    assert table(capsys)[0][6:8] == ["metrics.at step", "at step"]
 
 
 def test_what_is_not_shown_is_told_on_stderr(
@@ -202,7 +307,7 @@ def test_what_is_not_shown_is_told_on_stderr(
     assert main(["runs", "--limit", "1", *options]) == 0
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 3
-    assert output.err == "3 more runs, --limit 0 shows all\n"
+    assert output.err.splitlines()[1:] == ["3 more runs, --limit 0 shows all"]
     assert main(["runs", "--where", "1 = 0", *options]) == 0
     assert capsys.readouterr() == ("", "there are no such runs\n")
 
@@ -239,6 +344,14 @@ def test_json_holds_all_arguments(
         (["9" * 30], f"there is no experiment '{'9' * 30}'; there are 'second', 'first'"),
         (["--best", "Loss"], "there is no metric 'Loss'; did you mean 'loss'?"),
         (["--best", "step"], "there is no metric 'step'; there are 'loss', 'acc%'"),
+        (["--sort", "run time"], "there is no column 'run time' to sort by; did you mean 'runtime'?"),
+        (["--sort", "modle"], "there is no column 'modle' to sort by; did you mean 'model'?"),
+        (["--sort", "los", "--best", "loss"], "there is no column 'los' to sort by; did you mean 'loss'?"),
+        (
+            ["--sort", "loss"],
+            "there is no column 'loss' to sort by; to sort by the best value of the metric: --best loss",
+        ),
+        (["--sort", "args.modle"], "there is no column 'args.modle' to sort by; did you mean 'model'?"),
     ],
 )
 def test_unknown_names_are_answered_with_near_ones(
@@ -274,8 +387,11 @@ def test_a_chosen_experiment_needs_no_column(client: sqltrack.Client, options: l
 @pytest.mark.parametrize("width", [20, 40, 60])
 def test_a_narrow_terminal_gets_a_line_for_each_run(client: sqltrack.Client, options: list[str], width: int) -> None:
     shown = main_in_terminal("runs", "--best", "loss", *options, COLUMNS=str(width))
-    assert len(shown) == 6
-    assert all(len(line) <= width for line in shown)
+    lines, notes = shown[:6], shown[6:]
+    assert all(len(line) <= width for line in lines)
+    assert lines[-1].split()[0] == "4"
+    assert len(notes) == 1
+    assert notes[0].startswith("2 more arguments, --wide")
 
 
 @pytest.mark.engines("postgres", reason="SQLite has no superusers, and no functions that change settings")

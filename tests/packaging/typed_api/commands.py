@@ -34,7 +34,7 @@ from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
 from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 from sqltrack.commands.rm import Deletion, apply_rm, look_at_deletion, plan_rm
 from sqltrack.commands.run_ranges import RunRange, parse_ranges
-from sqltrack.commands.runs import list_runs, varying_args
+from sqltrack.commands.runs import Argument, RunList, list_runs
 from sqltrack.commands.setup import create_missing_tables, create_table_once, set_up_quietly
 from sqltrack.commands.show import describe_run
 from sqltrack.commands.sql import (
@@ -88,10 +88,13 @@ def show_outcome(outcome: Outcome) -> None:
 def look(client: Client) -> None:
     assert_type(list_experiments(client), list[dict[str, Any]])
     assert_type(list_experiments(client, as_superuser=True), list[dict[str, Any]])
-    runs, number = list_runs(client, "digits", where="status = 'COMPLETED'", best="accuracy", limit=0)
-    assert_type(runs, list[dict[str, Any]])
-    assert_type(number, int)
-    assert_type(varying_args(runs, longest=5), list[str])
+    listed = list_runs(client, "digits", where="status = 'COMPLETED'", best="accuracy", limit=0)
+    assert_type(listed, RunList)
+    assert_type(listed.runs, list[dict[str, Any]])
+    assert_type(listed.number, int)
+    for argument in list_runs(client, sort="lr", reverse=True, with_args=True).args:
+        assert_type(argument, Argument)
+        assert_type(argument.differs, bool)
     assert_type(describe_run(client, 1), dict[str, Any])
     assert_type(compare_runs(client, [1, 2]), list[dict[str, Any]])
     curves = read_curves(client, 1, ["loss"], merged=True)

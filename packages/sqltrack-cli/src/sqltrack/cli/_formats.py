@@ -133,7 +133,7 @@ class _Column(NamedTuple):
     Attributes:
         head: its head.
         values: the values.
-        texts: what they look like.
+        texts: the same as texts.
         is_number: whether all values are numbers.
     """
 

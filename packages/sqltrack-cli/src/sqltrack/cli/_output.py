@@ -1,7 +1,7 @@
 """Write to the terminal: JSON, notes, errors, progress, questions, in whatever encoding it has.
 
 Text for people is escaped where the encoding of the output lacks a character, and signs get an ASCII form. JSON is
-ASCII there. CSV, Markdown, LaTeX and SQL are for other programs: in files and pipes they are UTF-8 whatever the encoding is.
+ASCII there. CSV, Markdown, LaTeX and SQL are for other programs: they are UTF-8 in files and pipes in any case.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sqltrack.engines.json import plain
 
 __all__ = [
     "ASCII_SIGNS",
+    "UNLIMITED",
     "any_encoding",
     "ask",
     "can_encode",
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 # Width of tables in files and pipes.
-_UNLIMITED = 100_000
+UNLIMITED = 100_000
 
 # Signs that the program prints, and what stands for them in encodings that lack them: one character, so that columns
 # stay aligned.
@@ -131,7 +132,7 @@ def stdout(file: TextIO | None = None) -> Console:
     """
     console = Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
-        console.width = _UNLIMITED
+        console.width = UNLIMITED
         console.file = cast("TextIO", _WithoutTrailingBlanks(console.file))
     return console
 

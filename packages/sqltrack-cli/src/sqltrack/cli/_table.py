@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD, Box
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sqltrack.cli._cells import Cell, show_exact, show_value
-from sqltrack.cli._output import fit_encoding, printable, stdout
+from sqltrack.cli._output import UNLIMITED, fit_encoding, printable, stdout
 
 __all__ = ["holds_numbers", "print_pairs", "print_result", "print_table"]
 
@@ -33,6 +34,8 @@ def print_table(
     optional: Sequence[str] = (),
     wrapped: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
+    assumed: Mapping[str, int] | None = None,
+    is_limited: bool = True,
 ) -> list[str]:
     """Print records as a table, which is never wider than the terminal.
 
@@ -43,11 +46,16 @@ def print_table(
         optional: columns to leave out if the terminal is too narrow, the last first.
         wrapped: columns whose cells continue on the next line instead of being cut.
         headers: heads of columns, default: their names.
+        assumed: widths of cells by which columns are left out, default: those of the records.
+        is_limited: whether the terminal limits the width (default).
 
     Returns:
         The names of the columns that were left out.
     """
-    return _print_table(stdout(), records, columns, cells or {}, headers or {}, optional, wrapped)
+    console = stdout()
+    if not is_limited:
+        console.width = UNLIMITED
+    return _print_table(console, records, columns, cells or {}, headers or {}, optional, wrapped, assumed or {})
 
 
 def _print_table(
@@ -58,11 +66,14 @@ def _print_table(
     headers: Mapping[str, str],
     optional: Sequence[str] = (),
     wrapped: Sequence[str] = (),
+    assumed: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
     heads, texts = _texts(records, columns, cells, headers, console)
     widths = _widths(heads, texts)
-    left_out = _leave_out(widths, optional, console.width)
-    shown = [name for name in columns if name in widths]
+    expected = {name: max(heads[name].cell_len, assumed.get(name, width)) for name, width in widths.items()}
+    left_out = _leave_out(expected, optional, console.width)
+    shown = [name for name in columns if name in expected]
+    widths = {name: widths[name] for name in shown}
     _narrow(widths, console.width)
     box = _ASCII_HEAD if console.options.ascii_only else SIMPLE_HEAD
     table = Table(box=box, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
@@ -159,14 +170,17 @@ def _least(widths: Mapping[str, int]) -> int:
 
 
 def _leave_out(widths: dict[str, int], optional: Sequence[str], room: int) -> list[str]:
-    """Remove columns that do not fit even if others are cut, and return their names in order."""
-    left_out: list[str] = []
+    """Remove columns that do not fit even if others are cut, the last first, and return their names in order."""
+    removed: dict[str, int] = {}
     for name in reversed(optional):
         if _least(widths) <= room or len(widths) == 1:
             break
-        del widths[name]
-        left_out.insert(0, name)
-    return left_out
+        removed[name] = widths.pop(name)
+    # Where a wide column has gone, a narrow one that went before it may have room.
+    for name in optional:
+        if name in removed and _least({**widths, name: removed[name]}) <= room:
+            widths[name] = removed.pop(name)
+    return [name for name in optional if name in removed]
 
 
 def _narrow(widths: dict[str, int], room: int) -> None:

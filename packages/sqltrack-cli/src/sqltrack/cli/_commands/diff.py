@@ -91,7 +91,7 @@ def _common_length(texts: Sequence[str]) -> int:
 
 
 def _cut(cell: Text, begin: int) -> Text:
-    """Return the part of a cell that begins somewhere, with an ellipsis for what is left out."""
+    """Return the part of a cell that begins somewhere, with an ellipsis for the part before it."""
     rest = cell[begin:]
     rest.truncate(_LONGEST - bool(begin), overflow="ellipsis")
     return Text("…").append_text(rest) if begin else rest

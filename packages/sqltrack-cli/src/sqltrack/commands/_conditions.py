@@ -1,0 +1,153 @@
+"""Find the right expression for a condition on runs that the database refused."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqltrack.client import Client
+from sqltrack.commands._databases import read_only
+from sqltrack.commands._lookup import metric_columns
+from sqltrack.commands._points import read_extras
+from sqltrack.commands._rows import fetch
+from sqltrack.engines.admin import Admin, admin_of
+from sqltrack.engines.schema import EXTRAS
+from sqltrack.engines.sqltext import column_names
+from sqltrack.errors import SQLTrackError
+from sqltrack.util import quote_identifier
+
+__all__ = ["explain_condition"]
+
+# Columns of runs that hold values by name, and what such a value is called.
+_OBJECTS = {"args": "an argument", "tags": "a tag", "extras": "one of the extras", "env": "an environment variable"}
+# What the table of runs shows, by the names that its columns have there.
+_SHOWN = {
+    "created": "write time_created",
+    "started": "write time_started",
+    "updated": "write time_updated",
+    "runtime": "the runtime is the time from time_started to time_updated",
+    "duration": "the runtime is the time from time_started to time_updated",
+    "run_id": "write id",
+    "name": "write experiment",
+    "experiment_name": "write experiment",
+    "step": "write id IN (SELECT run_id FROM metrics WHERE step > 100)",
+}
+_OTHER_COLUMNS = ("experiment", "experiment_comment", "experiment_tags", "experiment_extras")
+_KEYWORD_TEXT = """
+all and any array as asc between case cast collate current_timestamp date desc distinct else end escape exists false
+from group having ilike in interval is isnull join like limit not notnull null on or order regexp select similar some
+then timestamp to true union when where
+"""
+_KEYWORDS = frozenset(_KEYWORD_TEXT.split())
+# A value by its name, such as args->>'lr', as users write it.
+_ITEM = re.compile(rf"\b({'|'.join(_OBJECTS)})\s*->>?\s*'((?:[^']|'')+)'", re.IGNORECASE)
+# Runs whose names of values, and rows whose names of metrics, are known here.
+_RUNS, _ROWS = 1_000, 1_000
+
+
+class _Known(NamedTuple):
+    """The names that a condition may mean.
+
+    Attributes:
+        columns: names of the columns that it sees.
+        expressions: advice for each other name: its kind, and the expression to write.
+        items: types of the values in columns that hold values by name.
+    """
+
+    columns: Sequence[str]
+    expressions: Mapping[str, str]
+    items: Mapping[tuple[str, str], type]
+
+
+def explain_condition(client: Client, condition: str) -> str | None:
+    """Return advice on a condition that the database refused, None if there is none."""
+    try:
+        with read_only(client) as connection:
+            known = _read_known(client, connection)
+    except SQLTrackError:
+        # The error that is to be explained says more.
+        return None
+    names = [name for name in column_names(condition, client.engine.dialect) if name.lower() not in _KEYWORDS]
+    columns = {name.lower() for name in known.columns}
+    unknown = [name for name in names if name.lower().removeprefix("runs.") not in columns]
+    for advise in (_by_name, _by_near_name):
+        for name in unknown:
+            advice = advise(name.rpartition(".")[2], known)
+            if advice is not None:
+                return advice
+    return _by_type(condition, known, admin_of(client.engine))
+
+
+def _by_name(name: str, known: _Known) -> str | None:
+    if name in known.expressions:
+        return f"{name!r} is {known.expressions[name]}"
+    if name.lower() in _SHOWN:
+        return _SHOWN[name.lower()]
+    return f"write {name}" if name in known.columns else None
+
+
+def _by_near_name(name: str, known: _Known) -> str | None:
+    folded = {other.lower(): other for other in (*known.expressions, *known.columns)}
+    matches = difflib.get_close_matches(name.lower(), folded, n=1)
+    if not matches:
+        return None
+    found = folded[matches[0]]
+    meant = f"did you mean {found!r}?"
+    return f"{meant} It is {known.expressions[found]}" if found in known.expressions else meant
+
+
+def _by_type(condition: str, known: _Known, admin: Admin) -> str | None:
+    """Return advice if a value is compared as text, where the database does not know its type."""
+    for column, quoted in _ITEM.findall(condition):
+        name = quoted.replace("''", "'")
+        typ = known.items.get((column.lower(), name), str)
+        expression = admin.json_value_sql(column.lower(), name, typ)
+        if typ is not str and expression != admin.json_value_sql(column.lower(), name, str):
+            return f"the value is text until it is cast: {expression}"
+    return None
+
+
+def _read_known(client: Client, connection: Any) -> _Known:
+    admin = admin_of(client.engine, connection)
+    columns = [*client.engine.table_columns(connection, "runs"), *_OTHER_COLUMNS]
+    expressions: dict[str, str] = {}
+    items: dict[tuple[str, str], type] = {}
+    for column, what in _OBJECTS.items():
+        for name, typ in _read_items(client, connection, column):
+            items[column, name] = typ
+            expressions.setdefault(name, f"{what}, write {admin.json_value_sql(column, name, typ)}")
+        if column == "args":
+            for name, expression in _metric_expressions(client, connection, admin):
+                expressions.setdefault(
+                    name, f"a metric, write id IN (SELECT run_id FROM metrics WHERE {expression} > 0.5)"
+                )
+    return _Known(columns, expressions, items)
+
+
+def _read_items(client: Client, connection: Any, column: str) -> Iterable[tuple[str, type]]:
+    """Return the names of the values in a column of the newest runs, and the types of these."""
+    sql = f"""
+        SELECT name, MIN(CAST(value AS TEXT)) AS example
+        FROM (
+            {client.engine.json_items_sql(f"runs.{column}")}
+            WHERE runs.id IN (SELECT id FROM runs ORDER BY id DESC LIMIT %s)
+        ) AS item
+        GROUP BY name
+        ORDER BY name
+    """
+    return [(row["name"], type(json.loads(row["example"]))) for row in fetch(connection, sql, (_RUNS,))]
+
+
+def _metric_expressions(client: Client, connection: Any, admin: Admin) -> Iterable[tuple[str, str]]:
+    for name in metric_columns(client, connection):
+        is_plain = re.fullmatch("[a-z_][a-z0-9_]*", name) and name not in _KEYWORDS
+        yield name, name if is_plain else quote_identifier(name)
+    found: dict[str, None] = {}
+    for row in itertools.islice(read_extras(client, connection), _ROWS):
+        found.update(dict.fromkeys(row.values))
+    for name in found:
+        yield name, admin.json_value_sql(EXTRAS, name, float)
