@@ -408,3 +408,10 @@ def test_a_condition_has_the_rights_of_a_reader(client: sqltrack.Client, options
         assert main(["runs", "--where", condition, *options]) == 1
         assert reason in capsys.readouterr().err
     assert main(["runs", "--where", "pg_read_file('postgresql.conf') <> ''", "--as-superuser", *options]) == 0
+
+
+def test_a_wide_table_has_no_limit_in_a_terminal(client: sqltrack.Client, options: list[str]) -> None:
+    shown = main_in_terminal("runs", "--wide", *options, COLUMNS="60")
+    assert shown[0].split()[-2:] == ["lr", "note"]
+    assert shown[2].endswith("x" * 200)
+    assert main_in_terminal("runs", *options, COLUMNS="60")[0].split()[-1] != "note"

@@ -51,7 +51,7 @@ def ids(client: sqltrack.Client, **options: Any) -> list[int]:
     return [run["id"] for run in list_runs(client, **options).runs]
 
 
-BEST = [
+BEST: list[tuple[dict[str, Any], list[int]]] = [
     ({"best": "acc"}, [6, 2, 1, 4, 5, 3]),
     ({"best": "acc", "maximize": False}, [4, 1, 6, 2, 5, 3]),
     ({"best": "acc", "reverse": True}, [4, 1, 6, 2, 5, 3]),

@@ -41,6 +41,7 @@ from sqltrack.engines.sqltext import (
     Dialect,
     Located,
     Translated,
+    column_names,
     find_backslash,
     first_keyword,
     hide_passwords,
@@ -151,6 +152,7 @@ def administer(client: Client, config: dict[str, Any]) -> None:
 def read_text(script: str) -> None:
     for dialect in (STANDARD, POSTGRES):
         assert_type(split_statements(script, dialect), list[str])
+        assert_type(list(column_names(script, dialect)), list[str])
         assert_type(statement_text(script, (1,), dialect), str)
         assert_type(locate_statements(script, dialect), list[Located])
         assert_type(find_backslash(script, dialect), Located | None)

@@ -49,7 +49,7 @@ def add_format_options(
         The group of options of which one may be given, for further short forms.
     """
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--format", choices=formats, default=default, help="format of the output")
+    group.add_argument("--format", metavar="FORMAT", choices=formats, default=default, help=", ".join(formats))
     add_short_format(group, "json", default)
     return group
 

@@ -50,7 +50,9 @@ def add_parser(commands: Commands) -> None:
 
 
 def _add_best(parser: Parser) -> None:
-    parser.add_argument("--best", metavar="METRIC", help="show the best value of a metric, and its step")
+    parser.add_argument(
+        "--best", metavar="METRIC", help="show the best value of a metric and its step, the best run first"
+    )
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument("--max", dest="maximize", action="store_true", default=True, help="the greatest (default)")
     direction.add_argument("--min", dest="maximize", action="store_false", help="the smallest")
