@@ -54,6 +54,18 @@ MEANT: list[tuple[str, str, str, str, list[int]]] = [
 ]
 
 
+def test_a_name_in_quotes_is_no_text(client: sqltrack.Client) -> None:
+    """SQLite compares the text 'lr' otherwise, which is greater than any number, and all runs meet the condition."""
+    for condition in ('"lr" > 0.15', 'id < 9 AND "loss" < 0', '"f1" > 9'):
+        with pytest.raises(DatabaseError) as caught:
+            list_runs(client, where=condition)
+        assert "write " in str(caught.value.advice)
+    assert list_runs(client, where='"id" = 1 AND runs."status" = \'PLANNED\'').number == 1
+    assert list_runs(client, where="status <> '\"lr\"'").number == 2
+    inner = 'id IN (SELECT "lr" FROM (SELECT run_id AS "lr" FROM metrics) AS inside)'
+    assert list_runs(client, where=inner).number == 2
+
+
 def expression(meant: str, engine_name: str) -> str:
     column, name, *kind = meant.split()
     if kind == ["text"]:

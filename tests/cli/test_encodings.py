@@ -96,7 +96,7 @@ CALLS: dict[str, list[list[str]]] = {
     "rm": [["--experiment", NAME, "--dry-run", "--force"], ["1", "--dry-run"]],
     "runs": [[], [NAME, "--best", NAME], *FORMS],
     "setup": [["script ✓.sql"]],
-    "show": [["1"], ["1", "--env"], ["1", "--json"]],
+    "show": [["1"], ["1", "--env"], *(["1", *words] for words in FORMS)],
     "sql": [["SELECT * FROM runs", *words] for words in (["--format", "table"], *FORMS)],
     "tag": [["1", "--add", "✓", "--dry-run"], ["1", "--add", "✓", "--dry-run", "--json"]],
     "tidy": [["--dry-run"], ["--dry-run", "--json"]],

@@ -124,7 +124,7 @@ def test_without_records_there_is_a_head(format_: str) -> None:
     assert "text" in written(format_, [])
 
 
-@pytest.mark.parametrize("command", ["ls", "diff 1 2", "metrics 1"])
+@pytest.mark.parametrize("command", ["ls", "runs", "show 1", "diff 1 2", "metrics 1"])
 def test_json_is_short_for_a_format_and_one_is_enough(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     parse = build_parser().parse_args
     assert parse([*command.split()]).format == "table"

@@ -345,6 +345,7 @@ def test_json_holds_all_arguments(
         (["--best", "Loss"], "there is no metric 'Loss'; did you mean 'loss'?"),
         (["--best", "step"], "there is no metric 'step'; there are 'loss', 'acc%'"),
         (["--sort", "run time"], "there is no column 'run time' to sort by; did you mean 'runtime'?"),
+        (["--sort", "at step"], "there is no column 'at step' to sort by; it is the step of --best METRIC"),
         (["--sort", "modle"], "there is no column 'modle' to sort by; did you mean 'model'?"),
         (["--sort", "los", "--best", "loss"], "there is no column 'los' to sort by; did you mean 'loss'?"),
         (

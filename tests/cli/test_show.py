@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from datetime import datetime, timedelta, timezone
@@ -145,3 +147,20 @@ def test_what_is_no_id_is_a_wrong_command_line(options: list[str], capsys: pytes
         main(["show", "last", *options])
     assert caught.value.code == 2
     assert "'last'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--env"]])
+def test_other_formats_have_a_row_for_each_value(
+    client: sqltrack.Client, options: list[str], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = sqltrack.Experiment(client, name="formats").get_run(77)
+    run.set_args({"a|b": 0.125, "list": [1, 2]}).set_env({"HOME": "/h"}).add_metrics({"loss": 0.5}, step=3)
+    assert main(["show", "77", "--format", "csv", *arguments, *options]) == 0
+    rows = {(row["section"], row["name"]): row["value"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert rows["args", "a|b"] == "0.125"
+    assert rows["args", "list"] == "[1, 2]"
+    assert rows["metrics", "loss (last)"] == "0.5"
+    assert rows["run", "experiment"] == "formats"
+    assert (("env", "HOME") in rows) is bool(arguments)
+    main(["show", "77", "--format", "markdown", *options])
+    assert r"a\|b" in capsys.readouterr().out

@@ -17,10 +17,10 @@ from sqltrack.commands._rows import fetch
 from sqltrack.engines.admin import Admin, admin_of
 from sqltrack.engines.schema import EXTRAS
 from sqltrack.engines.sqltext import column_names
-from sqltrack.errors import SQLTrackError
+from sqltrack.errors import DatabaseError, SQLTrackError
 from sqltrack.util import quote_identifier
 
-__all__ = ["explain_condition"]
+__all__ = ["check_quoted_names", "explain_condition"]
 
 # Columns of runs that hold values by name, and what such a value is called.
 _OBJECTS = {"args": "an argument", "tags": "a tag", "extras": "one of the extras", "env": "an environment variable"}
@@ -61,6 +61,24 @@ class _Known(NamedTuple):
     columns: Sequence[str]
     expressions: Mapping[str, str]
     items: Mapping[tuple[str, str], type]
+
+
+def check_quoted_names(client: Client, condition: str) -> None:
+    """Make sure that no name in double quotes is that of an argument or metric; SQLite would take it for a text.
+
+    Raises:
+        DatabaseError: one is.
+    """
+    names = list(column_names(condition, client.engine.dialect))
+    quoted = [name for name in names if f'"{name}"' in condition]
+    # A query inside of the condition can have any columns.
+    if not quoted or any(name.lower() == "select" for name in names):
+        return
+    with read_only(client) as connection:
+        known = _read_known(client, connection)
+    for name in quoted:
+        if name in known.expressions and name not in known.columns:
+            raise DatabaseError(f"there is no column {name!r}", _by_name(name, known))
 
 
 def explain_condition(client: Client, condition: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._conditions import explain_condition
+from sqltrack.commands._conditions import check_quoted_names, explain_condition
 from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import find_experiment, metric_columns, near
 from sqltrack.commands._points import read_extras
@@ -94,9 +94,11 @@ def list_runs(
 
     Raises:
         NotFoundError: there is no such experiment, metric or column.
-        DatabaseError: the database refused the condition.
+        DatabaseError: the database refused the condition, or would take the name of an argument or metric for a text.
     """
     order = _Order(best, maximize, sort, reverse)
+    if where is not None:
+        check_quoted_names(client, where)
     try:
         with read_only(client, as_superuser=as_superuser, own_sql=where is None) as connection:
             chosen = _choose(connection, experiment, where)
@@ -183,7 +185,9 @@ class _Listing:
         if self._metric is not None and sort in (metric_head(self._metric), "at step"):
             found = self._find_best(run_ids).items()
             return {run_id: best.step if sort == "at step" else best.value for run_id, best in found}
-        if sort in COLUMNS and sort != "at step":
+        if sort == "at step":
+            raise NotFoundError(f"there is no column {sort!r} to sort by", "it is the step of --best METRIC")
+        if sort in COLUMNS:
             return read_column(self._connection, self._chosen, _RUNS, sort)
         for name in _argument_names(sort):
             values = read_argument(self._client, self._connection, self._chosen, name)

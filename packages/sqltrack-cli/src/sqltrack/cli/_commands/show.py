@@ -10,9 +10,12 @@ from typing import Any
 from rich.text import Text
 
 from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value
+from sqltrack.cli._formats import add_format_options, print_records
 from sqltrack.cli._output import print_json, printable, stdout
 from sqltrack.cli._parser import Commands, add_superuser_option, open_client
 from sqltrack.cli._table import print_pairs, print_table
+from sqltrack.client import Client
+from sqltrack.commands.diff import compare_runs
 from sqltrack.commands.show import describe_run
 from sqltrack.wording import pluralize
 
@@ -32,19 +35,32 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("run_id", type=int, metavar="RUN", help="id of the run")
     parser.add_argument("--env", action="store_true", help="also show the environment variables")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_format_options(parser)
     add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
-    run = describe_run(open_client(options), options.run_id, as_superuser=options.as_superuser)
+    client = open_client(options)
+    if options.format not in ("table", "json"):
+        _print_rows(client, options)
+        return
+    run = describe_run(client, options.run_id, as_superuser=options.as_superuser)
     if not options.env:
         run["env_number"] = len(run.pop("env") or {})
-    if options.json:
+    if options.format == "json":
         print_json(run)
     else:
         _print(run)
+
+
+def _print_rows(client: Client, options: argparse.Namespace) -> None:
+    """Print a row for each value, as `sqltrack diff` does for several runs."""
+    rows = compare_runs(client, [options.run_id], as_superuser=options.as_superuser)
+    records = [
+        {**row, "value": row["values"][options.run_id]} for row in rows if options.env or row["section"] != "env"
+    ]
+    print_records(records, ("section", "name", "value"), options.format)
 
 
 def _print(run: Mapping[str, Any]) -> None:
