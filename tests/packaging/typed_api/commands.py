@@ -33,10 +33,10 @@ from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
 from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 from sqltrack.commands.rm import Deletion, apply_rm, look_at_deletion, plan_rm
-from sqltrack.commands.run_ranges import RunRange, parse_ranges
+from sqltrack.commands.run_ranges import RunRange, names_runs, parse_ranges
 from sqltrack.commands.runs import Argument, RunList, list_runs
 from sqltrack.commands.setup import create_missing_tables, create_table_once, set_up_quietly
-from sqltrack.commands.show import describe_run
+from sqltrack.commands.show import describe_run, describe_runs
 from sqltrack.commands.sql import (
     QueryResult,
     csv_value,
@@ -96,7 +96,9 @@ def look(client: Client) -> None:
         assert_type(argument, Argument)
         assert_type(argument.differs, bool)
     assert_type(describe_run(client, 1), dict[str, Any])
+    assert_type(describe_runs(client, [1, RunRange(2, 5)]), list[dict[str, Any]])
     assert_type(compare_runs(client, [1, 2]), list[dict[str, Any]])
+    assert_type(names_runs("1-5,7"), bool)
     curves = read_curves(client, 1, ["loss"], merged=True)
     assert_type(curves, Curves)
     assert_type(curves.points, list[dict[str, Any]])

@@ -1,4 +1,4 @@
-"""Arguments and options of the commands that change what the database holds."""
+"""Arguments that name runs, and options of the commands that change what the database holds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = [
     "add_runs",
     "named_runs",
     "needs_runs_or_experiment",
+    "run_id",
     "run_ranges",
 ]
 
@@ -29,6 +30,18 @@ def run_ranges(text: str) -> list[RunRange]:
         return parse_ranges(text)
     except UnusableValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run_id(text: str) -> int:
+    """Return the id of the one run that an argument names.
+
+    Raises:
+        ArgumentTypeError: it names none, or more than one.
+    """
+    ranges = run_ranges(text)
+    if len(ranges) > 1 or ranges[0].first != ranges[0].last:
+        raise argparse.ArgumentTypeError(f"expected the id of one run, got several: {text!r}")
+    return ranges[0].first
 
 
 def add_runs(parser: Parser, *, nargs: str) -> None:

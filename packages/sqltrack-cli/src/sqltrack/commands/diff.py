@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands.show import describe_run
+from sqltrack.commands.run_ranges import RunRange
+from sqltrack.commands.show import describe_runs
 from sqltrack.engines.json import plain
+from sqltrack.errors import UnusableValueError
 
-__all__ = ["compare_runs"]
+__all__ = ["compare_descriptions", "compare_runs"]
 
 _FIELDS = ("experiment", "status", "created", "started", "runtime", "comment")
 
 
-def compare_runs(client: Client, run_ids: Sequence[int], *, as_superuser: bool = False) -> list[dict[str, Any]]:
+def compare_runs(
+    client: Client, runs: Iterable[int | RunRange], *, as_superuser: bool = False
+) -> list[dict[str, Any]]:
     """Return what is known of runs, side by side.
 
     Args:
         client: client to use.
-        run_ids: ids of the runs.
+        runs: ids of two or more runs, or ranges of ids.
         as_superuser: whether a superuser reads with all rights, default False.
 
     Returns:
@@ -31,14 +35,30 @@ def compare_runs(client: Client, run_ids: Sequence[int], *, as_superuser: bool =
 
     Raises:
         NotFoundError: there is no such run.
+        UnusableValueError: (a ValueError) fewer than two runs are named.
     """
-    runs = {run_id: describe_run(client, run_id, as_superuser=as_superuser) for run_id in run_ids}
+    described = describe_runs(client, runs, as_superuser=as_superuser)
+    if len({run["id"] for run in described}) < 2:
+        only = described[0]["id"] if described else "none"
+        raise UnusableValueError(f"expected two or more runs to compare, got only {only}")
+    return compare_descriptions(described)
+
+
+def compare_descriptions(descriptions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the same of runs that `sqltrack.commands.show` has described, which may be one or none.
+
+    Args:
+        descriptions: what `describe_runs` returns.
+    """
+    described = {run["id"]: run for run in descriptions}
     rows: list[dict[str, Any]] = []
     for section in ("run", "tags", "args", "metrics", "extras", "env"):
-        items = {run_id: _items(run, section) for run_id, run in runs.items()}
+        items = {run_id: _items(run, section) for run_id, run in described.items()}
         for name in dict.fromkeys(name for values in items.values() for name in values):
-            values = {run_id: items[run_id][name] for run_id in runs if name in items[run_id]}
-            rows.append({"section": section, "name": name, "differs": _differ(values, len(runs)), "values": values})
+            values = {run_id: items[run_id][name] for run_id in described if name in items[run_id]}
+            rows.append(
+                {"section": section, "name": name, "differs": _differ(values, len(described)), "values": values}
+            )
     return rows
 
 

@@ -9,6 +9,7 @@ from sqltrack.client import Client
 from sqltrack.commands._lookup import check_text, find_experiment, require_runs
 from sqltrack.commands._rows import fetch
 from sqltrack.commands.edits import Change, Edit, plan_edit
+from sqltrack.commands.run_ranges import names_runs
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.experiment import experiment_add_link, experiment_remove_link
 from sqltrack.run_functions import run_add_link, run_remove_link
@@ -76,6 +77,10 @@ def _find(connection: Any, what: str, end: int | str) -> int:
     try:
         run_id = int(end)
     except ValueError:
+        if names_runs(str(end)):
+            raise UnusableValueError(
+                f"a link leads from one run to one other, got {end!r}", "add a link for each"
+            ) from None
         raise UnusableValueError(f"expected the id of a run, got {end!r} (--experiments links experiments)") from None
     require_runs(connection, [run_id])
     return run_id

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from sqltrack.errors import UnusableValueError
 
-__all__ = ["RunRange", "parse_ranges"]
+__all__ = ["RunRange", "names_runs", "parse_ranges"]
 
 _PART = re.compile(r"(-?\d+)(?:-(\d+))?", re.ASCII)
+_LIST = re.compile(r"[\d\s,-]*\d[\d\s,-]*", re.ASCII)
 
 
 class RunRange(NamedTuple):
@@ -36,3 +37,8 @@ def parse_ranges(text: str) -> list[RunRange]:
             raise UnusableValueError(f"a range must begin with the smaller id, got {text!r}")
         ranges.append(RunRange(first, last))
     return ranges
+
+
+def names_runs(text: str) -> bool:
+    """Return whether a text is meant to name runs: it holds digits, and otherwise only commas, hyphens and blanks."""
+    return _LIST.fullmatch(text) is not None

@@ -1,18 +1,20 @@
-"""Tell everything about a run."""
+"""Tell everything about runs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only
-from sqltrack.commands._lookup import require_runs
+from sqltrack.commands._lookup import find_runs
 from sqltrack.commands._points import logged_metrics, read_points
 from sqltrack.commands._rows import fetch
 from sqltrack.commands._times import runtime
+from sqltrack.commands.run_ranges import RunRange
 
-__all__ = ["describe_run"]
+__all__ = ["describe_run", "describe_runs"]
 
 _RUN_SQL = """
     SELECT
@@ -47,13 +49,32 @@ def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> 
     Raises:
         NotFoundError: there is no such run.
     """
+    return describe_runs(client, [run_id], as_superuser=as_superuser)[0]
+
+
+def describe_runs(
+    client: Client, runs: Iterable[int | RunRange], *, as_superuser: bool = False
+) -> list[dict[str, Any]]:
+    """Return what `describe_run` does, of several runs in the order in which they are named.
+
+    Args:
+        client: client to use.
+        runs: ids of runs, or ranges of ids.
+        as_superuser: whether a superuser reads with all rights, default False.
+
+    Raises:
+        NotFoundError: a run does not exist, or no run of a range.
+    """
     with read_only(client, as_superuser=as_superuser) as connection:
-        require_runs(connection, [run_id])
-        (row,) = fetch(connection, _RUN_SQL, (run_id,))
-        created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))
-        times = {"created": created, "started": started, "updated": updated, "runtime": runtime(started, updated)}
-        links = fetch(connection, _LINKS_SQL, (run_id, run_id))
-        metrics = _summarize(client, connection, run_id)
+        return [_describe(client, connection, run_id) for run_id in find_runs(connection, runs)]
+
+
+def _describe(client: Client, connection: Any, run_id: int) -> dict[str, Any]:
+    (row,) = fetch(connection, _RUN_SQL, (run_id,))
+    created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))
+    times = {"created": created, "started": started, "updated": updated, "runtime": runtime(started, updated)}
+    links = fetch(connection, _LINKS_SQL, (run_id, run_id))
+    metrics = _summarize(client, connection, run_id)
     return {"id": row.pop("id"), "status": row.pop("status"), **times, **row, "links": links, "metrics": metrics}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from sqltrack.cli._cells import Cell, show_exact, show_status, show_value
+from sqltrack.cli._edit_options import add_runs, named_runs
 from sqltrack.cli._formats import add_format_options, print_records
 from sqltrack.cli._output import print_note
 from sqltrack.cli._parser import Commands, Parser, add_superuser_option, open_client
@@ -30,9 +31,9 @@ def add_parser(commands: Commands) -> None:
         description="One column for each run. Metrics count by their last, smallest and greatest value. Environment "
         "variables come last, because many differ from job to job. A run without something has '--' there. The table "
         "shows long values from where they differ, the other formats show them whole.",
-        example="sqltrack diff 12 13",
+        example="sqltrack diff 12 13\n         sqltrack diff 3,20-22",
     )
-    parser.add_argument("run_ids", type=int, nargs="+", metavar="RUN", help="ids of two or more runs")
+    add_runs(parser, nargs="+")
     parser.add_argument("--all", action="store_true", help="also show what is the same, marked with =")
     add_format_options(parser)
     add_superuser_option(parser)
@@ -40,11 +41,13 @@ def add_parser(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    run_ids = list(dict.fromkeys(options.run_ids))
-    if len(run_ids) < 2:
+    runs = named_runs(options.runs)
+    if len(set(runs)) < 2 and runs[0].first == runs[0].last:
         parser: Parser = options.parser
         parser.error("expected the ids of two or more runs")
-    rows = compare_runs(open_client(options), run_ids, as_superuser=options.as_superuser)
+    rows = compare_runs(open_client(options), runs, as_superuser=options.as_superuser)
+    # Every run has a row in the table runs, and so all of its columns.
+    run_ids = list(rows[0]["values"])
     shown = [row for row in rows if options.all or row["differs"]]
     if options.format == "table" and not shown:
         print_note("the runs do not differ")

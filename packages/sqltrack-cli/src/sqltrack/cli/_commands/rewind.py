@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sqltrack.cli._confirm import apply_if_agreed
-from sqltrack.cli._edit_options import add_edit_options
+from sqltrack.cli._edit_options import add_edit_options, run_id
 from sqltrack.cli._output import print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
@@ -22,7 +22,7 @@ def add_parser(commands: Commands) -> None:
         description="For a run that goes on from a checkpoint: rows of metrics whose step is greater are removed.",
         example="sqltrack rewind 12 40000 --dry-run",
     )
-    parser.add_argument("run_id", type=int, metavar="RUN", help="id of the run")
+    parser.add_argument("run_id", type=run_id, metavar="RUN", help="id of the run")
     parser.add_argument("step", type=int, metavar="STEP", help="step of the checkpoint, which stays; -1 removes all")
     parser.add_argument("--force", action="store_true", help="also if the run is RUNNING and was updated of late")
     add_edit_options(parser)

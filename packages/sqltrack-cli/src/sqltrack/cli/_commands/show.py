@@ -1,4 +1,4 @@
-"""sqltrack show: tell everything about a run."""
+"""sqltrack show: tell everything about runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from rich.text import Text
 
 from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value
+from sqltrack.cli._edit_options import add_runs, named_runs
 from sqltrack.cli._formats import add_format_options, print_records
 from sqltrack.cli._output import print_json, printable, stdout
 from sqltrack.cli._parser import Commands, add_superuser_option, open_client
 from sqltrack.cli._table import print_pairs, print_table
-from sqltrack.client import Client
-from sqltrack.commands.diff import compare_runs
-from sqltrack.commands.show import describe_run
+from sqltrack.commands.diff import compare_descriptions
+from sqltrack.commands.show import describe_runs
 from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]
@@ -28,12 +28,12 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "show",
-        "tell everything about a run",
+        "tell everything about runs",
         description="Of metrics it tells the last, the smallest and the greatest value, the steps of these, how many "
-        "values there are, and how many of them are NaN.",
-        example="sqltrack show 12",
+        "values there are, and how many of them are NaN. JSON is a list if several runs or a range are named.",
+        example="sqltrack show 12\n         sqltrack show 12,20-22 --json",
     )
-    parser.add_argument("run_id", type=int, metavar="RUN", help="id of the run")
+    add_runs(parser, nargs="+")
     parser.add_argument("--env", action="store_true", help="also show the environment variables")
     add_format_options(parser)
     add_superuser_option(parser)
@@ -41,26 +41,35 @@ def add_parser(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    client = open_client(options)
+    runs = named_runs(options.runs)
+    is_one = len(runs) == 1 and runs[0].first == runs[0].last
+    described = describe_runs(open_client(options), runs, as_superuser=options.as_superuser)
     if options.format not in ("table", "json"):
-        _print_rows(client, options)
+        _print_rows(described, options, is_one=is_one)
         return
-    run = describe_run(client, options.run_id, as_superuser=options.as_superuser)
     if not options.env:
-        run["env_number"] = len(run.pop("env") or {})
+        for run in described:
+            run["env_number"] = len(run.pop("env") or {})
     if options.format == "json":
-        print_json(run)
-    else:
+        print_json(described[0] if is_one else described)
+        return
+    for number, run in enumerate(described):
+        if number:
+            stdout().print()
         _print(run)
 
 
-def _print_rows(client: Client, options: argparse.Namespace) -> None:
-    """Print a row for each value, as `sqltrack diff` does for several runs."""
-    rows = compare_runs(client, [options.run_id], as_superuser=options.as_superuser)
+def _print_rows(described: Sequence[Mapping[str, Any]], options: argparse.Namespace, *, is_one: bool) -> None:
+    """Print a row for each value, and in front of it the run if there may be several."""
+    rows = [row for row in compare_descriptions(described) if options.env or row["section"] != "env"]
     records = [
-        {**row, "value": row["values"][options.run_id]} for row in rows if options.env or row["section"] != "env"
+        {"run_id": run["id"], **row, "value": row["values"][run["id"]]}
+        for run in described
+        for row in rows
+        if run["id"] in row["values"]
     ]
-    print_records(records, ("section", "name", "value"), options.format)
+    columns = ("section", "name", "value")
+    print_records(records, columns if is_one else ("run_id", *columns), options.format)
 
 
 def _print(run: Mapping[str, Any]) -> None:
