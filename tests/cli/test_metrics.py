@@ -107,7 +107,7 @@ def test_a_plot_in_a_pipe_is_plain_and_as_wide_as_asked(
         assert (done.returncode, done.stderr) == (0, "")
         assert "\x1b" not in done.stdout
         assert width - 10 < max(map(len, done.stdout.splitlines())) <= width
-        assert done.stdout.splitlines()[-2:] == ["* loss", "+ a,b%"]
+        assert done.stdout.splitlines()[-2:] == ["* loss (1 value is not finite)", "+ a,b%"]
         assert "> (step)" in done.stdout
 
 
@@ -121,7 +121,7 @@ def test_nan_leaves_a_gap(client: sqltrack.Client, options: list[str], program: 
 
 def columns_with_curve(plot: str) -> list[tuple[int, int]]:
     """Return the ranges of columns in which there is a curve."""
-    lines = [line.partition(" | ")[2] for line in plot.splitlines() if " | " in line][:-1]
+    lines = [line.partition(" | ")[2] for line in plot.splitlines() if " | " in line]
     marked = sorted({match.start() for line in lines for match in re.finditer(r"[*⠁-⣿]", line)})
     ranges: list[tuple[int, int]] = []
     for column in marked:

@@ -163,7 +163,7 @@ def test_another_process_that_logs_meanwhile_keeps_its_rows(client: sqltrack.Cli
         (["999", "1"], 1, "there is no run 999; the nearest is 2"),
         ([str(2**70), "1"], 1, "at most 63 bits"),
         (["1", str(2**70)], 1, "at most 64 bits"),
-        (["one", "1"], 2, "invalid int value: 'one'"),
+        (["one", "1"], 2, "expected the id of a run, or a range such as 5-9, got 'one'"),
         (["1", "1.5"], 2, "invalid int value: '1.5'"),
         (["1"], 2, "STEP"),
     ],

@@ -26,7 +26,7 @@ from sqltrack.commands.grant import grant_sql
 from sqltrack.commands.init import DEFAULT_ENGINE, PARAMETERS, Init, apply_init, new_config_path, plan_init
 from sqltrack.commands.link import plan_link
 from sqltrack.commands.ls import list_experiments
-from sqltrack.commands.metrics import Curves, read_curves
+from sqltrack.commands.metrics import Curves, read_curves, read_curves_of_runs
 from sqltrack.commands.mv import plan_mv
 from sqltrack.commands.rename import plan_rename
 from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_rename_metric
@@ -102,6 +102,7 @@ def look(client: Client) -> None:
     curves = read_curves(client, 1, ["loss"], merged=True)
     assert_type(curves, Curves)
     assert_type(curves.points, list[dict[str, Any]])
+    assert_type(read_curves_of_runs(client, [1, RunRange(2, 5)], ["loss"], merged=True), dict[int, Curves])
 
 
 def ask(client: Client, file: io.StringIO) -> None:

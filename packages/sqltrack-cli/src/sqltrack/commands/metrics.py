@@ -1,4 +1,4 @@
-"""Read the metrics of a run."""
+"""Read the metrics of runs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only
-from sqltrack.commands._lookup import near, require_runs
+from sqltrack.commands._lookup import find_runs, near, require_runs
 from sqltrack.commands._points import logged_metrics, read_points
 from sqltrack.commands._rows import fetch
+from sqltrack.commands.run_ranges import RunRange
 from sqltrack.engines.schema import KEY
 from sqltrack.errors import NotFoundError
 
-__all__ = ["Curves", "read_curves"]
+__all__ = ["Curves", "read_curves", "read_curves_of_runs"]
+
+
+# Ids that an error names.
+_SHOWN_IDS = 5
 
 
 class Curves(NamedTuple):
@@ -46,22 +51,68 @@ def read_curves(
     """
     with read_only(client, as_superuser=as_superuser) as connection:
         require_runs(connection, [run_id])
-        logged = logged_metrics(client, connection, _chain(connection, run_id) if merged else [run_id])
-        names = [_named(name, logged) for name in names]
-        for name in names:
-            if name not in logged:
-                raise NotFoundError(f"run {run_id!r} has no metric {name!r}", near(name, logged))
-        chosen = {name: logged[name] for name in names or logged}
-        heads = _heads(chosen)
+        return _read(client, connection, [run_id], names, merged)[run_id]
+
+
+def read_curves_of_runs(
+    client: Client,
+    runs: Iterable[int | RunRange],
+    names: Sequence[str] = (),
+    *,
+    merged: bool = False,
+    as_superuser: bool = False,
+) -> dict[int, Curves]:
+    """Return what several runs have logged, by their ids and in the order in which they are named.
+
+    A run has the metrics of which it has values, which may be none; a metric has the same name in all runs.
+
+    Args:
+        client: client to use.
+        runs: ids of runs, or ranges of ids.
+        names: names of metrics, default: all of which a run has a value; see `read_curves`.
+        merged: whether to follow links of the kind "resumes". Of the runs of a chain the first that is named stands
+            for all.
+        as_superuser: whether a superuser reads with all rights, default False.
+
+    Raises:
+        NotFoundError: there is no such run, or none of the runs has such a metric.
+    """
+    with read_only(client, as_superuser=as_superuser) as connection:
+        return _read(client, connection, find_runs(connection, runs), names, merged)
+
+
+def _read(
+    client: Client, connection: Any, run_ids: Sequence[int], names: Sequence[str], merged: bool
+) -> dict[int, Curves]:
+    """Return the curves of runs by id."""
+    chains = _chains(connection, run_ids) if merged else {run_id: [run_id] for run_id in run_ids}
+    logged = {run_id: logged_metrics(client, connection, chain) for run_id, chain in chains.items()}
+    known = {name: None for metrics in logged.values() for name in metrics}
+    names = [_named(name, known) for name in names] or list(known)
+    for name in names:
+        if name not in known:
+            raise NotFoundError(f"{_call(run_ids)} no metric {name!r}", near(name, known))
+    heads = _heads(names)
+    found = {}
+    for run_id, metrics in logged.items():
+        chosen = {name: metrics[name] for name in heads if name in metrics}
         points = [
             {
                 **{name: getattr(point, name) for name in KEY},
                 **{heads[name]: value for name, value in point.values.items()},
             }
-            for point in read_points(client, connection, run_id, chosen, merged=merged)
+            for point in (read_points(client, connection, run_id, chosen, merged=merged) if chosen else ())
             if any(value is not None for value in point.values.values())
         ]
-        return Curves(list(heads.values()), points)
+        found[run_id] = Curves([heads[name] for name in chosen], points)
+    return found
+
+
+def _call(run_ids: Sequence[int]) -> str:
+    if len(run_ids) == 1:
+        return f"run {run_ids[0]!r} has"
+    shown = ", ".join(map(str, run_ids[:_SHOWN_IDS]))
+    return f"runs {shown}{' and more' if len(run_ids) > _SHOWN_IDS else ''} have"
 
 
 def _heads(names: Iterable[str]) -> dict[str, str]:
@@ -77,6 +128,17 @@ def _named(name: str, logged: Collection[str]) -> str:
     """Return the metric of a name, which may be the heading of its column."""
     meant = {head: name for name, head in _heads(logged).items()}
     return name if name in logged else meant.get(name, name)
+
+
+def _chains(connection: Any, run_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Return the chains that runs are in, each by the first of its runs."""
+    chains: dict[int, list[int]] = {}
+    seen: set[int] = set()
+    for run_id in run_ids:
+        if run_id not in seen:
+            chains[run_id] = _chain(connection, run_id)
+            seen.update(chains[run_id])
+    return chains
 
 
 def _chain(connection: Any, run_id: int) -> list[int]:
