@@ -64,6 +64,8 @@ from sqltrack.queries import (
     merged_curves,
     seed_statistics,
 )
+from sqltrack.seeds import SeedGroup, SeedStatistics
+from sqltrack.seeds import seed_statistics as compute_seed_statistics
 from sqltrack.sigterm import begun_exit, deregister, register
 from sqltrack.statuses import (
     ALIVE_STATES,
@@ -227,6 +229,12 @@ def query(client: Client, postgres: psycopg.Cursor[Any], sqlite: sqlite3.Cursor,
     assert_type(merged_curves("a", "b", kind="resumes"), Query)
     assert_type(differing_args(client, [1, 2]), Query)
     assert_type(seed_statistics(client, "accuracy", seeds=("seed",), status=None), Query)
+    found = compute_seed_statistics(client, "accuracy", over=["seed", "fold"], value="last", statuses=None)
+    assert_type(found, SeedStatistics)
+    assert_type(found.groups, list[SeedGroup])
+    assert_type(found.groups[0].mean, float | None)
+    assert_type(found.groups[0].n, int)
+    assert_type(found.settings(constant=True), dict[str, dict[int, Any]])
 
 
 def compose() -> None:
