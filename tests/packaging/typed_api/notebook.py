@@ -13,6 +13,7 @@ from typing_extensions import assert_type
 
 from sqltrack import Client
 from sqltrack.notebook import (
+    compare_runs,
     format_bool,
     format_comparison,
     format_dataframe,
@@ -27,6 +28,7 @@ from sqltrack.notebook import (
     format_tags,
     format_timedelta,
     init_notebook_mode,
+    seed_statistics,
     stylesheet,
     textcolor,
     to_html,
@@ -54,6 +56,11 @@ def show(frame: pandas.DataFrame) -> None:
     assert_type(format_comparison(frame), pandas.DataFrame)
     assert_type(to_html(frame), str)
     assert_type(stylesheet(), str)
+
+
+def analyze(client: Client) -> None:
+    assert_type(compare_runs(client, 3, 20, formatting={"loss (last)": format_float}, env=False), pandas.DataFrame)
+    assert_type(seed_statistics(client, "accuracy", ["seed", "fold"], experiment="digits"), pandas.DataFrame)
 
 
 def format_values() -> None:

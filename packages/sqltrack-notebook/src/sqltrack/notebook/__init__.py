@@ -10,6 +10,8 @@ from sqltrack.notebook._colors import textcolor
 from sqltrack.notebook._comparison import format_comparison
 from sqltrack.notebook._display import init_notebook_mode, stylesheet, to_html
 from sqltrack.notebook._frame import format_dataframe
+from sqltrack.notebook._runs import compare_runs
+from sqltrack.notebook._seeds import seed_statistics
 from sqltrack.notebook._status import format_status
 from sqltrack.notebook._tags import format_tags
 from sqltrack.notebook._times import format_datetime, format_datetime_relative, format_timedelta
@@ -23,6 +25,7 @@ from sqltrack.notebook._values import (
 )
 
 __all__ = [
+    "compare_runs",
     "format_bool",
     "format_comparison",
     "format_dataframe",
@@ -37,6 +40,7 @@ __all__ = [
     "format_tags",
     "format_timedelta",
     "init_notebook_mode",
+    "seed_statistics",
     "stylesheet",
     "textcolor",
     "to_html",
