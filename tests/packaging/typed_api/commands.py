@@ -35,6 +35,7 @@ from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 from sqltrack.commands.rm import Deletion, apply_rm, look_at_deletion, plan_rm
 from sqltrack.commands.run_ranges import RunRange, names_runs, parse_ranges
 from sqltrack.commands.runs import Argument, RunList, list_runs
+from sqltrack.commands.seeds import read_seeds
 from sqltrack.commands.setup import create_missing_tables, create_table_once, set_up_quietly
 from sqltrack.commands.show import describe_run, describe_runs
 from sqltrack.commands.sql import (
@@ -48,6 +49,7 @@ from sqltrack.commands.sql import (
 )
 from sqltrack.commands.tag import plan_tag
 from sqltrack.commands.tidy import Tidied, apply_tidy, plan_tidy
+from sqltrack.seeds import SeedStatistics
 
 
 def set_up(client: Client, path: Path) -> None:
@@ -99,6 +101,7 @@ def look(client: Client) -> None:
     assert_type(describe_runs(client, [1, RunRange(2, 5)]), list[dict[str, Any]])
     assert_type(compare_runs(client, [1, 2]), list[dict[str, Any]])
     assert_type(names_runs("1-5,7"), bool)
+    assert_type(read_seeds(client, "accuracy", experiment="digits", maximize=False), SeedStatistics)
     curves = read_curves(client, 1, ["loss"], merged=True)
     assert_type(curves, Curves)
     assert_type(curves.points, list[dict[str, Any]])

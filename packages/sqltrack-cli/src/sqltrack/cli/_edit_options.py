@@ -17,6 +17,7 @@ __all__ = [
     "needs_runs_or_experiment",
     "run_id",
     "run_ranges",
+    "statuses",
 ]
 
 
@@ -42,6 +43,18 @@ def run_id(text: str) -> int:
     if len(ranges) > 1 or ranges[0].first != ranges[0].last:
         raise argparse.ArgumentTypeError(f"expected the id of one run, got several: {text!r}")
     return ranges[0].first
+
+
+def statuses(text: str) -> tuple[str, ...]:
+    """Return the statuses that an argument names, parted by commas.
+
+    Raises:
+        ArgumentTypeError: one is empty.
+    """
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected statuses parted by commas, such as FAILED,CANCELLED, got {text!r}")
+    return names
 
 
 def add_runs(parser: Parser, *, nargs: str) -> None:

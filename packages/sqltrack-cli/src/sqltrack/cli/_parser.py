@@ -40,6 +40,7 @@ _COMMANDS = (
     "show",
     "diff",
     "metrics",
+    "seeds",
     "sql",
     "copy",
     "export",

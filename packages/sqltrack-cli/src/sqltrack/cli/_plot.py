@@ -40,7 +40,7 @@ class Curve(NamedTuple):
     Attributes:
         name: name of the curve.
         x: where the values are.
-        y: the values; None and what is no finite number leave a gap.
+        y: the values; None, NaN, infinities and texts leave a gap.
     """
 
     name: str
@@ -74,7 +74,7 @@ def print_plot(
         x_label: what the horizontal axis is.
         y_label: what the vertical axis is.
         whole: whether the places on the horizontal axis are whole numbers.
-        log: whether the vertical axis is logarithmic, which leaves gaps for what is not positive.
+        log: whether the vertical axis is logarithmic; zero and negative numbers leave gaps then.
 
     Raises:
         UnusableValueError: there is nothing to draw.

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqltrack.cli._confirm import apply_if_agreed, as_record, describe, print_deletion, report_deletion
 from sqltrack.cli._durations import duration
-from sqltrack.cli._edit_options import add_edit_options, add_experiment
+from sqltrack.cli._edit_options import add_edit_options, add_experiment, statuses
 from sqltrack.cli._output import print_note, progress_bar
 from sqltrack.cli._parser import Commands, open_client
 from sqltrack.client import Client
@@ -32,7 +32,7 @@ def add_parser(commands: Commands) -> None:
         example="sqltrack gc --status FAILED,CANCELLED --older-than 30d --dry-run\n"
         "         sqltrack gc --without-metrics --experiment scratch --vacuum",
     )
-    parser.add_argument("--status", type=_statuses, metavar="STATUS,…", help="only runs with one of these")
+    parser.add_argument("--status", type=statuses, metavar="STATUS,…", help="only runs with one of these")
     parser.add_argument(
         "--older-than", type=duration, metavar="AGE", help="only runs not heard of for so long, such as 12h, 30d, 8w"
     )
@@ -48,13 +48,6 @@ def add_parser(commands: Commands) -> None:
     )
     add_edit_options(parser)
     parser.set_defaults(run=_run)
-
-
-def _statuses(text: str) -> tuple[str, ...]:
-    statuses = tuple(part.strip() for part in text.split(","))
-    if not all(statuses):
-        raise argparse.ArgumentTypeError(f"expected statuses parted by commas, such as FAILED,CANCELLED, got {text!r}")
-    return statuses
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,0 +1,220 @@
+"""sqltrack seeds: show means over random seeds."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from sqltrack.cli._cells import show_exact, show_value
+from sqltrack.cli._edit_options import add_experiment, statuses
+from sqltrack.cli._formats import latex_table, markdown_table
+from sqltrack.cli._output import exact_output, print_json, print_note
+from sqltrack.cli._parser import Commands, Parser, open_client
+from sqltrack.cli._table import print_table
+from sqltrack.commands._lookup import near
+from sqltrack.commands.seeds import read_seeds
+from sqltrack.commands.sql import csv_value
+from sqltrack.seeds import SeedGroup, SeedStatistics
+from sqltrack.wording import pluralize
+
+__all__ = ["add_parser"]
+
+_FORMATS = ("table", "markdown", "latex", "csv", "json")
+_TEXTS = {"markdown": markdown_table, "latex": latex_table}
+_STATISTICS = ("n", "mean", "stddev", "min", "max")
+_MISSING = object()
+# Digits of the deviation in Markdown and LaTeX, which decide those of the mean.
+_DIGITS = 2
+# Ids and names that a note shows.
+_SHOWN = 5
+
+_DESCRIPTION = """
+A group holds the runs of an experiment whose arguments are the same, apart from those of --over. That with the best
+mean comes first. The standard deviation is that of a sample (n - 1), and missing for a single run. Runs whose value is
+NaN or infinite do not count; how many there are is said. Arguments that are the same in all groups are hidden.
+"""
+_EXAMPLE = """sqltrack seeds accuracy --experiment digits
+         sqltrack seeds val_loss --min --over seed --over fold
+         sqltrack seeds accuracy --format latex"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "seeds", "show means over random seeds", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE
+    )
+    parser.add_argument("metric", metavar="METRIC", help="name of the metric")
+    parser.add_argument(
+        "--over",
+        action="append",
+        metavar="ARG",
+        help="argument in which runs of a group may differ, such as data.seed; may be repeated (default: seed)",
+    )
+    add_experiment(parser, "only runs of this experiment, name or id")
+    _add_value(parser)
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--status",
+        type=statuses,
+        default=("COMPLETED",),
+        metavar="STATUS,…",
+        help="only runs with one of these (default: COMPLETED)",
+    )
+    chosen.add_argument("--any-status", action="store_const", const=None, dest="status", help="runs with any status")
+    parser.add_argument("--wide", action="store_true", help="also show arguments that are the same in all groups")
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--format", choices=_FORMATS, default="table", help="format of the output")
+    formats.add_argument("--json", action="store_const", const="json", dest="format", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _add_value(parser: Parser) -> None:
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument(
+        "--max", dest="maximize", action="store_true", default=True, help="the greatest value is the best (default)"
+    )
+    direction.add_argument("--min", dest="maximize", action="store_false", help="the smallest is the best")
+    parser.add_argument("--last", action="store_true", help="the last value of a run counts, not its best")
+
+
+def _run(options: argparse.Namespace) -> None:
+    over = options.over or ["seed"]
+    found = read_seeds(
+        open_client(options),
+        options.metric,
+        over=over,
+        experiment=options.experiment,
+        value="last" if options.last else "best",
+        maximize=options.maximize,
+        statuses=options.status,
+    )
+    if options.format == "json":
+        print_json([_record(group) for group in found.groups])
+    elif found.groups or options.format == "csv":
+        _print(found, options)
+    _add_notes(found, options, over)
+
+
+def _record(group: SeedGroup) -> dict[str, Any]:
+    record = group._asdict()
+    return {**{name: record.pop(name) for name in ("experiment_id", "experiment", "args")}, "n": group.n, **record}
+
+
+def _print(found: SeedStatistics, options: argparse.Namespace) -> None:
+    groups = found.groups
+    settings = found.settings()
+    if options.wide:
+        settings.update(found.settings(constant=True))
+    # An argument may be called as a column is.
+    args = {f"args.{name}": name for name in settings}
+    has_several = len({group.experiment_id for group in groups}) > 1
+    described = ["experiment", *args] if has_several else list(args)
+    records = [
+        {
+            "experiment": group.experiment,
+            **{key: settings[name].get(index, _MISSING) for key, name in args.items()},
+            **{name: getattr(group, name) for name in _STATISTICS},
+            "not finite": len(group.not_finite),
+        }
+        for index, group in enumerate(groups)
+    ]
+    if options.format == "csv":
+        _print_csv(records, described, args)
+    elif options.format == "table":
+        _print_table(records, described, args)
+    else:
+        heads = [args.get(name, name) for name in described]
+        rows = [
+            [*(_cell(record[name]).plain for name in described), str(group.n), _mean(group)]
+            for record, group in zip(records, groups)
+        ]
+        numbers = [all(_is_number(record[name]) for record in records) for name in described]
+        print(_TEXTS[options.format]([*heads, "n", options.metric], rows, [*numbers, True, True]))
+
+
+def _print_table(records: Sequence[Mapping[str, Any]], described: Sequence[str], args: Mapping[str, str]) -> None:
+    statistics = ["n", "mean", "stddev"]
+    if any(record["not finite"] for record in records):
+        statistics.append("not finite")
+    cells = dict.fromkeys(args, _cell)
+    left_out = print_table(records, [*described, *statistics], cells=cells, optional=described, headers=args)
+    if left_out:
+        print_note(f"no room for {', '.join(args.get(name, name) for name in left_out)}")
+
+
+def _print_csv(records: Sequence[Mapping[str, Any]], described: Sequence[str], args: Mapping[str, str]) -> None:
+    # Heads of CSV are unique.
+    taken = {"experiment", *_STATISTICS}
+    heads = [args[key] if key in args and args[key] not in taken else key for key in described]
+    writer = csv.writer(exact_output(newline=""))
+    writer.writerow([*heads, *_STATISTICS])
+    for record in records:
+        values = (record[name] for name in (*described, *_STATISTICS))
+        writer.writerow([None if value is _MISSING else csv_value(value) for value in values])
+
+
+def _cell(value: Any) -> Text:
+    if value is _MISSING:
+        return show_value(None)
+    # A null is not the same as nothing.
+    return Text("null") if value is None else show_exact(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _mean(group: SeedGroup) -> str:
+    """Return mean and standard deviation, with as many decimals as the deviation deserves."""
+    mean, stddev = group.mean, group.stddev
+    if mean is None:
+        return "--"
+    if not stddev:
+        return f"{mean:.5g}" if stddev is None else f"{mean:.5g} ± 0"
+    decimals = max(_DIGITS - 1 - math.floor(math.log10(stddev)), 0)
+    if decimals > 9 or abs(mean) >= 1e9:
+        return f"{mean:.5g} ± {stddev:.{_DIGITS}g}"
+    return f"{mean:.{decimals}f} ± {stddev:.{decimals}f}"
+
+
+def _add_notes(found: SeedStatistics, options: argparse.Namespace, over: Sequence[str]) -> None:
+    """Say what is not in the table, and what is odd about it."""
+    groups = found.groups
+    if not groups:
+        print_note(f"no run {_of(options.status)}has a value of {options.metric!r}")
+    constant = len(found.settings(constant=True))
+    if constant and groups and options.format != "json" and not options.wide:
+        print_note(f"{pluralize(constant, 'argument is', 'arguments are')} the same in all groups, --wide shows them")
+    if found.other_statuses:
+        number = sum(found.other_statuses.values())
+        counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found.other_statuses.items()))
+        print_note(f"{pluralize(number, 'run')} with other statuses left out ({counts}), --any-status counts all")
+    if found.without_value and groups:
+        number = len(found.without_value)
+        print_note(f"{pluralize(number, 'run has', 'runs have')} no value of {options.metric!r}")
+    _note_runs([run_id for group in groups for run_id in group.not_finite], "left out, with NaN or an infinite value")
+    _note_runs(
+        [run_id for group in groups for run_id in group.repeated], f"with the same {' and '.join(over)} as another"
+    )
+    known = list(dict.fromkeys(name for group in groups for name in group.args))
+    for name in found.unknown if groups else ():
+        print_note(f"no run has an argument {name!r}; {near(name, known)}")
+    if len(groups) > 1 and all(group.n + len(group.not_finite) == 1 for group in groups):
+        names = list(found.settings())
+        shown = f"{', '.join(names[:_SHOWN])}{' and more' if len(names) > _SHOWN else ''}"
+        print_note(f"no two runs are in one group, for they also differ in {shown}; add --over for what may differ")
+
+
+def _of(chosen: Sequence[str] | None) -> str:
+    return "" if chosen is None else f"with the status {' or '.join(chosen)} "
+
+
+def _note_runs(run_ids: Sequence[int], what: str) -> None:
+    if run_ids:
+        shown = f"{', '.join(map(str, run_ids[:_SHOWN]))}{' and more' if len(run_ids) > _SHOWN else ''}"
+        print_note(f"{pluralize(len(run_ids), 'run')} {what}: {shown}")

@@ -1,0 +1,55 @@
+"""Tell mean and standard deviation of a metric over runs that differ in nothing but their random seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Literal
+
+from sqltrack.client import Client
+from sqltrack.commands._databases import read_only
+from sqltrack.commands._lookup import find_experiment, metric_columns, near
+from sqltrack.errors import NotFoundError
+from sqltrack.seeds import SeedStatistics, seed_statistics
+
+__all__ = ["read_seeds"]
+
+
+def read_seeds(
+    client: Client,
+    metric: str,
+    *,
+    over: str | Iterable[str] = "seed",
+    experiment: str | None = None,
+    value: Literal["best", "last"] = "best",
+    maximize: bool = True,
+    statuses: Collection[str] | None = ("COMPLETED",),
+) -> SeedStatistics:
+    """Return what `sqltrack.seeds.seed_statistics` does; the experiment is found by name or id, nothing can be changed.
+
+    Args:
+        client: client to use.
+        metric: name of the metric, whose values are numbers.
+        over: names of the arguments that may differ, default "seed".
+        experiment: name or id of the only experiment to look at, default: all; a name that is a number goes before
+            an id.
+        value: which value of a run counts, its best (default) or its last.
+        maximize: whether great values are best (default), or small ones.
+        statuses: only runs of these statuses, default: "COMPLETED"; None for all.
+
+    Raises:
+        NotFoundError: there is no such experiment or metric.
+        UnusableValueError: (a ValueError) the values of the metric are not numbers.
+    """
+    with read_only(client) as connection:
+        experiment_id = None if experiment is None else find_experiment(connection, experiment)
+        try:
+            return seed_statistics(
+                *(client, metric),
+                over=over,
+                experiment=experiment_id,
+                value=value,
+                maximize=maximize,
+                statuses=statuses,
+            )
+        except NotFoundError as error:
+            raise NotFoundError(error.message, near(metric, metric_columns(client, connection))) from None
