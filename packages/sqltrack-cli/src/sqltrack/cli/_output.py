@@ -152,7 +152,7 @@ class _WithoutTrailingBlanks:
 
 
 def exact_output(newline: str | None = None) -> TextIO:
-    """Return the standard output for data that other programs read, such as CSV and SQL.
+    """Return the standard output for data that other programs read, such as CSV, LaTeX and SQL.
 
     In a file or pipe it is UTF-8 from now on, as the files that the program writes; a terminal keeps its encoding.
 

@@ -134,7 +134,8 @@ def _print(found: SeedStatistics, options: argparse.Namespace) -> None:
             for record, group in zip(records, groups)
         ]
         numbers = [all(_is_number(record[name]) for record in records) for name in described]
-        print(_TEXTS[options.format]([*heads, "n", options.metric], rows, [*numbers, True, True]))
+        text = _TEXTS[options.format]([*heads, "n", options.metric], rows, [*numbers, True, True])
+        print(text, file=exact_output())
 
 
 def _print_table(records: Sequence[Mapping[str, Any]], described: Sequence[str], args: Mapping[str, str]) -> None:
