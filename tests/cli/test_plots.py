@@ -68,6 +68,13 @@ def test_with_several_metrics_the_legend_names_run_and_metric(
     assert output.err == "run 3 has no accuracy\n"
 
 
+def test_metrics_that_are_not_named_may_be_missing(
+    client: sqltrack.Client, options: list[str], capsys: Capture
+) -> None:
+    assert main(["metrics", "3,6", *options]) == 0
+    assert capsys.readouterr().err == "40 earlier steps, --limit 0 shows all\n"
+
+
 def test_a_run_without_the_metric_is_noted_and_left_out(
     client: sqltrack.Client, options: list[str], capsys: Capture
 ) -> None:

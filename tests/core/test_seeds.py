@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack.errors import NotFoundError, UnusableValueError
+from sqltrack.errors import NotFoundError, NotSetUpError, UnusableValueError
 from sqltrack.seeds import SeedStatistics, seed_statistics
 from support.connections import on_one_connection
 from support.extras import add_extras
@@ -200,6 +200,11 @@ def test_a_metric_that_is_not_a_number_has_no_mean(
     experiment.get_run().set_status("COMPLETED").add_metrics({"other": value})
     with pytest.raises(UnusableValueError, match="the values of metric 'other' are .*, expected numbers"):
         seed_statistics(client, "other")
+
+
+def test_a_database_without_tables_is_said_to_have_none(empty_config: dict[str, Any]) -> None:
+    with pytest.raises(NotSetUpError):
+        seed_statistics(sqltrack.Client(empty_config), "score")
 
 
 def test_wrong_arguments_are_refused(client: sqltrack.Client, experiment: sqltrack.Experiment) -> None:

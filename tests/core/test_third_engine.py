@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack import Experiment, Run
+from sqltrack import Experiment, Run, seeds
 from sqltrack.commands import setup
 from sqltrack.engines import Engine
 from sqltrack.engines.admin import admin_of
@@ -95,6 +95,8 @@ def test_queries_that_read_json_work(client: sqltrack.Client, experiment: Experi
         (ids[0], 0, 0.0, 1.0),
         (ids[1], 0, 0.0, 3.0),
     ]
+    (group,) = seeds.seed_statistics(client, "loss").groups
+    assert (group.args, group.run_ids) == ({"lr": 0.1, "data": "a"}, ids)
     (row,) = client.execute(*seed_statistics(client, "loss")).fetchall()
     assert row[1:4] == ('{"lr":0.1,"data":"a"}', 2, 2.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -134,6 +135,7 @@ def seed_statistics(
         NotFoundError: there is no such experiment, or no run has such a metric.
         UnusableValueError: (a ValueError) the values of the metric are not numbers, or an argument is not one of the
             above.
+        NotSetUpError: the database has no tables.
     """
     names = [over] if isinstance(over, str) else list(over)
     if value not in ("best", "last"):
@@ -142,8 +144,9 @@ def seed_statistics(
         raise UnusableValueError(f"statuses must be several, got the text {statuses!r}")
     with client:
         experiment_id = None if experiment is None else _find_experiment(client, experiment)
-        column, tables = _find_metric(client, metric)
+        # First, because that fails in a database that was not set up.
         runs, others = _read_runs(client, experiment_id, statuses)
+        column, tables = _find_metric(client, metric)
         values: dict[int, _Value] = {}
         ids = list(runs)
         for begin in range(0, len(ids), _BATCH):
@@ -192,10 +195,19 @@ def _find_metric(client: Client, metric: str) -> tuple[bool, list[str]]:
         if not any(_extras(client, metric, table) for table in with_extras):
             raise NotFoundError(f"there is no metric {metric!r}")
         return False, with_extras
-    for kind in _OTHER_TYPES:
-        if engine.map_type(client, kind).upper() == sql_type.upper():
-            raise UnusableValueError(f"the values of metric {metric!r} are {sql_type}, expected numbers")
+    if sql_type.upper() in _other_types(client):
+        raise UnusableValueError(f"the values of metric {metric!r} are {sql_type}, expected numbers")
     return True, with_extras
+
+
+def _other_types(client: Client) -> set[str]:
+    """Return the SQL types of columns that do not hold numbers, in upper case."""
+    types = set()
+    for kind in _OTHER_TYPES:
+        # An engine need not have a type for each.
+        with contextlib.suppress(TypeError):
+            types.add(client.engine.map_type(client, kind).upper())
+    return types
 
 
 def _read_runs(
@@ -280,11 +292,14 @@ def _extras(client: Client, metric: str, table: str, run_ids: Sequence[int] | No
 
 
 def _to_float(value: Any) -> float:
-    """Return a number of the database as a float; one that is too large for it is infinite."""
+    """Return a number of the database as a float: infinite if it is too large, NaN if it is another text."""
     try:
         return float(_NUMBERS.get(value, value) if isinstance(value, str) else value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+    except ValueError:
+        # A column of SQLite holds what other programs have put there.
+        return math.nan
 
 
 def _goes_before(new: _Value, known: _Value, value: str, maximize: bool) -> bool:

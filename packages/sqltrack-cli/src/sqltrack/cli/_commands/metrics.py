@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     is_for_people = options.format not in _COMPLETE
     if is_for_people:
-        _note_missing(found)
+        _note_missing(found, is_chosen=bool(metrics))
     names = list(dict.fromkeys(name for curves in found.values() for name in curves.names))
     limit = options.limit
     if limit is None:
@@ -104,14 +104,14 @@ def _split(options: argparse.Namespace) -> tuple[list[RunRange], list[str]]:
     return runs, [*words[number:], *options.metric]
 
 
-def _note_missing(found: Mapping[int, Curves]) -> None:
-    """Say which runs have no values, and which lack metrics that others have."""
+def _note_missing(found: Mapping[int, Curves], *, is_chosen: bool) -> None:
+    """Say which runs have no values, and which lack metrics that the user has named."""
     names = list(dict.fromkeys(name for curves in found.values() for name in curves.names))
     for run_id, curves in found.items():
         missing = [name for name in names if name not in curves.names]
         if not curves.names:
             print_note(f"run {run_id} has no metrics yet" if not names else f"run {run_id} has none of these metrics")
-        elif missing:
+        elif missing and is_chosen:
             print_note(f"run {run_id} has no {', '.join(missing)}")
 
 
