@@ -63,7 +63,7 @@ class SeedGroup(NamedTuple):
 
 
 class SeedStatistics(NamedTuple):
-    """Groups of runs, and what was left out of them.
+    """Groups of runs, and the runs that are in no group.
 
     Attributes:
         groups: the groups, that with the best mean first, those without a mean last.

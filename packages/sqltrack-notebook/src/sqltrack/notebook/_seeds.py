@@ -39,11 +39,12 @@ def seed_statistics(
         constant: whether to include arguments that are the same in all groups, default False.
 
     Returns:
-        A row for each group, that with the best mean first. Its columns are experiment (the name); the arguments in
-        which groups differ, those in others named by their path, such as "optimizer.lr", and None where a group has
-        none; n, the number of runs; mean, stddev (of the sample, NaN for a single run), min and max; run_ids, a list;
-        and not_finite, the number of runs that do not count because their value is NaN or infinite. An argument with
-        the name of another column is called `args.n`, for example.
+        A row for each group, that with the best mean first. The column experiment holds its name. The arguments in
+        which groups differ come next. Nested ones are named by their path, such as "optimizer.lr"; None stands where
+        a group lacks one. Then n is the number of runs, and mean, stddev, min and max describe their values. The
+        deviation is that of a sample, NaN for a single run. run_ids holds lists of ids. not_finite is the number of
+        runs that do not count because their value is NaN or infinite. An argument with the name of another column is
+        called `args.n`, for example.
 
     Raises:
         NotFoundError: there is no such experiment, or no run has such a metric.

@@ -184,7 +184,7 @@ def _mean(group: SeedGroup) -> str:
 
 
 def _add_notes(found: SeedStatistics, options: argparse.Namespace, over: Sequence[str]) -> None:
-    """Say what is not in the table, and what is odd about it."""
+    """Print notes about runs and arguments that the table does not show, and about odd groups."""
     groups = found.groups
     if not groups:
         print_note(f"no run {_of(options.status)}has a value of {options.metric!r}")
