@@ -115,6 +115,33 @@ def test_words_that_name_no_runs_are_a_wrong_command_line(
     assert message in capsys.readouterr().err
 
 
+def test_words_may_stand_before_and_after_options(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+    for words in (["3", "--csv", "loss"], ["3", *options, "--csv", "--limit", "0", "loss"], ["--csv", "3", "loss"]):
+        assert main([*options, "metrics", *words]) == 0
+        assert capsys.readouterr().out.splitlines()[:2] == ["step,progress,loss", "0,0.0,20.0"]
+    assert main([*options, "comment", "3", "--yes", "a text"]) == 0
+    assert client.execute("SELECT comment FROM runs WHERE id = 3").fetchone() == ("a text",)
+    with pytest.raises(SystemExit):
+        main([*options, "metrics", "3", "--csv", "loss", "--cvs", "more"])
+    assert "unrecognized arguments: loss --cvs more" in capsys.readouterr().err
+
+
+def test_metrics_called_like_columns_are_told_from_those(
+    client: sqltrack.Client, options: list[str], capsys: Capture
+) -> None:
+    for run_id in (8, 9):
+        run = sqltrack.Run(client, run_id=run_id)
+        run.add_metrics({"run_id": run_id / 2, "step": 0.5, "progress": 7.0}, step=3)
+    heads = ["run_id", "step", "progress", "metrics.progress", "metrics.run_id", "metrics.step"]
+    assert main(["metrics", "8,9", "progress", "run_id", "step", "--csv", *options]) == 0
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows == [heads, ["8", "3", "0.0", "7.0", "4.0", "0.5"], ["9", "3", "0.0", "7.0", "4.5", "0.5"]]
+    assert main(["metrics", "8,9", "progress", "run_id", "step", "--json", *options]) == 0
+    assert [list(point) for point in json.loads(capsys.readouterr().out)] == [heads] * 2
+    assert main(["metrics", "8,9", "run_id", "--plot", *options]) == 0
+    assert capsys.readouterr().out.splitlines()[0].strip() == "^ (metrics.run_id)"
+
+
 def test_tables_of_several_runs_begin_with_the_run(
     client: sqltrack.Client, options: list[str], capsys: Capture
 ) -> None:

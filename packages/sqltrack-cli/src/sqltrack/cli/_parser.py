@@ -73,7 +73,13 @@ _CONNECTION_OPTIONS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all errors of the program."""
+    """A parser whose errors are one line, as all errors of the program.
+
+    Attributes:
+        words: name of the argument that takes words after options as well as those before, None (default) for none.
+    """
+
+    words: str | None = None
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the options; suggest others in place of unknown ones."""
@@ -117,6 +123,10 @@ class Parser(argparse.ArgumentParser):
             # Without what follows it, which may be a password.
             self.error(f"unrecognized option: {unknown}")
         namespace, rest = super().parse_known_args(*args, **kwargs)
+        # argparse gives an argument of many words only those up to the next option.
+        if self.words is not None and not any(word.startswith("-") for word in rest):
+            setattr(namespace, self.words, [*getattr(namespace, self.words), *rest])
+            rest = []
         for action in self._actions:
             value = getattr(namespace, action.dest, None)
             if value is not None and not hasattr(action, "complete"):

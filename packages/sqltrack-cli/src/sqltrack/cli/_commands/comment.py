@@ -35,6 +35,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_experiment(parser, "name or id of an experiment to comment on, instead of runs")
     add_edit_options(parser)
+    parser.words = "words"
     parser.set_defaults(run=_run, parser=parser)
 
 

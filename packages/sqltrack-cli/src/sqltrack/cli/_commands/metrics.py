@@ -53,6 +53,7 @@ def add_parser(commands: Commands) -> None:
     _add_formats(parser)
     parser.add_argument("--log", action="store_true", help="logarithmic scale of the plot")
     add_superuser_option(parser)
+    parser.words = "words"
     parser.set_defaults(run=_run, parser=parser)
 
 
