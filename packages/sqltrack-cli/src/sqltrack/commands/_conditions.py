@@ -63,7 +63,7 @@ class _Known(NamedTuple):
     items: Mapping[tuple[str, str], type]
 
 
-def check_quoted_names(client: Client, condition: str) -> None:
+def check_quoted_names(client: Client, condition: str, *, as_superuser: bool) -> None:
     """Make sure that no name in double quotes is that of an argument or metric; SQLite would take it for a text.
 
     Raises:
@@ -74,17 +74,17 @@ def check_quoted_names(client: Client, condition: str) -> None:
     # A query inside of the condition can have any columns.
     if not quoted or any(name.lower() == "select" for name in names):
         return
-    with read_only(client) as connection:
+    with read_only(client, as_superuser=as_superuser) as connection:
         known = _read_known(client, connection)
     for name in quoted:
         if name in known.expressions and name not in known.columns:
             raise DatabaseError(f"there is no column {name!r}", _by_name(name, known))
 
 
-def explain_condition(client: Client, condition: str) -> str | None:
+def explain_condition(client: Client, condition: str, *, as_superuser: bool) -> str | None:
     """Return advice on a condition that the database refused, None if there is none."""
     try:
-        with read_only(client) as connection:
+        with read_only(client, as_superuser=as_superuser) as connection:
             known = _read_known(client, connection)
     except SQLTrackError:
         # The error that is to be explained says more.

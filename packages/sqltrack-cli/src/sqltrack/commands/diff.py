@@ -18,9 +18,7 @@ __all__ = ["compare_descriptions", "compare_runs"]
 _FIELDS = ("experiment", "status", "created", "started", "runtime", "comment")
 
 
-def compare_runs(
-    client: Client, runs: Iterable[int | RunRange], *, as_superuser: bool = False
-) -> list[dict[str, Any]]:
+def compare_runs(client: Client, runs: Iterable[int | RunRange], *, as_superuser: bool = False) -> list[dict[str, Any]]:
     """Return what is known of runs, side by side.
 
     Args:

@@ -98,7 +98,7 @@ def list_runs(
     """
     order = _Order(best, maximize, sort, reverse)
     if where is not None:
-        check_quoted_names(client, where)
+        check_quoted_names(client, where, as_superuser=as_superuser)
     try:
         with read_only(client, as_superuser=as_superuser, own_sql=where is None) as connection:
             chosen = _choose(connection, experiment, where)
@@ -106,7 +106,7 @@ def list_runs(
     except DatabaseError as error:
         if where is None or type(error) is not DatabaseError:
             raise
-        raise DatabaseError(error.message, explain_condition(client, where)) from error
+        raise DatabaseError(error.message, explain_condition(client, where, as_superuser=as_superuser)) from error
 
 
 class _Order(NamedTuple):

@@ -23,6 +23,7 @@ def read_seeds(
     value: Literal["best", "last"] = "best",
     maximize: bool = True,
     statuses: Collection[str] | None = ("COMPLETED",),
+    as_superuser: bool = False,
 ) -> SeedStatistics:
     """Return what `sqltrack.seeds.seed_statistics` does; the experiment is found by name or id, nothing can be changed.
 
@@ -35,12 +36,13 @@ def read_seeds(
         value: which value of a run counts, its best (default) or its last.
         maximize: whether great values are best (default), or small ones.
         statuses: only runs of these statuses, default: "COMPLETED"; None for all.
+        as_superuser: whether a superuser reads with all rights, default False.
 
     Raises:
         NotFoundError: there is no such experiment or metric.
         UnusableValueError: (a ValueError) the values of the metric are not numbers.
     """
-    with read_only(client) as connection:
+    with read_only(client, as_superuser=as_superuser) as connection:
         experiment_id = None if experiment is None else find_experiment(connection, experiment)
         try:
             return seed_statistics(

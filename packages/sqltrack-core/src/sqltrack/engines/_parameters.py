@@ -74,6 +74,7 @@ def meant_variable(variable: str) -> str | None:
     meant = "dbpath" if name in _DATABASES else re.sub("^dns_", "", name)
     return f"did you mean 'SQLTRACK_DSN_{meant.upper()}'?" if meant in _IN_VARIABLES else None
 
+
 # Parameters that say which database it is: another value means another one.
 _PLACES = frozenset({"dbname", "dbpath", "host", "hostaddr", "port", "schema", "service"})
 # A whole address, which cannot be compared.

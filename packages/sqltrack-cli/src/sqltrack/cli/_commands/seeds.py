@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
 
-from sqltrack.cli._cells import show_exact, show_value
+from sqltrack.cli._cells import Cell, show_exact, show_value
 from sqltrack.cli._edit_options import add_experiment, statuses
-from sqltrack.cli._formats import latex_table, markdown_table
-from sqltrack.cli._output import exact_output, print_json, print_note
-from sqltrack.cli._parser import Commands, Parser, open_client
-from sqltrack.cli._table import print_table
+from sqltrack.cli._formats import add_format_options, print_records
+from sqltrack.cli._output import print_json, print_note
+from sqltrack.cli._parser import Commands, Parser, add_superuser_option, open_client
 from sqltrack.commands._lookup import near
 from sqltrack.commands.seeds import read_seeds
-from sqltrack.commands.sql import csv_value
 from sqltrack.seeds import SeedGroup, SeedStatistics
 from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]
 
-_FORMATS = ("table", "markdown", "latex", "csv", "json")
-_TEXTS = {"markdown": markdown_table, "latex": latex_table}
 _STATISTICS = ("n", "mean", "stddev", "min", "max")
 _MISSING = object()
 # Digits of the deviation in Markdown and LaTeX, which decide those of the mean.
@@ -67,9 +62,8 @@ def add_parser(commands: Commands) -> None:
     )
     chosen.add_argument("--any-status", action="store_const", const=None, dest="status", help="runs with any status")
     parser.add_argument("--wide", action="store_true", help="also show arguments that are the same in all groups")
-    formats = parser.add_mutually_exclusive_group()
-    formats.add_argument("--format", choices=_FORMATS, default="table", help="format of the output")
-    formats.add_argument("--json", action="store_const", const="json", dest="format", help="print JSON")
+    add_format_options(parser)
+    add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
 
@@ -92,6 +86,7 @@ def _run(options: argparse.Namespace) -> None:
         value="last" if options.last else "best",
         maximize=options.maximize,
         statuses=options.status,
+        as_superuser=options.as_superuser,
     )
     if options.format == "json":
         print_json([_record(group) for group in found.groups])
@@ -106,6 +101,7 @@ def _record(group: SeedGroup) -> dict[str, Any]:
 
 
 def _print(found: SeedStatistics, options: argparse.Namespace) -> None:
+    format_: str = options.format
     groups = found.groups
     settings = found.settings()
     if options.wide:
@@ -120,30 +116,21 @@ def _print(found: SeedStatistics, options: argparse.Namespace) -> None:
             **{key: settings[name].get(index, _MISSING) for key, name in args.items()},
             **{name: getattr(group, name) for name in _STATISTICS},
             "not finite": len(group.not_finite),
+            "mean ± stddev": _Mean(group),
         }
         for index, group in enumerate(groups)
     ]
-    if options.format == "csv":
+    if format_ == "csv":
         _print_csv(records, described, args)
-    elif options.format == "table":
-        _print_table(records, described, args)
-    else:
-        heads = [args.get(name, name) for name in described]
-        rows = [
-            [*(_cell(record[name]).plain for name in described), str(group.n), _mean(group)]
-            for record, group in zip(records, groups)
-        ]
-        numbers = [all(_is_number(record[name]) for record in records) for name in described]
-        text = _TEXTS[options.format]([*heads, "n", options.metric], rows, [*numbers, True, True])
-        print(text, file=exact_output())
-
-
-def _print_table(records: Sequence[Mapping[str, Any]], described: Sequence[str], args: Mapping[str, str]) -> None:
-    statistics = ["n", "mean", "stddev"]
-    if any(record["not finite"] for record in records):
-        statistics.append("not finite")
-    cells = dict.fromkeys(args, _cell)
-    left_out = print_table(records, [*described, *statistics], cells=cells, optional=described, headers=args)
+        return
+    statistics = ["n", "mean ± stddev"]
+    if format_ == "table":
+        statistics = ["n", "mean", "stddev", *(["not finite"] if any(group.not_finite for group in groups) else [])]
+    cells: dict[str, Cell] = {**dict.fromkeys(args, _cell), "mean ± stddev": lambda mean: Text(str(mean))}
+    heads = {**args, "mean ± stddev": options.metric}
+    left_out = print_records(
+        records, [*described, *statistics], format_, cells=cells, texts=cells, optional=described, headers=heads
+    )
     if left_out:
         print_note(f"no room for {', '.join(args.get(name, name) for name in left_out)}")
 
@@ -151,12 +138,23 @@ def _print_table(records: Sequence[Mapping[str, Any]], described: Sequence[str],
 def _print_csv(records: Sequence[Mapping[str, Any]], described: Sequence[str], args: Mapping[str, str]) -> None:
     # Heads of CSV are unique.
     taken = {"experiment", *_STATISTICS}
-    heads = [args[key] if key in args and args[key] not in taken else key for key in described]
-    writer = csv.writer(exact_output(newline=""))
-    writer.writerow([*heads, *_STATISTICS])
-    for record in records:
-        values = (record[name] for name in (*described, *_STATISTICS))
-        writer.writerow([None if value is _MISSING else csv_value(value) for value in values])
+    heads = {key: name for key, name in args.items() if name not in taken}
+    known = [{key: value for key, value in record.items() if value is not _MISSING} for record in records]
+    print_records(known, [*described, *_STATISTICS], "csv", headers=heads)
+
+
+class _Mean(float):
+    """A mean with its standard deviation: a number that is written with as many decimals as the deviation deserves."""
+
+    _text: str
+
+    def __new__(cls, group: SeedGroup) -> _Mean:
+        self = super().__new__(cls, math.nan if group.mean is None else group.mean)
+        self._text = _mean(group)
+        return self
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def _cell(value: Any) -> Text:
@@ -164,10 +162,6 @@ def _cell(value: Any) -> Text:
         return show_value(None)
     # A null is not the same as nothing.
     return Text("null") if value is None else show_exact(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _mean(group: SeedGroup) -> str:
