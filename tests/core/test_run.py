@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +32,7 @@ from sqltrack.errors import (
     UnusableValueError,
 )
 from support.logging_threads import wait_until
+from support.platforms import needs_posix
 
 pytestmark = pytest.mark.also_on("duckdb")
 
@@ -127,10 +130,10 @@ def test_a_text_names_the_variable_that_holds_the_id(experiment: Experiment, mon
 
 def test_the_environment_names_experiment_and_run(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The experiment's name or id is enough, and errors name the variables."""
-    with pytest.raises(ValueError, match="'SQLTRACK_EXPERIMENT_NAME' or 'SQLTRACK_EXPERIMENT_ID'"):
+    with pytest.raises(ValueError, match="set SQLTRACK_EXPERIMENT_NAME or SQLTRACK_EXPERIMENT_ID"):
         run_from_env(client)
     monkeypatch.setenv("SQLTRACK_EXPERIMENT_NAME", "")
-    with pytest.raises(ValueError, match="neither is set"):
+    with pytest.raises(ValueError, match="no environment variable names"):
         run_from_env(client)
     assert client.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
     monkeypatch.setenv("SQLTRACK_EXPERIMENT_NAME", "from env")
@@ -164,8 +167,12 @@ def test_a_tracked_run_is_running_and_then_completed(run: Run) -> None:
     [
         (ZeroDivisionError("x"), "exception"),
         (KeyboardInterrupt(), "interrupt"),
+        (asyncio.CancelledError(), "interrupt"),
+        (TimeoutError(), "exception"),
         (SystemExit(), "normal"),
         (SystemExit(0), "normal"),
+        (SystemExit(False), "normal"),
+        (SystemExit(0.0), "exception"),
         (SystemExit(3), "exception"),
         (SystemExit("message"), "exception"),
         (GeneratorExit(), "exception"),
@@ -177,6 +184,18 @@ def test_the_way_a_block_ends_gives_the_status(run: Run, error: BaseException, e
         raise error
     assert info.value is error
     assert status(run) == expected
+
+
+@needs_posix
+def test_ctrl_c_in_an_asyncio_program_cancels_the_run(run: Run) -> None:
+    async def train() -> None:
+        with run.track():
+            asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGINT)
+            await asyncio.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(train())
+    assert status(run) == "CANCELLED"
 
 
 def test_start_and_stop_do_the_same_as_track(run: Run) -> None:

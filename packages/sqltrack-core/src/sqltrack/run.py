@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -174,7 +175,7 @@ class Run:
         Args:
             normal: status if the block ends normally, or by `sys.exit()` with 0 or None.
             exception: status if it ends by an exception, or by `sys.exit()` with anything else.
-            interrupt: status if it ends by KeyboardInterrupt (SIGINT, Ctrl-C).
+            interrupt: status if it ends by KeyboardInterrupt (SIGINT, Ctrl-C), or its asyncio task was cancelled.
             terminated: status in case SIGTERM arrives; see `sqltrack.sigterm`.
             started: what to set `time_started` to; see `run_set_started`.
             updated: what to set `time_updated` to, at start and stop; see `run_set_updated`.
@@ -353,9 +354,12 @@ class Run:
 
 
 def _status_after(error: BaseException, normal: str, exception: str, interrupt: str) -> str:
-    if isinstance(error, KeyboardInterrupt):
+    # asyncio makes that of Ctrl-C.
+    asyncio = sys.modules.get("asyncio.exceptions")
+    if isinstance(error, KeyboardInterrupt) or (asyncio and isinstance(error, asyncio.CancelledError)):
         return interrupt
-    if isinstance(error, SystemExit) and error.code in (None, 0):
+    # Python takes a float for a message.
+    if isinstance(error, SystemExit) and (error.code is None or (error.code == 0 and isinstance(error.code, int))):
         return normal
     return exception
 
