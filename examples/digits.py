@@ -31,7 +31,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 import sqltrack
-from sqltrack.commands import setup
 
 EXPERIMENT = "Handwritten digits"
 LEARNING_RATES = (0.003, 0.03, 0.3)
@@ -118,11 +117,10 @@ def check_picture(path: Path) -> None:
 def compare_settings(options: argparse.Namespace) -> None:
     """Track a run per setting, then show what the database tells about them."""
     client = sqltrack.Client()
-    setup(client)
-    experiment = sqltrack.Experiment(client, name=EXPERIMENT)
-    run_ids = train_all(experiment, options.epochs, options.seed)
+    runs = train_all(client, options.epochs, options.seed)
 
-    everything = [Outcome(*row) for row in client.execute(BEST_EPOCHS, (experiment.id,))]
+    everything = [Outcome(*row) for row in client.execute(BEST_EPOCHS, (runs[0].experiment_id,))]
+    run_ids = {run.id for run in runs}
     outcomes = [outcome for outcome in everything if outcome.run_id in run_ids]
     print_table(outcomes)
     print(f"Best is {praise(outcomes[0])}")
@@ -132,24 +130,23 @@ def compare_settings(options: argparse.Namespace) -> None:
     print(f"Learning curves: {options.picture}")
 
 
-def train_all(experiment: sqltrack.Experiment, epochs: int, seed: int) -> list[int]:
-    """Train with every setting, each time as a new run; return the ids of the runs."""
+def train_all(client: sqltrack.Client, epochs: int, seed: int) -> list[sqltrack.Run]:
+    """Train with every setting, each time as a new run; return the runs."""
     images, labels = load_digits(return_X_y=True)
     data = train_test_split(images / 16, labels, train_size=1200, stratify=labels, random_state=seed)
-    run_ids = []
+    runs = []
     console = Console(stderr=True)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[accuracy]}")
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         for learning_rate, hidden_units in itertools.product(LEARNING_RATES, HIDDEN_UNITS):
             args = {"learning_rate": learning_rate, "hidden_units": hidden_units, "epochs": epochs, "seed": seed}
             bar = progress.add_task(describe(args), total=epochs, accuracy="")
-            run = experiment.get_run().add_args(args)
-            run_ids.append(run.id)
-            with run.track():
+            with sqltrack.track(EXPERIMENT, args=args, client=client) as run:
+                runs.append(run)
                 for epoch, metrics in enumerate(train(args, data), start=1):
                     run.add_metrics(metrics, step=epoch)
                     progress.update(bar, completed=epoch, accuracy=f"{metrics['val_accuracy']:.1%}")
-    return run_ids
+    return runs
 
 
 def train(args: dict[str, Any], data: list[Any]) -> Iterator[dict[str, float]]:
