@@ -84,6 +84,7 @@ CALLS: dict[str, list[list[str]]] = {
     "export": [["--output", "folder ✓"], ["--output", "other ✓", "--json"]],
     "gc": [["--status", "my own ✓", "--dry-run"], ["--status", "my own ✓", "--dry-run", "--json"]],
     "grant": [[NAME], [NAME, "--write"]],
+    "init": [[]],
     "link": [["1", NAME, "2", "--dry-run"]],
     "ls": [[], *FORMS],
     "metrics": [

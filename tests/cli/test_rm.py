@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import signal
 import subprocess
@@ -180,7 +181,8 @@ def test_nobody_waits_for_ever_for_a_forgotten_transaction(
     client: sqltrack.Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(client)
-    monkeypatch.setattr("sqltrack.engines.postgres._engine._ROW_LOCK_TIMEOUT", "200ms")
+    engine = importlib.import_module("sqltrack.engines.postgres._engine")
+    monkeypatch.setattr(engine, "_ROW_LOCK_TIMEOUT", "200ms")
     with locking(client), pytest.raises(DatabaseLockedError, match="for (too long|longer)"):
         impatient = sqltrack.Client({**config, "busy_timeout": 0.2})
         apply_rm(impatient, plan_rm(impatient, [5, 6, 7]))

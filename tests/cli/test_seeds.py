@@ -11,7 +11,6 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
-from sqltrack.cli._formats import latex_table, markdown_table
 from support.connections import on_one_connection
 
 from .conftest import main_in_terminal
@@ -88,6 +87,7 @@ def test_markdown_and_latex_have_mean_and_deviation_in_one_column(
     ]
     assert main(["seeds", "accuracy", "--format", "latex", "--wide", *options]) == 0
     assert capsys.readouterr().out.splitlines() == [
+        r"% needs \usepackage{booktabs}",
         r"\begin{tabular}{rllrr}",
         r"\toprule",
         r"lr & model & opt.name & n & accuracy \\",
@@ -193,15 +193,3 @@ def test_the_table_fits_the_terminal(client: sqltrack.Client, options: list[str]
     table = [line for line in lines if "0.85" in line or "mean" in line]
     assert len(table) == 2
     assert all(len(line.rstrip()) <= width for line in table)
-
-
-def test_cells_of_texts_cannot_end_a_table() -> None:
-    heads, rows = ["a|b", "n"], [["x\ny_1 & 5% ±", "~^\\"]]
-    assert markdown_table(heads, rows, [False, True]).splitlines() == [
-        r"| a\|b          |    n |",
-        "| ------------- | ---: |",
-        r"| x y\_1 & 5% ± | ~^\\ |",
-    ]
-    assert latex_table(heads, rows, [False, True]).splitlines()[4] == (
-        r"x y\_1 \& 5\% $\pm$ & \textasciitilde{}\textasciicircum{}\textbackslash{} \\"
-    )

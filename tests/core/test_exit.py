@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -75,6 +76,9 @@ log()
 run.set_comment("late")
 """
 
+# Most of these scripts start no run, which SQLTrack says.
+NEVER_STARTED = r"^run 1 was never started.*\n"
+
 # When globals go, Python has no modules left to connect with.
 LATEST: dict[str, str] = {
     "global": "class Late:\n    def __del__(self):\n        log()\nlate = Late()",
@@ -96,7 +100,8 @@ def log():
 def test_what_is_logged_at_the_very_end_is_stored(name: str, config: dict[str, Any]) -> None:
     """Nothing is printed, no thread is started where none may be, and the process ends as it would."""
     ended = end_late(LATE[name], config)
-    assert (ended.status, ended.errors) == (0, "")
+    assert ended.status == 0
+    assert re.sub(NEVER_STARTED, "", ended.errors) == ""
     assert steps(config) == [1, 2]
 
 
@@ -107,7 +112,7 @@ def test_what_a_finalizer_of_a_global_logs_is_stored_or_an_error_says_why_not(
     ended = end_late(LATEST[name], config)
     assert ended.status == 0
     if config["engine"] == "sqlite":
-        assert (steps(config), ended.errors) == ([1, 2], "")
+        assert (steps(config), re.sub(NEVER_STARTED, "", ended.errors)) == ([1, 2], "")
     else:
         assert "DatabaseUnavailableError" in ended.errors
         assert "Python is ending" in ended.errors

@@ -25,7 +25,7 @@ SUFFIXES = ("conf", "db", "csv", "git", "parquet", "sqlite")
 # Pages on which options are those of a reader's script or of other programs.
 OF_OTHERS = ("arguments", "slurm")
 # Of pg_dump and pg_restore.
-OTHER_OPTIONS = {"--no-owner", "--no-privileges"}
+OTHER_OPTIONS = {"--force-reinstall", "--no-deps", "--no-owner", "--no-privileges", "--upgrade"}
 
 
 def read(name: str) -> str:

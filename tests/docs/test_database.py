@@ -84,7 +84,7 @@ def script() -> Block:
 def with_runs(blocks: list[Block]) -> list[Block]:
     """Return blocks of which the first sets up, with runs from there on."""
     assert blocks[0].code == "sqltrack setup\n"
-    return [*blocks[:2], console("python train.py > /dev/null"), *blocks[2:]]
+    return [*blocks[:2], console("python train.py 2> /dev/null"), *blocks[2:]]
 
 
 def test_what_the_page_types_prints_what_it_says(type_as_owner: Type) -> None:

@@ -16,7 +16,7 @@ from sqltrack.commands._access import check_grantee
 from sqltrack.commands.comment import plan_comment
 from sqltrack.commands.copy import CopyResult, copy
 from sqltrack.commands.create import create, create_sql
-from sqltrack.commands.diff import compare_runs
+from sqltrack.commands.diff import compare_descriptions, compare_runs
 from sqltrack.commands.doctor import Finding, examine, examine_installation
 from sqltrack.commands.edits import Change, Edit, apply_edit, plan_edit
 from sqltrack.commands.execute import Outcome, execute
@@ -100,6 +100,7 @@ def look(client: Client) -> None:
     assert_type(describe_run(client, 1), dict[str, Any])
     assert_type(describe_runs(client, [1, RunRange(2, 5)]), list[dict[str, Any]])
     assert_type(compare_runs(client, [1, 2]), list[dict[str, Any]])
+    assert_type(compare_descriptions([describe_run(client, 1)]), list[dict[str, Any]])
     assert_type(names_runs("1-5,7"), bool)
     assert_type(read_seeds(client, "accuracy", experiment="digits", maximize=False), SeedStatistics)
     curves = read_curves(client, 1, ["loss"], merged=True)

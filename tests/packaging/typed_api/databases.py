@@ -32,7 +32,7 @@ from sqltrack.engines.metrics_table import (
 )
 from sqltrack.engines.postgres.addresses import address_config
 from sqltrack.engines.postgres.admin import PostgresAdmin
-from sqltrack.engines.postgres.sql import MAX_NAME_BYTES, POSTGRES, sql_literal
+from sqltrack.engines.postgres.sql import MAX_NAME_BYTES, POSTGRES, json_text, sql_literal
 from sqltrack.engines.results import Reader, Reading, find_reader
 from sqltrack.engines.schema import COLUMNS, EXTRAS, INT64, KEY, PENDING, TABLES, fits_int64
 from sqltrack.engines.sqlite.admin import SQLiteAdmin
@@ -163,7 +163,7 @@ def read_text(script: str) -> None:
         assert_type(keywords(script, dialect), Iterator[str])
         assert_type(without_semicolons(script, dialect), str)
         assert_type(outer_keywords(script, dialect), Iterator[str])
-    assert_type(placeholders(MAX_NAME_BYTES) + sql_literal(None) + column_sql("loss"), str)
+    assert_type(placeholders(MAX_NAME_BYTES) + sql_literal(None) + json_text([1e23]) + column_sql("loss"), str)
 
 
 def read_results(client: Client) -> None:

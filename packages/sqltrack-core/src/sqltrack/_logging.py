@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["announce", "get_logger"]
+__all__ = ["announce", "get_logger", "has_ended"]
 
 
 def get_logger(module: str) -> logging.Logger:
-    """Return the logger `sqltrack.<module>`."""
+    """Return the logger `sqltrack.<module>`, at the very end of the interpreter one that writes to stderr."""
+    if has_ended():
+        return cast("logging.Logger", _LastLogger())
     import logging
 
     return logging.getLogger(f"sqltrack.{module}")
+
+
+def has_ended() -> bool:
+    """Return whether Python imports nothing any more, because it is taking its modules apart."""
+    # It sets that to None, which type checkers do not know.
+    return cast(object, sys.meta_path) is None
+
+
+class _LastLogger:
+    """Does what loggers do that nobody has configured."""
+
+    def info(self, message: str, *arguments: Any) -> None:
+        """Do nothing."""
+
+    def warning(self, message: str, *arguments: Any) -> None:
+        """Write a line to stderr, if it is there."""
+        if sys.stderr is not None:
+            print(message % arguments if arguments else message, file=sys.stderr)
+
+    error = exception = warning
 
 
 def announce(module: str, text: str) -> None:

@@ -24,6 +24,9 @@ __all__ = ["Oversights"]
 # Names in a warning.
 _MAX_NAMED = 3
 
+# Runs whose last rows are remembered.
+_MAX_RUNS = 1000
+
 # Metrics in a query.
 _MAX_ASKED = 100
 
@@ -72,6 +75,8 @@ class Oversights:
     def look_at(self, row: Row, read_columns: Callable[[], Mapping[str, str]]) -> None:
         """Look at a run before its first row is stored; `read_columns` returns those of the table."""
         run_id, step, _ = row.key
+        if len(self.last) >= _MAX_RUNS:
+            self.forget()
         if run_id in self._ended:
             self._ended.discard(run_id)
             if step == 0 and self._has_metrics(run_id, row.names, read_columns()):

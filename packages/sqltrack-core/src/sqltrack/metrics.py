@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqltrack._logging import get_logger
+from sqltrack._logging import get_logger, has_ended
 from sqltrack._metric_values import MetricsRow, Row, batch_row, check_name, copied_row, make_row
 from sqltrack._oversights import Oversights
 from sqltrack._times import Timestamp, as_time, utc_now
@@ -679,6 +679,8 @@ class MetricsWriter:
         self, types: Mapping[str, type], later: Collection[str], misfits: Collection[str]
     ) -> list[tuple[Sequence[str], str]]:
         """Return of which metrics to warn, and why: all that stay among the extras, but those that become columns."""
+        if has_ended():
+            return []
         from sqltrack._extras_reasons import reason_for_extras
 
         names_by_reason: dict[str, list[str]] = {}
@@ -702,7 +704,7 @@ class MetricsWriter:
     def _warn_of_slips(self, added: Iterable[str], known: Sequence[str]) -> None:
         """Warn of new columns whose names look like slips of others that are not logged with them."""
         new = [name for name in added if name in self._columns and name != EXTRAS]
-        if not new or not known or len(new) > _MAX_SLIPS:
+        if not new or not known or len(new) > _MAX_SLIPS or has_ended():
             return
         from sqltrack._similar_names import similar_name
 

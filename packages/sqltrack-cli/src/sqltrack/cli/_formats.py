@@ -31,6 +31,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "±": r"$\pm$",
 }
 _LATEX_ESCAPES = str.maketrans(_LATEX)
 
@@ -198,7 +199,7 @@ def _latex_cell(value: Any, text: str) -> str:
     """Return a cell; a missing value is a dash, and the hyphens of a number are minus signs."""
     if value is None:
         return text
-    return text.replace("-", "$-$") if holds_numbers([value]) else _escape_latex(text)
+    return text.replace("-", "$-$").replace("±", _LATEX["±"]) if holds_numbers([value]) else _escape_latex(text)
 
 
 def _escape_latex(text: str) -> str:

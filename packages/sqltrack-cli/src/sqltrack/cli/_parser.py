@@ -83,25 +83,11 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the options; suggest others in place of unknown ones."""
-        self._refuse_early(sys.argv[1:] if args is None else args)
         namespace, rest = self.parse_known_args(args, namespace)
         if rest:
             chosen = self._parser_of(namespace)
             chosen.error(suggest_option(rest, chosen._option_string_actions))
         return namespace
-
-    def _refuse_early(self, words: Sequence[str]) -> None:
-        """Refuse an unknown option before the command, whose value would be taken for the command."""
-        remaining = iter(words)
-        for word in remaining:
-            name, _, value = word.partition("=")
-            if not word.startswith("-"):
-                return
-            action = self._option_string_actions.get(name)
-            if action is None:
-                self.error(suggest_option([word], self._option_string_actions))
-            if action.nargs != 0 and not value:
-                next(remaining, None)
 
     def _parser_of(self, namespace: argparse.Namespace) -> argparse.ArgumentParser:
         """Return the parser of the command that was given."""
@@ -121,7 +107,7 @@ class Parser(argparse.ArgumentParser):
         unknown = self._unknown_option(sys.argv[1:] if not args or args[0] is None else args[0])
         if unknown is not None:
             # Without what follows it, which may be a password.
-            self.error(f"unrecognized option: {unknown}")
+            self.error(suggest_option([unknown], self._option_string_actions))
         namespace, rest = super().parse_known_args(*args, **kwargs)
         # argparse gives an argument of many words only those up to the next option.
         if self.words is not None and not any(word.startswith("-") for word in rest):

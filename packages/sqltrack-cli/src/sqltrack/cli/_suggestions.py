@@ -89,7 +89,7 @@ def suggest_option(words: Sequence[str], options: Iterable[str]) -> str:
     name = word.partition("=")[0]
     if not word.startswith("-"):
         return f"there is one argument too many: {masked('', word)!r}"
-    if name in ("--password", "--passwd", "--pwd"):
+    if name in ("--pass", "--passwd", "--pw", "--pwd") or difflib.get_close_matches(name, ["--password"], cutoff=0.8):
         return f"there is no option {name}; a password belongs into ~/.pgpass or PGPASSWORD"
     if name in ("--url", "--uri", "--dsn", "--tracking-uri"):
         return f"there is no option {name}; name the database by --dbpath, or by --host, --user and --dbname"

@@ -23,13 +23,14 @@ from sqltrack.errors import ConfigError
 
 __all__ = ["DEFAULT_ENGINE", "PARAMETERS", "Init", "apply_init", "new_config_path", "plan_init"]
 
-# Names of the parameters that a config file gets, by engine.
+#: Names of the parameters that a config file gets, by engine.
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "sqlite": ("dbpath",),
     "postgres": ("host", "port", "user", "dbname", "schema"),
 }
 
-DEFAULT_ENGINE = "sqlite"
+#: The engine of a config file, if none is chosen.
+DEFAULT_ENGINE: str = "sqlite"
 
 
 class Init(NamedTuple):
