@@ -35,6 +35,7 @@ __all__ = [
     "find_frame",
     "generator_blocks",
     "generators",
+    "is_on_stack",
     "is_own",
     "working",
 ]
@@ -420,6 +421,11 @@ def generator_blocks() -> Iterator[Block]:
 def all_blocks() -> list[Block]:
     """Return the open blocks of this thread, the last opened first, and then those of all generators."""
     return [*reversed(activity.blocks), *generators.values()]
+
+
+def is_on_stack(frame: FrameType) -> bool:
+    """Return whether the code of a frame is being executed in this thread."""
+    return any(other is frame for other in _stack())
 
 
 def _is_at_work() -> bool:

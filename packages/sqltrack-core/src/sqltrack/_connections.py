@@ -84,12 +84,14 @@ class ConnectionKeeper:
         return connection
 
     def _note(self, connection: Any) -> None:
-        known, key = self._open, id(connection)
+        # Without callbacks, in which what a signal's handler raises would be lost.
+        for key in [key for key, reference in self._open.items() if reference() is None]:
+            self._open.pop(key, None)
         try:
-            known[key] = weakref.ref(connection, lambda _: known.pop(key, None))
+            self._open[id(connection)] = weakref.ref(connection)
         except TypeError:
             # A driver's own class, such as sqlite3's.
-            known[key] = lambda: connection
+            self._open[id(connection)] = lambda: connection
 
     def take_usable(self) -> Any:
         """Return the same, after dropping parked connections that have ended since they were parked."""

@@ -18,6 +18,7 @@ from sqltrack._activity import (
     find_frame,
     generator_blocks,
     generators,
+    is_on_stack,
     is_own,
     working,
 )
@@ -88,7 +89,8 @@ class Session:
                 for other in activity.blocks:
                     other.limit_waits(block.patience)
             if statement is not None:
-                statement.on_end = partial(self._abandon, block)
+                statement.opened = block
+                statement.expect_end(partial(self._abandon, block))
             block.open(frame)
             return block.connection
         # It may have been taken away, and a block that does not begin does not end either.
@@ -97,13 +99,14 @@ class Session:
         if generator is None or own is not None:
             entered = own or block
             if statement is not None:
-                statement.on_end = partial(_forget_entry, entered, id(frame))
+                statement.expect_end(partial(_forget_entry, entered, id(frame)))
             entered.entries.append(id(frame))
         else:
             # Whether the generator is ever finished must not decide when the block around it commits.
             lent = Block(self.engine, connection, self, generator=generator, lender=block)
             if statement is not None:
-                statement.on_end = partial(self._abandon, lent)
+                statement.opened = lent
+                statement.expect_end(partial(self._abandon, lent))
             lent.open(frame)
         return connection
 
@@ -115,17 +118,22 @@ class Session:
             exc_type: the class of the exception that ends the block, None for none.
         """
         try:
-            self._leave_innermost(exc_type)
+            self._leave_innermost(statement, exc_type)
         except BaseException:
             if statement is not None:
                 statement.end()
             raise
         if statement is not None:
-            statement.on_end = None
+            statement.forget()
 
-    def _leave_innermost(self, exc_type: type[BaseException] | None) -> None:
+    def _leave_innermost(self, statement: WithStatement | None, exc_type: type[BaseException] | None) -> None:
         frame = id(find_frame())
         block = self._block_to_leave(frame)
+        opened = None if statement is None else statement.opened
+        if isinstance(opened, Block) and opened.is_open and not opened.is_inherited:
+            # What was entered inside of it and not left was cut off.
+            block = opened
+            del block.entries[1:]
         if block is None:
             # A forked child leaves a block that its parent has entered, and that is the parent's to end.
             return
@@ -622,10 +630,16 @@ class Session:
         """Return what a driver's error means: Ctrl-C if that is what kept the driver from going on."""
         cause: BaseException | None = error
         while cause is not None:
-            if not isinstance(cause, Exception):
+            if not isinstance(cause, Exception) and not _is_caught(cause):
                 return cause
             cause = cause.__context__
         return self.engine.translate_error(error)
+
+
+def _is_caught(error: BaseException) -> bool:
+    """Return whether a function that is being executed has caught an exception, and calls this because of it."""
+    caught_in = None if error.__traceback__ is None else error.__traceback__.tb_frame
+    return caught_in is not None and is_on_stack(caught_in)
 
 
 def _connection_of(block: Block) -> Any:

@@ -25,13 +25,14 @@ class WithStatement:
         owner: the object that is entered, None if that is not known, because `__exit__` was looked up in its class.
 
     Attributes:
-        on_end: called without arguments when the statement has ended, however that was; None for nothing.
+        opened: what `__enter__` has opened for the statement, None if it has opened nothing.
     """
 
     def __init__(self, owner: Any) -> None:
         self._owner = None if owner is None else weakref.ref(owner)
         self._exit: weakref.ref[Any] | None = None
-        self.on_end: Callable[[], object] | None = None
+        self._on_end: Callable[[], object] | None = None
+        self.opened: object = None
 
     def bind(self, exit_method: Any) -> None:
         """Say what the interpreter holds during the statement."""
@@ -42,12 +43,29 @@ class WithStatement:
         goes_on = self._exit is not None and self._exit() is not None
         return goes_on and (self._owner is None or self._owner() is owner)
 
+    def expect_end(self, on_end: Callable[[], object]) -> None:
+        """Call `on_end()` when the statement has ended, unless `forget` is called before."""
+        self._on_end = on_end
+        # What ends together with what refers to it tells nobody.
+        _expected.add(self)
+
+    def forget(self) -> None:
+        """Do nothing at the end. What interrupted a callback then would be lost, so there is none."""
+        self._exit = self._on_end = None
+        _expected.discard(self)
+
     def end(self, _: object = None) -> None:
         """Take it for ended."""
-        self._exit = None
-        on_end, self.on_end = self.on_end, None
+        on_end = self._on_end
+        self.forget()
+        if self in _looked_up.statements:
+            _looked_up.statements.remove(self)
         if on_end is not None:
             on_end()
+
+
+# Statements whose end somebody waits for.
+_expected: set[WithStatement] = set()
 
 
 class _LookedUp(threading.local):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -71,12 +72,16 @@ class Connection(sqlite3.Connection):
         self.is_busy = False
         self.raised: list[BaseException] = []
         self.plain_cursor: sqlite3.Cursor = sqlite3.Cursor(self)
+        # Without a callback, in which what a signal's handler raises would be lost.
+        self._last_cursor: Callable[[], sqlite3.Cursor | None] = weakref.ref(self.plain_cursor)
         self._path = database
         self._file = _file_identity(database)
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a new `Cursor`, or what `factory` makes."""
-        return super().cursor(factory or Cursor)
+        cursor = super().cursor(factory or Cursor)
+        self._last_cursor = weakref.ref(cursor)
+        return cursor
 
     # sqlite3's own shortcuts would make cursors of its own.
 
@@ -152,9 +157,11 @@ class Connection(sqlite3.Connection):
             raise cause
 
     def close(self) -> None:
-        """Close the connection, and first its cursor, whose last statement would keep the file open for a while."""
-        with contextlib.suppress(sqlite3.ProgrammingError):
-            self.plain_cursor.close()
+        """Close the connection, and first its cursors, whose last statements would keep file and lock for a while."""
+        for cursor in (self.plain_cursor, self._last_cursor()):
+            if cursor is not None:
+                with contextlib.suppress(sqlite3.ProgrammingError):
+                    cursor.close()
         super().close()
 
     def check_file(self) -> None:
