@@ -145,6 +145,19 @@ def test_runs_have_no_items(set_up: Client) -> None:
         run["lr"] = 0.1
 
 
+def test_a_run_is_no_block(set_up: Client) -> None:
+    run = Experiment(set_up, name="digits").get_run()
+    with pytest.raises(TypeError, match=r"use: with run\.track\(\): or with sqltrack\.track"), run:
+        pass
+
+
+def test_what_track_returns_is_no_run(set_up: Client) -> None:
+    tracked = sqltrack.track("digits", client=set_up)
+    with pytest.raises(AttributeError, match=r"use: with sqltrack\.track\(…\) as run: or run = sqltrack\.start"):
+        tracked.add_metrics({"loss": 0.5})
+    assert not hasattr(tracked, "_repr_html_")
+
+
 def test_modules_that_were_not_imported_say_so() -> None:
     """`import sqltrack` alone brings no `sqltrack.pandas`, and `from sqltrack import …` does."""
     code = (

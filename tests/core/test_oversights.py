@@ -179,3 +179,40 @@ def test_a_run_that_is_rewound_while_it_is_tracked_replaces_nothing(run: Run, wa
         apply_rewind(run.client, plan_rewind(run.client, run.id, 1, force=True))
         run.add_metrics({"loss": 3.0}, step=2)
     assert warnings.take() == []
+
+
+def test_a_loop_that_begins_again_is_warned_of_once(run: Run, warnings: Warnings) -> None:
+    with run.track():
+        for _fold in range(3):
+            for epoch in range(3):
+                run.add_metrics({"loss": epoch}, step=epoch)
+    (message,) = warnings.take()
+    assert "went back from step 2 to 0, which replaces values of 'loss'" in message
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_run_that_goes_back_to_a_checkpoint_is_right(run: Run, warnings: Warnings, first: int) -> None:
+    with run.track():
+        for step in (first, first + 1, first + 2, first + 1, first + 2):
+            run.add_metrics({"loss": step}, step=step)
+        # Other metrics may be logged in a loop of their own.
+        for step in (first, first + 1):
+            run.add_metrics({"test loss": step}, step=step)
+    assert warnings.take() == []
+
+
+def test_nothing_is_lost_where_there_was_no_value(run: Run, warnings: Warnings) -> None:
+    with run.track():
+        run.add_metrics({"loss": 1.0, "val_loss": None}, step=1).add_metrics({"val_loss": 2.0}, step=1)
+    assert warnings.take() == []
+
+
+def test_a_run_that_counts_from_1_and_starts_over_is_warned_of(experiment: Experiment, warnings: Warnings) -> None:
+    run = experiment.get_run()
+    with run.track():
+        run.add_metrics({"loss": 1.0}, step=1).add_metrics({"loss": 0.5}, step=2)
+    again = experiment.get_run(run.id)
+    with again.track():
+        again.add_metrics({"loss": 1.0}, step=1).add_metrics({"loss": 2.0}, step=1)
+    (message,) = warnings.take()
+    assert "starts over at step 1: use a new run, or first: sqltrack rewind" in message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["missing_attribute", "missing_name", "no_items"]
+__all__ = ["missing_attribute", "missing_name", "no_block", "no_items"]
 
 
 def _by_name(*groups: tuple[str, str]) -> Mapping[str, str]:
@@ -97,7 +97,7 @@ _OF_MODULE = _by_name(
     ("init start_run run new_run create_run login autolog SummaryWriter", _TRACK),
     ("set_experiment create_experiment", "sqltrack." + _NEW_EXPERIMENT),
     ("connect set_tracking_uri MlflowClient Api", "sqltrack.Client('runs.db') or sqltrack.Client('postgresql://…')"),
-    ("setup", "from sqltrack.commands import setup"),
+    ("setup", "client.setup()"),
     ("query query_dataframe", "from sqltrack.pandas import query_dataframe"),
     ("search_runs", "sqltrack.Client().execute('SELECT * FROM runs')"),
     *(_METRICS, _ARGS, _TAGS, _COMMENT, _SUMMARY, _FILES, _STOP, _STORED),
@@ -131,6 +131,11 @@ def no_items(obj: object) -> TypeError:
     """Return the error for a run that is used like a dict, as Neptune's and Aim's are."""
     message = f"{type(obj).__name__!r} object has no items"
     return TypeError(f"{message}; use: run.add_metrics({{'loss': 0.5}}, step=step), or run.add_args({{'lr': 0.1}})")
+
+
+def no_block() -> TypeError:
+    """Return the error for a run that is used in a `with` statement, as W&B's and MLflow's are."""
+    return TypeError("a run is no context manager; use: with run.track(): or with sqltrack.track('digits') as run:")
 
 
 def _advice(cls: type, name: str) -> str | None:

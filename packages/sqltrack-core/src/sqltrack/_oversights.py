@@ -58,6 +58,8 @@ class Oversights:
         self._ended: set[int] = set()
         self._points: dict[int, _Point] = {}
         self._replacing: set[int] = set()
+        # The step of the first row that this process has logged to a run.
+        self._first: dict[int, int] = {}
 
     def begin(self, run_id: int, status: str | None) -> None:
         """Expect the first row of a run that is started.
@@ -67,6 +69,7 @@ class Oversights:
             status: the run's status before, None if it had none.
         """
         self.last.pop(run_id, None)
+        self._first.pop(run_id, None)
         self._points.pop(run_id, None)
         self._ended.discard(run_id)
         if status is not None and _is_final(status) and not _is_restart():
@@ -77,16 +80,18 @@ class Oversights:
         run_id, step, _ = row.key
         if len(self.last) >= _MAX_RUNS:
             self.forget()
+        self._first[run_id] = step
         if run_id in self._ended:
             self._ended.discard(run_id)
-            if step == 0 and self._has_metrics(run_id, row.names, read_columns()):
+            if self._starts_over(run_id, step, row.names, read_columns):
                 self._tell(
                     "again",
                     run_id,
-                    "run %s has ended, and starts over at step 0: use a new run, or first: sqltrack rewind %s -1",
-                    run_id,
-                    run_id,
+                    "run %s has ended, and starts over at step %s: use a new run, or first: sqltrack rewind %s %s",
+                    *(run_id, step, run_id, step - 1),
                 )
+                # That says enough of what it replaces.
+                self._replacing.add(run_id)
         elif run_id not in self._looked_at and not self._session.tracks(run_id):
             self._looked_at.add(run_id)
             if not self._was_started(run_id):
@@ -105,7 +110,7 @@ class Oversights:
         point = self._points.get(run_id)
         _, names, rows = point if point is not None and point[0] == row.key else (row.key, last.names, [last])
         new, shared = _merge(names, row.names)
-        replaced = [name for name, index in shared if not _is_same(_value(rows, name), row.values[index])]
+        replaced = [name for name, index in shared if _is_replaced(_value(rows, name), row.values[index])]
         if replaced:
             self._replacing.add(run_id)
             self._tell_replaced(row, replaced)
@@ -128,6 +133,7 @@ class Oversights:
     def forget(self) -> None:
         """Forget all rows, which may not be stored any more."""
         self.last.clear()
+        self._first.clear()
         self._points.clear()
 
     def _tell_replaced(self, row: Row, names: Sequence[str]) -> None:
@@ -136,12 +142,32 @@ class Oversights:
         self._tell(
             "replaced",
             run_id,
-            "run %s logged %s again at step %s%s, which replaces the values: use add_metrics(…, step=step)",
+            "run %s logged %s again at step %s%s, which replaces the values: use %s",
             run_id,
             named,
             step,
             f" and progress {progress}" if progress else "",
+            "other names, such as train_loss and val_loss, or other steps" if step else "add_metrics(…, step=step)",
         )
+
+    def went_back(self, row: Row, last: Row) -> None:
+        """Look at a row whose step is below that of the last one: a loop that begins again replaces all it has logged.
+
+        A run that goes on from a checkpoint does so above the first step.
+        """
+        run_id, step, _ = row.key
+        names = [name for name in row.names if name in last.names]
+        if step <= self._first.get(run_id, step - 1) and names and run_id not in self._replacing:
+            self._replacing.add(run_id)
+            self._tell(
+                "replaced",
+                run_id,
+                "run %s went back from step %s to %s, which replaces values of %s: use steps that go on, or a new run",
+                run_id,
+                last.key[1],
+                step,
+                ", ".join(map(quote, names[:_MAX_NAMED])) + (", …" if len(names) > _MAX_NAMED else ""),
+            )
 
     def _tell(self, kind: str, run_id: int, message: str, *arguments: Any) -> None:
         key = (kind, self._session.engine.describe(), run_id)
@@ -154,13 +180,19 @@ class Oversights:
         # That a run does not exist is the error of what follows.
         return not rows or rows[0][1] is not None or rows[0][0] not in (None, "PLANNED")
 
-    def _has_metrics(self, run_id: int, names: Sequence[str], columns: Mapping[str, str]) -> bool:
-        """Return whether a run has values of any of these metrics, of which the first tell enough."""
+    def _starts_over(
+        self, run_id: int, step: int, names: Sequence[str], read_columns: Callable[[], Mapping[str, str]]
+    ) -> bool:
+        """Return whether a run has values of any of these metrics, and none before the step; the first tell enough."""
+        if step > 1:
+            return False
+        columns = read_columns()
         names = [name for name in names if name in columns][:_MAX_ASKED]
         if not names:
             return False
         present = " OR ".join(f"{quote_identifier(name).replace('%', '%%')} IS NOT NULL" for name in names)
-        return bool(self._ask(f"SELECT {KEY[1]} FROM metrics WHERE run_id = %s AND ({present}) LIMIT 1", run_id))
+        rows = self._ask(f"SELECT MIN({KEY[1]}) FROM metrics WHERE run_id = %s AND ({present})", run_id)
+        return bool(rows) and rows[0][0] is not None and step <= rows[0][0]
 
     def _ask(self, sql: str, run_id: int) -> Sequence[Any]:
         """Return the rows of a query, none if it fails: the statement that follows will say why.
@@ -195,11 +227,11 @@ def _value(rows: Sequence[Row], name: str) -> Any:
     raise KeyError(name)
 
 
-def _is_same(first: Any, second: Any) -> bool:
-    """Return whether two values are equal, NaN among them, which frameworks log again with others."""
-    if first == second or (first != first and second != second):
-        return True
-    return isinstance(first, Spelled) and isinstance(second, Spelled) and first.text == second.text
+def _is_replaced(first: Any, second: Any) -> bool:
+    """Return whether a value is replaced by another. Frameworks log the same again with others, NaN among them."""
+    if first is None or first == second or (first != first and second != second):
+        return False
+    return not (isinstance(first, Spelled) and isinstance(second, Spelled) and first.text == second.text)
 
 
 def _is_final(status: str) -> bool:

@@ -265,10 +265,12 @@ class MetricsWriter:
             self._touched.pop(run_id, None)
             self._refuse_missing_run(run_id, error)
             raise
-        if last is None or last.key != row.key:
-            self._oversights.last[run_id] = row
-        else:
+        if last is not None and last.key == row.key:
             self._oversights.compare(row, last)
+            return
+        if last is not None and row.key[1] < last.key[1]:
+            self._oversights.went_back(row, last)
+        self._oversights.last[run_id] = row
 
     def _add_many(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
         try:

@@ -119,6 +119,14 @@ class Run:
         # What has items could be iterated over otherwise.
         __iter__ = None
 
+        def __enter__(self) -> Any:
+            from sqltrack._habits import no_block
+
+            raise no_block()
+
+        def __exit__(self, *_: object) -> None:
+            """Let Python ask `__enter__`."""
+
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, experiment_id={self.experiment_id!r})"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
@@ -38,7 +38,25 @@ class _Target(NamedTuple):
     run_id: int | str | None
 
 
-@contextlib.contextmanager
+class _Tracked(contextlib.AbstractContextManager[Run]):
+    """The `with` block of `track`, which says so to whoever takes it for a run."""
+
+    def __init__(self, block: contextlib.AbstractContextManager[Run]) -> None:
+        self._block = block
+
+    def __enter__(self) -> Run:
+        return self._block.__enter__()
+
+    def __exit__(self, *exception: Any) -> bool | None:
+        return self._block.__exit__(*exception)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            advice = "" if name.startswith("_") else "; use: with sqltrack.track(…) as run: or run = sqltrack.start(…)"
+            raise AttributeError(f"sqltrack.track has no attribute {name!r}{advice}", name=name, obj=self)
+
+
 def track(
     experiment: str | int | Experiment | None = None,
     *,
@@ -54,7 +72,7 @@ def track(
     terminated: str = "CANCELLED",
     started: Timestamp = "auto",
     updated: Timestamp = "auto",
-) -> Iterator[Run]:
+) -> contextlib.AbstractContextManager[Run]:
     """Create a run and track it for a `with` block, which returns the run.
 
     The tables are created if the database has none. One line on stderr, or in the log of a program that has configured
@@ -89,10 +107,15 @@ def track(
     """
     # Before there is a run that an error would leave behind.
     _check(started, updated, normal=normal, exception=exception, interrupt=interrupt, terminated=terminated)
-    run, line = _begin(experiment, client, run_id, args, env, tags, comment)
-    with run.track(normal, exception, interrupt, terminated, started, updated):
-        announce("track", line)
-        yield run
+
+    @contextlib.contextmanager
+    def block() -> Iterator[Run]:
+        run, line = _begin(experiment, client, run_id, args, env, tags, comment)
+        with run.track(normal, exception, interrupt, terminated, started, updated):
+            announce("track", line)
+            yield run
+
+    return _Tracked(block())
 
 
 def start(

@@ -197,8 +197,8 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 def _latex_cell(value: Any, text: str) -> str:
     """Return a cell; a missing value is a dash, and the hyphens of a number are minus signs."""
-    if value is None:
-        return text
+    if value is None or value != value:
+        return _escape_latex(text) if text != "--" else text
     return text.replace("-", "$-$").replace("±", _LATEX["±"]) if holds_numbers([value]) else _escape_latex(text)
 
 
