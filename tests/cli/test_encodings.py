@@ -121,7 +121,8 @@ def test_no_command_fails_where_the_output_lacks_characters(
     Path("script.sql").write_text(f"SELECT name AS \"{NAME}\" FROM experiments; SELECT '{NAME}'", encoding="utf-8")
     Path("script ✓.sql").write_text("SELECT 1", encoding="utf-8")
     for command, calls in CALLS.items():
-        for words in calls:
+        # Output does not depend on the engine: of each command one call, and all on SQLite.
+        for words in calls if engine_name == "sqlite" else calls[:1]:
             status, stdout, stderr = run(encoding, command, *words, is_terminal=is_terminal)
             assert "UnicodeEncodeError" not in stderr
             assert status == 0 or (engine_name, command) in NOT_ON_SQLITE, (words, stderr)

@@ -14,6 +14,7 @@ import sqltrack
 from sqltrack import queries
 from sqltrack.cli import main
 from sqltrack.commands.metrics import read_curves
+from sqltrack.commands.runs import list_runs
 from sqltrack.commands.show import describe_run
 from sqltrack.errors import UnusableValueError
 from sqltrack.pandas import query_dataframe
@@ -98,15 +99,13 @@ def test_summaries_and_differences_have_the_true_steps(
     assert last == {f"{name} (last)": {"1": value(name, 1, 2), "2": value(name, 2, 5)} for name in NAMES}
 
 
-def test_the_best_value_is_found_of_any_metric(
-    runs: list[int], options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_best_value_is_found_of_any_metric(client: sqltrack.Client, runs: list[int]) -> None:
     """Also of one that has no column, or of which some values have no place in it."""
-    for name in NAMES:
-        for direction, step in (("--max", 2), ("--min", 0)):
-            listed = json.loads(printed(capsys, "runs", "--best", name, direction, "--json", *options))
-            run = next(run for run in listed if run["id"] == 1)
-            assert (run["best"], run["best_step"], run["step"]) == (value(name, 1, step), step, 2), name
+    with client._session.keeping_connections():
+        for name in NAMES:
+            for maximize, step in ((True, 2), (False, 0)):
+                run = next(run for run in list_runs(client, best=name, maximize=maximize).runs if run["id"] == 1)
+                assert (run["best"], run["best_step"], run["step"]) == (value(name, 1, step), step, 2), name
 
 
 def test_the_best_value_may_be_one_that_does_not_fit_the_column(
