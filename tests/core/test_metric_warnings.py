@@ -115,6 +115,7 @@ OTHERS = [
     *(("acc_1", "acc_2"), ("layer.0", "layer.1"), ("train_x", "val_x"), ("val_loss", "eval_loss"), ("acc", "acc1")),
     *(("mse", "mae"), ("mse", "rmse"), ("f1", "fl"), ("g_loss", "d_loss"), ("acc", "auc"), ("gpu", "cpu"), ("T", "t")),
     *(("loss_a", "loss_b"), ("x", "y"), ("x", "xy"), ("min", "max"), ("bleu", "blur"), ("%", "%%"), ("🔥", "🔥🔥")),
+    *(("val_mae", "val_mape"), ("train/macro_f1", "train/micro_f1"), ("rmse", "rmsle"), ("wer", "wder")),
     *(("loss", "losses"), ("loss", "val_loss"), ("recall@5", "recall@50"), ("", "a"), ("lr", "lrs")),
 ]
 

@@ -11,6 +11,17 @@ __all__ = ["similar_name"]
 _SHORTEST = 3
 _SHORTEST_REPLACED = 5
 
+# Terms of the field that look like slips of each other.
+_TERMS = frozenset(
+    {
+        *("mae", "mape", "smape", "mase", "mse", "msle", "rmse", "rmsle", "nmse", "nrmse"),
+        *("wer", "wder", "cer", "der", "ter", "per", "micro", "macro", "map", "mar"),
+        *("auc", "acc", "bacc", "bce", "nll", "ece", "mce", "psnr", "ssim", "msssim"),
+        *("fid", "kid", "iou", "miou", "giou", "dice", "ndcg", "mrr", "bleu", "chrf"),
+        *("loss", "losses"),
+    }
+)
+
 
 def similar_name(name: str, known: Iterable[str]) -> str | None:
     """Return a known name that differs from a new one by a slip, None if there is none.
@@ -48,7 +59,7 @@ def _words(name: str) -> list[str]:
 
 def _is_misspelled(first: str, second: str) -> bool:
     """Return whether two words differ by one slip that is not in their first letter."""
-    if first[0] != second[0] or min(len(first), len(second)) < _SHORTEST:
+    if first[0] != second[0] or min(len(first), len(second)) < _SHORTEST or _TERMS.issuperset((first, second)):
         return False
     shorter, longer = sorted((first, second), key=len)
     begin = next((index for index, (a, b) in enumerate(zip(shorter, longer)) if a != b), len(shorter))
