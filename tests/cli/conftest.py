@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pty
@@ -164,7 +165,11 @@ def wait_until_it_waits(pid: int, config: dict[str, Any]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if config["engine"] == "sqlite":
-            files = [os.path.realpath(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+            files = []
+            for file in Path(f"/proc/{pid}/fd").iterdir():
+                # One that is closed by now.
+                with contextlib.suppress(OSError):
+                    files.append(os.path.realpath(file))
             if config["dbpath"] in files and _sleeps(pid):
                 return
         else:

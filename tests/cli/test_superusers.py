@@ -87,6 +87,11 @@ def is_executed(owned: Any) -> bool:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _old_servers_read_as_superuser() -> None:
+    """Let nobody do that here, in place of the fixture of all tests."""
+
+
 def refuses(arguments: list[str], options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> bool:
     status = main([word.format(folder=tmp_path) for word in arguments] + options)
     return status == 1 and "a superuser's query" in capsys.readouterr().err
