@@ -10,6 +10,7 @@ import pytest
 
 from sqltrack import Client, Experiment, Run, run_add_metrics
 from sqltrack.commands.rewind import apply_rewind, plan_rewind
+from sqltrack.errors import DatabaseUnavailableError
 
 
 @pytest.fixture
@@ -216,3 +217,17 @@ def test_a_run_that_counts_from_1_and_starts_over_is_warned_of(experiment: Exper
         again.add_metrics({"loss": 1.0}, step=1).add_metrics({"loss": 2.0}, step=1)
     (message,) = warnings.take()
     assert "starts over at step 1: use a new run, or first: sqltrack rewind" in message
+
+
+def test_a_row_that_is_stored_is_no_error_although_the_database_is_away_then(
+    run: Run, monkeypatch: pytest.MonkeyPatch, warnings: Warnings
+) -> None:
+    oversights = run.client.metrics._oversights
+
+    def fail(*_: object) -> None:
+        raise DatabaseUnavailableError("gone")
+
+    monkeypatch.setattr(oversights, "_ask", fail)
+    run.add_metrics({"loss": 0.5}, step=1)
+    assert run.client.execute("SELECT step FROM metrics").fetchall() == [(1,)]
+    assert warnings.take() == []

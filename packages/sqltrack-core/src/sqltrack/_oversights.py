@@ -92,9 +92,21 @@ class Oversights:
                 )
                 # That says enough of what it replaces.
                 self._replacing.add(run_id)
-        elif run_id not in self._looked_at and not self._session.tracks(run_id):
+
+    def look_again(self, run_id: int) -> None:
+        """Look at a run after its first row was stored.
+
+        Not before: in a block the query would be the first statement, and hold the server's connection that a pooler
+        gives it while a second one adds the columns.
+        """
+        if run_id not in self._looked_at and not self._session.tracks(run_id):
             self._looked_at.add(run_id)
-            if not self._was_started(run_id):
+            try:
+                was_started = self._was_started(run_id)
+            except DatabaseUnavailableError:
+                # The row is stored, so this is no error of the call.
+                return
+            if not was_started:
                 self._tell(
                     "unstarted",
                     run_id,

@@ -265,10 +265,12 @@ class MetricsWriter:
             self._touched.pop(run_id, None)
             self._refuse_missing_run(run_id, error)
             raise
-        if last is not None and last.key == row.key:
+        if last is None:
+            self._oversights.look_again(run_id)
+        elif last.key == row.key:
             self._oversights.compare(row, last)
             return
-        if last is not None and row.key[1] < last.key[1]:
+        elif row.key[1] < last.key[1]:
             self._oversights.went_back(row, last)
         self._oversights.last[run_id] = row
 
@@ -288,6 +290,8 @@ class MetricsWriter:
             self._refuse_missing_run(run_id, error)
             raise
         if batch:
+            if run_id not in self._oversights.last:
+                self._oversights.look_again(run_id)
             self._oversights.compare_many(batch)
 
     def add_columns(self, types: Mapping[str, type]) -> None:
