@@ -201,10 +201,6 @@ class Work:
     transaction: Block | None = None
 
 
-def _nothing() -> None:
-    """Stand in for work that another thread has taken."""
-
-
 class _Waiting(deque[Callable[[], None]]):
     """What waits in a thread; if the thread ends, the next one that catches up does it."""
 
@@ -287,7 +283,10 @@ class _Activity(threading.local):
         with contextlib.suppress(IndexError):
             self.waiting.append(_left_behind.popleft())
         self.is_held_up = False
-        work = self.waiting[0] if self.waiting else _nothing
+        if not self.waiting:
+            # Another thread has taken what was left behind.
+            return
+        work = self.waiting[0]
         try:
             work()
         except SQLTrackError as error:
