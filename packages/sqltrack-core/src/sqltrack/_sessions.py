@@ -89,8 +89,7 @@ class Session:
                 for other in activity.blocks:
                     other.limit_waits(block.patience)
             if statement is not None:
-                statement.opened = block
-                statement.expect_end(partial(self._abandon, block))
+                statement.expect_end(partial(self._abandon, block), opened=block)
             block.open(frame)
             return block.connection
         # It may have been taken away, and a block that does not begin does not end either.
@@ -105,8 +104,7 @@ class Session:
             # Whether the generator is ever finished must not decide when the block around it commits.
             lent = Block(self.engine, connection, self, generator=generator, lender=block)
             if statement is not None:
-                statement.opened = lent
-                statement.expect_end(partial(self._abandon, lent))
+                statement.expect_end(partial(self._abandon, lent), opened=lent)
             lent.open(frame)
         return connection
 

@@ -43,8 +43,14 @@ class WithStatement:
         goes_on = self._exit is not None and self._exit() is not None
         return goes_on and (self._owner is None or self._owner() is owner)
 
-    def expect_end(self, on_end: Callable[[], object]) -> None:
-        """Call `on_end()` when the statement has ended, unless `forget` is called before."""
+    def expect_end(self, on_end: Callable[[], object], *, opened: object = None) -> None:
+        """Call `on_end()` when the statement has ended, unless `forget` is called before.
+
+        Args:
+            on_end: the function.
+            opened: what `__enter__` is about to open for the statement, default: nothing.
+        """
+        self.opened = opened
         self._on_end = on_end
         # What ends together with what refers to it tells nobody.
         _expected.add(self)

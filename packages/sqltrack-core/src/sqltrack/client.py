@@ -260,12 +260,7 @@ class _CursorBlock:
 
     @leaves
     def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        *,
-        statement: WithStatement | None = None,
+        self, exc_type: type[BaseException] | None, *_: object, statement: WithStatement | None = None
     ) -> None:
         try:
             # Its connection is closed already if a generator outlives the block around it.
