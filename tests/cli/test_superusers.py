@@ -14,14 +14,15 @@ from sqltrack.cli import main
 from sqltrack.commands.doctor import examine
 from sqltrack.engines.postgres import _readonly
 from sqltrack.engines.schema import TABLES
-from support.databases import connect_to_postgres
+from support.databases import connect_to_postgres, temporary_role
 
 pytestmark = [
     pytest.mark.engines("postgres", reason="SQLite has no users"),
     pytest.mark.not_pooled("it changes the role of a session"),
 ]
 
-OWNER = '"owner of tests"'
+OWNER_NAME = "owner of tests"
+OWNER = f'"{OWNER_NAME}"'
 
 READING = {
     "ls": ["ls"],
@@ -56,23 +57,20 @@ def owned(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[Any]:
     experiment = sqltrack.Experiment(client, name="experiment")
     for number in (1, 2):
         experiment.get_run(number).add_metrics({"loss": 1.0}, step=1)
-    with closing(connect_to_postgres(config)) as connection:
-        connection.execute(f"CREATE ROLE {OWNER}")
+    with closing(connect_to_postgres(config)) as connection, temporary_role(connection, OWNER_NAME):
+        connection.execute(f"GRANT CREATE ON SCHEMA public TO {OWNER}")
+        for table in (*TABLES, "setup_scripts"):
+            connection.execute(f"ALTER TABLE {table} OWNER TO {OWNER}")
+        connection.execute(f"SET ROLE {OWNER}")
+        connection.execute(
+            "CREATE FUNCTION trap() RETURNS INT LANGUAGE plpgsql AS "
+            "$$ BEGIN SET ROLE NONE; EXECUTE $a$ COPY (SELECT 1) TO PROGRAM 'cat > executed' $a$; RETURN 1; END $$"
+        )
         try:
-            connection.execute(f"GRANT CREATE ON SCHEMA public TO {OWNER}")
-            for table in (*TABLES, "setup_scripts"):
-                connection.execute(f"ALTER TABLE {table} OWNER TO {OWNER}")
-            connection.execute(f"SET ROLE {OWNER}")
-            connection.execute(
-                "CREATE FUNCTION trap() RETURNS INT LANGUAGE plpgsql AS "
-                "$$ BEGIN SET ROLE NONE; EXECUTE $a$ COPY (SELECT 1) TO PROGRAM 'cat > executed' $a$; RETURN 1; END $$"
-            )
             yield connection
         finally:
             connection.execute("RESET ROLE")
             is_executed(connection)
-            connection.execute(f"DROP OWNED BY {OWNER} CASCADE")
-            connection.execute(f"DROP ROLE {OWNER}")
 
 
 def replace(owned: Any, table: str, script: str) -> None:

@@ -22,7 +22,7 @@ from sqltrack.errors import (
     SQLTrackError,
     StatementTimeoutError,
 )
-from support.databases import connect_to_postgres
+from support.databases import connect_to_postgres, temporary_role
 
 SERVER = pytest.mark.engines("postgres", reason="SQLite has no users, and no server")
 
@@ -258,52 +258,41 @@ def test_no_query_can_take_a_superusers_rights_back(client: sqltrack.Client, rea
 @pytest.mark.not_pooled("it changes the role of a session")
 def test_a_superusers_query_executes_no_code_of_other_users(client: sqltrack.Client, config: dict[str, Any]) -> None:
     """Neither that which says that it is safe, nor that which the planner does not look into."""
-    with closing(connect_to_postgres(config)) as connection:
-        connection.execute('CREATE ROLE "stranger of tests"')
-        try:
-            connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
-            for name, (script, sql) in FOREIGN.items():
-                connection.execute('SET ROLE "stranger of tests"')
-                connection.execute(script)
-                connection.execute("RESET ROLE")
-                refused = pytest.raises(ReadOnlyDatabaseError, match="not a superuser")
-                with refused as caught, reading_connection(client) as reading:
-                    reading.execute(sql)
-                assert name in str(caught.value)
-                with reading_connection(client, as_superuser=True) as reading:
-                    assert reading.execute(sql).fetchall()
-                connection.execute('DROP OWNED BY "stranger of tests" CASCADE')
-                connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
-            # A view of what the server counts as safe stays readable, and calls of what is marked as unsafe are seen.
-            connection.execute('GRANT SELECT ON runs TO "stranger of tests"; SET ROLE "stranger of tests"')
-            connection.execute("CREATE VIEW harmless AS SELECT id + 1 AS id, now() AS now FROM runs; RESET ROLE")
-            connection.execute("CREATE FUNCTION public.honest() RETURNS INT LANGUAGE SQL AS 'SELECT 1'")
-            connection.execute('ALTER FUNCTION public.honest() OWNER TO "stranger of tests"')
-            with reading_connection(client) as reading:
-                assert reading.execute("SELECT id FROM harmless").fetchall() == [(2,)]
-            with pytest.raises(ReadOnlyDatabaseError, match="PARALLEL SAFE"), reading_connection(client) as reading:
-                reading.execute("SELECT honest()")
-        finally:
+    with closing(connect_to_postgres(config)) as connection, temporary_role(connection, "stranger of tests"):
+        connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
+        for name, (script, sql) in FOREIGN.items():
+            connection.execute('SET ROLE "stranger of tests"')
+            connection.execute(script)
             connection.execute("RESET ROLE")
+            refused = pytest.raises(ReadOnlyDatabaseError, match="not a superuser")
+            with refused as caught, reading_connection(client) as reading:
+                reading.execute(sql)
+            assert name in str(caught.value)
+            with reading_connection(client, as_superuser=True) as reading:
+                assert reading.execute(sql).fetchall()
             connection.execute('DROP OWNED BY "stranger of tests" CASCADE')
-            connection.execute('DROP ROLE "stranger of tests"')
+            connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
+        # A view of what the server counts as safe stays readable, and calls of what is marked as unsafe are seen.
+        connection.execute('GRANT SELECT ON runs TO "stranger of tests"; SET ROLE "stranger of tests"')
+        connection.execute("CREATE VIEW harmless AS SELECT id + 1 AS id, now() AS now FROM runs; RESET ROLE")
+        connection.execute("CREATE FUNCTION public.honest() RETURNS INT LANGUAGE SQL AS 'SELECT 1'")
+        connection.execute('ALTER FUNCTION public.honest() OWNER TO "stranger of tests"')
+        with reading_connection(client) as reading:
+            assert reading.execute("SELECT id FROM harmless").fetchall() == [(2,)]
+        with pytest.raises(ReadOnlyDatabaseError, match="PARALLEL SAFE"), reading_connection(client) as reading:
+            reading.execute("SELECT honest()")
 
 
 @SERVER
 @pytest.mark.not_pooled("it changes the role of a session")
 def test_a_superuser_reads_what_another_user_has_set_up(client: sqltrack.Client, config: dict[str, Any]) -> None:
     """The function that the set-up makes is no reason to refuse queries."""
-    with closing(connect_to_postgres(config)) as connection:
-        connection.execute('CREATE ROLE "owner of tests"')
-        try:
-            for table in ("experiments", "runs"):
-                connection.execute(f'ALTER TABLE {table} OWNER TO "owner of tests"')
-            connection.execute('ALTER FUNCTION next_unused_id OWNER TO "owner of tests"')
-            with reading_connection(client) as reading:
-                assert reading.execute("SELECT id FROM runs").fetchall() == [(1,)]
-        finally:
-            connection.execute('REASSIGN OWNED BY "owner of tests" TO CURRENT_USER')
-            connection.execute('DROP ROLE "owner of tests"')
+    with closing(connect_to_postgres(config)) as connection, temporary_role(connection, "owner of tests"):
+        for table in ("experiments", "runs"):
+            connection.execute(f'ALTER TABLE {table} OWNER TO "owner of tests"')
+        connection.execute('ALTER FUNCTION next_unused_id OWNER TO "owner of tests"')
+        with reading_connection(client) as reading:
+            assert reading.execute("SELECT id FROM runs").fetchall() == [(1,)]
 
 
 @SERVER
@@ -382,41 +371,31 @@ def test_and_has_to_where_no_role_only_reads(client: sqltrack.Client, monkeypatc
 @SERVER
 @pytest.mark.not_pooled("it changes the role of a session")
 def test_other_users_keep_their_rights(client: sqltrack.Client, config: dict[str, Any]) -> None:
-    with closing(connect_to_postgres(config)) as connection:
-        connection.execute('CREATE ROLE "reader of tests" LOGIN')
-        try:
-            connection.execute('GRANT SELECT ON ALL TABLES IN SCHEMA public TO "reader of tests"')
-            reader = sqltrack.Client(config, user="reader of tests")
-            with reading_connection(reader) as reading:
-                # Functions that may do anything have only the rights of this user.
-                assert reading.execute("SELECT return_rights(), id FROM runs").fetchall() == [("none", 1)]
-            for sql in ("LOCK TABLE runs", "COPY runs TO STDOUT", "SELECT pg_read_file('postgresql.conf')"):
-                with pytest.raises((AccessDeniedError, ReadOnlyDatabaseError)), reading_connection(reader) as reading:
-                    reading.execute(sql)
-        finally:
-            connection.execute('DROP OWNED BY "reader of tests"')
-            connection.execute('DROP ROLE "reader of tests"')
+    with closing(connect_to_postgres(config)) as connection, temporary_role(connection, "reader of tests", "LOGIN"):
+        connection.execute('GRANT SELECT ON ALL TABLES IN SCHEMA public TO "reader of tests"')
+        reader = sqltrack.Client(config, user="reader of tests")
+        with reading_connection(reader) as reading:
+            # Functions that may do anything have only the rights of this user.
+            assert reading.execute("SELECT return_rights(), id FROM runs").fetchall() == [("none", 1)]
+        for sql in ("LOCK TABLE runs", "COPY runs TO STDOUT", "SELECT pg_read_file('postgresql.conf')"):
+            with pytest.raises((AccessDeniedError, ReadOnlyDatabaseError)), reading_connection(reader) as reading:
+                reading.execute(sql)
 
 
 @SERVER
 @pytest.mark.not_pooled("it changes the role of a session")
 def test_members_of_a_superusers_role_cannot_take_it_on(client: sqltrack.Client, config: dict[str, Any]) -> None:
-    with closing(connect_to_postgres(config)) as connection:
-        connection.execute('CREATE ROLE "member of tests" LOGIN')
-        try:
-            connection.execute('GRANT SELECT ON ALL TABLES IN SCHEMA public TO "member of tests"')
-            connection.execute(f'GRANT "{config["user"]}" TO "member of tests"')
-            member = sqltrack.Client(config, user="member of tests")
-            with reading_connection(member) as reading:
-                found = reading.execute("SELECT current_user, id FROM runs").fetchall()
-                assert found == [("member of tests", 1)]
-            role = f"SELECT set_config('role', '{config['user']}', true)"
-            for sql in (role, f"SELECT * FROM ({role}) AS a", "SELECT return_rights()"):
-                with pytest.raises(ReadOnlyDatabaseError, match="PARALLEL SAFE"), reading_connection(member) as reading:
-                    reading.execute(sql)
-        finally:
-            connection.execute('DROP OWNED BY "member of tests"')
-            connection.execute('DROP ROLE "member of tests"')
+    with closing(connect_to_postgres(config)) as connection, temporary_role(connection, "member of tests", "LOGIN"):
+        connection.execute('GRANT SELECT ON ALL TABLES IN SCHEMA public TO "member of tests"')
+        connection.execute(f'GRANT "{config["user"]}" TO "member of tests"')
+        member = sqltrack.Client(config, user="member of tests")
+        with reading_connection(member) as reading:
+            found = reading.execute("SELECT current_user, id FROM runs").fetchall()
+            assert found == [("member of tests", 1)]
+        role = f"SELECT set_config('role', '{config['user']}', true)"
+        for sql in (role, f"SELECT * FROM ({role}) AS a", "SELECT return_rights()"):
+            with pytest.raises(ReadOnlyDatabaseError, match="PARALLEL SAFE"), reading_connection(member) as reading:
+                reading.execute(sql)
 
 
 @SERVER

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import sqltrack
@@ -10,7 +12,7 @@ import sqltrack
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["ask", "connect_to_postgres", "connect_to_sqlite", "experiments", "statuses", "steps"]
+__all__ = ["ask", "connect_to_postgres", "connect_to_sqlite", "experiments", "statuses", "steps", "temporary_role"]
 
 
 def ask(config: dict[str, Any], sql: str) -> Any:
@@ -40,3 +42,15 @@ def connect_to_postgres(config: dict[str, Any], **options: Any) -> psycopg.Conne
 
 def connect_to_sqlite(config: dict[str, Any]) -> sqlite3.Connection:
     return sqlite3.connect(config["dbpath"], isolation_level=None, check_same_thread=False)
+
+
+@contextlib.contextmanager
+def temporary_role(connection: psycopg.Connection[Any], name: str, options: str = "") -> Iterator[None]:
+    """Let a server have a role for a `with` block, at whose end it goes with all that it owns in this database."""
+    connection.execute(f'CREATE ROLE "{name}" {options}')
+    try:
+        yield
+    finally:
+        connection.execute("RESET ROLE")
+        connection.execute(f'DROP OWNED BY "{name}" CASCADE')
+        connection.execute(f'DROP ROLE "{name}"')
