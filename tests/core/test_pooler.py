@@ -21,6 +21,7 @@ from sqltrack.engines.admin import admin_of
 from sqltrack.engines.postgres import _engine as postgres_engine
 from sqltrack.errors import AccessDeniedError, DatabaseError, DatabaseUnavailableError, TooManyConnectionsError
 from support.databases import connect_to_postgres
+from support.metrics import rows_as_dicts
 
 pytestmark = pytest.mark.pooler
 
@@ -370,6 +371,26 @@ def test_reading_only_and_snapshots_end_with_their_transaction(pooled: Pooled, s
                 assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
             assert settings_in_force(config) == before
             connection.close()
+
+
+def test_blocks_that_hold_all_sessions_keep_new_metrics_for_later(
+    pooled: Pooled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session, to add a column beside the block, is not to be had."""
+    monkeypatch.setattr("sqltrack.metrics._BESIDE_BLOCK", 0.3)
+    with pooled() as (_, config):
+        client = sqltrack.Client(config)
+        run = sqltrack.Experiment(client, name="pool").get_run()
+        with client:
+            for step in range(3):
+                run.add_metrics({"loss": 1.0, f"new {step}": 2.0}, step=step)
+        assert set(rows_as_dicts(run)[0]) == {"run_id", "step", "progress"}
+        # When the pause after an attempt in vain has passed, they become columns.
+        monkeypatch.setattr(client.metrics, "_growing_again", 0.0)
+        client.metrics.move_pending()
+        query = 'SELECT loss, "new 0", "new 1", "new 2", extras FROM metrics ORDER BY step'
+        columns = [(1.0, 2.0, None, None, None), (1.0, None, 2.0, None, None), (1.0, None, None, 2.0, None)]
+        assert client.execute(query).fetchall() == columns
 
 
 def test_no_lock_remains_when_many_set_up_at_once(pooled: Pooled) -> None:

@@ -309,10 +309,12 @@ class Session:
         self._lost_at = None
         return result
 
-    def call_outside(self, function: Callable[[Any], T]) -> T:
-        """Do the same as `call`, but never in the `with` block that may be open."""
-        work = activity.works[-1]
-        return self._retry(lambda: self._use(work, self._keeper.take(), function))
+    def call_outside(self, function: Callable[[Any], T], patience: float) -> T:
+        """Do the same as `call`, but never in the `with` block that may be open.
+
+        The block has a connection and perhaps locks, for which the call would wait without end.
+        """
+        return self._call_within(activity.works[-1], function, patience, None)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Any]:

@@ -42,6 +42,9 @@ _GROWING_PAUSE = 10.0
 # The same in a block that uses the table itself. When the block has ended, the table is looked at anew.
 _PAUSE_IN_BLOCK = 1.0
 
+# Seconds that changing the table beside a block may take. All blocks together may hold the connections of a pooler.
+_BESIDE_BLOCK = 5.0
+
 # Rows that a transaction moves from the extras to columns.
 _MOVED_AT_ONCE = 500
 
@@ -375,7 +378,7 @@ class MetricsWriter:
     def _move_from_pending_table(self) -> None:
         try:
             extras = {EXTRAS: self._map_type(dict)}
-            grown = self._session.call_outside(lambda connection: self._grow(connection, extras, {}))
+            grown = self._session.call(lambda connection: self._grow(connection, extras, {}))
         except SQLTrackError as error:
             grown = False
             self._warn_of_pending(error, "in another table")
@@ -666,7 +669,7 @@ class MetricsWriter:
         if session.block is not None and table.grows_beside:
             if session.call(table.is_in_use):
                 return now + _PAUSE_IN_BLOCK
-            grown = session.call_outside(lambda connection: self._grow(connection, added, widened))
+            grown = self._grow_beside(added, widened)
         else:
             grown = session.call(lambda connection: self._grow(connection, added, widened))
         if not grown:
@@ -675,6 +678,13 @@ class MetricsWriter:
             return self._growing_again
         self._may_grow = self._has_grown = True
         return None
+
+    def _grow_beside(self, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
+        """Change the table on a connection beside that of the block, for which there may be none."""
+        try:
+            return self._session.call_outside(lambda connection: self._grow(connection, added, widened), _BESIDE_BLOCK)
+        except DatabaseUnavailableError:
+            return False
 
     def _grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
         grown = self._table.grow(connection, added, widened)
