@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 __all__ = ["similar_name"]
 
@@ -33,12 +34,12 @@ def similar_name(name: str, known: Iterable[str]) -> str | None:
         name: the new name.
         known: names that are in use.
     """
-    return next((other for other in known if abs(len(other) - len(name)) <= 1 and _is_slip(name, other)), None)
+    numbers = _numbers(name)
+    alike = (other for other in known if abs(len(other) - len(name)) <= 1 and _numbers(other) == numbers)
+    return next((other for other in alike if _is_slip(name, other)), None)
 
 
 def _is_slip(name: str, other: str) -> bool:
-    if _numbers(name) != _numbers(other):
-        return False
     first, second = _words(name), _words(other)
     letters = "".join(first).casefold()
     if len(letters) >= _SHORTEST and letters == "".join(second).casefold():
@@ -49,8 +50,10 @@ def _is_slip(name: str, other: str) -> bool:
     return len(different) == 1 and _is_misspelled(*different[0])
 
 
-def _numbers(name: str) -> list[str]:
-    return re.findall(r"\d+", name)
+# Each new name is compared with all columns, of which a table has up to 2,000.
+@lru_cache(maxsize=4096)
+def _numbers(name: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\d+", name))
 
 
 def _words(name: str) -> list[str]:
