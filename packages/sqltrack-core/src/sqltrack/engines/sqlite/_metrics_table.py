@@ -21,6 +21,8 @@ from sqltrack.engines.metrics_table import (
 )
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.engines.sqlite._connection import Connection
+from sqltrack.engines.sqlite._many_columns import MAX_COLUMNS, add_many
+from sqltrack.engines.sqlite._sql import fold
 from sqltrack.engines.sqlite._types import CONVERTERS, READ_TYPES, SQL_TYPES, nan_as_text
 from sqltrack.engines.sqlite._values import adapt
 
@@ -29,9 +31,6 @@ __all__ = ["SQLiteMetricsTable"]
 _TOUCH_SQL = "UPDATE runs SET time_updated = ? WHERE id = ?"
 # Most rows have none, and need not call the function.
 _KEPT_EXTRAS = f"CASE WHEN {EXTRAS} IS NOT NULL THEN sqltrack_remove_keys({EXTRAS}, {{}}) END"
-
-# SQLITE_MAX_COLUMN, less one that is kept for the extras (https://sqlite.org/limits.html).
-_MAX_COLUMNS = 1999
 
 _AFFINITIES = (
     ("INTEGER", ("INT",)),
@@ -45,9 +44,11 @@ class SQLiteMetricsTable(MetricsTable):
     """Any column keeps any number; a column of another kind keeps values of its own type."""
 
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
-        # Names differ by more than the case of ASCII letters.
-        taken = {_fold(column) for column in (*columns, *KEY, EXTRAS)}
-        return _fold(name) not in taken and len(columns) < _MAX_COLUMNS
+        if len(columns) >= MAX_COLUMNS:
+            return False
+        # All at once, because this is asked for each of many names. None holds NUL.
+        taken = fold("\0".join(("", *columns, *KEY, EXTRAS, "")))
+        return b"\0" + fold(name) + b"\0" not in taken
 
     def converter(self, sql_type: str, typ: type) -> Converter | None:
         if typ is type(None):
@@ -70,7 +71,8 @@ class SQLiteMetricsTable(MetricsTable):
         return dumps(values)
 
     def grow(self, connection: Connection, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
-        # One by one, so that others can write in between: SQLite reads its whole schema anew for each.
+        if add_many(connection, added):
+            return True
         for name, sql_type in added.items():
             try:
                 connection.execute(f"ALTER TABLE metrics ADD COLUMN {quote_identifier(name)} {sql_type}")
@@ -118,13 +120,6 @@ class _SQLiteUpsert(Upsert):
         except sqlite3.OperationalError as error:
             connection.raise_swallowed(error)
             raise
-
-
-def _fold(name: str) -> str:
-    return name.translate(_LOWER_ASCII)
-
-
-_LOWER_ASCII = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def _affinity(sql_type: str) -> str:

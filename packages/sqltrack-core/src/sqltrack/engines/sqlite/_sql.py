@@ -1,10 +1,10 @@
-"""SQLite's SQL: how it quotes, and one added column at a time."""
+"""SQLite's SQL: how it quotes and compares names, and one added column at a time."""
 
 from __future__ import annotations
 
 from sqltrack.engines._tokenizer import IDENTIFIER, STRING, Dialect, tokens
 
-__all__ = ["SQLITE", "split_additions"]
+__all__ = ["SQLITE", "fold", "split_additions"]
 
 SQLITE = Dialect(
     r"[xX]?" + STRING,
@@ -13,6 +13,11 @@ SQLITE = Dialect(
     r"\[[^\]]*(?:\]|\Z)",
     nested_comments=False,
 )
+
+
+def fold(name: str) -> bytes:
+    """Return what is equal for names that SQLite takes for the same: only the case of ASCII letters does not count."""
+    return name.encode("utf-8", "surrogatepass").lower()
 
 
 def split_additions(statement: str) -> list[str]:
