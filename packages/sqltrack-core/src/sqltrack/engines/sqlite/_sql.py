@@ -16,7 +16,7 @@ SQLITE = Dialect(
 
 
 def fold(name: str) -> bytes:
-    """Return what is equal for names that SQLite takes for the same: only the case of ASCII letters does not count."""
+    """Return a form of a name that is equal for names that SQLite takes for one, whatever the case of ASCII letters."""
     return name.encode("utf-8", "surrogatepass").lower()
 
 
