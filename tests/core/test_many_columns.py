@@ -384,22 +384,42 @@ def test_no_more_columns_are_added_than_there_is_room_for(run: Run, config: dict
 
 
 @pytest.fixture
-def moments(run: Run, config: dict[str, Any]) -> Callable[[int], Iterator[int]]:
-    """Some of so many moments, spread evenly; at each the table has no new columns, and afterwards it must be sound."""
+def renew(run: Run, config: dict[str, Any]) -> Callable[[], None]:
+    """Make the table anew, without new columns and with one row."""
     run.add_metrics({"loss": 0.5})
     first = definition(config)
 
+    def renew() -> None:
+        with contextlib.closing(connect_to_sqlite(config)) as connection:
+            connection.executescript("DROP TABLE metrics; " + first)
+            connection.execute("INSERT INTO metrics (run_id, loss) VALUES (?, 0.5)", (run.id,))
+            connection.commit()
+
+    return renew
+
+
+@pytest.fixture(params=[25, pytest.param(10**6, marks=pytest.mark.faults)], ids=["some", "all"])
+def moments(
+    request: pytest.FixtureRequest, config: dict[str, Any], renew: Callable[[], None]
+) -> Callable[[int], Iterator[int]]:
+    """Some of so many moments, spread evenly; at each the table is new, and afterwards it must be sound."""
+
     def spread(number: int) -> Iterator[int]:
-        for moment in [*range(0, number, max(number // 40, 1)), number - 1]:
-            with contextlib.closing(connect_to_sqlite(config)) as connection:
-                connection.executescript("DROP TABLE metrics; " + first)
-                connection.execute("INSERT INTO metrics (run_id, loss) VALUES (?, 0.5)", (run.id,))
-                connection.commit()
+        for moment in [*range(0, number, max(number // request.param, 1)), number - 1]:
+            renew()
             yield moment
             assert sound(config), f"interrupted before line {moment}"
             assert ask(config, "SELECT loss FROM metrics") == 0.5
 
     return spread
+
+
+def count(renew: Callable[[], None], function: Callable[[], Any]) -> int:
+    """Return how many moments adding columns has, once everything is known that is remembered."""
+    for _ in range(2):
+        renew()
+        number = count_moments(function)
+    return number
 
 
 KILL = f"""
@@ -430,7 +450,7 @@ for line in sys.stdin:
 @sqlite_only
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_a_process_that_is_killed_leaves_all_columns_or_none(
-    run: Run, config: dict[str, Any], moments: Callable[[int], Iterator[int]]
+    config: dict[str, Any], moments: Callable[[int], Iterator[int]]
 ) -> None:
     found = []
     with Script(KILL, config) as script:
@@ -453,8 +473,8 @@ class TakesTooLongError(Exception):
 @pytest.mark.parametrize("in_block", [False, True])
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_caller_that_catches_an_interruption_can_go_on(
-    run: Run,
     config: dict[str, Any],
+    renew: Callable[[], None],
     moments: Callable[[int], Iterator[int]],
     error: type[BaseException],
     in_block: bool,
@@ -462,7 +482,7 @@ def test_a_caller_that_catches_an_interruption_can_go_on(
     """No lock, no part of the columns and no right to edit definitions stays behind."""
     client = sqltrack.Client({**config, "busy_timeout": 2})
     with client._session.keeping_connections():
-        for moment in moments(count_moments(lambda: grow(client, METRICS))):
+        for moment in moments(count(renew, lambda: grow(client, METRICS))):
             interrupt = mock.Mock(side_effect=error)
             with contextlib.suppress(error, SQLTrackError), client if in_block else contextlib.nullcontext():
                 interrupt_at(moment, lambda: grow(client, METRICS), interrupt)
@@ -476,10 +496,10 @@ def test_a_caller_that_catches_an_interruption_can_go_on(
 @edits_only
 @sqlite_only
 def test_a_transaction_that_a_handler_has_ended_takes_no_column_of_others_away(
-    run: Run, config: dict[str, Any], moments: Callable[[int], Iterator[int]]
+    config: dict[str, Any], renew: Callable[[], None], moments: Callable[[int], Iterator[int]]
 ) -> None:
     """As when a process is told to terminate, and does not. Connections that know the table notice what has changed."""
-    engine = run.client.engine
+    engine = sqltrack.Client(config).engine
     with contextlib.closing(connect_to_sqlite(config)) as reader, contextlib.closing(engine.connect()) as connection:
         engine.set_autocommit(connection, True)
 
@@ -489,13 +509,13 @@ def test_a_transaction_that_a_handler_has_ended_takes_no_column_of_others_away(
         def interrupt() -> None:
             engine.abort_within(connection)
             with contextlib.closing(connect_to_sqlite(config)) as other:
-                for name in {next(iter(METRICS)), "other"}.difference(columns(config)):
+                for name in [name for name in (*list(METRICS)[:1], "other") if name not in columns(config)]:
                     other.execute(f'ALTER TABLE metrics ADD COLUMN "{name}" REAL')
                 other.execute("UPDATE metrics SET other = 1.5")
                 other.commit()
 
         outcomes = set()
-        for moment in moments(count_moments(grow_on_it)):
+        for moment in moments(count(renew, grow_on_it)):
             assert len(reader.execute("SELECT * FROM metrics").fetchone()) == 4
             outcome = "returned"
             try:
