@@ -117,6 +117,18 @@ def test_many_names_of_all_kinds_are_columns_with_their_types(run: Run, in_block
         assert same(row[name], value), name
 
 
+def test_columns_that_copies_need_are_added_together(client: sqltrack.Client) -> None:
+    """Next to some that are there, with the types that single ones would have."""
+    types = {f"m{number}": (float, int, str, bool, dict)[number % 5] for number in range(300)}
+    client.metrics.add_columns({name: types[name] for name in list(types)[::7]})
+    client.metrics.add_columns(types)
+    with client as connection:
+        columns = client.engine.table_columns(connection, "metrics")
+    assert {name: columns[name].upper() for name in types} == {
+        name: client.engine.map_type(client, typ).upper() for name, typ in types.items()
+    }
+
+
 @edits_only
 @sqlite_only
 def test_the_number_of_statements_does_not_grow_with_the_number_of_names(run: Run) -> None:

@@ -34,8 +34,8 @@ def similar_name(name: str, known: Iterable[str]) -> str | None:
         name: the new name.
         known: names that are in use.
     """
-    numbers = _numbers(name)
-    alike = (other for other in known if abs(len(other) - len(name)) <= 1 and _numbers(other) == numbers)
+    numbers, length = _numbers(name), len(name)
+    alike = (other for other in known if -1 <= len(other) - length <= 1 and _numbers(other) == numbers)
     return next((other for other in alike if _is_slip(name, other)), None)
 
 

@@ -67,7 +67,7 @@ def add_many(connection: Connection, added: Mapping[str, str]) -> bool:
         return False
     with _writing(connection):
         columns = _read_columns(connection)
-        present = {fold(name) for name, *_ in columns}
+        present = set(fold("\0".join(name for name, *_ in columns)).split(b"\0"))
         missing = [(name, sql_type) for name, sql_type in added.items() if fold(name) not in present]
         new = list(islice(missing, max(MAX_COLUMNS - len(columns), 0)))
         return not new or _edit_or_undo(connection, columns, new)
