@@ -20,7 +20,7 @@ import sqltrack
 from sqltrack import Run
 from sqltrack.commands import setup
 from sqltrack.errors import DatabaseError, NaiveDatetimeError, NotConnectedError
-from support.connections import record_connections
+from support.connections import close_lingering, record_connections
 from support.databases import ask, steps
 from support.platforms import needs_sigterm
 from support.signals import let_statements_signal
@@ -365,12 +365,15 @@ def test_what_a_signal_raises_inside_of_a_statement_is_no_error_of_the_database(
     def interrupt(old: str | None, new: str) -> str:
         raise interruption
 
+    # Functions are those of a connection.
+    close_lingering(client)
     with monkeypatch.context() as patch:
         patch.setattr("sqltrack.engines.sqlite._functions._merge_json", interrupt)
         with pytest.raises(interruption):
             run.add_args({"lr": 0.1})
         with pytest.raises(interruption):
             client.executemany("UPDATE runs SET tags = sqltrack_merge_json(tags, %s)", [("{}",)])
+    close_lingering(client)
     run.add_args({"lr": 0.2})
     assert client.execute("SELECT args FROM runs").fetchone() == ({"lr": 0.2},)
 

@@ -1,4 +1,4 @@
-"""Connections stay open between the calls of tracked runs, and only then."""
+"""Connections stay open between calls: of tracked runs, and elsewhere for a moment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ def test_runs_that_are_tracked_at_once_share_connections_until_the_last_is_stopp
 ) -> None:
     experiment = Experiment(client, name="experiment")
     first, second = experiment.get_run(), experiment.get_run()
-    opened.clear()
     with first.track():
         with second.track():
             second.add_metrics({"loss": 1.0}, step=2)
@@ -45,7 +44,6 @@ def test_a_block_begins_on_a_new_connection_if_the_server_has_ended_the_kept_one
     client: sqltrack.Client, config: dict[str, Any], opened: list[Any]
 ) -> None:
     run = Experiment(client, name="experiment").get_run()
-    opened.clear()
     with run.track():
         run.add_metrics({"loss": 1.0}, step=0)
         pid = opened[0].info.backend_pid
@@ -134,8 +132,8 @@ def test_a_connection_is_closed_after_a_block_as_well(config: dict[str, Any]) ->
 
 def test_a_tight_loop_connects_once(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     client = sqltrack.Client(config, keepalive=0.3)
-    run = Experiment(client, name="experiment").get_run()
     opened = record_connections(client, monkeypatch)
+    run = Experiment(client, name="experiment").get_run()
     with run.track():
         deadline = time.monotonic() + 1
         while time.monotonic() < deadline:

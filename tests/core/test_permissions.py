@@ -12,6 +12,7 @@ import sqltrack
 from sqltrack import Experiment
 from sqltrack.commands import setup
 from sqltrack.errors import AccessDeniedError, ReadOnlyDatabaseError
+from support.connections import close_lingering
 from support.databases import connect_to_postgres
 from support.processes import Script
 from support.unprivileged import UNPRIVILEGED, needs_permissions
@@ -65,6 +66,8 @@ def test_a_database_of_a_server_that_may_only_be_read_is_an_error_that_says_so(
     run.add_metrics({"loss": 1.0})
     with connect_to_postgres(postgres_config) as connection:
         connection.execute(f'ALTER DATABASE "{postgres_config["dbname"]}" SET default_transaction_read_only = on')
+    # The setting is that of new sessions.
+    close_lingering(client)
     calls: list[Callable[[], Any]] = [
         lambda: run.add_metrics({"loss": 2.0}),
         lambda: run.add_metrics({"new": 2.0}),

@@ -31,6 +31,7 @@ from sqltrack.errors import (
     NaiveDatetimeError,
     UnusableValueError,
 )
+from support.connections import record_connections
 from support.logging_threads import wait_until
 from support.platforms import needs_posix
 
@@ -217,10 +218,10 @@ def test_a_run_that_was_stopped_inside_the_block_keeps_its_status(run: Run) -> N
     assert status(run) == "PREEMPTED"
 
 
-def test_tracking_keeps_one_connection_until_stop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Any] = []
-    connect = run.client.engine.connect
-    monkeypatch.setattr(run.client.engine, "connect", lambda: opened.append(connect()) or opened[-1])
+def test_tracking_keeps_one_connection_until_stop(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is that of the calls before."""
+    opened = record_connections(client, monkeypatch)
+    run = Experiment(client, name="experiment").get_run()
     with run.track():
         for step in range(20):
             run.add_metrics({"loss": 1.0}, step=step)

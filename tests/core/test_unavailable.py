@@ -27,6 +27,7 @@ from sqltrack.errors import (
     DiskFullError,
     TooManyConnectionsError,
 )
+from support.connections import close_lingering
 from support.databases import ask, connect_to_postgres, connect_to_sqlite, experiments, statuses, steps
 from support.logging_threads import LoggingThread, wait_until
 from support.platforms import needs_movable_files
@@ -368,6 +369,7 @@ def test_a_damaged_file_is_an_error_that_says_so(sqlite_config: dict[str, Any]) 
     client = sqltrack.Client(sqlite_config)
     run = Experiment(client, name="experiment").get_run()
     run.add_metrics_many([{"step": step, "text": "x" * 500} for step in range(500)])
+    close_lingering(client)
     path = Path(sqlite_config["dbpath"])
     path.write_bytes(path.read_bytes()[: 3 * 4096])
     with pytest.raises(DatabaseError, match="is damaged: .*; restore it from a copy"):

@@ -11,7 +11,14 @@ import pytest
 import sqltrack
 from support.databases import connect_to_postgres
 
-__all__ = ["WHO_CONNECTED", "count_connections", "on_one_connection", "record_connections", "who_connects"]
+__all__ = [
+    "WHO_CONNECTED",
+    "close_lingering",
+    "count_connections",
+    "on_one_connection",
+    "record_connections",
+    "who_connects",
+]
 
 WHO_CONNECTED = """
     SELECT session_user::text, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()
@@ -27,6 +34,12 @@ def who_connects(config: dict[str, Any]) -> tuple[str, bool]:
 def on_one_connection(client: sqltrack.Client) -> contextlib.AbstractContextManager[None]:
     """Let all calls in the `with` block share a connection; for the many calls that fill a database or look at it."""
     return client._session.keeping_connections()
+
+
+def close_lingering(client: sqltrack.Client) -> None:
+    """Close the connection that stays open for a moment after a call, as the end of any block does."""
+    with client:
+        pass
 
 
 def count_connections(config: dict[str, Any]) -> int:

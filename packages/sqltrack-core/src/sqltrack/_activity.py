@@ -66,11 +66,12 @@ class Block:
         entries: identities of the frames whose `with` blocks are nested in each other, the innermost last.
         works: how many pieces of work the thread was in the middle of when the block was opened.
         patience: seconds to wait for locks, None for no limit of its own.
+        lingers: whether the connection stays open for a moment after the block; not if the user's SQL may have used it.
     """
 
     __slots__ = (
-        *("_home", "_pid", "_task", "aborted", "connection", "engine", "entries", "generator", "lender", "patience"),
-        *("session", "works"),
+        *("_home", "_pid", "_task", "aborted", "connection", "engine", "entries", "generator", "lender", "lingers"),
+        *("patience", "session", "works"),
     )
 
     def __init__(
@@ -91,6 +92,7 @@ class Block:
         self.entries: list[int] = []
         self.works: int = 0
         self.patience: float | None = None
+        self.lingers: bool = False
         self._task: Any = None
         self._home: list[Block] = []
         self._pid = os.getpid()

@@ -1,11 +1,13 @@
-"""Keep connections open between the calls of a tracked run, and only then, and only in their own process."""
+"""Keep connections open between calls: of a tracked run, or for a moment, and only in their own process."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 import weakref
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -16,30 +18,40 @@ from sqltrack.errors import DatabaseUnavailableError
 
 __all__ = ["ConnectionKeeper"]
 
+# Seconds for which a connection lingers after a call while no run is tracked, unless `keepalive` is shorter. A job
+# begins on one connection, and an idle process holds none.
+_LINGER = 1.0
+
 _keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
 
 
 class ConnectionKeeper:
-    """Hands connections to one user at a time, and parks them in between while a run is tracked.
+    """Hands connections to one user at a time, and parks them in between.
 
-    Parked connections commit every statement by themselves. One that nobody took for `keepalive` seconds is closed, so
-    that a job that logs once a minute holds no connection of the server.
+    Parked connections commit every statement by themselves. While a run is tracked, a connection that nobody took for
+    `keepalive` seconds is closed, so that a job that logs once a minute holds no connection of the server. Without a
+    tracked run a connection lingers for a second at most.
 
     There are no locks on purpose: taking and parking are single operations on a deque, so that a signal handler may do
     both at any moment.
 
     Args:
         engine: opens the connections.
-        keepalive: seconds after which an idle parked connection is closed.
+        keepalive: seconds after which an idle parked connection is closed; with 0 none lingers.
     """
 
     def __init__(self, engine: Engine, keepalive: float) -> None:
         self._engine = engine
         self._keepalive = keepalive
+        self._linger = min(keepalive, _LINGER)
         # Weakly, so that one that an interrupted call has lost ends, and its locks with it.
         self._open: dict[int, Callable[[], Any]] = {}
         self._parked: deque[tuple[Any, float]] = deque()
+        self._parked_at = -math.inf
         self._tracked: set[object] = set()
+        # Identities of the connections in use that have lingered, and of the threads that have lost one of these.
+        self._lingered: set[int] = set()
+        self._losers: set[int] = set()
         self._is_watched = False
         self._pid = os.getpid()
         _keepers.add(self)
@@ -47,8 +59,13 @@ class ConnectionKeeper:
 
     @property
     def parks(self) -> bool:
-        """Whether connections that are given back stay open."""
+        """Whether connections that are given back stay open, because a run is tracked."""
         return bool(self._tracked)
+
+    @property
+    def lingers(self) -> bool:
+        """Whether connections stay open for a moment even if no run is tracked."""
+        return self._linger > 0
 
     def retains_for(self, run: object) -> bool:
         """Return whether connections are parked for `run`."""
@@ -73,10 +90,21 @@ class ConnectionKeeper:
             connection, _ = self._parked.pop()
         except IndexError:
             connection = None
+        if connection is not None and not self._tracked:
+            connection = self._usable(connection)
         # Not inside of the handler, which every failure to connect would be told to come from.
         return self._open_one() if connection is None else connection
 
+    def _usable(self, connection: Any) -> Any:
+        """Return a connection that has lingered, None if the client can tell that it has ended."""
+        if not self._engine.is_usable(connection):
+            self.drop(connection)
+            return None
+        self._lingered.add(id(connection))
+        return connection
+
     def _open_one(self) -> Any:
+        self._losers.discard(get_ident())
         self._require_database()
         connection = self._engine.connect()
         self._note(connection)
@@ -101,13 +129,21 @@ class ConnectionKeeper:
                 return connection
             self.drop(connection)
 
-    def give_back(self, connection: Any) -> None:
-        """Park a connection, or close it if no run is tracked."""
-        if not self.parks:
+    def give_back(self, connection: Any, *, lingers: bool = True) -> None:
+        """Park a connection, or close it.
+
+        Args:
+            connection: the connection, in which every statement commits by itself if it may be parked.
+            lingers: whether it stays open for a moment if no run is tracked.
+        """
+        if self._lingered:
+            self._lingered.discard(id(connection))
+        if not (self._tracked or (lingers and self._linger > 0)):
             self._open.pop(id(connection), None)
             connection.close()
             return
-        self._parked.append((connection, time.monotonic()))
+        self._parked_at = time.monotonic()
+        self._parked.append((connection, self._parked_at))
         if not self._is_watched:
             self._is_watched = watch(self)
             if not self._is_watched:
@@ -117,7 +153,23 @@ class ConnectionKeeper:
     def drop(self, connection: Any) -> None:
         """Close a connection that may be broken or in the middle of something; never raises."""
         self._open.pop(id(connection), None)
+        if id(connection) in self._lingered:
+            self._lingered.discard(id(connection))
+            self._losers.add(get_ident())
         self._engine.abort(connection)
+
+    def has_lost_lingering(self) -> bool:
+        """Return whether this thread has dropped a connection that had lingered, and opened none since.
+
+        The work on it may have failed only because the connection ended meanwhile. Other lingering connections may have
+        ended with it and are closed.
+        """
+        if get_ident() not in self._losers:
+            return False
+        self._losers.discard(get_ident())
+        if not self.parks:
+            self.close_parked()
+        return True
 
     def close_parked(self) -> None:
         """Close the connections that nobody uses."""
@@ -126,11 +178,11 @@ class ConnectionKeeper:
                 self.drop(self._parked.pop()[0])
 
     def close_idle(self) -> float | None:
-        """Close the connections that were not used for `keepalive` seconds; for `sqltrack._closing`.
+        """Close the connections that were idle for too long; for `sqltrack._closing`.
 
         Returns:
-            Seconds until the next one may be closed, None if no connection is parked. Then this is to be watched anew
-            when one is.
+            Seconds until the next one may be closed, None if no connection has been parked for a moment. Then this is
+            to be watched anew when one is.
         """
         with contextlib.suppress(IndexError):
             # Look before taking: a busy loop must find its connection where it parked it.
@@ -161,6 +213,8 @@ class ConnectionKeeper:
                 _keep_forever(connection)
         self._open.clear()
         self._parked.clear()
+        self._lingered.clear()
+        self._losers.clear()
         self._pid = os.getpid()
 
     def _require_database(self) -> None:
@@ -174,11 +228,17 @@ class ConnectionKeeper:
 
     def _seconds_to_idle(self) -> float | None:
         with contextlib.suppress(IndexError):
-            return self._parked[0][1] + self._keepalive - time.monotonic()
-        return None
+            return self._parked[0][1] + self._longest_pause - time.monotonic()
+        # A connection in use will be back soon, and to start a thread for each call would cost more than to wait.
+        left = self._parked_at + self._linger - time.monotonic()
+        return left if left > 0 else None
 
     def _is_idle(self, entry: tuple[Any, float]) -> bool:
-        return time.monotonic() - entry[1] >= self._keepalive
+        return time.monotonic() - entry[1] >= self._longest_pause
+
+    @property
+    def _longest_pause(self) -> float:
+        return self._keepalive if self.parks else self._linger
 
 
 def _close_parked(parked: deque[tuple[Any, float]]) -> None:

@@ -53,7 +53,7 @@ class Session:
     """The work of one client on its database.
 
     The outermost `with` block of a task is a transaction, see `sqltrack.Client`. While a run is tracked, connections
-    are kept for the next piece of work.
+    are kept for the next piece of work, and otherwise for a moment.
 
     Work begins in `submit`, `ask` or `transact`, which signal handlers and finalizers may call at any moment. What is
     done in the course of it uses the other methods.
@@ -176,6 +176,17 @@ class Session:
 
         self._work(block, end)
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether this thread is in the middle of blocks or calls, of this client or others."""
+        return bool(activity.works or activity.blocks or generators)
+
+    def let_linger(self) -> None:
+        """Keep the connection of the open block for a moment after it, unless code around this one has opened it."""
+        block = self._block()
+        if block is not None and len(block.entries) == 1:
+            block.lingers = True
+
     def subscribe(
         self, *, after_commit: Callable[[Hashable], object], before_rollback: Callable[[Hashable], object]
     ) -> None:
@@ -220,7 +231,8 @@ class Session:
         """Return `function(connection)`, called in the open block, or else in a transaction of its own."""
 
         def work() -> T:
-            with self._translated_errors(), self.transaction() as connection:
+            # Settings that the caller's SQL makes in the session must not meet later calls.
+            with self._translated_errors(), self.transaction(lingers=False) as connection:
                 return function(connection)
 
         return self.perform(work)
@@ -317,13 +329,18 @@ class Session:
         return self._call_within(activity.works[-1], function, patience, None)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Let all that is done in the `with` block be part of the open block, or else of a transaction of its own."""
+    def transaction(self, *, lingers: bool = True) -> Iterator[Any]:
+        """Let all that is done in the `with` block be part of the open block, or else of a transaction of its own.
+
+        Args:
+            lingers: whether the connection may stay open for a moment.
+        """
         work = activity.works[-1]
         if work.block is not None:
             yield _connection_of(work.block)
             return
         with self._ending(self._open(work.patience)) as block:
+            block.lingers = lingers
             work.block = block
             try:
                 yield block.connection
@@ -514,10 +531,10 @@ class Session:
             # The generator cannot go on without its transaction, and must not go on in that of others.
             self._keeper.drop(connection)
         else:
-            self._keeper.give_back(connection)
+            self._keeper.give_back(connection, lingers=block.lingers)
 
     def _prepare_for_calls(self, block: Block) -> None:
-        if self._keeper.parks:
+        if self._keeper.parks or (block.lingers and self._keeper.lingers):
             self.engine.set_autocommit(block.connection, True)
             if block.patience is not None:
                 self.engine.limit_waits(block.connection, None)
@@ -558,6 +575,8 @@ class Session:
     def _try_again(self, attempt: Callable[[], T], error: DatabaseUnavailableError, patience: float | None = None) -> T:
         """Do the same after a first attempt has failed. All calls together wait once for a database that is away."""
         if not self._can_help(error):
+            if self._keeper.has_lost_lingering():
+                return self._do_anew(attempt, patience)
             raise error
         longest = self._reconnect if patience is None else patience
         if isinstance(error, TooManyConnectionsError):
@@ -577,6 +596,13 @@ class Session:
                 # The last pause, for which there was no time, is not left to the next call.
                 self._lost_at = -math.inf
             raise
+
+    def _do_anew(self, attempt: Callable[[], T], patience: float | None) -> T:
+        """Do the same on a new connection, because the one that was open had ended since the last call."""
+        try:
+            return attempt()
+        except DatabaseUnavailableError as error:
+            return self._try_again(attempt, error, patience)
 
     def _can_help(self, error: Exception) -> bool:
         """Return whether waiting helps: the server is busy with others, or was lost while a run is tracked."""

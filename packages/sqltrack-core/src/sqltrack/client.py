@@ -83,9 +83,9 @@ class Client:
 
     A client is a context manager: inside of `with client as connection:` there is one connection and one transaction
     for all that uses the client in this thread, however deep blocks are nested. The outermost block commits at its
-    end, or rolls back if it ends by an exception, and closes the connection. Without such a block every call connects,
-    does its work in a transaction of its own, and closes; while a run is tracked, connections are kept for the next
-    call instead.
+    end, or rolls back if it ends by an exception, and closes the connection. Without such a block every call connects
+    if necessary, and does its work in a transaction of its own. Connections are kept for the next call while a run is
+    tracked; elsewhere for a second at most, and not after `execute` and the like.
 
     Threads and asyncio tasks may share a client, each has blocks of its own; so has a generator that opens a block. A
     forked child may go on to use its parent's client. Copies, also those that were pickled, have the same
@@ -97,7 +97,8 @@ class Client:
             file, such as "runs.db", name the database, see `sqltrack.config.client_config`; any other path names the
             config file; default: the file is found by `sqltrack.config.find_config_file`.
         kwargs: parameters that win over those from elsewhere: `engine`, "postgres" (default) or "sqlite"; those of
-            the engine; `keepalive`, seconds after which an idle connection of a tracked run is closed, default 5;
+            the engine; `keepalive`, seconds after which an idle connection of a tracked run is closed, default 5.
+            Without a tracked run it is closed after a second at most;
             `reconnect`, seconds for which the calls of a tracked run try to reach a database that went away, and
             all calls wait for a server that has no connection left, default 30.
 
