@@ -68,12 +68,18 @@ class Oversights:
             run_id: id of the run.
             status: the run's status before, None if it had none.
         """
+        self._looked_at.add(run_id)
         self.last.pop(run_id, None)
         self._first.pop(run_id, None)
         self._points.pop(run_id, None)
         self._ended.discard(run_id)
         if status is not None and _is_final(status) and not _is_restart():
             self._ended.add(run_id)
+
+    def note_status(self, run_id: int, status: str | None) -> None:
+        """Remember that a run has a status, which then need not be asked for."""
+        if _tells_of_start(status):
+            self._looked_at.add(run_id)
 
     def look_at(self, row: Row, read_columns: Callable[[], Mapping[str, str]]) -> None:
         """Look at a run before its first row is stored; `read_columns` returns those of the table."""
@@ -190,7 +196,7 @@ class Oversights:
     def _was_started(self, run_id: int) -> bool:
         rows = self._ask("SELECT status, time_started FROM runs WHERE id = %s", run_id)
         # That a run does not exist is the error of what follows.
-        return not rows or rows[0][1] is not None or rows[0][0] not in (None, "PLANNED")
+        return not rows or rows[0][1] is not None or _tells_of_start(rows[0][0])
 
     def _starts_over(
         self, run_id: int, step: int, names: Sequence[str], read_columns: Callable[[], Mapping[str, str]]
@@ -244,6 +250,10 @@ def _is_replaced(first: Any, second: Any) -> bool:
     if first is None or first == second or (first != first and second != second):
         return False
     return not (isinstance(first, Spelled) and isinstance(second, Spelled) and first.text == second.text)
+
+
+def _tells_of_start(status: str | None) -> bool:
+    return status not in (None, "PLANNED")
 
 
 def _is_final(status: str) -> bool:

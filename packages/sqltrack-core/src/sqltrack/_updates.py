@@ -16,6 +16,7 @@ from sqltrack.errors import MissingExperimentError, MissingRunError, UnusableVal
 __all__ = [
     "RUN_VARIABLE",
     "add_link",
+    "as_run_id",
     "experiment_from_env",
     "id_from_env",
     "merge_json",
@@ -57,6 +58,17 @@ def id_from_env(variable: str) -> int:
     if not (value.isascii() and value.strip().isdecimal()):
         raise UnusableValueError(f"environment variable {variable!r} should hold an id, got {value!r}")
     return int(value)
+
+
+def as_run_id(value: Any) -> int | None:
+    """Return the id of a run, None as it is; a str names the environment variable that holds it.
+
+    Raises:
+        UnusableValueError: it is no id.
+    """
+    if is_instance(value, str):
+        return as_row_id(id_from_env(str(value)), f"environment variable {value!r}")
+    return None if value is None else as_row_id(value, "run_id")
 
 
 def experiment_from_env() -> tuple[int | None, str | None]:

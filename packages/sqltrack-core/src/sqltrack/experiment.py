@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
+from sqltrack._creation import find_experiment, get_or_create_experiment
 from sqltrack.client import Client
 from sqltrack.engines._foreign import is_instance
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import jsonb
-from sqltrack.errors import ConflictError, MissingExperimentError, UnusableValueError
+from sqltrack.errors import ConflictError, UnusableValueError
 from sqltrack.run import Run
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from sqltrack.engines.engine import Engine
 
 __all__ = [
     "Experiment",
@@ -67,7 +66,7 @@ class Experiment:
         if name is not None:
             name = as_text(name, "name")
         self.id: int = client._session.ask(
-            lambda connection: _get_or_create(client.engine, connection, experiment_id, name)
+            lambda connection: get_or_create_experiment(client.engine, connection, experiment_id, name)
         )
 
     # Hidden from type checkers, which find wrong names by themselves.
@@ -181,7 +180,7 @@ def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
     experiment_id, name = as_row_id(experiment_id, "experiment_id"), as_text(name, "name")
 
     def refuse_taken(connection: Any) -> None:
-        other = _id_of(connection, name)
+        other = find_experiment(connection, name)
         if other is not None and other != experiment_id:
             raise ConflictError(f"experiment {other!r} is called {name!r} already")
 
@@ -222,46 +221,3 @@ def _as_experiment_id(value: Any) -> int:
     if is_instance(value, str):
         raise UnusableValueError(f"experiment_id must be an int, got {quote(value)}", "give a name as name=…")
     return as_row_id(value, "experiment_id")
-
-
-def _get_or_create(engine: Engine, connection: Any, experiment_id: int | None, name: str | None) -> int:
-    if name is None:
-        assert experiment_id is not None
-        if _name_of(connection, experiment_id) is None:
-            raise MissingExperimentError(experiment_id)
-        return experiment_id
-    found = _id_of(connection, name)
-    if found is None:
-        _insert(engine, connection, experiment_id, name)
-        found = _id_of(connection, name)
-    if experiment_id is not None and found != experiment_id:
-        taken_by = _name_of(connection, experiment_id)
-        raise ConflictError(
-            f"experiment {experiment_id!r} is called {taken_by!r}, not {name!r}"
-            if taken_by is not None
-            else f"experiment {name!r} has id {found!r}, not {experiment_id!r}"
-        )
-    assert found is not None
-    return found
-
-
-def _insert(engine: Engine, connection: Any, experiment_id: int | None, name: str) -> None:
-    """Insert an experiment unless its id or name is in use, however many processes do the same at once."""
-    if experiment_id is not None:
-        sql = "INSERT INTO experiments (id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-        connection.execute(sql, (experiment_id, name))
-        return
-    sql = f"INSERT INTO experiments (id, name) VALUES ({engine.new_id_sql(_TABLE)}, %s) ON CONFLICT DO NOTHING"
-    # A generated id can meet one that another transaction is just inserting by hand: then try the next.
-    while _id_of(connection, name) is None:
-        connection.execute(sql, (name,))
-
-
-def _id_of(connection: Any, name: str) -> int | None:
-    rows = connection.execute("SELECT id FROM experiments WHERE name = %s", (name,)).fetchall()
-    return rows[0][0] if rows else None
-
-
-def _name_of(connection: Any, experiment_id: int) -> str | None:
-    rows = connection.execute("SELECT name FROM experiments WHERE id = %s", (experiment_id,)).fetchall()
-    return rows[0][0] if rows else None

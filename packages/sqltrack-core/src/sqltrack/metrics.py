@@ -353,6 +353,19 @@ class MetricsWriter:
         with self._session.keeping_connections():
             yield
 
+    def expect(self, run_id: int, status: str | None) -> None:
+        """Expect the first metrics of a run that is being started.
+
+        Args:
+            run_id: id of the run.
+            status: the run's status before, None if it had none.
+        """
+        self._oversights.begin(run_id, status)
+
+    def was_touched(self, run_id: int) -> None:
+        """Remember that a run's `time_updated` has just been set to now."""
+        self._touched[run_id] = time.monotonic()
+
     def invalidate(self) -> None:
         """Look at the table anew, because it is not as it was."""
         self._columns.clear()

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_row_id, as_rows, as_text
+from sqltrack._creation import FoundRun, get_or_create_run
+from sqltrack._descriptions import is_auto
 from sqltrack._logging import get_logger
-from sqltrack._times import Timestamp, times_to_set, utc_now
+from sqltrack._times import Timestamp, times_to_set
 from sqltrack._tracking import Tracking, is_tracked
 from sqltrack.client import Client
-from sqltrack.engines._foreign import is_instance
-from sqltrack.errors import (
-    ConflictError,
-    DatabaseUnavailableError,
-    MissingExperimentError,
-    MissingRunError,
-    SQLTrackError,
-    UnusableValueError,
-)
+from sqltrack.errors import DatabaseUnavailableError, SQLTrackError
 from sqltrack.run_functions import (
     run_add_args,
     run_add_env,
@@ -47,9 +41,9 @@ from sqltrack.run_functions import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from sqltrack.engines.engine import Engine
-
 __all__ = ["Run"]
+
+T = TypeVar("T")
 
 _TABLE = "runs"
 
@@ -81,19 +75,30 @@ class Run:
     """
 
     def __init__(self, client: Client, experiment_id: int | None = None, run_id: int | str | None = None) -> None:
-        if is_instance(run_id, str):
-            run_id = as_row_id(_updates.id_from_env(str(run_id)), f"environment variable {run_id!r}")
-        elif run_id is not None:
-            run_id = as_row_id(run_id, "run_id")
+        run_id = _updates.as_run_id(run_id)
         if experiment_id is not None:
             experiment_id = as_row_id(experiment_id, "experiment_id")
-        self.client: Client = as_client(client)
-        self.id: int
-        self.experiment_id: int
-        # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
-        self.id, self.experiment_id, self._status = client._session.ask(
-            lambda connection: _get_or_create(client.engine, connection, experiment_id, run_id), once=True
+        engine = as_client(client).engine
+        self._take(
+            client, _ask(client, lambda connection: get_or_create_run(engine, connection, experiment_id, run_id, {}))
         )
+
+    @classmethod
+    def _find(cls, client: Client, find: Callable[[Any], FoundRun | None]) -> Self | None:
+        """Return the run that a function finds or creates on a connection, None if it does not."""
+        found = _ask(client, find)
+        if found is None:
+            return None
+        run = cls.__new__(cls)
+        run._take(client, found)
+        return run
+
+    def _take(self, client: Client, found: FoundRun) -> None:
+        self.client: Client = client
+        self.id: int = found.id
+        self.experiment_id: int = found.experiment_id
+        self._status = found.status
+        client.metrics._oversights.note_status(found.id, found.status)
         self._tracking: Tracking | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -147,13 +152,15 @@ class Run:
             self._tracking.end()
         self._tracking = Tracking(self.client, self.id, terminated)
         self._tracking.begin()
-        self.client.metrics._oversights.begin(self.id, self._status)
+        self.client.metrics.expect(self.id, self._status)
         self._status = "RUNNING"
         try:
             _updates.set_columns(self.client, _TABLE, self.id, values)
         except BaseException:
             self._end_tracking()
             raise
+        if is_auto(updated):
+            self.client.metrics.was_touched(self.id)
         return self
 
     def stop(self, status: str = "COMPLETED", updated: Timestamp = "auto") -> Self:
@@ -361,6 +368,11 @@ class Run:
             self._tracking = None
 
 
+def _ask(client: Client, find: Callable[[Any], T]) -> T:
+    # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
+    return client._session.ask(find, once=True)
+
+
 def _status_after(error: BaseException, normal: str, exception: str, interrupt: str) -> str:
     # asyncio makes that of Ctrl-C.
     asyncio = sys.modules.get("asyncio.exceptions")
@@ -370,49 +382,3 @@ def _status_after(error: BaseException, normal: str, exception: str, interrupt: 
     if isinstance(error, SystemExit) and (error.code is None or (error.code == 0 and isinstance(error.code, int))):
         return normal
     return exception
-
-
-def _get_or_create(
-    engine: Engine, connection: Any, experiment_id: int | None, run_id: int | None
-) -> tuple[int, int, str | None]:
-    """Return the ids of a run and its experiment, and the status."""
-    if run_id is None:
-        if experiment_id is None:
-            raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
-        return _insert_new(engine, connection, experiment_id), experiment_id, None
-    found = _find(connection, run_id)
-    if found is None and experiment_id is not None:
-        _require_experiment(connection, experiment_id)
-        sql = "INSERT INTO runs (id, experiment_id, time_created) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING"
-        connection.execute(sql, (run_id, experiment_id, utc_now()))
-        found = _find(connection, run_id)
-    if found is None:
-        raise MissingRunError(run_id)
-    owner, status = found
-    if experiment_id is not None and owner != experiment_id:
-        raise ConflictError(f"run {run_id!r} belongs to experiment {owner!r}, not {experiment_id!r}")
-    return run_id, owner, status
-
-
-def _insert_new(engine: Engine, connection: Any, experiment_id: int) -> int:
-    _require_experiment(connection, experiment_id)
-    sql = f"""
-        INSERT INTO runs (id, experiment_id, time_created) VALUES ({engine.new_id_sql(_TABLE)}, %s, %s)
-        ON CONFLICT (id) DO NOTHING RETURNING id
-    """
-    while True:
-        rows = connection.execute(sql, (experiment_id, utc_now())).fetchall()
-        # No row: another transaction is just inserting the generated id by hand, then try the next.
-        if rows:
-            return int(rows[0][0])
-
-
-def _require_experiment(connection: Any, experiment_id: int) -> None:
-    if not connection.execute("SELECT id FROM experiments WHERE id = %s", (experiment_id,)).fetchall():
-        raise MissingExperimentError(experiment_id, "create it with Experiment(client, name=…)")
-
-
-def _find(connection: Any, run_id: int) -> tuple[int, str | None] | None:
-    """Return the experiment and the status of a run, None if there is no such run."""
-    rows = connection.execute("SELECT experiment_id, status FROM runs WHERE id = %s", (run_id,)).fetchall()
-    return rows[0] if rows else None

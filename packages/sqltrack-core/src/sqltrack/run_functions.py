@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_rows, as_text
-from sqltrack._logging import get_logger
+from sqltrack._descriptions import detected_args, is_auto, items_of, present_env
 from sqltrack._times import Timestamp, times_to_set
 from sqltrack.client import Client
 from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
 from sqltrack.engines._spelling import quote
-from sqltrack.engines.json import Jsonb, jsonb, plain
+from sqltrack.engines.json import Jsonb, jsonb
 from sqltrack.errors import UnusableValueError
 
 __all__ = [
@@ -43,9 +42,6 @@ __all__ = [
 _TABLE = "runs"
 _LINKS = "run_links"
 
-# The columns whose values may be credentials that nobody meant to store.
-_MASKED = frozenset({"args", "env"})
-
 
 def run_add_args(client: Client, run_id: int, args: Any = "auto") -> None:
     """Add arguments to a run.
@@ -59,7 +55,7 @@ def run_add_args(client: Client, run_id: int, args: Any = "auto") -> None:
             `sqltrack.args.detect_args`, and does nothing if none are detected; None does nothing. Values that look
             like credentials are masked, see the settings `mask` and `mask_names`.
     """
-    _add_items(client, run_id, "args", _detect_args() if _is_auto(args) else args)
+    _add_items(client, run_id, "args", detected_args(args))
 
 
 def run_add_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> None:
@@ -71,7 +67,7 @@ def run_add_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str,
         env: a dict; "auto" (default) is the environment of this process; None does nothing. Values that look like
             credentials are masked, see the settings `mask`, `mask_names`, `mask_env` and `mask_env_names`.
     """
-    _add_items(client, run_id, "env", dict(os.environ) if _is_auto(env) else env)
+    _add_items(client, run_id, "env", present_env(env))
 
 
 def run_add_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
@@ -185,10 +181,9 @@ def run_set_args(client: Client, run_id: int, args: Any = "auto") -> None:
         run_id: id of the run.
         args: as in `run_add_args`, except that None stores NULL.
     """
-    if not _is_auto(args):
-        _set_items(client, run_id, "args", args)
-    elif (detected := _detect_args()) is not None:
-        _set_items(client, run_id, "args", detected)
+    found = detected_args(args)
+    if found is not None or not is_auto(args):
+        _set_items(client, run_id, "args", found)
 
 
 def run_set_comment(client: Client, run_id: int, comment: str | None) -> None:
@@ -212,7 +207,7 @@ def run_set_created(client: Client, run_id: int, dt: Timestamp = "auto") -> None
 
 def run_set_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> None:
     """Replace the environment of a run; as in `run_add_env`, except that None stores NULL."""
-    _set_items(client, run_id, "env", dict(os.environ) if _is_auto(env) else env)
+    _set_items(client, run_id, "env", present_env(env))
 
 
 def run_set_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
@@ -227,7 +222,9 @@ def run_set_started(client: Client, run_id: int, dt: Timestamp = "auto") -> None
 
 def run_set_status(client: Client, run_id: int, status: str) -> None:
     """Set the status of a run, free text such as PLANNED, RUNNING, COMPLETED, or any other state of a batch system."""
-    _updates.set_columns(client, _TABLE, as_row_id(run_id, "run_id"), {"status": as_text(status, "status")})
+    run_id, status = as_row_id(run_id, "run_id"), as_text(status, "status")
+    _updates.set_columns(client, _TABLE, run_id, {"status": status})
+    client.metrics._oversights.note_status(run_id, status)
 
 
 def run_set_tags(client: Client, run_id: int, *tags: str) -> None:
@@ -240,44 +237,14 @@ def run_set_updated(client: Client, run_id: int, dt: Timestamp = "auto") -> None
     _set_time(client, run_id, "time_updated", dt)
 
 
-def _is_auto(value: Any) -> bool:
-    return is_instance(value, str) and value == "auto"
-
-
-def _detect_args() -> Any:
-    """Return the arguments of the running script, None if there is no way to tell; never raises or exits."""
-    try:
-        from sqltrack.args import detect_args
-    except ImportError:
-        return None
-    try:
-        return detect_args()
-    # docopt ends the program by SystemExit where the command line asks for help, or is wrong.
-    except (Exception, SystemExit) as error:
-        get_logger("run").info("no arguments detected: %r", error)
-        return None
-
-
 def _add_items(client: Client, run_id: int, column: str, value: Any) -> None:
     if value is not None:
-        _updates.merge_json(client, _TABLE, as_row_id(run_id, "run_id"), column, _items(client, column, value))
+        _updates.merge_json(client, _TABLE, as_row_id(run_id, "run_id"), column, items_of(client, column, value))
 
 
 def _set_items(client: Client, run_id: int, column: str, value: Any) -> None:
-    stored = None if value is None else Jsonb(_items(client, column, value))
+    stored = None if value is None else Jsonb(items_of(client, column, value))
     _updates.set_columns(client, _TABLE, as_row_id(run_id, "run_id"), {column: stored})
-
-
-def _items(client: Client, column: str, value: Any) -> dict[str, Any]:
-    """Return names and values, however `value` holds them, with credentials masked as the client is told."""
-    items = plain(value)
-    if not isinstance(items, dict):
-        raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {quote(value)}")
-    if column not in _MASKED:
-        return items
-    from sqltrack._masked_items import masked_items
-
-    return masked_items(as_client(client).config, column, items)
 
 
 def _names(names: Iterable[Any]) -> list[str]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
+from sqltrack._creation import create_run, get_or_create_run
+from sqltrack._descriptions import describe
 from sqltrack._logging import announce
 from sqltrack._times import Timestamp, times_to_set
 from sqltrack.client import Client
 from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
 from sqltrack.engines._spelling import quote
-from sqltrack.errors import UnusableValueError
+from sqltrack.errors import DatabaseError, DatabaseLockedError, DatabaseUnavailableError, UnusableValueError
 from sqltrack.experiment import Experiment
 from sqltrack.run import Run
 
@@ -167,25 +169,50 @@ def _begin(
     experiment: Any, client: Client | None, run_id: int | str | None, args: Any, env: Any, tags: Any, comment: Any
 ) -> tuple[Run, str]:
     """Return a run that is described, and a line that says where it is; if a part fails, nothing of it is there."""
-    # Of no use to programs that track runs in another way.
-    from sqltrack.commands.setup import create_missing_tables
-
     tags, comment = _as_tags(tags), as_optional_text(comment, "comment")
     client = _client_for(experiment, client)
     target = _find_target(client, experiment, run_id)
-    with client:
-        created_tables = create_missing_tables(client)
-        run = _get_run(client, target)
-        run.add_args(args).add_env(env)
-        if tags:
-            run.add_tags(*tags)
-        if comment is not None:
-            run.set_comment(comment)
+    description = describe(client, args, env, tags, comment)
+    run, created = _begin_at_once(client, target, description), ""
+    if run is None:
+        run, has_created_tables = _begin_anew(client, target, description)
+        created = ", whose tables were created just now" if has_created_tables else ""
     if target.run_id == _updates.RUN_VARIABLE:
         _taken.add((client.engine.describe(), run.id))
     name = run.experiment_id if target.name is None else target.name
-    created = ", whose tables were created just now" if created_tables else ""
     return run, f"run {run.id} of experiment {name!r} in {client.engine.describe()}{created}"
+
+
+def _begin_at_once(client: Client, target: _Target, description: Mapping[str, Any]) -> Run | None:
+    """Return a new run of an experiment that exists, created without a transaction; None if there is more to do."""
+    if target.run_id is not None or None not in (target.experiment_id, target.name) or client._session.is_at_work:
+        return None
+    try:
+        return Run._find(client, lambda connection: create_run(client.engine, connection, *target[:2], description))
+    except (DatabaseLockedError, DatabaseUnavailableError):
+        raise
+    except DatabaseError:
+        # Most likely there are no tables, and else it fails again.
+        return None
+
+
+def _begin_anew(client: Client, target: _Target, description: Mapping[str, Any]) -> tuple[Run, bool]:
+    """Return a run, created with all that it needs, and whether that includes the tables."""
+    # Of no use to programs that track runs in another way.
+    from sqltrack.commands.setup import create_missing_tables
+
+    run_id, experiment_id = _updates.as_run_id(target.run_id), target.experiment_id
+    with client:
+        client._session.let_linger()
+        has_created_tables = create_missing_tables(client)
+        if experiment_id is not None or target.name is not None:
+            experiment_id = Experiment(client, experiment_id, target.name).id
+        run = Run._find(
+            client,
+            lambda connection: get_or_create_run(client.engine, connection, experiment_id, run_id, description),
+        )
+    assert run is not None
+    return run, has_created_tables
 
 
 def _as_tags(tags: Any) -> list[str]:
@@ -243,9 +270,3 @@ def _as_experiment(experiment: Any) -> tuple[int | None, str | None]:
         return as_row_id(experiment, "experiment"), None
     except UnusableValueError:
         raise UnusableValueError(f"experiment must be a name or an id, got {quote(experiment)}") from None
-
-
-def _get_run(client: Client, target: _Target) -> Run:
-    if target.experiment_id is None and target.name is None:
-        return Run(client, run_id=target.run_id)
-    return Experiment(client, target.experiment_id, target.name).get_run(target.run_id)

@@ -1,0 +1,203 @@
+"""Find experiments and runs in the database, or create them, with as few statements as that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqltrack._times import utc_now
+from sqltrack.engines.json import Jsonb
+from sqltrack.errors import ConflictError, MissingExperimentError, MissingRunError, UnusableValueError
+
+if TYPE_CHECKING:
+    from sqltrack.engines.engine import Engine
+
+__all__ = ["FoundRun", "create_run", "find_experiment", "get_or_create_experiment", "get_or_create_run"]
+
+
+class FoundRun(NamedTuple):
+    """A run in the database.
+
+    Attributes:
+        id: its id.
+        experiment_id: id of its experiment.
+        status: the status that it had when it was found, None for none.
+    """
+
+    id: int
+    experiment_id: int
+    status: str | None
+
+
+def get_or_create_experiment(engine: Engine, connection: Any, experiment_id: int | None, name: str | None) -> int:
+    """Return the id of an experiment, which is created if there is none of that name.
+
+    Args:
+        engine: engine of the connection.
+        connection: the connection.
+        experiment_id: id of the experiment, None if there is a name.
+        name: name of the experiment, None if there is an id.
+
+    Raises:
+        ConflictError: they belong to different experiments.
+        MissingExperimentError: there is no experiment with the id, and no name to create it with.
+    """
+    if name is None:
+        assert experiment_id is not None
+        if _name_of(connection, experiment_id) is None:
+            raise MissingExperimentError(experiment_id)
+        return experiment_id
+    found = find_experiment(connection, name)
+    if found is None:
+        found = _insert_experiment(engine, connection, experiment_id, name)
+    if experiment_id is not None and found != experiment_id:
+        taken_by = _name_of(connection, experiment_id)
+        raise ConflictError(
+            f"experiment {experiment_id!r} is called {taken_by!r}, not {name!r}"
+            if taken_by is not None
+            else f"experiment {name!r} has id {found!r}, not {experiment_id!r}"
+        )
+    assert found is not None
+    return found
+
+
+def _insert_experiment(engine: Engine, connection: Any, experiment_id: int | None, name: str) -> int | None:
+    """Insert an experiment unless its id or name is in use, however many processes do the same at once.
+
+    Returns:
+        The id of the experiment with that name, None if there is none because the id belongs to another one.
+    """
+    value = engine.new_id_sql("experiments") if experiment_id is None else "%s"
+    parameters = (name,) if experiment_id is None else (experiment_id, name)
+    sql = f"INSERT INTO experiments (id, name) VALUES ({value}, %s) ON CONFLICT DO NOTHING RETURNING id"
+    while True:
+        rows = connection.execute(sql, parameters).fetchall()
+        found: int | None = rows[0][0] if rows else find_experiment(connection, name)
+        # A generated id can meet one that another transaction is just inserting by hand: then try the next.
+        if found is not None or experiment_id is not None:
+            return found
+
+
+def find_experiment(connection: Any, name: str) -> int | None:
+    """Return the id of the experiment with that name, None if there is none."""
+    rows = connection.execute("SELECT id FROM experiments WHERE name = %s", (name,)).fetchall()
+    return rows[0][0] if rows else None
+
+
+def _name_of(connection: Any, experiment_id: int) -> str | None:
+    rows = connection.execute("SELECT name FROM experiments WHERE id = %s", (experiment_id,)).fetchall()
+    return rows[0][0] if rows else None
+
+
+def get_or_create_run(
+    engine: Engine,
+    connection: Any,
+    experiment_id: int | None,
+    run_id: int | None,
+    description: Mapping[str, Any],
+) -> FoundRun:
+    """Return a run, which is created if it does not exist.
+
+    Args:
+        engine: engine of the connection.
+        connection: the connection.
+        experiment_id: id of the experiment, None if the run exists.
+        run_id: id of the run, None for a new one.
+        description: columns that describe the run, with their values, see `sqltrack._descriptions.describe`. Keys that
+            a run has in JSON columns stay unless they are given.
+
+    Raises:
+        ConflictError: the run belongs to another experiment.
+        MissingExperimentError, MissingRunError: there is no such experiment, or no such run.
+    """
+    if run_id is None:
+        if experiment_id is None:
+            raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
+        return FoundRun(_insert_new_run(engine, connection, experiment_id, description), experiment_id, None)
+    found = _find_run(connection, run_id)
+    if found is None and experiment_id is not None:
+        if _insert_run(engine, connection, experiment_id, run_id, description) is not None:
+            return FoundRun(run_id, experiment_id, None)
+        _require_experiment(connection, experiment_id)
+        found = _find_run(connection, run_id)
+    if found is None:
+        raise MissingRunError(run_id)
+    owner, status = found
+    if experiment_id is not None and owner != experiment_id:
+        raise ConflictError(f"run {run_id!r} belongs to experiment {owner!r}, not {experiment_id!r}")
+    if description:
+        _describe_run(engine, connection, run_id, description)
+    return FoundRun(run_id, owner, status)
+
+
+def create_run(
+    engine: Engine, connection: Any, experiment_id: int | None, name: str | None, description: Mapping[str, Any]
+) -> FoundRun | None:
+    """Return a new run of an experiment that exists, None if that does not.
+
+    Args:
+        engine: engine of the connection.
+        connection: the connection.
+        experiment_id: id of the experiment, None if there is a name.
+        name: name of the experiment, looked at if there is no id.
+        description: as in `get_or_create_run`.
+    """
+    if experiment_id is None and name is not None:
+        experiment_id = find_experiment(connection, name)
+    if experiment_id is None:
+        return None
+    run_id = _insert_run(engine, connection, experiment_id, None, description)
+    return None if run_id is None else FoundRun(run_id, experiment_id, None)
+
+
+def _insert_new_run(engine: Engine, connection: Any, experiment_id: int, description: Mapping[str, Any]) -> int:
+    while True:
+        new_id = _insert_run(engine, connection, experiment_id, None, description)
+        if new_id is not None:
+            return new_id
+        _require_experiment(connection, experiment_id)
+        # Another transaction is just inserting the generated id by hand, then try the next.
+
+
+def _insert_run(
+    engine: Engine, connection: Any, experiment_id: int, run_id: int | None, description: Mapping[str, Any]
+) -> int | None:
+    """Insert a run, and return its id, None if its id is in use or there is no such experiment."""
+    columns = {"time_created": utc_now(), **description}
+    values = ["%s"] * len(columns)
+    parameters = [*columns.values(), experiment_id]
+    names = [*columns, "experiment_id"]
+    new_id = engine.new_id_sql("runs") if run_id is None else "%s"
+    if run_id is not None:
+        parameters.insert(0, run_id)
+    # A query can take the default of a column only by leaving the column out.
+    if new_id != "DEFAULT":
+        names.insert(0, "id")
+        values.insert(0, new_id)
+    sql = f"""
+        INSERT INTO runs ({", ".join(names)}) SELECT {", ".join(values)}, id FROM experiments WHERE id = %s
+        ON CONFLICT (id) DO NOTHING RETURNING id
+    """
+    rows = connection.execute(sql, parameters).fetchall()
+    return int(rows[0][0]) if rows else None
+
+
+def _describe_run(engine: Engine, connection: Any, run_id: int, description: Mapping[str, Any]) -> None:
+    """Add a description to a run that exists."""
+    assignments = [
+        f"{column} = {engine.merge_json_sql(column) if isinstance(value, Jsonb) else '%s'}"
+        for column, value in description.items()
+    ]
+    sql = f"UPDATE runs SET {', '.join(assignments)} WHERE id = %s"
+    connection.execute(sql, (*description.values(), run_id))
+
+
+def _require_experiment(connection: Any, experiment_id: int) -> None:
+    if not connection.execute("SELECT id FROM experiments WHERE id = %s", (experiment_id,)).fetchall():
+        raise MissingExperimentError(experiment_id, "create it with Experiment(client, name=…)")
+
+
+def _find_run(connection: Any, run_id: int) -> tuple[int, str | None] | None:
+    """Return the experiment and the status of a run, None if there is no such run."""
+    rows = connection.execute("SELECT experiment_id, status FROM runs WHERE id = %s", (run_id,)).fetchall()
+    return rows[0] if rows else None
