@@ -71,7 +71,14 @@ SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Those with a py.typed of their own.
 TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"]
-BENCHMARKS = ["import_time", "add_metrics", "many_rows", "writers", "reading", "size", "peers"]
+BENCHMARKS = [
+    *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills"),
+    *("best_values", "reading", "frames", "command_line", "growth"),
+]
+# What frames are read with by hand.
+ARROW = ["adbc-driver-sqlite", "adbc-driver-postgresql", "pyarrow", "polars"]
+# Benchmarks that run only if they are asked for, and the packages that they compare with.
+PEER_BENCHMARKS = ["size", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic", "tensorboard", "trackio", "wandb", "psutil"]
 # With those of the pooler, which run only if they are asked for.
 MEASURED_TESTS = "not unmeasured and not faults and (pooler or not pooler)"
@@ -287,17 +294,37 @@ def release(session: nox.Session) -> None:
 # Always anew, and not editable: what users have is what is measured.
 @nox.session(reuse_venv=False)
 def bench(session: nox.Session) -> None:
-    """Measure what tracking costs, and write it into the documentation; `nox -s bench -- NAME…` runs only those."""
-    unknown = [name for name in session.posargs if name not in BENCHMARKS]
-    if unknown:
-        session.error(f"expected names of benchmarks, {', '.join(BENCHMARKS)}, got {unknown!r}")
-    session.install("packages/sqltrack-core[postgres]", "packages/sqltrack-notebook", *PEERS)
+    """Measure what tracking costs, and write it into the documentation; see benchmarks/README.md for arguments."""
+    names, options, target = _read_bench_arguments(session)
+    packages = ["packages/sqltrack-core[postgres]", "packages/sqltrack-notebook", "packages/sqltrack-cli"]
+    peers = PEERS if set(names) & set(PEER_BENCHMARKS) else []
+    session.install(*packages, *ARROW, *peers)
     results = Path("benchmarks/results")
     # Figures of another time would be taken for those of today.
     shutil.rmtree(results, ignore_errors=True)
-    for name in session.posargs or BENCHMARKS:
-        session.run("python", f"benchmarks/{name}.py", "--json", str(results / f"{name}.json"))
-    session.run("python", "benchmarks/report.py", "--collect")
+    for name in names:
+        own_options = [option for option in options if option != "--largest" or name == "growth"]
+        session.run("python", f"benchmarks/{name}.py", "--json", str(results / f"{name}.json"), *own_options)
+        # After each: what was measured is kept if the next one fails.
+        session.run("python", "benchmarks/report.py", "--collect", *target)
+
+
+def _read_bench_arguments(session: nox.Session) -> tuple[list[str], list[str], list[str]]:
+    """Return the names of the benchmarks, options for them, and options for the report."""
+    given, target = list(session.posargs), []
+    if "--into" in given[:-1]:
+        position = given.index("--into")
+        target = ["--into", str(Path(given[position + 1]).resolve())]
+        del given[position : position + 2]
+    options = [argument for argument in given if argument in ("--quick", "--largest")]
+    names = [argument for argument in given if argument not in options]
+    unknown = [name for name in names if name not in BENCHMARKS + PEER_BENCHMARKS]
+    if unknown:
+        known = ", ".join(BENCHMARKS + PEER_BENCHMARKS)
+        session.error(f"expected names of benchmarks, {known}, --quick, --largest or --into PATH, got {unknown!r}")
+    if "--quick" in options and not target:
+        session.error("expected --into PATH as well: --quick measures too little for the documentation")
+    return names or BENCHMARKS, options, target
 
 
 def _install_packages(session: nox.Session, *packages: str, postgres: bool = False) -> None:

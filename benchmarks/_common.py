@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, databases, turns, percentiles, and how results are written."""
+"""What the benchmarks share: options, databases, turns, statistics, and how results are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -23,26 +23,46 @@ from urllib.parse import urlencode
 
 import sqltrack
 from sqltrack.commands import setup
+from sqltrack.engines.json import Jsonb
 from sqltrack.util import quote_identifier
 
 __all__ = [
+    "BY_HAND",
+    "OURS",
     "Database",
     "Engine",
     "HandTable",
-    "Write",
+    "Row",
+    "Turn",
+    "add_float_columns",
+    "compare",
+    "connect_by_hand",
     "create_parser",
+    "fill_metrics",
+    "fill_runs",
     "metric_names",
     "open_engines",
-    "percentiles",
+    "print_row",
     "random_metrics",
+    "run_benchmark",
+    "summarize",
     "take_turns",
+    "write_config_file",
     "write_json",
 ]
 
-# Stores the values of one row; the step is its position.
-Write = Callable[[int, dict[str, float]], object]
+# Names of the ways whose ratio counts: SQLTrack's, and the least that does the same.
+OURS, BY_HAND = "sqltrack", "by hand"
+
+# One call of a way, which is given its number, from 0 on.
+Turn = Callable[[int], object]
+
+# What was measured, see `compare`.
+Row = dict[str, Any]
 
 _SQLITE_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON")
+# In a hundred calls there is one that p99 tells of.
+_PERCENTILES = {"p50": (0.5, 1), "p99": (0.99, 100), "p99.9": (0.999, 1_000)}
 
 
 class HandTable(NamedTuple):
@@ -70,6 +90,10 @@ class Database(Protocol):
 
     def metrics_bytes(self) -> int:
         """Return what the metrics take on disk, with their index."""
+        ...
+
+    def settle(self) -> None:
+        """Do what the database does by itself some time after many rows were stored."""
         ...
 
 
@@ -101,24 +125,146 @@ def create_parser(description: str | None, *, engines: bool = True) -> argparse.
     return parser
 
 
+def run_benchmark(description: str | None, measure_engine: Callable[[Engine, bool], Iterator[Row]]) -> list[Row]:
+    """Do what most of the scripts do: measure each engine, print each row, write all to the file, and return them.
+
+    Args:
+        description: what --help says.
+        measure_engine: yields the rows of an engine; its second argument is whether --quick was given.
+    """
+    options = create_parser(description).parse_args()
+    rows = []
+    for engine in open_engines(options.engines):
+        for row in measure_engine(engine, options.quick):
+            print_row(row)
+            rows.append(row)
+    write_json(options.json, results=rows)
+    return rows
+
+
 def write_json(path: Path | None, **document: Any) -> None:
-    """Write figures to a file beside what machine they come from; None does nothing."""
+    """Write figures to a file together with the machine that they come from; None does nothing."""
     if path is None:
         return
     # What is needed to judge the figures, and nothing that tells whose machine it is.
     machine = {
+        "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "psycopg": metadata.version("psycopg"),
+        "sqltrack": metadata.version("sqltrack-core"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"date": date.today().isoformat(), "machine": machine, **document}, indent=2)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-# Rows and times
+def _cpu_model() -> str:
+    """Return what the processor calls itself; platform.processor() is empty on most systems with Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "unknown"
+
+
+def write_config_file(database: Database, folder: str) -> str:
+    """Write the configuration of a database as a file into a folder, and return its path."""
+    path = os.path.join(folder, "sqltrack.conf")
+    lines = [f"{name} = {value}\n" for name, value in database.client.config.items() if value is not None]
+    Path(path).write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+# Turns and statistics
+
+
+def take_turns(
+    ways: Mapping[str, Turn],
+    rounds: int,
+    *,
+    batch: int = 1,
+    warm_up: int = 1,
+    prepare: Callable[[], object] | None = None,
+) -> dict[str, list[int]]:
+    """Return the nanoseconds of every call of each way after the warm-up.
+
+    In each round all ways make their calls, in an order that rotates, so that whatever slows the machine down slows
+    down all of them, and each follows each.
+
+    Args:
+        ways: name of each way, and its call, which is given its number: the same numbers for all ways, each once.
+        rounds: rounds that count.
+        batch: calls of a way in a round, one after the other.
+        warm_up: rounds before those.
+        prepare: called before each turn, which does not count.
+    """
+    names = list(ways)
+    times: dict[str, list[int]] = {name: [] for name in names}
+    for number in range(warm_up + rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            if prepare is not None:
+                prepare()
+            taken = _time_calls(ways[name], range(number * batch, (number + 1) * batch))
+            if number >= warm_up:
+                times[name] += taken
+    return times
+
+
+def _time_calls(call: Turn, numbers: range) -> list[int]:
+    taken = []
+    for number in numbers:
+        begin = time.perf_counter_ns()
+        call(number)
+        taken.append(time.perf_counter_ns() - begin)
+    return taken
+
+
+def summarize(nanoseconds: Sequence[int]) -> dict[str, float]:
+    """Return the median and, of as many calls as have them, the slowest of 100 and of 1,000, in seconds."""
+    ordered = sorted(nanoseconds)
+    return {
+        name: float(f"{ordered[int(len(ordered) * part)] / 1e9:.4g}")
+        for name, (part, enough) in _PERCENTILES.items()
+        if len(ordered) >= enough
+    }
+
+
+def compare(engine: Engine, what: str, times: Mapping[str, Sequence[int]], **more: Any) -> Row:
+    """Return a row of figures.
+
+    Args:
+        engine: where it was measured.
+        what: what was measured; no other row of this engine has the same.
+        times: nanoseconds of the calls of each way; the names OURS and BY_HAND are those whose ratio counts.
+        more: further figures of the row.
+    """
+    return {
+        "engine": engine.name,
+        "version": engine.version,
+        "what": what,
+        **more,
+        "calls": min(map(len, times.values())),
+        "ways": {way: summarize(taken) for way, taken in times.items()},
+    }
+
+
+def print_row(row: Row) -> None:
+    ways = row["ways"]
+    figures = [
+        f"{way} {' / '.join(f'{value * 1000:,.4g}' for name, value in times.items() if name in _PERCENTILES)}"
+        for way, times in ways.items()
+    ]
+    if OURS in ways and BY_HAND in ways:
+        figures.append(f"ratio {ways[OURS]['p50'] / ways[BY_HAND]['p50']:.2f}")
+    print(f"{row['version']:18}{row['what']:50}ms: {', '.join(figures)}", flush=True)
+
+
+# Rows
 
 
 def metric_names(count: int) -> list[str]:
@@ -133,25 +279,52 @@ def random_metrics(count: int, rows: int) -> list[dict[str, float]]:
     return [{name: numbers.random() for name in names} for _ in range(rows)]
 
 
-def take_turns(writers: Sequence[Write], rows: Sequence[dict[str, float]], calls: int, warm_up: int) -> list[list[int]]:
-    """Return the nanoseconds of every call of each writer after the warm-up.
+def fill_runs(client: sqltrack.Client, count: int, args: Sequence[Mapping[str, Any]] = ({},)) -> None:
+    """Store ended runs of an experiment by SQL, quicker than by tracking them.
 
-    All write the same rows, batch by batch in turn, so that whatever slows the machine down slows down all of them.
+    Args:
+        client: client of the database.
+        count: number of runs; a multiple of the number of `args`.
+        args: arguments that as many runs each have.
     """
-    times: list[list[int]] = [[] for _ in writers]
-    for start in range(0, warm_up + calls, len(rows)):
-        for write, taken in zip(writers, times):
-            for step, row in enumerate(rows, start):
-                begin = time.perf_counter_ns()
-                write(step, row)
-                taken.append(time.perf_counter_ns() - begin)
-    return [taken[warm_up:] for taken in times]
+    experiment = sqltrack.Experiment(client, name="filled")
+    moment = "'2026-01-01 00:00:00.000000+00:00'"
+    with client:
+        for item in args:
+            client.execute(
+                f"INSERT INTO runs (experiment_id, status, time_started, time_updated, args) {_series_sql('numbers')} "
+                f"SELECT %s, 'COMPLETED', {moment}, {moment}, %s FROM numbers",
+                (count // len(args), experiment.id, Jsonb(dict(item))),
+            )
 
 
-def percentiles(nanoseconds: Sequence[int]) -> dict[str, float]:
-    """Return p50 and p99 in microseconds."""
-    ordered = sorted(nanoseconds)
-    return {name: ordered[int(len(ordered) * part)] / 1000 for name, part in (("p50", 0.50), ("p99", 0.99))}
+def fill_metrics(client: sqltrack.Client, steps: int, names: Sequence[str]) -> None:
+    """Store as many steps of all runs by SQL, with numbers that look random but are the same every time."""
+    add_float_columns(client, names)
+    columns = ", ".join(map(quote_identifier, names))
+    values = ", ".join(
+        f"((runs.id * 7919 + CAST(number AS BIGINT) * 104729) %% {999_983 - index}) / 999983.0"
+        for index in range(len(names))
+    )
+    client.execute(
+        f"INSERT INTO metrics (run_id, step, {columns}) {_series_sql('numbers')} "
+        f"SELECT runs.id, number, {values} FROM runs CROSS JOIN numbers",
+        (steps,),
+    )
+
+
+def add_float_columns(client: sqltrack.Client, names: Sequence[str]) -> None:
+    """Add columns of metrics that are not there yet, by plain SQL."""
+    there = {column[0] for column in client.execute("SELECT * FROM metrics LIMIT 0").description}
+    with client:
+        for name in names:
+            if name not in there:
+                client.execute(f"ALTER TABLE metrics ADD COLUMN {quote_identifier(name)} FLOAT")
+
+
+def _series_sql(name: str) -> str:
+    """Return a WITH clause for a table `name` of a column `number`, from 1 to the value of its placeholder."""
+    return f"WITH RECURSIVE {name} (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM {name} WHERE number < %s)"
 
 
 # Databases
@@ -165,6 +338,19 @@ def open_engines(names: str) -> Iterator[Engine]:
                 yield engine
         except NoDatabaseError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
+
+
+def connect_by_hand(config: Mapping[str, Any]) -> Any:
+    """Open a connection of the bare driver to a client's database, with the settings that SQLTrack gives its own.
+
+    Every statement commits by itself, and has %s as placeholders.
+    """
+    if config["engine"] == "sqlite":
+        return _connect_sqlite(config["dbpath"], _PercentConnection)
+    import psycopg
+
+    parameters = {name: value for name, value in config.items() if name not in ("engine", "schema")}
+    return psycopg.connect("", autocommit=True, options=_search_path(config["schema"]), **parameters)
 
 
 class _SQLite:
@@ -187,9 +373,7 @@ class _SQLiteDatabase:
     def hand_table(self, run_id: int, names: Sequence[str]) -> Iterator[HandTable]:
         # In a file of its own, or each side would find pages that the other has just changed.
         path = os.path.join(self._folder, f"by_hand_{len(names)}.db")
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            for pragma in _SQLITE_PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
+        with contextlib.closing(_connect_sqlite(path)) as connection:
             connection.execute("CREATE TABLE runs (id INTEGER PRIMARY KEY)")
             connection.execute("INSERT INTO runs VALUES (?)", (run_id,))
             metrics = "".join(f"{quote_identifier(name)} REAL, " for name in names)
@@ -207,9 +391,27 @@ class _SQLiteDatabase:
         # Whatever else was stored since is a row or two.
         return self._file_bytes() - self._empty_bytes
 
+    def settle(self) -> None:
+        # It collects no statistics by itself, but moves the log into the database when that is big.
+        self.client.execute("PRAGMA wal_checkpoint").fetchall()
+
     def _file_bytes(self) -> int:
         sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         return int(self.client.execute(sql).fetchone()[0])
+
+
+class _PercentConnection(sqlite3.Connection):
+    """sqlite3's connection with psycopg's placeholders, so that the statements by hand are there once."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return super().execute(sql.replace("%s", "?"), parameters)
+
+
+def _connect_sqlite(path: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None, factory=factory)
+    for pragma in _SQLITE_PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 class _Postgres:
@@ -260,6 +462,12 @@ class _PostgresDatabase:
 
     def metrics_bytes(self) -> int:
         return int(self.client.execute("SELECT pg_total_relation_size('metrics')").fetchone()[0])
+
+    def settle(self) -> None:
+        # As autovacuum does.
+        with contextlib.closing(connect_by_hand(self.client.config)) as connection:
+            connection.execute("VACUUM (ANALYZE) metrics")
+            connection.execute("VACUUM (ANALYZE) runs")
 
 
 @contextlib.contextmanager

@@ -26,11 +26,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqltrack
-from _common import Engine, Write, create_parser, open_engines, percentiles, random_metrics, take_turns, write_json
+from _common import Engine, create_parser, open_engines, random_metrics, summarize, take_turns, write_json
+
+# Stores the metrics of one step.
+Write = Callable[[int, dict[str, float]], object]
 
 METRICS = 10
 BATCH = 25
-CALLS = 500
+ROUNDS = 20
 KILLED_AFTER = 200
 # Seconds between the steps of the job that is killed.
 PAUSE = 0.01
@@ -68,12 +71,12 @@ def main() -> None:
 
 
 def measure_engine(engine: Engine, quick: bool) -> Iterator[dict[str, Any]]:
-    calls, steps = (2 * BATCH, BATCH) if quick else (CALLS, KILLED_AFTER)
+    rounds, steps = (4, BATCH) if quick else (ROUNDS, KILLED_AFTER)
     names = [name for name, tracker in TRACKERS.items() if is_measured(tracker, engine)]
     ours: list[dict[str, float]] = []
     for name in names:
         with new_place(engine) as place, ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            own, figures = pool.submit(measure_turns, name, place, calls).result()
+            own, figures = pool.submit(measure_turns, name, place, rounds).result()
         ours.append(own)
         kept = count_after_kill(engine, name, steps)
         yield describe(engine, name, figures, round(figures["p50"] / own["p50"], 1), steps, kept)
@@ -120,13 +123,23 @@ def new_place(engine: Engine) -> Iterator[Place]:
         yield Place(database.client.config, url, folder.name)
 
 
-def measure_turns(name: str, place: Place, calls: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return percentiles of SQLTrack's calls and of another tracker's."""
+def measure_turns(name: str, place: Place, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Return percentiles of SQLTrack's calls and of another tracker's, in microseconds."""
     os.chdir(place.folder)
+    rows = random_metrics(METRICS, BATCH)
     with contextlib.ExitStack() as stack:
-        writers = [stack.enter_context(TRACKERS[tracker].open(place)) for tracker in ("SQLTrack", name)]
-        ours, theirs = take_turns(writers, random_metrics(METRICS, BATCH), calls, warm_up=BATCH)
-    return percentiles(ours), percentiles(theirs)
+        ours, theirs = (stack.enter_context(TRACKERS[tracker].open(place)) for tracker in ("SQLTrack", name))
+        turns = {
+            "ours": lambda step: ours(step, rows[step % BATCH]),
+            "theirs": lambda step: theirs(step, rows[step % BATCH]),
+        }
+        times = take_turns(turns, rounds, batch=BATCH)
+    ours_s, theirs_s = (summarize(times[side]) for side in turns)
+    return as_microseconds(ours_s), as_microseconds(theirs_s)
+
+
+def as_microseconds(seconds: dict[str, float]) -> dict[str, float]:
+    return {name: round(value * 1e6, 3) for name, value in seconds.items()}
 
 
 # A job that is killed

@@ -1,7 +1,10 @@
 """Keep the figures of the benchmarks in results.json, and write them as tables into the documentation.
 
 `report.py` writes the tables of results.json between the markers of the pages; `report.py --collect` first takes over
-what the benchmarks have left in results/. A marker is `<!-- figures: NAME -->`, and `<!-- end of figures -->` ends it.
+the files in results/. A marker is `<!-- figures: NAME -->`, and `<!-- end of figures -->` ends it.
+
+`report.py --collect --into PATH` merges results/ into another file, and leaves results.json and the pages alone.
+`report.py --compare OLD NEW` prints what has changed between two such files.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FIGURES", "PAGES", "RESULTS", "fill", "render"]
+__all__ = ["FIGURES", "PAGES", "RESULTS", "changes", "collect", "fill", "render"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
@@ -24,11 +27,28 @@ _MARKED = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of fig
 Figures = dict[str, Any]
 
 
+# Names of the ways whose ratio counts, as _common.py writes them.
+_OURS, _BY_HAND = "sqltrack", "by hand"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collect", action="store_true", help="take over the files in results/ first")
-    if parser.parse_args().collect:
-        collect(RESULTS.parent / "results")
+    parser.add_argument(
+        "--into", type=Path, metavar="PATH", help="file to take them over into, instead of results.json"
+    )
+    parser.add_argument("--compare", nargs=2, type=Path, metavar=("OLD", "NEW"), help="only print the changes")
+    options = parser.parse_args()
+    if options.compare:
+        print(changes(*(json.loads(path.read_text(encoding="utf-8")) for path in options.compare)))
+        return
+    if options.collect:
+        collect(RESULTS.parent / "results", options.into or RESULTS)
+    if options.into is None:
+        fill_pages()
+
+
+def fill_pages() -> None:
     tables = render(json.loads(RESULTS.read_text(encoding="utf-8")))
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
@@ -38,12 +58,12 @@ def main() -> None:
             print(f"{path.relative_to(ROOT)} has new figures")
 
 
-def collect(folder: Path) -> None:
-    """Put what was measured into results.json; benchmarks without a new file keep their figures."""
-    results: Figures = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+def collect(folder: Path, target: Path) -> None:
+    """Put the files of a folder into `target`; benchmarks without a new file keep the figures that are there."""
+    results: Figures = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
     for path in sorted(folder.glob("*.json")):
         results[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-    RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n", encoding="utf-8")
 
 
 def fill(text: str, tables: dict[str, str]) -> str:
@@ -52,8 +72,34 @@ def fill(text: str, tables: dict[str, str]) -> str:
 
 
 def render(results: Figures) -> dict[str, str]:
-    """Return Markdown for each name that there are figures for."""
-    return {name: make(results[source]) for name, (source, make) in FIGURES.items() if source in results}
+    """Return Markdown for each marker; for a benchmark without figures it says how to get some."""
+    return {
+        name: make(results[source]) if source in results else f"Not measured yet, see `nox -s bench -- {source}`."
+        for name, (source, make) in FIGURES.items()
+    }
+
+
+def changes(old: Figures, new: Figures) -> str:
+    """Return tables of what took how long before and after, for all figures that are in both files."""
+    parts = []
+    for source in sorted(old.keys() & new.keys()):
+        before, after = comparable(old[source]), comparable(new[source])
+        lines = [change(after[key]["version"], key[1], before[key], after[key]) for key in after if key in before]
+        if lines:
+            columns = ["database", "what", "before", "after", "after / before", "ratio before", "ratio after"]
+            parts.append(f"## {source}\n\n{table(columns, lines, texts=2)}\n")
+    return "\n".join(parts)
+
+
+def comparable(document: Any) -> dict[tuple[str, str], Figures]:
+    """Return the rows with times of SQLTrack, by engine and what was measured."""
+    rows = document["results"] if isinstance(document, dict) else []
+    return {(row["engine"], row["what"]): row for row in rows if _OURS in row.get("ways", {})}
+
+
+def change(version: str, what: str, before: Figures, after: Figures) -> list[str]:
+    old, new = (row["ways"][_OURS]["p50"] for row in (before, after))
+    return [version, what, duration(old), duration(new), times(new / old), ratio(before), ratio(after)]
 
 
 # Tables
@@ -65,17 +111,37 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int =
     return "\n".join([f"| {' | '.join(columns)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    for unit, factor in (("µs", 1e6), ("ms", 1e3)):
+        if float(f"{seconds * factor:.2g}") < 1_000:
+            return f"{significant(seconds * factor)} {unit}"
+    return f"{significant(seconds)} s"
+
+
 def microseconds(value: float) -> str:
     return f"{significant(value)} µs"
 
 
 def significant(value: float) -> str:
     """Return a number with two digits that mean something, or with all before the point."""
-    return f"{value:.1f}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"
+    return f"{value:.1f}" if value < 9.95 else f"{float(f'{value:.2g}'):,.0f}"
 
 
 def times(value: float) -> str:
     return f"{significant(value)} ×"
+
+
+def ratio(row: Figures) -> str:
+    """Return how many times as long SQLTrack takes as the same by hand; empty if that was not measured."""
+    ways = row["ways"]
+    return times(ways[_OURS]["p50"] / ways[_BY_HAND]["p50"]) if _BY_HAND in ways else ""
+
+
+def percentile(row: Figures, way: str, name: str = "p50") -> str:
+    """Return the time of a way, empty if it was not measured."""
+    seconds = row["ways"].get(way, {}).get(name)
+    return "" if seconds is None else duration(seconds)
 
 
 def lost(row: Figures) -> str:
@@ -110,64 +176,110 @@ def peers_table(document: Figures) -> str:
     return table(["tracker", "stores in", "p50", "p99", "SQLTrack = 1", "steps lost by a kill"], lines, texts=2)
 
 
+def ways_table(what: str, ours: str = "SQLTrack", by_hand: str = "by hand", *others: str) -> Callable[[Figures], str]:
+    """Return a function that makes a table with a column for each way; a way that was not measured stays empty.
+
+    Args:
+        what: heading of what was measured.
+        ours: heading of the times of SQLTrack.
+        by_hand: heading of the times by hand.
+        others: names of further ways, which are their headings as well.
+    """
+
+    def make(document: Figures) -> str:
+        ways = (_OURS, _BY_HAND, *others)
+        lines = [
+            [row["version"], row["what"], *(percentile(row, way) for way in ways), ratio(row)]
+            for row in document["results"]
+        ]
+        return table(["database", what, ours, by_hand, *others, "ratio"], lines, texts=2)
+
+    return make
+
+
 def add_metrics_table(document: Figures) -> str:
     lines = [
         [
             row["version"],
-            str(row["metrics"]),
-            *(microseconds(row[side]["p50"]) for side in ("sqltrack_us", "by_hand_us")),
-            times(row["ratio"]["p50"]),
-            microseconds(row["sqltrack_us"]["p99"]),
+            f"{row['metrics']:,}",
+            *(percentile(row, way) for way in (_OURS, _BY_HAND)),
+            ratio(row),
+            *(percentile(row, _OURS, name) for name in ("p99", "p99.9")),
+            percentile(row, _BY_HAND, "p99.9"),
         ]
         for row in document["results"]
     ]
-    return table(["database", "metrics", "`add_metrics`", "by hand", "ratio", "`add_metrics`, p99"], lines)
+    slow = ("`add_metrics`, p99", "p99.9", "by hand, p99.9")
+    return table(["database", "metrics", "`add_metrics`", "by hand", "ratio", *slow], lines)
 
 
 def import_table(document: Figures) -> str:
-    lines = [[f"`import {name}`", f"{figures['median_ms']:.0f} ms"] for name, figures in document["results"].items()]
+    (row,) = document["results"]
+    lines = [[f"`import {name}`", duration(figures["p50"])] for name, figures in row["ways"].items()]
     return table(["beyond a bare interpreter", "median"], lines)
-
-
-def many_rows_table(document: Figures) -> str:
-    lines = [
-        [row["version"], *(f"{row[name]:,}" for name in ("sqltrack_rows_s", "by_hand_rows_s")), times(row["ratio"])]
-        for row in document["results"]
-    ]
-    return table(["database", "`add_metrics_many`, rows/s", "`executemany` by hand, rows/s", "ratio of times"], lines)
 
 
 def writers_table(document: Figures) -> str:
     lines = [
         [
             row["version"],
-            str(row["processes"]),
-            f"{row['rows_s']:,}",
-            f"{significant(row['slowest_ms'])} ms",
+            row["what"],
+            rows_per_second(row, _OURS),
+            rows_per_second(row, _BY_HAND),
+            ratio(row),
+            duration(row["slowest_ms"] / 1000),
             f"{row['found']:,} of {row['rows']:,}",
             str(len(row["errors"])),
         ]
         for row in document["results"]
     ]
-    return table(["database", "processes", "rows/s, all together", "slowest call", "rows found", "errors"], lines)
+    heads = ["rows/s, all together", "by hand, rows/s", "ratio of times", "slowest call", "rows found", "errors"]
+    return table(["database", "who logs", *heads], lines, texts=2)
 
 
-def reading_table(document: Figures) -> str:
+def rows_per_second(row: Figures, way: str) -> str:
+    return f"{row['rows_each_time'] / row['ways'][way]['p50']:,.0f}" if way in row["ways"] else ""
+
+
+def kills_table(document: Figures) -> str:
     lines = [
-        [row["version"], row["question"], f"{row['rows']:,}", f"{row['seconds']:.2f} s"] for row in document["results"]
+        [row["version"], *(f"{row[name]:,}" for name in ("jobs", "confirmed", "lost"))] for row in document["results"]
     ]
-    return table(["database", "question", "rows of the answer", "time"], lines, texts=2)
+    return table(["database", "jobs killed", "calls that had returned", "steps lost"], lines)
 
 
 def frames_table(document: Figures) -> str:
     lines = [
-        [row["version"], f"`{row['way']}`", f"{row['seconds']:.1f} s", f"{row['peak_mb']:,} MB"]
-        if row["way"].startswith("query_")
-        else [row["version"], row["way"], f"{row['seconds']:.1f} s", f"{row['peak_mb']:,} MB"]
-        for row in document["frames"]
-        if row["way"] != "nothing"
+        [row["version"], FRAME_WAYS[way], percentile(row, way), f"{row['peak_mb'][way]:,} MB"]
+        for row in document["results"]
+        for way in FRAME_WAYS
+        if way in row["ways"]
     ]
     return table(["database", "1,000,000 rows of 12 columns by", "time", "peak of memory"], lines, texts=2)
+
+
+FRAME_WAYS = {
+    _OURS: "`query_dataframe`",
+    "query_dataframe without Arrow": "`query_dataframe`, no Arrow driver installed",
+    "query_polars": "`query_polars`",
+    _BY_HAND: "the Arrow driver by hand, to pandas",
+    "fetchall": "`fetchall` of the driver, DataFrame",
+    "pandas.read_sql": "`pandas.read_sql`",
+}
+
+
+def growth_table(axis: str) -> Callable[[Figures], str]:
+    """Return a function that makes a table with a column for each size of what grows."""
+
+    def make(document: Figures) -> str:
+        rows = [row for row in document["results"] if row["axis"] == axis]
+        sizes = sorted({row["size"] for row in rows})
+        found = {(row["version"], row["question"], row["size"]): percentile(row, _OURS) for row in rows}
+        asked = dict.fromkeys((row["version"], row["question"]) for row in rows)
+        lines = [[*key, *(found.get((*key, size), "") for size in sizes)] for key in asked]
+        return table(["database", "what", *(f"{size:,} {axis}" for size in sizes)], lines, texts=2)
+
+    return make
 
 
 def size_table(document: Figures) -> str:
@@ -199,9 +311,10 @@ def machine_line(document: Figures) -> str:
     """What was measured on what; all benchmarks name it, this is that of the calls."""
     machine = document["machine"]
     versions = sorted({row["version"] for row in document["results"]})
+    cpu = f" of {machine['cpu']}" if "cpu" in machine else ""
     return (
-        f"Measured on {document['date']}: {machine['cpus']} cores, {machine['system']}, Python {machine['python']}, "
-        f"psycopg {machine['psycopg']}, {' and '.join(versions)}."
+        f"Measured on {document['date']}: {machine['cpus']} cores{cpu}, {machine['system']}, "
+        f"Python {machine['python']}, psycopg {machine['psycopg']}, {' and '.join(versions)}."
     )
 
 
@@ -211,11 +324,19 @@ FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "calls": ("peers", calls_table),
     "peers": ("peers", peers_table),
     "add_metrics": ("add_metrics", add_metrics_table),
+    "short_jobs": ("short_jobs", ways_table("a job")),
     "import": ("import_time", import_table),
-    "many_rows": ("many_rows", many_rows_table),
+    "many_rows": ("many_rows", ways_table("in one call", "`add_metrics_many`", "`executemany` by hand", "COPY")),
+    "new_columns": ("new_columns", ways_table("metrics", "`add_metrics`", "ALTER by hand")),
     "writers": ("writers", writers_table),
-    "reading": ("reading", reading_table),
-    "frames": ("reading", frames_table),
+    "kills": ("kills", kills_table),
+    "best_values": ("best_values", ways_table("query", "SQLTrack", "MAX … GROUP BY", "MAX per run")),
+    "reading": ("reading", ways_table("a data frame of")),
+    "frames": ("frames", frames_table),
+    "command_line": ("command_line", ways_table("command", "time", "bare imports")),
+    "growth-runs": ("growth", growth_table("runs")),
+    "growth-columns": ("growth", growth_table("columns")),
+    "growth-rows": ("growth", growth_table("rows")),
     "size": ("size", size_table),
     "faults": ("faults", faults_table),
 }

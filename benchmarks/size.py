@@ -35,7 +35,8 @@ def measure_engine(engine: Engine, values: int) -> Iterator[dict[str, Any]]:
         rows = random_metrics(count, values // count)
         with engine.database() as database, database.peer_url() as url:
             run = sqltrack.Experiment(database.client, name="size").get_run()
-            run.add_metrics_many({"step": step, **row} for step, row in enumerate(rows))
+            with run.track():
+                run.add_metrics_many({"step": step, **row} for step, row in enumerate(rows))
             sizes = {"sqltrack": database.metrics_bytes(), "mlflow": weigh_mlflow(url, rows)}
         yield {
             "engine": engine.name,

@@ -1,0 +1,97 @@
+"""Time the first call with many new metric names, next to the ALTER statements by hand.
+
+Each call stores one row in a database of its own. By hand the same columns are added, as many as SQLTrack adds, on
+SQLite in one transaction, on PostgreSQL by one statement, and one row is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import sqltrack
+from _common import (
+    BY_HAND,
+    OURS,
+    Database,
+    Engine,
+    Row,
+    compare,
+    connect_by_hand,
+    metric_names,
+    random_metrics,
+    run_benchmark,
+    take_turns,
+)
+from sqltrack.util import quote_identifier
+
+# Number of names, and how often they are new.
+SIZES = {100: 10, 2_000: 3}
+QUICK_SIZES = {20: 1}
+# A row of PostgreSQL holds about so many numbers.
+STORED = 900
+
+
+def main() -> None:
+    run_benchmark(__doc__, measure_engine)
+
+
+def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
+    for count, rounds in (QUICK_SIZES if quick else SIZES).items():
+        times, columns = measure_size(engine, count, rounds)
+        yield compare(engine, f"{count:,} new names in one call", times, columns=columns)
+
+
+def measure_size(engine: Engine, count: int, rounds: int) -> tuple[dict[str, list[int]], int]:
+    """Return the nanoseconds of all calls of both sides, and the number of columns that were added."""
+    (row,) = random_metrics(count, 1)
+    with contextlib.ExitStack() as stack:
+        columns = count_added_columns(engine, row)
+        databases = iter([stack.enter_context(engine.database()) for _ in range(2 * (rounds + 1))])
+        prepared: list[tuple[Database, sqltrack.Run]] = []
+
+        def prepare() -> None:
+            """Start a run in the next database; the side whose turn it is takes it."""
+            database = next(databases)
+            prepared[:] = [(database, sqltrack.Experiment(database.client, name="new columns").get_run().start())]
+
+        def ours(number: int) -> None:
+            ((_, run),) = prepared
+            run.add_metrics(row, step=0)
+            run.stop()
+
+        def by_hand(number: int) -> None:
+            ((database, run),) = prepared
+            add_by_hand(engine, database, run.id, metric_names(columns))
+            run.stop()
+
+        return take_turns({OURS: ours, BY_HAND: by_hand}, rounds, prepare=prepare), columns
+
+
+def count_added_columns(engine: Engine, row: dict[str, float]) -> int:
+    """Return how many of the names become columns; the others are kept in `extras`."""
+    with engine.database() as database:
+        with sqltrack.Experiment(database.client, name="new columns").get_run().track() as run:
+            run.add_metrics(row, step=0)
+        columns = [column[0] for column in database.client.execute("SELECT * FROM metrics").description]
+    return len(row.keys() & set(columns))
+
+
+def add_by_hand(engine: Engine, database: Database, run_id: int, names: list[str]) -> None:
+    additions = [f"ADD COLUMN {quote_identifier(name)} DOUBLE PRECISION" for name in names]
+    stored = names[:STORED]
+    with contextlib.closing(connect_by_hand(database.client.config)) as connection:
+        connection.execute("BEGIN")
+        # SQLite adds one column with a statement.
+        for part in additions if engine.name == "sqlite" else [", ".join(additions)]:
+            connection.execute(f"ALTER TABLE metrics {part}")
+        connection.execute(
+            f"INSERT INTO metrics (run_id, step, {', '.join(map(quote_identifier, stored))}) "
+            f"VALUES (%s, 0{', %s' * len(stored)})",
+            (run_id, *[0.5] * len(stored)),
+        )
+        connection.execute("COMMIT")
+
+
+if __name__ == "__main__":
+    main()
