@@ -35,6 +35,7 @@ __all__ = [
     "Row",
     "Turn",
     "add_float_columns",
+    "column_names",
     "compare",
     "connect_by_hand",
     "create_parser",
@@ -254,14 +255,17 @@ def compare(engine: Engine, what: str, times: Mapping[str, Sequence[int]], **mor
 
 
 def print_row(row: Row) -> None:
+    """Print a line with the times of all ways in milliseconds: the median, and slow calls if there are enough."""
     ways = row["ways"]
-    figures = [
-        f"{way} {' / '.join(f'{value * 1000:,.4g}' for name, value in times.items() if name in _PERCENTILES)}"
-        for way, times in ways.items()
-    ]
+    figures = [f"{way} {' / '.join(map(_as_milliseconds, times.values()))}" for way, times in ways.items()]
     if OURS in ways and BY_HAND in ways:
         figures.append(f"ratio {ways[OURS]['p50'] / ways[BY_HAND]['p50']:.2f}")
-    print(f"{row['version']:18}{row['what']:50}ms: {', '.join(figures)}", flush=True)
+    print(f"{row['version']:18}{row['what']:50}{', '.join(figures)}{' (ms)' if figures else ''}", flush=True)
+
+
+def _as_milliseconds(seconds: float) -> str:
+    milliseconds = seconds * 1000
+    return f"{milliseconds:,.0f}" if milliseconds >= 1_000 else f"{milliseconds:.4g}"
 
 
 # Rows
@@ -315,11 +319,16 @@ def fill_metrics(client: sqltrack.Client, steps: int, names: Sequence[str]) -> N
 
 def add_float_columns(client: sqltrack.Client, names: Sequence[str]) -> None:
     """Add columns of metrics that are not there yet, by plain SQL."""
-    there = {column[0] for column in client.execute("SELECT * FROM metrics LIMIT 0").description}
+    there = column_names(client)
     with client:
         for name in names:
             if name not in there:
                 client.execute(f"ALTER TABLE metrics ADD COLUMN {quote_identifier(name)} FLOAT")
+
+
+def column_names(client: sqltrack.Client) -> set[str]:
+    """Return the names of the columns of metrics, with those of its key."""
+    return {column[0] for column in client.execute("SELECT * FROM metrics LIMIT 0").description or ()}
 
 
 def _series_sql(name: str) -> str:

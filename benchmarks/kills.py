@@ -23,6 +23,8 @@ METRICS = 10
 
 def main() -> None:
     rows = run_benchmark(__doc__, measure_engine)
+    for row in rows:
+        print(f"{row['version']:18}{row['lost']} of {row['confirmed']:,} steps lost")
     if any(row["lost"] for row in rows):
         sys.exit("steps were lost")
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import sqltrack
 from _common import (
     BY_HAND,
     OURS,
-    Database,
     Engine,
     Row,
+    column_names,
     compare,
     connect_by_hand,
     metric_names,
@@ -48,22 +49,22 @@ def measure_size(engine: Engine, count: int, rounds: int) -> tuple[dict[str, lis
     with contextlib.ExitStack() as stack:
         columns = count_added_columns(engine, row)
         databases = iter([stack.enter_context(engine.database()) for _ in range(2 * (rounds + 1))])
-        prepared: list[tuple[Database, sqltrack.Run]] = []
+        prepared: list[tuple[sqltrack.Run, Any]] = []
 
         def prepare() -> None:
-            """Start a run in the next database; the side whose turn it is takes it."""
+            """Start a run in the next database, and connect by hand; the side whose turn it is takes what it needs."""
             database = next(databases)
-            prepared[:] = [(database, sqltrack.Experiment(database.client, name="new columns").get_run().start())]
+            run = stack.enter_context(sqltrack.Experiment(database.client, name="new columns").get_run().track())
+            connection = stack.enter_context(contextlib.closing(connect_by_hand(database.client.config)))
+            prepared[:] = [(run, connection)]
 
         def ours(number: int) -> None:
-            ((_, run),) = prepared
+            run, _ = prepared[0]
             run.add_metrics(row, step=0)
-            run.stop()
 
         def by_hand(number: int) -> None:
-            ((database, run),) = prepared
-            add_by_hand(engine, database, run.id, metric_names(columns))
-            run.stop()
+            run, connection = prepared[0]
+            add_by_hand(engine, connection, run.id, metric_names(columns))
 
         return take_turns({OURS: ours, BY_HAND: by_hand}, rounds, prepare=prepare), columns
 
@@ -73,24 +74,22 @@ def count_added_columns(engine: Engine, row: dict[str, float]) -> int:
     with engine.database() as database:
         with sqltrack.Experiment(database.client, name="new columns").get_run().track() as run:
             run.add_metrics(row, step=0)
-        columns = [column[0] for column in database.client.execute("SELECT * FROM metrics").description]
-    return len(row.keys() & set(columns))
+        return len(row.keys() & column_names(database.client))
 
 
-def add_by_hand(engine: Engine, database: Database, run_id: int, names: list[str]) -> None:
+def add_by_hand(engine: Engine, connection: Any, run_id: int, names: list[str]) -> None:
     additions = [f"ADD COLUMN {quote_identifier(name)} DOUBLE PRECISION" for name in names]
     stored = names[:STORED]
-    with contextlib.closing(connect_by_hand(database.client.config)) as connection:
-        connection.execute("BEGIN")
-        # SQLite adds one column with a statement.
-        for part in additions if engine.name == "sqlite" else [", ".join(additions)]:
-            connection.execute(f"ALTER TABLE metrics {part}")
-        connection.execute(
-            f"INSERT INTO metrics (run_id, step, {', '.join(map(quote_identifier, stored))}) "
-            f"VALUES (%s, 0{', %s' * len(stored)})",
-            (run_id, *[0.5] * len(stored)),
-        )
-        connection.execute("COMMIT")
+    connection.execute("BEGIN")
+    # SQLite adds one column with a statement.
+    for part in additions if engine.name == "sqlite" else [", ".join(additions)]:
+        connection.execute(f"ALTER TABLE metrics {part}")
+    connection.execute(
+        f"INSERT INTO metrics (run_id, step, {', '.join(map(quote_identifier, stored))}) "
+        f"VALUES (%s, 0{', %s' * len(stored)})",
+        (run_id, *[0.5] * len(stored)),
+    )
+    connection.execute("COMMIT")
 
 
 if __name__ == "__main__":

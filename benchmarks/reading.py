@@ -67,7 +67,8 @@ def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
 
 
 def read(client: sqltrack.Client) -> pd.DataFrame:
-    return with_columns_of_args(query_dataframe(client, QUERY))
+    frame: pd.DataFrame = query_dataframe(client, QUERY)
+    return with_columns_of_args(frame)
 
 
 def read_by_hand(connection: Any) -> pd.DataFrame:
@@ -79,7 +80,8 @@ def read_by_hand(connection: Any) -> pd.DataFrame:
 
 def with_columns_of_args(frame: pd.DataFrame) -> pd.DataFrame:
     """Return all runs with a column for each argument."""
-    return frame.drop(columns="args").join(pd.DataFrame(frame["args"].tolist()))
+    joined: pd.DataFrame = frame.drop(columns="args").join(pd.DataFrame(frame["args"].tolist()))
+    return joined
 
 
 def check(frame: pd.DataFrame, runs: int) -> None:
