@@ -99,7 +99,8 @@ def comparable(document: Any) -> dict[tuple[str, str], Figures]:
 
 def change(version: str, what: str, before: Figures, after: Figures) -> list[str]:
     old, new = (row["ways"][_OURS]["p50"] for row in (before, after))
-    return [version, what, duration(old), duration(new), times(new / old), ratio(before), ratio(after)]
+    ratios = [f"{value:.2f} ×" if (value := by_hand_ratio(row)) else "" for row in (before, after)]
+    return [version, what, duration(old), duration(new), f"{new / old:.2f} ×", *ratios]
 
 
 # Tables
@@ -132,10 +133,15 @@ def times(value: float) -> str:
     return f"{significant(value)} ×"
 
 
-def ratio(row: Figures) -> str:
-    """Return how many times as long SQLTrack takes as the same by hand; empty if that was not measured."""
+def by_hand_ratio(row: Figures) -> float | None:
+    """Return how many times as long SQLTrack takes as the same by hand, None if that was not measured."""
     ways = row["ways"]
-    return times(ways[_OURS]["p50"] / ways[_BY_HAND]["p50"]) if _BY_HAND in ways else ""
+    return ways[_OURS]["p50"] / ways[_BY_HAND]["p50"] if _BY_HAND in ways else None
+
+
+def ratio(row: Figures) -> str:
+    value = by_hand_ratio(row)
+    return "" if value is None else times(value)
 
 
 def percentile(row: Figures, way: str, name: str = "p50") -> str:

@@ -98,8 +98,8 @@ def test_changes_show_times_and_ratios_of_what_both_files_have(load: Load) -> No
         "## a\n\n"
         "| database | what | before | after | after / before | ratio before | ratio after |\n"
         "|---|---|---:|---:|---:|---:|---:|\n"
-        "| sqlite 1 | x | 4.0 ms | 500 µs | 0.1 × | 4.0 × | 2.0 × |\n"
-        "| sqlite 1 | y | 1.5 s | 3.0 s | 2.0 × |  | 3.0 × |\n"
+        "| sqlite 1 | x | 4.0 ms | 500 µs | 0.12 × | 4.00 × | 2.00 × |\n"
+        "| sqlite 1 | y | 1.5 s | 3.0 s | 2.00 × |  | 3.00 × |\n"
     )
 
 
@@ -113,7 +113,7 @@ def test_changes_are_printed_and_nothing_is_written(
     monkeypatch.setattr(report, "fill_pages", lambda: pytest.fail("pages were filled"))
     monkeypatch.setattr("sys.argv", ["report.py", "--compare", *map(str, paths)])
     report.main()
-    assert "| x | 1.0 s | 1.0 s | 1.0 × |" in capsys.readouterr().out
+    assert "| x | 1.0 s | 1.0 s | 1.00 × |" in capsys.readouterr().out
 
 
 def test_figures_go_into_another_file_and_leave_the_pages_alone(
