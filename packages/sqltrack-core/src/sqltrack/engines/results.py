@@ -28,11 +28,13 @@ class Reading(NamedTuple):
         names: names of the columns, which need not be unique.
         kinds: what the columns hold by their declaration, None where the database does not tell.
         chunks: the rows, in lists of about the number asked for; only the present one is in memory.
+        is_typed: whether a column holds values of its kind and NULL alone, default False.
     """
 
     names: Sequence[str]
     kinds: Sequence[ColumnKind | None]
     chunks: Iterator[Sequence[Sequence[Any]]]
+    is_typed: bool = False
 
 
 class Reader(ABC):

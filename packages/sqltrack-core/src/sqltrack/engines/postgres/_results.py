@@ -71,7 +71,8 @@ def _refuse_commands(connection: Any, text: str) -> None:
 
 def _reading(cursor: Any, chunks: Iterator[Any]) -> Reading:
     columns = cursor.description
-    return Reading([column.name for column in columns], [_KINDS.get(column.type_code) for column in columns], chunks)
+    kinds = [_KINDS.get(column.type_code) for column in columns]
+    return Reading([column.name for column in columns], kinds, chunks, is_typed=True)
 
 
 def _first_rows(rows: Iterator[Any], size: int) -> list[Any]:
