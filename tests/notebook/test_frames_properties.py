@@ -1,4 +1,4 @@
-"""Columns of data frames hold what the database returned, with one type, whatever comes first and wherever chunks end."""
+"""Columns of data frames hold what the database returned, with one type, wherever chunks end."""
 
 from __future__ import annotations
 
@@ -142,13 +142,17 @@ def test_a_polars_column_holds_the_values_and_has_the_type_of_their_kind(column:
 @given(st.lists(st.one_of(st.none(), integers)), st.integers(1, 4))
 def test_integers_of_64_bits_are_exact(values: list[int | None], chunk_rows: int) -> None:
     assert read(query_polars, values, chunk_rows).to_list() == values
-    assert read(query_dataframe, values, chunk_rows).dropna().tolist() == [value for value in values if value is not None]
+    assert read(query_dataframe, values, chunk_rows).dropna().tolist() == [
+        value for value in values if value is not None
+    ]
 
 
 @given(st.lists(st.sampled_from([None, 1, 0.5, "x", "NaN", b"x", True, TIME])), st.integers(1, 4))
 def test_a_column_does_not_depend_on_where_chunks_end(values: list[Any], chunk_rows: int) -> None:
     whole, parts = (read(query_dataframe, values, rows) for rows in (len(values) + 1, chunk_rows))
     pd.testing.assert_series_equal(parts, whole)
+    # 1, 1.0 and True are equal.
+    assert list(map(type, parts)) == list(map(type, whole))
     whole, parts = (read(query_polars, values, rows) for rows in (len(values) + 1, chunk_rows))
     assert parts.dtype == whole.dtype
     as_numbers = whole.dtype == pl.Float64
@@ -185,10 +189,24 @@ def test_floats_of_a_metric_are_those_that_were_logged(
     assert comparable(frame["loss"].tolist(), as_numbers=True) == comparable(expected, as_numbers=True)
 
 
+@pytest.mark.parametrize("chunk_rows", [1, 2, 500])
+def test_integers_are_exact_in_a_sqlite_column_that_is_declared_for_floats(
+    sqlite_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
+) -> None:
+    """Of a UNION only the first SELECT tells its types to SQLite."""
+    use_chunks_of(monkeypatch, chunk_rows)
+    sqlite_client.execute("CREATE TABLE losses (loss REAL)")
+    sqlite_client.execute("INSERT INTO losses VALUES (0.5)")
+    query = f"SELECT loss FROM losses UNION ALL SELECT {2**62 + 1} UNION ALL SELECT 'x'"
+    assert query_dataframe(sqlite_client, query)["loss"].tolist() == [0.5, 2**62 + 1, "x"]
+
+
 def test_numeric_is_float_in_frames_of_postgresql(
     postgres_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_chunks_of(monkeypatch, 2)
-    query = "SELECT value::numeric FROM (VALUES (1, NULL), (2, '0.1'), (3, 'NaN'), (4, '1e300')) AS v (n, value) ORDER BY n"
+    query = (
+        "SELECT value::numeric FROM (VALUES (1, NULL), (2, '0.1'), (3, 'NaN'), (4, '1e300')) AS v (n, value) ORDER BY n"
+    )
     series = query_polars(sqltrack.Client(postgres_config), query)["value"]
     assert comparable(series.to_list(), as_numbers=True) == [None, 0.1, "NaN", 1e300]

@@ -7,9 +7,12 @@ any value in any column. The result does not depend on where chunks end.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import repeat
+from operator import is_
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,16 +22,27 @@ from sqltrack.client import Client
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.engines.results import find_reader
 
-__all__ = ["Column", "read_columns"]
+__all__ = ["Column", "Texts", "read_columns"]
 
 # Few enough to stay in the processor's cache, measured.
 CHUNK_ROWS = 500
 
 Array = npt.NDArray[Any]
-Pack = Callable[[Sequence[str | None]], Any]
 Kind = Literal[ColumnKind, "mixed"]
 
 _NUMBERS = frozenset({int, float, Decimal})
+
+
+class Texts(NamedTuple):
+    """How texts are kept.
+
+    Attributes:
+        pack: turns texts, and None for NULL, into a form that takes less memory.
+        unpack: turns them back into a list.
+    """
+
+    pack: Callable[[Sequence[str | None]], Any]
+    unpack: Callable[[Any], list[str | None]]
 
 
 class Column(NamedTuple):
@@ -51,55 +65,134 @@ class Column(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What one chunk has of a column; `kind` None: nothing but NULL, "nan": nothing but texts that say NaN."""
+    """What one chunk has of a column, or several chunks that follow each other.
 
-    kind: Kind | Literal["nan"] | None
+    Attributes:
+        kind: as that of a column; None: nothing but NULL, "nan": nothing but texts that say NaN, "numbers": integers
+            and others, as objects, because integers are not all exact as floats.
+        size: number of rows.
+        values: as those of a column.
+        missing: as that of a column.
+    """
+
+    kind: Kind | Literal["nan", "numbers"] | None
     size: int
     values: Any = None
     missing: Array | None = None
 
 
-def read_columns(client: Any, query: Any, parameters: Any, pack: Pack) -> list[Column]:
+def read_columns(client: Any, query: Any, parameters: Any, texts: Texts) -> list[Column]:
     """Run a query and return the columns of its result.
 
     Args:
         client: client or cursor to use.
         query: the query, a str or SQL.
         parameters: values for its placeholders.
-        pack: turns some texts into a form that takes less memory, of which `list` makes texts again.
+        texts: how texts are kept.
 
     Raises:
         DatabaseError: the database refused the query; with a cursor it is the driver's own error.
     """
     if not isinstance(client, Client):
-        return _read(client, query, parameters, pack)
+        return _read(client, query, parameters, texts)
     try:
         with client.cursor() as cursor:
-            return _read(cursor, query, parameters, pack)
+            return _read(cursor, query, parameters, texts)
     except client.engine.driver_error as error:
         raise client.engine.translate_error(error) from error
 
 
-def _read(cursor: Any, query: Any, parameters: Any, pack: Pack) -> list[Column]:
+def _read(cursor: Any, query: Any, parameters: Any, texts: Texts) -> list[Column]:
     with find_reader(cursor).read(cursor, query, parameters, CHUNK_ROWS) as reading:
         kinds = reading.kinds
-        columns: list[list[_Part]] = [[] for _ in kinds]
+        columns = [_Parts() for _ in kinds]
         for rows in reading.chunks:
             for parts, kind, values in zip(columns, kinds, zip(*rows)):
-                parts.append(_part(values, kind, pack))
-        return [_join(name, kind, parts, pack) for name, kind, parts in zip(reading.names, kinds, columns)]
+                parts.append(_part(values, kind, texts, reading.is_typed))
+        return [_join(name, kind, parts.finish(), texts) for name, kind, parts in zip(reading.names, kinds, columns)]
+
+
+# The parts of a column
+
+
+class _Growing:
+    """An array that others are appended to, in memory that grows in place."""
+
+    def __init__(self, values: Array) -> None:
+        self._array: Array = values.copy()
+        self._size = len(values)
+
+    def append(self, values: Array) -> None:
+        size = self._size + len(values)
+        if size > len(self._array):
+            # No view of it is handed out before it is complete.
+            self._array.resize(size + size // 2, refcheck=False)
+        self._array[self._size : size] = values
+        self._size = size
+
+    def finish(self) -> Array:
+        self._array.resize(self._size, refcheck=False)
+        return self._array
+
+
+class _Parts:
+    """The parts of a column, of which numbers and times of the same kind that follow each other become one part."""
+
+    def __init__(self) -> None:
+        self._parts: list[_Part] = []
+        self._kind: Any = None
+        self._size = 0
+        self._values: _Growing | None = None
+        self._missing: _Growing | None = None
+
+    def append(self, part: _Part) -> None:
+        if self._values is None or part.kind != self._kind:
+            self._begin(part)
+            return
+        self._values.append(part.values)
+        if self._missing is None and part.missing is not None:
+            self._missing = _Growing(np.zeros(self._size, bool))
+        if self._missing is not None:
+            self._missing.append(_missing(part))
+        self._size += part.size
+
+    def finish(self) -> list[_Part]:
+        """Return the parts. Nothing can be appended after that."""
+        if self._values is not None:
+            missing = None if self._missing is None else self._missing.finish()
+            self._parts.append(_Part(self._kind, self._size, self._values.finish(), missing))
+        self._values = None
+        return self._parts
+
+    def _begin(self, part: _Part) -> None:
+        self.finish()
+        if part.kind not in _DTYPES:
+            self._parts.append(part)
+            return
+        self._kind, self._size = part.kind, part.size
+        self._values = _Growing(part.values)
+        self._missing = None if part.missing is None else _Growing(part.missing)
 
 
 # One chunk
 
 
-def _part(values: Sequence[Any], declared: ColumnKind | None, pack: Pack) -> _Part:
+def _part(values: Sequence[Any], declared: ColumnKind | None, texts: Texts, is_typed: bool) -> _Part:
+    if is_typed and declared == "float":
+        plain = _plain_floats(values)
+        if plain is not None:
+            return _Part("float", len(values), plain)
     kind, has_missing = _part_kind(values, declared)
-    missing = np.fromiter((value is None for value in values), bool, len(values)) if has_missing else None
+    if kind == "float":
+        floats = _floats(values)
+        return _Part(kind, len(values), floats, _missing_floats(values, floats) if has_missing else None)
+    missing = np.fromiter(map(is_, values, repeat(None)), bool, len(values)) if has_missing else None
     if kind is None or kind == "nan":
         return _Part(kind, len(values), None, missing)
     if kind == "text":
-        return _Part(kind, len(values), pack(values), missing)
+        return _Part(kind, len(values), texts.pack(values), missing)
+    if kind == "integer" and has_missing:
+        values = [0 if value is None else value for value in values]
     try:
         make_array: Callable[[Sequence[Any]], Any] = _MAKERS.get(kind, _objects)
         return _Part(kind, len(values), make_array(values), missing)
@@ -119,11 +212,12 @@ def _part_kind(values: Sequence[Any], declared: ColumnKind | None) -> tuple[Any,
         return "json", has_missing
     if len(types) == 1 and str not in types:
         return KINDS.get(types.pop(), "mixed"), has_missing
+    numbers = "numbers" if int in types else "float"
     if types <= _NUMBERS:
-        return "float", has_missing
+        return numbers, has_missing
     is_text = types == {str}
     if declared != "text" and types <= _NUMBERS | {str} and _only_nan(values):
-        return ("nan" if is_text else "float"), has_missing
+        return ("nan" if is_text else numbers), has_missing
     return ("text" if is_text else "mixed"), has_missing
 
 
@@ -138,13 +232,32 @@ def _objects(values: Sequence[Any]) -> Array:
     return array
 
 
-def _integers(values: Sequence[Any]) -> Array:
-    return np.fromiter((0 if value is None else value for value in values) if None in values else values, np.int64)
+def _integers(values: Sequence[int]) -> Array:
+    return np.fromiter(values, np.int64, len(values))
+
+
+def _plain_floats(values: Sequence[Any]) -> Array | None:
+    """Return numbers as floats, None if there are other values among them."""
+    floats = np.empty(len(values))
+    try:
+        # Much faster than a look at the types.
+        struct.pack_into(f"{len(values)}d", floats.data, 0, *values)
+    except struct.error:
+        return None
+    return floats
 
 
 def _floats(values: Sequence[Any]) -> Array:
     # None, and texts that say NaN, are NaN to numpy.
     return np.fromiter(values, np.float64, len(values))
+
+
+def _missing_floats(values: Sequence[Any], floats: Array) -> Array:
+    """Return what is NULL of values with these floats. Only those that are NaN need a look."""
+    missing: Array = np.isnan(floats)
+    places = np.flatnonzero(missing)
+    missing[places] = [values[place] is None for place in places.tolist()]
+    return missing
 
 
 def _utc(value: datetime | None) -> datetime | None:
@@ -165,7 +278,6 @@ _LONGEST = timedelta(microseconds=2**63 - 1)
 _MAKERS: dict[Any, Callable[[Sequence[Any]], Any]] = {
     "boolean": lambda values: np.array(values, dtype=bool),
     "integer": _integers,
-    "float": _floats,
     "timestamp": lambda values: np.array([_utc(value) for value in values], dtype="datetime64[us]"),
     "interval": _intervals,
 }
@@ -174,18 +286,19 @@ _MAKERS: dict[Any, Callable[[Sequence[Any]], Any]] = {
 # The whole column
 
 
-def _join(name: str, declared: ColumnKind | None, parts: list[_Part], pack: Pack) -> Column:
+def _join(name: str, declared: ColumnKind | None, parts: list[_Part], texts: Texts) -> Column:
     """Return the column that parts make up, and forget them."""
     kind = _common_kind({part.kind for part in parts} - {None}, declared)
     missing = None
     if any(part.missing is not None for part in parts):
-        missing = np.concatenate([_missing(part) for part in parts])
+        masks = [_missing(part) for part in parts]
+        missing = masks[0] if len(masks) == 1 else np.concatenate(masks)
     values: Any
     if kind == "text":
-        values = [_texts(part, pack) for part in parts]
+        values = [_packed(part, texts) for part in parts]
     else:
-        empty = np.empty(0, _DTYPES.get(kind, object))
-        values = np.concatenate([empty, *(_values(part, kind) for part in parts)])
+        arrays = [_values(part, kind, texts) for part in parts] or [np.empty(0, _DTYPES.get(kind, object))]
+        values = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     parts.clear()
     return Column(name, kind, values, missing)
 
@@ -196,7 +309,7 @@ def _common_kind(kinds: set[Any], declared: ColumnKind | None) -> Any:
         return declared
     if kinds == {"integer"} and declared != "float":
         return "integer"
-    if kinds <= {"integer", "float", "nan"}:
+    if kinds <= {"integer", "float", "nan", "numbers"}:
         return "float"
     if kinds <= {"text", "nan"}:
         return "text"
@@ -217,29 +330,29 @@ def _missing(part: _Part) -> Array:
     return np.zeros(part.size, bool) if part.missing is None else part.missing
 
 
-def _values(part: _Part, kind: Any) -> Array:
+def _values(part: _Part, kind: Any, texts: Texts) -> Array:
     if kind not in _DTYPES:
-        return part.values if kind is not None and part.kind == kind else _as_objects(part)
+        return part.values if kind is not None and part.kind == kind else _as_objects(part, texts)
     if part.kind is None or part.kind == "nan":
         return np.full(part.size, _FILLINGS[kind], _DTYPES[kind])
-    values: Array = part.values.astype(_DTYPES[kind], copy=False)
+    values: Array = _floats(part.values) if part.kind == "numbers" else part.values.astype(_DTYPES[kind], copy=False)
     if kind != part.kind and part.missing is not None:
         values[part.missing] = _FILLINGS[kind]
     return values
 
 
-def _texts(part: _Part, pack: Pack) -> Any:
-    return part.values if part.kind == "text" else pack(_as_objects(part).tolist())
+def _packed(part: _Part, texts: Texts) -> Any:
+    return part.values if part.kind == "text" else texts.pack(_as_objects(part, texts).tolist())
 
 
-def _as_objects(part: _Part) -> Array:
+def _as_objects(part: _Part, texts: Texts) -> Array:
     """Return a part as the objects that the database gave."""
     if part.kind is None or part.kind == "nan":
         objects = np.full(part.size, "NaN", dtype=object)
     elif part.kind == "timestamp":
         objects = _objects([value and value.replace(tzinfo=timezone.utc) for value in part.values.tolist()])
     else:
-        objects = _objects(list(part.values) if part.kind == "text" else part.values.tolist())
+        objects = _objects(texts.unpack(part.values) if part.kind == "text" else part.values.tolist())
     if part.kind == "float":
         objects[np.isnan(part.values)] = "NaN"
     if part.missing is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import pandas as pd
-from sqltrack._frames.columns import Column, read_columns
+from sqltrack._frames.columns import Column, Texts, read_columns
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
@@ -50,23 +51,35 @@ def query_dataframe(client: Client | DBAPICursor, query: QueryText, parameters: 
     Raises:
         DatabaseError: the database refused the query; with a cursor it is the driver's own error.
     """
-    columns = read_columns(client, query, parameters, _pack_texts)
+    dtype = pd.Series([""]).dtype
+    texts = _arrow_texts() if getattr(dtype, "storage", None) == "pyarrow" else _OBJECTS
+    columns = read_columns(client, query, parameters, texts)
     names = [column.name for column in columns]
     series: dict[int, pd.Series[Any]] = {}
     for index in range(len(names)):
         # From the front, to forget each column as soon as pandas has it.
-        series[index] = _series(columns.pop(0))
+        series[index] = _series(columns.pop(0), dtype)
     # By position first: names need not be unique.
     frame: pd.DataFrame = pd.DataFrame(series, copy=len(names) > _BLOCKS)
     frame.columns = pd.Index(names, dtype=object if not names else None)
     return frame
 
 
-def _pack_texts(texts: Sequence[str | None]) -> Any:
-    return pd.Series(list(texts), dtype=pd.Series([""]).dtype)
+def _as_objects(texts: Sequence[str | None]) -> Any:
+    return np.array(texts, dtype=object)
 
 
-def _series(column: Column) -> pd.Series[Any]:
+# Texts that pandas keeps as Python objects.
+_OBJECTS = Texts(_as_objects, np.ndarray.tolist)
+
+
+def _arrow_texts() -> Texts:
+    """Return how texts are kept where pandas has them in Arrow's form: in the same form."""
+    arrow: Any = importlib.import_module("pyarrow")
+    return Texts(lambda texts: arrow.array(texts, arrow.large_string()), lambda packed: packed.to_pylist())
+
+
+def _series(column: Column, text_dtype: Any) -> pd.Series[Any]:
     values, missing = column.values, column.missing
     if column.kind == "integer" and missing is not None:
         values = _nullable_integers(values, missing)
@@ -75,10 +88,17 @@ def _series(column: Column) -> pd.Series[Any]:
     elif column.kind == "timestamp":
         values = pd.DatetimeIndex(values).tz_localize("UTC")
     elif column.kind == "text":
-        values = pd.concat(values, ignore_index=True) if values else _pack_texts([])
+        values = _join_texts(values, text_dtype)
     # Of objects pandas would make what it takes them for, strings of JSON texts, for one.
-    series: pd.Series[Any] = pd.Series(values, dtype=values.dtype)
+    series: pd.Series[Any] = pd.Series(values, dtype=values.dtype, copy=False)
     return series
+
+
+def _join_texts(parts: list[Any], dtype: Any) -> Any:
+    if not parts or isinstance(parts[0], np.ndarray):
+        return pd.Series(np.concatenate(parts) if parts else [], dtype=dtype)
+    arrow: Any = importlib.import_module("pyarrow")
+    return dtype.__from_arrow__(arrow.concat_arrays(parts))
 
 
 def _nullable_integers(values: Any, missing: Any) -> Any:

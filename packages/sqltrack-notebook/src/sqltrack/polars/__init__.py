@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqltrack._frames.columns import Column, read_columns
+from sqltrack._frames.columns import Column, Texts, read_columns
 from sqltrack.errors import MissingPackageError
 
 try:
@@ -40,7 +40,7 @@ def query_polars(client: Client | DBAPICursor, query: QueryText, parameters: Par
     Raises:
         DatabaseError: the database refused the query; with a cursor it is the driver's own error.
     """
-    columns = read_columns(client, query, parameters, _pack_texts)
+    columns = read_columns(client, query, parameters, _TEXTS)
     names = _unique_names([column.name for column in columns])
     # From the front, to forget each column as soon as polars has it.
     return pl.DataFrame([_series(columns.pop(0)).alias(name) for name in names])
@@ -48,6 +48,9 @@ def query_polars(client: Client | DBAPICursor, query: QueryText, parameters: Par
 
 def _pack_texts(texts: Sequence[str | None]) -> Any:
     return pl.Series(texts, dtype=pl.String)
+
+
+_TEXTS = Texts(_pack_texts, pl.Series.to_list)
 
 
 def _series(column: Column) -> pl.Series:
