@@ -65,7 +65,7 @@ class Column(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What one chunk has of a column, or several chunks that follow each other.
+    """The values that a chunk has of a column, or several chunks that follow each other.
 
     Attributes:
         kind: as that of a column; None: nothing but NULL, "nan": nothing but texts that say NaN, "numbers": integers
@@ -253,7 +253,7 @@ def _floats(values: Sequence[Any]) -> Array:
 
 
 def _missing_floats(values: Sequence[Any], floats: Array) -> Array:
-    """Return what is NULL of values with these floats. Only those that are NaN need a look."""
+    """Return which of the values with these floats are NULL. Only those that are NaN need a look."""
     missing: Array = np.isnan(floats)
     places = np.flatnonzero(missing)
     missing[places] = [values[place] is None for place in places.tolist()]
