@@ -4,43 +4,61 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeAlias
-
-from rich.text import Text
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqltrack.cli._output import printable
 from sqltrack.engines.json import plain
 from sqltrack.statuses import find_group
 from sqltrack.wording import coarse_duration, short_duration
 
-__all__ = ["Cell", "show_exact", "show_status", "show_tags", "show_time", "show_value"]
+if TYPE_CHECKING:
+    from rich.style import Style
+    from rich.text import Text
+
+__all__ = ["Cell", "holds_numbers", "show_exact", "show_status", "show_tags", "show_time", "show_value", "styled"]
 
 # Returns a value as a cell.
-Cell: TypeAlias = Callable[[Any], Text]
+Cell: TypeAlias = Callable[[Any], "Text"]
+
+
+def styled(text: str, style: str | Style = "") -> Text:
+    """Return a text for a terminal. Its class is slow to import, and many commands print none."""
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def holds_numbers(values: Sequence[Any]) -> bool:
+    """Tell whether all values of a column that are not None are numbers or durations, and there is one."""
+    present = [value for value in values if value is not None]
+    return bool(present) and all(
+        isinstance(value, (int, float, Decimal, timedelta)) and not isinstance(value, bool) for value in present
+    )
 
 
 def show_value(value: Any) -> Text:
     """Return any value as a cell; numbers have five digits, times are told by their distance from now."""
     if value is None:
-        return Text("--", style="bright_black")
+        return styled("--", "bright_black")
     if isinstance(value, datetime):
         return show_time(value)
     if isinstance(value, timedelta):
-        return Text(short_duration(value.total_seconds()))
+        return styled(short_duration(value.total_seconds()))
     if isinstance(value, (dict, list)):
-        return Text(printable(json.dumps(plain(value), ensure_ascii=False)))
+        return styled(printable(json.dumps(plain(value), ensure_ascii=False)))
     if isinstance(value, float):
         # NaN is spelled as in other formats, and as SQLite has it.
-        return Text("NaN", style="red") if math.isnan(value) else Text(f"{value:.5g}")
-    return Text(printable(value))
+        return styled("NaN", "red") if math.isnan(value) else styled(f"{value:.5g}")
+    return styled(printable(value))
 
 
 def show_exact(value: Any) -> Text:
     """Return a value as `show_value` does, but times as they are, in UTC."""
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return Text(f"{value.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}Z")
+        return styled(f"{value.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}Z")
     return show_value(value)
 
 
@@ -49,18 +67,18 @@ def show_status(status: str | None) -> Text:
     if status is None:
         return show_value(None)
     group = find_group(status)
-    return Text(f"{group.symbol} {printable(status)}", style=group.ansi)
+    return styled(f"{group.symbol} {printable(status)}", group.ansi)
 
 
 def show_tags(tags: Mapping[str, Any] | None) -> Text:
     """Return the names of tags, with the values that are not true."""
     names = (name if value is True else f"{name}={value}" for name, value in (tags or {}).items())
-    return Text(printable(", ".join(names)), style="cyan")
+    return styled(printable(", ".join(names)), "cyan")
 
 
 def show_time(time: datetime) -> Text:
     """Return how long ago a time was; a time without time zone as it is."""
     if time.tzinfo is None:
-        return Text(str(time))
+        return styled(str(time))
     elapsed = (datetime.now(timezone.utc) - time).total_seconds()
-    return Text(f"{coarse_duration(elapsed)} ago" if elapsed >= 0 else f"in {coarse_duration(-elapsed)}")
+    return styled(f"{coarse_duration(elapsed)} ago" if elapsed >= 0 else f"in {coarse_duration(-elapsed)}")

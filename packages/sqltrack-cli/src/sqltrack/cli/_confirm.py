@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
-
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack.cli._cells import show_value
 from sqltrack.cli._output import confirm, print_json, print_note
 from sqltrack.cli._table import print_pairs, print_table
 from sqltrack.client import Client
 from sqltrack.commands.edits import Change, Edit, apply_edit
-from sqltrack.commands.rm import Deletion
 from sqltrack.engines.admin import admin_of
 from sqltrack.wording import pluralize
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from sqltrack.commands.rm import Deletion
 
 __all__ = ["apply_if_agreed", "as_record", "describe", "print_deletion", "report_deletion", "run_edit"]
 

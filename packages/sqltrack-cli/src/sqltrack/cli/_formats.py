@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
-from rich.cells import cell_len
-
-from sqltrack.cli._cells import Cell, show_exact
+from sqltrack.cli._cells import Cell, holds_numbers, show_exact
 from sqltrack.cli._output import exact_output, print_json
-from sqltrack.cli._table import holds_numbers, print_table
-from sqltrack.commands.sql import csv_value
+from sqltrack.cli._table import print_table
 
 __all__ = ["FORMATS", "TEXT_FORMATS", "add_format_options", "add_short_format", "print_records", "write_records"]
 
@@ -120,9 +116,7 @@ def write_records(
     """
     heads = [(headers or {}).get(name, name) for name in columns]
     if format_ == "csv":
-        writer = csv.writer(file)
-        writer.writerow(heads)
-        writer.writerows([csv_value(record.get(name)) for name in columns] for record in records)
+        _write_csv(file, heads, [[record.get(name) for name in columns] for record in records])
         return
     write = {"markdown": _write_markdown, "latex": _write_latex}[format_]
     write(file, [_column(name, head, records, texts or {}) for name, head in zip(columns, heads)])
@@ -154,6 +148,16 @@ def _column(name: str, head: str, records: Sequence[Mapping[str, Any]], texts: M
     return _Column(head, values, [show(value).plain for value in values], holds_numbers(values))
 
 
+def _write_csv(file: IO[str], heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    import csv
+
+    from sqltrack.commands.sql import csv_value
+
+    writer = csv.writer(file)
+    writer.writerow(heads)
+    writer.writerows(map(csv_value, row) for row in rows)
+
+
 def _write_markdown(file: IO[str], columns: Sequence[_Column]) -> None:
     """Write a table of GitHub's Markdown, whose pipes are aligned."""
     padded = [_markdown_column(column) for column in columns]
@@ -163,15 +167,15 @@ def _write_markdown(file: IO[str], columns: Sequence[_Column]) -> None:
 
 def _markdown_column(column: _Column) -> list[str]:
     """Return the head, the line below it and the cells, all of one width."""
+    from rich.cells import cell_len
+
     head, *cells = map(_escape_markdown, (column.head, *column.texts))
-    width = max(3, *map(cell_len, (head, *cells)))
+    widths = [cell_len(text) for text in (head, *cells)]
+    width = max(3, *widths)
     rule = "-" * (width - 1) + ":" if column.is_number else "-" * width
-    return [_pad(head, width, column.is_number), rule, *(_pad(cell, width, column.is_number) for cell in cells)]
-
-
-def _pad(text: str, width: int, is_right: bool) -> str:
-    blanks = " " * (width - cell_len(text))
-    return blanks + text if is_right else text + blanks
+    blanks = [" " * (width - own) for own in widths]
+    head, *cells = [pad + text if column.is_number else text + pad for text, pad in zip((head, *cells), blanks)]
+    return [head, rule, *cells]
 
 
 def _escape_markdown(text: str) -> str:

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from io import TextIOWrapper
-from typing import IO, Any, TextIO, cast
-
-from rich.console import Console
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from sqltrack.engines.json import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = [
     "ASCII_SIGNS",
@@ -130,11 +131,19 @@ def stdout(file: TextIO | None = None) -> Console:
     Args:
         file: file to print to instead of the standard output.
     """
+    # Slow to import, and few lines need it.
+    from rich.console import Console
+
     console = Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = UNLIMITED
         console.file = cast("TextIO", _WithoutTrailingBlanks(console.file))
     return console
+
+
+def _may_be_terminal(file: TextIO) -> bool:
+    """Return whether rich may take a file for a terminal, without importing it."""
+    return file.isatty() or any(name in os.environ for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
 
 
 class _WithoutTrailingBlanks:
@@ -204,12 +213,16 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
     Returns:
         A function to call with the number of steps done.
     """
+    if not _may_be_terminal(sys.stderr):
+        yield lambda done: None
+        return
+    from rich.console import Console
+
     console = Console(stderr=True)
     if not console.is_terminal:
         # Older versions of rich would end a line here that they have not begun.
         yield lambda done: None
         return
-    # Slow to import, and few commands need it.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

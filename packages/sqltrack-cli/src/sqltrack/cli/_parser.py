@@ -8,10 +8,15 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqltrack.cli._suggestions import suggest_command, suggest_option
+from sqltrack.cli._commands import COMMANDS
 from sqltrack.client import Client
+
+if TYPE_CHECKING:
+    _SubParsersAction = argparse._SubParsersAction["Parser"]
+else:
+    _SubParsersAction = argparse._SubParsersAction
 
 __all__ = [
     "FILE",
@@ -24,39 +29,6 @@ __all__ = [
     "open_client",
     "parse",
 ]
-
-# In the order in which --help lists them; each is a module beside this one with a function `add_parser`.
-_COMMANDS = (
-    "init",
-    "create",
-    "setup",
-    "execute",
-    "grant",
-    "revoke",
-    "config",
-    "doctor",
-    "ls",
-    "runs",
-    "show",
-    "diff",
-    "metrics",
-    "seeds",
-    "sql",
-    "copy",
-    "export",
-    "link",
-    "tag",
-    "comment",
-    "rename",
-    "mv",
-    "rm",
-    "gc",
-    "reap",
-    "tidy",
-    "rename_metric",
-    "rewind",
-    "completion",
-)
 
 # Where the name of the command is kept.
 _COMMAND = "_command"
@@ -85,29 +57,37 @@ class Parser(argparse.ArgumentParser):
         """Return the options; suggest others in place of unknown ones."""
         namespace, rest = self.parse_known_args(args, namespace)
         if rest:
-            chosen = self._parser_of(namespace)
-            chosen.error(suggest_option(rest, chosen._option_string_actions))
+            self._parser_of(namespace)._refuse_arguments(rest)
         return namespace
 
-    def _parser_of(self, namespace: argparse.Namespace) -> argparse.ArgumentParser:
+    def _parser_of(self, namespace: argparse.Namespace) -> Parser:
         """Return the parser of the command that was given."""
         for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                parser: argparse.ArgumentParser = action.choices[getattr(namespace, _COMMAND)]
-                return parser
+            if isinstance(action, Commands):
+                return action.parser_of(getattr(namespace, _COMMAND))
         return self
 
+    def _refuse_arguments(self, words: Sequence[str]) -> NoReturn:
+        """End the program because of arguments that the command does not take."""
+        # Only mistakes need it.
+        from sqltrack.cli._suggestions import suggest_option
+
+        self.error(suggest_option(words, self._option_string_actions))
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
-            self.error(suggest_command(value, action.choices))
-        super()._check_value(action, value)
+        if not isinstance(action, Commands):
+            super()._check_value(action, value)
+        elif value not in COMMANDS:
+            from sqltrack.cli._suggestions import suggest_command
+
+            self.error(suggest_command(value, COMMANDS))
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """Read text as UTF-8 whatever the encoding of the system; names of files stay what the system calls them."""
         unknown = self._unknown_option(sys.argv[1:] if not args or args[0] is None else args[0])
         if unknown is not None:
             # Without what follows it, which may be a password.
-            self.error(suggest_option([unknown], self._option_string_actions))
+            self._refuse_arguments([unknown])
         namespace, rest = super().parse_known_args(*args, **kwargs)
         # argparse gives an argument of many words only those up to the next option.
         if self.words is not None and not any(word.startswith("-") for word in rest):
@@ -149,31 +129,55 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"sqltrack: {' '.join(message.split())}; see: {self.prog} --help\n")
 
 
-class Commands:
-    """The commands of the program, while they are being added."""
+class Commands(_SubParsersAction):
+    """The commands of the program. The module of a command is imported when its parser is asked for."""
 
-    def __init__(self, parser: Parser) -> None:
-        self._commands: Any = parser.add_subparsers(dest=_COMMAND, metavar="COMMAND", parser_class=Parser)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._parsers: dict[str, Parser] = {}
+        for name, summary in COMMANDS.items():
+            self._choices_actions.append(self._ChoicesPseudoAction(name, (), summary))
 
-    def add(self, name: str, summary: str, *, example: str, description: str = "") -> Parser:
-        """Add a command and return its parser.
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Let the parser of a command parse what follows its name."""
+        self.parser_of(values[0])
+        super().__call__(parser, namespace, values, option_string)
+
+    def parser_of(self, name: str) -> Parser:
+        """Return the parser of a command."""
+        if name not in self._parsers:
+            importlib.import_module(f"sqltrack.cli._commands.{name.replace('-', '_')}").add_parser(self)
+        return self._parsers[name]
+
+    def add(self, name: str, *, example: str, description: str = "") -> Parser:
+        """Add the parser of a command and return it.
 
         Args:
-            name: name of the command.
-            summary: one sentence without a full stop.
+            name: name of the command, one of `COMMANDS`.
             example: a command line that shows its use.
-            description: more about it, default: nothing but the sentence.
+            description: more about it than `COMMANDS` says, default: nothing.
         """
-        parser: Parser = self._commands.add_parser(
+        summary = COMMANDS[name]
+        parents: Any = [_connection_parser()]
+        self._parsers[name] = self.add_parser(
             name,
-            help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.{f' {description}' if description else ''}",
             epilog=f"example: {example}",
-            parents=[_connection_parser()],
+            parents=parents,
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
-        return parser
+        return self._parsers[name]
+
+
+class _ShowVersion(argparse._VersionAction):
+    """Find the version when it is asked for, which takes about as long as everything else."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        from importlib.metadata import version
+
+        self.version = f"sqltrack {version('sqltrack-cli')}"
+        super().__call__(*args, **kwargs)
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -186,7 +190,15 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 def build_parser() -> Parser:
-    """Return the parser of the whole command line."""
+    """Return the parser of the whole command line, with those of all commands."""
+    parser, commands = _new_parser()
+    for name in COMMANDS:
+        commands.parser_of(name)
+    return parser
+
+
+def _new_parser() -> tuple[Parser, Commands]:
+    """Return the parser of the command line, and the commands, none of which is imported yet."""
     parser = Parser(
         prog="sqltrack",
         description="Work with a database of machine learning experiments.",
@@ -195,18 +207,17 @@ def build_parser() -> Parser:
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action=_ShowVersion)
     # Without a command, as of other programs with many.
     parser.set_defaults(run=lambda options: parser.print_help())
-    commands = Commands(parser)
-    for name in _COMMANDS:
-        importlib.import_module(f"sqltrack.cli._commands.{name}").add_parser(commands)
-    return parser
+    commands: Any = parser.add_subparsers(dest=_COMMAND, metavar="COMMAND", action=Commands)
+    return parser, commands
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of a command line; a wrong one ends the process with status 2."""
-    options: argparse.Namespace = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
+    parser, _ = _new_parser()
+    options: argparse.Namespace = parser.parse_args(sys.argv[1:] if argv is None else argv)
     return options
 
 
@@ -260,9 +271,3 @@ def _connection_parser() -> argparse.ArgumentParser:
 
 # What shtab, which writes the completion scripts, knows as a file.
 FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"sqltrack {version('sqltrack-cli')}"

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.box import SIMPLE_HEAD, Box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from sqltrack.cli._cells import Cell, show_exact, show_value
+from sqltrack.cli._cells import Cell, holds_numbers, show_exact, show_value, styled
 from sqltrack.cli._output import UNLIMITED, fit_encoding, printable, stdout
 
-__all__ = ["holds_numbers", "print_pairs", "print_result", "print_table"]
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+__all__ = ["print_pairs", "print_result", "print_table"]
 
 # Columns wider than _RIGID are cut first, to _NARROW at least; the others only if that is not enough.
 _RIGID, _NARROW = 20, 12
 _GAP = 2
-
-# The same frame for encodings without lines.
-_ASCII_HEAD = Box(str(SIMPLE_HEAD).replace("─", "-"), ascii=True)
 
 
 def print_table(
@@ -75,7 +69,12 @@ def _print_table(
     shown = [name for name in columns if name in expected]
     widths = {name: widths[name] for name in shown}
     _narrow(widths, console.width)
-    box = _ASCII_HEAD if console.options.ascii_only else SIMPLE_HEAD
+    # The commands that print no table do without rich.
+    from rich.box import SIMPLE_HEAD, Box
+    from rich.table import Table
+
+    ascii_head = Box(str(SIMPLE_HEAD).replace("─", "-"), ascii=True)
+    box = ascii_head if console.options.ascii_only else SIMPLE_HEAD
     table = Table(box=box, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in shown:
         justify: Any = "right" if holds_numbers([record.get(name) for record in records]) else "left"
@@ -110,7 +109,7 @@ def print_result(
         _print_table(console, records, columns, cells, headers)
         return
     for number, record in enumerate(records, start=1):
-        console.print(Text(f"row {number}", style="bold"))
+        console.print(styled(f"row {number}", "bold"))
         print_pairs({name: record[name] for name in columns}, cells=cells, indent=2, console=console)
 
 
@@ -122,22 +121,16 @@ def print_pairs(
     console: Console | None = None,
 ) -> None:
     """Print names and values, one pair on a line or, if a value is long, on more."""
+    from rich.table import Table
+
     console = console or stdout()
     table = Table.grid(padding=(0, _GAP))
     table.add_column(no_wrap=True, min_width=1)
     table.add_column(overflow="fold")
     for name, value in pairs.items():
-        label = Text(" " * indent + printable(name), style="bold" if not indent else "")
+        label = styled(" " * indent + printable(name), "bold" if not indent else "")
         table.add_row(*(_fit(text, console) for text in (label, (cells or {}).get(name, show_value)(value))))
     console.print(table)
-
-
-def holds_numbers(values: Sequence[Any]) -> bool:
-    """Tell whether all values of a column that are not None are numbers or durations, and there is one."""
-    present = [value for value in values if value is not None]
-    return bool(present) and all(
-        isinstance(value, (int, float, Decimal, timedelta)) and not isinstance(value, bool) for value in present
-    )
 
 
 def _texts(
@@ -148,7 +141,7 @@ def _texts(
     console: Console,
 ) -> tuple[dict[str, Text], dict[str, list[Text]]]:
     """Return the head and the cells of each column, as the console's encoding has them."""
-    heads = {name: _fit(Text(printable(headers.get(name, name))), console) for name in columns}
+    heads = {name: _fit(styled(printable(headers.get(name, name))), console) for name in columns}
     return heads, {
         name: [_fit(cells.get(name, show_value)(record.get(name)), console) for record in records] for name in columns
     }
@@ -157,7 +150,7 @@ def _texts(
 def _fit(text: Text, console: Console) -> Text:
     """Return a text whose width is that of what will be seen."""
     shown = fit_encoding(text.plain, console.file)
-    return text if shown == text.plain else Text(shown, style=text.style)
+    return text if shown == text.plain else styled(shown, text.style)
 
 
 def _widths(heads: Mapping[str, Text], texts: Mapping[str, Sequence[Text]]) -> dict[str, int]:

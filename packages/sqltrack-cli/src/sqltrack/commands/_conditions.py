@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import re
@@ -109,6 +108,9 @@ def _by_name(name: str, known: _Known) -> str | None:
 
 
 def _by_near_name(name: str, known: _Known) -> str | None:
+    # Only mistakes need it.
+    import difflib
+
     folded = {other.lower(): other for other in (*known.expressions, *known.columns)}
     matches = difflib.get_close_matches(name.lower(), folded, n=1)
     if not matches:

@@ -19,7 +19,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "comment",
-        "set the comment of runs or of an experiment",
         example='sqltrack comment 12 "with a warm start"\n'
         '         sqltrack comment --experiment baseline ""\n'
         "         sqltrack comment 12 - --yes < notes.txt",

@@ -13,7 +13,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "completion",
-        "print a script that lets a shell complete the program's commands and options",
         example='eval "$(sqltrack completion bash)"    # in ~/.bashrc',
     )
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")

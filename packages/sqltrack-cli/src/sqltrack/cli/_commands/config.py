@@ -31,7 +31,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "config",
-        "show the configuration in force, and where each value comes from",
         description="Passwords are not shown. No connection is made.",
         example="sqltrack config --engine sqlite",
     )

@@ -39,7 +39,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "copy",
-        "copy experiments from one database into another",
         description=" ".join(_DESCRIPTION.split()),
         example=_EXAMPLE,
     )

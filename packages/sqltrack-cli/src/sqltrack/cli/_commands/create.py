@@ -23,7 +23,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "create",
-        "print the SQL that creates a PostgreSQL user and a database",
         description=_DESCRIPTION,
         example="sqltrack create | sudo -u postgres psql\n"
         "         sqltrack create --user alice | sqltrack execute --user postgres --dbname postgres",

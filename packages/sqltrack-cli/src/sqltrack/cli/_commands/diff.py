@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from sqltrack.cli._cells import Cell, show_exact, show_status, show_value
+from sqltrack.cli._cells import Cell, show_exact, show_status, show_value, styled
 from sqltrack.cli._edit_options import add_runs, named_runs
 from sqltrack.cli._formats import add_format_options, print_records
 from sqltrack.cli._output import print_note
 from sqltrack.cli._parser import Commands, Parser, add_superuser_option, open_client
 from sqltrack.commands.diff import compare_runs
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["add_parser"]
 
@@ -27,7 +28,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "diff",
-        "tell in what runs differ",
         description="One column for each run. Metrics count by their last, smallest and greatest value. Environment "
         "variables come last, because many differ from job to job. A run without something has '--' there. The table "
         "shows long values from where they differ, the other formats show them whole.",
@@ -97,7 +97,7 @@ def _cut(cell: Text, begin: int) -> Text:
     """Return the part of a cell that begins somewhere, with an ellipsis for the part before it."""
     rest = cell[begin:]
     rest.truncate(_LONGEST - bool(begin), overflow="ellipsis")
-    return Text("…").append_text(rest) if begin else rest
+    return styled("…").append_text(rest) if begin else rest
 
 
 def _cell(name: str, value: Any) -> Text:
@@ -106,7 +106,7 @@ def _cell(name: str, value: Any) -> Text:
     if name == "status":
         return show_status(value)
     # A null that somebody has set is not the same as nothing.
-    return Text("null") if value is None and name not in _OFTEN_EMPTY else show_exact(value)
+    return styled("null") if value is None and name not in _OFTEN_EMPTY else show_exact(value)
 
 
 _OFTEN_EMPTY = frozenset({"comment", "runtime", "started"})

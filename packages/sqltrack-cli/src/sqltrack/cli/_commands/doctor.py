@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
+from sqltrack.cli._cells import styled
 from sqltrack.cli._output import fit_encoding, print_json, printable, progress_bar, stdout
 from sqltrack.cli._parser import Commands, add_superuser_option, open_client
 from sqltrack.commands.doctor import Finding, examine, examine_installation
 from sqltrack.errors import ConfigError, MissingPackageError
 from sqltrack.wording import pluralize
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["add_parser"]
 
@@ -23,7 +25,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "doctor",
-        "examine installation and database, and say what to do",
         description="Nothing is changed. The exit status is 1 if there is a problem; notes are none.",
         example="sqltrack doctor --stale-after 2",
     )
@@ -66,15 +67,17 @@ def _examine(options: argparse.Namespace) -> list[Finding]:
 
 
 def _show(findings: Sequence[Finding]) -> None:
+    from rich.table import Table
+
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
         sign, color = _SIGNS[finding.result]
-        table.add_row(Text(sign, style=color), Text(finding.check), Text(_shown(finding.found)))
+        table.add_row(styled(sign, color), styled(finding.check), styled(_shown(finding.found)))
         if finding.advice is not None:
-            table.add_row("", "", Text(f"→ {_shown(finding.advice)}", style="cyan"))
+            table.add_row("", "", styled(f"→ {_shown(finding.advice)}", "cyan"))
     console = stdout()
     console.print(table)
     console.print(_summary([finding.result for finding in findings]))
@@ -89,8 +92,8 @@ def _summary(results: Sequence[str]) -> Text:
     for result in ("problem", "note"):
         count = results.count(result)
         if count:
-            parts.append(Text(pluralize(count, result), style=_SIGNS[result][1]))
-    return Text(", ").join(parts) if parts else Text("no problems", style="green")
+            parts.append(styled(pluralize(count, result), _SIGNS[result][1]))
+    return styled(", ").join(parts) if parts else styled("no problems", "green")
 
 
 def _hours(text: str) -> float:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from sqltrack.cli._output import print_json, print_note, printable
 from sqltrack.cli._parser import FILE, Commands, connection_options, open_client
+from sqltrack.cli._scripts import STDIN, read_script, script_name
 from sqltrack.cli._table import print_result
 from sqltrack.client import Client
 from sqltrack.commands._access import find_creator, only_creates
 from sqltrack.commands.execute import Outcome, execute
-from sqltrack.errors import UnusableValueError
 
-__all__ = ["add_parser", "read_script"]
-
-_STDIN = "-"
+__all__ = ["add_parser"]
 
 _DESCRIPTION = """
 Each statement is committed by itself, but for those between a BEGIN and a COMMIT in the script. The first one that
@@ -32,7 +29,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "execute",
-        "execute SQL from files or standard input",
         description=" ".join(_DESCRIPTION.split()),
         example="sqltrack create | sqltrack execute\n"
         "         sqltrack create --user alice | sqltrack execute --user postgres --dbname postgres",
@@ -46,7 +42,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    scripts = [(_name(file), read_script(file)) for file in options.scripts or [_STDIN]]
+    scripts = [(script_name(file), read_script(file)) for file in options.scripts or [STDIN]]
     client = _open(options, [script for _, script in scripts])
     outcomes: list[Outcome] = []
     show = outcomes.append if options.json else _print_outcome
@@ -69,25 +65,6 @@ def _open(options: argparse.Namespace, scripts: Sequence[str]) -> Client:
         user = f" as user {creator.config['user']!r}" if creator.config.get("user") != client.config.get("user") else ""
         print_note(f"connecting to database {creator.config['dbname']!r}{user}")
     return creator
-
-
-def _name(file: str) -> str:
-    return "<stdin>" if file == _STDIN else file
-
-
-def read_script(file: str) -> str:
-    """Return the text of a file, or of the standard input, which is UTF-8 whatever the encoding of the terminal.
-
-    Raises:
-        UnusableValueError: (a ValueError) it is not UTF-8.
-    """
-    if file == _STDIN and sys.stdin.isatty():
-        print("reading SQL until Ctrl-D", file=sys.stderr)
-    content = sys.stdin.buffer.read() if file == _STDIN else Path(file).read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnusableValueError(f"script {_name(file)!r} must be UTF-8, byte {error.start} is not") from None
 
 
 def _print_outcome(outcome: Outcome) -> None:

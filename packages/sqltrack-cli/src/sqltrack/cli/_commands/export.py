@@ -23,7 +23,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "export",
-        "write the tables as files that other programs read",
         description=" ".join(_DESCRIPTION.split()),
         example="sqltrack export --output backup\n"
         "         sqltrack export baseline --format parquet --table runs --table metrics",

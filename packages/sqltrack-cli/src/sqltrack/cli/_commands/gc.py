@@ -27,7 +27,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "gc",
-        "delete old runs by what they are",
         description=" ".join(_DESCRIPTION.split()),
         example="sqltrack gc --status FAILED,CANCELLED --older-than 30d --dry-run\n"
         "         sqltrack gc --without-metrics --experiment scratch --vacuum",

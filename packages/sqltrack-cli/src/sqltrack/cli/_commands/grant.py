@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
+from sqltrack.cli._access_options import add_owner_option, tables_of
 from sqltrack.cli._output import exact_output
-from sqltrack.cli._parser import Commands, Parser, connection_options
-from sqltrack.commands._access import configured_database, configured_user, require_users
+from sqltrack.cli._parser import Commands
 from sqltrack.commands.grant import grant_sql
-from sqltrack.config import load_config
 from sqltrack.engines.postgres.sql import quote_if_needed
 
-__all__ = ["add_owner_option", "add_parser", "tables_of"]
+__all__ = ["add_parser"]
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "grant",
-        "print the SQL that gives another PostgreSQL user access",
         description="Nothing is executed: look at the statements, and execute them as the owner of the database.",
         example="sqltrack grant bob --write | sqltrack execute",
     )
@@ -34,23 +31,6 @@ def add_parser(commands: Commands) -> None:
     )
     add_owner_option(parser)
     parser.set_defaults(run=_run)
-
-
-def add_owner_option(parser: Parser) -> None:
-    """Add the option that names the owner of the tables."""
-    parser.add_argument("--owner", metavar="ROLE", help="who has set up the database, default: the configured user")
-
-
-def tables_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Return which tables in which database the options mean, as the functions that build the SQL take it.
-
-    Raises:
-        ConfigError: the database has no users, or the configuration cannot be used.
-    """
-    config = load_config(getattr(options, "config_path", None), **connection_options(options))
-    require_users(config)
-    owner = configured_user(config) if options.owner is None else options.owner
-    return {"dbname": configured_database(config), "owner": owner, "schema": config.get("schema") or "public"}
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -46,7 +46,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "init",
-        "choose a database: write sqltrack.conf, and create the tables",
         description=_DESCRIPTION,
         example="sqltrack init --engine sqlite\n"
         "         sqltrack init --host postgres.example.org --user alice --dbname experiments",

@@ -16,7 +16,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "link",
-        "link runs or experiments, and remove links",
         example="sqltrack link 13 resumes 12\n"
         "         sqltrack link 13 resumes 12 --remove\n"
         "         sqltrack link ablation continues baseline --experiments",

@@ -19,7 +19,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "ls",
-        "list experiments, those that were last updated first",
         example="sqltrack ls",
     )
     add_format_options(parser)

@@ -33,9 +33,7 @@ _EXAMPLE = """sqltrack metrics 12 train_loss val_loss --plot --log
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "metrics", "show the metrics of runs", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE
-    )
+    parser = commands.add("metrics", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
     parser.usage = "sqltrack metrics [options] RUN [RUN ...] [METRIC ...]"
     parser.add_argument(
         "words",

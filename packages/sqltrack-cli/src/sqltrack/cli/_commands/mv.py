@@ -16,7 +16,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "mv",
-        "move runs into another experiment",
         description="Runs keep their ids, metrics and links. A job that is still running logs on undisturbed.",
         example="sqltrack mv 5-9 12 failures --create",
     )

@@ -31,7 +31,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "reap",
-        "mark runs that say that they are running, though their process is gone",
         description=" ".join(_DESCRIPTION.split()),
         example="sqltrack reap --dry-run\n         sqltrack reap --older-than 24h --experiment baseline",
     )

@@ -16,7 +16,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "rename",
-        "rename an experiment",
         description="Runs keep their experiment. A script that names the experiment must use the new name from now on, "
         "or it creates another one of the old name.",
         example='sqltrack rename baseline "baseline with warm-up"',

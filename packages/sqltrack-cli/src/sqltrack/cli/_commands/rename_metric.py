@@ -24,7 +24,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "rename-metric",
-        "give a metric another name",
         description=" ".join(_DESCRIPTION.split()),
         example="sqltrack rename-metric acc accuracy\n         sqltrack rename-metric acc accuracy --merge --dry-run",
     )

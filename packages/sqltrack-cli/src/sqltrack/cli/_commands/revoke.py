@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sqltrack.cli._commands.grant import add_owner_option, tables_of
+from sqltrack.cli._access_options import add_owner_option, tables_of
 from sqltrack.cli._output import exact_output
 from sqltrack.cli._parser import Commands
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
@@ -17,7 +17,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "revoke",
-        "print the SQL that takes access from a PostgreSQL user, or from everybody who was not given it",
         description="Nothing is executed: look at the statements, and execute them as the owner of the database.",
         example="sqltrack revoke --public | sqltrack execute\n         sqltrack revoke bob | sqltrack execute",
     )

@@ -18,7 +18,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "rewind",
-        "remove what a run has logged after a checkpoint",
         description="For a run that goes on from a checkpoint: rows of metrics whose step is greater are removed.",
         example="sqltrack rewind 12 40000 --dry-run",
     )

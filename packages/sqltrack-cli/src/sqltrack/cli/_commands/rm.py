@@ -17,7 +17,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "rm",
-        "delete runs, or an experiment with all its runs",
         description="With them go their metrics and links, for good; all of it or, if anything fails, nothing.",
         example="sqltrack rm 5-9 12 --dry-run\n         sqltrack rm --experiment scratch",
     )

@@ -31,7 +31,7 @@ _EXAMPLE = """sqltrack runs baseline --best accuracy
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("runs", "list runs", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
+    parser = commands.add("runs", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
     parser.add_argument(
         "experiment", nargs="?", metavar="EXPERIMENT", help="name or id, a name that is a number goes before an id"
     )

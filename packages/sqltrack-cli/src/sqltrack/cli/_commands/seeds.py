@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from sqltrack.cli._cells import Cell, show_exact, show_value
+from sqltrack.cli._cells import Cell, show_exact, show_value, styled
 from sqltrack.cli._edit_options import add_experiment, statuses
 from sqltrack.cli._formats import add_format_options, print_records
 from sqltrack.cli._output import print_json, print_note
@@ -18,6 +16,9 @@ from sqltrack.commands._lookup import near
 from sqltrack.commands.seeds import read_seeds
 from sqltrack.seeds import SeedGroup, SeedStatistics
 from sqltrack.wording import pluralize
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["add_parser"]
 
@@ -40,9 +41,7 @@ _EXAMPLE = """sqltrack seeds accuracy --experiment digits
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "seeds", "show means over random seeds", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE
-    )
+    parser = commands.add("seeds", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
     parser.add_argument("metric", metavar="METRIC", help="name of the metric")
     parser.add_argument(
         "--over",
@@ -126,7 +125,7 @@ def _print(found: SeedStatistics, options: argparse.Namespace) -> None:
     statistics = ["n", "mean ± stddev"]
     if format_ == "table":
         statistics = ["n", "mean", "stddev", *(["not finite"] if any(group.not_finite for group in groups) else [])]
-    cells: dict[str, Cell] = {**dict.fromkeys(args, _cell), "mean ± stddev": lambda mean: Text(str(mean))}
+    cells: dict[str, Cell] = {**dict.fromkeys(args, _cell), "mean ± stddev": lambda mean: styled(str(mean))}
     heads = {**args, "mean ± stddev": options.metric}
     left_out = print_records(
         records, [*described, *statistics], format_, cells=cells, texts=cells, optional=described, headers=heads
@@ -161,7 +160,7 @@ def _cell(value: Any) -> Text:
     if value is _MISSING:
         return show_value(None)
     # A null is not the same as nothing.
-    return Text("null") if value is None else show_exact(value)
+    return styled("null") if value is None else show_exact(value)
 
 
 def _mean(group: SeedGroup) -> str:

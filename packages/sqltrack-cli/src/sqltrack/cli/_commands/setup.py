@@ -15,7 +15,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "setup",
-        "create the tables, and execute SQL scripts that were not executed before",
         description="For each script a line is printed: (NEW) if it was executed just now, (OK) if it had been before.",
         example="sqltrack setup v001.sql",
     )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value
+from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value, styled
 from sqltrack.cli._edit_options import add_runs, named_runs
 from sqltrack.cli._formats import add_format_options, print_records
 from sqltrack.cli._output import print_json, printable, stdout
@@ -18,6 +16,9 @@ from sqltrack.cli._table import print_pairs, print_table
 from sqltrack.commands.diff import compare_descriptions
 from sqltrack.commands.show import describe_runs
 from sqltrack.wording import pluralize
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["add_parser"]
 
@@ -28,7 +29,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "show",
-        "tell everything about runs",
         description="Of metrics it tells the last, the smallest and the greatest value, the steps of these, how many "
         "values there are, and how many of them are NaN. JSON is a list if several runs or a range are named.",
         example="sqltrack show 12\n         sqltrack show 12,20-22 --json",
@@ -85,7 +85,7 @@ def _print(run: Mapping[str, Any]) -> None:
     for section in ("args", "extras", "env"):
         _print_section(section, run.get(section))
     if "env" not in run:
-        stdout().print(Text(f"env         {pluralize(run['env_number'], 'variable')}, --env shows them"))
+        stdout().print(styled(f"env         {pluralize(run['env_number'], 'variable')}, --env shows them"))
     _print_metrics(run["metrics"])
 
 
@@ -93,21 +93,21 @@ def _print_links(run: Mapping[str, Any]) -> None:
     for link in run["links"]:
         is_own = link["from_id"] == run["id"]
         text = f"this {link['kind']} {link['to_id']}" if is_own else f"{link['from_id']} {link['kind']} this"
-        stdout().print(Text(f"link        {printable(text)}"))
+        stdout().print(styled(f"link        {printable(text)}"))
 
 
 def _print_section(name: str, items: Any) -> None:
     if not items:
         return
-    stdout().print(Text(name, style="bold"))
+    stdout().print(styled(name, "bold"))
     print_pairs(items if isinstance(items, dict) else {"": items}, indent=2)
 
 
 def _print_metrics(metrics: Sequence[Mapping[str, Any]]) -> None:
     if not metrics:
-        stdout().print(Text("metrics     none"))
+        stdout().print(styled("metrics     none"))
         return
-    stdout().print(Text("\nmetrics", style="bold"))
+    stdout().print(styled("\nmetrics", "bold"))
     headers = {"last_step": "last step", "min_step": "at step", "max_step": "at step"}
     cells = {"last": show_exact}
     print_table(metrics, _METRIC_COLUMNS, cells=cells, optional=_METRIC_COLUMNS[-3:], headers=headers)
@@ -117,7 +117,7 @@ def _time(time: datetime | None) -> Text:
     """Return when something was, in UTC and as seen from now."""
     if time is None or time.tzinfo is None:
         return show_value(time)
-    return Text(f"{time.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC, ").append_text(show_time(time))
+    return styled(f"{time.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC, ").append_text(show_time(time))
 
 
 def _tags(tags: Mapping[str, Any] | None) -> Text:

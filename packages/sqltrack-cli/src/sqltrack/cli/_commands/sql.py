@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqltrack.cli._commands.execute import read_script
 from sqltrack.cli._formats import FORMATS, add_format_options, write_records
 from sqltrack.cli._output import exact_output, json_output, print_note, progress_bar
 from sqltrack.cli._parser import FILE, Commands, add_superuser_option, count, open_client
+from sqltrack.cli._scripts import STDIN, read_script
 from sqltrack.cli._table import print_result
 from sqltrack.commands._files import replacing
 from sqltrack.commands.sql import QueryResult, query, write_csv, write_json
@@ -39,7 +39,7 @@ _EXAMPLE = """sqltrack sql "SELECT status, COUNT(*) FROM runs GROUP BY status"
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("sql", "run a query", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
+    parser = commands.add("sql", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
     parser.add_argument("query", metavar="QUERY", help="the query, - to read it from the standard input")
     add_format_options(parser, formats=_FORMATS, default=None)
     output: Any = parser.add_argument("--output", metavar="FILE", help="file to write instead of the standard output")
@@ -67,7 +67,7 @@ def _seconds(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> None:
     format_ = options.format or _usual_format(options.output)
-    text = read_script("-") if options.query == "-" else options.query
+    text = read_script(STDIN) if options.query == STDIN else options.query
     if not text.strip():
         raise UnusableValueError("the query is empty")
     if format_ == "parquet":

@@ -16,7 +16,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "tag",
-        "add tags to runs or an experiment, and remove tags",
         example="sqltrack tag 5-9 12 --add paper --remove draft\n"
         "         sqltrack tag --experiment baseline --add marked",
     )

@@ -29,7 +29,6 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "tidy",
-        "move metrics from the column extras into columns of their own",
         description=" ".join(_DESCRIPTION.split()),
         example="sqltrack tidy --dry-run",
     )
