@@ -13,6 +13,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
+from sqltrack.commands.metrics import read_curves_of_runs
 from sqltrack.commands.show import describe_run
 from support.connections import on_one_connection
 
@@ -164,3 +165,38 @@ def test_other_formats_have_a_row_for_each_value(
     assert (("env", "HOME") in rows) is bool(arguments)
     main(["show", "77", "--format", "markdown", *options])
     assert r"a\|b" in capsys.readouterr().out
+
+
+def test_many_values_are_read_in_another_way_with_the_same_result(
+    client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run that would bring many missing values, only the columns are read that hold any."""
+    others = sqltrack.Experiment(client, name="others").get_run()
+    others.add_metrics({"loss": 1.5, "other": 1, f"other {LONG_NAME}": 2, "note": "text"}, step=1)
+    expected = describe_run(client, 5), describe_run(client, others.id)
+    curves = read_curves_of_runs(client, [5, 4, others.id])
+    assert [summary["metric"] for summary in expected[0]["metrics"]] == curves[5].names
+    assert "other" not in curves[5].names
+    monkeypatch.setattr("sqltrack.commands._points._FEW", 0)
+    monkeypatch.setattr("sqltrack.commands._points._COUNTED", 2)
+    assert same(describe_run(client, 5), expected[0])
+    assert same(describe_run(client, others.id), expected[1])
+    assert same(read_curves_of_runs(client, [5, 4, others.id]), curves)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two results are the same, where NaN is NaN."""
+    return repr(one) == repr(other)
+
+
+@pytest.mark.parametrize("name", ["x", LONG_NAME])
+def test_a_metric_that_is_missing_everywhere_was_logged_if_it_is_among_the_extras(
+    client: sqltrack.Client, name: str
+) -> None:
+    run = sqltrack.Experiment(client, name="missing").get_run()
+    run.add_metrics({name: None, "loss": 1.0}, step=1)
+    with client as connection:
+        is_column = name in client.engine.table_columns(connection, "metrics")
+    names = [summary["metric"] for summary in describe_run(client, run.id)["metrics"]]
+    assert names == (["loss"] if is_column else ["loss", name])
+    assert read_curves_of_runs(client, [run.id])[run.id].names == names

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqltrack.cli._output import printable
@@ -25,10 +26,16 @@ Cell: TypeAlias = Callable[[Any], "Text"]
 
 
 def styled(text: str, style: str | Style = "") -> Text:
-    """Return a text for a terminal. Its class is slow to import, and many commands print none."""
+    """Return a text for a terminal."""
+    return _text_class()(text, style)
+
+
+@cache
+def _text_class() -> type[Text]:
+    """Return the class of texts, which is slow to import, and many commands print none."""
     from rich.text import Text
 
-    return Text(text, style=style)
+    return Text
 
 
 def holds_numbers(values: Sequence[Any]) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias
 
 from sqltrack.cli._cells import Cell, holds_numbers, show_exact, show_value, styled
-from sqltrack.cli._output import UNLIMITED, fit_encoding, printable, stdout
+from sqltrack.cli._output import UNLIMITED, can_encode, fit_encoding, printable, stdout
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segment
     from rich.text import Text
 
 __all__ = ["print_pairs", "print_result", "print_table"]
@@ -18,6 +20,9 @@ __all__ = ["print_pairs", "print_result", "print_table"]
 # Columns wider than _RIGID are cut first, to _NARROW at least; the others only if that is not enough.
 _RIGID, _NARROW = 20, 12
 _GAP = 2
+
+# A text with the blanks before and after it.
+_Filled: TypeAlias = "tuple[str, Text, str]"
 
 
 def print_table(
@@ -64,26 +69,18 @@ def _print_table(
 ) -> list[str]:
     heads, texts = _texts(records, columns, cells, headers, console)
     widths = _widths(heads, texts)
-    expected = {name: max(heads[name].cell_len, assumed.get(name, width)) for name, width in widths.items()}
+    expected = {name: max(_width(heads[name]), assumed.get(name, width)) for name, width in widths.items()}
     left_out = _leave_out(expected, optional, console.width)
-    shown = [name for name in columns if name in expected]
-    widths = {name: widths[name] for name in shown}
+    widths = {name: widths[name] for name in columns if name in expected}
     _narrow(widths, console.width)
-    # The commands that print no table do without rich.
-    from rich.box import SIMPLE_HEAD, Box
-    from rich.table import Table
-
-    ascii_head = Box(str(SIMPLE_HEAD).replace("─", "-"), ascii=True)
-    box = ascii_head if console.options.ascii_only else SIMPLE_HEAD
-    table = Table(box=box, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for name in shown:
-        justify: Any = "right" if holds_numbers([record.get(name) for record in records]) else "left"
-        overflow: Any = "fold" if name in wrapped else "ellipsis"
-        no_wrap = name not in wrapped
-        table.add_column(heads[name], justify=justify, width=widths[name], no_wrap=no_wrap, overflow=overflow)
-    for index in range(len(records)):
-        table.add_row(*(texts[name][index] for name in shown))
-    console.print(table)
+    shown = [
+        _Column(heads[name], texts[name], width, holds_numbers([record.get(name) for record in records]))
+        for name, width in widths.items()
+    ]
+    if wrapped or _room(widths.values()) > console.width:
+        _print_by_rich(console, shown, [name in wrapped for name in widths])
+    else:
+        _print_lines(console, shown)
     return left_out
 
 
@@ -105,7 +102,7 @@ def print_result(
     console = stdout(file)
     headers = headers or {}
     cells = dict.fromkeys(columns, show_exact)
-    if _least(_widths(*_texts(records, columns, cells, headers, console))) <= console.width:
+    if _least(_widths(*_texts(records, columns, cells, headers, console)).values()) <= console.width:
         _print_table(console, records, columns, cells, headers)
         return
     for number, record in enumerate(records, start=1):
@@ -133,6 +130,91 @@ def print_pairs(
     console.print(table)
 
 
+class _Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        head: its head.
+        texts: its cells.
+        width: how wide it is; longer texts are cut.
+        is_number: whether the texts are numbers, which end where the column ends.
+    """
+
+    head: Text
+    texts: Sequence[Text]
+    width: int
+    is_number: bool
+
+
+def _print_lines(console: Console, columns: Sequence[_Column]) -> None:
+    """Print a table in which a record is a line. It looks as a table of rich, which takes ten times as long."""
+    from rich.segment import Segment, Segments
+
+    rule = "-" if console.options.ascii_only else "─"
+    segments = [
+        *_line(console, [_fill(_bold(column.head), column) for column in columns]),
+        Segment(f"{rule * _room([column.width for column in columns])}\n"),
+    ]
+    for cells in zip(*(map(_fill, column.texts, itertools.repeat(column)) for column in columns)):
+        segments += _line(console, cells)
+    console.print(Segments(segments), soft_wrap=True, end="")
+
+
+def _bold(text: Text) -> Text:
+    return styled(text.plain, "bold")
+
+
+def _fill(text: Text, column: _Column) -> _Filled:
+    """Return a text with the blanks that make it as wide as its column, and cut it if it is wider."""
+    width = _width(text)
+    if width > column.width:
+        text = text.copy()
+        text.truncate(column.width, overflow="ellipsis")
+        width = _width(text)
+    blanks = " " * (column.width - width)
+    return (blanks, text, "") if column.is_number else ("", text, blanks)
+
+
+def _line(console: Console, cells: Iterable[_Filled]) -> Iterator[Segment]:
+    """Yield the parts of a line; neighbours without a style are one part."""
+    from rich.segment import Segment
+
+    plain: list[str] = []
+    for before, text, after in cells:
+        plain.append(before)
+        if text.spans:
+            yield Segment("".join(plain))
+            yield from text.render(console)
+            plain = [after]
+        elif text.style:
+            yield Segment("".join(plain))
+            yield Segment(text.plain, console.get_style(text.style))
+            plain = [after]
+        else:
+            plain += text.plain, after
+        plain.append(" " * _GAP)
+    # The last gap is none.
+    yield Segment("".join(plain[:-1]) + "\n")
+
+
+def _print_by_rich(console: Console, columns: Sequence[_Column], wraps: Sequence[bool]) -> None:
+    """Print a table whose cells go on in further lines, or that is wider than the terminal whatever is cut."""
+    from rich.box import SIMPLE_HEAD, Box
+    from rich.table import Table
+
+    # The same frame for encodings without lines.
+    ascii_head = Box(str(SIMPLE_HEAD).replace("─", "-"), ascii=True)
+    box = ascii_head if console.options.ascii_only else SIMPLE_HEAD
+    table = Table(box=box, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for column, is_wrapped in zip(columns, wraps):
+        justify: Any = "right" if column.is_number else "left"
+        overflow: Any = "fold" if is_wrapped else "ellipsis"
+        table.add_column(column.head, justify=justify, width=column.width, no_wrap=not is_wrapped, overflow=overflow)
+    for texts in zip(*(column.texts for column in columns)):
+        table.add_row(*texts)
+    console.print(table)
+
+
 def _texts(
     records: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
@@ -141,10 +223,14 @@ def _texts(
     console: Console,
 ) -> tuple[dict[str, Text], dict[str, list[Text]]]:
     """Return the head and the cells of each column, as the console's encoding has them."""
-    heads = {name: _fit(styled(printable(headers.get(name, name))), console) for name in columns}
-    return heads, {
-        name: [_fit(cells.get(name, show_value)(record.get(name)), console) for record in records] for name in columns
-    }
+    heads = {name: styled(printable(headers.get(name, name))) for name in columns}
+    texts = {name: [cells.get(name, show_value)(record.get(name)) for record in records] for name in columns}
+    if not can_encode(
+        "".join(text.plain for column in (heads.values(), *texts.values()) for text in column), console.file
+    ):
+        heads = {name: _fit(head, console) for name, head in heads.items()}
+        texts = {name: [_fit(text, console) for text in column] for name, column in texts.items()}
+    return heads, texts
 
 
 def _fit(text: Text, console: Console) -> Text:
@@ -153,26 +239,44 @@ def _fit(text: Text, console: Console) -> Text:
     return text if shown == text.plain else styled(shown, text.style)
 
 
+def _width(text: Text) -> int:
+    """Return how many columns of a terminal a text takes."""
+    plain = text.plain
+    return len(plain) if plain.isascii() else text.cell_len
+
+
 def _widths(heads: Mapping[str, Text], texts: Mapping[str, Sequence[Text]]) -> dict[str, int]:
-    return {name: max(text.cell_len for text in (head, *texts[name])) for name, head in heads.items()}
+    return {name: max(map(_width, (head, *texts[name]))) for name, head in heads.items()}
 
 
-def _least(widths: Mapping[str, int]) -> int:
+def _room(widths: Collection[int]) -> int:
+    """Return how much room columns need, with the gaps between them."""
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _least(widths: Iterable[int]) -> int:
     """Return how wide a table is if all columns are cut that may be."""
-    return sum(width if width <= _RIGID else _NARROW for width in widths.values()) + _GAP * (len(widths) - 1)
+    return _room([_least_width(width) for width in widths])
+
+
+def _least_width(width: int) -> int:
+    return width if width <= _RIGID else _NARROW
 
 
 def _leave_out(widths: dict[str, int], optional: Sequence[str], room: int) -> list[str]:
     """Remove columns that do not fit even if others are cut, the last first, and return their names in order."""
     removed: dict[str, int] = {}
+    least = _least(widths.values())
     for name in reversed(optional):
-        if _least(widths) <= room or len(widths) == 1:
+        if least <= room or len(widths) == 1:
             break
         removed[name] = widths.pop(name)
+        least -= _least_width(removed[name]) + _GAP
     # Where a wide column has gone, a narrow one that went before it may have room.
     for name in optional:
-        if name in removed and _least({**widths, name: removed[name]}) <= room:
+        if name in removed and least + _least_width(removed[name]) + _GAP <= room:
             widths[name] = removed.pop(name)
+            least += _least_width(widths[name]) + _GAP
     return [name for name in optional if name in removed]
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._lookup import metric_columns
-from sqltrack.commands._rows import batches, to_number
+from sqltrack.commands._rows import to_number
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.json import dumps
 from sqltrack.engines.results import find_reader
-from sqltrack.engines.schema import EXTRAS
+from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.queries import Query, column_sql, merged_curves
 from sqltrack.util import placeholders
 
-__all__ = ["ExtraValues", "Point", "logged_metrics", "read_extras", "read_points"]
+__all__ = ["Chunk", "ExtraValues", "Places", "find_places", "logged_metrics", "read_chunks", "read_extras"]
 
 _CHUNK = 1_000
+# As many values are read quicker than the columns are found that hold any.
+_FEW = 2_000_000
+# Columns of which one statement counts the values; PostgreSQL takes 1,664 expressions.
+_COUNTED = 1_000
+
+METRICS = "metrics"
 
 Key = tuple[int, int, float]
 
@@ -35,35 +41,60 @@ class ExtraValues(NamedTuple):
     values: dict[str, Any]
 
 
-class Point(NamedTuple):
-    """A row of metrics.
+class Places(NamedTuple):
+    """Where metrics are.
 
     Attributes:
-        run_id: id of the run.
-        step: step of the row.
-        progress: progress of the row.
-        values: the metrics by name, which may be that of another attribute; None where there is no value.
+        columns: names and SQL types of those that are columns, in order.
+        extras: the tables that hold others as JSON.
     """
 
-    run_id: int
-    step: int
-    progress: float
-    values: dict[str, Any]
+    columns: dict[str, str]
+    extras: list[str]
+
+    def sort(self, names: Iterable[str]) -> list[str]:
+        """Return names of metrics in the order of the columns, which is that in which they were first logged."""
+        found = set(names)
+        return [*(name for name in self.columns if name in found), *sorted(found - self.columns.keys())]
 
 
-def logged_metrics(client: Client, connection: Any, run_ids: Sequence[int]) -> dict[str, str | None]:
-    """Return the metrics of which runs have values, with the SQL types of their columns, None if they have none."""
-    columns = metric_columns(client, connection)
-    places = placeholders(len(run_ids))
+class Chunk(NamedTuple):
+    """Some rows of metrics, column by column.
+
+    Attributes:
+        keys: run id, step and progress of each row.
+        values: by the names of metrics, what each row holds of them, None where there is no value. Metrics without a
+            value in any of the rows may be missing.
+    """
+
+    keys: list[Key]
+    values: dict[str, list[Any]]
+
+
+def find_places(client: Client, connection: Any) -> Places:
+    """Return where metrics are."""
+    columns = client.engine.table_columns(connection, METRICS)
+    extras = [METRICS] if EXTRAS in columns else []
+    pending = admin_of(client.engine).pending_table
+    if pending is not None and client.engine.table_columns(connection, pending):
+        extras.append(pending)
+    names = {name: sql_type for name, sql_type in columns.items() if name not in KEY and name != EXTRAS}
+    return Places(names, extras)
+
+
+def logged_metrics(client: Client, connection: Any, run_ids: Sequence[int], places: Places) -> list[str]:
+    """Return the metrics of which runs have values, in order."""
+    columns = list(places.columns)
+    condition = f"run_id IN ({placeholders(len(run_ids))})"
     found: set[str] = set()
-    for batch in batches(list(columns)):
+    for begin in range(0, len(columns), _COUNTED):
+        batch = columns[begin : begin + _COUNTED]
         counts = ", ".join(f"COUNT({column_sql(name)})" for name in batch)
-        row = connection.execute(f"SELECT {counts} FROM metrics WHERE run_id IN ({places})", tuple(run_ids)).fetchone()
+        row = connection.execute(f"SELECT {counts} FROM metrics WHERE {condition}", tuple(run_ids)).fetchone()
         found.update(name for name, count in zip(batch, row) if count)
-    for row in read_extras(client, connection, run_ids):
-        found.update(row.values)
-    # In the order of the columns, which is that in which they were first logged.
-    return {name: columns.get(name) for name in (*columns, *sorted(found - columns.keys())) if name in found}
+    for extra in read_extras(client, connection, run_ids, tables=places.extras):
+        found.update(extra.values)
+    return places.sort(found)
 
 
 def read_extras(
@@ -91,7 +122,7 @@ def read_extras(
         # The name may stand elsewhere in the text as well.
         conditions.append("CAST(extras AS TEXT) LIKE %s ESCAPE '!'")
         parameters.append(f"%{_escape_pattern(dumps(name))}%")
-    for table in _tables_of_extras(client, connection) if tables is None else tables:
+    for table in find_places(client, connection).extras if tables is None else tables:
         sql = f"SELECT run_id, step, progress, extras FROM {table} WHERE {' AND '.join(conditions)}"
         # Without parameters a placeholder is not looked for.
         cursor = connection.execute(sql, tuple(parameters)) if parameters else connection.execute(sql)
@@ -100,62 +131,87 @@ def read_extras(
                 yield ExtraValues((run_id, step, progress), values)
 
 
-def _tables_of_extras(client: Client, connection: Any) -> list[str]:
-    """Return the tables that hold metrics as JSON."""
-    tables = ["metrics"] if _has_extras(client, connection) else []
-    pending = admin_of(client.engine).pending_table
-    if pending is not None and client.engine.table_columns(connection, pending):
-        tables.append(pending)
-    return tables
-
-
-def read_points(
-    client: Client, connection: Any, run_id: int, names: Mapping[str, str | None], *, merged: bool = False
-) -> Iterator[Point]:
-    """Return the points of a run's curves one after the other, by step and progress.
+def read_chunks(
+    client: Client,
+    connection: Any,
+    run_id: int,
+    places: Places,
+    names: Sequence[str] | None = None,
+    *,
+    merged: bool = False,
+) -> Iterator[Chunk]:
+    """Return the rows of a run's metrics, by step and progress. A first chunk without rows holds what waits elsewhere.
 
     Args:
         client: client to use.
         connection: connection that it has open.
         run_id: id of the run.
-        names: metrics, as `logged_metrics` returns them.
+        places: where metrics are.
+        names: the metrics to read, default: all that the run has logged.
         merged: whether to follow links.
     """
-    columns = [name for name, sql_type in names.items() if sql_type is not None]
-    extras = [EXTRAS] if _has_extras(client, connection) else []
-    query = _merged_query(run_id, [*columns, *extras]) if merged else _query(run_id, [*columns, *extras])
-    pending = _pending_extras(client, connection)
-    # As text stands what is no number in SQLite, and in JSON.
-    numbers = {name for name, sql_type in names.items() if (sql_type or "").upper() != "TEXT"}
+    if names is None and _values(connection, run_id, places) > _FEW:
+        names = logged_metrics(client, connection, [run_id], places)
+    chosen = None if names is None else frozenset(names)
+    # There are few of them, and mostly none.
+    waiting = [table for table in places.extras if table != METRICS]
+    pending = {row.key: row.values for row in read_extras(client, connection, tables=waiting)}
+    yield Chunk([], {name: [] for key, values in pending.items() if key[0] == run_id for name in values})
+    columns = None if names is None else [name for name in names if name in places.columns]
+    if columns is not None and METRICS in places.extras:
+        columns.append(EXTRAS)
+    query = _merged_query(run_id, columns or []) if merged else _query(run_id, columns)
     with find_reader(connection.cursor()).read(connection.cursor(), *query, _CHUNK) as rows:
+        heads = rows.names if columns is None else [*KEY, *columns]
         for chunk in rows.chunks:
-            for run, step, progress, *values in chunk:
-                logged = dict(zip((*columns, *extras), values))
-                # A value that does not fit into the column of its metric is among the extras.
-                others = {**(logged.pop(EXTRAS, None) or {}), **pending.get((run, step, progress), {})}
-                point = Point(run, step, progress, {})
-                for name in names:
-                    value = logged.get(name) if logged.get(name) is not None else others.get(name)
-                    point.values[name] = to_number(value) if name in numbers else value
-                yield point
+            yield _chunk(dict(zip(heads, zip(*chunk))), places, pending, chosen)
+
+
+def _values(connection: Any, run_id: int, places: Places) -> int:
+    """Return how many values the rows of a run hold, those included that are missing."""
+    sql = "SELECT COUNT(*) FROM metrics WHERE run_id = %s"
+    return int(connection.execute(sql, (run_id,)).fetchone()[0]) * len(places.columns)
+
+
+def _chunk(
+    columns: Mapping[str, Sequence[Any]],
+    places: Places,
+    pending: Mapping[Key, Mapping[str, Any]],
+    chosen: Collection[str] | None,
+) -> Chunk:
+    """Return rows that were read, with their extras among the metrics."""
+    keys = list(zip(*(columns[name] for name in KEY)))
+    values: dict[str, list[Any]] = {}
+    for name in places.columns:
+        column = columns.get(name, ())
+        if column.count(None) < len(column):
+            values[name] = _as_numbers(name, places, column)
+    for index, (key, extras) in enumerate(zip(keys, columns.get(EXTRAS, itertools.repeat(None)))):
+        if not extras and key not in pending:
+            continue
+        # A value that does not fit into the column of its metric is among the extras.
+        for name, value in {**(extras or {}), **pending.get(key, {})}.items():
+            if chosen is not None and name not in chosen:
+                continue
+            cells = values.get(name)
+            if cells is None:
+                cells = values[name] = [None] * len(keys)
+            if cells[index] is None:
+                (cells[index],) = _as_numbers(name, places, [value])
+    return Chunk(keys, values)
+
+
+def _as_numbers(name: str, places: Places, values: Sequence[Any]) -> list[Any]:
+    """Return the values of a metric; as text stands what is no number in SQLite, and in JSON."""
+    return list(values) if places.columns.get(name, "").upper() == "TEXT" else list(map(to_number, values))
 
 
 def _escape_pattern(text: str) -> str:
     return re.sub(r"([!%_])", r"!\1", text)
 
 
-def _pending_extras(client: Client, connection: Any) -> dict[Key, dict[str, Any]]:
-    """Return the metrics that wait in another table; there are few, and mostly none."""
-    tables = [table for table in _tables_of_extras(client, connection) if table != "metrics"]
-    return {row.key: row.values for row in read_extras(client, connection, tables=tables)}
-
-
-def _has_extras(client: Client, connection: Any) -> bool:
-    return EXTRAS in client.engine.table_columns(connection, "metrics")
-
-
-def _query(run_id: int, columns: Sequence[str]) -> Query:
-    names = ", ".join(("run_id", "step", "progress", *map(column_sql, columns)))
+def _query(run_id: int, columns: Sequence[str] | None) -> Query:
+    names = "*" if columns is None else ", ".join((*KEY, *map(column_sql, columns)))
     return Query(f"SELECT {names} FROM metrics WHERE run_id = %s ORDER BY step, progress", (run_id,))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import find_runs, near, require_runs
-from sqltrack.commands._points import logged_metrics, read_points
+from sqltrack.commands._points import Chunk, Places, find_places, logged_metrics, read_chunks
 from sqltrack.commands._rows import fetch
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.engines.schema import KEY
@@ -85,8 +86,14 @@ def _read(
     client: Client, connection: Any, run_ids: Sequence[int], names: Sequence[str], merged: bool
 ) -> dict[int, Curves]:
     """Return the curves of runs by id."""
+    places = find_places(client, connection)
+    if not names and not merged:
+        read = {run_id: list(read_chunks(client, connection, run_id, places)) for run_id in run_ids}
+        logged = {run_id: _names(chunks, places) for run_id, chunks in read.items()}
+        heads = _heads(dict.fromkeys(itertools.chain.from_iterable(logged.values())))
+        return {run_id: _curves(read[run_id], {name: heads[name] for name in logged[run_id]}) for run_id in run_ids}
     chains = _chains(connection, run_ids) if merged else {run_id: [run_id] for run_id in run_ids}
-    logged = {run_id: logged_metrics(client, connection, chain) for run_id, chain in chains.items()}
+    logged = {run_id: logged_metrics(client, connection, chain, places) for run_id, chain in chains.items()}
     known = {name: None for metrics in logged.values() for name in metrics}
     names = [_named(name, known) for name in names] or list(known)
     for name in names:
@@ -95,17 +102,31 @@ def _read(
     heads = _heads(names)
     found = {}
     for run_id, metrics in logged.items():
-        chosen = {name: metrics[name] for name in heads if name in metrics}
-        points = [
-            {
-                **{name: getattr(point, name) for name in KEY},
-                **{heads[name]: value for name, value in point.values.items()},
-            }
-            for point in (read_points(client, connection, run_id, chosen, merged=merged) if chosen else ())
-            if any(value is not None for value in point.values.values())
-        ]
-        found[run_id] = Curves([heads[name] for name in chosen], points)
+        chosen = [name for name in heads if name in metrics]
+        chunks = read_chunks(client, connection, run_id, places, chosen, merged=merged) if chosen else ()
+        found[run_id] = _curves(list(chunks), {name: heads[name] for name in chosen})
     return found
+
+
+def _names(chunks: Iterable[Chunk], places: Places) -> list[str]:
+    """Return the metrics that chunks hold, in order."""
+    return places.sort(itertools.chain.from_iterable(chunk.values for chunk in chunks))
+
+
+def _curves(chunks: Iterable[Chunk], heads: Mapping[str, str]) -> Curves:
+    """Return the points at which there is a value of a metric.
+
+    Args:
+        chunks: rows of metrics.
+        heads: what the metrics are called in the points.
+    """
+    names = (*KEY, *heads.values())
+    points = []
+    for chunk in chunks:
+        nothing = [None] * len(chunk.keys)
+        rows = zip(*(chunk.values.get(name, nothing) for name in heads))
+        points += [dict(zip(names, (*key, *row))) for key, row in zip(chunk.keys, rows) if row.count(None) < len(row)]
+    return Curves(list(heads.values()), points)
 
 
 def _call(run_ids: Sequence[int]) -> str:

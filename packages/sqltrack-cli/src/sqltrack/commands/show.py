@@ -9,7 +9,7 @@ from typing import Any
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import find_runs
-from sqltrack.commands._points import logged_metrics, read_points
+from sqltrack.commands._points import find_places, read_chunks
 from sqltrack.commands._rows import fetch
 from sqltrack.commands._times import runtime
 from sqltrack.commands.run_ranges import RunRange
@@ -80,12 +80,18 @@ def _describe(client: Client, connection: Any, run_id: int) -> dict[str, Any]:
 
 def _summarize(client: Client, connection: Any, run_id: int) -> list[dict[str, Any]]:
     """Return a summary of each metric of a run."""
-    names = logged_metrics(client, connection, [run_id])
-    summaries = {name: _Summary(name) for name in names}
-    for point in read_points(client, connection, run_id, names):
-        for name, summary in summaries.items():
-            summary.add(point.step, point.values[name])
-    return [summary.record for summary in summaries.values()]
+    places = find_places(client, connection)
+    summaries: dict[str, _Summary] = {}
+    for chunk in read_chunks(client, connection, run_id, places):
+        steps = [step for _, step, _ in chunk.keys]
+        for name, values in chunk.values.items():
+            summary = summaries.get(name)
+            if summary is None:
+                summary = summaries[name] = _Summary(name)
+            for step, value in zip(steps, values):
+                if value is not None:
+                    summary.add(step, value)
+    return [summaries[name].record for name in places.sort(summaries)]
 
 
 class _Summary:
@@ -97,8 +103,6 @@ class _Summary:
 
     def add(self, step: int, value: Any) -> None:
         """Take account of a value at a step that is not before those that came before."""
-        if value is None:
-            return
         record = self.record
         record["last"], record["last_step"] = value, step
         record["values"] += 1

@@ -107,7 +107,8 @@ def _note_missing(found: Mapping[int, Curves], *, is_chosen: bool) -> None:
     """Say which runs have no values, and which lack metrics that the user has named."""
     names = list(dict.fromkeys(name for curves in found.values() for name in curves.names))
     for run_id, curves in found.items():
-        missing = [name for name in names if name not in curves.names]
+        own = set(curves.names)
+        missing = [name for name in names if name not in own]
         if not curves.names:
             print_note(f"run {run_id} has no metrics yet" if not names else f"run {run_id} has none of these metrics")
         elif missing and is_chosen:
