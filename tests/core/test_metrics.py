@@ -190,7 +190,7 @@ def test_columns_made_by_the_user_are_used(run: Run) -> None:
 def test_however_many_sets_of_names_there_are_each_goes_to_its_columns(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sqltrack.metrics._MAX_PLANS", 3)
+    monkeypatch.setattr("sqltrack._metric_plans._MAX_PLANS", 3)
     sets = [dict.fromkeys(names, index + 0.5) for index, names in enumerate(["a", "ab", "bc", "abc", "c"] * 2)]
     for step, metrics in enumerate(sets):
         run.add_metrics(metrics, step=step)

@@ -119,7 +119,7 @@ def test_metrics_that_wait_for_a_column_do_not_hold_every_block_up(
         grown.append(type(table).grow(table, *arguments))
         return grown[-1]
 
-    monkeypatch.setattr("sqltrack.metrics._GROWING_PAUSE", 1000.0)
+    monkeypatch.setattr("sqltrack._metric_columns._GROWING_PAUSE", 1000.0)
     monkeypatch.setattr(table, "grow", grow)
     with run.track():
         with sqltrack.Client(config) as reader:
@@ -218,19 +218,19 @@ def test_a_value_that_was_replaced_meanwhile_stays_so(
 ) -> None:
     """What another process has stored since the block ended is newer than what the block has left among the extras."""
     other = sqltrack.Run(sqltrack.Client(config), run_id=run.id)
-    writer = run.client.metrics
-    move = writer._move_to_columns
+    waiting = run.client.metrics._waiting
+    move = waiting._move_to_columns
 
     def move_late() -> None:
         other.add_metrics({"a": 2.0})
         move()
 
-    monkeypatch.setattr(writer, "_move_to_columns", move_late)
+    monkeypatch.setattr(waiting, "_move_to_columns", move_late)
     with run.client:
         run.add_metrics({"loss": 1.0})
         run.add_metrics({"a": 1.0, "b": 1.0})
     other.add_metrics({"a": 2.0})
-    writer.move_pending()
+    run.client.metrics.move_pending()
     (row,) = rows_as_dicts(run)
     assert (row["a"], row["b"], row.get("extras")) == (2.0, 1.0, None)
 
@@ -238,7 +238,7 @@ def test_a_value_that_was_replaced_meanwhile_stays_so(
 def test_metrics_that_waited_for_a_lock_are_columns_once_it_is_gone(
     run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sqltrack.metrics._GROWING_PAUSE", 0.0)
+    monkeypatch.setattr("sqltrack._metric_columns._GROWING_PAUSE", 0.0)
     run.add_metrics({"loss": 0.0, "extras": 1.0})
     with run.track():
         with sqltrack.Client(config) as reader:
@@ -264,7 +264,7 @@ def test_blocks_of_many_threads_leave_nothing_behind(run: Run, experiment: Exper
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(log, range(4)))
-    run.client.metrics._growing_again = -math.inf
+    run.client.metrics._columns._growing_again = -math.inf
     run.client.metrics.move_pending()
     assert not any((row.get("extras") or {}) for row in rows_as_dicts(run))
     for epoch in range(5):
@@ -281,7 +281,7 @@ def test_no_more_values_are_remembered_than_there_is_room_for(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Those that are too many stay among the extras, and a warning says so."""
-    monkeypatch.setattr("sqltrack.metrics._MAX_WAITING", 3)
+    monkeypatch.setattr("sqltrack._waiting_metrics._MAX_WAITING", 3)
     run.set_status("RUNNING")
     with run.client:
         run.add_metrics({"loss": 1.0})

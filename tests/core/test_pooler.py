@@ -377,7 +377,7 @@ def test_blocks_that_hold_all_sessions_keep_new_metrics_for_later(
     pooled: Pooled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another session, to add a column beside the block, is not to be had."""
-    monkeypatch.setattr("sqltrack.metrics._BESIDE_BLOCK", 0.3)
+    monkeypatch.setattr("sqltrack._metric_columns._BESIDE_BLOCK", 0.3)
     with pooled() as (_, config):
         client = sqltrack.Client(config)
         run = sqltrack.Experiment(client, name="pool").get_run()

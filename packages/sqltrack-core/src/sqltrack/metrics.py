@@ -6,27 +6,21 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sqltrack._logging import get_logger, has_ended
+from sqltrack._metric_columns import MetricColumns, Places
+from sqltrack._metric_plans import Plan, Plans
 from sqltrack._metric_values import MetricsRow, Row, batch_row, check_name, copied_row, make_row
+from sqltrack._metric_warnings import MetricWarnings
 from sqltrack._oversights import Oversights
 from sqltrack._times import Timestamp, as_time, utc_now
-from sqltrack.engines._spelling import quote
-from sqltrack.engines.metrics_table import (
-    Converter,
-    Fault,
-    MetricsTable,
-    MisfitError,
-    MovedRow,
-    RowConverter,
-    Upsert,
-)
+from sqltrack._waiting_metrics import WaitingMetrics
+from sqltrack.engines.metrics_table import Fault
 from sqltrack.engines.schema import EXTRAS, KEY
-from sqltrack.errors import DatabaseError, DatabaseUnavailableError, MissingRunError, NotSetUpError, SQLTrackError
+from sqltrack.errors import DatabaseError, DatabaseUnavailableError, MissingRunError
 
 if TYPE_CHECKING:
     from sqltrack._sessions import Session
@@ -36,156 +30,8 @@ __all__ = ["MetricsRow", "MetricsWriter"]
 # Seconds by which a tracked run's time_updated may lag behind its metrics.
 _TOUCH_INTERVAL = 1.0
 
-# Seconds for which the table is left as it is after others did not let go of it.
-_GROWING_PAUSE = 10.0
-
-# The same in a block that uses the table itself. When the block has ended, the table is looked at anew.
-_PAUSE_IN_BLOCK = 1.0
-
-# Seconds that changing the table beside a block may take. All blocks together may hold the connections of a pooler.
-_BESIDE_BLOCK = 5.0
-
-# Rows that a transaction moves from the extras to columns.
-_MOVED_AT_ONCE = 500
-
 # A row that is too big loses half of its columns each time, of at most 1,600.
 _MAX_ATTEMPTS = 16
-_MAX_PLANS = 1000
-
-# A call with so many metrics fills rows by itself. One with fewer meets a full row by chance, and all of it goes to the
-# extras of that row alone.
-_MANY = 200
-
-# Values that are remembered until there are columns for them.
-_MAX_WAITING = 100_000
-
-# Names in a warning.
-_MAX_NAMED = 3
-
-# New metrics of a call among which a slip is looked for; more are a family, or a schema of its own.
-_MAX_SLIPS = 10
-
-
-# Columns that are no metrics.
-_OWN = frozenset({*KEY, EXTRAS})
-
-
-def _as_null(value: Any) -> None:
-    """Convert the value of a metric that is not stored in its column."""
-
-
-def _refuse(value: Any) -> None:
-    """Convert a value whose type the column does not hold."""
-    raise MisfitError
-
-
-def _types_by_name(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[type]]:
-    """Return the types of the values of each metric, in the order in which they come."""
-    types: dict[str, dict[type, None]] = {}
-    for values in rows:
-        for name, value in values.items():
-            types.setdefault(name, {})[type(value)] = None
-    return {name: list(found) for name, found in types.items()}
-
-
-def _moved_row(
-    key: tuple[int, int, float],
-    values: Mapping[str, Any],
-    converters: Mapping[str, Mapping[type, Converter | None]],
-) -> MovedRow:
-    """Return those metrics of a row that fit their columns."""
-    bound: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in converters:
-            convert = converters[name][type(value)]
-            with contextlib.suppress(MisfitError):
-                bound[name] = value if convert is None else convert(value)
-    return MovedRow(key, bound, {name: values[name] for name in bound})
-
-
-class _Plan(NamedTuple):
-    """How metrics with certain names and types of values are stored.
-
-    Attributes:
-        names: names of the metrics.
-        upsert: the statement.
-        columns: the metrics that are columns, as indices into `names`, each with its converter.
-        convert: converts all values at once, if all are columns.
-        extras: the indices of the others.
-        waiting: the indices of those of the extras that can be columns, once the table lets them be added.
-        stored: how many metrics are stored in columns.
-        warnings: names of metrics that stay among the extras, and why, until that was told.
-        expires: time (monotonic) after which to look for something better, None for never.
-    """
-
-    names: tuple[str, ...]
-    upsert: Upsert
-    columns: tuple[tuple[int, Converter | None], ...]
-    convert: RowConverter | None
-    extras: tuple[int, ...]
-    waiting: tuple[int, ...]
-    stored: int
-    warnings: list[tuple[Sequence[str], str]]
-    expires: float | None
-
-    def bind(self, values: Sequence[Any], table: MetricsTable) -> Sequence[Any]:
-        """Return the values to bind.
-
-        Raises:
-            _MisfitsError: values that cannot be stored unaltered in their columns.
-        """
-        try:
-            if self.convert is not None:
-                return self.convert(values)
-            bound = [values[index] if convert is None else convert(values[index]) for index, convert in self.columns]
-        except MisfitError:
-            raise _MisfitsError(frozenset(self._misfits(values))) from None
-        bound.append(table.extras_value({self.names[index]: values[index] for index in self.extras}))
-        return bound
-
-    def _misfits(self, values: Sequence[Any]) -> Iterator[str]:
-        for index, convert in self.columns:
-            try:
-                if convert is not None:
-                    convert(values[index])
-            except MisfitError:
-                yield self.names[index]
-
-
-class _MisfitsError(Exception):
-    """Metrics of one call whose values do not fit their columns."""
-
-    def __init__(self, names: frozenset[str]) -> None:
-        super().__init__(names)
-        self.names = names
-
-
-class _Waiting:
-    """Metrics that are among the extras of their rows only until there are columns for them.
-
-    Attributes:
-        rows: names and values, by run id, step and progress.
-    """
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[int, int, float], dict[str, Any]] = {}
-        self._number = 0
-
-    def add(self, key: tuple[int, int, float], values: Mapping[str, Any]) -> bool:
-        """Remember metrics of a row; return False if there are too many."""
-        if self._number + len(values) > _MAX_WAITING:
-            return False
-        self._number += len(values)
-        self.rows.setdefault(key, {}).update(values)
-        return True
-
-
-class _Places(NamedTuple):
-    """Where metrics go as the table is, and what would have to change for more of them to be columns."""
-
-    converters: dict[str, Converter | None]
-    added: dict[str, str]
-    widened: dict[str, str]
 
 
 class MetricsWriter:
@@ -201,20 +47,10 @@ class MetricsWriter:
 
     def __init__(self, session: Session, map_type: Callable[[type], str]) -> None:
         self._session = session
-        self._map_type = map_type
-        self._engine = session.engine
-        self._table = session.engine.metrics_table
-        self._columns: dict[str, str] = {}
-        self._plans: dict[tuple[Any, ...], _Plan] = {}
-        self._row_limits: dict[tuple[str, ...], int] = {}
-        self._growing_again = -math.inf
-        self._may_grow = True
-        self._has_grown = False
-        self._has_pending = False
-        self._has_warned_of_pending = False
-        self._waiting = _Waiting()
-        self._waiting_in_blocks: dict[Hashable, _Waiting] = {}
-        self._warned: set[str] = set()
+        self._columns = MetricColumns(session, map_type)
+        self._warnings = MetricWarnings(self._columns)
+        self._plans = Plans(self._columns, self._warnings)
+        self._waiting = WaitingMetrics(session, self._columns, self._warnings)
         self._touched: dict[int, float] = {}
         self._oversights = Oversights(session)
         session.subscribe(after_commit=self._end_block, before_rollback=self._forget_block)
@@ -262,7 +98,7 @@ class MetricsWriter:
         last = self._oversights.last.get(run_id)
         try:
             if last is None:
-                self._oversights.look_at(row, self._known_columns)
+                self._oversights.look_at(row, self._columns.require)
             self._write(row, touched)
         except DatabaseError as error:
             self._touched.pop(run_id, None)
@@ -280,10 +116,10 @@ class MetricsWriter:
     def _add_many(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
         try:
             if batch and run_id not in self._oversights.last:
-                self._oversights.look_at(batch[0], self._known_columns)
+                self._oversights.look_at(batch[0], self._columns.require)
             with self._session.transaction():
                 # All columns first: once the transaction has written, it is itself in the way of further ones.
-                plans = [self._bind(row)[0] for row in batch]
+                plans = [self._plans.bind(row)[0] for row in batch]
                 for _, group in itertools.groupby(zip(plans, batch), key=lambda pair: id(pair[0])):
                     self._write_group([row for _, row in group])
                 if updated_at is not None:
@@ -306,16 +142,17 @@ class MetricsWriter:
         self._session.perform(lambda: self._add_columns(types))
 
     def _add_columns(self, types: Mapping[str, type]) -> None:
-        self._session.call(self._read_columns)
-        places = _Places({}, {}, {})
+        columns = self._columns
+        columns.read()
+        places = Places({}, {}, {})
         for name, typ in types.items():
             check_name(name)
-            if name == EXTRAS and EXTRAS not in self._columns:
-                places.added[EXTRAS] = self._map_type(dict)
-            elif name not in self._columns and name not in KEY:
-                self._place_new(places, name, typ)
+            if name == EXTRAS and EXTRAS not in columns.known:
+                places.added[EXTRAS] = columns.map_type(dict)
+            elif name not in columns.known and name not in KEY:
+                columns.place_new(places, name, typ)
         if places.added:
-            self._grow_if_possible(places.added, {})
+            columns.grow_if_possible(places.added, {})
 
     def add_copies(self, run_id: int, rows: Iterable[MetricsRow]) -> None:
         """Store rows that were read from a database, all or none; what they do not name stays.
@@ -335,13 +172,13 @@ class MetricsWriter:
 
     def _add_copies(self, run_id: int, batch: Sequence[Row]) -> None:
         # All columns first, and outside of the transaction, which would be in the way of further ones.
-        plans = [self._bind(row)[0] for row in batch]
+        plans = [self._plans.bind(row)[0] for row in batch]
         groups: dict[int, list[Row]] = {}
         for plan, row in zip(plans, batch):
             groups.setdefault(id(plan), []).append(row)
         with self._session.transaction():
             # Rows are not stored in one order for all, so whoever does the same for this run must wait.
-            self._session.call(lambda connection: self._engine.lock_rows(connection, "runs", [run_id]))
+            self._session.call(lambda connection: self._session.engine.lock_rows(connection, "runs", [run_id]))
             if not self._exists(run_id):
                 raise MissingRunError(run_id, "it may have been deleted")
             for group in groups.values():
@@ -368,8 +205,7 @@ class MetricsWriter:
 
     def invalidate(self) -> None:
         """Look at the table anew, because it is not as it was."""
-        self._columns.clear()
-        self._plans.clear()
+        self._columns.forget()
         self._oversights.forget()
 
     def move_pending(self) -> None:
@@ -377,129 +213,24 @@ class MetricsWriter:
 
         That may take a second.
         """
-        if self._has_pending or self._waiting.rows:
-            self._session.submit(self._move_pending)
-
-    def _move_pending(self) -> None:
-        if self._session.block is not None:
-            return
-        if self._has_pending:
-            self._move_from_pending_table()
-        if self._waiting.rows and not self._has_pending:
-            self._move_to_columns()
-
-    def _move_from_pending_table(self) -> None:
-        try:
-            extras = {EXTRAS: self._map_type(dict)}
-            grown = self._session.call(lambda connection: self._grow(connection, extras, {}))
-        except SQLTrackError as error:
-            grown = False
-            self._warn_of_pending(error, "in another table")
-        self._has_pending = not grown
-        if not grown:
-            self._growing_again = time.monotonic() + _GROWING_PAUSE
-
-    def _move_to_columns(self) -> None:
-        """Add the columns that metrics wait for, and move them there, unless the table has to stay as it is for now."""
-        waiting, self._waiting = self._waiting, _Waiting()
-        self._has_grown = False
-        try:
-            is_moved = self._move_waiting(waiting.rows)
-        except SQLTrackError as error:
-            is_moved = False
-            self._warn_of_pending(error, "in the column metrics.extras")
-        if not is_moved:
-            for key, values in waiting.rows.items():
-                self._waiting.add(key, {**values, **self._waiting.rows.get(key, {})})
-
-    def _move_waiting(self, rows: Mapping[tuple[int, int, float], Mapping[str, Any]]) -> bool:
-        self._session.call(self._read_columns)
-        types = _types_by_name(rows.values())
-        places = self._places({name: self._common_type(name, found) for name, found in types.items()}, frozenset())
-        known = [name for name in self._columns if name not in types and name not in _OWN]
-        if (places.added or places.widened) and self._grow_if_possible(places.added, places.widened) is not None:
-            return False
-        self._warn_of_slips(places.added, known)
-        converters = {
-            name: {typ: self._converter_or_misfit(sql_type, typ) for typ in types[name]}
-            for name, sql_type in self._columns.items()
-            if name in types
-        }
-        groups: dict[tuple[str, ...], list[MovedRow]] = {}
-        for key, values in sorted(rows.items(), key=lambda row: row[0]):
-            moved = _moved_row(key, values, converters)
-            groups.setdefault(tuple(moved.values), []).append(moved)
-        for names, group in groups.items():
-            for begin in range(0, len(group) if names else 0, _MOVED_AT_ONCE):
-                self._move_group(names, group[begin : begin + _MOVED_AT_ONCE])
-        return True
-
-    def _common_type(self, name: str, types: Sequence[type]) -> type:
-        """Return for which of the types a metric's column is made, or widened, to hold the most of its values.
-
-        It is the column that the metric would have if each value had found the table free.
-        """
-        common = next((typ for typ in types if typ is not type(None)), type(None))
-        sql_type = self._columns.get(name)
-        if sql_type is None:
-            sql_type = self._map_type(float if common is type(None) else common)
-        for typ in types:
-            wider_type = self._table.wider_type(sql_type, typ)
-            if wider_type is not None:
-                common, sql_type = typ, wider_type
-        return common
-
-    def _converter_or_misfit(self, sql_type: str, typ: type) -> Converter | None:
-        try:
-            return self._table.converter(sql_type, typ)
-        except TypeError:
-            return _refuse
-
-    def _move_group(self, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
-        """Move metrics of rows; those that the database refuses stay among the extras, and the others are moved.
-
-        Raises:
-            DatabaseUnavailableError: the database is not there.
-        """
-        try:
-            self._session.call(lambda connection: self._table.move_to_columns(connection, names, rows))
-        except DatabaseUnavailableError:
-            raise
-        except DatabaseError as error:
-            if len(names) == 1:
-                self._warn(names, f"they cannot be moved to columns: {error}")
-                return
-            for name in names:
-                self._move_group([name], rows)
+        if self._columns.has_pending or self._waiting.wait_in_extras:
+            self._session.submit(self._waiting.move)
 
     def _end_block(self, block: Hashable) -> None:
         """Let metrics of a block that has ended get their columns, unless others did not let go of the table."""
-        in_block = self._waiting_in_blocks.pop(block, None)
-        if in_block is not None:
-            for key, values in in_block.rows.items():
-                self._remember(self._waiting, key, values)
-        if time.monotonic() >= self._growing_again:
-            self._move_pending()
+        self._waiting.end_block(block)
+        if self._columns.may_grow_now:
+            self._waiting.move()
 
     def _forget_block(self, block: Hashable) -> None:
-        self._waiting_in_blocks.pop(block, None)
+        self._waiting.forget_block(block)
         self.invalidate()
-
-    def _wait_for_columns(self, row: Row, plan: _Plan) -> None:
-        """Remember the metrics of a row that can be columns, but are not yet."""
-        block = self._session.block
-        waiting = self._waiting if block is None else self._waiting_in_blocks.setdefault(block, _Waiting())
-        self._remember(waiting, row.key, {plan.names[index]: row.values[index] for index in plan.waiting})
-
-    def _remember(self, waiting: _Waiting, key: tuple[int, int, float], values: Mapping[str, Any]) -> None:
-        if not waiting.add(key, values):
-            self._warn(values, "too many values wait for a column (sqltrack tidy moves them)")
 
     def _write(self, row: Row, touched: datetime | None) -> None:
         """Write a row, again and again while the database says that the table is not as was known."""
         limit: int | None = None
         for attempt in itertools.count(1):  # pragma: no branch - it counts without end
-            plan, bound = self._bind(row, limit)
+            plan, bound = self._plans.bind(row, limit)
             values = (*row.key, *bound)
             try:
                 if touched is None:
@@ -514,18 +245,18 @@ class MetricsWriter:
                 if fault is Fault.STALE:
                     self.invalidate()
                 elif plan.stored:
-                    limit = self._lower_limit(plan)
+                    limit = self._plans.lower_limit(plan)
                 elif not self._make_room(row.key):
                     raise
             else:
-                if plan.extras or self._has_grown:
+                if plan.extras or self._columns.has_grown:
                     self._after_write([row], plan)
                 return
 
     def _write_group(self, rows: Sequence[Row]) -> None:
         """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped."""
-        plan = self._bind(rows[0])[0]
-        bound = [(*row.key, *self._bind(row)[1]) for row in rows]
+        plan = self._plans.bind(rows[0])[0]
+        bound = [(*row.key, *self._plans.bind(row)[1]) for row in rows]
         try:
             self._session.call_guarded(lambda connection: plan.upsert.execute_many(connection, bound))
         except DatabaseError as error:
@@ -539,230 +270,25 @@ class MetricsWriter:
         else:
             self._after_write(rows, plan)
 
-    def _after_write(self, rows: Sequence[Row], plan: _Plan) -> None:
+    def _after_write(self, rows: Sequence[Row], plan: Plan) -> None:
         while plan.warnings:
-            self._warn(*plan.warnings.pop())
+            self._warnings.warn(*plan.warnings.pop())
         if plan.waiting:
             for row in rows:
-                self._wait_for_columns(row, plan)
-        elif self._has_grown:
-            self._has_grown = False
-            if self._waiting.rows:
-                self._move_pending()
+                self._waiting.remember(row.key, {plan.names[index]: row.values[index] for index in plan.waiting})
+        elif self._columns.has_grown:
+            self._columns.has_grown = False
+            if self._waiting.wait_in_extras:
+                self._waiting.move()
 
     def _fault_of(self, error: DatabaseError) -> Fault | None:
-        return self._table.fault_of(error.__cause__) if error.__cause__ is not None else None
-
-    def _lower_limit(self, plan: _Plan) -> int:
-        """Return how many metrics of a call to store in columns of a row that is too big."""
-        if len(plan.names) < _MANY:
-            return 0
-        # This call will fill other rows as well.
-        limit = self._row_limits[plan.names] = plan.stored // 2
-        return limit
+        return self._columns.table.fault_of(error.__cause__) if error.__cause__ is not None else None
 
     def _make_room(self, key: tuple[int, int, float]) -> bool:
         """Make room for the extras of a row that is full; return whether there is more of it."""
         made: list[bool] = []
-        self._session.call_guarded(lambda connection: made.append(self._table.make_room(connection, key)))
+        self._session.call_guarded(lambda connection: made.append(self._columns.table.make_room(connection, key)))
         return any(made)
-
-    def _bind(self, row: Row, limit: int | None = None) -> tuple[_Plan, Sequence[Any]]:
-        """Return how to store a row, with at most so many metrics in columns, and what to bind."""
-        misfits: frozenset[str] = frozenset()
-        while True:
-            plan = self._plan(row, misfits, limit)
-            try:
-                return plan, plan.bind(row.values, self._table)
-            except _MisfitsError as found:
-                misfits |= found.names
-
-    def _plan(self, row: Row, misfits: frozenset[str], limit: int | None) -> _Plan:
-        if limit is None and self._row_limits:
-            limit = self._row_limits.get(row.names)
-        key = (row.names, row.types, misfits, row.kept, limit)
-        plan = self._plans.get(key)
-        if plan is None or (plan.expires is not None and time.monotonic() >= plan.expires):
-            if len(self._plans) >= _MAX_PLANS:
-                self._plans.clear()
-            plan = self._make_plan(dict(zip(row.names, row.types)), misfits, row.kept, limit)
-            self._plans[key] = plan
-        return plan
-
-    def _make_plan(
-        self, types: Mapping[str, type], misfits: frozenset[str], kept: frozenset[str], limit: int | None
-    ) -> _Plan:
-        for name in types:
-            check_name(name)
-        self._session.call(self._read_columns)
-        kept = frozenset(name for name in kept if name not in self._columns)
-        misfits |= kept
-        places = self._places(types, misfits)
-        expires = None
-        if places.added or places.widened:
-            known = [name for name in self._columns if name not in types and name not in _OWN]
-            expires = self._grow_if_possible(places.added, places.widened)
-            self._warn_of_slips(places.added, known)
-            places = self._places(types, misfits)
-        names = tuple(types)
-        columns = [(i, places.converters[name]) for i, name in enumerate(names) if name in places.converters][:limit]
-        stored = len(columns)
-        in_columns = {index for index, _ in columns}
-        extras = tuple(index for index in range(len(names)) if index not in in_columns)
-        # What goes to the extras takes the place of a value that the column has, which would be read in its stead.
-        columns += [(i, _as_null) for i in extras if names[i] in self._columns and names[i] not in _OWN]
-        waiting: tuple[int, ...] = ()
-        warnings: list[tuple[Sequence[str], str]] = []
-        pending = False
-        if extras:
-            later = {*places.added, *places.widened} if expires is not None else set()
-            waiting = tuple(index for index in extras if names[index] in later)
-            told = {names[index]: types[names[index]] for index in extras if names[index] not in kept}
-            warnings = self._warnings(told, later, misfits)
-            if EXTRAS not in self._columns:
-                expires = self._grow_if_possible({EXTRAS: self._map_type(dict)}, {})
-            pending = EXTRAS not in self._columns
-            self._has_pending |= pending
-        upsert = self._table.upsert(
-            [names[index] for index, _ in columns],
-            extras=bool(extras),
-            pending=pending,
-            has_extras=EXTRAS in self._columns,
-        )
-        convert = None if extras else self._table.row_converter([convert for _, convert in columns])
-        waiting = waiting if self._may_grow else ()
-        return _Plan(names, upsert, tuple(columns), convert, extras, waiting, stored, warnings, expires)
-
-    def _known_columns(self) -> Mapping[str, str]:
-        if not self._columns:
-            self._session.call(self._read_columns)
-        return self._columns
-
-    def _read_columns(self, connection: Any) -> None:
-        columns = self._engine.table_columns(connection, "metrics")
-        if columns != self._columns:
-            self._plans.clear()
-            self._columns = columns
-        if not columns:
-            raise NotSetUpError("the database has no sqltrack tables")
-
-    def _places(self, types: Mapping[str, type], misfits: frozenset[str]) -> _Places:
-        """Return where metrics go as the table is known to be."""
-        places = _Places({}, {}, {})
-        for name, typ in types.items():
-            sql_type = self._columns.get(name)
-            if name in misfits or name in KEY or name == EXTRAS:
-                continue
-            if sql_type is None:
-                self._place_new(places, name, typ)
-                continue
-            try:
-                places.converters[name] = self._table.converter(sql_type, typ)
-            except TypeError:
-                wider_type = self._table.wider_type(sql_type, typ)
-                if wider_type is not None:
-                    places.widened[name] = wider_type
-        return places
-
-    def _place_new(self, places: _Places, name: str, typ: type) -> None:
-        if not self._table.can_be_column(name, {**self._columns, **places.added}):
-            return
-        try:
-            # A metric that begins with None will most likely be a number.
-            places.added[name] = self._map_type(float if typ is type(None) else typ)
-        except TypeError:
-            return
-
-    def _grow_if_possible(self, added: Mapping[str, str], widened: Mapping[str, str]) -> float | None:
-        """Change the table; return None if that is settled, else when (monotonic) to try again."""
-        now = time.monotonic()
-        if now < self._growing_again:
-            return self._growing_again
-        session, table = self._session, self._table
-        if session.block is not None and table.grows_beside:
-            if session.call(table.is_in_use):
-                return now + _PAUSE_IN_BLOCK
-            grown = self._grow_beside(added, widened)
-        else:
-            grown = session.call(lambda connection: self._grow(connection, added, widened))
-        if not grown:
-            self._growing_again = time.monotonic() + _GROWING_PAUSE
-            self._may_grow = session.call(table.may_grow)
-            return self._growing_again
-        self._may_grow = self._has_grown = True
-        return None
-
-    def _grow_beside(self, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
-        """Change the table on a connection beside that of the block, for which there may be none."""
-        try:
-            return self._session.call_outside(lambda connection: self._grow(connection, added, widened), _BESIDE_BLOCK)
-        except DatabaseUnavailableError:
-            return False
-
-    def _grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
-        grown = self._table.grow(connection, added, widened)
-        self._read_columns(connection)
-        return grown
-
-    def _warnings(
-        self, types: Mapping[str, type], later: Collection[str], misfits: Collection[str]
-    ) -> list[tuple[Sequence[str], str]]:
-        """Return of which metrics to warn, and why: all that stay among the extras, but those that become columns."""
-        if has_ended():
-            return []
-        from sqltrack._extras_reasons import reason_for_extras
-
-        names_by_reason: dict[str, list[str]] = {}
-        for name, typ in types.items():
-            if name not in later and name not in self._warned:
-                reason = reason_for_extras(
-                    name,
-                    typ,
-                    columns=self._columns,
-                    table=self._table,
-                    map_type=self._map_type,
-                    is_misfit=name in misfits,
-                )
-                names_by_reason.setdefault(reason, []).append(name)
-        warnings: list[tuple[Sequence[str], str]] = [(names, reason) for reason, names in names_by_reason.items()]
-        if not self._may_grow:
-            denied = [name for name in types if name in later]
-            warnings.append((denied, "this user may not add columns (sqltrack tidy, executed by the owner, does)"))
-        return warnings
-
-    def _warn_of_slips(self, added: Iterable[str], known: Sequence[str]) -> None:
-        """Warn of new columns whose names look like slips of others that are not logged with them."""
-        new = [name for name in added if name in self._columns and name != EXTRAS]
-        if not new or not known or len(new) > _MAX_SLIPS or has_ended():
-            return
-        from sqltrack._similar_names import similar_name
-
-        for name in new:
-            meant = similar_name(name, known)
-            if meant is not None:
-                import shlex
-
-                get_logger("metrics").warning(
-                    "new metric %s, similar to %s; if it is a typo: sqltrack rename-metric %s %s --merge",
-                    *(quote(name), quote(meant), shlex.quote(name), shlex.quote(meant)),
-                )
-
-    def _warn(self, names: Iterable[str], why: str) -> None:
-        """Warn of metrics, once for each name."""
-        new = [name for name in names if name not in self._warned]
-        self._warned.update(new)
-        if not new:
-            return
-        named = ", ".join(map(quote, new[:_MAX_NAMED]))
-        if len(new) > _MAX_NAMED:
-            named = f"{named} and {len(new) - _MAX_NAMED:,} more"
-        subject = f"metrics {named} are" if len(new) > 1 else f"metric {named} is"
-        get_logger("metrics").warning("%s stored in the column metrics.extras: %s", subject, why)
-
-    def _warn_of_pending(self, error: SQLTrackError, where: str) -> None:
-        if not self._has_warned_of_pending:
-            self._has_warned_of_pending = True
-            get_logger("metrics").warning("metrics wait %s: %s", where, error)
 
     def _touch_due(self, run_id: int) -> datetime | None:
         """Return the time to touch a run with, None if it is tracked and was touched less than a second ago."""

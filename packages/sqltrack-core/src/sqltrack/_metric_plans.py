@@ -1,0 +1,189 @@
+"""How metrics with certain names and types of values are stored: which are columns, and which are not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqltrack._metric_columns import OWN, MetricColumns
+from sqltrack._metric_values import Row, check_name
+from sqltrack._metric_warnings import MetricWarnings
+from sqltrack.engines.metrics_table import Converter, MetricsTable, MisfitError, RowConverter, Upsert
+from sqltrack.engines.schema import EXTRAS
+
+__all__ = ["Plan", "Plans"]
+
+_MAX_PLANS = 1000
+
+# A call with so many metrics fills rows by itself. One with fewer meets a full row by chance, and all of it goes to the
+# extras of that row alone.
+_MANY = 200
+
+
+class Plan(NamedTuple):
+    """How metrics with certain names and types of values are stored.
+
+    Attributes:
+        names: names of the metrics.
+        upsert: the statement.
+        columns: the metrics that are columns, as indices into `names`, each with its converter.
+        convert: converts all values at once, if all are columns.
+        extras: the indices of the others.
+        waiting: the indices of those of the extras that can be columns, once the table lets them be added.
+        stored: how many metrics are stored in columns.
+        warnings: names of metrics that stay among the extras, and why, until that was told.
+        expires: time (monotonic) after which to look for something better, None for never.
+    """
+
+    names: tuple[str, ...]
+    upsert: Upsert
+    columns: tuple[tuple[int, Converter | None], ...]
+    convert: RowConverter | None
+    extras: tuple[int, ...]
+    waiting: tuple[int, ...]
+    stored: int
+    warnings: list[tuple[Sequence[str], str]]
+    expires: float | None
+
+    def bind(self, values: Sequence[Any], table: MetricsTable) -> Sequence[Any]:
+        """Return the values to bind.
+
+        Raises:
+            _MisfitsError: values that cannot be stored unaltered in their columns.
+        """
+        try:
+            if self.convert is not None:
+                return self.convert(values)
+            bound = [values[index] if convert is None else convert(values[index]) for index, convert in self.columns]
+        except MisfitError:
+            raise _MisfitsError(frozenset(self._misfits(values))) from None
+        bound.append(table.extras_value({self.names[index]: values[index] for index in self.extras}))
+        return bound
+
+    def _misfits(self, values: Sequence[Any]) -> Iterator[str]:
+        for index, convert in self.columns:
+            try:
+                if convert is not None:
+                    convert(values[index])
+            except MisfitError:
+                yield self.names[index]
+
+
+class _MisfitsError(Exception):
+    """Metrics of one call whose values do not fit their columns."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+class Plans:
+    """The plans of a client, which are made when they are needed. That may add columns.
+
+    Args:
+        columns: the columns of the metrics table.
+        warnings: what was warned of.
+    """
+
+    def __init__(self, columns: MetricColumns, warnings: MetricWarnings) -> None:
+        self._columns = columns
+        self._warnings = warnings
+        self._plans: dict[tuple[Any, ...], Plan] = {}
+        # For which they were made.
+        self._known = columns.known
+        self._row_limits: dict[tuple[str, ...], int] = {}
+
+    def bind(self, row: Row, limit: int | None = None) -> tuple[Plan, Sequence[Any]]:
+        """Return how to store a row, with at most so many metrics in columns, and what to bind."""
+        misfits: frozenset[str] = frozenset()
+        while True:
+            plan = self._plan(row, misfits, limit)
+            try:
+                return plan, plan.bind(row.values, self._columns.table)
+            except _MisfitsError as found:
+                misfits |= found.names
+
+    def lower_limit(self, plan: Plan) -> int:
+        """Return how many metrics of a call to store in columns of a row that is too big."""
+        if len(plan.names) < _MANY:
+            return 0
+        # This call will fill other rows as well.
+        limit = self._row_limits[plan.names] = plan.stored // 2
+        return limit
+
+    def _plan(self, row: Row, misfits: frozenset[str], limit: int | None) -> Plan:
+        if limit is None and self._row_limits:
+            limit = self._row_limits.get(row.names)
+        self._forget_outdated()
+        key = (row.names, row.types, misfits, row.kept, limit)
+        plan = self._plans.get(key)
+        if plan is None or (plan.expires is not None and time.monotonic() >= plan.expires):
+            plan = self._make_plan(dict(zip(row.names, row.types)), misfits, row.kept, limit)
+            self._forget_outdated()
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def _forget_outdated(self) -> None:
+        if self._known is not self._columns.known:
+            self._plans.clear()
+            self._known = self._columns.known
+
+    def _make_plan(
+        self, types: Mapping[str, type], misfits: frozenset[str], kept: frozenset[str], limit: int | None
+    ) -> Plan:
+        for name in types:
+            check_name(name)
+        columns = self._columns
+        columns.read()
+        kept = frozenset(name for name in kept if name not in columns.known)
+        misfits |= kept
+        converters, later, expires = self._converters(types, misfits)
+        names = tuple(types)
+        bound = [(i, converters[name]) for i, name in enumerate(names) if name in converters][:limit]
+        stored = len(bound)
+        in_columns = {index for index, _ in bound}
+        extras = tuple(index for index in range(len(names)) if index not in in_columns)
+        # What goes to the extras takes the place of a value that the column has, which would be read in its stead.
+        bound += [(i, _as_null) for i in extras if names[i] in columns.known and names[i] not in OWN]
+        warnings: list[tuple[Sequence[str], str]] = []
+        if extras:
+            told = {names[index]: types[names[index]] for index in extras if names[index] not in kept}
+            warnings = self._warnings.find_reasons(told, later, misfits)
+            if EXTRAS not in columns.known:
+                expires = columns.grow_if_possible({EXTRAS: columns.map_type(dict)}, {})
+        has_extras = EXTRAS in columns.known
+        pending = bool(extras) and not has_extras
+        columns.has_pending |= pending
+        upsert = columns.table.upsert(
+            [names[index] for index, _ in bound], extras=bool(extras), pending=pending, has_extras=has_extras
+        )
+        convert = None if extras else columns.table.row_converter([convert for _, convert in bound])
+        waiting = tuple(index for index in extras if names[index] in later) if columns.may_grow else ()
+        return Plan(names, upsert, tuple(bound), convert, extras, waiting, stored, warnings, expires)
+
+    def _converters(
+        self, types: Mapping[str, type], misfits: frozenset[str]
+    ) -> tuple[Mapping[str, Converter | None], frozenset[str], float | None]:
+        """Return the converters of the metrics that are columns, after adding those that are missing.
+
+        Returns:
+            The converters by name; the metrics that can be columns later; and when (monotonic) to try again to add
+            those, None for never.
+        """
+        columns = self._columns
+        places = columns.places(types, misfits)
+        if not (places.added or places.widened):
+            return places.converters, frozenset(), None
+        others = [name for name in columns.known if name not in types and name not in OWN]
+        expires = columns.grow_if_possible(places.added, places.widened)
+        self._warnings.warn_of_slips(places.added, others)
+        places = columns.places(types, misfits)
+        later = frozenset() if expires is None else frozenset({*places.added, *places.widened})
+        return places.converters, later, expires
+
+
+def _as_null(value: Any) -> None:
+    """Convert the value of a metric that is not stored in its column."""
