@@ -24,6 +24,10 @@ _LINGER = 1.0
 
 _keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
 
+# An item for each fork that a thread of this process has begun. In the child it is there until our own function for
+# children has run. To ask the system for the number of the process takes longer than all else that `take` does.
+_forks: list[None] = []
+
 
 class ConnectionKeeper:
     """Hands connections to one user at a time, and parks them in between.
@@ -83,7 +87,7 @@ class ConnectionKeeper:
 
     def take(self) -> Any:
         """Return a connection in which every statement commits by itself; it is the caller's until given back."""
-        if self._pid != os.getpid():
+        if _forks and self._pid != os.getpid():
             # A function that runs earlier in the child of a fork than ours.
             self.forget_inherited()
         try:
@@ -260,6 +264,7 @@ def _keep_forever(connection: Any) -> None:
 
 
 def _before_fork() -> None:
+    _forks.append(None)
     stop_watching()
     for keeper in list(_keepers):
         keeper.prepare_fork()
@@ -269,7 +274,12 @@ def _in_child() -> None:
     forget_watching()
     for keeper in list(_keepers):
         keeper.forget_inherited()
+    _forks.clear()
+
+
+def _in_parent() -> None:
+    _forks.pop()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
-    os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child, after_in_parent=_in_parent)
