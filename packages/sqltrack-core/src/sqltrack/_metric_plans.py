@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack._metric_columns import OWN, MetricColumns
-from sqltrack._metric_values import Row, check_name
+from sqltrack._metric_values import Row, check_name, needs_no_change
 from sqltrack._metric_warnings import MetricWarnings
 from sqltrack.engines.metrics_table import Converter, MetricsTable, MisfitError, RowConverter, Upsert
 from sqltrack.engines.schema import EXTRAS
@@ -78,37 +78,93 @@ class _MisfitsError(Exception):
         self.names = names
 
 
+class _Last:
+    """The last row, to compare the next one with.
+
+    Args:
+        names: names of its metrics.
+        types: types of their values.
+        known: the columns as they were known.
+        plan: how it was stored.
+        convert: the same as that of the plan.
+    """
+
+    __slots__ = ("convert", "known", "names", "plan", "types")
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        types: tuple[type, ...],
+        known: Mapping[str, str],
+        plan: Plan,
+        convert: RowConverter,
+    ) -> None:
+        self.names = names
+        self.types = types
+        self.known = known
+        self.plan = plan
+        self.convert = convert
+
+
 class Plans:
     """The plans of a client, which are made when they are needed. That may add columns.
 
     Args:
         columns: the columns of the metrics table.
         warnings: what was warned of.
+
+    Attributes:
+        last_types: types of the values of the last row, for `normalise`.
     """
 
     def __init__(self, columns: MetricColumns, warnings: MetricWarnings) -> None:
         self._columns = columns
         self._warnings = warnings
         self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._last: _Last | None = None
+        self.last_types: tuple[type, ...] = ()
         # For which they were made.
         self._known = columns.known
         self._row_limits: dict[tuple[str, ...], int] = {}
 
-    def bind(self, row: Row, limit: int | None = None) -> tuple[Plan, Sequence[Any]]:
-        """Return how to store a row, with at most so many metrics in columns, and what to bind."""
+    def bind(self, row: Row) -> tuple[Plan, Sequence[Any]]:
+        """Return how to store a row, and what to bind."""
+        last = self._last
+        # Most rows are like the last one, and to compare the names is faster than to look them up.
+        if last is None or last.known is not self._columns.known:
+            return self.bind_anew(row)
+        if row.types != last.types or row.names != last.names or row.kept:
+            return self.bind_anew(row)
+        try:
+            return last.plan, last.convert(row.values)
+        except MisfitError:
+            return self.bind_anew(row)
+
+    def bind_anew(self, row: Row, limit: int | None = None) -> tuple[Plan, Sequence[Any]]:
+        """Do the same for a row that is not like the last one, or with at most so many metrics in columns."""
         misfits: frozenset[str] = frozenset()
         while True:
             plan = self._plan(row, misfits, limit)
             try:
-                return plan, plan.bind(row.values, self._columns.table)
+                bound = plan.bind(row.values, self._columns.table)
             except _MisfitsError as found:
                 misfits |= found.names
+            else:
+                if plan.convert is not None and plan.expires is None:
+                    self._remember(row, plan, plan.convert)
+                return plan, bound
+
+    def _remember(self, row: Row, plan: Plan, convert: RowConverter) -> None:
+        """Expect further rows like this one, whose metrics are all columns."""
+        self._last = _Last(row.names, row.types, self._known, plan, convert)
+        self.last_types = row.types if needs_no_change(row.types) else ()
 
     def lower_limit(self, plan: Plan) -> int:
         """Return how many metrics of a call to store in columns of a row that is too big."""
         if len(plan.names) < _MANY:
             return 0
         # This call will fill other rows as well.
+        self._last = None
         limit = self._row_limits[plan.names] = plan.stored // 2
         return limit
 

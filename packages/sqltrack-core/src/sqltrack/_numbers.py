@@ -9,10 +9,12 @@ from typing import Any
 
 from sqltrack.engines._foreign import UNKNOWN, Spelled, attempt, exact_number, native
 from sqltrack.engines._spelling import quote
-from sqltrack.engines.schema import fits_int64
+from sqltrack.engines.schema import INT64, fits_int64
 from sqltrack.errors import UnusableValueError
 
-__all__ = ["as_int64", "as_number", "as_progress", "as_step", "only_item"]
+__all__ = ["as_int64", "as_key", "as_number", "as_progress", "as_step", "only_item"]
+
+_MIN_INT64, _MAX_INT64 = INT64.start, INT64.stop - 1
 
 
 def only_item(value: Any) -> Any:
@@ -57,7 +59,7 @@ def as_int64(value: Any, name: str, advice: str | None = None) -> int:
     Raises:
         UnusableValueError: it is not an integer, or needs more than 64 bits.
     """
-    if type(value) is int and fits_int64(value):
+    if type(value) is int and _MIN_INT64 <= value <= _MAX_INT64:
         return value
     number = as_number(value)
     if isinstance(number, float) or _is_decimal(number):
@@ -68,6 +70,19 @@ def as_int64(value: Any, name: str, advice: str | None = None) -> int:
     if not fits_int64(number):
         raise UnusableValueError(f"{name} must be an integer of at most 64 bits, got {quote(value)}")
     return int(number)
+
+
+def as_key(run_id: Any, step: Any, progress: Any) -> tuple[int, int, float]:
+    """Return what tells a row of metrics from others, as numbers of Python's own.
+
+    Raises:
+        UnusableValueError: one of them is unusable.
+    """
+    # Nearly always; and three calls take longer than all of this.
+    is_plain = type(run_id) is type(step) is int and type(progress) is float and progress == progress
+    if is_plain and _MIN_INT64 <= run_id <= _MAX_INT64 and _MIN_INT64 <= step <= _MAX_INT64:
+        return run_id, step, progress
+    return as_int64(run_id, "run_id"), as_step(step), as_progress(progress)
 
 
 def as_step(step: Any) -> int:

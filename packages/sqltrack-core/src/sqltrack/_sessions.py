@@ -256,30 +256,31 @@ class Session:
         """The block that the present work is part of, None if it is part of none."""
         return activity.works[-1].block
 
-    def call_guarded(self, function: Callable[[Any], T]) -> T:
+    def call_guarded(self, function: Callable[..., T], *arguments: Any) -> T:
         """Do the same as `call`, but what fails must not fail the transaction of the `with` block that may be open."""
         block = activity.works[-1].block
         if block is None:
-            return self.call(function)
+            return self.call(function, *arguments)
         connection = _connection_of(block)
         with self._translated_errors(), self.engine.savepoint(connection):
-            return function(connection)
+            return function(connection, *arguments)
 
     def call(
         self,
-        function: Callable[[Any], T],
-        *,
+        function: Callable[..., T],
+        *arguments: Any,
         patience: float | None = None,
         lock_limit: float | None = None,
         once: bool = False,
     ) -> T:
-        """Return `function(connection)`, called for one short piece of work.
+        """Return `function(connection, *arguments)`, called for one short piece of work.
 
         Inside of a `with` block it is part of the transaction. Elsewhere each of its statements commits by itself, and
         while a run is tracked a database that went away is tried again.
 
         Args:
             function: what to do with the connection; it must have the same effect when done twice, unless `once`.
+            arguments: what else to give it.
             patience: seconds to try for, and to wait for each answer, default: the setting `reconnect`, and as long as
                 the database is there.
             lock_limit: seconds to wait for locks, default: no limit.
@@ -287,20 +288,31 @@ class Session:
         """
         work = activity.works[-1]
         if work.block is not None:
-            with self._translated_errors():
-                return function(_connection_of(work.block))
+            try:
+                return function(_connection_of(work.block), *arguments)
+            except self.engine.driver_error as error:
+                raise self._translated(error) from error
         if patience is not None:
-            return self._call_within(work, function, patience, lock_limit)
+            return self._call_within(work, lambda connection: function(connection, *arguments), patience, lock_limit)
         if work.patience is not None:
-            return self._retry(lambda: self._use_briefly(self._keeper.take_usable(), function, work.patience))
+            return self._call_briefly(work, function, arguments)
         if once:
-            return self._use(work, self._retry(self._keeper.take_usable), function)
+            return self._use(work, self._retry(self._keeper.take_usable), function, arguments)
         try:
-            result = self._use(work, self._keeper.take(), function)
+            result = self._use(work, self._keeper.take(), function, arguments)
         except DatabaseUnavailableError as error:
-            result = self._try_again(lambda: self._use(work, self._keeper.take(), function), error)
+            result = self._try_again(lambda: self._use(work, self._keeper.take(), function, arguments), error)
         self._lost_at = None
         return result
+
+    def _call_briefly(self, work: Work, function: Callable[..., T], arguments: Sequence[Any]) -> T:
+        """Do the work of `call`, which waits for locks no longer than `work` may."""
+
+        def attempt() -> T:
+            connection = self._keeper.take_usable()
+            return self._use_briefly(connection, lambda connection: function(connection, *arguments), work.patience)
+
+        return self._retry(attempt)
 
     def _call_within(self, work: Work, function: Callable[[Any], T], patience: float, lock_limit: float | None) -> T:
         """Do the work of `call`, and let nothing of it take much longer than `patience`."""
@@ -311,7 +323,7 @@ class Session:
             with self.engine.connecting_within(left):
                 connection = self._keeper.take_usable()
             if lock_limit is None:
-                return self._use(work, connection, function, left)
+                return self._use(work, connection, function, (), left)
             return self._use_briefly(connection, function, lock_limit, left)
 
         try:
@@ -613,16 +625,23 @@ class Session:
         get_logger("client").info("trying to reach the database again: %s", error)
         return True
 
-    def _use(self, work: Work, connection: Any, function: Callable[[Any], T], patience: float | None = None) -> T:
-        """Call `function(connection)` and give the connection back."""
+    def _use(
+        self,
+        work: Work,
+        connection: Any,
+        function: Callable[..., T],
+        arguments: Sequence[Any],
+        patience: float | None = None,
+    ) -> T:
+        """Call `function(connection, *arguments)` and give the connection back."""
         try:
             work.engine = self.engine
             work.connection = connection
             if patience is None:
-                result = function(connection)
+                result = function(connection, *arguments)
             else:
                 with self.engine.bounded(connection, patience):
-                    result = function(connection)
+                    result = function(connection, *arguments)
         except self.engine.driver_error as error:
             if self.engine.is_usable(connection):
                 self._keeper.give_back(connection)

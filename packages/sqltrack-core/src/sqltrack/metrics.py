@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqltrack._metric_columns import MetricColumns, Places
@@ -18,7 +17,7 @@ from sqltrack._metric_warnings import MetricWarnings
 from sqltrack._oversights import Oversights
 from sqltrack._times import Timestamp, as_time, utc_now
 from sqltrack._waiting_metrics import WaitingMetrics
-from sqltrack.engines.metrics_table import Fault
+from sqltrack.engines.metrics_table import Fault, Upsert
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import DatabaseError, DatabaseUnavailableError, MissingRunError
 
@@ -31,7 +30,7 @@ __all__ = ["MetricsRow", "MetricsWriter"]
 _TOUCH_INTERVAL = 1.0
 
 # A row that is too big loses half of its columns each time, of at most 1,600.
-_MAX_ATTEMPTS = 16
+_ATTEMPTS = tuple(range(1, 17))
 
 
 class MetricsWriter:
@@ -70,10 +69,9 @@ class MetricsWriter:
             UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
             MissingRunError: (a ValueError) the run does not exist.
         """
-        row = make_row(run_id, metrics, step, progress)
-        run_id = row.key[0]
-        touched = self._touch_due(run_id) if updated == "auto" else as_time(updated)
-        self._session.submit(self._add, row, touched)
+        row = make_row(run_id, metrics, step, progress, self._plans.last_types)
+        touched = self._touch_due(row.key[0]) if updated == "auto" else as_time(updated)
+        self._session.submit(self._add, row, touched, updated == "auto")
 
     def add_many(self, run_id: int, rows: Iterable[Mapping[str, Any]], updated: Timestamp) -> None:
         """Store metrics of many points in time, all or none.
@@ -93,13 +91,13 @@ class MetricsWriter:
         updated_at = as_time(updated)
         self._session.submit(self._add_many, run_id, batch, updated_at)
 
-    def _add(self, row: Row, touched: datetime | None) -> None:
+    def _add(self, row: Row, touched: datetime | None, may_lag: bool) -> None:
         run_id = row.key[0]
         last = self._oversights.last.get(run_id)
         try:
             if last is None:
                 self._oversights.look_at(row, self._columns.require)
-            self._write(row, touched)
+            self._write(row, touched, may_lag)
         except DatabaseError as error:
             self._touched.pop(run_id, None)
             self._refuse_missing_run(run_id, error)
@@ -226,21 +224,19 @@ class MetricsWriter:
         self._waiting.forget_block(block)
         self.invalidate()
 
-    def _write(self, row: Row, touched: datetime | None) -> None:
+    def _write(self, row: Row, touched: datetime | None = None, may_lag: bool = False) -> None:
         """Write a row, again and again while the database says that the table is not as was known."""
         limit: int | None = None
-        for attempt in itertools.count(1):  # pragma: no branch - it counts without end
-            plan, bound = self._plans.bind(row, limit)
-            values = (*row.key, *bound)
+        for attempt in _ATTEMPTS:
+            plan, bound = self._plans.bind(row) if limit is None else self._plans.bind_anew(row, limit)
             try:
-                if touched is None:
-                    store = partial(plan.upsert.execute, values=values)
+                if touched is None and plan.upsert.is_atomic:
+                    self._session.call(plan.upsert.execute, (*row.key, *bound))
                 else:
-                    store = partial(plan.upsert.execute_and_touch, values=values, updated=touched)
-                self._session.call_guarded(store)
+                    self._store_guarded(plan.upsert, (*row.key, *bound), touched, may_lag)
             except DatabaseError as error:
                 fault = self._fault_of(error)
-                if attempt == _MAX_ATTEMPTS or fault is None:
+                if attempt == _ATTEMPTS[-1] or fault is None:
                     raise
                 if fault is Fault.STALE:
                     self.invalidate()
@@ -252,6 +248,15 @@ class MetricsWriter:
                 if plan.extras or self._columns.has_grown:
                     self._after_write([row], plan)
                 return
+
+    def _store_guarded(self, upsert: Upsert, values: Sequence[Any], touched: datetime | None, may_lag: bool) -> None:
+        if touched is None:
+            self._session.call_guarded(upsert.execute, values)
+        elif may_lag and self._session.block is not None:
+            # Each new version of the run's row stays until the block ends, and makes the next one slower.
+            self._session.call_guarded(upsert.execute_and_touch_if_due, values, touched)
+        else:
+            self._session.call_guarded(upsert.execute_and_touch, values, touched)
 
     def _write_group(self, rows: Sequence[Row]) -> None:
         """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped."""
@@ -266,7 +271,7 @@ class MetricsWriter:
             if fault is Fault.STALE:
                 self.invalidate()
             for row in rows:
-                self._write(row, None)
+                self._write(row)
         else:
             self._after_write(rows, plan)
 

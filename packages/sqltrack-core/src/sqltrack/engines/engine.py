@@ -124,12 +124,15 @@ class Engine(ABC):
         finally:
             self.limit_waits(connection, None)
 
-    @contextlib.contextmanager
-    def savepoint(self, connection: Any) -> Iterator[None]:
+    def savepoint(self, connection: Any) -> AbstractContextManager[None]:
         """Undo only what the `with` block did if it raises, so that the transaction can continue.
 
         Without savepoints an override may do nothing. Then a statement that fails costs the whole transaction.
         """
+        return self._savepoint(connection)
+
+    @contextlib.contextmanager
+    def _savepoint(self, connection: Any) -> Iterator[None]:
         connection.execute("SAVEPOINT sqltrack")
         try:
             yield

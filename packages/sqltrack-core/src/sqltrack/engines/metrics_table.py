@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, NamedTuple
 
 from sqltrack._quoting import placeholders
 from sqltrack.engines._lacking import lacking
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.schema import EXTRAS, KEY, fits_int64
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
 __all__ = [
+    "TOUCH_IF_DUE_SQL",
     "Converter",
     "Fault",
     "MetricsTable",
@@ -25,8 +24,17 @@ __all__ = [
     "check_int64",
     "check_time",
     "exact_float",
+    "touch_if_due_values",
     "upsert_sql",
 ]
+
+# Seconds by which the time may lag.
+_TOUCH_INTERVAL = timedelta(seconds=1)
+
+TOUCH_IF_DUE_SQL = """
+    UPDATE runs SET time_updated = %s
+    WHERE id = %s AND (time_updated IS NULL OR NOT time_updated BETWEEN %s AND %s)
+""".strip()
 
 Converter = Callable[[Any], Any]
 RowConverter = Callable[[Sequence[Any]], Sequence[Any]]
@@ -64,7 +72,13 @@ class Upsert:
     """Stores rows that hold one set of metrics; prepared once, executed for every step.
 
     A class of your own must define `execute`.
+
+    Attributes:
+        is_atomic: whether an `execute` that fails changes nothing, and the open transaction can continue. The default
+            is False: in a `with` block of the client a savepoint sees to that.
     """
+
+    is_atomic: ClassVar[bool] = False
 
     def execute(self, connection: Any, values: Sequence[Any]) -> None:
         """Insert or update one row.
@@ -79,6 +93,11 @@ class Upsert:
         """Do the same, and then set the run's `time_updated`."""
         self.execute(connection, values)
         connection.execute("UPDATE runs SET time_updated = %s WHERE id = %s", (updated, values[0]))
+
+    def execute_and_touch_if_due(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
+        """Do the same, but leave the run's `time_updated` as it is if that is less than a second before `updated`."""
+        self.execute(connection, values)
+        connection.execute(TOUCH_IF_DUE_SQL, touch_if_due_values(values[0], updated))
 
     def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:
         """Insert or update many rows."""
@@ -227,6 +246,11 @@ def check_time(value: datetime) -> datetime:
     if not 1 < value.year < 9999:
         raise MisfitError
     return value
+
+
+def touch_if_due_values(run_id: int, updated: datetime) -> tuple[Any, ...]:
+    """Return the values for `TOUCH_IF_DUE_SQL`."""
+    return updated, run_id, updated - _TOUCH_INTERVAL, updated
 
 
 def upsert_sql(

@@ -7,13 +7,16 @@ import os
 import select
 import socket
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
 import psycopg
 from psycopg import waiting
 
-__all__ = ["Backend", "Bound", "BoundedConnection", "SilentServerError", "is_readable"]
+from sqltrack.engines.postgres._pooler import LOST_STATEMENT_ERRORS, stop_preparing
+
+__all__ = ["Backend", "Bound", "BoundedConnection", "Savepoint", "SilentServerError", "is_readable"]
 
 # Seconds between two looks at the clock, and at signals, while nothing comes from the server.
 _INTERVAL = 0.1
@@ -80,12 +83,15 @@ class BoundedConnection(psycopg.Connection[Any]):
         short_limit: the most seconds that commit and rollback wait for an answer, default 30.
         probe_interval: seconds of silence before the backend is asked, default 10.
         backend: tells what the server does; None: only limits end a wait.
+        plain_cursor_factory: class of the cursor that `write` keeps, psycopg's own or one that chooses a schema.
     """
 
     limit: float | None = None
     short_limit: float = 30.0
     probe_interval: float = 10.0
     backend: Backend | None = None
+    plain_cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor
+    _plain_cursor: Any = None
 
     def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """Wait for an operation of psycopg's. All waits come through here, but for those for a new connection."""
@@ -101,6 +107,29 @@ class BoundedConnection(psycopg.Connection[Any]):
             if self.pgconn.transaction_status == _ACTIVE:
                 self._end_statement(gen)
             raise
+
+    @property
+    def plain_cursor(self) -> Any:
+        """A cursor that is kept, for statements that need none of the care of others."""
+        cursor = self._plain_cursor
+        if cursor is None:
+            cursor = self._plain_cursor = self.plain_cursor_factory(self)
+        return cursor
+
+    def write(self, sql: str, values: Sequence[Any]) -> None:
+        """Execute a statement that returns no rows, with values of types that psycopg knows."""
+        cursor = self._plain_cursor or self.plain_cursor
+        try:
+            cursor.execute(sql, values)
+        except LOST_STATEMENT_ERRORS as error:
+            if not stop_preparing(self, error):
+                raise
+            cursor.execute(sql, values)
+
+    def close(self) -> None:
+        """Close the connection, and let go of its cursor, or only the garbage collector would free both."""
+        self._plain_cursor = None
+        super().close()
 
     def commit(self) -> None:
         """Commit, waiting `short_limit` seconds at most for the server to answer."""
@@ -145,6 +174,35 @@ class BoundedConnection(psycopg.Connection[Any]):
             # The interruption is what the caller must see, or the second one.
             if not isinstance(error, Exception):
                 raise
+
+
+class Savepoint:
+    """A context manager that undoes only what its block did if that raises, so that the transaction can continue.
+
+    Args:
+        connection: whose transaction.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: BoundedConnection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._execute(b"SAVEPOINT sqltrack")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._execute(b"RELEASE SAVEPOINT sqltrack")
+            return
+        with contextlib.suppress(psycopg.Error):
+            self._execute(b"ROLLBACK TO SAVEPOINT sqltrack")
+            self._execute(b"RELEASE SAVEPOINT sqltrack")
+
+    def _execute(self, sql: bytes) -> None:
+        self._connection.plain_cursor.execute(sql, prepare=False)
 
 
 class Bound:

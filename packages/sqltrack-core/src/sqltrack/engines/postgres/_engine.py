@@ -41,7 +41,7 @@ except ImportError as _error:
     ) from _error
 
 from sqltrack.engines.postgres._backend import ServerBackend
-from sqltrack.engines.postgres._connection import Bound, BoundedConnection, is_readable
+from sqltrack.engines.postgres._connection import Bound, BoundedConnection, Savepoint, is_readable
 from sqltrack.engines.postgres._cursor import accepting_sql
 from sqltrack.engines.postgres._errors import translate_error
 from sqltrack.engines.postgres._hosts import connect_timeout, with_addresses
@@ -264,6 +264,9 @@ class PostgresEngine(Engine):
 
     def bounded(self, connection: BoundedConnection, seconds: float | None = None) -> AbstractContextManager[None]:
         return Bound(connection, self.answer_limit if seconds is None else seconds)
+
+    def savepoint(self, connection: BoundedConnection) -> AbstractContextManager[None]:
+        return Savepoint(connection)
 
     def execute_within(
         self, connection: psycopg.Connection[Any], seconds: float, sql: str, parameters: Sequence[Any]

@@ -11,11 +11,13 @@ import psycopg
 from sqltrack._quoting import quote_identifier, quote_text
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics_table import (
+    TOUCH_IF_DUE_SQL,
     Converter,
     Fault,
     MetricsTable,
     MovedRow,
     Upsert,
+    touch_if_due_values,
     upsert_sql,
 )
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
@@ -152,12 +154,16 @@ class _PostgresUpsert(Upsert):
             f"NULLIF({kept}, '{{}}')" if has_extras and names else None,
         )
         self._touching_sql = f"WITH touched AS (UPDATE runs SET time_updated = %s WHERE id = %s) {self._sql}"
+        self._touching_if_due_sql = f"WITH touched AS ({TOUCH_IF_DUE_SQL}) {self._sql}"
 
     def execute(self, connection: Any, values: Sequence[Any]) -> None:
-        connection.execute(self._sql, values)
+        connection.write(self._sql, values)
 
     def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
-        connection.execute(self._touching_sql, (updated, values[0], *values))
+        connection.write(self._touching_sql, (updated, values[0], *values))
+
+    def execute_and_touch_if_due(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
+        connection.write(self._touching_if_due_sql, (*touch_if_due_values(values[0], updated), *values))
 
     def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:
         with connection.cursor() as cursor:
@@ -181,6 +187,10 @@ class _PendingUpsert(Upsert):
 
     def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
         self._rest.execute_and_touch(connection, values[:-1], updated)
+        connection.execute(self._PENDING_SQL, (*values[:3], values[-1]))
+
+    def execute_and_touch_if_due(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
+        self._rest.execute_and_touch_if_due(connection, values[:-1], updated)
         connection.execute(self._PENDING_SQL, (*values[:3], values[-1]))
 
     def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:

@@ -11,11 +11,14 @@ import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from sqltrack._quoting import quote_identifier
+
+if TYPE_CHECKING:
+    from sqltrack.engines.postgres._connection import BoundedConnection
 
 __all__ = [
     "LOST_STATEMENT_ERRORS",
@@ -51,7 +54,7 @@ def is_pooled(connection: psycopg.Connection[Any]) -> bool:
     return not 0 < connection.info.backend_pid <= _MAX_PROCESS_ID
 
 
-def disable_session_features(connection: psycopg.Connection[Any], schema: str | None) -> None:
+def disable_session_features(connection: BoundedConnection, schema: str | None) -> None:
     """Let a connection rely on nothing that an earlier transaction left in the session.
 
     Args:
@@ -62,6 +65,7 @@ def disable_session_features(connection: psycopg.Connection[Any], schema: str | 
     if schema is not None:
         connection.cursor_factory = choosing_schema(connection.cursor_factory, schema)
         connection.server_cursor_factory = choosing_schema(connection.server_cursor_factory, schema)
+        connection.plain_cursor_factory = choosing_schema(connection.plain_cursor_factory, schema)
 
 
 def name_statements_uniquely(connection: psycopg.Connection[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqltrack._quoting import quote_identifier, quote_text
 from sqltrack.engines.json import dumps
 from sqltrack.engines.metrics_table import (
+    TOUCH_IF_DUE_SQL,
     Converter,
     Fault,
     MetricsTable,
@@ -17,6 +18,7 @@ from sqltrack.engines.metrics_table import (
     Upsert,
     check_int64,
     exact_float,
+    touch_if_due_values,
     upsert_sql,
 )
 from sqltrack.engines.schema import EXTRAS, KEY
@@ -24,11 +26,12 @@ from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._many_columns import MAX_COLUMNS, add_many
 from sqltrack.engines.sqlite._sql import fold
 from sqltrack.engines.sqlite._types import CONVERTERS, READ_TYPES, SQL_TYPES, nan_as_text
-from sqltrack.engines.sqlite._values import adapt
+from sqltrack.engines.sqlite._values import adapt, adapt_all
 
 __all__ = ["SQLiteMetricsTable"]
 
 _TOUCH_SQL = "UPDATE runs SET time_updated = ? WHERE id = ?"
+_TOUCH_IF_DUE_SQL = TOUCH_IF_DUE_SQL.replace("%s", "?")
 # Most rows have none, and need not call the function.
 _KEPT_EXTRAS = f"CASE WHEN {EXTRAS} IS NOT NULL THEN sqltrack_remove_keys({EXTRAS}, {{}}) END"
 
@@ -91,7 +94,12 @@ class SQLiteMetricsTable(MetricsTable):
 
 
 class _SQLiteUpsert(Upsert):
-    """An INSERT … ON CONFLICT, executed without any work on its text."""
+    """An INSERT … ON CONFLICT, executed without any work on its text.
+
+    SQLite undoes a statement that fails, and nothing else (https://sqlite.org/lang_conflict.html, ABORT).
+    """
+
+    is_atomic = True
 
     def __init__(self, names: Sequence[str], extras: bool, has_extras: bool) -> None:
         columns = [quote_identifier(name) for name in names]
@@ -112,6 +120,10 @@ class _SQLiteUpsert(Upsert):
         connection.check_file()
         connection.write(self._sql, values)
         connection.write(_TOUCH_SQL, (adapt(updated), values[0]))
+
+    def execute_and_touch_if_due(self, connection: Connection, values: Sequence[Any], updated: datetime) -> None:
+        connection.write(self._sql, values)
+        connection.write(_TOUCH_IF_DUE_SQL, adapt_all(touch_if_due_values(values[0], updated)))
 
     def execute_many(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         connection.begin_write()
