@@ -8,12 +8,21 @@ from typing import Any
 from sqltrack.client import Client
 from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands.run_ranges import RunRange
+from sqltrack.engines.admin import Question
 from sqltrack.engines.json import escape_text, is_storable_text
 from sqltrack.engines.schema import EXTRAS, INT64, KEY, fits_int64
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.util import placeholders
 
-__all__ = ["check_text", "find_experiment", "find_runs", "metric_columns", "near", "require_runs"]
+__all__ = [
+    "check_text",
+    "experiment_question",
+    "find_experiment",
+    "find_runs",
+    "metric_columns",
+    "near",
+    "require_runs",
+]
 
 
 def near(name: str, names: Iterable[str]) -> str:
@@ -31,18 +40,24 @@ def near(name: str, names: Iterable[str]) -> str:
     return f"there are {', '.join(map(repr, known[:5]))}{' and more' if len(known) > 5 else ''}"
 
 
+def experiment_question(experiment: str) -> Question:
+    """Return the query for the id of an experiment, by its name or else by its id; NULL if there is none."""
+    name = escape_text(experiment)
+    number = int(name) if name.isascii() and name.isdigit() and len(name) < 19 else None
+    by_name, by_id = ("SELECT id FROM experiments WHERE name = %s", "SELECT id FROM experiments WHERE id = %s")
+    return Question(f"SELECT COALESCE(({by_name}), ({by_id})) AS id", (name, number))
+
+
 def find_experiment(connection: Any, experiment: str) -> int:
     """Return the id of an experiment; a name that is a number goes before the id of that number.
 
     Raises:
         NotFoundError: there is none.
     """
+    (row,) = fetch(connection, *experiment_question(experiment))
+    if row["id"] is not None:
+        return int(row["id"])
     experiment = escape_text(experiment)
-    rows = fetch(connection, "SELECT id FROM experiments WHERE name = %s", (experiment,))
-    if not rows and experiment.isascii() and experiment.isdigit() and len(experiment) < 19:
-        rows = fetch(connection, "SELECT id FROM experiments WHERE id = %s", (int(experiment),))
-    if rows:
-        return int(rows[0]["id"])
     names = (row["name"] for row in fetch(connection, "SELECT name FROM experiments ORDER BY id DESC"))
     raise NotFoundError(f"there is no experiment {experiment!r}", near(experiment, names))
 

@@ -8,15 +8,27 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._rows import to_number
-from sqltrack.engines.admin import admin_of
+from sqltrack.commands._rows import ask, to_number
+from sqltrack.engines.admin import Question, admin_of
 from sqltrack.engines.json import dumps
 from sqltrack.engines.results import find_reader
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.queries import Query, column_sql, merged_curves
 from sqltrack.util import placeholders
 
-__all__ = ["Chunk", "ExtraValues", "Places", "find_places", "logged_metrics", "read_chunks", "read_extras"]
+__all__ = [
+    "Chunk",
+    "ExtraValues",
+    "Places",
+    "as_places",
+    "extras_question",
+    "extras_rows",
+    "find_places",
+    "logged_metrics",
+    "places_questions",
+    "read_chunks",
+    "read_extras",
+]
 
 _CHUNK = 1_000
 # As many values are read quicker than the columns are found that hold any.
@@ -73,10 +85,24 @@ class Chunk(NamedTuple):
 
 def find_places(client: Client, connection: Any) -> Places:
     """Return where metrics are."""
-    columns = client.engine.table_columns(connection, METRICS)
-    extras = [METRICS] if EXTRAS in columns else []
+    questions = places_questions(client)
+    answers = [dict(cursor.fetchall()) for cursor in ask(client, connection, questions)]
+    return as_places(client, connection, answers)
+
+
+def places_questions(client: Client) -> list[Question]:
+    """Return the queries that tell where metrics are, none if it takes more than queries."""
+    admin = admin_of(client.engine)
+    tables = [METRICS, *([] if admin.pending_table is None else [admin.pending_table])]
+    return [question for question in map(admin.columns_question, tables) if question is not None]
+
+
+def as_places(client: Client, connection: Any, answers: Sequence[dict[str, str]]) -> Places:
+    """Return where metrics are, given the columns that the answers to `places_questions` hold."""
     pending = admin_of(client.engine).pending_table
-    if pending is not None and client.engine.table_columns(connection, pending):
+    columns = answers[0] if answers else client.engine.table_columns(connection, METRICS)
+    extras = [METRICS] if EXTRAS in columns else []
+    if pending is not None and (answers[1] if answers else client.engine.table_columns(connection, pending)):
         extras.append(pending)
     names = {name: sql_type for name, sql_type in columns.items() if name not in KEY and name != EXTRAS}
     return Places(names, extras)
@@ -114,6 +140,14 @@ def read_extras(
         name: name of a metric; rows without it are left out.
         tables: tables to read, default: all that hold extras.
     """
+    for table in find_places(client, connection).extras if tables is None else tables:
+        sql, parameters = extras_question(table, run_ids, name=name)
+        # Without parameters a placeholder is not looked for.
+        yield from extras_rows(connection.execute(sql, parameters) if parameters else connection.execute(sql), name)
+
+
+def extras_question(table: str, run_ids: Sequence[int] | None = None, *, name: str | None = None) -> Question:
+    """Return the query for the rows of a table that have extras; see `read_extras`."""
     conditions, parameters = ["extras IS NOT NULL"], list[Any]()
     if run_ids is not None:
         conditions.append(f"run_id IN ({placeholders(len(run_ids))})")
@@ -122,13 +156,15 @@ def read_extras(
         # The name may stand elsewhere in the text as well.
         conditions.append("CAST(extras AS TEXT) LIKE %s ESCAPE '!'")
         parameters.append(f"%{_escape_pattern(dumps(name))}%")
-    for table in find_places(client, connection).extras if tables is None else tables:
-        sql = f"SELECT run_id, step, progress, extras FROM {table} WHERE {' AND '.join(conditions)}"
-        # Without parameters a placeholder is not looked for.
-        cursor = connection.execute(sql, tuple(parameters)) if parameters else connection.execute(sql)
-        for run_id, step, progress, values in cursor:
-            if isinstance(values, dict) and (name is None or name in values):
-                yield ExtraValues((run_id, step, progress), values)
+    sql = f"SELECT run_id, step, progress, extras FROM {table} WHERE {' AND '.join(conditions)}"
+    return Question(sql, tuple(parameters))
+
+
+def extras_rows(cursor: Any, name: str | None = None) -> Iterator[ExtraValues]:
+    """Return the rows that a cursor has of the answer to `extras_question`."""
+    for run_id, step, progress, values in cursor:
+        if isinstance(values, dict) and (name is None or name in values):
+            yield ExtraValues((run_id, step, progress), values)
 
 
 def read_chunks(

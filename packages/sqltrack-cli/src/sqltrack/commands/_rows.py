@@ -7,28 +7,38 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqltrack.client import Client
+from sqltrack.engines.admin import Question, admin_of
 
-__all__ = ["batches", "fetch", "lock_rows", "to_number"]
+__all__ = ["BATCH", "ask", "batches", "dicts", "fetch", "lock_rows", "to_number"]
 
 T = TypeVar("T")
 
 # Values that a statement holds at most; SQLite before 3.32 takes 999.
-_BATCH = 500
+BATCH = 500
 
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def fetch(connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
     """Return the rows of a query as dicts."""
-    cursor = connection.execute(sql, tuple(parameters)) if parameters else connection.execute(sql)
+    return dicts(connection.execute(sql, tuple(parameters)) if parameters else connection.execute(sql))
+
+
+def ask(client: Client, connection: Any, questions: Sequence[Question], *, are_last: bool = False) -> list[Any]:
+    """Return cursors with the answers to several queries, which take few round trips; see `Admin.ask_together`."""
+    return admin_of(client.engine, connection).ask_together(questions, are_last=are_last)
+
+
+def dicts(cursor: Any) -> list[dict[str, Any]]:
+    """Return the rows of a cursor as dicts."""
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row)) for row in cursor.fetchall()]
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Return parts of a sequence, each of which fits into a statement."""
-    for begin in range(0, len(items), _BATCH):
-        yield items[begin : begin + _BATCH]
+    for begin in range(0, len(items), BATCH):
+        yield items[begin : begin + BATCH]
 
 
 def lock_rows(

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._rows import fetch, to_number
+from sqltrack.commands._rows import to_number
+from sqltrack.engines.admin import Question
 from sqltrack.engines.results import find_reader
 
-__all__ = ["ALL_RUNS", "Argument", "ChosenRuns", "read_argument", "summarize_args"]
+__all__ = [
+    "ALL_RUNS",
+    "Argument",
+    "ChosenRuns",
+    "args_question",
+    "argument_question",
+    "argument_value",
+    "read_args",
+    "summarize_args",
+]
 
 
 # Rows that are read at once.
@@ -64,16 +74,29 @@ class Argument(NamedTuple):
     width: int
 
 
-def summarize_args(connection: Any, chosen: ChosenRuns) -> list[Argument]:
+def args_question(chosen: ChosenRuns) -> Question:
+    """Return the query for the arguments of runs, a row for each run."""
+    return Question(f"SELECT args FROM {chosen.sql}", chosen.parameters)
+
+
+def read_args(connection: Any, chosen: ChosenRuns) -> Iterator[Any]:
+    """Yield the arguments of each run; to compare them here takes a tenth of the time that databases need."""
+    sql, parameters = args_question(chosen)
+    with find_reader(connection.cursor()).read(connection.cursor(), sql, parameters or None, _CHUNK) as rows:
+        for chunk in rows.chunks:
+            for (args,) in chunk:
+                yield args
+
+
+def summarize_args(args_of_runs: Iterable[Any]) -> list[Argument]:
     """Return the arguments of runs: first those in which they differ, and of these those that most runs have.
 
     Args:
-        connection: a connection.
-        chosen: the runs.
+        args_of_runs: the arguments of each run.
     """
     uses: dict[str, _Use] = {}
     number = 0
-    for args in _read_args(connection, chosen):
+    for args in args_of_runs:
         number += 1
         for name, value in args.items() if isinstance(args, dict) else ():
             use = uses.get(name)
@@ -83,15 +106,6 @@ def summarize_args(connection: Any, chosen: ChosenRuns) -> list[Argument]:
     found = sorted(uses.items(), key=lambda item: (-item[1].runs, len(item[1].variants), item[0]))
     arguments = [use.as_argument(name, number) for name, use in found]
     return sorted(arguments, key=lambda argument: not argument.differs)
-
-
-def _read_args(connection: Any, chosen: ChosenRuns) -> Iterator[Any]:
-    """Yield the arguments of each run; to compare them here takes a tenth of the time that databases need."""
-    sql = f"SELECT args FROM {chosen.sql}"
-    with find_reader(connection.cursor()).read(connection.cursor(), sql, chosen.parameters or None, _CHUNK) as rows:
-        for chunk in rows.chunks:
-            for (args,) in chunk:
-                yield args
 
 
 class _Use:
@@ -133,13 +147,17 @@ class _Use:
         return Argument(name, differs, self.longest, max(self._width, self.longest))
 
 
-def read_argument(client: Client, connection: Any, chosen: ChosenRuns, name: str) -> dict[int, Any]:
-    """Return the values of an argument by the ids of the runs that have it."""
+def argument_question(client: Client, chosen: ChosenRuns, name: str) -> Question:
+    """Return the query for the values of an argument, as JSON text, by the ids of the runs that have it."""
     items = client.engine.json_items_sql("runs.args")
     sql = f"""
-        SELECT run_id, CAST(value AS TEXT) AS value
+        SELECT run_id AS id, CAST(value AS TEXT) AS value
         FROM ({items} WHERE {chosen.among("runs.id")}) AS item
         WHERE name = %s
     """
-    rows = fetch(connection, sql, (*chosen.among_parameters, name))
-    return {row["run_id"]: to_number(json.loads(row["value"])) for row in rows}
+    return Question(sql, (*chosen.among_parameters, name))
+
+
+def argument_value(text: str) -> Any:
+    """Return the value of an argument from its JSON text."""
+    return to_number(json.loads(text))

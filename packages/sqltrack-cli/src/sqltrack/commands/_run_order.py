@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqltrack.commands._rows import fetch
 from sqltrack.commands._run_args import ChosenRuns
 from sqltrack.commands._times import runtime
+from sqltrack.engines.admin import Question
 from sqltrack.engines.json import plain
 
-__all__ = ["COLUMNS", "argument_heads", "metric_head", "order_runs", "read_column"]
+__all__ = ["COLUMNS", "argument_heads", "column_question", "column_value", "metric_head", "order_runs"]
 
 # Names of columns, of the table or for its order alone, and the SQL of those that a row of runs holds.
 _SQL = {
@@ -47,23 +47,26 @@ def argument_heads(names: Sequence[str], metric: str | None = None) -> dict[str,
     return heads
 
 
-def read_column(connection: Any, chosen: ChosenRuns, runs_sql: str, name: str) -> dict[int, Any]:
-    """Return the values of a column by the ids of runs.
+def column_question(chosen: ChosenRuns, runs_sql: str, name: str) -> Question:
+    """Return the query for the values of a column by the ids of runs; `column_value` takes a row of its answer.
 
     Args:
-        connection: a connection.
         chosen: the runs.
         runs_sql: an item of a FROM clause: runs with the names of their experiments.
         name: a name from `COLUMNS`, but not "at step".
     """
     if name == "step":
         sql = f"SELECT run_id AS id, MAX(step) AS value FROM metrics WHERE {chosen.among('run_id')} GROUP BY run_id"
-        return _values(connection, sql, chosen)
-    if name in ("runtime", "duration"):
+    elif name in ("runtime", "duration"):
         sql = f"SELECT id, time_started, time_updated FROM {runs_sql} WHERE {chosen.among('id')}"
-        rows = fetch(connection, sql, chosen.among_parameters)
-        return {row["id"]: runtime(row["time_started"], row["time_updated"]) for row in rows}
-    return _values(connection, f"SELECT id, {_SQL[name]} AS value FROM {runs_sql} WHERE {chosen.among('id')}", chosen)
+    else:
+        sql = f"SELECT id, {_SQL[name]} AS value FROM {runs_sql} WHERE {chosen.among('id')}"
+    return Question(sql, chosen.among_parameters)
+
+
+def column_value(row: Mapping[str, Any]) -> Any:
+    """Return the value by which a run is sorted."""
+    return row["value"] if "value" in row else runtime(row["time_started"], row["time_updated"])
 
 
 def order_runs(run_ids: Sequence[int], values: Mapping[int, Any], *, reverse: bool) -> list[int]:
@@ -78,10 +81,6 @@ def order_runs(run_ids: Sequence[int], values: Mapping[int, Any], *, reverse: bo
     known = set(present)
     ordered = sorted(present, key=lambda run_id: _sort_key(values[run_id]), reverse=reverse)
     return ordered + [run_id for run_id in run_ids if run_id not in known]
-
-
-def _values(connection: Any, sql: str, chosen: ChosenRuns) -> dict[int, Any]:
-    return {row["id"]: row["value"] for row in fetch(connection, sql, chosen.among_parameters)}
 
 
 def _is_missing(value: Any) -> bool:

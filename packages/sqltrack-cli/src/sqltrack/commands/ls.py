@@ -6,7 +6,8 @@ from typing import Any
 
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only
-from sqltrack.commands._rows import fetch
+from sqltrack.commands._rows import ask, dicts
+from sqltrack.engines.admin import Question
 
 __all__ = ["list_experiments"]
 
@@ -48,7 +49,8 @@ def list_experiments(client: Client, *, as_superuser: bool = False) -> list[dict
         a run, None if there is no run), tags and comment.
     """
     with read_only(client, as_superuser=as_superuser) as connection:
-        return [_record(row) for row in fetch(connection, _SQL)]
+        (cursor,) = ask(client, connection, [Question(_SQL)], are_last=True)
+        return [_record(row) for row in dicts(cursor)]
 
 
 def _record(row: dict[str, Any]) -> dict[str, Any]:

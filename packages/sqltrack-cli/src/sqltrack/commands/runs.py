@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
 from sqltrack.commands._conditions import check_quoted_names, explain_condition
 from sqltrack.commands._databases import read_only
-from sqltrack.commands._lookup import find_experiment, metric_columns, near
-from sqltrack.commands._points import read_extras
-from sqltrack.commands._rows import batches, fetch, to_number
-from sqltrack.commands._run_args import ALL_RUNS, Argument, ChosenRuns, read_argument, summarize_args
-from sqltrack.commands._run_order import COLUMNS, argument_heads, metric_head, order_runs, read_column
+from sqltrack.commands._lookup import experiment_question, find_experiment, near
+from sqltrack.commands._points import (
+    ExtraValues,
+    Places,
+    as_places,
+    extras_question,
+    extras_rows,
+    find_places,
+    places_questions,
+    read_extras,
+)
+from sqltrack.commands._rows import BATCH, ask, batches, dicts, to_number
+from sqltrack.commands._run_args import (
+    ALL_RUNS,
+    Argument,
+    ChosenRuns,
+    args_question,
+    argument_question,
+    argument_value,
+    read_args,
+    summarize_args,
+)
+from sqltrack.commands._run_order import (
+    COLUMNS,
+    argument_heads,
+    column_question,
+    column_value,
+    metric_head,
+    order_runs,
+)
 from sqltrack.commands._times import runtime
+from sqltrack.engines.admin import Question
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import DatabaseError, NotFoundError
 from sqltrack.queries import best_values
@@ -34,7 +60,12 @@ _RUNS = """
         FROM runs JOIN experiments ON experiments.id = runs.experiment_id
     ) AS runs
 """
-_COLUMNS = "id, experiment, status, time_created, time_started, time_updated, tags, comment, args"
+_COLUMNS = """
+    id, experiment, status, time_created, time_started, time_updated,
+    (SELECT MAX(metrics.step) FROM metrics WHERE metrics.run_id = runs.id) AS step, tags, comment, args
+"""
+# The arguments of more runs are read as a stream, which takes round trips, but no memory.
+_ARGS_AT_ONCE = 20_000
 
 
 class RunList(NamedTuple):
@@ -101,8 +132,8 @@ def list_runs(
         check_quoted_names(client, where, as_superuser=as_superuser)
     try:
         with read_only(client, as_superuser=as_superuser, own_sql=where is None) as connection:
-            chosen = _choose(connection, experiment, where)
-            return _Listing(client, connection, chosen, order).read(limit, with_args, progress)
+            listing = _Listing(client, connection, _choose(experiment, where), order)
+            return listing.read(experiment, limit, with_args, progress)
     except DatabaseError as error:
         if where is None or type(error) is not DatabaseError:
             raise
@@ -126,13 +157,14 @@ class _Best(NamedTuple):
     progress: float
 
 
-def _choose(connection: Any, experiment: str | None, where: str | None) -> ChosenRuns:
+def _choose(experiment: str | None, where: str | None) -> ChosenRuns:
     if experiment is None and where is None:
         return ALL_RUNS
     # With placeholders in the statement per cent signs are doubled, so there is one in any case.
-    conditions, parameters = ["id >= %s"], [INT64[0]]
+    conditions, parameters = ["id >= %s"], list[Any]([INT64[0]])
     if experiment is not None:
-        conditions, parameters = ["experiment_id = %s"], [find_experiment(connection, experiment)]
+        sql, parameters = experiment_question(experiment)[0], list(experiment_question(experiment)[1])
+        conditions = [f"experiment_id = ({sql})"]
     if where is not None:
         # A comment may end the condition.
         conditions.append(f"({where.replace('%', '%%')}\n)")
@@ -140,57 +172,126 @@ def _choose(connection: Any, experiment: str | None, where: str | None) -> Chose
 
 
 class _Listing:
-    """Chosen runs, while they are being read."""
+    """Chosen runs, while they are being read: in few steps, each of which is a round trip over a network."""
 
     def __init__(self, client: Client, connection: Any, chosen: ChosenRuns, order: _Order) -> None:
         self._client = client
         self._connection = connection
         self._chosen = chosen
         self._order = order
-        self._metric = None if order.best is None else _find_metric(client, connection, order.best)
+        self._places = Places({}, [])
+        self._metric: str | None = None
         # The best values of all chosen runs, if they are sorted by these.
         self._best: dict[int, _Best] | None = None
         self._sorted_by: str | None = None
 
-    def read(self, limit: int, with_args: bool, progress: Callable[[int], object] | None) -> RunList:
-        widths = _measure(self._connection, self._chosen)
+    def read(
+        self, experiment: str | None, limit: int, with_args: bool, progress: Callable[[int], object] | None
+    ) -> RunList:
+        best, _, sort, reverse = self._order
+        is_newest = sort is None and best is None
+        questions = {"measure": _measure_question(self._chosen), **_first_questions(experiment)}
+        if is_newest and 0 < limit <= BATCH:
+            questions["records"] = _newest_records_question(self._chosen, limit, reverse=reverse)
+        else:
+            newest = limit if is_newest else 0
+            questions["ids"] = _newest_question(self._chosen, newest, reverse=reverse and is_newest)
+        questions.update(self._sort_questions(sort))
+        places = [] if best is None else places_questions(self._client)
+        questions.update({f"places {number}": question for number, question in enumerate(places)})
+        answers = self._ask(questions, are_last="records" in questions and not with_args)
+        if "experiment" in answers and answers["experiment"].fetchone()[0] is None:
+            find_experiment(self._connection, str(experiment))
+        (widths,) = dicts(answers["measure"])
+        widths = {name: value or 0 for name, value in widths.items()}
         number = widths.pop("number")
-        run_ids = self._sort(limit)
+        if "records" in answers:
+            records = [_record(row) for row in dicts(answers["records"])]
+            return self._listed(records, number, widths, self._read_args(number) if with_args else ())
+        run_ids = [run_id for (run_id,) in answers["ids"].fetchall()]
+        if best is not None:
+            columns = [dict(answers[f"places {index}"].fetchall()) for index in range(len(places))]
+            self._places = as_places(self._client, self._connection, columns)
+            self._find_metric(best, run_ids, is_sorted_by_it=sort in self._heads_of_best(best))
+        shown = self._sort(run_ids, answers)[: limit or None]
+        records, args = self._read_records(shown, number if with_args else 0, progress)
+        return self._listed(records, number, widths, args)
+
+    def _ask(self, questions: Mapping[str, Question], *, are_last: bool = False) -> dict[str, Any]:
+        """Return cursors with the answers to questions, all in one step."""
+        answers = ask(self._client, self._connection, list(questions.values()), are_last=are_last)
+        return dict(zip(questions, answers))
+
+    def _listed(
+        self, records: list[dict[str, Any]], number: int, widths: dict[str, int], args: Iterable[Any]
+    ) -> RunList:
+        return RunList(records, number, self._metric, self._sorted_by, summarize_args(args), widths)
+
+    def _read_args(self, number: int) -> Iterable[Any]:
+        """Return the arguments of all chosen runs."""
+        if number > _ARGS_AT_ONCE:
+            return read_args(self._connection, self._chosen)
+        answers = self._ask({"args": args_question(self._chosen)}, are_last=True)
+        return (args for (args,) in answers["args"])
+
+    def _read_records(
+        self, run_ids: Sequence[int], number: int, progress: Callable[[int], object] | None
+    ) -> tuple[list[dict[str, Any]], Iterable[Any]]:
+        """Return the runs of some ids in their order, and the arguments of all chosen runs, which are a number."""
         records: list[dict[str, Any]] = []
+        args: Iterable[Any] = ()
         for batch in batches(run_ids):
-            found = _records(self._connection, batch)
-            _add_steps(self._connection, found)
-            self._add_best(found)
-            records += [found[run_id] for run_id in batch]
+            questions = {"records": _records_question(batch)}
+            if self._metric is not None and self._best is None:
+                questions.update(self._best_questions([batch]))
+            is_last = len(records) + len(batch) == len(run_ids)
+            takes_args = is_last and 0 < number <= _ARGS_AT_ONCE
+            if takes_args:
+                questions["args"] = args_question(self._chosen)
+            answers = self._ask(questions, are_last=is_last and (takes_args or not number))
+            found = {row["id"]: _record(row) for row in dicts(answers["records"])}
+            best = self._read_best(answers) if self._best is None else self._best
+            for run_id in found.keys() & best.keys():
+                found[run_id].update(best=best[run_id].value, best_step=best[run_id].step)
+            records += [found[run_id] for run_id in batch if run_id in found]
+            if takes_args:
+                args = (item for (item,) in answers["args"])
             if progress is not None:
                 progress(len(records))
-        args = summarize_args(self._connection, self._chosen) if with_args else []
-        return RunList(records, number, self._metric, self._sorted_by, args, widths)
+        return records, read_args(self._connection, self._chosen) if number > _ARGS_AT_ONCE else args
 
-    def _sort(self, limit: int) -> list[int]:
-        """Return the ids of the runs to show."""
+    # Order
+
+    def _sort_questions(self, sort: str | None) -> dict[str, Question]:
+        """Return the queries for the values of the column that the runs are sorted by."""
+        if sort is None or sort == "at step":
+            return {}
+        if sort in COLUMNS:
+            return {"column": column_question(self._chosen, _RUNS, sort)}
+        names = _argument_names(sort)
+        return {f"argument {name}": argument_question(self._client, self._chosen, name) for name in names}
+
+    def _sort(self, run_ids: Sequence[int], answers: Mapping[str, Any]) -> Sequence[int]:
+        """Return the ids of the runs in their order."""
         best, maximize, sort, reverse = self._order
-        if sort is None and best is None:
-            return _newest(self._connection, self._chosen, limit, reverse=reverse)
-        run_ids = _newest(self._connection, self._chosen, 0)
-        if sort is None:
-            values = {run_id: found.value for run_id, found in self._find_best(run_ids).items()}
-            ordered = order_runs(run_ids, values, reverse=maximize is not reverse)
-        else:
-            ordered = order_runs(run_ids, self._read_column(sort, run_ids), reverse=reverse)
-        return ordered[: limit or None]
+        if sort is not None:
+            return order_runs(run_ids, self._column(sort, answers), reverse=reverse)
+        if best is None:
+            return run_ids
+        values = {run_id: found.value for run_id, found in (self._best or {}).items()}
+        return order_runs(run_ids, values, reverse=maximize is not reverse)
 
-    def _read_column(self, sort: str, run_ids: Sequence[int]) -> dict[int, Any]:
+    def _column(self, sort: str, answers: Mapping[str, Any]) -> dict[int, Any]:
         """Return the values of the column that the runs are sorted by."""
         if self._metric is not None and sort in (metric_head(self._metric), "at step"):
-            found = self._find_best(run_ids).items()
+            found = (self._best or {}).items()
             return {run_id: best.step if sort == "at step" else best.value for run_id, best in found}
         if sort == "at step":
             raise NotFoundError(f"there is no column {sort!r} to sort by", "it is the step of --best METRIC")
         if sort in COLUMNS:
-            return read_column(self._connection, self._chosen, _RUNS, sort)
+            return {row["id"]: column_value(row) for row in dicts(answers["column"])}
         for name in _argument_names(sort):
-            values = read_argument(self._client, self._connection, self._chosen, name)
+            values = {run_id: argument_value(text) for run_id, text in answers[f"argument {name}"].fetchall()}
             if values:
                 self._sorted_by = name
                 return values
@@ -203,7 +304,7 @@ class _Listing:
         Raises:
             NotFoundError: there is none.
         """
-        args = [argument.name for argument in summarize_args(self._connection, ALL_RUNS)]
+        args = [argument.name for argument in summarize_args(read_args(self._connection, ALL_RUNS))]
         if not set(_argument_names(sort)).isdisjoint(args):
             return
         if _is_metric(self._client, self._connection, sort):
@@ -215,24 +316,87 @@ class _Listing:
             advice = near(sort.removeprefix("args."), heads)
         raise NotFoundError(f"there is no column {sort!r} to sort by", advice)
 
-    def _find_best(self, run_ids: Sequence[int]) -> dict[int, _Best]:
-        """Return the best values of all chosen runs."""
-        if self._best is None:
-            self._best = {}
-            for batch in [None] if self._chosen.are_all else batches(run_ids):
-                self._best.update(self._read_best(batch))
-        return self._best
+    # Best values
 
-    def _read_best(self, run_ids: Sequence[int] | None) -> dict[int, _Best]:
-        assert self._metric is not None
-        return _read_best(self._client, self._connection, run_ids, self._metric, self._order.maximize)
+    def _heads_of_best(self, best: str) -> set[str | None]:
+        """Return what the column may be called by which runs are sorted whose best values are wanted."""
+        return {None, "at step", *map(metric_head, _metric_names(best))}
 
-    def _add_best(self, records: dict[int, dict[str, Any]]) -> None:
-        if self._metric is None:
+    def _find_metric(self, best: str, run_ids: Sequence[int], *, is_sorted_by_it: bool) -> None:
+        """Find the metric of a name, which may be the heading of its column, and read its best values if need be.
+
+        Raises:
+            NotFoundError: there is none, as a column or among the extras.
+        """
+        names = [name for name in _metric_names(best) if name in self._places.columns]
+        if names:
+            self._metric = names[0]
+            if is_sorted_by_it:
+                groups = [None] if self._chosen.are_all else list(batches(run_ids))
+                self._best = self._read_best(self._ask(self._best_questions(groups)))
             return
-        found = self._read_best(list(records)) if self._best is None else self._best
-        for run_id in records.keys() & found.keys():
-            records[run_id].update(best=found[run_id].value, best_step=found[run_id].step)
+        questions = {
+            f"extras {name} {table}": extras_question(table, name=name)
+            for name in _metric_names(best)
+            for table in self._places.extras
+        }
+        answers = self._ask(questions)
+        chosen = set(run_ids)
+        for name in _metric_names(best):
+            rows = [
+                row for table in self._places.extras for row in extras_rows(answers[f"extras {name} {table}"], name)
+            ]
+            if rows:
+                self._metric = name
+                self._best = {}
+                for row in rows:
+                    if row.key[0] in chosen:
+                        self._take_best(self._best, row, name)
+                return
+        known = dict.fromkeys(self._places.columns)
+        for row in itertools.islice(read_extras(self._client, self._connection), _ROWS_FOR_ADVICE):
+            known.update(dict.fromkeys(row.values))
+        raise NotFoundError(f"there is no metric {best!r}", near(best, known))
+
+    def _best_questions(self, groups: Sequence[Sequence[int] | None]) -> dict[str, Question]:
+        """Return the queries for the best values of groups of runs, None for all, in columns and extras."""
+        assert self._metric is not None
+        questions = {}
+        for number, run_ids in enumerate(groups):
+            if self._metric in self._places.columns:
+                query = best_values(self._metric, maximize=self._order.maximize, run_ids=run_ids)
+                questions[f"best {number}"] = Question(*query)
+            for table in self._places.extras:
+                questions[f"best extras {number} {table}"] = extras_question(table, run_ids, name=self._metric)
+        return questions
+
+    def _read_best(self, answers: Mapping[str, Any]) -> dict[int, _Best]:
+        """Return the best values by the ids of runs, from the answers to `_best_questions`."""
+        best: dict[int, _Best] = {}
+        for name, cursor in answers.items():
+            if name.startswith("best extras "):
+                assert self._metric is not None
+                for row in extras_rows(cursor, self._metric):
+                    self._take_best(best, row, self._metric)
+            elif name.startswith("best "):
+                best.update({run_id: _Best(to_number(value), step, at) for run_id, step, at, value in cursor})
+        return best
+
+    def _take_best(self, best: dict[int, _Best], row: ExtraValues, metric: str) -> None:
+        """Take account of the value of a metric in a row of extras."""
+        run_id, step, progress = row.key
+        found = _Best(to_number(row.values[metric]), step, progress)
+        if _is_number(found.value) and _is_better(found, best.get(run_id), self._order.maximize):
+            best[run_id] = found
+
+
+def _first_questions(experiment: str | None) -> dict[str, Question]:
+    return {} if experiment is None else {"experiment": experiment_question(experiment)}
+
+
+def _metric_names(name: str) -> list[str]:
+    """Return the names that a metric may have whose column is called so."""
+    return list(dict.fromkeys((name, name.removeprefix("metrics."))))
 
 
 def _argument_names(head: str) -> Iterator[str]:
@@ -243,8 +407,8 @@ def _argument_names(head: str) -> Iterator[str]:
         yield head
 
 
-def _measure(connection: Any, chosen: ChosenRuns) -> dict[str, int]:
-    """Return the number of runs, and the length of the longest value in columns that hold text."""
+def _measure_question(chosen: ChosenRuns) -> Question:
+    """Return the query for the number of runs, and the length of the longest value in columns that hold text."""
     tags = "CAST(tags AS TEXT)"
     sql = f"""
         SELECT
@@ -253,71 +417,43 @@ def _measure(connection: Any, chosen: ChosenRuns) -> dict[str, int]:
             MAX(CASE WHEN {tags} IN ('{{}}', 'null') THEN 0 ELSE LENGTH({tags}) END) AS tags
         FROM {_RUNS if chosen.are_all else chosen.sql}
     """
-    (row,) = fetch(connection, sql, chosen.parameters)
-    return {name: value or 0 for name, value in row.items()}
-
-
-def _find_metric(client: Client, connection: Any, name: str) -> str:
-    """Return the metric of a name, which may be the heading of its column.
-
-    Raises:
-        NotFoundError: there is none, as a column or among the extras.
-    """
-    for metric in (name, name.removeprefix("metrics.")):
-        if _is_metric(client, connection, metric):
-            return metric
-    known = dict.fromkeys(metric_columns(client, connection))
-    for row in itertools.islice(read_extras(client, connection), _ROWS_FOR_ADVICE):
-        known.update(dict.fromkeys(row.values))
-    raise NotFoundError(f"there is no metric {name!r}", near(name, known))
+    return Question(sql, chosen.parameters)
 
 
 def _is_metric(client: Client, connection: Any, name: str) -> bool:
-    return name in metric_columns(client, connection) or any(read_extras(client, connection, name=name))
+    places = find_places(client, connection)
+    return name in places.columns or any(read_extras(client, connection, name=name, tables=places.extras))
 
 
-def _newest(connection: Any, chosen: ChosenRuns, limit: int, *, reverse: bool = False) -> list[int]:
-    """Return the ids of the newest of the chosen runs, or of the oldest."""
+def _newest_question(chosen: ChosenRuns, limit: int, *, reverse: bool) -> Question:
+    """Return the query for the ids of the newest of the chosen runs, or of the oldest."""
+    sql = f"SELECT id FROM {chosen.sql} ORDER BY {_newest_first(reverse)} LIMIT %s"
+    return Question(sql, (*chosen.parameters, limit or INT64[-1]))
+
+
+def _newest_first(reverse: bool) -> str:
     direction = "ASC" if reverse else "DESC"
-    sql = f"SELECT id FROM {chosen.sql} ORDER BY time_created {direction}, id {direction} LIMIT %s"
-    return [row["id"] for row in fetch(connection, sql, (*chosen.parameters, limit or INT64[-1]))]
+    return f"time_created {direction}, id {direction}"
 
 
-def _records(connection: Any, run_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Return what the table runs holds of a batch of runs, by id."""
-    records = {}
-    sql = f"SELECT {_COLUMNS} FROM {_RUNS} WHERE id IN ({placeholders(len(run_ids))})"
-    for row in fetch(connection, sql, run_ids):
-        created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))
-        times = {"created": created, "started": started, "updated": updated, "runtime": runtime(started, updated)}
-        records[row["id"]] = {**row, **times, "step": None, "best": None, "best_step": None}
-    return records
+def _newest_records_question(chosen: ChosenRuns, limit: int, *, reverse: bool) -> Question:
+    """Return the query for what the table of runs shows of the newest, or of the oldest, in their order."""
+    ids, parameters = _newest_question(chosen, limit, reverse=reverse)
+    sql = f"SELECT {_COLUMNS} FROM {_RUNS} WHERE id IN ({ids}) ORDER BY {_newest_first(reverse)}"
+    return Question(sql, parameters)
 
 
-def _add_steps(connection: Any, records: dict[int, dict[str, Any]]) -> None:
-    sql = (
-        f"SELECT run_id, MAX(step) AS step FROM metrics WHERE run_id IN ({placeholders(len(records))}) GROUP BY run_id"
-    )
-    for row in fetch(connection, sql, list(records)):
-        records[row["run_id"]]["step"] = row["step"]
+def _records_question(run_ids: Sequence[int]) -> Question:
+    """Return the query for what the table of runs shows of a batch of them."""
+    return Question(f"SELECT {_COLUMNS} FROM {_RUNS} WHERE id IN ({placeholders(len(run_ids))})", tuple(run_ids))
 
 
-def _read_best(
-    client: Client, connection: Any, run_ids: Sequence[int] | None, metric: str, maximize: bool
-) -> dict[int, _Best]:
-    """Return the best values of runs, by default of all, in columns and extras."""
-    best: dict[int, _Best] = {}
-    if metric in metric_columns(client, connection):
-        query = best_values(metric, maximize=maximize, run_ids=run_ids)
-        # Without parameters a placeholder is not looked for.
-        for run_id, step, progress, value in connection.execute(*(query if query.parameters else query[:1])):
-            best[run_id] = _Best(to_number(value), step, progress)
-    for row in read_extras(client, connection, run_ids, name=metric):
-        run_id, step, progress = row.key
-        found = _Best(to_number(row.values[metric]), step, progress)
-        if _is_number(found.value) and _is_better(found, best.get(run_id), maximize):
-            best[run_id] = found
-    return best
+def _record(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a run of the result, given a row of the answer to `_records_question`."""
+    created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))
+    step = row.pop("step")
+    times = {"created": created, "started": started, "updated": updated, "runtime": runtime(started, updated)}
+    return {**row, **times, "step": step, "best": None, "best_step": None}
 
 
 def _is_number(value: Any) -> bool:

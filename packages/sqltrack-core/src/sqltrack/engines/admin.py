@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqltrack._quoting import quote_text
 from sqltrack.engines.sqltext import keywords
@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from sqltrack.engines.checks import Checks
     from sqltrack.engines.engine import Engine
 
-__all__ = ["Admin", "admin_of"]
+__all__ = ["Admin", "Question", "admin_of"]
+
+
+class Question(NamedTuple):
+    """A query of the program's, or with a part of the user's.
+
+    Attributes:
+        sql: its text.
+        parameters: values for its placeholders, default: none.
+    """
+
+    sql: str
+    parameters: Sequence[Any] = ()
 
 
 def admin_of(engine: Engine, connection: Any = None) -> Admin:
@@ -132,6 +144,25 @@ class Admin(ABC):
             StatementTimeoutError: a statement in the block took too long.
             DatabaseError: the database refused a statement for another reason, or a transaction is open.
         """
+
+    def ask_together(self, questions: Sequence[Question], *, are_last: bool = False) -> list[Any]:
+        """Execute queries inside of `read_only`, over a network in as few round trips as possible.
+
+        Args:
+            questions: the queries.
+            are_last: whether the block asks nothing after these, so that it can end with them; default False.
+
+        Returns:
+            A cursor for each, in their order.
+        """
+        return [
+            self.connection.execute(sql, tuple(parameters)) if parameters else self.connection.execute(sql)
+            for sql, parameters in questions
+        ]
+
+    def columns_question(self, table: str) -> Question | None:
+        """Return the query for names and SQL types of a table's columns, None if it takes more than a query."""
+        return None
 
     def refuse_foreign_code(self, tables: Iterable[str]) -> None:
         """Make sure that other users cannot take on the rights of a superuser when that reads tables.

@@ -13,7 +13,7 @@ from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.engines.sqltext import keywords, without_semicolons
 from sqltrack.errors import ReadOnlyDatabaseError
 
-__all__ = ["Query", "check", "read_query", "refusal"]
+__all__ = ["Query", "check", "declare", "read_query", "refusal"]
 
 # A cursor can only be declared for SELECT, VALUES, TABLE, and WITH that changes nothing (PostgreSQL manual, DECLARE).
 # The line that the server names in errors is one more than that of the text.
@@ -167,6 +167,13 @@ def check(
         _refuse_foreign_code(connection)
         # First: planning the query itself may already call functions.
         _check_functions(cursor_class, connection, query, parameters)
+    declare(cursor_class, connection, query, parameters)
+
+
+def declare(
+    cursor_class: type[psycopg.Cursor[Any]], connection: psycopg.Connection[Any], query: str, parameters: Any
+) -> None:
+    """Let the server decide whether a text is one query, which can be told later in a pipeline; see `check`."""
     _run(cursor_class, connection, _DECLARE.format(query=query), parameters)
     psycopg.Cursor(connection).execute(_CLOSE)
 

@@ -58,7 +58,15 @@ from sqltrack.engines.postgres.sql import POSTGRES, json_text
 if TYPE_CHECKING:
     from sqltrack.engines.metrics_table import MetricsTable
 
-__all__ = ["PostgresEngine"]
+__all__ = ["COLUMNS_SQL", "PostgresEngine"]
+
+# Names and types of a table's columns; its value is the name of the table, quoted.
+COLUMNS_SQL = """
+    SELECT attname, format_type(atttypid, atttypmod)
+    FROM pg_attribute
+    WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+    ORDER BY attnum
+"""
 
 # What messages show, of the parameters that users take for others. An address in one of them may hold a password.
 _SHOWN: Mapping[str, str] = {
@@ -317,13 +325,7 @@ class PostgresEngine(Engine):
         connection.execute(sql.encode("utf-8"), (list(ids),))
 
     def table_columns(self, connection: psycopg.Connection[Any], table: str) -> dict[str, str]:
-        query = """
-            SELECT attname, format_type(atttypid, atttypmod)
-            FROM pg_attribute
-            WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
-            ORDER BY attnum
-        """
-        return dict(connection.execute(query, (quote_identifier(table),)).fetchall())
+        return dict(connection.execute(COLUMNS_SQL, (quote_identifier(table),)).fetchall())
 
     def merge_json_sql(self, column: str) -> str:
         return f"{_object_sql(column)} || %s"

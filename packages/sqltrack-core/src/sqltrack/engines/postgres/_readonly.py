@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,12 @@ from psycopg.rows import tuple_row
 from psycopg.types.string import TextBinaryLoader
 
 from sqltrack._quoting import query_text
-from sqltrack.engines.postgres._admission import Query, check, read_query, refusal
+from sqltrack.engines.admin import Question
+from sqltrack.engines.postgres._admission import Query, check, declare, read_query, refusal
 from sqltrack.engines.postgres._time_limit import Clock, keeping_time
 from sqltrack.errors import ReadOnlyDatabaseError
 
-__all__ = ["guarded"]
+__all__ = ["ask_together", "guarded"]
 
 # As a query it fixes the snapshot of the transaction, after which nothing can make that writable again
 # (PostgreSQL manual, SET TRANSACTION). The limit of time is read when a statement begins. All is qualified,
@@ -27,9 +28,17 @@ _GUARD_SQL = b"""
         pg_catalog.set_config('statement_timeout', '%d', true),
         EXISTS (
             SELECT FROM pg_catalog.pg_roles WHERE rolsuper AND pg_catalog.pg_has_role(session_user, oid, 'MEMBER')
-        ),
+        ) AS can_be_superuser,
         pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on'
 """
+
+# The same for a pipeline, in which the server executes nothing after an error: that of a division by zero if the user
+# can become a superuser, whose statements need more care.
+_STRICT_GUARD_SQL = (
+    b"SELECT *, 1 OPERATOR(pg_catalog./) (CASE WHEN guard.can_be_superuser THEN 0 ELSE 1 END) FROM ("
+    + _GUARD_SQL
+    + b") AS guard"
+)
 
 # The role comes last. The schema "$user" would be another one with it. Rows that a policy hides from it, and not from a
 # superuser, are an error rather than missing.
@@ -52,7 +61,7 @@ _READING_ROLE_SQL = b"""
 _READING_ROLE_VERSION = 140000
 
 # Locks that no transaction ends; together, because a pooler may give the next transaction another session.
-_END_SQL = b"ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()"
+_END_SQL = (b"ROLLBACK", b"SELECT pg_catalog.pg_advisory_unlock_all()")
 
 _NO_ROLE = "a superuser's query needs a role that may only read, which PostgreSQL has from version 14 on"
 _NO_ROLE_ADVICE = "connect as a user who may only read (sqltrack grant makes one), or use --as-superuser"
@@ -82,7 +91,8 @@ def guarded(
     )
     with keeping_time(connection, seconds) as clock:
         connection.autocommit = False
-        connection.cursor_factory = _guarding(factory, clock, as_superuser, own_sql)
+        reading = _Reading(connection, factory, clock, as_superuser)
+        connection.cursor_factory = _guarding(factory, clock, as_superuser, own_sql, reading)
         connection.server_cursor_factory = _RefusingCursor
         try:
             yield clock
@@ -91,8 +101,112 @@ def guarded(
             connection.server_cursor_factory = server_factory
             # The connection may be lost, which whoever uses it next will notice.
             with contextlib.suppress(psycopg.Error):
-                psycopg.Cursor(connection).execute(_END_SQL)
+                if not reading.has_ended:
+                    psycopg.Cursor(connection).execute(b"; ".join(_END_SQL))
                 connection.autocommit = autocommit
+
+
+def ask_together(
+    connection: psycopg.Connection[Any], questions: Sequence[Question], *, are_last: bool
+) -> list[Any] | None:
+    """Send queries in one round trip, each behind its guard; see `sqltrack.engines.admin.Admin.ask_together`.
+
+    Args:
+        connection: a connection in a block of `guarded`.
+        questions: the queries.
+        are_last: whether the transaction ends with them.
+
+    Returns:
+        A cursor for each; None if they have to be asked one by one: by a superuser, or because one fails.
+    """
+    reading: _Reading | None = getattr(connection.cursor_factory, "reading", None)
+    return None if reading is None else reading.ask_together(questions, are_last=are_last)
+
+
+class _Reading:
+    """What happens between the begin and the end of a block of `guarded`.
+
+    Args:
+        connection: the connection.
+        cursor_class: the class of its cursors outside of the block.
+        clock: keeps the time of statements.
+        as_superuser: see `guarded`.
+
+    Attributes:
+        has_ended: whether the transaction has ended, with all that it left.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        cursor_class: type[psycopg.Cursor[Any]],
+        clock: Clock,
+        as_superuser: bool,
+    ) -> None:
+        self.has_ended = False
+        self._connection = connection
+        self._cursor_class = cursor_class
+        self._clock = clock
+        self._guard = _guard_sql(_GUARD_SQL if as_superuser else _STRICT_GUARD_SQL, clock)
+        self._takes_pipelines = psycopg.Pipeline.is_supported()
+
+    def ask_together(self, questions: Sequence[Question], *, are_last: bool) -> list[Any] | None:
+        """Do the work of the function of this name."""
+        if not self._takes_pipelines or any(read_query(sql) != (sql, sql) for sql, _ in questions):
+            return None
+        self.has_ended = False
+        self._clock.begin(len(questions))
+        cursors: list[Any] = []
+        begins = self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if begins:
+            # By itself psycopg would wait for the answer to BEGIN.
+            self._connection.autocommit = True
+        error = self._in_pipeline(lambda: cursors.extend(self._send_all(questions, begins=begins, are_last=are_last)))
+        if error is None:
+            self.has_ended = are_last
+            self.begin_by_itself()
+            return cursors
+        is_wrong = isinstance(error, psycopg.Error) and not isinstance(error, psycopg.errors.QueryCanceled)
+        if not is_wrong or self._connection.closed:
+            raise error
+        # One by one they are as they should be for a superuser, and have the right error if they are wrong.
+        self._takes_pipelines = False
+        self._connection.rollback()
+        self.begin_by_itself()
+        return None
+
+    def begin_by_itself(self) -> None:
+        """Let the next statement begin a transaction, without which it would have no guard, unless one is open."""
+        if self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            self._connection.autocommit = False
+
+    def _in_pipeline(self, send: Callable[[], object]) -> BaseException | None:
+        """Send statements and wait for the answers to all; return the first error, None if there is none."""
+        first: BaseException | None = None
+        try:
+            with self._connection.pipeline():
+                # Of an error in here psycopg would log what follows from it.
+                try:
+                    send()
+                except BaseException as error:
+                    first = error
+        except psycopg.Error as error:
+            first = first or error
+        return first
+
+    def _send_all(self, questions: Sequence[Question], *, begins: bool, are_last: bool) -> list[Any]:
+        if begins:
+            psycopg.Cursor(self._connection).execute(b"BEGIN")
+        cursors = [self._send(sql, parameters) for sql, parameters in questions]
+        for sql in _END_SQL if are_last else ():
+            psycopg.Cursor(self._connection).execute(sql)
+        return cursors
+
+    def _send(self, sql: str, parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
+        self._cursor_class(self._connection).execute(self._guard)
+        declare(self._cursor_class, self._connection, sql, parameters)
+        cursor = self._cursor_class(self._connection, row_factory=tuple_row)
+        return cursor.execute(sql, tuple(parameters)) if parameters else cursor.execute(sql)
 
 
 class _RefusingCursor(psycopg.ServerCursor[Any]):
@@ -102,21 +216,27 @@ class _RefusingCursor(psycopg.ServerCursor[Any]):
         raise psycopg.NotSupportedError("cursors on the server are not for reading here")
 
 
+def _guard_sql(sql: bytes, clock: Clock) -> bytes:
+    return sql % max(round(clock.seconds * 1000), 1)
+
+
 def _as_text(query: Any, cursor: Any, parameters: Any) -> str:
     return query_text(query, cursor, has_parameters=bool(parameters))
 
 
 def _guarding(
-    cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuser: bool, own_sql: bool
+    cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuser: bool, own_sql: bool, reading: _Reading
 ) -> type[psycopg.Cursor[Any]]:
     """Return a class of cursors that make every statement one that only reads.
 
     The guard goes before each, because a statement may end the transaction that the one before was in.
     """
-    guard = _GUARD_SQL % max(round(clock.seconds * 1000), 1)
+    guard = _guard_sql(_GUARD_SQL, clock)
+    block = reading
 
     class GuardedCursor(cursor_class):  # type: ignore[valid-type,misc]
         admits_only_queries = True
+        reading = block
 
         def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
             statement = self._admitted(query, params)
@@ -138,8 +258,10 @@ def _guarding(
 
         def _admitted(self, query: Any, params: Any) -> Query:
             """Return what to execute, after the server has agreed that it is a query."""
+            block.has_ended = False
             text = query.decode("utf-8") if isinstance(query, bytes) else _as_text(query, self, params)
             statement = read_query(text)
+            block.begin_by_itself()
             is_superuser = self._guard()
             try:
                 self._check(statement, params, is_superuser)
@@ -148,6 +270,7 @@ def _guarding(
                     raise
                 try:
                     self.connection.rollback()
+                    block.begin_by_itself()
                 except psycopg.ProgrammingError:
                     # The caller has to end a block of connection.transaction() before more can be asked.
                     raise error from None

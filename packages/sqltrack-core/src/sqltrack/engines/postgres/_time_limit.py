@@ -40,12 +40,14 @@ class Clock:
         self._is_stopped = False
         self._has_cut = False
         self._begin = time.monotonic()
+        self._statements = 1
 
-    def begin(self) -> None:
-        """Start anew, for a statement."""
+    def begin(self, statements: int = 1) -> None:
+        """Start anew, for a statement or for several that are sent together."""
         # Waits while a cancel request is on its way, which would hit the new statement.
         with self._changed:
             self._begin = time.monotonic()
+            self._statements = statements
 
     def stop(self) -> None:
         """End the watch."""
@@ -62,7 +64,7 @@ class Clock:
         """End statements that take longer, until `stop` is called."""
         with self._changed:
             while not self._is_stopped:
-                left = self._begin + self.seconds + _GRACE - time.monotonic()
+                left = self._begin + self.seconds * self._statements + _GRACE - time.monotonic()
                 if left > 0:
                     self._changed.wait(left)
                 elif self._is_active():

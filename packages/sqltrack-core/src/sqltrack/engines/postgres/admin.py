@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import psycopg
 
 from sqltrack._quoting import quote_identifier
-from sqltrack.engines.admin import Admin
+from sqltrack.engines.admin import Admin, Question
 from sqltrack.engines.checks import PATIENCE, Checks
-from sqltrack.engines.postgres._engine import PostgresEngine
+from sqltrack.engines.postgres._engine import COLUMNS_SQL, PostgresEngine
 from sqltrack.engines.postgres._errors import without_excerpt
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
 from sqltrack.engines.postgres._passwords import encrypt_password, encrypt_password_offline, find_password
-from sqltrack.engines.postgres._readonly import guarded
+from sqltrack.engines.postgres._readonly import ask_together, guarded
 from sqltrack.engines.postgres._types import PYTHON_TYPES
 from sqltrack.engines.schema import PENDING, TABLES
 from sqltrack.errors import DatabaseError, StatementTimeoutError
@@ -93,6 +93,16 @@ class PostgresAdmin(Admin):
             if clock.has_ended(error):
                 raise StatementTimeoutError(seconds) from error
             raise self.engine.translate_error(error) from error
+
+    def ask_together(self, questions: Sequence[Question], *, are_last: bool = False) -> list[Any]:
+        # What a pooler does with a pipeline depends on its version.
+        if self.engine.has_pooler:
+            return super().ask_together(questions)
+        cursors = ask_together(self.connection, questions, are_last=are_last)
+        return super().ask_together(questions) if cursors is None else cursors
+
+    def columns_question(self, table: str) -> Question | None:
+        return Question(COLUMNS_SQL, (quote_identifier(table),))
 
     def refuse_foreign_code(self, tables: Iterable[str]) -> None:
         with self.read_only(PATIENCE, own_sql=True):

@@ -1,0 +1,86 @@
+"""A way to a server over the network that counts round trips, and can make each take some time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from types import TracebackType
+
+__all__ = ["CountingProxy"]
+
+
+class CountingProxy:
+    """Listens on a port of this machine and passes on what comes to a server's Unix socket; a context manager.
+
+    A round trip begins with what a client sends after the server has answered, however much that is.
+
+    Args:
+        path: path of the Unix socket.
+        delay: seconds that a round trip takes in addition, default 0.
+
+    Attributes:
+        port: the port.
+        round_trips: how many there were since the server has said that it is ready, on the connection opened last.
+        connections: how many connections there were.
+    """
+
+    def __init__(self, path: str, delay: float = 0.0) -> None:
+        self.round_trips = 0
+        self.connections = 0
+        self._path = path
+        self._delay = delay
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+
+    def __enter__(self) -> CountingProxy:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        state = _State()
+        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
+            server.connect(self._path)
+            self.connections += 1
+            self.round_trips = 0
+            answers = threading.Thread(target=self._answer, args=(server, client, state), daemon=True)
+            answers.start()
+            while data := client.recv(65536):
+                # A message of the type X ends the connection, and has no answer.
+                if state.is_ready and state.has_answered and data[:1] != b"X":
+                    self.round_trips += 1
+                    time.sleep(self._delay)
+                state.has_answered = False
+                server.sendall(data)
+            server.shutdown(socket.SHUT_RDWR)
+            answers.join()
+
+    def _answer(self, server: socket.socket, client: socket.socket, state: _State) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                state.has_answered = True
+                # ReadyForQuery (PostgreSQL manual, 55.7): the connection is open, in no transaction.
+                state.is_ready = state.is_ready or data.endswith(b"Z\x00\x00\x00\x05I")
+                client.sendall(data)
+
+
+class _State:
+    """What has happened on a connection."""
+
+    def __init__(self) -> None:
+        self.is_ready = False
+        self.has_answered = False
