@@ -1,8 +1,8 @@
 """Query results column by column, as numpy arrays: what the modules for data frames have in common.
 
-Rows are fetched in chunks. What a chunk has of a column becomes an array at once, so that not all rows are Python
-objects at the same time; what the whole column holds is decided when its last chunk is there, because SQLite keeps
-any value in any column. The result does not depend on where chunks end.
+Rows are fetched in chunks. The values of a chunk become arrays at once, one for each column, so that not all rows are
+Python objects at the same time. Arrays of the same kind grow into one. The type of a column is decided when its last
+chunk is there, because SQLite keeps any value in any column. The result does not depend on where chunks end.
 """
 
 from __future__ import annotations
