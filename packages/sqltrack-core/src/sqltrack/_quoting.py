@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 __all__ = [
     "ComposedText",
+    "EngineText",
     "QueryText",
     "is_psycopg_part",
     "part_text",
@@ -30,6 +31,14 @@ class ComposedText(Protocol):
 QueryText: TypeAlias = str | ComposedText
 
 
+class EngineText(str):
+    """A statement for any database, which an engine's own cursors may put in other words, with the same result."""
+
+    def text_for(self, context: Any) -> str:
+        """Return the text to execute by a connection or cursor, of whatever driver."""
+        return str(self)
+
+
 def query_text(query: QueryText, context: Any = None, *, has_parameters: bool = False) -> str:
     """Return a query as text.
 
@@ -43,7 +52,7 @@ def query_text(query: QueryText, context: Any = None, *, has_parameters: bool = 
         TypeError: it is neither.
     """
     if isinstance(query, str):
-        return query
+        return query.text_for(context) if isinstance(query, EngineText) else query
     if not hasattr(query, "as_string"):
         raise TypeError(f"a query must be str or SQL, got {type(query).__name__!r}")
     return part_text(query, context, has_parameters=has_parameters)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from sqltrack import util
 from sqltrack._arguments import as_row_id
 from sqltrack._quoting import placeholders, query_text, quote_identifier
 from sqltrack.client import Client
 from sqltrack.engines._cursors import check_cursor
+from sqltrack.engines._first_rows import FirstRows, Parts, is_number_sql
 from sqltrack.engines.json import Jsonb, dumps
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.errors import UnusableValueError
-from sqltrack.util import Literal
 
 if TYPE_CHECKING:
     from sqltrack._quoting import QueryText
@@ -85,7 +86,9 @@ def best_values(
 ) -> Query:
     """Return the query for the best value of a metric in each run, and where it was reached first.
 
-    Its columns are run_id, step, progress, the metric, and those in `also`, from the same row.
+    Its columns are run_id, step, progress, the metric, and those in `also`, from the same row. An index on
+    (run_id, metric) makes it quick: clients and cursors of SQLTrack execute the statement in the way that suits their
+    database, with the same result.
 
     Args:
         metric: name of the metric, whose values are numbers; NULL and NaN are left out, and runs that have no others.
@@ -93,8 +96,7 @@ def best_values(
         maximize: whether the greatest value is the best (default), or the smallest.
         run_ids: only these runs, default all.
     """
-    order = f"{column_sql(metric)} {'DESC' if maximize else 'ASC'}, step, progress"
-    return _first_rows(metric, also, order, _is_number(metric), run_ids)
+    return _first_rows(metric, also, "greatest" if maximize else "smallest", run_ids)
 
 
 def last_values(metric: str, also: Sequence[str] = (), *, run_ids: Iterable[int] | None = None) -> Query:
@@ -107,7 +109,7 @@ def last_values(metric: str, also: Sequence[str] = (), *, run_ids: Iterable[int]
         also: names of further metrics.
         run_ids: only these runs, default all.
     """
-    return _first_rows(metric, also, "step DESC, progress DESC", f"{column_sql(metric)} IS NOT NULL", run_ids)
+    return _first_rows(metric, also, "last", run_ids)
 
 
 def merged_curves(*metrics: str, kind: str = "resumes", run_ids: Iterable[int] | None = None) -> Query:
@@ -212,7 +214,7 @@ def seed_statistics(
         WITH best (run_id, value) AS (
             SELECT run_id, CAST({"MAX" if maximize else "MIN"}({column_sql(metric)}) AS DOUBLE PRECISION)
             FROM metrics
-            WHERE {_is_number(metric)}
+            WHERE {is_number_sql(column_sql(metric))}
             GROUP BY run_id
         ),
         setting (run_id, experiment_id, args) AS (
@@ -251,11 +253,14 @@ def _execute(client: Client | DBAPICursor, query: QueryText, parameters: Paramet
     return client
 
 
-def _first_rows(metric: str, also: Sequence[str], order: str, condition: str, run_ids: Iterable[int] | None) -> Query:
-    """Return the query for each run's first row in an order, of those that meet a condition."""
+def _first_rows(
+    metric: str, also: Sequence[str], which: Literal["greatest", "smallest", "last"], run_ids: Iterable[int] | None
+) -> Query:
+    """Return the query for each run's first row in an order, see `Parts`."""
     _check_metrics([metric])
     names = [name for name in dict.fromkeys((metric, *also)) if name not in KEY]
     runs = _ids(run_ids)
+    parts = Parts(metric, column_sql(metric), _columns(names), which, _in(runs) if runs else "")
     # Any name can be that of a metric.
     place = "place"
     while place in map(str.lower, names):
@@ -264,16 +269,17 @@ def _first_rows(metric: str, also: Sequence[str], order: str, condition: str, ru
         SELECT run_id, step, progress, {_columns(names, "ranked")}
         FROM (
             SELECT
-                run_id, step, progress, {_columns(names)},
-                row_number() OVER (PARTITION BY run_id ORDER BY {order}) AS {place}
+                run_id, step, progress, {parts.columns},
+                row_number() OVER (PARTITION BY run_id ORDER BY {parts.order}) AS {place}
             FROM metrics
-            WHERE {condition}
-            {_and("run_id {}", runs)}
+            WHERE {parts.condition}
+            {parts.on_ids("AND", "run_id")}
         ) AS ranked
         WHERE {place} = 1
         ORDER BY run_id
     """
-    return _query(sql, runs)
+    query = _query(sql, runs)
+    return Query(FirstRows(query.sql, parts), query.parameters)
 
 
 def _check_metrics(names: Iterable[str]) -> None:
@@ -301,14 +307,6 @@ def _columns(metrics: Iterable[str], table: str = "metrics") -> str:
     return ", ".join(column_sql(metric, table) for metric in metrics)
 
 
-def _is_number(metric: str) -> str:
-    """Return a condition that is false for NULL and NaN.
-
-    To compare with 'NaN' PostgreSQL needs a type that knows it, which integers get by the 0.0; to SQLite it is text.
-    """
-    return f"{column_sql(metric)} IS NOT NULL AND COALESCE({column_sql(metric)}, 0.0) <> 'NaN'"
-
-
 def _ids(run_ids: Iterable[int] | None) -> tuple[int, ...]:
     """Return ids as a statement can hold them, none if all runs are meant.
 
@@ -333,4 +331,4 @@ def _and(condition: str, ids: Sequence[int]) -> str:
 
 
 def _literal(value: Any) -> str:
-    return Literal(dumps(value.obj) if isinstance(value, Jsonb) else value).as_string()
+    return util.Literal(dumps(value.obj) if isinstance(value, Jsonb) else value).as_string()

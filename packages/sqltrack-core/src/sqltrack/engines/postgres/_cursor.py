@@ -12,8 +12,10 @@ import psycopg
 from psycopg.adapt import PyFormat
 
 from sqltrack._quoting import query_text
+from sqltrack.engines._first_rows import Parts
 from sqltrack.engines._foreign import Spelled, is_instance, native
 from sqltrack.engines.json import Jsonb
+from sqltrack.engines.postgres._first_rows import first_rows_sql
 from sqltrack.engines.postgres._pooler import LOST_STATEMENT_ERRORS, stop_preparing
 from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.engines.sqltext import outer_keywords
@@ -38,6 +40,9 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
     """
 
     class SQLCursor(cursor_class):  # type: ignore[valid-type,misc]
+        def first_rows_sql(self, parts: Parts) -> str | None:
+            return first_rows_sql(self.connection, parts)
+
         def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             text = _as_text(query, self, (args[0] if args else kwargs.get("params")) is not None)
             if kwargs.get("prepare") is None and _returns_rows(text):
@@ -113,7 +118,7 @@ def _is_known(cursor: Any, value: Any) -> bool:
 
 
 def _as_text(query: Any, cursor: Any, has_parameters: bool) -> Any:
-    return query if isinstance(query, (str, bytes)) else query_text(query, cursor, has_parameters=has_parameters)
+    return query if isinstance(query, bytes) else query_text(query, cursor, has_parameters=has_parameters)
 
 
 @lru_cache(maxsize=512)

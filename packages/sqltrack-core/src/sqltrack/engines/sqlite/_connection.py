@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sqltrack import sigterm
 from sqltrack._quoting import query_text
 from sqltrack._retrying import retry
+from sqltrack.engines._first_rows import Parts
+from sqltrack.engines.sqlite._first_rows import first_rows_sql
 from sqltrack.engines.sqlite._sql import SQLITE, split_additions
 from sqltrack.engines.sqlite._values import adapt, adapt_all, sql_literal
 from sqltrack.engines.sqltext import Translated, keywords, split_statements, statement_text, translate_placeholders
@@ -202,6 +204,10 @@ class Cursor(sqlite3.Cursor):
     def sql_literal(self, value: Any) -> str:
         """Return `value` spelled out in SQL."""
         return sql_literal(value)
+
+    def first_rows_sql(self, parts: Parts) -> str:
+        """Return the statement for each run's first row in an order, as SQLite answers it quickest."""
+        return first_rows_sql(self.connection, parts)
 
     def execute(self, query: Any, params: Any = (), /) -> Cursor:
         """Execute one statement; without parameters its text is not touched."""

@@ -1,0 +1,120 @@
+"""Find each run's first row in an order, in PostgreSQL: by searches if an index or the statistics speak for them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from sqltrack.engines._first_rows import Parts
+
+__all__ = ["first_rows_sql"]
+
+# Part of rows without a value from which reading all rows once is quicker: the others are few then.
+_SPARSE, _VERY_SPARSE = 0.5, 0.9
+
+# Rows of a run from which joining with the best values is quicker than sorting.
+_MANY_ROWS = 100
+
+
+class _Facts(NamedTuple):
+    """What the catalog tells of a metric.
+
+    Attributes:
+        is_indexed: whether an index leads to the best value of a run.
+        null_part: part of the rows without a value, None if it is not known.
+        rows_per_run: rows of a run, None if it is not known.
+    """
+
+    is_indexed: bool
+    null_part: float | None
+    rows_per_run: float | None
+
+
+def first_rows_sql(connection: psycopg.Connection[Any], parts: Parts) -> str | None:
+    """Return the statement, None for the one that reads and sorts all rows that have a value.
+
+    A search in an index takes microseconds. Without one it reads the run by its key, which is slower than reading the
+    whole table, in whose pages the rows of different runs stand next to each other.
+    """
+    facts = _facts(connection, parts.metric)
+    if facts is None:
+        return None
+    null_part, rows_per_run = facts.null_part or 0.0, facts.rows_per_run or 0.0
+    if parts.which == "last":
+        # The key is the index; only where values are missing it has to be followed further.
+        return _searches_sql(parts, parts.condition) if null_part < _VERY_SPARSE else None
+    if facts.is_indexed:
+        # NaN is the greatest number, and a range leaves it out without reading it.
+        return _searches_sql(parts, f"{parts.column} < COALESCE('NaN', 0.0)")
+    return _join_sql(parts) if null_part < _SPARSE and rows_per_run >= _MANY_ROWS else None
+
+
+def _searches_sql(parts: Parts, condition: str) -> str:
+    return f"""
+        SELECT found.*
+        FROM runs CROSS JOIN LATERAL (
+            SELECT metrics.run_id, metrics.step, metrics.progress, {parts.columns}
+            FROM metrics
+            WHERE metrics.run_id = runs.id AND {condition}
+            ORDER BY {parts.order}
+            LIMIT 1
+        ) AS found
+        {parts.on_ids("WHERE", "runs.id")}
+        ORDER BY found.run_id
+    """
+
+
+def _join_sql(parts: Parts) -> str:
+    """Return the statement that reads the table twice, with several processes, and sorts only the best rows."""
+    return f"""
+        SELECT DISTINCT ON (metrics.run_id) metrics.run_id, metrics.step, metrics.progress, {parts.columns}
+        FROM (
+            SELECT run_id, {parts.best} AS value
+            FROM metrics
+            WHERE {parts.condition}
+            {parts.on_ids("AND", "run_id")}
+            GROUP BY run_id
+        ) AS best JOIN metrics ON metrics.run_id = best.run_id AND {parts.column} = best.value
+        ORDER BY metrics.run_id, metrics.step, metrics.progress
+    """
+
+
+def _facts(connection: psycopg.Connection[Any], metric: str) -> _Facts | None:
+    """Return what the catalog tells of a metric, None if there is no such column."""
+    with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        # Not prepared: it would be lost behind a pooler.
+        row = cursor.execute(_FACTS_SQL, (metric,), prepare=False).fetchone()
+    return None if row is None else _Facts(*row)
+
+
+# An index that is a part of the table's does not serve all rows; one that puts NULL where ORDER BY does not, no order.
+# Without statistics reltuples is 0 or -1. A negative n_distinct is a part of the rows.
+_FACTS_SQL = """
+    SELECT
+        EXISTS (
+            SELECT FROM pg_catalog.pg_index AS present
+                JOIN pg_catalog.pg_class AS relation ON relation.oid = present.indexrelid
+                JOIN pg_catalog.pg_am AS method ON method.oid = relation.relam
+            WHERE present.indrelid = metrics.oid AND present.indisvalid AND present.indpred IS NULL
+                AND method.amname = 'btree' AND present.indnkeyatts >= 2
+                AND present.indkey[0] = run.attnum AND present.indkey[1] = metric.attnum
+                AND present.indoption[1] IN (0, 3)
+        ),
+        of_metric.null_frac::double precision,
+        CASE
+            WHEN of_run.n_distinct > 0 THEN GREATEST(metrics.reltuples, 0) / of_run.n_distinct
+            WHEN of_run.n_distinct < 0 THEN -1 / of_run.n_distinct
+        END::double precision
+    FROM pg_catalog.pg_class AS metrics
+        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = metrics.relnamespace
+        JOIN pg_catalog.pg_attribute AS run ON run.attrelid = metrics.oid AND run.attname = 'run_id'
+        JOIN pg_catalog.pg_attribute AS metric ON metric.attrelid = metrics.oid AND metric.attname = %s
+        LEFT JOIN pg_catalog.pg_stats AS of_metric
+            ON of_metric.schemaname = nspname AND of_metric.tablename = metrics.relname
+                AND of_metric.attname = metric.attname
+        LEFT JOIN pg_catalog.pg_stats AS of_run
+            ON of_run.schemaname = nspname AND of_run.tablename = metrics.relname AND of_run.attname = run.attname
+    WHERE metrics.oid = pg_catalog.to_regclass('metrics')
+"""
