@@ -194,6 +194,39 @@ def test_the_limit_of_columns_is_watched(run: sqltrack.Run, engine_name: str, mo
     assert results(found_by(run.client)) == {"metric columns": "note"}
 
 
+def test_a_wide_table_is_noted(run: sqltrack.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 300 metrics on, and not for one less."""
+    assert doctor._WIDE == 300
+    monkeypatch.setattr(doctor, "_WIDE", 3)
+    run.add_metrics({"a": 1.0, "b": 2.0})
+    assert results(found_by(run.client)) == {}
+    run.add_metrics({"c": 1.0})
+    finding = found_by(run.client)["metric columns"]
+    assert finding.result == "note"
+    assert finding.found.startswith("3 metrics are columns")
+    assert finding.advice is not None
+    assert "a schema of its own" in finding.advice
+
+
+def test_an_index_for_best_values_is_suggested_for_a_large_table(
+    run: sqltrack.Run, engine_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advice can be executed, and then there is nothing to say any more, as for a small table."""
+    monkeypatch.setattr(importlib.import_module(f"sqltrack.engines.{engine_name}._checks"), "LARGE_ROWS", 4)
+    client = run.client
+    run.add_metrics_many([{"step": step, "note": "a", 'val "top1" %': 0.5} for step in range(3)])
+    # Without a metric in it, this one leads to no best values.
+    client.executescript("CREATE INDEX by_step ON metrics (run_id, step); ANALYZE")
+    assert "best values" not in found_by(client)
+    run.add_metrics({"note": "a"}, step=3)
+    client.execute("ANALYZE")
+    finding = found_by(client)["best values"]
+    assert finding.result == "note"
+    assert finding.advice is not None
+    client.executescript(finding.advice.partition("log: ")[2])
+    assert "best values" not in found_by(client)
+
+
 def test_large_tables_are_not_counted_to_the_end(run: sqltrack.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_COUNTED_ROWS", 3)
     for step in range(5):

@@ -41,7 +41,7 @@ _READ_ROWS = 10_000
 _SHOWN = 10
 
 # Checks that read rows of the tables. The others ask the database about itself.
-_READING = frozenset({"setup", "sizes", "metrics.extras", "dead runs", "metrics_pending"})
+_READING = frozenset({"setup", "sizes", "metrics.extras", "dead runs", "metrics_pending", "best values"})
 
 # What the rows of the tables are called that grow.
 _NOUNS = {
@@ -52,6 +52,9 @@ _NOUNS = {
 
 # Part of the columns of metrics in use, from which the limit is worth a word.
 _CROWDED = 0.8
+
+# Metric columns from which their number slows down each call that logs.
+_WIDE = 300
 
 
 class Finding(NamedTuple):
@@ -335,6 +338,11 @@ def _columns(admin: Admin) -> Verdict | None:
         return problem(found, "new metrics go to metrics.extras, where queries are slower; log under fewer names")
     if used >= limit * _CROWDED:
         return note(found, "log under fewer names; when no column is left, new metrics go to metrics.extras")
+    if metrics >= _WIDE:
+        return note(
+            f"{found}; each row holds a place for all of them, which slows down the calls of every project",
+            "give each project a schema of its own, on SQLite a file, and bring its runs there by sqltrack copy",
+        )
     return ok(found)
 
 

@@ -10,7 +10,7 @@ __all__ = ["FirstRows", "Parts", "is_number_sql"]
 
 
 class Parts(NamedTuple):
-    """What is asked for, in SQL with doubled per cent signs.
+    """Parts of the statement, in SQL with doubled per cent signs.
 
     Attributes:
         metric: name of the metric.

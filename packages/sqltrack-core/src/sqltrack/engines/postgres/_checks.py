@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from sqltrack._quoting import quote_identifier
-from sqltrack.engines.checks import Checks, Verdict, fetch_rows, note, ok, problem
+from sqltrack.engines.checks import (
+    LARGE_ROWS,
+    Checks,
+    Verdict,
+    fetch_rows,
+    missing_index,
+    note,
+    ok,
+    problem,
+)
 from sqltrack.engines.postgres._hosts import with_addresses
 from sqltrack.engines.postgres._pooler import is_refused_option
-from sqltrack.engines.schema import PENDING, TABLES
+from sqltrack.engines.schema import KEY, PENDING, TABLES
 from sqltrack.wording import pluralize
 
 if TYPE_CHECKING:
@@ -45,6 +54,7 @@ def postgres_checks(engine: PostgresEngine, connection: Connection) -> Checks:
         "connections": _connections,
         "idle transactions": _idle_transactions,
         "metrics_pending": _pending,
+        "best values": _best_values,
     }
     return {name: partial(check, engine, connection) for name, check in checks.items()}
 
@@ -209,3 +219,24 @@ def _pending(engine: PostgresEngine, connection: Connection) -> Verdict | None:
     shown = "more than 100,000 rows hold" if rows > 100_000 else pluralize(rows, "row holds", "rows hold")
     found = f"{shown} metrics that wait because the table metrics could not be changed"
     return note(found, "move them with: sqltrack tidy")
+
+
+def _best_values(engine: PostgresEngine, connection: Connection) -> Verdict | None:
+    # An estimate, 0 or -1 before the first ANALYZE.
+    query = "SELECT reltuples FROM pg_class WHERE oid = to_regclass('metrics')"
+    if not any(rows >= LARGE_ROWS for (rows,) in fetch_rows(engine, connection, query)):
+        return None
+    query = """
+        SELECT 1
+        FROM pg_index
+            JOIN pg_attribute AS run ON run.attrelid = indrelid AND run.attnum = indkey[0]
+            JOIN pg_attribute AS metric ON metric.attrelid = indrelid AND metric.attnum = indkey[1]
+        WHERE indrelid = to_regclass('metrics') AND indisvalid AND run.attname = 'run_id' AND metric.attname <> ALL (%s)
+        LIMIT 1
+    """
+    if fetch_rows(engine, connection, query, (list(KEY),)):
+        return None
+    columns = engine.table_columns(connection, "metrics")
+    numbers = (name for name, typ in columns.items() if typ.upper() == "DOUBLE PRECISION" and name not in KEY)
+    metric = next(numbers, None)
+    return None if metric is None else missing_index(metric)

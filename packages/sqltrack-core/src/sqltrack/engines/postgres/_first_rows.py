@@ -19,7 +19,7 @@ _MANY_ROWS = 100
 
 
 class _Facts(NamedTuple):
-    """What the catalog tells of a metric.
+    """Facts about a metric, from the catalog.
 
     Attributes:
         is_indexed: whether an index leads to the best value of a run.
@@ -82,7 +82,7 @@ def _join_sql(parts: Parts) -> str:
 
 
 def _facts(connection: psycopg.Connection[Any], metric: str) -> _Facts | None:
-    """Return what the catalog tells of a metric, None if there is no such column."""
+    """Return the facts about a metric, None if it has no column."""
     with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         # Not prepared: it would be lost behind a pooler.
         row = cursor.execute(_FACTS_SQL, (metric,), prepare=False).fetchone()

@@ -8,7 +8,8 @@ import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqltrack.engines.checks import PATIENCE, Checks, Verdict, note, ok, problem
+from sqltrack.engines.checks import LARGE_ROWS, PATIENCE, Checks, Verdict, fetch_rows, missing_index, note, ok, problem
+from sqltrack.engines.schema import KEY
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._file_errors import find_lock_refusal
 from sqltrack.engines.sqlite._filesystem import is_network_file_system
@@ -34,6 +35,7 @@ def sqlite_checks(engine: SQLiteEngine, connection: Connection, *, full: bool) -
         "journal": _journal,
         "writable": _writable,
         "disk": _disk,
+        "best values": _best_values,
         **({"integrity": _integrity, "references": _references} if full else {}),
     }
     return {name: partial(check, engine, connection) for name, check in checks.items()}
@@ -109,6 +111,26 @@ def _disk(engine: SQLiteEngine, connection: Connection) -> Verdict:
     if free < _NO_ROOM:
         return problem(found, "make room; when the disk is full, metrics cannot be stored")
     return note(found, "make room before the disk is full") if free < _LITTLE_ROOM else ok(found)
+
+
+def _best_values(engine: SQLiteEngine, connection: Connection) -> Verdict | None:
+    columns = engine.table_columns(connection, "metrics")
+    numbers = (name for name, typ in columns.items() if typ.upper() == "REAL" and name not in KEY)
+    metric = next(numbers, None)
+    if metric is None:
+        return None
+    query = f"SELECT count(*) FROM (SELECT 1 FROM metrics LIMIT {LARGE_ROWS})"
+    if fetch_rows(engine, connection, query)[0][0] < LARGE_ROWS:
+        return None
+    query = """
+        SELECT 1
+        FROM pragma_index_list('metrics') AS list
+            JOIN pragma_index_info(list.name) AS run ON run.seqno = 0 AND run.name = 'run_id'
+            JOIN pragma_index_info(list.name) AS metric ON metric.seqno = 1
+        WHERE metric.name NOT IN (%s, %s, %s)
+        LIMIT 1
+    """
+    return None if fetch_rows(engine, connection, query, KEY) else missing_index(metric)
 
 
 def _integrity(engine: SQLiteEngine, connection: Connection) -> Verdict:
