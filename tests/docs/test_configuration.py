@@ -84,8 +84,13 @@ def test_the_places_of_the_config_file_are_in_this_order(monkeypatch: pytest.Mon
     assert expanded == config_locations()
 
 
-@pytest.mark.parametrize("block", read_blocks(PAGE, "ini"), ids=lambda block: f"line-{block.line}")
-def test_config_files_of_the_page_can_be_used(block: Any, tmp_path: Path) -> None:
+CONCEPTS = ROOT / "docs" / "concepts.md"
+
+
+@pytest.mark.parametrize(
+    "block", [*read_blocks(PAGE, "ini"), *read_blocks(CONCEPTS, "ini")], ids=lambda block: f"line-{block.line}"
+)
+def test_config_files_of_the_pages_can_be_used(block: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.conf"
     path.write_text(block.code, encoding="utf-8")
     config = load_config_file(path)
