@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import re
@@ -119,6 +120,22 @@ def test_the_best_value_comes_with_its_step(client: sqltrack.Client) -> None:
     assert (runs[0]["best"], runs[0]["best_step"]) == (0.5, 4)
     sqltrack.Experiment(client, name="first").get_run(9)
     assert [run["best"] for run in list_runs(client, where="id = 9", best="loss")[0]] == [None]
+
+
+def test_the_best_values_are_found_by_an_index(
+    client: sqltrack.Client, engine_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program reads them as clients do, in the way that is quickest for the database."""
+    name = {"sqlite": "_connection", "postgres": "_cursor"}[engine_name]
+    module = importlib.import_module(f"sqltrack.engines.{engine_name}.{name}")
+    adapt, taken = module.first_rows_sql, []
+    monkeypatch.setattr(module, "first_rows_sql", lambda *given: taken.append(adapt(*given)) or taken[-1])
+    before = list_runs(client, best="loss").runs
+    client.execute("CREATE INDEX by_loss ON metrics (run_id, loss)")
+    taken.clear()
+    assert list_runs(client, best="loss").runs == before
+    assert taken
+    assert ("LATERAL" if engine_name == "postgres" else "MATERIALIZED") in taken[0]
 
 
 @pytest.mark.parametrize("name", ["new", "100%_!\"\\'", "RUN_ID"])

@@ -36,7 +36,7 @@ class EngineText(str):
 
     def text_for(self, context: Any) -> str:
         """Return the text to execute by a connection or cursor, of whatever driver."""
-        return str(self)
+        return self
 
 
 def query_text(query: QueryText, context: Any = None, *, has_parameters: bool = False) -> str:

@@ -67,10 +67,11 @@ class FirstRows(EngineText):
         return made
 
     def text_for(self, context: Any) -> str:
+        """Return the statement of a cursor that has one, otherwise this text, which a cursor may still adapt."""
         adapt = getattr(context, "first_rows_sql", None)
         text = None if adapt is None else adapt(self.parts)
         if text is None:
-            return str(self)
+            return self
         # Without parameters nobody looks for placeholders, nor for doubled per cent signs.
         return str(text) if self.parts.ids else text.replace("%%", "%")
 
