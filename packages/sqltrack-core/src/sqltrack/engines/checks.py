@@ -5,27 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqltrack._quoting import quote_identifier
-
 if TYPE_CHECKING:
     from sqltrack.engines.engine import Engine
 
-__all__ = [
-    "LARGE_ROWS",
-    "PATIENCE",
-    "Check",
-    "Checks",
-    "Severity",
-    "Verdict",
-    "fetch_rows",
-    "missing_index",
-    "note",
-    "ok",
-    "problem",
-]
-
-#: Rows of metrics from which an index for best values is worth a word.
-LARGE_ROWS = 1_000_000
+__all__ = ["PATIENCE", "Check", "Checks", "Severity", "Verdict", "fetch_rows", "note", "ok", "problem"]
 
 #: Seconds for which an examination waits for the locks of others.
 PATIENCE = 5.0
@@ -71,13 +54,3 @@ def note(found: str, advice: str | None = None) -> Verdict:
 def problem(found: str, advice: str | None = None) -> Verdict:
     """Return something that should not be so."""
     return Verdict("problem", found, advice)
-
-
-def missing_index(metric: str) -> Verdict:
-    """Return that no index leads to best values, with the statement that creates one for a metric."""
-    name, column = quote_identifier(f"metrics_by_{metric}"), quote_identifier(metric)
-    return note(
-        "none has an index in the large table metrics; the best of a metric in each run takes a look at all rows",
-        f"if you ask for the best {metric!r} often, execute while few jobs log: "
-        f"CREATE INDEX {name} ON metrics (run_id, {column})",
-    )

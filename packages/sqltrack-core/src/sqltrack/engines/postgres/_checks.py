@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from sqltrack._quoting import quote_identifier
-from sqltrack.engines.checks import (
-    LARGE_ROWS,
-    Checks,
-    Verdict,
-    fetch_rows,
-    missing_index,
-    note,
-    ok,
-    problem,
-)
+from sqltrack.engines._missing_index import LARGE_ROWS, missing_index
+from sqltrack.engines.checks import Checks, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.postgres._hosts import with_addresses
 from sqltrack.engines.postgres._pooler import is_refused_option
 from sqltrack.engines.schema import KEY, PENDING, TABLES

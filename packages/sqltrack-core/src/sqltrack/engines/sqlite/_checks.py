@@ -8,7 +8,8 @@ import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqltrack.engines.checks import LARGE_ROWS, PATIENCE, Checks, Verdict, fetch_rows, missing_index, note, ok, problem
+from sqltrack.engines._missing_index import LARGE_ROWS, missing_index
+from sqltrack.engines.checks import PATIENCE, Checks, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.schema import KEY
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._file_errors import find_lock_refusal
