@@ -81,6 +81,15 @@ COMMANDS = {
     ("runs", "--best", LONG_NAME): 3,
     ("runs", "two", "--best", "loss", "--where", "id > 1", "--sort", "at step"): 3,
 }
+# Of these each run takes some.
+MORE_COMMANDS = {
+    ("show", "1"): 9,
+    ("show", "1-3"): 21,
+    ("diff", "1", "2"): 15,
+    ("metrics", "1"): 7,
+    ("metrics", "1", "loss"): 10,
+    ("link", "1", "resumes", "2", "--dry-run"): 4,
+}
 
 
 @SERVER
@@ -91,10 +100,10 @@ def test_reading_takes_at_most_three_round_trips_after_connecting(
     with CountingProxy(f"{plain_config['host']}/.s.PGSQL.{plain_config['port']}") as proxy:
         options = options_of({**plain_config, "host": "127.0.0.1", "port": proxy.port})
         counted = {}
-        for command in COMMANDS:
+        for command in {**COMMANDS, **MORE_COMMANDS}:
             assert main([*command, *options]) == 0
             counted[command] = proxy.round_trips
-        assert (counted, proxy.connections) == (COMMANDS, len(COMMANDS))
+        assert (counted, proxy.connections) == ({**COMMANDS, **MORE_COMMANDS}, len(counted))
     assert max(COMMANDS.values()) <= 3
 
 
@@ -182,6 +191,19 @@ def test_what_follows_queries_asked_together_can_only_read(plain_client: sqltrac
         with pytest.raises(Exception, match="read-only"):
             admin.connection.execute("DELETE FROM runs")
     assert plain_client.execute("SELECT COUNT(*) FROM runs").fetchone() == (8,)
+
+
+@SERVER
+@NOT_POOLED
+def test_queries_of_the_program_can_only_read_one_by_one(plain_client: sqltrack.Client) -> None:
+    """Each travels with its guard, and one that is refused is looked at anew by itself."""
+    for sql in REFUSED:
+        with pytest.raises(SQLTrackError), reading(plain_client, own_sql=True) as admin:
+            assert admin.connection.execute("SELECT %(two)s - %(one)s", {"one": 1, "two": 2}).fetchone() == (1,)
+            assert admin.connection.execute("SELECT %s", [b"bytes"]).fetchone() == (b"bytes",)
+            assert admin.connection.execute(b"SELECT '%'").fetchone() == ("%",)
+            admin.connection.execute(sql)
+        assert plain_client.execute("SELECT COUNT(*) FROM runs").fetchone() == (8,), sql
 
 
 @SERVER

@@ -11,7 +11,7 @@ from sqltrack.client import Client
 from sqltrack.commands._rows import ask, to_number
 from sqltrack.engines.admin import Question, admin_of
 from sqltrack.engines.json import dumps
-from sqltrack.engines.results import find_reader
+from sqltrack.engines.results import Reading, find_reader
 from sqltrack.engines.schema import EXTRAS, KEY
 from sqltrack.queries import Query, column_sql, merged_curves
 from sqltrack.util import placeholders
@@ -186,7 +186,8 @@ def read_chunks(
         names: the metrics to read, default: all that the run has logged.
         merged: whether to follow links.
     """
-    if names is None and _values(connection, run_id, places) > _FEW:
+    number = _values(connection, run_id, places)
+    if names is None and number > _FEW:
         names = logged_metrics(client, connection, [run_id], places)
     chosen = None if names is None else frozenset(names)
     # There are few of them, and mostly none.
@@ -197,16 +198,32 @@ def read_chunks(
     if columns is not None and METRICS in places.extras:
         columns.append(EXTRAS)
     query = _merged_query(run_id, columns or []) if merged else _query(run_id, columns)
+    if number <= _FEW and not merged:
+        # A stream takes more round trips.
+        cursor = connection.execute(*query)
+        rows = Reading([column[0] for column in cursor.description], (), iter(lambda: cursor.fetchmany(_CHUNK), []))
+        yield from _chunks(rows, places, pending, chosen, columns)
+        return
     with find_reader(connection.cursor()).read(connection.cursor(), *query, _CHUNK) as rows:
-        heads = rows.names if columns is None else [*KEY, *columns]
-        for chunk in rows.chunks:
-            yield _chunk(dict(zip(heads, zip(*chunk))), places, pending, chosen)
+        yield from _chunks(rows, places, pending, chosen, columns)
 
 
 def _values(connection: Any, run_id: int, places: Places) -> int:
     """Return how many values the rows of a run hold, those included that are missing."""
     sql = "SELECT COUNT(*) FROM metrics WHERE run_id = %s"
     return int(connection.execute(sql, (run_id,)).fetchone()[0]) * len(places.columns)
+
+
+def _chunks(
+    rows: Reading,
+    places: Places,
+    pending: Mapping[Key, Mapping[str, Any]],
+    chosen: Collection[str] | None,
+    columns: Sequence[str] | None,
+) -> Iterator[Chunk]:
+    heads = rows.names if columns is None else [*KEY, *columns]
+    for chunk in rows.chunks:
+        yield _chunk(dict(zip(heads, zip(*chunk))), places, pending, chosen)
 
 
 def _chunk(

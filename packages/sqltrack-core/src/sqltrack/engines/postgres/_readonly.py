@@ -73,7 +73,12 @@ _TEXT_ERRORS = ("0A", "42")
 
 @contextmanager
 def guarded(
-    connection: psycopg.Connection[Any], seconds: float, *, as_superuser: bool, own_sql: bool = False
+    connection: psycopg.Connection[Any],
+    seconds: float,
+    *,
+    as_superuser: bool,
+    own_sql: bool = False,
+    has_pooler: bool = False,
 ) -> Iterator[Clock]:
     """Let the statements of a connection, which is in no transaction, only read until the end of the `with` block.
 
@@ -83,6 +88,7 @@ def guarded(
         as_superuser: whether a superuser's statements keep all rights.
         own_sql: whether the statements are the program's own, which servers without a role that may only read execute
             as well. They are looked at like others, for the code of other users that they could execute.
+        has_pooler: whether a pooler lies in between; what that does with a pipeline depends on its version.
     """
     factory, server_factory, autocommit = (
         connection.cursor_factory,
@@ -92,6 +98,7 @@ def guarded(
     with keeping_time(connection, seconds) as clock:
         connection.autocommit = False
         reading = _Reading(connection, factory, clock, as_superuser)
+        reading.takes_pipelines = psycopg.Pipeline.is_supported() and not has_pooler
         connection.cursor_factory = _guarding(factory, clock, as_superuser, own_sql, reading)
         connection.server_cursor_factory = _RefusingCursor
         try:
@@ -134,6 +141,7 @@ class _Reading:
 
     Attributes:
         has_ended: whether the transaction has ended, with all that it left.
+        takes_pipelines: whether statements can be sent together.
     """
 
     def __init__(
@@ -148,32 +156,38 @@ class _Reading:
         self._cursor_class = cursor_class
         self._clock = clock
         self._guard = _guard_sql(_GUARD_SQL if as_superuser else _STRICT_GUARD_SQL, clock)
-        self._takes_pipelines = psycopg.Pipeline.is_supported()
+        self.takes_pipelines = False
 
     def ask_together(self, questions: Sequence[Question], *, are_last: bool) -> list[Any] | None:
         """Do the work of the function of this name."""
-        if not self._takes_pipelines or any(read_query(sql) != (sql, sql) for sql, _ in questions):
-            return None
+        new = [self._cursor_class(self._connection, row_factory=tuple_row) for _ in questions]
+        return new if self.execute_together(new, questions, are_last=are_last) else None
+
+    def execute_together(
+        self, cursors: Sequence[psycopg.Cursor[Any]], questions: Sequence[Question], *, are_last: bool = False
+    ) -> bool:
+        """Execute queries by these cursors of the class outside of the block; return whether that was possible."""
+        if not self.takes_pipelines or any(read_query(sql) != (sql, sql) for sql, _ in questions):
+            return False
         self.has_ended = False
         self._clock.begin(len(questions))
-        cursors: list[Any] = []
         begins = self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
         if begins:
             # By itself psycopg would wait for the answer to BEGIN.
             self._connection.autocommit = True
-        error = self._in_pipeline(lambda: cursors.extend(self._send_all(questions, begins=begins, are_last=are_last)))
+        error = self._in_pipeline(lambda: self._send_all(cursors, questions, begins=begins, are_last=are_last))
         if error is None:
             self.has_ended = are_last
             self.begin_by_itself()
-            return cursors
+            return True
         is_wrong = isinstance(error, psycopg.Error) and not isinstance(error, psycopg.errors.QueryCanceled)
         if not is_wrong or self._connection.closed:
             raise error
         # One by one they are as they should be for a superuser, and have the right error if they are wrong.
-        self._takes_pipelines = False
+        self.takes_pipelines = False
         self._connection.rollback()
         self.begin_by_itself()
-        return None
+        return False
 
     def begin_by_itself(self) -> None:
         """Let the next statement begin a transaction, without which it would have no guard, unless one is open."""
@@ -194,19 +208,18 @@ class _Reading:
             first = first or error
         return first
 
-    def _send_all(self, questions: Sequence[Question], *, begins: bool, are_last: bool) -> list[Any]:
+    def _send_all(
+        self, cursors: Sequence[psycopg.Cursor[Any]], questions: Sequence[Question], *, begins: bool, are_last: bool
+    ) -> None:
         if begins:
             psycopg.Cursor(self._connection).execute(b"BEGIN")
-        cursors = [self._send(sql, parameters) for sql, parameters in questions]
-        for sql in _END_SQL if are_last else ():
-            psycopg.Cursor(self._connection).execute(sql)
-        return cursors
-
-    def _send(self, sql: str, parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
-        self._cursor_class(self._connection).execute(self._guard)
-        declare(self._cursor_class, self._connection, sql, parameters)
-        cursor = self._cursor_class(self._connection, row_factory=tuple_row)
-        return cursor.execute(sql, tuple(parameters)) if parameters else cursor.execute(sql)
+        for cursor, (sql, parameters) in zip(cursors, questions):
+            self._cursor_class(self._connection).execute(self._guard)
+            declare(self._cursor_class, self._connection, sql, parameters)
+            # Past the guard of cursors in the block.
+            self._cursor_class.execute(cursor, sql, *([parameters] if parameters else []))
+        for end in _END_SQL if are_last else ():
+            psycopg.Cursor(self._connection).execute(end)
 
 
 class _RefusingCursor(psycopg.ServerCursor[Any]):
@@ -220,8 +233,12 @@ def _guard_sql(sql: bytes, clock: Clock) -> bytes:
     return sql % max(round(clock.seconds * 1000), 1)
 
 
-def _as_text(query: Any, cursor: Any, parameters: Any) -> str:
-    return query_text(query, cursor, has_parameters=bool(parameters))
+def _query_text(query: Any, cursor: Any, parameters: Any) -> str:
+    return (
+        query.decode("utf-8")
+        if isinstance(query, bytes)
+        else query_text(query, cursor, has_parameters=bool(parameters))
+    )
 
 
 def _guarding(
@@ -239,7 +256,11 @@ def _guarding(
         reading = block
 
         def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
-            statement = self._admitted(query, params)
+            text = _query_text(query, self, params)
+            # One round trip instead of four, for queries that are short and not wrong.
+            if own_sql and not any(kwargs.values()) and block.execute_together([self], [Question(text, params or ())]):
+                return self
+            statement = self._admitted(text, params)
             if statement.query == statement.text:
                 # The server has said that it is one statement.
                 return super().execute(statement.text, params, **kwargs)
@@ -259,7 +280,7 @@ def _guarding(
         def _admitted(self, query: Any, params: Any) -> Query:
             """Return what to execute, after the server has agreed that it is a query."""
             block.has_ended = False
-            text = query.decode("utf-8") if isinstance(query, bytes) else _as_text(query, self, params)
+            text = _query_text(query, self, params)
             statement = read_query(text)
             block.begin_by_itself()
             is_superuser = self._guard()

@@ -87,7 +87,8 @@ class PostgresAdmin(Admin):
         if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             raise DatabaseError("a transaction is open", "end it before reading without the right to write")
         try:
-            with guarded(self.connection, seconds, as_superuser=as_superuser, own_sql=own_sql) as clock:
+            options = {"as_superuser": as_superuser, "own_sql": own_sql, "has_pooler": self.engine.has_pooler}
+            with guarded(self.connection, seconds, **options) as clock:
                 yield
         except psycopg.Error as error:
             if clock.has_ended(error):
@@ -95,9 +96,6 @@ class PostgresAdmin(Admin):
             raise self.engine.translate_error(error) from error
 
     def ask_together(self, questions: Sequence[Question], *, are_last: bool = False) -> list[Any]:
-        # What a pooler does with a pipeline depends on its version.
-        if self.engine.has_pooler:
-            return super().ask_together(questions)
         cursors = ask_together(self.connection, questions, are_last=are_last)
         return super().ask_together(questions) if cursors is None else cursors
 
