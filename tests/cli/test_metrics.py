@@ -248,3 +248,10 @@ def test_markdown_and_latex_have_the_steps_of_the_table_and_csv_has_all(
     short = capsys.readouterr().out
     main(["metrics", "1", "--format", "csv", *options])
     assert capsys.readouterr().out == short
+
+
+def test_a_scale_without_a_plot_says_what_to_add(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["metrics", "1", "loss", "--log"])
+    expected = "sqltrack: --log is the scale of a plot: add --plot; see: sqltrack metrics --help\n"
+    assert (ended.value.code, capsys.readouterr()) == (2, ("", expected))

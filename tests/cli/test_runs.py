@@ -433,3 +433,11 @@ def test_a_wide_table_has_no_limit_in_a_terminal(client: sqltrack.Client, option
     assert shown[0].split()[-2:] == ["lr", "note"]
     assert shown[2].endswith("x" * 200)
     assert main_in_terminal("runs", *options, COLUMNS="60")[0].split()[-1] != "note"
+
+
+@pytest.mark.parametrize("option", ["--min", "--max"])
+def test_a_direction_without_a_metric_says_what_to_add(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", option])
+    expected = f"sqltrack: {option} is for the best value: add --best METRIC; see: sqltrack runs --help\n"
+    assert (ended.value.code, capsys.readouterr()) == (2, ("", expected))

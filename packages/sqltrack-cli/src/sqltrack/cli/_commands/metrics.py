@@ -63,6 +63,9 @@ def _add_formats(parser: Parser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     runs, metrics = _split(options)
+    if options.log and not options.plot:
+        parser: Parser = options.parser
+        parser.error("--log is the scale of a plot: add --plot")
     found = read_curves_of_runs(
         open_client(options),
         runs,

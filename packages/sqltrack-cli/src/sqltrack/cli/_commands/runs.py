@@ -46,7 +46,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_format_options(parser)
     add_superuser_option(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, parser=parser)
 
 
 def _add_best(parser: Parser) -> None:
@@ -54,8 +54,8 @@ def _add_best(parser: Parser) -> None:
         "--best", metavar="METRIC", help="show the best value of a metric and its step, the best run first"
     )
     direction = parser.add_mutually_exclusive_group()
-    direction.add_argument("--max", dest="maximize", action="store_true", default=True, help="the greatest (default)")
-    direction.add_argument("--min", dest="maximize", action="store_false", help="the smallest")
+    direction.add_argument("--max", dest="maximize", action="store_true", default=None, help="the greatest (default)")
+    direction.add_argument("--min", dest="maximize", action="store_false", default=None, help="the smallest")
 
 
 def _add_order(parser: Parser) -> None:
@@ -69,8 +69,11 @@ def _add_order(parser: Parser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    names = ("where", "best", "maximize", "sort", "reverse", "limit", "as_superuser")
-    chosen = {name: getattr(options, name) for name in names}
+    if options.maximize is not None and options.best is None:
+        parser: Parser = options.parser
+        parser.error(f"{'--max' if options.maximize else '--min'} is for the best value: add --best METRIC")
+    names = ("where", "best", "sort", "reverse", "limit", "as_superuser")
+    chosen = {"maximize": options.maximize is not False, **{name: getattr(options, name) for name in names}}
     with_args = options.format != "json"
     is_quick = 0 < options.limit <= _QUICK
     with nullcontext() if is_quick else progress_bar("runs") as progress:
