@@ -16,6 +16,9 @@ __all__ = ["Plan", "Plans"]
 
 _MAX_PLANS = 1000
 
+# How often rows are bound anew because the table is not as it was when the first of them was bound.
+_MAX_PASSES = 4
+
 # A call with so many metrics fills rows by itself. One with fewer meets a full row by chance, and all of it goes to the
 # extras of that row alone.
 _MANY = 200
@@ -139,6 +142,18 @@ class Plans:
             return last.plan, last.convert(row.values)
         except MisfitError:
             return self.bind_anew(row)
+
+    def bind_all(self, rows: Sequence[Row]) -> list[tuple[Plan, tuple[Any, ...]]]:
+        """Return for each of many rows how to store it, and its key and what to bind, after adding all columns."""
+        self._columns.require()
+        bound: list[tuple[Plan, tuple[Any, ...]]] = []
+        for _ in range(_MAX_PASSES):
+            known = self._columns.known
+            bound = [(plan, (*row.key, *values)) for row in rows for plan, values in (self.bind(row),)]
+            # A column that was added or widened for a row may be another's as well.
+            if known is self._columns.known:
+                break
+        return bound
 
     def bind_anew(self, row: Row, limit: int | None = None) -> tuple[Plan, Sequence[Any]]:
         """Do the same for a row that is not like the last one, or with at most so many metrics in columns."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from sqltrack._logging import get_logger
@@ -20,9 +21,9 @@ __all__ = [
     "MetricsRow",
     "Row",
     "as_metrics",
-    "batch_row",
+    "batch_rows",
     "check_name",
-    "copied_row",
+    "copied_rows",
     "make_row",
     "needs_no_change",
     "normalise",
@@ -141,11 +142,17 @@ def normalise(key: tuple[int, int, float], metrics: Mapping[str, Any], known_typ
     Raises:
         UnusableValueError: a value cannot be stored.
     """
-    names = tuple(metrics)
-    values: Sequence[Any] = tuple(metrics.values())
+    return _as_row(key, tuple(metrics), tuple(metrics.values()), known_types)
+
+
+def _as_row(
+    key: tuple[int, int, float], names: tuple[str, ...], values: tuple[Any, ...], known_types: tuple[type, ...]
+) -> Row:
     types = tuple(map(type, values))
     # Compared by identity, which takes a tenth of the time of looking each up.
-    if types != known_types:
+    if types == known_types:
+        types = known_types
+    else:
         if not _PLAIN_TYPES.issuperset(types):
             values = tuple(map(_plain_or_text, values))
             types = tuple(map(type, values))
@@ -160,23 +167,66 @@ def needs_no_change(types: tuple[type, ...]) -> bool:
     return datetime not in types and _PLAIN_TYPES.issuperset(types)
 
 
-def batch_row(run_id: int, row: Mapping[str, Any]) -> Row:
-    """Return a row that holds its step, progress or both beside its metrics.
+class _Layout:
+    """Where rows with certain names have their step, their progress and their metrics.
+
+    Args:
+        keys: the names, in order.
+
+    Attributes:
+        keys: the same.
+        names: those of metrics.
+        pick: takes the values of the metrics out of all values.
+        step: index of the step, None if there is none.
+        progress: index of the progress, None if there is none.
+    """
+
+    def __init__(self, keys: tuple[Any, ...]) -> None:
+        self.keys = keys
+        self.step = keys.index("step") if "step" in keys else None
+        self.progress = keys.index("progress") if "progress" in keys else None
+        indices = [index for index in range(len(keys)) if index not in (self.step, self.progress)]
+        self.names = tuple(keys[index] for index in indices)
+        # Of one index it would return no tuple.
+        self.pick: Callable[[tuple[Any, ...]], tuple[Any, ...]] = (
+            itemgetter(*indices) if len(indices) > 1 else lambda values: tuple(values[index] for index in indices)
+        )
+
+
+def batch_rows(run_id: int, rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """Yield rows that each hold their step, progress or both next to their metrics.
 
     Raises:
-        UnusableValueError: it holds neither, or something that cannot be stored.
+        UnusableValueError: a row holds neither, or something that cannot be stored.
     """
-    metrics = dict(as_metrics(row))
-    if "step" not in metrics and "progress" not in metrics:
-        raise UnusableValueError(f"each row needs 'step' or 'progress' beside its metrics, got {quote(row)}")
-    step, progress = metrics.pop("step", 0), metrics.pop("progress", 0.0)
-    return make_row(run_id, metrics, step, progress)
+    layout = _Layout(())
+    known_types: tuple[type, ...] = ()
+    for given in rows:
+        row = given if type(given) is dict else dict(as_metrics(given))
+        keys = tuple(row)
+        # Most rows have the names of the last one, in the same order.
+        if keys != layout.keys:
+            layout = _Layout(keys)
+        if layout.step is None and layout.progress is None:
+            raise UnusableValueError(f"each row needs 'step' or 'progress' beside its metrics, got {quote(given)}")
+        values = tuple(row.values())
+        step = 0 if layout.step is None else values[layout.step]
+        progress = 0.0 if layout.progress is None else values[layout.progress]
+        normal = _as_row(as_key(run_id, step, progress), layout.names, layout.pick(values), known_types)
+        if normal.types is not known_types:
+            known_types = normal.types if needs_no_change(normal.types) else ()
+        yield normal
 
 
-def copied_row(run_id: int, row: MetricsRow) -> Row:
-    """Return a row that was read from a database."""
-    normal = normalise((run_id, row.step, row.progress), {**row.extras, **row.metrics})
-    return normal._replace(kept=frozenset(row.extras)) if row.extras else normal
+def copied_rows(run_id: int, rows: Iterable[MetricsRow]) -> Iterator[Row]:
+    """Yield rows that were read from a database."""
+    known_types: tuple[type, ...] = ()
+    for row in rows:
+        metrics = {**row.extras, **row.metrics} if row.extras else row.metrics
+        normal = normalise((run_id, row.step, row.progress), metrics, known_types)
+        if normal.types is not known_types:
+            known_types = normal.types if needs_no_change(normal.types) else ()
+        yield normal._replace(kept=frozenset(row.extras)) if row.extras else normal
 
 
 def check_name(name: Any) -> None:

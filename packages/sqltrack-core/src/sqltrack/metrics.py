@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack._metric_columns import MetricColumns, Places
 from sqltrack._metric_plans import Plan, Plans
-from sqltrack._metric_values import MetricsRow, Row, batch_row, check_name, copied_row, make_row
+from sqltrack._metric_values import MetricsRow, Row, batch_rows, check_name, copied_rows, make_row
 from sqltrack._metric_warnings import MetricWarnings
 from sqltrack._oversights import Oversights
 from sqltrack._times import Timestamp, as_time, utc_now
@@ -85,7 +85,7 @@ class MetricsWriter:
             UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
             MissingRunError: (a ValueError) the run does not exist.
         """
-        batch = [batch_row(run_id, row) for row in rows]
+        batch = list(batch_rows(run_id, rows))
         # In one order for all writers, or two with the same rows could wait for each other.
         batch.sort(key=lambda row: row.key)
         updated_at = as_time(updated)
@@ -117,9 +117,14 @@ class MetricsWriter:
                 self._oversights.look_at(batch[0], self._columns.require)
             with self._session.transaction():
                 # All columns first: once the transaction has written, it is itself in the way of further ones.
-                plans = [self._plans.bind(row)[0] for row in batch]
-                for _, group in itertools.groupby(zip(plans, batch), key=lambda pair: id(pair[0])):
-                    self._write_group([row for _, row in group])
+                bound = self._plans.bind_all(batch)
+                # In order, because rows of one point in time replace each other.
+                begin = 0
+                for _, pairs in itertools.groupby(bound, key=_plan_of):
+                    group = list(pairs)
+                    end = begin + len(group)
+                    self._write_group(group[0][0], batch[begin:end], [values for _, values in group])
+                    begin = end
                 if updated_at is not None:
                     sql = "UPDATE runs SET time_updated = %s WHERE id = %s"
                     self._session.call(lambda connection: connection.execute(sql, (updated_at, run_id)))
@@ -165,22 +170,23 @@ class MetricsWriter:
             UnusableValueError: (a ValueError) a name or value cannot be stored.
             MissingRunError: (a ValueError) the run does not exist.
         """
-        batch = [copied_row(run_id, row) for row in rows]
+        batch = list(copied_rows(run_id, rows))
         self._session.perform(lambda: self._add_copies(run_id, batch))
 
     def _add_copies(self, run_id: int, batch: Sequence[Row]) -> None:
         # All columns first, and outside of the transaction, which would be in the way of further ones.
-        plans = [self._plans.bind(row)[0] for row in batch]
-        groups: dict[int, list[Row]] = {}
-        for plan, row in zip(plans, batch):
-            groups.setdefault(id(plan), []).append(row)
+        groups: dict[int, tuple[Plan, list[Row], list[tuple[Any, ...]]]] = {}
+        for row, (plan, values) in zip(batch, self._plans.bind_all(batch)):
+            _, rows, bound = groups.setdefault(id(plan), (plan, [], []))
+            rows.append(row)
+            bound.append(values)
         with self._session.transaction():
             # Rows are not stored in one order for all, so whoever does the same for this run must wait.
             self._session.call(lambda connection: self._session.engine.lock_rows(connection, "runs", [run_id]))
             if not self._exists(run_id):
                 raise MissingRunError(run_id, "it may have been deleted")
-            for group in groups.values():
-                self._write_group(group)
+            for plan, rows, bound in groups.values():
+                self._write_group(plan, rows, bound)
 
     @contextlib.contextmanager
     def bulk(self) -> Iterator[None]:
@@ -258,12 +264,16 @@ class MetricsWriter:
         else:
             self._session.call_guarded(upsert.execute_and_touch, values, touched)
 
-    def _write_group(self, rows: Sequence[Row]) -> None:
-        """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped."""
-        plan = self._plans.bind(rows[0])[0]
-        bound = [(*row.key, *self._plans.bind(row)[1]) for row in rows]
+    def _write_group(self, plan: Plan, rows: Sequence[Row], bound: Sequence[Sequence[Any]]) -> None:
+        """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped.
+
+        Args:
+            plan: how the rows are stored.
+            rows: the rows.
+            bound: for each the values to bind.
+        """
         try:
-            self._session.call_guarded(lambda connection: plan.upsert.execute_many(connection, bound))
+            self._session.call_guarded(plan.upsert.execute_many, bound)
         except DatabaseError as error:
             fault = self._fault_of(error)
             if fault is None:
@@ -321,3 +331,7 @@ class MetricsWriter:
     def _exists(self, run_id: int) -> bool:
         sql = "SELECT id FROM runs WHERE id = %s"
         return bool(self._session.call(lambda connection: connection.execute(sql, (run_id,)).fetchall()))
+
+
+def _plan_of(bound: tuple[Plan, Sequence[Any]]) -> int:
+    return id(bound[0])
