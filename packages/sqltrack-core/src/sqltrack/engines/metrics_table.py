@@ -23,6 +23,7 @@ __all__ = [
     "Upsert",
     "check_int64",
     "check_time",
+    "conflict_sql",
     "exact_float",
     "touch_if_due_values",
     "upsert_sql",
@@ -264,15 +265,19 @@ def upsert_sql(
         merged_extras: expression for the extras of the row and those to be added, None if there are none to be.
         kept_extras: expression for the extras that the row keeps if none are added, None if those are all.
     """
+    inserted = [*KEY, *columns, *([] if merged_extras is None else [EXTRAS])]
+    return (
+        f"INSERT INTO metrics ({', '.join(inserted)}) VALUES ({placeholders(len(inserted), placeholder)}) "
+        f"{conflict_sql(columns, merged_extras, kept_extras)}"
+    )
+
+
+def conflict_sql(columns: Sequence[str], merged_extras: str | None, kept_extras: str | None = None) -> str:
+    """Return what an INSERT does with a row that exists, the end of `upsert_sql`, which has the same arguments."""
     updates = [f"{column} = excluded.{column}" for column in columns]
-    columns = [*KEY, *columns]
     if merged_extras is not None:
-        columns.append(EXTRAS)
         updates.append(f"{EXTRAS} = {merged_extras}")
     elif kept_extras is not None:
         updates.append(f"{EXTRAS} = {kept_extras}")
     action = f"UPDATE SET {', '.join(updates)}" if updates else "NOTHING"
-    return (
-        f"INSERT INTO metrics ({', '.join(columns)}) VALUES ({placeholders(len(columns), placeholder)}) "
-        f"ON CONFLICT ({', '.join(KEY)}) DO {action}"
-    )
+    return f"ON CONFLICT ({', '.join(KEY)}) DO {action}"

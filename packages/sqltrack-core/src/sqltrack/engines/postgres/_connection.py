@@ -83,6 +83,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         short_limit: the most seconds that commit and rollback wait for an answer, default 30.
         probe_interval: seconds of silence before the backend is asked, default 10.
         backend: tells what the server does; None: only limits end a wait.
+        may_copy: whether the user may create temporary tables, as far as is known.
         plain_cursor_factory: class of the cursor that `write` keeps, psycopg's own or one that chooses a schema.
     """
 
@@ -90,6 +91,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     short_limit: float = 30.0
     probe_interval: float = 10.0
     backend: Backend | None = None
+    may_copy: bool = True
     plain_cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor
     _plain_cursor: Any = None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import psycopg
 
-from sqltrack._quoting import quote_identifier, quote_text
+from sqltrack._quoting import placeholders, quote_identifier, quote_text
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics_table import (
     TOUCH_IF_DUE_SQL,
@@ -17,9 +18,10 @@ from sqltrack.engines.metrics_table import (
     MetricsTable,
     MovedRow,
     Upsert,
+    conflict_sql,
     touch_if_due_values,
-    upsert_sql,
 )
+from sqltrack.engines.postgres._connection import BoundedConnection
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._types import CONVERTERS, WIDER
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
@@ -50,6 +52,11 @@ _NEWEST_COLUMNS_SQL = """
     WHERE attrelid = 'metrics'::regclass AND attnum > 0 AND NOT attisdropped
     ORDER BY attnum DESC
 """
+
+# Rows from which on a temporary table, which takes some six statements, is faster than a statement for each row.
+_COPIED_FROM = 200
+
+_KEY_LENGTH = len(KEY)
 
 _MERGED_EXTRAS = "COALESCE({table}.extras, '{{}}') || excluded.extras"
 
@@ -143,16 +150,19 @@ class _PostgresUpsert(Upsert):
     """An INSERT … ON CONFLICT that psycopg prepares, one round trip; the touch of the run travels with it."""
 
     def __init__(self, names: Sequence[str], extras: bool, has_extras: bool = False) -> None:
-        # psycopg looks for placeholders inside quotes as well.
-        columns = [quote_identifier(name).replace("%", "%%") for name in names]
-        removed = ", ".join(quote_text(name).replace("%", "%%") for name in names)
+        columns = [quote_identifier(name) for name in names]
+        removed = ", ".join(map(quote_text, names))
         kept = f"metrics.extras - ARRAY[{removed}]::text[]" if has_extras and names else "metrics.extras"
-        self._sql = upsert_sql(
+        self._columns = ", ".join([*KEY, *columns, *([EXTRAS] if extras else [])])
+        self._conflict = conflict_sql(
             columns,
-            "%s",
             f"COALESCE({kept}, '{{}}') || excluded.extras" if extras else None,
             f"NULLIF({kept}, '{{}}')" if has_extras and names else None,
         )
+        values = placeholders(len(KEY) + len(names) + extras, "%s")
+        # psycopg looks for placeholders inside quotes as well.
+        inserted, conflict = (part.replace("%", "%%") for part in (self._columns, self._conflict))
+        self._sql = f"INSERT INTO metrics ({inserted}) VALUES ({values}) {conflict}"
         self._touching_sql = f"WITH touched AS (UPDATE runs SET time_updated = %s WHERE id = %s) {self._sql}"
         self._touching_if_due_sql = f"WITH touched AS ({TOUCH_IF_DUE_SQL}) {self._sql}"
 
@@ -166,8 +176,44 @@ class _PostgresUpsert(Upsert):
         connection.write(self._touching_if_due_sql, (*touch_if_due_values(values[0], updated), *values))
 
     def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:
-        with connection.cursor() as cursor:
-            cursor.executemany(self._sql, rows)
+        if len(rows) < _COPIED_FROM or not self._copy(connection, rows):
+            with connection.cursor() as cursor:
+                cursor.executemany(self._sql, rows)
+
+    def _copy(self, connection: BoundedConnection, rows: Sequence[Sequence[Any]]) -> bool:
+        """Insert or update many rows through a temporary table; return False, with nothing done, if that is impossible.
+
+        It is then for the slower way to succeed, or to say what is wrong.
+        """
+        if not connection.may_copy:
+            return False
+        try:
+            with connection.transaction(), connection.cursor() as cursor:
+                self._copy_rows(cursor, rows)
+        except psycopg.errors.InsufficientPrivilege:
+            # The user may not create temporary tables, or not write; the next call need not ask again.
+            connection.may_copy = False
+            return False
+        except (psycopg.DataError, psycopg.NotSupportedError, psycopg.ProgrammingError):
+            return False
+        return True
+
+    def _copy_rows(self, cursor: Any, rows: Sequence[Sequence[Any]]) -> None:
+        # A name of its own, because the user's block may have tables of any name.
+        table, columns = f"pg_temp.sqltrack_{os.urandom(8).hex()}", self._columns
+        cursor.execute(f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP AS SELECT {columns} FROM metrics WITH NO DATA")
+        with cursor.copy(f"COPY {table} FROM STDIN") as copy:
+            for row in _last_of_each(rows):
+                copy.write_row(row)
+        selected = f"SELECT {columns} FROM {table} ORDER BY {', '.join(KEY)}"
+        cursor.execute(f"INSERT INTO metrics ({columns}) {selected} {self._conflict}")
+        cursor.execute(f"DROP TABLE {table}")
+
+
+def _last_of_each(rows: Sequence[Sequence[Any]]) -> Iterable[Sequence[Any]]:
+    """Return the last row of each point in time: all have the same metrics, and a statement takes a row only once."""
+    last = {tuple(row[:_KEY_LENGTH]): row for row in rows}
+    return last.values()
 
 
 class _PendingUpsert(Upsert):
@@ -194,8 +240,9 @@ class _PendingUpsert(Upsert):
         connection.execute(self._PENDING_SQL, (*values[:3], values[-1]))
 
     def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:
-        for row in rows:
-            self.execute(connection, row)
+        self._rest.execute_many(connection, [row[:-1] for row in rows])
+        with connection.cursor() as cursor:
+            cursor.executemany(self._PENDING_SQL, [(*row[:_KEY_LENGTH], row[-1]) for row in rows])
 
 
 def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
