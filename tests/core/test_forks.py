@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +70,31 @@ if child != 0:
 """
 
 ENDINGS = [("os._exit(0)", 0), ("sys.exit()", 0), ("sys.exit(3)", 3), ("raise ValueError", 1), ("pass", 0)]
+
+
+EARLIER_HOOK = """
+import os, sys
+hooks = []
+os.register_at_fork(after_in_child=lambda: [hook() for hook in hooks])
+import json, sqltrack
+client = sqltrack.Client(json.loads(sys.argv[1]))
+run = sqltrack.Experiment(client, name="experiment").get_run()
+with run.track():
+    run.add_metrics({"loss": 1.0}, step=0)
+    hooks.append(lambda: run.add_metrics({"loss": 2.0}, step=1))
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    run.add_metrics({"loss": 1.0}, step=2)
+"""
+
+
+@needs_fork
+def test_a_function_of_others_that_runs_first_in_a_child_may_log(config: dict[str, Any]) -> None:
+    """It was registered before SQLTrack was imported, whose own function has not run by then."""
+    subprocess.run([sys.executable, "-c", EARLIER_HOOK, json.dumps(config)], check=True, timeout=60)
+    assert steps(config) == [0, 1, 2]
 
 
 @needs_fork

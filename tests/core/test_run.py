@@ -252,6 +252,29 @@ def test_time_updated_of_a_tracked_run_lags_by_a_second_at_most_and_is_exact_at_
     assert column(run, "time_updated") >= before_stop
 
 
+def test_time_updated_in_a_block_lags_by_a_second_at_most(run: Run) -> None:
+    """Also after an earlier time was set in it, or what it has written was undone."""
+    run.set_updated(TIME)
+    with run.client:
+        for undo in (lambda: None, run.client.rollback, lambda: run.set_updated(TIME)):
+            run.add_metrics({"loss": 1.0})
+            undo()
+            run.add_metrics({"loss": 1.0})
+            assert datetime.now(timezone.utc) - column(run, "time_updated") < timedelta(seconds=1.3)
+        run.add_metrics({"loss": 1.0}, updated=TIME)
+        assert column(run, "time_updated") == TIME
+
+
+@pytest.mark.engines("postgres", reason="SQLite keeps one version of a row")
+def test_a_block_writes_the_row_of_its_run_not_for_each_call(run: Run) -> None:
+    """PostgreSQL keeps a version for each time until the block ends, and looks at all of them for the next one."""
+    with run.client as connection:
+        for step in range(20):
+            run.add_metrics({"loss": 1.0}, step=step)
+        sql = "SELECT n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'runs'"
+        assert connection.execute(sql).fetchone()[0] < 20
+
+
 # Describing
 
 
