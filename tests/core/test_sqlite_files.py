@@ -31,6 +31,20 @@ def test_a_local_file_gets_a_write_ahead_log() -> None:
     assert pragmas({"engine": "sqlite"}) == ("wal", NORMAL, 1)
 
 
+def test_the_log_of_a_file_takes_some_megabytes_before_a_call_waits_for_the_disk(sqlite_config: dict[str, Any]) -> None:
+    """SQLite would move 4 MB at once. The last to close the file leaves no log."""
+    log = Path(f"{sqlite_config['dbpath']}-wal")
+    run = sqltrack.Experiment(sqltrack.Client(sqlite_config), name="experiment").get_run()
+    with run.track():
+        for step in range(30):
+            run.add_metrics({"text": "x" * 200_000}, step=step)
+        assert log.stat().st_size > 5_500_000
+        for step in range(30, 130):
+            run.add_metrics({"text": "x" * 200_000}, step=step)
+        assert log.stat().st_size < 20_000_000
+    assert not log.exists()
+
+
 def test_a_file_on_the_network_keeps_its_rollback_journal_and_syncs_fully(monkeypatch: pytest.MonkeyPatch) -> None:
     """The write-ahead log needs shared memory, which file systems of a network do not have."""
     on_network = str(Path("a.db").absolute())

@@ -43,6 +43,8 @@ __all__ = ["SQLiteEngine"]
 _MINIMUM_VERSION = (3, 35, 0)
 _BUSY_TIMEOUT = 60.0
 _JOURNAL_TIMEOUT = 5.0
+# Pages of the log after which a commit moves them into the file, and waits for the disk (benchmarks/checkpoints.py).
+_CHECKPOINT_PAGES = 4_000
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 # URLs, of whose slashes a path keeps one, and the parameters of a server.
 _NOT_A_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*=", re.IGNORECASE)
@@ -247,6 +249,8 @@ class SQLiteEngine(Engine):
 
     def _prepare(self, connection: Connection) -> None:
         uses_wal = self._journal_mode(connection) == "wal"
+        if uses_wal:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA synchronous = {self._synchronous or ('NORMAL' if uses_wal else 'FULL')}")
         connection.execute("PRAGMA foreign_keys = ON")
         create_functions(connection, connection.raised)
