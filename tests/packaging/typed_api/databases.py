@@ -18,6 +18,7 @@ from sqltrack.engines.checks import PATIENCE, Check, Checks, Severity, Verdict, 
 from sqltrack.engines.engine import find_sql_type
 from sqltrack.engines.kinds import KINDS, ColumnKind
 from sqltrack.engines.metrics_table import (
+    TOUCH_IF_DUE_SQL,
     Converter,
     Fault,
     MetricsTable,
@@ -27,7 +28,9 @@ from sqltrack.engines.metrics_table import (
     Upsert,
     check_int64,
     check_time,
+    conflict_sql,
     exact_float,
+    touch_if_due_values,
     upsert_sql,
 )
 from sqltrack.engines.postgres.addresses import address_config
@@ -63,11 +66,18 @@ from sqltrack.util import placeholders
 class OwnUpsert(Upsert):
     """Stores a row in a database of one's own."""
 
+    is_atomic = True
+
     def __init__(self, names: Sequence[str]) -> None:
         self._sql = upsert_sql(names, "?", None)
+        assert self._sql.endswith(conflict_sql(names, None))
 
     def execute(self, connection: Any, values: Sequence[Any]) -> None:
         connection.execute(self._sql, values)
+
+    def execute_and_touch_if_due(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
+        self.execute(connection, values)
+        connection.execute(TOUCH_IF_DUE_SQL.replace("%s", "?"), touch_if_due_values(values[0], updated))
 
 
 class OwnTable(MetricsTable):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqltrack._quoting import quote_identifier, quote_text
 from sqltrack.engines.json import dumps
@@ -99,7 +99,7 @@ class _SQLiteUpsert(Upsert):
     SQLite undoes a statement that fails, and nothing else (https://sqlite.org/lang_conflict.html, ABORT).
     """
 
-    is_atomic = True
+    is_atomic: ClassVar[bool] = True
 
     def __init__(self, names: Sequence[str], extras: bool, has_extras: bool) -> None:
         columns = [quote_identifier(name) for name in names]
