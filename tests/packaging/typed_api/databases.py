@@ -13,7 +13,7 @@ from typing_extensions import assert_type
 from sqltrack import Client
 from sqltrack.config import masked
 from sqltrack.engines import Engine, has_users
-from sqltrack.engines.admin import Admin, admin_of
+from sqltrack.engines.admin import Admin, Question, admin_of
 from sqltrack.engines.checks import PATIENCE, Check, Checks, Severity, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.engine import find_sql_type
 from sqltrack.engines.kinds import KINDS, ColumnKind
@@ -140,6 +140,8 @@ def administer(client: Client, config: dict[str, Any]) -> None:
     assert_type(masked("PASSWORD", "secret"), str)
     assert_type(address_config("host=localhost"), dict[str, Any])
     admin = admin_of(client.engine, client.engine.connect())
+    assert_type(admin.ask_together([Question("SELECT 1"), Question("SELECT %s", (1,))], are_last=True), list[Any])
+    assert_type(admin.columns_question("metrics"), Question | None)
     assert_type(admin, Admin)
     assert_type(admin.in_transaction, bool)
     assert_type(admin.read_only(5.0), AbstractContextManager[None])
