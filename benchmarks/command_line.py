@@ -99,7 +99,7 @@ def measure_commands(engine: Engine, config_path: str, commands: Sequence[Comman
 def process(command: Sequence[str], config_path: str) -> Turn:
     environment = {**os.environ, "SQLTRACK_CONFIG_PATH": config_path}
     return lambda number: subprocess.run(  # noqa: S603
-        command, check=True, stdout=subprocess.DEVNULL, env=environment
+        command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
     )
 
 

@@ -4,8 +4,8 @@ One size grows at a time: the number of runs, of columns of metrics, or of rows.
 one call of `add_metrics` (next to the same upsert by hand in the same table), a new run, the commands `runs`,
 `show` and `doctor`, `setup`, and `best_values` with an index.
 
-The greatest number of rows is 1,000,000; with --largest it is 10,000,000, which takes several minutes more and about 3
-GB on each disk.
+The greatest number of rows is 1,000,000; with --largest it is 10,000,000. That takes minutes more, two of them on
+SQLite, and needs 6 GB of free disk.
 """
 
 from __future__ import annotations
