@@ -12,7 +12,7 @@ from sqltrack._metric_warnings import MetricWarnings
 from sqltrack.engines.metrics_table import Converter, MetricsTable, MisfitError, RowConverter, Upsert
 from sqltrack.engines.schema import EXTRAS
 
-__all__ = ["Plan", "Plans"]
+__all__ = ["Group", "Plan", "Plans"]
 
 _MAX_PLANS = 1000
 
@@ -81,6 +81,20 @@ class _MisfitsError(Exception):
         self.names = names
 
 
+class Group(NamedTuple):
+    """Rows that are stored alike.
+
+    Attributes:
+        plan: how they are stored.
+        rows: the rows.
+        values: for each its key and what to bind.
+    """
+
+    plan: Plan
+    rows: list[Row]
+    values: list[tuple[Any, ...]]
+
+
 class _Last:
     """The last row, to compare the next one with.
 
@@ -114,7 +128,7 @@ class Plans:
 
     Args:
         columns: the columns of the metrics table.
-        warnings: what was warned of.
+        warnings: gives warnings, and remembers them.
 
     Attributes:
         last_types: types of the values of the last row, for `normalise`.
@@ -133,27 +147,41 @@ class Plans:
     def bind(self, row: Row) -> tuple[Plan, Sequence[Any]]:
         """Return how to store a row, and what to bind."""
         last = self._last
-        # Most rows are like the last one, and to compare the names is faster than to look them up.
         if last is None or last.known is not self._columns.known:
             return self.bind_anew(row)
-        if row.types != last.types or row.names != last.names or row.kept:
+        _, names, values, types, kept = row
+        # Most rows are like the last one, and to compare the names is faster than to look them up.
+        if types != last.types or names != last.names or kept:
             return self.bind_anew(row)
         try:
-            return last.plan, last.convert(row.values)
+            return last.plan, last.convert(values)
         except MisfitError:
             return self.bind_anew(row)
 
-    def bind_all(self, rows: Sequence[Row]) -> list[tuple[Plan, tuple[Any, ...]]]:
-        """Return for each of many rows how to store it, and its key and what to bind, after adding all columns."""
+    def bind_all(self, rows: Sequence[Row]) -> list[Group]:
+        """Return how to store many rows, after adding the columns for all: in order, and in groups of one plan."""
         self._columns.require()
-        bound: list[tuple[Plan, tuple[Any, ...]]] = []
+        groups: list[Group] = []
         for _ in range(_MAX_PASSES):
             known = self._columns.known
-            bound = [(plan, (*row.key, *values)) for row in rows for plan, values in (self.bind(row),)]
+            groups = self._groups(rows)
             # A column that was added or widened for a row may be another's as well.
             if known is self._columns.known:
                 break
-        return bound
+        return groups
+
+    def _groups(self, rows: Sequence[Row]) -> list[Group]:
+        groups: list[Group] = []
+        plan: Plan | None = None
+        for row in rows:
+            found, bound = self.bind(row)
+            if found is not plan:
+                plan = found
+                groups.append(Group(plan, [], []))
+                add_row, add_values = groups[-1].rows.append, groups[-1].values.append
+            add_row(row)
+            add_values((*row.key, *bound))
+        return groups
 
     def bind_anew(self, row: Row, limit: int | None = None) -> tuple[Plan, Sequence[Any]]:
         """Do the same for a row that is not like the last one, or with at most so many metrics in columns."""

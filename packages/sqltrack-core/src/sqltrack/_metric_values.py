@@ -212,9 +212,12 @@ def batch_rows(run_id: int, rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
         values = tuple(row.values())
         step = 0 if layout.step is None else values[layout.step]
         progress = 0.0 if layout.progress is None else values[layout.progress]
-        normal = _as_row(as_key(run_id, step, progress), layout.names, layout.pick(values), known_types)
-        if normal.types is not known_types:
-            known_types = normal.types if needs_no_change(normal.types) else ()
+        key, metrics = as_key(run_id, step, progress), layout.pick(values)
+        if tuple(map(type, metrics)) == known_types:
+            yield _new_row((key, layout.names, metrics, known_types, _NONE_KEPT))
+            continue
+        normal = _as_row(key, layout.names, metrics, ())
+        known_types = normal.types if needs_no_change(normal.types) else ()
         yield normal
 
 

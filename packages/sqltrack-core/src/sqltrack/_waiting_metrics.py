@@ -54,7 +54,7 @@ class WaitingMetrics:
     Args:
         session: does the work.
         columns: the columns of the metrics table.
-        warnings: what was warned of.
+        warnings: gives warnings, and remembers them.
     """
 
     def __init__(self, session: Session, columns: MetricColumns, warnings: MetricWarnings) -> None:

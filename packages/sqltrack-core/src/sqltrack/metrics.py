@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqltrack._metric_columns import MetricColumns, Places
-from sqltrack._metric_plans import Plan, Plans
+from sqltrack._metric_plans import Group, Plan, Plans
 from sqltrack._metric_values import MetricsRow, Row, batch_rows, check_name, copied_rows, make_row
 from sqltrack._metric_warnings import MetricWarnings
 from sqltrack._oversights import Oversights
@@ -34,7 +33,7 @@ _ATTEMPTS = tuple(range(1, 17))
 
 
 class MetricsWriter:
-    """Writes the metrics of a client's runs, and remembers what it has learned about the table.
+    """Writes the metrics of a client's runs, and remembers the columns of the table.
 
     A metric is stored in the column of its name. Where that is impossible, or others do not let go of the table for the
     column to be added, it goes under its name into the JSON column `extras` instead.
@@ -117,14 +116,9 @@ class MetricsWriter:
                 self._oversights.look_at(batch[0], self._columns.require)
             with self._session.transaction():
                 # All columns first: once the transaction has written, it is itself in the way of further ones.
-                bound = self._plans.bind_all(batch)
                 # In order, because rows of one point in time replace each other.
-                begin = 0
-                for _, pairs in itertools.groupby(bound, key=_plan_of):
-                    group = list(pairs)
-                    end = begin + len(group)
-                    self._write_group(group[0][0], batch[begin:end], [values for _, values in group])
-                    begin = end
+                for group in self._plans.bind_all(batch):
+                    self._write_group(group)
                 if updated_at is not None:
                     sql = "UPDATE runs SET time_updated = %s WHERE id = %s"
                     self._session.call(lambda connection: connection.execute(sql, (updated_at, run_id)))
@@ -175,18 +169,18 @@ class MetricsWriter:
 
     def _add_copies(self, run_id: int, batch: Sequence[Row]) -> None:
         # All columns first, and outside of the transaction, which would be in the way of further ones.
-        groups: dict[int, tuple[Plan, list[Row], list[tuple[Any, ...]]]] = {}
-        for row, (plan, values) in zip(batch, self._plans.bind_all(batch)):
-            _, rows, bound = groups.setdefault(id(plan), (plan, [], []))
-            rows.append(row)
-            bound.append(values)
+        groups: dict[int, Group] = {}
+        for part in self._plans.bind_all(batch):
+            group = groups.setdefault(id(part.plan), Group(part.plan, [], []))
+            group.rows.extend(part.rows)
+            group.values.extend(part.values)
         with self._session.transaction():
             # Rows are not stored in one order for all, so whoever does the same for this run must wait.
             self._session.call(lambda connection: self._session.engine.lock_rows(connection, "runs", [run_id]))
             if not self._exists(run_id):
                 raise MissingRunError(run_id, "it may have been deleted")
-            for plan, rows, bound in groups.values():
-                self._write_group(plan, rows, bound)
+            for group in groups.values():
+                self._write_group(group)
 
     @contextlib.contextmanager
     def bulk(self) -> Iterator[None]:
@@ -264,26 +258,20 @@ class MetricsWriter:
         else:
             self._session.call_guarded(upsert.execute_and_touch, values, touched)
 
-    def _write_group(self, plan: Plan, rows: Sequence[Row], bound: Sequence[Sequence[Any]]) -> None:
-        """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped.
-
-        Args:
-            plan: how the rows are stored.
-            rows: the rows.
-            bound: for each the values to bind.
-        """
+    def _write_group(self, group: Group) -> None:
+        """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped."""
         try:
-            self._session.call_guarded(plan.upsert.execute_many, bound)
+            self._session.call_guarded(group.plan.upsert.execute_many, group.values)
         except DatabaseError as error:
             fault = self._fault_of(error)
             if fault is None:
                 raise
             if fault is Fault.STALE:
                 self.invalidate()
-            for row in rows:
+            for row in group.rows:
                 self._write(row)
         else:
-            self._after_write(rows, plan)
+            self._after_write(group.rows, group.plan)
 
     def _after_write(self, rows: Sequence[Row], plan: Plan) -> None:
         while plan.warnings:
@@ -331,7 +319,3 @@ class MetricsWriter:
     def _exists(self, run_id: int) -> bool:
         sql = "SELECT id FROM runs WHERE id = %s"
         return bool(self._session.call(lambda connection: connection.execute(sql, (run_id,)).fetchall()))
-
-
-def _plan_of(bound: tuple[Plan, Sequence[Any]]) -> int:
-    return id(bound[0])
