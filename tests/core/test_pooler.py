@@ -386,7 +386,7 @@ def test_blocks_that_hold_all_sessions_keep_new_metrics_for_later(
                 run.add_metrics({"loss": 1.0, f"new {step}": 2.0}, step=step)
         assert set(rows_as_dicts(run)[0]) == {"run_id", "step", "progress"}
         # When the pause after an attempt in vain has passed, they become columns.
-        monkeypatch.setattr(client.metrics, "_growing_again", 0.0)
+        monkeypatch.setattr(client.metrics._columns, "_growing_again", 0.0)
         client.metrics.move_pending()
         query = 'SELECT loss, "new 0", "new 1", "new 2", extras FROM metrics ORDER BY step'
         columns = [(1.0, 2.0, None, None, None), (1.0, None, 2.0, None, None), (1.0, None, None, 2.0, None)]
