@@ -14,6 +14,9 @@ from support.pages import ROOT
 
 from .conftest import Load
 
+# Scripts that are executed by themselves, and fill no table.
+ALONE = {"checkpoints", "install_sizes"}
+
 # Others have tests of their own.
 SCRIPTS = ["add_metrics", "best_values", "growth", "many_rows", "new_columns", "reading", "short_jobs"]
 
@@ -122,8 +125,8 @@ def test_the_session_the_readme_and_the_tables_know_all_scripts() -> None:
     )
     known = {name for found in lists if found for name in re.findall(r'"(\w+)"', found[1])}
     folder = ROOT / "benchmarks"
-    scripts = {path.stem for path in folder.glob("*.py")} - {"_common", "report", "install_sizes"}
+    scripts = {path.stem for path in folder.glob("*.py")} - {"_common", "report", *ALONE}
     assert known == scripts
     assert scripts <= {source for source, _ in load_module(folder / "report.py").FIGURES.values()}
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    assert scripts | {"install_sizes"} == set(re.findall(r"^\| `(\w+)\.py`", readme, re.M))
+    assert scripts | ALONE == set(re.findall(r"^\| `(\w+)\.py`", readme, re.M))

@@ -152,7 +152,7 @@ def test_runs_that_are_deleted_from_the_source_meanwhile_are_left_out(
     client: sqltrack.Client, target: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(client)
-    monkeypatch.setattr("sqltrack.commands._rows._BATCH", 2)
+    monkeypatch.setattr("sqltrack.commands._rows.BATCH", 2)
     run_ids = [run_id for (run_id,) in client.execute("SELECT id FROM runs ORDER BY id")]
 
     def delete_others(done: int, total: int) -> None:

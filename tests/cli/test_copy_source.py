@@ -37,6 +37,8 @@ def test_a_job_can_write_to_the_source_while_what_was_read_is_stored(create: Cre
     source, target = create("sqlite"), create("sqlite")
     run = sqltrack.Experiment(source, name="e").get_run().add_metrics({"loss": 1.0}, step=1)
     path = source.config["dbpath"]
+    with source:
+        """Close the connection, which lingers, as the journal cannot be changed beside it."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     store = target.metrics.add_copies

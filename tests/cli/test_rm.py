@@ -147,7 +147,7 @@ def test_ctrl_c_ends_a_long_deletion_without_a_trace(client: sqltrack.Client, mo
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sqltrack.commands._rows._BATCH", 2)
+    monkeypatch.setattr("sqltrack.commands._rows.BATCH", 2)
     before = dump(client)
     with pytest.raises(KeyboardInterrupt):
         apply_rm(client, plan_rm(client, [5, 6, 7]), interrupt)

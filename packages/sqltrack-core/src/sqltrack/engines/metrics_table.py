@@ -32,7 +32,8 @@ __all__ = [
 # Seconds by which the time may lag.
 _TOUCH_INTERVAL = timedelta(seconds=1)
 
-TOUCH_IF_DUE_SQL = """
+#: Sets a run's `time_updated` unless that lags by less than a second; for the values of `touch_if_due_values`.
+TOUCH_IF_DUE_SQL: str = """
     UPDATE runs SET time_updated = %s
     WHERE id = %s AND (time_updated IS NULL OR NOT time_updated BETWEEN %s AND %s)
 """.strip()
