@@ -142,6 +142,8 @@ def administer(client: Client, config: dict[str, Any]) -> None:
     admin = admin_of(client.engine, client.engine.connect())
     assert_type(admin.ask_together([Question("SELECT 1"), Question("SELECT %s", (1,))], are_last=True), list[Any])
     assert_type(admin.columns_question("metrics"), Question | None)
+    assert_type(admin.facts_question("loss"), Question | None)
+    admin.take_facts("loss", None)
     assert_type(admin, Admin)
     assert_type(admin.in_transaction, bool)
     assert_type(admin.read_only(5.0), AbstractContextManager[None])

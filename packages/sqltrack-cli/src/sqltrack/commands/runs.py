@@ -40,7 +40,7 @@ from sqltrack.commands._run_order import (
     order_runs,
 )
 from sqltrack.commands._times import runtime
-from sqltrack.engines.admin import Question
+from sqltrack.engines.admin import Question, admin_of
 from sqltrack.engines.schema import INT64
 from sqltrack.errors import DatabaseError, NotFoundError
 from sqltrack.queries import best_values
@@ -177,6 +177,7 @@ class _Listing:
     def __init__(self, client: Client, connection: Any, chosen: ChosenRuns, order: _Order) -> None:
         self._client = client
         self._connection = connection
+        self._admin = admin_of(client.engine, connection)
         self._chosen = chosen
         self._order = order
         self._places = Places({}, [])
@@ -199,6 +200,8 @@ class _Listing:
         questions.update(self._sort_questions(sort))
         places = [] if best is None else places_questions(self._client)
         questions.update({f"places {number}": question for number, question in enumerate(places)})
+        facts = [] if best is None else self._facts_questions(best)
+        questions.update({f"facts {name}": question for name, question in facts})
         answers = self._ask(questions, are_last="records" in questions and not with_args)
         if "experiment" in answers and answers["experiment"].fetchone()[0] is None:
             find_experiment(self._connection, str(experiment))
@@ -209,6 +212,8 @@ class _Listing:
             records = [_record(row) for row in dicts(answers["records"])]
             return self._listed(records, number, widths, self._read_args(number) if with_args else ())
         run_ids = [run_id for (run_id,) in answers["ids"].fetchall()]
+        for name, _ in facts:
+            self._admin.take_facts(name, answers[f"facts {name}"])
         if best is not None:
             columns = [dict(answers[f"places {index}"].fetchall()) for index in range(len(places))]
             self._places = as_places(self._client, self._connection, columns)
@@ -317,6 +322,11 @@ class _Listing:
         raise NotFoundError(f"there is no column {sort!r} to sort by", advice)
 
     # Best values
+
+    def _facts_questions(self, best: str) -> list[tuple[str, Question]]:
+        """Return the names that the metric may have, each with the query for the facts about it."""
+        questions = [(name, self._admin.facts_question(name)) for name in _metric_names(best)]
+        return [(name, question) for name, question in questions if question is not None]
 
     def _heads_of_best(self, best: str) -> set[str | None]:
         """Return what the column may be called by which runs are sorted whose best values are wanted."""

@@ -164,6 +164,17 @@ class Admin(ABC):
         """Return the query for names and SQL types of a table's columns, None if it takes more than a query."""
         return None
 
+    def facts_question(self, metric: str) -> Question | None:
+        """Return the query for what decides how best values of a metric are found, None if that takes no query.
+
+        Its answer goes to `take_facts`. Otherwise the statement that finds them makes a round trip to ask.
+        """
+        return None
+
+    def take_facts(self, metric: str, answer: Any) -> None:
+        """Take the cursor with the answer to `facts_question`, for statements on this connection."""
+        return
+
     def refuse_foreign_code(self, tables: Iterable[str]) -> None:
         """Make sure that other users cannot take on the rights of a superuser when that reads tables.
 

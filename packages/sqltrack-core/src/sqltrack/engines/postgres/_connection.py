@@ -7,8 +7,8 @@ import os
 import select
 import socket
 import time
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
 
 import psycopg
@@ -84,6 +84,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         probe_interval: seconds of silence before the backend is asked, default 10.
         backend: tells what the server does; None: only limits end a wait.
         may_copy: whether the user may create temporary tables, as far as is known.
+        metric_facts: what is known about metrics, see `Admin.take_facts`.
         plain_cursor_factory: class of the cursor that `write` keeps, psycopg's own or one that chooses a schema.
     """
 
@@ -92,6 +93,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     probe_interval: float = 10.0
     backend: Backend | None = None
     may_copy: bool = True
+    metric_facts: Mapping[str, Sequence[Any] | None] = MappingProxyType({})
     plain_cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor
     _plain_cursor: Any = None
 

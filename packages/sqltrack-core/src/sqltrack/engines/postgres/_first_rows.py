@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import tuple_row
 
 from sqltrack.engines._first_rows import Parts
+from sqltrack.engines.postgres._connection import BoundedConnection
 
-__all__ = ["first_rows_sql"]
+__all__ = ["FACTS_SQL", "first_rows_sql", "take_facts"]
 
 # Part of rows without a value from which reading all rows once is quicker: the others are few then.
 _SPARSE, _VERY_SPARSE = 0.5, 0.9
@@ -32,7 +34,7 @@ class _Facts(NamedTuple):
     rows_per_run: float | None
 
 
-def first_rows_sql(connection: psycopg.Connection[Any], parts: Parts) -> str | None:
+def first_rows_sql(connection: BoundedConnection, parts: Parts) -> str | None:
     """Return the statement, None for the one that reads and sorts all rows that have a value.
 
     A search in an index takes microseconds. Without one it reads the run by its key, which is slower than reading the
@@ -81,17 +83,27 @@ def _join_sql(parts: Parts) -> str:
     """
 
 
-def _facts(connection: psycopg.Connection[Any], metric: str) -> _Facts | None:
+def take_facts(connection: Any, metric: str, row: Sequence[Any] | None) -> None:
+    """Remember the facts about a metric for statements on this connection: the answer to `FACTS_SQL`."""
+    connection.metric_facts = {**connection.metric_facts, metric: row}
+
+
+def _facts(connection: BoundedConnection, metric: str) -> _Facts | None:
     """Return the facts about a metric, None if it has no column."""
+    known = connection.metric_facts
+    row = known[metric] if metric in known else _ask(connection, metric)
+    return None if row is None else _Facts(*row)
+
+
+def _ask(connection: BoundedConnection, metric: str) -> Sequence[Any] | None:
     with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         # Not prepared: it would be lost behind a pooler.
-        row = cursor.execute(_FACTS_SQL, (metric,), prepare=False).fetchone()
-    return None if row is None else _Facts(*row)
+        return cursor.execute(FACTS_SQL, (metric,), prepare=False).fetchone()
 
 
 # An index that is a part of the table's does not serve all rows; one that puts NULL where ORDER BY does not, no order.
 # Without statistics reltuples is 0 or -1. A negative n_distinct is a part of the rows.
-_FACTS_SQL = """
+FACTS_SQL = """
     SELECT
         EXISTS (
             SELECT FROM pg_catalog.pg_index AS present

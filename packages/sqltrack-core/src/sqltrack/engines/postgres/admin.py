@@ -13,6 +13,7 @@ from sqltrack.engines.admin import Admin, Question
 from sqltrack.engines.checks import PATIENCE, Checks
 from sqltrack.engines.postgres._engine import COLUMNS_SQL, PostgresEngine
 from sqltrack.engines.postgres._errors import without_excerpt
+from sqltrack.engines.postgres._first_rows import FACTS_SQL, take_facts
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
 from sqltrack.engines.postgres._passwords import encrypt_password, encrypt_password_offline, find_password
@@ -101,6 +102,12 @@ class PostgresAdmin(Admin):
 
     def columns_question(self, table: str) -> Question | None:
         return Question(COLUMNS_SQL, (quote_identifier(table),))
+
+    def facts_question(self, metric: str) -> Question | None:
+        return Question(FACTS_SQL, (metric,))
+
+    def take_facts(self, metric: str, answer: Any) -> None:
+        take_facts(self.connection, metric, answer.fetchone())
 
     def refuse_foreign_code(self, tables: Iterable[str]) -> None:
         with self.read_only(PATIENCE, own_sql=True):
