@@ -45,6 +45,8 @@ TRAPS = {
     "CREATE VIEW {table} AS SELECT * FROM hidden WHERE trap() = 1",
     "one that claims to be immutable": "ALTER FUNCTION trap() IMMUTABLE PARALLEL SAFE; "
     "CREATE VIEW {table} AS SELECT * FROM hidden WHERE trap() = 1",
+    "an index": "ALTER TABLE hidden RENAME TO {table}; CREATE INDEX ON {table} (id) WHERE constant()",
+    "a CHECK": "ALTER TABLE hidden RENAME TO {table}; ALTER TABLE {table} ADD CHECK (id > 0 OR constant()) NOT VALID",
     "an operator": "CREATE FUNCTION same(TEXT, TEXT) RETURNS BOOL LANGUAGE SQL AS 'SELECT trap() = 1'; "
     "CREATE OPERATOR === (LEFTARG = TEXT, RIGHTARG = TEXT, FUNCTION = same); "
     "CREATE VIEW {table} AS SELECT * FROM hidden WHERE 'a'::text === 'b'::text",
@@ -53,7 +55,7 @@ TRAPS = {
 
 @pytest.fixture
 def owned(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[Any]:
-    """A superuser's connection to a database whose tables another user owns, with a function that leaves a file."""
+    """A superuser's connection to a database whose tables another user owns, in that user's role."""
     experiment = sqltrack.Experiment(client, name="experiment")
     for number in (1, 2):
         experiment.get_run(number).add_metrics({"loss": 1.0}, step=1)
@@ -62,10 +64,6 @@ def owned(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[Any]:
         for table in (*TABLES, "setup_scripts"):
             connection.execute(f"ALTER TABLE {table} OWNER TO {OWNER}")
         connection.execute(f"SET ROLE {OWNER}")
-        connection.execute(
-            "CREATE FUNCTION trap() RETURNS INT LANGUAGE plpgsql AS "
-            "$$ BEGIN SET ROLE NONE; EXECUTE $a$ COPY (SELECT 1) TO PROGRAM 'cat > executed' $a$; RETURN 1; END $$"
-        )
         try:
             yield connection
         finally:
@@ -73,8 +71,22 @@ def owned(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[Any]:
             is_executed(connection)
 
 
+def create_trap(owned: Any) -> None:
+    """Create a function that takes on the caller's rights, and leaves a file in the folder of the server."""
+    owned.execute(
+        "CREATE FUNCTION trap() RETURNS INT LANGUAGE plpgsql AS "
+        "$$ BEGIN SET ROLE NONE; EXECUTE $a$ COPY (SELECT 1) TO PROGRAM 'cat > executed' $a$; RETURN 1; END $$"
+    )
+    owned.execute(
+        "CREATE FUNCTION constant() RETURNS BOOL LANGUAGE plpgsql IMMUTABLE AS "
+        "$$ BEGIN RETURN current_setting('tests.is_quiet', true) = 'yes' OR (SELECT trap()) = 1; END $$"
+    )
+    owned.execute("SET tests.is_quiet = 'yes'")
+
+
 def replace(owned: Any, table: str, script: str) -> None:
     """Put a view in the place of a table, as its owner can."""
+    create_trap(owned)
     owned.execute(f"ALTER TABLE {table} RENAME TO hidden; {script.format(table=table)}; RESET ROLE")
 
 
@@ -117,14 +129,28 @@ def test_nor_if_it_hides_in_another_table(
 
 
 @pytest.mark.parametrize("table", ["runs", "setup_scripts"])
-def test_doctor_goes_on_with_what_reads_no_tables(owned: Any, table: str, client: sqltrack.Client) -> None:
+def test_doctor_asks_nothing_more(owned: Any, table: str, client: sqltrack.Client) -> None:
     replace(owned, table, TRAPS["an unsafe function in a view"])
     findings = {finding.check: finding for finding in examine(client)}
     assert not is_executed(owned)
     assert findings["code of others"].result == "problem"
     assert findings["code of others"].found.startswith("a superuser's query is refused here")
-    assert "sizes" not in findings
-    assert findings["connections"].result in ("ok", "note")
+    assert findings["connection"].result == "ok"
+    assert list(findings)[-2:] == ["connection", "code of others"]
+
+
+def test_doctor_calls_no_function_that_has_a_name_of_the_servers(
+    owned: Any, client: sqltrack.Client, config: dict[str, Any]
+) -> None:
+    create_trap(owned)
+    owned.execute(
+        "CREATE FUNCTION public.current_setting(TEXT) RETURNS TEXT LANGUAGE SQL AS "
+        "'SELECT trap(); SELECT pg_catalog.current_setting($1)'; RESET ROLE"
+    )
+    owned.execute(f"ALTER DATABASE {config['dbname']} SET search_path = public, pg_catalog")
+    findings = [finding.check for finding in examine(sqltrack.Client(config))]
+    assert not is_executed(owned)
+    assert findings[-1] == "code of others"
 
 
 def test_a_superuser_can_trust_the_owner(

@@ -59,17 +59,19 @@ jobs = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
 some_jobs = pytest.mark.parametrize("job", [described, many_rows, tracked_at_once], ids=lambda job: job.__name__)
 
 # The statements of a job after the first one. Six are: look the experiment up, create the run, start it, look the
-# columns up, store the metrics, and stop.
+# columns up, store the metrics, and stop. On PostgreSQL one more asks whether the server still knows the connection,
+# before a run is created, which cannot be done twice.
 STATEMENTS: dict[tuple[str, str], int] = {
     **dict.fromkeys(
         [(engine, job) for engine in ("sqlite", "postgres") for job in ("plain", "tracked_at_once", "started_at_once")],
         6,
     ),
+    ("postgres", "plain"): 7,
     ("sqlite", "described"): 10,
-    ("postgres", "described"): 10,
+    ("postgres", "described"): 11,
     # It touches the run by another statement than that of the metrics.
     ("sqlite", "untracked"): 7,
-    ("postgres", "untracked"): 6,
+    ("postgres", "untracked"): 7,
 }
 
 
@@ -207,18 +209,19 @@ def test_a_call_outside_of_a_tracked_run_connects_once(config: dict[str, Any], m
 
 @pytest.mark.not_pooled("behind a pooler the schema and transactions take round trips of their own")
 def test_what_is_there_takes_one_statement_and_what_is_not_two(config: dict[str, Any], sent: Sent) -> None:
-    """A run without an id of the user's takes one."""
+    """A run without an id of the user's takes one. PostgreSQL is asked first whether it still knows the connection."""
+    asked = 1 if config["engine"] == "postgres" else 0
     client = sqltrack.Client(config)
     experiment = Experiment(client, name="new")
     assert sent.count() == 2
     Experiment(client, name="new")
     assert sent.count() == 1
     experiment.get_run()
-    assert sent.count() == 1
+    assert sent.count() == 1 + asked
     experiment.get_run(77)
-    assert sent.count() == 2
+    assert sent.count() == 2 + asked
     experiment.get_run(77)
-    assert sent.count() == 1
+    assert sent.count() == 1 + asked
 
 
 @pytest.mark.parametrize("run_id", [None, 77])
@@ -294,7 +297,6 @@ def test_what_nobody_uses_is_closed_in_a_moment(config: dict[str, Any]) -> None:
     """Without a tracked run even a long `keepalive` keeps a connection for about a second."""
     client = sqltrack.Client(config, keepalive=600)
     Experiment(client, name="experiment").get_run()
-    assert client._session._keeper._parked
     wait_until(lambda: count_connections(config) == 0)
     assert steps(config) == []
 
@@ -408,6 +410,7 @@ class _Ending:
             return self._hides >= 0 or is_usable(connection)
 
         monkeypatch.setattr(client.engine, "is_usable", hiding)
+        monkeypatch.setattr(client.engine, "answers", hiding)
 
     def __call__(self) -> None:
         parked = [connection for connection, _ in self._client._session._keeper._parked]
@@ -460,6 +463,29 @@ def test_a_run_is_never_created_twice(
         experiment.get_run()
     experiment.get_run()
     assert ask(config, "SELECT count(*) FROM runs") == 2
+
+
+@pytest.mark.engines("postgres")
+@pytest.mark.not_pooled("it ends the server's sessions, which a pooler replaces")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run: Experiment(run.client, run.experiment_id).get_run(),
+        lambda run: run.client.execute("SELECT 1"),
+        lambda run: run.add_metrics_many([{"step": 1, "loss": 0.5}]),
+        lambda run: run.client.__enter__() and run.client.__exit__(None, None, None),
+    ],
+    ids=["get_run", "execute", "add_metrics_many", "block"],
+)
+def test_the_server_is_asked_before_what_cannot_be_done_twice(
+    client: sqltrack.Client, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The news that it has ended a connection may still be on its way."""
+    run = Experiment(client, name="experiment").get_run()
+    _Ending(client, 0, monkeypatch)()
+    monkeypatch.undo()
+    monkeypatch.setattr("sqltrack.engines.postgres._engine.is_readable", lambda socket: False)
+    call(run)
 
 
 @pytest.mark.engines("postgres")

@@ -126,10 +126,14 @@ class ConnectionKeeper:
             self._open[id(connection)] = lambda: connection
 
     def take_usable(self) -> Any:
-        """Return the same, after dropping parked connections that have ended since they were parked."""
+        """Return the same for work that cannot be done twice, after dropping parked connections that have ended.
+
+        Without a tracked run nobody expects the connection of an earlier call to matter, so the server is asked.
+        """
         while True:
             connection = self.take()
-            if self._engine.is_usable(connection):
+            is_usable = self._engine.answers if id(connection) in self._lingered else self._engine.is_usable
+            if is_usable(connection):
                 return connection
             self.drop(connection)
 

@@ -90,6 +90,10 @@ class Engine(ABC):
         """Return whether an idle connection works, as far as the client can tell without asking the server."""
         raise lacking(self, "is_usable", "use a connection again")
 
+    def answers(self, connection: Any) -> bool:
+        """Return whether an idle connection works, after asking the server; the default asks no server."""
+        return self.is_usable(connection)
+
     def is_busy(self, connection: Any) -> bool:
         """Return whether a connection is executing a statement, which code that interrupts it must not disturb."""
         return False

@@ -51,12 +51,16 @@ _READ_BY_NAME = frozenset(
     for what in ("xml", "xmlschema", "xml_and_xmlschema")
 )
 
+# Catalogs of what has expressions that the planner evaluates: indexes and partitions, CHECKs, and statistics.
+_EVALUATED = "'{pg_catalog.pg_class,pg_catalog.pg_constraint,pg_catalog.pg_statistic_ext}'"
+
 # Code of users who are not superusers. The mark PARALLEL SAFE is the word of the owner alone. The planner looks neither
-# into aggregates nor into the CHECKs of domains, nor at casts that to_json() calls. It puts the negators of operators
-# in their places later, and estimates ranges by their functions. Functions that read by name execute views that it does
-# not see. Other functions that are marked UNSAFE it finds wherever they are called. Operators are qualified here,
-# because such a user may have put others before those of the system. Objects of the system have numbers below 16384
-# (FirstNormalObjectId in PostgreSQL's transam.h).
+# into aggregates nor into the CHECKs of domains, nor at casts that to_json() calls, nor at what it evaluates in
+# indexes, statistics, partitions and CHECKs. It puts the negators of operators in their places later, and estimates
+# ranges by their functions. Functions that read by name execute views that it does not see. A function with the name of
+# one of the system is called in its place if the search path says so. Other functions that are marked UNSAFE it finds
+# wherever they are called. Operators are qualified here, because such a user may have put others before those of the
+# system. Objects of the system have numbers below 16384 (FirstNormalObjectId in PostgreSQL's transam.h).
 _FOREIGN_SQL = f"""
     WITH strangers AS (SELECT oid FROM pg_catalog.pg_roles WHERE NOT rolsuper)
     (
@@ -67,6 +71,19 @@ _FOREIGN_SQL = f"""
                 proparallel OPERATOR(pg_catalog.<>) 'u'
                 OR prokind OPERATOR(pg_catalog.=) ANY ('{{a,w}}'::pg_catalog."char"[])
                 OR EXISTS (SELECT FROM pg_catalog.pg_cast WHERE castfunc OPERATOR(pg_catalog.=) pg_proc.oid)
+                OR EXISTS (
+                    SELECT FROM pg_catalog.pg_depend
+                    WHERE
+                        refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                        AND refobjid OPERATOR(pg_catalog.=) pg_proc.oid
+                        AND classid OPERATOR(pg_catalog.=) ANY ({_EVALUATED}::pg_catalog.regclass[])
+                )
+                OR EXISTS (
+                    SELECT FROM pg_catalog.pg_proc AS own
+                    WHERE
+                        own.proname OPERATOR(pg_catalog.=) pg_proc.proname
+                        AND own.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace
+                )
             )
         LIMIT 1
     )

@@ -256,6 +256,16 @@ class PostgresEngine(Engine):
         except psycopg.Error:
             return False
 
+    def answers(self, connection: BoundedConnection) -> bool:
+        if not self.is_usable(connection):
+            return False
+        try:
+            with self.bounded(connection):
+                psycopg.Cursor(connection).execute(b"SELECT", prepare=False)
+        except psycopg.Error:
+            return False
+        return True
+
     def is_busy(self, connection: psycopg.Connection[Any]) -> bool:
         # psycopg holds the lock while it talks to the server, and would wait for it for ever.
         # A pipeline takes no statement of others before it has ended.
