@@ -151,6 +151,32 @@ def test_new_metrics_in_a_block_become_columns_if_that_is_possible(run: Run) -> 
     assert [stored_value(run, "c", step) for step in range(3)] == [None, None, 3.0]
 
 
+@pytest.mark.parametrize(
+    ("values", "read"),
+    [
+        ([1, "x", None], {}),
+        ([1, "x", 2], {"j": 2}),
+        ([1, "x", 2, "y"], {"extras": {"j": "y"}}),
+        ([1, {"k": 1}, 2**70, 3], {"j": 3}),
+    ],
+)
+@pytest.mark.parametrize("many", [False, True])
+def test_the_last_value_of_a_block_counts_wherever_the_one_before_waits(
+    run: Run, values: list[Any], read: dict[str, Any], many: bool
+) -> None:
+    """In the block that uses the table, the column for extras cannot be added."""
+    with run.client:
+        for value in values:
+            # Another metric takes the same way, and stays.
+            if many:
+                run.add_metrics_many([{"step": 0, "j": value, "other": 1.0}, {"step": 1, "other": "z"}])
+            else:
+                run.add_metrics({"j": value, "other": 1.0}, step=0).add_metrics({"other": "z"}, step=1)
+    first, second = ({name: value for name, value in row.items() if value is not None} for row in rows_as_dicts(run))
+    assert first == {"run_id": run.id, "step": 0, "progress": 0.0, "other": 1.0, **read}
+    assert second == {"run_id": run.id, "step": 1, "progress": 0.0, "extras": {"other": "z"}}
+
+
 def test_somebody_who_reads_the_table_stops_nobody(run: Run, config: dict[str, Any], engine_name: str) -> None:
     """Behind an open transaction known metrics are stored at once, new ones wait for a moment, and none is lost."""
     run.add_metrics({"loss": 0.0}, step=0)

@@ -254,8 +254,12 @@ class Plans:
             if EXTRAS not in columns.known:
                 expires = columns.grow_if_possible({EXTRAS: columns.map_type(dict)}, {})
         has_extras = EXTRAS in columns.known
-        pending = bool(extras) and not has_extras
-        columns.has_pending |= pending
+        # Also what goes to columns then takes the place of what waits.
+        pending = (bool(extras) or columns.has_pending) and not has_extras
+        if pending and not columns.has_pending:
+            columns.has_pending = True
+            self._plans.clear()
+            self._last = None
         upsert = columns.table.upsert(
             [names[index] for index, _ in bound], extras=bool(extras), pending=pending, has_extras=has_extras
         )

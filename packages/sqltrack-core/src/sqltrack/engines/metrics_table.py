@@ -199,8 +199,8 @@ class MetricsTable:
         Args:
             names: columns.
             extras: whether there are values for the column `extras`, too.
-            pending: whether those wait in a table of their own until there is that column; never if `grow` always
-                returns True.
+            pending: whether such values wait in a table of their own until there is that column, where `names` are
+                removed from what waits for the row; never if `grow` always returns True.
             has_extras: whether there is the column `extras`. Then `names` are removed from what a row has there,
                 because the new values take the place of those.
         """

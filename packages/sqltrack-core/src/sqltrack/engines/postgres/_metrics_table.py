@@ -58,7 +58,7 @@ _COPIED_FROM = 200
 
 _KEY_LENGTH = len(KEY)
 
-_MERGED_EXTRAS = "COALESCE({table}.extras, '{{}}') || excluded.extras"
+_MERGED_EXTRAS = "COALESCE(metrics.extras, '{}') || excluded.extras"
 
 
 class PostgresMetricsTable(MetricsTable):
@@ -122,7 +122,7 @@ class PostgresMetricsTable(MetricsTable):
         return connection.execute(query).fetchone() is not None
 
     def upsert(self, names: Sequence[str], *, extras: bool, pending: bool, has_extras: bool = False) -> Upsert:
-        return _PendingUpsert(names) if pending else _PostgresUpsert(names, extras, has_extras)
+        return _PendingUpsert(names, extras) if pending else _PostgresUpsert(names, extras, has_extras)
 
     def fault_of(self, error: BaseException) -> Fault | None:
         return _FAULTS.get(getattr(error, "sqlstate", None))
@@ -219,30 +219,44 @@ def _last_of_each(rows: Sequence[Sequence[Any]]) -> Iterable[Sequence[Any]]:
 class _PendingUpsert(Upsert):
     """The same where `metrics` cannot get its column `extras` now: those values wait in `metrics_pending`."""
 
-    _PENDING_SQL = f"""
-        INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, %s, %s, %s)
-        ON CONFLICT (run_id, step, progress) DO UPDATE SET extras = {_MERGED_EXTRAS.format(table="metrics_pending")}
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], extras: bool) -> None:
         self._rest = _PostgresUpsert(names, extras=False)
+        self._has_extras = extras
+        removed = ", ".join(map(quote_text, names)).replace("%", "%%")
+        kept = f"metrics_pending.extras - ARRAY[{removed}]::text[]"
+        if extras:
+            self._sql = f"""
+                INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, %s, %s, %s)
+                ON CONFLICT (run_id, step, progress) DO UPDATE SET extras = COALESCE({kept}, '{{}}') || excluded.extras
+            """
+        else:
+            self._sql = f"UPDATE metrics_pending SET extras = {kept} WHERE {_THIS_ROW}"
 
     def execute(self, connection: Any, values: Sequence[Any]) -> None:
-        self._rest.execute(connection, values[:-1])
-        connection.execute(self._PENDING_SQL, (*values[:3], values[-1]))
+        row, pending = self._split(values)
+        self._rest.execute(connection, row)
+        connection.execute(self._sql, pending)
 
     def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
-        self._rest.execute_and_touch(connection, values[:-1], updated)
-        connection.execute(self._PENDING_SQL, (*values[:3], values[-1]))
+        row, pending = self._split(values)
+        self._rest.execute_and_touch(connection, row, updated)
+        connection.execute(self._sql, pending)
 
     def execute_and_touch_if_due(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
-        self._rest.execute_and_touch_if_due(connection, values[:-1], updated)
-        connection.execute(self._PENDING_SQL, (*values[:3], values[-1]))
+        row, pending = self._split(values)
+        self._rest.execute_and_touch_if_due(connection, row, updated)
+        connection.execute(self._sql, pending)
 
     def execute_many(self, connection: Any, rows: Sequence[Sequence[Any]]) -> None:
-        self._rest.execute_many(connection, [row[:-1] for row in rows])
+        split = list(map(self._split, rows))
+        self._rest.execute_many(connection, [row for row, _ in split])
         with connection.cursor() as cursor:
-            cursor.executemany(self._PENDING_SQL, [(*row[:_KEY_LENGTH], row[-1]) for row in rows])
+            cursor.executemany(self._sql, [pending for _, pending in split])
+
+    def _split(self, values: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return the values of `metrics`, and those of `metrics_pending`."""
+        key = values[:_KEY_LENGTH]
+        return (values[:-1], (*key, values[-1])) if self._has_extras else (values, key)
 
 
 def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
@@ -277,8 +291,8 @@ def _is_changed(connection: Any, changes: Sequence[str]) -> bool:
 
 ADD_MOVED_SQL = f"""
     INSERT INTO metrics (run_id, step, progress, extras)
-    SELECT run_id, step, progress, extras FROM moved ORDER BY run_id, step, progress
-    ON CONFLICT (run_id, step, progress) DO UPDATE SET extras = {_MERGED_EXTRAS.format(table="metrics")}
+    SELECT run_id, step, progress, extras FROM moved WHERE extras <> '{{}}' ORDER BY run_id, step, progress
+    ON CONFLICT (run_id, step, progress) DO UPDATE SET extras = {_MERGED_EXTRAS}
 """
 _MOVE_PENDING_SQL = f"WITH moved AS (DELETE FROM metrics_pending RETURNING *) {ADD_MOVED_SQL}"
 
