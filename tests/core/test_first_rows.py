@@ -242,6 +242,20 @@ def test_clients_cursors_and_data_frames_take_the_quick_way(
     assert len(taken) >= 3
 
 
+@pytest.mark.parametrize("name", ["val/acc%", "a%s", "%(b)s", "%%"])
+def test_names_may_hold_what_looks_like_placeholders(run: sqltrack.Run, name: str) -> None:
+    """However the query and its parameters, which are none, get to a cursor."""
+    run.add_metrics({name: 0.5}, step=3)
+    expected = [(run.id, 3, 0.0, 0.5)]
+    for query in (best_values(name), last_values(name), best_values(name, run_ids=[run.id])):
+        assert run.client.execute(*query).fetchall() == expected
+        with run.client.cursor() as cursor:
+            assert cursor.execute(*query).fetchall() == expected
+        with run.client as connection:
+            assert connection.execute(*query).fetchall() == expected
+            assert connection.cursor().execute(query.sql, query.parameters).fetchall() == expected
+
+
 def test_copies_of_a_query_are_equal(client: sqltrack.Client, run: sqltrack.Run) -> None:
     run.add_metrics({"score": 0.5})
     query = best_values("score", run_ids=[run.id])

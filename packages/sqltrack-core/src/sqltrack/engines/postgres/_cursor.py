@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.adapt import PyFormat
 
-from sqltrack._quoting import query_text
+from sqltrack._quoting import EngineText, query_text
 from sqltrack.engines._first_rows import Parts
 from sqltrack.engines._foreign import Spelled, is_instance, native
 from sqltrack.engines.json import Jsonb
@@ -44,6 +44,7 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
             return first_rows_sql(self.connection, parts)
 
         def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            args, kwargs = _without_empty_parameters(query, args, kwargs)
             text = _as_text(query, self, (args[0] if args else kwargs.get("params")) is not None)
             if kwargs.get("prepare") is None and _returns_rows(text):
                 kwargs["prepare"] = False
@@ -67,6 +68,7 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
                 return super().executemany(text, *args, **kwargs)
 
         def stream(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            args, kwargs = _without_empty_parameters(query, args, kwargs)
             text = _as_text(query, self, (args[0] if args else kwargs.get("params")) is not None)
             args, kwargs = _with_own_types(self, args, kwargs)
             return super().stream(text, *args, **kwargs)
@@ -107,6 +109,18 @@ def _parameter(cursor: Any, value: Any) -> Any:
     if plain is None or plain is value:
         return plain
     return value if is_instance(plain, (list, Spelled)) or _is_known(cursor, value) else plain
+
+
+def _without_empty_parameters(
+    query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments without empty parameters, for which psycopg would look into the names in a text of ours."""
+    if isinstance(query, EngineText):
+        if args and not args[0]:
+            args = (None, *args[1:])
+        elif not kwargs.get("params", True):
+            kwargs = {**kwargs, "params": None}
+    return args, kwargs
 
 
 def _is_known(cursor: Any, value: Any) -> bool:
