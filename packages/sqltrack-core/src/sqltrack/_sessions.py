@@ -415,8 +415,12 @@ class Session:
                 work.patience = patience
             works.append(work)
             return function(*arguments)
-        except BaseException:
+        except BaseException as error:
             self._release(works[depth:])
+            interruption = _interruption_behind(error)
+            if interruption is not None:
+                # A driver has met a state in which it did not expect itself, and raised something else.
+                raise interruption from error
             raise
         finally:
             del works[depth:]
@@ -673,12 +677,17 @@ class Session:
 
     def _translated(self, error: Exception) -> BaseException:
         """Return what a driver's error means: Ctrl-C if that is what kept the driver from going on."""
-        cause: BaseException | None = error
-        while cause is not None:
-            if not isinstance(cause, Exception) and not _is_caught(cause):
-                return cause
-            cause = cause.__context__
-        return self.engine.translate_error(error)
+        return _interruption_behind(error) or self.engine.translate_error(error)
+
+
+def _interruption_behind(error: BaseException) -> BaseException | None:
+    """Return the Ctrl-C, or the like, in whose course another error was raised; None if the error is no other."""
+    cause = error.__context__ if isinstance(error, Exception) else None
+    while cause is not None:
+        if not isinstance(cause, Exception) and not _is_caught(cause):
+            return cause
+        cause = cause.__context__
+    return None
 
 
 def _is_caught(error: BaseException) -> bool:

@@ -201,6 +201,10 @@ class Savepoint:
         if kind is None:
             self._execute(b"RELEASE SAVEPOINT sqltrack")
             return
+        if self._connection.lock.locked():
+            # A signal's handler raised before psycopg could let go of the lock, for which it would wait without end.
+            self._connection.give_up()
+            return
         with contextlib.suppress(psycopg.Error):
             self._execute(b"ROLLBACK TO SAVEPOINT sqltrack")
             self._execute(b"RELEASE SAVEPOINT sqltrack")

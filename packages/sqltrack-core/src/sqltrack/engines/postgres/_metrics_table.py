@@ -21,7 +21,7 @@ from sqltrack.engines.metrics_table import (
     conflict_sql,
     touch_if_due_values,
 )
-from sqltrack.engines.postgres._connection import BoundedConnection
+from sqltrack.engines.postgres._connection import BoundedConnection, Savepoint
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._types import CONVERTERS, WIDER
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
@@ -188,8 +188,8 @@ class _PostgresUpsert(Upsert):
         if not connection.may_copy:
             return False
         try:
-            with connection.transaction(), connection.cursor() as cursor:
-                self._copy_rows(cursor, rows)
+            with Savepoint(connection):
+                self._copy_rows(connection.cursor(), rows)
         except psycopg.errors.InsufficientPrivilege:
             # The user may not create temporary tables, or not write; the next call need not ask again.
             connection.may_copy = False
