@@ -79,7 +79,7 @@ def create_trap(owned: Any) -> None:
     )
     owned.execute(
         "CREATE FUNCTION constant() RETURNS BOOL LANGUAGE plpgsql IMMUTABLE AS "
-        "$$ BEGIN RETURN current_setting('tests.is_quiet', true) = 'yes' OR (SELECT trap()) = 1; END $$"
+        "$$ BEGIN RETURN current_setting('tests.is_quiet', true) = 'yes' OR (SELECT public.trap()) = 1; END $$"
     )
     owned.execute("SET tests.is_quiet = 'yes'")
 

@@ -114,10 +114,11 @@ class MetricsWriter:
         try:
             if batch and run_id not in self._oversights.last:
                 self._oversights.look_at(batch[0], self._columns.require)
+            # All columns first, and before the transaction, which would be in the way of further ones.
+            groups = self._plans.bind_all(batch)
             with self._session.transaction():
-                # All columns first: once the transaction has written, it is itself in the way of further ones.
                 # In order, because rows of one point in time replace each other.
-                for group in self._plans.bind_all(batch):
+                for group in groups:
                     self._write_group(group)
                 if updated_at is not None:
                     sql = "UPDATE runs SET time_updated = %s WHERE id = %s"
@@ -168,7 +169,7 @@ class MetricsWriter:
         self._session.perform(lambda: self._add_copies(run_id, batch))
 
     def _add_copies(self, run_id: int, batch: Sequence[Row]) -> None:
-        # All columns first, and outside of the transaction, which would be in the way of further ones.
+        # Also here all columns come first.
         groups: dict[int, Group] = {}
         for part in self._plans.bind_all(batch):
             group = groups.setdefault(id(part.plan), Group(part.plan, [], []))
