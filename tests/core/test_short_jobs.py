@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import threading
 import time
@@ -484,7 +485,8 @@ def test_the_server_is_asked_before_what_cannot_be_done_twice(
     run = Experiment(client, name="experiment").get_run()
     _Ending(client, 0, monkeypatch)()
     monkeypatch.undo()
-    monkeypatch.setattr("sqltrack.engines.postgres._engine.is_readable", lambda socket: False)
+    engine = importlib.import_module(type(client.engine).__module__)
+    monkeypatch.setattr(engine, "is_readable", lambda socket: False)
     call(run)
 
 
