@@ -6,12 +6,13 @@ import contextlib
 import socket
 import threading
 import time
-from types import TracebackType
+
+from support.listening_proxy import ListeningProxy
 
 __all__ = ["CountingProxy"]
 
 
-class CountingProxy:
+class CountingProxy(ListeningProxy):
     """Listens on a port of this machine and passes on what comes to a server's Unix socket; a context manager.
 
     A round trip begins with what a client sends after the server has answered, however much that is.
@@ -21,35 +22,15 @@ class CountingProxy:
         delay: seconds that a round trip takes in addition, default 0.
 
     Attributes:
-        port: the port.
         round_trips: how many there were since the server has said that it is ready, on the connection opened last.
         connections: how many connections there were.
     """
 
     def __init__(self, path: str, delay: float = 0.0) -> None:
+        super().__init__(path)
         self.round_trips = 0
         self.connections = 0
-        self._path = path
         self._delay = delay
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-
-    def __enter__(self) -> CountingProxy:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         state = _State()

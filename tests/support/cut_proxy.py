@@ -9,6 +9,8 @@ import struct
 import threading
 from types import TracebackType
 
+from support.listening_proxy import ListeningProxy
+
 __all__ = ["CutProxy"]
 
 # From Linux' asm-generic/socket.h and linux/bpf_common.h; Python has no names for them.
@@ -18,7 +20,7 @@ _RETURN_CONSTANT = 0x06
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
-class CutProxy:
+class CutProxy(ListeningProxy):
     """Listens on a port of this machine and passes on what comes to a server's Unix socket; a context manager.
 
     `silence` lets nothing more arrive: the kernel drops each packet before anything acknowledges it, also those that
@@ -30,24 +32,16 @@ class CutProxy:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        super().__init__(path)
         self._clients: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._swallowing: set[socket.socket] = set()
         self._swallows_new = False
-        self.port = int(self._listener.getsockname()[1])
-
-    def __enter__(self) -> CutProxy:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        super().__exit__(kind, error, trace)
         self.reset()
 
     def silence(self) -> None:
@@ -81,14 +75,6 @@ class CutProxy:
         with self._lock:
             for client in self._clients:
                 client.sendall(message)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with self._lock:

@@ -128,7 +128,7 @@ class ConnectionKeeper:
     def take_usable(self) -> Any:
         """Return the same for work that cannot be done twice, after dropping parked connections that have ended.
 
-        Without a tracked run nobody expects the connection of an earlier call to matter, so the server is asked.
+        The server is asked about one that has lingered: the message that it has ended may still be on its way.
         """
         while True:
             connection = self.take()
