@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
 from sqltrack.client import Client
 from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
 from sqltrack.engines._spelling import quote
-from sqltrack.engines.json import escape_text, jsonb
-from sqltrack.errors import MissingExperimentError, MissingRunError, UnusableValueError
+from sqltrack.engines.json import Jsonb, escape_text
+from sqltrack.errors import UnusableValueError
 
 __all__ = [
     "RUN_VARIABLE",
@@ -36,11 +36,6 @@ _TEXTS: Mapping[str, Callable[[Any, str], str | None]] = {
     "comment": as_optional_text,
     "name": as_text,
     "status": as_text,
-}
-
-_MISSING: Mapping[str, Callable[[int, str], Exception]] = {
-    "experiments": MissingExperimentError,
-    "runs": MissingRunError,
 }
 
 
@@ -108,46 +103,36 @@ def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, An
     Raises:
         MissingExperimentError, MissingRunError: there is no such row.
     """
-    assignments = ", ".join(f"{column} = %s" for column in values)
-    parameters = [_TEXTS[column](value, column) if column in _TEXTS else value for column, value in values.items()]
-    _update(client, table, row_id, assignments, parameters, **limits)
+    stored = {column: _TEXTS[column](value, column) if column in _TEXTS else value for column, value in values.items()}
+    client = as_client(client)
+    client._session.submit(client._rows.set_columns, table, _row_id(table, row_id), stored, limits)
 
 
 def merge_json(client: Client, table: str, row_id: int, column: str, items: Mapping[str, Any]) -> None:
     """Add keys to a JSON column, or replace them, in the database, so that concurrent calls lose nothing."""
-    engine = as_client(client).engine
-    _update(client, table, row_id, f"{column} = {engine.merge_json_sql(column)}", [jsonb(dict(items))])
+    client = as_client(client)
+    client._session.submit(client._rows.merge_json, table, _row_id(table, row_id), column, Jsonb(dict(items)))
 
 
 def remove_keys(client: Client, table: str, row_id: int, column: str, keys: Iterable[str]) -> None:
     """Remove keys from a JSON column; those that it does not have are no error."""
-    stored = [escape_text(key) for key in keys]
-    engine = as_client(client).engine
-    _update(client, table, row_id, f"{column} = {engine.remove_keys_sql(column)}", [jsonb(stored)])
+    stored = Jsonb([escape_text(key) for key in keys])
+    client = as_client(client)
+    client._session.submit(client._rows.remove_keys, table, _row_id(table, row_id), column, stored)
 
 
 def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Add a link to a table of links; one that exists already is no error."""
-    from_id, kind, to_id = _link(from_id, kind, to_id)
-    target = table.removesuffix("_links") + "s"
-    sql = f"INSERT INTO {table} (from_id, kind, to_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
-
-    def insert(connection: Any) -> None:
-        for row_id in (from_id, to_id):
-            if not connection.execute(f"SELECT id FROM {target} WHERE id = %s", (row_id,)).fetchall():
-                raise _MISSING[target](row_id, "a link needs both of its ends")
-        connection.execute(sql, (from_id, kind, to_id))
-
-    session = as_client(client)._session
-    session.submit(session.call, insert)
+    link = _link(from_id, kind, to_id)
+    client = as_client(client)
+    client._session.submit(client._rows.add_link, table, *link)
 
 
 def remove_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link from a table of links; one that does not exist is no error."""
-    sql = f"DELETE FROM {table} WHERE from_id = %s AND kind = %s AND to_id = %s"
     link = _link(from_id, kind, to_id)
-    session = as_client(client)._session
-    session.submit(session.call, lambda connection: connection.execute(sql, link))
+    client = as_client(client)
+    client._session.submit(client._rows.remove_link, table, *link)
 
 
 def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
@@ -155,14 +140,5 @@ def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
     return as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
 
 
-def _update(client: Client, table: str, row_id: int, assignments: str, parameters: list[Any], **limits: Any) -> None:
-    session = as_client(client)._session
-    sql = f"UPDATE {table} SET {assignments} WHERE id = %s"
-    row_id = as_row_id(row_id, f"{table.removesuffix('s')}_id")
-
-    def update(parameters: Sequence[Any]) -> None:
-        cursor = session.call(lambda connection: connection.execute(sql, parameters), **limits)
-        if cursor.rowcount == 0:
-            raise _MISSING[table](row_id, "it may have been deleted")
-
-    session.submit(update, (*parameters, row_id))
+def _row_id(table: str, row_id: Any) -> int:
+    return as_row_id(row_id, f"{table.removesuffix('s')}_id")

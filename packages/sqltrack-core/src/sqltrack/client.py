@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from sqltrack._copies import ACCESS_ADVICE, portable_config, restored_config
+from sqltrack._row_writer import RowWriter
 from sqltrack._sessions import Session
 from sqltrack._settings import check_mask_settings
 from sqltrack._with_statements import WithStatement, current_statement, leaves
@@ -127,6 +128,7 @@ class Client:
         )
         # Engines may ask the database for a type, so they get the client, to which the writer must not refer itself.
         self.metrics: MetricsWriter = MetricsWriter(self._session, partial(self.engine.map_type, weakref.proxy(self)))
+        self._rows = RowWriter(self._session)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), *portable_config(self.config), self._source)

@@ -1,0 +1,95 @@
+"""Write single rows of experiments and runs, and the links between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from sqltrack.engines.json import Jsonb
+from sqltrack.errors import MissingExperimentError, MissingRunError
+
+if TYPE_CHECKING:
+    from sqltrack._sessions import Session
+
+__all__ = ["RowWriter"]
+
+_MISSING: Mapping[str, Callable[[int, str], Exception]] = {
+    "experiments": MissingExperimentError,
+    "runs": MissingRunError,
+}
+
+_NO_LIMITS: Mapping[str, Any] = MappingProxyType({})
+
+
+class RowWriter:
+    """Writes rows of the tables that describe experiments and runs.
+
+    The methods take values that were checked, and work in the course of `Session.submit`.
+
+    Args:
+        session: does the work.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def set_columns(
+        self, table: str, row_id: int, values: Mapping[str, Any], limits: Mapping[str, Any] = _NO_LIMITS
+    ) -> None:
+        """Set columns of a row with one statement.
+
+        Args:
+            table: the table.
+            row_id: id of the row.
+            values: the values to bind, by column.
+            limits: those of `Session.call`.
+
+        Raises:
+            MissingExperimentError, MissingRunError: there is no such row.
+        """
+        assignments = ", ".join(f"{column} = %s" for column in values)
+        self._update(table, row_id, assignments, list(values.values()), limits)
+
+    def merge_json(self, table: str, row_id: int, column: str, items: Jsonb) -> None:
+        """Add keys to a JSON column of a row, or replace them."""
+        self._update(table, row_id, f"{column} = {self._session.engine.merge_json_sql(column)}", [items])
+
+    def remove_keys(self, table: str, row_id: int, column: str, keys: Jsonb) -> None:
+        """Remove keys from a JSON column of a row; those that it does not have are no error."""
+        self._update(table, row_id, f"{column} = {self._session.engine.remove_keys_sql(column)}", [keys])
+
+    def add_link(self, table: str, from_id: int, kind: str, to_id: int) -> None:
+        """Add a link to a table of links; one that exists already is no error.
+
+        Raises:
+            MissingExperimentError, MissingRunError: one end does not exist.
+        """
+        target = table.removesuffix("_links") + "s"
+        sql = f"INSERT INTO {table} (from_id, kind, to_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+
+        def insert(connection: Any) -> None:
+            for row_id in (from_id, to_id):
+                if not connection.execute(f"SELECT id FROM {target} WHERE id = %s", (row_id,)).fetchall():
+                    raise _MISSING[target](row_id, "a link needs both of its ends")
+            connection.execute(sql, (from_id, kind, to_id))
+
+        self._session.call(insert)
+
+    def remove_link(self, table: str, from_id: int, kind: str, to_id: int) -> None:
+        """Remove a link from a table of links; one that does not exist is no error."""
+        sql = f"DELETE FROM {table} WHERE from_id = %s AND kind = %s AND to_id = %s"
+        self._session.call(lambda connection: connection.execute(sql, (from_id, kind, to_id)))
+
+    def _update(
+        self,
+        table: str,
+        row_id: int,
+        assignments: str,
+        parameters: Sequence[Any],
+        limits: Mapping[str, Any] = _NO_LIMITS,
+    ) -> None:
+        sql = f"UPDATE {table} SET {assignments} WHERE id = %s"
+        cursor = self._session.call(lambda connection: connection.execute(sql, (*parameters, row_id)), **limits)
+        if cursor.rowcount == 0:
+            raise _MISSING[table](row_id, "it may have been deleted")
