@@ -47,6 +47,7 @@ BUILTIN_BASES = {
     "NotConnectedError": RuntimeError,
     "NotFoundError": LookupError,
     "NotSetUpError": errors.DatabaseError,
+    "OutboxError": errors.DatabaseError,
     "ReadOnlyDatabaseError": errors.DatabaseError,
     "SQLTrackError": Exception,
     "ScriptError": errors.DatabaseError,

@@ -190,6 +190,7 @@ class Work:
     Attributes:
         block: the block that it is part of, None if it is part of none.
         patience: seconds to wait for locks, None for no limit of its own.
+        deadline: when (monotonic) to wait no longer for the database, None for no limit of its own.
         engine: engine of the connection in use.
         connection: the connection in use outside of blocks, None if there is none at the moment.
         transaction: the block that the work has begun or is to end, None if there is none.
@@ -198,6 +199,7 @@ class Work:
     # Defaults, because there is one of these for each call.
     block: Block | None = None
     patience: float | None = None
+    deadline: float | None = None
     engine: Engine
     connection: Any = None
     transaction: Block | None = None

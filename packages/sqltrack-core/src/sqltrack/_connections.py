@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from sqltrack._closing import forget_watching, stop_watching, watch
+from sqltrack._connecting import connect_within
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import DatabaseUnavailableError
 
-__all__ = ["ConnectionKeeper"]
+__all__ = ["ConnectionKeeper", "keep_forever"]
 
 # Seconds for which a connection lingers after a call while no run is tracked, unless `keepalive` is shorter. A job
 # begins on one connection, and an idle process holds none.
@@ -85,8 +86,12 @@ class ConnectionKeeper:
         if not self.parks:
             self.close_parked()
 
-    def take(self) -> Any:
-        """Return a connection in which every statement commits by itself; it is the caller's until given back."""
+    def take(self, seconds: float | None = None) -> Any:
+        """Return a connection in which every statement commits by itself; it is the caller's until given back.
+
+        Args:
+            seconds: how long opening one may take, default: as long as the engine finds right.
+        """
         if _forks and self._pid != os.getpid():
             # A function that runs earlier in the child of a fork than ours.
             self.forget_inherited()
@@ -97,7 +102,7 @@ class ConnectionKeeper:
         if connection is not None and not self._tracked:
             connection = self._usable(connection)
         # Not inside of the handler, which every failure to connect would be told to come from.
-        return self._open_one() if connection is None else connection
+        return self._open_one(seconds) if connection is None else connection
 
     def _usable(self, connection: Any) -> Any:
         """Return a connection that has lingered, None if the client can tell that it has ended."""
@@ -107,10 +112,10 @@ class ConnectionKeeper:
         self._lingered.add(id(connection))
         return connection
 
-    def _open_one(self) -> Any:
+    def _open_one(self, seconds: float | None) -> Any:
         self._losers.discard(get_ident())
         self._require_database()
-        connection = self._engine.connect()
+        connection = self._engine.connect() if seconds is None else connect_within(self._engine, seconds)
         self._note(connection)
         self._engine.set_autocommit(connection, True)
         return connection
@@ -125,13 +130,16 @@ class ConnectionKeeper:
             # A driver's own class, such as sqlite3's.
             self._open[id(connection)] = lambda: connection
 
-    def take_usable(self) -> Any:
+    def take_usable(self, seconds: float | None = None) -> Any:
         """Return the same for work that cannot be done twice, after dropping parked connections that have ended.
 
         The server is asked about one that has lingered: the message that it has ended may still be on its way.
+
+        Args:
+            seconds: as in `take`.
         """
         while True:
-            connection = self.take()
+            connection = self.take(seconds)
             is_usable = self._engine.answers if id(connection) in self._lingered else self._engine.is_usable
             if is_usable(connection):
                 return connection
@@ -218,7 +226,7 @@ class ConnectionKeeper:
         """Begin anew in a forked child, whose parent goes on with the connections that are in use."""
         for connection in [reference() for reference in list(self._open.values())]:
             if connection is not None:
-                _keep_forever(connection)
+                keep_forever(connection)
         self._open.clear()
         self._parked.clear()
         self._lingered.clear()
@@ -255,7 +263,7 @@ def _close_parked(parked: deque[tuple[Any, float]]) -> None:
             parked.pop()[0].close()
 
 
-def _keep_forever(connection: Any) -> None:
+def keep_forever(connection: Any) -> None:
     """Let a forked child never close a connection of its parent's, neither by garbage collection nor at its end.
 
     Closing would end the parent's session on the server. SQLite would roll back the parent's transaction, whose

@@ -24,9 +24,13 @@ class MetricWarnings:
 
     Args:
         columns: the columns of the metrics table.
+
+    Attributes:
+        is_silent: whether nobody is to be warned, default False.
     """
 
     def __init__(self, columns: MetricColumns) -> None:
+        self.is_silent: bool = False
         self._columns = columns
         self._warned: set[str] = set()
         self._has_warned_of_pending = False
@@ -35,7 +39,7 @@ class MetricWarnings:
         """Warn of metrics that stay among the extras, once for each name."""
         new = [name for name in names if name not in self._warned]
         self._warned.update(new)
-        if not new:
+        if not new or self.is_silent:
             return
         named = ", ".join(map(quote, new[:_MAX_NAMED]))
         if len(new) > _MAX_NAMED:
@@ -45,7 +49,7 @@ class MetricWarnings:
 
     def warn_of_pending(self, error: SQLTrackError, where: str) -> None:
         """Warn once of metrics that could not be moved from where they wait."""
-        if not self._has_warned_of_pending:
+        if not (self._has_warned_of_pending or self.is_silent):
             self._has_warned_of_pending = True
             get_logger("metrics").warning("metrics wait %s: %s", where, error)
 
@@ -90,7 +94,7 @@ class MetricWarnings:
             others: metrics that had columns before, and are not logged with these.
         """
         new = [name for name in added if name in self._columns.known and name != EXTRAS]
-        if not new or not others or len(new) > _MAX_SLIPS or has_ended():
+        if self.is_silent or not new or not others or len(new) > _MAX_SLIPS or has_ended():
             return
         from sqltrack._similar_names import similar_name
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
+import sys
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -33,17 +35,22 @@ from sqltrack.errors import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from types import FrameType
 
+    from sqltrack._outbox._outbox import Outbox
     from sqltrack._with_statements import WithStatement
     from sqltrack.engines.engine import Engine
 
-__all__ = ["Session"]
+__all__ = ["Session", "detached"]
 
 T = TypeVar("T")
 
 # Seconds to wait for locks that the waiting thread itself may hold.
 _BRIEFLY = 0.5
+
+# Seconds that an answer may take after the deadline.
+_ANSWER = 0.1
 
 # Seconds that the last attempt may take when there is no time left.
 _AT_LEAST = 0.5
@@ -62,13 +69,15 @@ class Session:
         engine: opens the connections.
         keepalive: seconds after which an idle connection that is kept is closed.
         reconnect: seconds for which to try again what fails because the database is away.
+        outbox: takes calls that write while the database is away, None: they fail.
 
     Attributes:
-        engine: the same.
+        engine, outbox: the same.
     """
 
-    def __init__(self, engine: Engine, keepalive: float, reconnect: float) -> None:
+    def __init__(self, engine: Engine, keepalive: float, reconnect: float, outbox: Outbox | None = None) -> None:
         self.engine: Engine = engine
+        self.outbox: Outbox | None = outbox
         self._keeper = ConnectionKeeper(engine, keepalive)
         self._reconnect = reconnect
         # When (monotonic) the database was found to be away, None while it is there.
@@ -84,6 +93,8 @@ class Session:
         generator = frame if is_own(frame) else None
         block = self._block()
         if block is None:
+            if self.outbox is not None:
+                self.outbox.require_direct()
             block = self._work(None, self._open, (self._patience(), generator))
             if block.patience is not None:
                 for other in activity.blocks:
@@ -208,6 +219,8 @@ class Session:
             work: what to do.
             arguments: values, of which those with a method `detached` may be changed by the caller later.
         """
+        if self.outbox is not None:
+            work, arguments = self.outbox.deliver, (work, arguments)
         if not (activity.works or activity.blocks or activity.waiting or generators):
             self._work(None, work, arguments)
         elif (block := self._only_block()) is not None:
@@ -248,6 +261,15 @@ class Session:
             raise DatabaseLockedError(
                 f"{self.engine.describe()} is locked, perhaps by a block or call of this thread that was interrupted"
             ) from error
+
+    def perform_within(self, seconds: float, work: Callable[[], T]) -> T:
+        """Return `work()`, which waits for the database no longer than that, and is part of no block."""
+
+        def limited() -> T:
+            activity.works[-1].deadline = time.monotonic() + seconds
+            return work()
+
+        return self._work(None, limited)
 
     # In the course of work
 
@@ -292,10 +314,12 @@ class Session:
                 return function(_connection_of(work.block), *arguments)
             except self.engine.driver_error as error:
                 raise self._translated(error) from error
+        if work.patience is not None and (patience is None or work.deadline is not None):
+            return self._call_briefly(work, function, arguments)
+        if work.deadline is not None:
+            return self._call_until(work.deadline, work, function, arguments)
         if patience is not None:
             return self._call_within(work, lambda connection: function(connection, *arguments), patience, lock_limit)
-        if work.patience is not None:
-            return self._call_briefly(work, function, arguments)
         if once:
             return self._use(work, self._retry(self._keeper.take_usable), function, arguments)
         try:
@@ -313,6 +337,22 @@ class Session:
             return self._use_briefly(connection, lambda connection: function(connection, *arguments), work.patience)
 
         return self._retry(attempt)
+
+    def _call_until(self, deadline: float, work: Work, function: Callable[..., T], arguments: Sequence[Any]) -> T:
+        """Do the work of `call`, which waits for nothing after a deadline (monotonic)."""
+
+        def attempt() -> T:
+            connection = self._keeper.take(_left_until(deadline))
+            return self._use(work, connection, function, arguments, _left_until(deadline))
+
+        try:
+            return attempt()
+        except DatabaseUnavailableError as error:
+            if time.monotonic() >= deadline:
+                raise
+            get_logger("client").info("trying to reach the database again: %s", error)
+        # The connection may have been one that was kept and is dead.
+        return retry(attempt, _is_unavailable, seconds=deadline - time.monotonic(), pause=0.05)
 
     def _call_within(self, work: Work, function: Callable[[Any], T], patience: float, lock_limit: float | None) -> T:
         """Do the work of `call`, and let nothing of it take much longer than `patience`."""
@@ -355,9 +395,16 @@ class Session:
             block.lingers = lingers
             work.block = block
             try:
-                yield block.connection
+                with self._limited_until(work.deadline, block.connection):
+                    yield block.connection
             finally:
                 work.block = None
+
+    def _limited_until(self, deadline: float | None, connection: Any) -> AbstractContextManager[None]:
+        """Return a context manager in which waits for the database end at a deadline (monotonic), if there is one."""
+        if deadline is None:
+            return contextlib.nullcontext()
+        return self.engine.limited(connection, _left_until(deadline))
 
     @contextlib.contextmanager
     def _ending(self, block: Block) -> Iterator[Block]:
@@ -385,7 +432,7 @@ class Session:
             self._postpone(work, arguments)
 
     def _postpone(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
-        activity.waiting.append(partial(self._catch_up_with, work, list(map(_detached, arguments))))
+        activity.waiting.append(partial(self._catch_up_with, work, list(map(detached, arguments))))
 
     def _catch_up_with(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
         """Do what was postponed, which is the next that waits."""
@@ -481,7 +528,17 @@ class Session:
         return next(iter(entered or present or [block for block in blocks if block.is_orphaned]), None)
 
     def _open(self, patience: float | None, generator: FrameType | None = None) -> Block:
-        return self._begin(self._retry(self._keeper.take_usable), patience, generator)
+        deadline = activity.works[-1].deadline
+        if deadline is None:
+            connection = self._retry(self._keeper.take_usable)
+        else:
+            connection = retry(
+                lambda: self._keeper.take_usable(_left_until(deadline)),
+                _is_unavailable,
+                seconds=deadline - time.monotonic(),
+                pause=0.05,
+            )
+        return self._begin(connection, patience, generator)
 
     def _begin(self, connection: Any, patience: float | None, generator: FrameType | None = None) -> Block:
         block = Block(self.engine, connection, self, generator=generator)
@@ -521,7 +578,7 @@ class Session:
 
     def _commit(self, block: Block) -> None:
         try:
-            with self._translated_errors():
+            with self._translated_errors(), self._limited_until(activity.works[-1].deadline, block.connection):
                 block.connection.commit()
                 self._prepare_for_calls(block)
             self._give_back(block)
@@ -644,7 +701,7 @@ class Session:
             if patience is None:
                 result = function(connection, *arguments)
             else:
-                with self.engine.bounded(connection, patience):
+                with self._limited(work, connection, patience):
                     result = function(connection, *arguments)
         except self.engine.driver_error as error:
             if self.engine.is_usable(connection):
@@ -659,6 +716,11 @@ class Session:
             work.connection = None
         self._keeper.give_back(connection)
         return result
+
+    def _limited(self, work: Work, connection: Any, seconds: float) -> AbstractContextManager[None]:
+        """Return a context manager in which waits for an answer end, and those for locks if the work has a deadline."""
+        limit = self.engine.bounded if work.deadline is None else self.engine.limited
+        return limit(connection, seconds)
 
     def _use_briefly(
         self, connection: Any, function: Callable[[Any], T], lock_limit: float | None, patience: float | None = None
@@ -696,16 +758,27 @@ def _is_caught(error: BaseException) -> bool:
     return caught_in is not None and is_on_stack(caught_in)
 
 
+def _left_until(deadline: float) -> float:
+    """Return the seconds until a deadline (monotonic), and a moment for an answer that is on its way."""
+    return max(deadline - time.monotonic(), _ANSWER)
+
+
+def _is_unavailable(error: Exception) -> bool:
+    return isinstance(error, DatabaseUnavailableError)
+
+
 def _connection_of(block: Block) -> Any:
     if block.connection is None:
         raise DatabaseUnavailableError("the transaction was rolled back because the process was told to terminate")
     return block.connection
 
 
-def _detached(value: Any) -> Any:
+def detached(value: Any) -> Any:
     """Return a value of which the caller changes no part later."""
     if type(value) in (list, tuple):
-        return [_detached(item) for item in value]
+        return [detached(item) for item in value]
+    if type(value) is dict:
+        return {name: detached(item) for name, item in value.items()}
     return value.detached() if hasattr(value, "detached") else value
 
 
@@ -729,3 +802,13 @@ def _call(methods: list[weakref.WeakMethod[Callable[[Hashable], object]]], block
         method = reference()
         if method is not None:
             method(block)
+
+
+def _close_outboxes() -> None:
+    outboxes = sys.modules.get("sqltrack._outbox._outbox")
+    if outboxes is not None:
+        outboxes.close_all()
+
+
+# Before all functions for the end of runs, so that it is called after them.
+atexit.register(_close_outboxes)

@@ -11,7 +11,12 @@ from sqltrack.errors import ConfigError
 __all__ = ["CLIENT_SETTINGS", "check_mask_settings", "number_setting", "text_setting", "truth_setting"]
 
 #: Parameters that the client acts on, whatever the engine.
-CLIENT_SETTINGS = frozenset({"keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "reconnect"})
+CLIENT_SETTINGS = frozenset(
+    {
+        *("keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "outbox", "outbox_dir", "outbox_keep"),
+        *("outbox_limit", "patience", "reconnect"),
+    }
+)
 
 
 def check_mask_settings(config: Mapping[str, Any]) -> None:

@@ -82,6 +82,8 @@ class Tracking:
 
     def _terminate(self) -> None:
         self.was_terminated = True
+        if self._client._session.outbox is not None:
+            self._client._session.outbox.hurry()
         self._set_status(self.terminated, _LAST_CALL)
 
     def _set_status(self, status: str, patience: float) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from sqltrack._outbox._outbox import Outbox
     from sqltrack._quoting import QueryText
     from sqltrack.engines._tokenizer import Dialect
     from sqltrack.engines.dbapi import DBAPICursor, Parameters
@@ -125,6 +126,7 @@ class Client:
             self.engine,
             keepalive=number_setting(self.config, "keepalive", _KEEPALIVE),
             reconnect=number_setting(self.config, "reconnect", _RECONNECT),
+            outbox=_outbox_for(self.config, self.engine),
         )
         # Engines may ask the database for a type, so they get the client, to which the writer must not refer itself.
         self.metrics: MetricsWriter = MetricsWriter(self._session, partial(self.engine.map_type, weakref.proxy(self)))
@@ -271,6 +273,19 @@ class _CursorBlock:
                 self._cursors.pop().close()
         finally:
             self._session.leave(statement, exc_type)
+
+
+def _outbox_for(config: dict[str, Any], engine: Engine) -> Outbox | None:
+    if config.get("outbox") is None:
+        return None
+    from sqltrack._outbox._settings import outbox_settings
+
+    settings = outbox_settings(config)
+    if settings.mode == "off":
+        return None
+    from sqltrack._outbox._outbox import outbox_for
+
+    return outbox_for(config, engine, settings)
 
 
 def _copy(cls: type[Client], config: dict[str, Any], source: str | Path | None) -> Client:

@@ -24,6 +24,7 @@ __all__ = [
     "NotConnectedError",
     "NotFoundError",
     "NotSetUpError",
+    "OutboxError",
     "ReadOnlyDatabaseError",
     "SQLTrackError",
     "ScriptError",
@@ -165,6 +166,10 @@ class NotSetUpError(DatabaseError):
 
     def __init__(self, message: str | None = None, advice: str | None = ADVICE) -> None:
         super().__init__(message, advice)
+
+
+class OutboxError(DatabaseError):
+    """an outbox cannot be used"""
 
 
 class DatabaseLockedError(DatabaseError):

@@ -114,15 +114,7 @@ class MetricsWriter:
         try:
             if batch and run_id not in self._oversights.last:
                 self._oversights.look_at(batch[0], self._columns.require)
-            # All columns first, and before the transaction, which would be in the way of further ones.
-            groups = self._plans.bind_all(batch)
-            with self._session.transaction():
-                # In order, because rows of one point in time replace each other.
-                for group in groups:
-                    self._write_group(group)
-                if updated_at is not None:
-                    sql = "UPDATE runs SET time_updated = %s WHERE id = %s"
-                    self._session.call(lambda connection: connection.execute(sql, (updated_at, run_id)))
+            self.store(run_id, batch, updated_at)
         except DatabaseError as error:
             self._refuse_missing_run(run_id, error)
             raise
@@ -130,6 +122,56 @@ class MetricsWriter:
             if run_id not in self._oversights.last:
                 self._oversights.look_again(run_id)
             self._oversights.compare_many(batch)
+
+    def store(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
+        """Store rows of a run in the course of other work, all or none, and set the run's `time_updated`.
+
+        Args:
+            run_id: id of the run.
+            batch: the rows.
+            updated_at: the time, None leaves it alone.
+        """
+        # All columns first, and before the transaction, which would be in the way of further ones.
+        groups = self._plans.bind_all(batch)
+        with self._session.transaction():
+            # In order, because rows of one point in time replace each other.
+            for group in groups:
+                self._write_group(group)
+            if updated_at is not None:
+                sql = "UPDATE runs SET time_updated = %s WHERE id = %s"
+                self._session.call(lambda connection: connection.execute(sql, (updated_at, run_id)))
+
+    def fill(self, run_id: int, batch: Sequence[Row]) -> None:
+        """Store those metrics of rows that have no value yet, in the course of other work.
+
+        Args:
+            run_id: id of the run.
+            batch: the rows, whose columns are there.
+        """
+        missing = [row for row in map(self._without_present, batch) if row is not None]
+        self.store(run_id, missing, None)
+
+    def _without_present(self, row: Row) -> Row | None:
+        """Return a row without the metrics that have a value in the database, None if nothing is left."""
+        sql = "SELECT * FROM metrics WHERE run_id = %s AND step = %s AND progress = %s"
+        cursor = self._session.call(lambda connection: connection.execute(sql, row.key))
+        found = cursor.fetchone()
+        if found is None:
+            return row
+        stored = dict(zip((column[0] for column in cursor.description), found))
+        extras = stored.get(EXTRAS) or {}
+        left = [index for index, name in enumerate(row.names) if stored.get(name) is None and extras.get(name) is None]
+        if not left:
+            return None
+        return row._replace(
+            names=tuple(row.names[index] for index in left),
+            values=tuple(row.values[index] for index in left),
+            types=tuple(row.types[index] for index in left),
+        )
+
+    def require_columns(self, batch: Sequence[Row]) -> None:
+        """Add the columns that rows need, as far as that is possible, in the course of other work."""
+        self._plans.bind_all(batch)
 
     def add_columns(self, types: Mapping[str, type]) -> None:
         """Add the columns that are missing for metrics with values of these Python types, as far as that is possible.

@@ -99,6 +99,8 @@ class Run:
         self.experiment_id: int = found.experiment_id
         self._status = found.status
         client.metrics._oversights.note_status(found.id, found.status)
+        if client._session.outbox is not None:
+            client._session.outbox.note_run(found.id, found.experiment_id)
         self._tracking: Tracking | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -332,6 +334,19 @@ class Run:
         self.client.metrics.add_many(self.id, as_rows(rows), updated)
         return self
 
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all calls that wait in the outbox have arrived in the database; see the setting `outbox`.
+
+        Args:
+            timeout: seconds to wait at most, default: no limit.
+
+        Returns:
+            Whether nothing waits any more. Calls that the database refuses for good, such as those of a run that was
+            deleted, do not count.
+        """
+        outbox = self.client._session.outbox
+        return True if outbox is None else outbox.flush(timeout)
+
     def _may_stop(self, tracking: Tracking) -> bool:
         """Whether a `track` block is still to stop the run: not if the block did, nor in a forked child."""
         return tracking is self._tracking and tracking.is_own
@@ -344,6 +359,8 @@ class Run:
             self.client.metrics.move_pending()
         finally:
             self._end_tracking()
+        if self.client._session.outbox is not None:
+            self.client._session.outbox.flush_at_end()
         return self
 
     def _stop_at_end(self, status: str, updated: Timestamp) -> None:

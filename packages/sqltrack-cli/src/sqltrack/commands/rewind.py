@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,11 +12,15 @@ from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._lookup import require_runs
 from sqltrack.commands._rows import lock_rows
 from sqltrack.commands._sightings import ROWS_AFTER, Sight, look_at_runs, refuse_changes
+from sqltrack.commands.setup import create_table_once
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.schema import fits_int64
-from sqltrack.errors import ConflictError, UnusableValueError
+from sqltrack.errors import AccessDeniedError, ConflictError, ScriptError, UnusableValueError
 
 __all__ = ["Rewinding", "apply_rewind", "plan_rewind"]
+
+# Holds when runs were rewound, and to which step; from the included script of that name.
+_RECORD = "rewinds"
 
 # A run that was updated within this time is probably alive.
 _ALIVE = timedelta(minutes=10)
@@ -84,6 +89,7 @@ def apply_rewind(client: Client, rewinding: Rewinding, *, even_if_changed: bool 
         NotFoundError: the run has been deleted.
     """
     run_id, step = rewinding.run_id, rewinding.step
+    _create_record(client)
     with transaction(client) as connection:
         # A job that starts the run, or adds rows, has to wait until this is done.
         lock_rows(client, connection, "runs", [run_id], for_deletion=True)
@@ -95,8 +101,24 @@ def apply_rewind(client: Client, rewinding: Rewinding, *, even_if_changed: bool 
         for table in _tables(client, connection):
             sql = f"DELETE FROM {table} WHERE run_id = %s AND step > %s"
             removed += client.execute(sql, (run_id, step)).rowcount
+        _record(client, connection, run_id, step)
     client.metrics.invalidate()
     return current._replace(rows=removed)
+
+
+def _create_record(client: Client) -> None:
+    """Create the table of rewinds if it is missing and the user may create tables."""
+    with contextlib.suppress(AccessDeniedError, ScriptError):
+        create_table_once(client, _RECORD)
+
+
+def _record(client: Client, connection: Any, run_id: int, step: int) -> None:
+    """Remember that a run is rewound, so that rows which wait in an outbox do not come back."""
+    if client.engine.table_columns(connection, _RECORD):
+        # A user who may change metrics, but not this table, rewinds the run all the same.
+        with contextlib.suppress(client.engine.driver_error), client.engine.savepoint(connection):
+            sql = f"INSERT INTO {_RECORD} (run_id, time, step) VALUES (%s, %s, %s)"
+            connection.execute(sql, (run_id, datetime.now(timezone.utc), step))
 
 
 def _look(client: Client, connection: Any, run_id: int, step: int, *, force: bool) -> Rewinding:

@@ -78,6 +78,10 @@ class Engine(ABC):
         """Return which database this is, for messages, without secrets; default: the name of the engine."""
         return f"{self.name} database"
 
+    def target(self) -> dict[str, Any]:
+        """Return what tells this database from others, for later and without secrets; default: the engine's name."""
+        return {"engine": self.name}
+
     def exists(self) -> bool:
         """Return False if connecting would create the database; default: True."""
         return True
@@ -115,6 +119,27 @@ class Engine(ABC):
                 limit counts.
         """
         return contextlib.nullcontext()
+
+    def limited(self, connection: Any, seconds: float) -> AbstractContextManager[None]:
+        """Return a context manager like that of `bounded`, in which waits for the locks of others end, too.
+
+        A statement whose end nobody waits for may be executed later; see `ends_abandoned`.
+        """
+        return self.bounded(connection, seconds)
+
+    def ends_abandoned(self, connection: Any, others: Sequence[Engine]) -> bool:
+        """Make sure that no statement is executed any more whose connection was dropped before it had ended.
+
+        By default there are no such statements.
+
+        Args:
+            connection: a connection to the same database.
+            others: engines whose connections were dropped.
+
+        Returns:
+            Whether that is so; if not, ask again later.
+        """
+        return True
 
     def connecting_within(self, seconds: float) -> AbstractContextManager[None]:
         """Return a context manager in which connecting takes about `seconds` at most; by default there is no limit."""
@@ -174,6 +199,14 @@ class Engine(ABC):
         if isinstance(error, NotImplementedError):
             raise error
         return error if isinstance(error, SQLTrackError) else DatabaseError(f"{self.describe()}: {error}")
+
+    def may_pass(self, error: Exception) -> bool:
+        """Return whether a driver's error, for which there is no class of ours, may not come again later; default: no.
+
+        Args:
+            error: the driver's error, such as that of a disk that fails.
+        """
+        return False
 
     def split_script(self, script: str) -> list[str]:
         """Return the statements of a script."""

@@ -82,6 +82,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         limit: seconds, None for a statement that may take as long as it wants; see `Bound`.
         short_limit: the most seconds that commit and rollback wait for an answer, default 30.
         probe_interval: seconds of silence before the backend is asked, default 10.
+        process_id: number of the process that serves it, as the server has told when it was opened, 0 if not.
         backend: tells what the server does; None: only limits end a wait.
         may_copy: whether the user may create temporary tables, as far as is known.
         metric_facts: what is known about metrics, see `Admin.take_facts`.
@@ -91,6 +92,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     limit: float | None = None
     short_limit: float = 30.0
     probe_interval: float = 10.0
+    process_id: int = 0
     backend: Backend | None = None
     may_copy: bool = True
     metric_facts: Mapping[str, Sequence[Any] | None] = MappingProxyType({})

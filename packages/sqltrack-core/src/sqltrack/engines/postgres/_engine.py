@@ -40,6 +40,7 @@ except ImportError as _error:
         hint="or use SQLite: Client(engine='sqlite'), engine=sqlite in sqltrack.conf, or SQLTRACK_DSN_ENGINE=sqlite",
     ) from _error
 
+from sqltrack.engines.postgres._abandoned import AbandonedStatements
 from sqltrack.engines.postgres._backend import ServerBackend
 from sqltrack.engines.postgres._connection import Bound, BoundedConnection, Savepoint, is_readable
 from sqltrack.engines.postgres._cursor import accepting_sql
@@ -107,6 +108,9 @@ _PROBE_TIMEOUT = 5.0
 # Seconds for which a terminated process lets a statement end.
 _LAST_WORD = 0.25
 
+# Classes of SQLSTATE: deadlocks and other conflicts, lack of resources, intervention by an operator, system errors.
+_PASSING_STATES = ("40", "53", "57", "58")
+
 # "sqltrack" as a number, so that no other program's advisory locks are in the way.
 _SETUP_LOCK = 0x73716C747261636B
 
@@ -168,6 +172,7 @@ class PostgresEngine(Engine):
         self.answer_limit: float = 30.0
         self.probe_interval: float = 10.0
         self._hurry = threading.local()
+        self._abandoned = AbandonedStatements()
         self._parameters = {
             name: value for name, value in config.items() if name not in OWN_PARAMETERS and value is not None
         }
@@ -224,6 +229,16 @@ class PostgresEngine(Engine):
 
     def describe(self) -> str:
         return self._target()
+
+    def target(self) -> dict[str, Any]:
+        from sqltrack.engines.postgres._environment import told_to_libpq
+
+        given = {**psycopg.conninfo.conninfo_to_dict(self._parameters.get("conninfo", "")), **self._parameters}
+        place = {name: given.get(name) or told_to_libpq(name) for name in ("service", "host", "hostaddr", "port")}
+        # Without a name the database is called like the user.
+        place["dbname"] = given.get("dbname") or told_to_libpq("dbname") or given.get("user")
+        place["schema"] = self.schema
+        return {"engine": self.name, **{name: str(value) for name, value in place.items() if value}}
 
     def data_dir(self) -> str:
         """Return the path of the folder that holds `base.sql`."""
@@ -293,7 +308,23 @@ class PostgresEngine(Engine):
             self.limit_waits(connection, seconds)
             return connection.execute(sql.encode("utf-8"), parameters)
 
+    def ends_abandoned(self, connection: psycopg.Connection[Any], others: Sequence[Engine]) -> bool:
+        engines = [engine for engine in others if isinstance(engine, PostgresEngine)]
+        dropped = {engine: engine._abandoned.take() for engine in engines}
+        try:
+            has_ended = self._abandoned.end(
+                connection, [item for items in dropped.values() for item in items], has_pooler=self.has_pooler
+            )
+        except psycopg.Error:
+            has_ended = False
+        if not has_ended:
+            for engine, items in dropped.items():
+                engine._abandoned.give_back(items)
+        return has_ended
+
     def abort(self, connection: psycopg.Connection[Any]) -> None:
+        if isinstance(connection, BoundedConnection) and not self.is_usable(connection):
+            self._abandoned.note(connection.process_id)
         with contextlib.suppress(Exception):
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 # With a limit, because a server that does not answer does not answer to this either.
@@ -309,6 +340,10 @@ class PostgresEngine(Engine):
 
     def translate_error(self, error: Exception) -> SQLTrackError:
         return translate_error(error, self._target())
+
+    def may_pass(self, error: Exception) -> bool:
+        state = getattr(error, "sqlstate", None) or ""
+        return state.startswith(_PASSING_STATES)
 
     def execute_script(self, connection: psycopg.Connection[Any], script: str) -> Any:
         cursor = connection.cursor()
@@ -366,6 +401,7 @@ class PostgresEngine(Engine):
         parameters = self.parameters()
         connection.short_limit = self.answer_limit
         connection.probe_interval = self.probe_interval
+        connection.process_id = connection.info.backend_pid
         seconds = min(connect_timeout(parameters), _PROBE_TIMEOUT)
         parameters = {**parameters, "connect_timeout": max(math.ceil(seconds), 2)}
         connection.backend = ServerBackend(parameters, seconds, behind_pooler=self.has_pooler)

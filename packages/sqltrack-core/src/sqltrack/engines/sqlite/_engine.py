@@ -15,7 +15,7 @@ from sqltrack.engines._paths import check_path
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.schema import TABLES
-from sqltrack.engines.sqlite._connection import Connection, split_script
+from sqltrack.engines.sqlite._connection import Connection, LockLimit, split_script
 from sqltrack.engines.sqlite._file_errors import allows_wal, explain_io_error, find_lock_refusal, refused_locks
 from sqltrack.engines.sqlite._filesystem import find_folder_problem, is_network_file_system
 from sqltrack.engines.sqlite._functions import create_functions
@@ -36,6 +36,8 @@ from sqltrack.errors import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sqltrack.engines.metrics_table import MetricsTable
 
 __all__ = ["SQLiteEngine"]
@@ -115,6 +117,9 @@ class SQLiteEngine(Engine):
     def describe(self) -> str:
         return f"SQLite database {self.path!r}"
 
+    def target(self) -> dict[str, Any]:
+        return {"engine": self.name, "dbpath": self.path}
+
     def exists(self) -> bool:
         return os.path.exists(self.path)
 
@@ -149,6 +154,9 @@ class SQLiteEngine(Engine):
 
     def limit_waits(self, connection: Connection, seconds: float | None) -> None:
         connection.busy_timeout = self.busy_timeout if seconds is None else min(seconds, self.busy_timeout)
+
+    def limited(self, connection: Connection, seconds: float) -> AbstractContextManager[None]:
+        return LockLimit(connection, min(seconds, self.busy_timeout))
 
     def abort(self, connection: Connection) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -201,6 +209,9 @@ class SQLiteEngine(Engine):
                 "restore it from a copy, or save what can be read with the command .recover of SQLite's own program",
             )
         return DatabaseError(f"database {self.path!r}: {message}")
+
+    def may_pass(self, error: Exception) -> bool:
+        return isinstance(error, sqlite3.OperationalError) and str(error) in ("disk I/O error", "locking protocol")
 
     def split_script(self, script: str) -> list[str]:
         return split_script(script)

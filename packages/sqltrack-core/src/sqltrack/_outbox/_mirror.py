@@ -1,0 +1,79 @@
+"""The tables of SQLTrack in the file of an outbox, so that runs in it can be looked at as in any other database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqltrack._outbox._calls import perform
+from sqltrack._times import utc_now
+from sqltrack.errors import MissingExperimentError, MissingRunError, SQLTrackError
+
+__all__ = ["Mirror"]
+
+# What experiments are called of which only the runs are known.
+_UNNAMED = "experiment {}"
+
+
+class Mirror:
+    """Does calls that wait in the file's own tables, too.
+
+    They are for looking at. What is sent are the calls, so whatever fails here is left out.
+
+    Args:
+        path: path of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        from sqltrack.client import Client
+        from sqltrack.commands.setup import set_up_quietly
+
+        self._client = Client({"engine": "sqlite", "dbpath": path, "outbox": "off"})
+        self._client.metrics._warnings.is_silent = True
+        self._is_broken = False
+        try:
+            set_up_quietly(self._client)
+        except SQLTrackError:
+            self._is_broken = True
+        self._client._session.track(0)
+
+    def perform(self, name: str, arguments: Sequence[Any], experiment_id: int | None) -> None:
+        """Do a call that waits.
+
+        Args:
+            name: what it does.
+            arguments: its arguments.
+            experiment_id: id of the experiment that a run belongs to, None if that is not known.
+        """
+        if self._is_broken:
+            return
+        try:
+            self._perform(name, arguments, experiment_id)
+        except SQLTrackError:
+            # A full disk, for example, or a link to a run that is not in this file.
+            return
+
+    def close(self) -> None:
+        """Close the file."""
+        self._client._session.untrack(0)
+
+    def _perform(self, name: str, arguments: Sequence[Any], experiment_id: int | None) -> None:
+        try:
+            perform(self._client, name, arguments)
+        except MissingRunError as missing:
+            self._insert_run(missing.run_id, experiment_id or 0)
+            perform(self._client, name, arguments)
+        except MissingExperimentError as missing:
+            self._insert_experiment(missing.experiment_id)
+            perform(self._client, name, arguments)
+
+    def _insert_run(self, run_id: int, experiment_id: int) -> None:
+        self._insert_experiment(experiment_id)
+        sql = "INSERT INTO runs (id, experiment_id, time_created) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+        values = (run_id, experiment_id, utc_now())
+        self._client._session.call(lambda connection: connection.execute(sql, values))
+
+    def _insert_experiment(self, experiment_id: int) -> None:
+        name = _UNNAMED.format(experiment_id) if experiment_id else "unknown experiment"
+        sql = "INSERT INTO experiments (id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+        self._client._session.call(lambda connection: connection.execute(sql, (experiment_id, name)))

@@ -1,0 +1,40 @@
+"""Which errors mean that a database is away, or cannot be written just now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqltrack.errors import (
+    AccessDeniedError,
+    DatabaseError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    NotADatabaseError,
+    NotSetUpError,
+    ReadOnlyDatabaseError,
+)
+
+if TYPE_CHECKING:
+    from sqltrack.engines.engine import Engine
+
+__all__ = ["is_outage"]
+
+_ALWAYS = (DatabaseUnavailableError, DatabaseLockedError, DiskFullError)
+
+# Before a call has succeeded these say that the configuration is wrong, or the database not ready.
+_LATER = (AccessDeniedError, NotADatabaseError, NotSetUpError, ReadOnlyDatabaseError)
+
+
+def is_outage(engine: Engine, error: BaseException, *, has_written: bool = True) -> bool:
+    """Return whether an error means that the same call may succeed later.
+
+    Args:
+        engine: engine of the database.
+        error: the error.
+        has_written: whether a call has succeeded before.
+    """
+    if isinstance(error, _ALWAYS) or (has_written and isinstance(error, _LATER)):
+        return True
+    cause = error.__cause__
+    return type(error) is DatabaseError and isinstance(cause, Exception) and engine.may_pass(cause)

@@ -1,0 +1,315 @@
+"""Where outboxes lie: a folder of the user's own, and the lock that tells whether the process of a file is alive."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import socket
+import stat
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sqltrack._logging import get_logger
+from sqltrack.engines._spelling import quote
+from sqltrack.errors import ConfigError, OutboxError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "Holder",
+    "OutboxLock",
+    "check_file",
+    "check_folder",
+    "folder_setting",
+    "is_held_here",
+    "make_folder",
+    "new_path",
+    "read_holder",
+    "state_of",
+]
+
+#: Whether the process that writes a file is alive.
+State = Literal["alive", "dead", "unknown"]
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
+
+# Lock files that this process holds. To open and close one would release it.
+_held: set[str] = set()
+
+
+# The folder
+
+
+def folder_setting(config: Mapping[str, Any]) -> str:
+    """Return the absolute path of the folder for outboxes.
+
+    Args:
+        config: configuration of a client. Its setting `outbox_dir` wins over `$XDG_STATE_HOME/sqltrack/outbox`, and
+            that over `~/.local/state/sqltrack/outbox`.
+
+    Raises:
+        ConfigError: (a ValueError) `outbox_dir` is no path.
+    """
+    given = config.get("outbox_dir")
+    if given is not None:
+        if not isinstance(given, (str, os.PathLike)) or not os.fspath(given) or "\0" in str(given):
+            raise ConfigError(f"outbox_dir must name a folder, got {quote(given)}")
+        return os.path.abspath(os.path.expanduser(os.fspath(given)))
+    root = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(os.path.abspath(root), "sqltrack", "outbox")
+
+
+def check_folder(folder: str) -> None:
+    """Make sure that nobody else can put files into a folder, or that it does not exist.
+
+    Raises:
+        ConfigError: (a ValueError) it is a link, no folder, another user's, or others may write in it.
+    """
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return
+    reason = _reason_to_refuse(status, stat.S_ISDIR, "folder")
+    if reason is not None:
+        raise ConfigError(f"the folder for outboxes {folder!r} {reason}", "set outbox_dir to a folder of your own")
+
+
+def make_folder(folder: str, *, is_default: bool) -> str:
+    """Return the folder after creating it if it is missing.
+
+    Args:
+        folder: its path.
+        is_default: whether a folder among the temporary files may take its place.
+
+    Raises:
+        ConfigError: (a ValueError) it exists, and is not safe.
+        OutboxError: it cannot be created.
+    """
+    try:
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+    except OSError as error:
+        if not is_default:
+            raise OutboxError(f"the folder for outboxes {folder!r} cannot be created: {error.strerror}") from error
+        folder = _temporary_folder(error)
+    check_folder(folder)
+    return folder
+
+
+def _temporary_folder(reason: OSError) -> str:
+    import tempfile
+
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = os.path.join(tempfile.gettempdir(), f"sqltrack-outbox-{user}")
+    get_logger("outbox").warning(
+        "outboxes lie in %s, which may not outlive a restart, because there is no folder for the state of programs: %s",
+        folder,
+        reason,
+    )
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+    except OSError as error:
+        raise OutboxError(f"the folder for outboxes {folder!r} cannot be created: {error.strerror}") from error
+    return folder
+
+
+def new_path(folder: str) -> str:
+    """Return the path of a new file in the folder, which tells its time, host and process."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    return os.path.join(folder, f"{moment}-{host}-{os.getpid()}-{secrets.token_hex(3)}.db")
+
+
+def check_file(path: str) -> None:
+    """Make sure that a file is one of the user's own.
+
+    Raises:
+        OutboxError: it does not exist, is a link, no file, another user's, or others may write to it.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        raise OutboxError(f"outbox {path!r} cannot be read: {error.strerror}") from error
+    reason = _reason_to_refuse(status, stat.S_ISREG, "file")
+    if reason is not None:
+        raise OutboxError(f"outbox {path!r} {reason}", "it is not used")
+
+
+def _reason_to_refuse(status: os.stat_result, is_right: Any, kind: str) -> str | None:
+    if stat.S_ISLNK(status.st_mode):
+        return "is a link"
+    if not is_right(status.st_mode):
+        return f"is no {kind}"
+    if hasattr(os, "geteuid"):
+        if status.st_uid != os.geteuid():
+            return "belongs to another user"
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return "can be written by others"
+    return None
+
+
+# The lock
+
+
+class Holder:
+    """The process that writes a file.
+
+    Attributes:
+        host: name of its host.
+        boot: what the system calls its present start, empty if it does not say.
+        pid: the number of the process.
+        started: when the process began, in the system's own unit, empty if it does not say.
+    """
+
+    def __init__(self, host: str, boot: str, pid: int, started: str) -> None:
+        self.host = host
+        self.boot = boot
+        self.pid = pid
+        self.started = started
+
+    @classmethod
+    def present(cls) -> Holder:
+        """Return this process."""
+        return cls(socket.gethostname(), _read(_BOOT_ID), os.getpid(), _start_of(os.getpid()))
+
+
+class OutboxLock:
+    """A lock file that this process holds, next to its outbox.
+
+    The lock is one of POSIX, which ends with the process, and which children do not inherit. Where the file system
+    knows no locks, what the file says has to do.
+
+    Args:
+        path: path of the lock file.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be created.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._pid = os.getpid()
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        self._fd = os.open(path, flags, 0o600)
+        try:
+            _lock(self._fd)
+            holder = Holder.present()
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, json.dumps(vars(holder)).encode("utf-8"), 0)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        _held.add(path)
+
+    def release(self, *, remove: bool) -> None:
+        """Let go of the file, and remove it if told so."""
+        if self._pid != os.getpid():
+            return
+        if remove:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+        _held.discard(self._path)
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+
+
+def is_held_here(path: str) -> bool:
+    """Return whether this process holds a lock file."""
+    return path in _held
+
+
+def read_holder(path: str) -> Holder | None:
+    """Return who holds, or has held, the lock file `path`; None if it does not say."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+        return Holder(str(found["host"]), str(found["boot"]), int(found["pid"]), str(found["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def state_of(path: str) -> State:
+    """Return whether the process that holds the lock file `path` is alive."""
+    if is_held_here(path):
+        return "alive"
+    holder = read_holder(path)
+    if not os.path.exists(path):
+        # The lock is there before the file that it protects, and goes after it.
+        return "dead"
+    is_free = _is_free(path)
+    if is_free is False:
+        return "alive"
+    if holder is None:
+        return "dead" if is_free else "unknown"
+    present = Holder.present()
+    is_same_start = holder.boot == present.boot and (bool(holder.boot) or holder.host == present.host)
+    if is_free and is_same_start:
+        return "dead"
+    if holder.host == present.host and holder.boot != present.boot:
+        # The host was started again since.
+        return "dead"
+    if is_same_start and holder.host == present.host and holder.started:
+        return "alive" if _start_of(holder.pid) == holder.started else "dead"
+    return "unknown"
+
+
+def _is_free(path: str) -> bool | None:
+    """Return whether nobody holds a lock file; None if the file system does not say."""
+    try:
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return None
+    try:
+        return _lock(fd)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool | None:
+    """Lock a file, and return True; None where the file system knows no locks.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+    """
+    if fcntl is None:  # pragma: no cover - Windows
+        return None
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise BlockingIOError(error.errno, error.strerror) from error
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+    return True
+
+
+def _start_of(pid: int) -> str:
+    """Return when a process began, in the system's own unit; empty if there is none, or the system does not say."""
+    # The name of the program before may hold blanks and parentheses.
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

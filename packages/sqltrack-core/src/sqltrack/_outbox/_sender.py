@@ -1,0 +1,255 @@
+"""Send the calls of an outbox to its database: in order, in batches, and so that sending twice changes nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqltrack._metric_values import Row
+from sqltrack._outbox._calls import ADD_METRICS, metrics_of, perform
+from sqltrack._outbox._journal import Call, Journal
+from sqltrack._outbox._outages import is_outage
+from sqltrack.engines.json import Jsonb
+from sqltrack.errors import MissingRunError, OutboxError, SQLTrackError
+from sqltrack.statuses import ENDED_STATES
+
+if TYPE_CHECKING:
+    from sqltrack.client import Client
+
+__all__ = ["Sender", "Sent"]
+
+# Calls that are read at once, and rows of metrics that are stored in one transaction.
+_BATCH = 1_000
+
+# Seconds that sending a batch may take, and seconds more for each row of it.
+_PATIENCE, _PER_ROW = 30.0, 0.01
+
+# The columns of runs that tell how it goes, and that only the latest attempt may set.
+_STATE_COLUMNS = frozenset({"status", "time_started", "time_updated"})
+
+Refuse = Callable[[Call, str], None]
+
+
+class Sent(NamedTuple):
+    """What was done with the calls of an outbox.
+
+    Attributes:
+        calls: number of calls that were sent.
+        refused: number of those that the database refuses for good.
+        outdated: number of those that were sent, but did not change all that they say, because the run was started
+            again or rewound since.
+    """
+
+    calls: int = 0
+    refused: int = 0
+    outdated: int = 0
+
+    def plus(self, other: Sent) -> Sent:
+        """Return the sums."""
+        return Sent(*(mine + others for mine, others in zip(self, other)))
+
+
+class Sender:
+    """Sends calls by a client.
+
+    Args:
+        client: client of the database, without an outbox.
+        journal: the file.
+        refuse: called with calls that the database refuses for good, and why. None: they stay where they are.
+    """
+
+    def __init__(self, client: Client, journal: Journal, refuse: Refuse | None) -> None:
+        self._client = client
+        self._journal = journal
+        self._refuse = refuse
+
+    def send_batch(self, after: int = 0) -> tuple[int, Sent]:
+        """Send the first calls of the file.
+
+        Args:
+            after: the place after which to begin.
+
+        Returns:
+            The place of the last that was sent, `after` if there was none; and what was done.
+
+        Raises:
+            SQLTrackError: the database is away. Nothing is lost, what was sent may be sent again.
+        """
+        sent = Sent()
+        last = after
+        for group in _groups(self._journal.read(_BATCH, after)):
+            done = self._send_group(group)
+            sent = sent.plus(done)
+            last = group[-1].seq
+            if done.refused and self._refuse is None:
+                continue
+            try:
+                self._journal.forget(group[0].seq, last)
+            except OutboxError:
+                # What cannot be read as a whole cannot be changed either. To send it again changes nothing.
+                if self._journal.damage is None:
+                    raise
+        return last, sent
+
+    def _send_group(self, group: Sequence[Call]) -> Sent:
+        try:
+            return Sent(calls=len(group), outdated=self._send(group))
+        except SQLTrackError as error:
+            if is_outage(self._client.engine, error):
+                raise
+            reason = error
+        except Exception as error:
+            # Whatever it is, it must not hold up the others.
+            reason = SQLTrackError(f"{type(error).__name__}: {error}")
+        if len(group) == 1:
+            if self._refuse is not None:
+                self._refuse(group[0], str(reason))
+            return Sent(refused=1)
+        # One of them is the reason.
+        parts = [self._send_group([call]) for call in group]
+        return Sent(*(sum(numbers) for numbers in zip(*parts)))
+
+    def _send(self, group: Sequence[Call]) -> int:
+        """Send calls about one experiment or run; return how many of them are outdated."""
+        table, _, row_id = group[0].owner.partition(" ")
+        session = self._client._session
+        rows = sum(len(metrics_of(call.name, call.arguments)[0]) for call in group if call.name in ADD_METRICS)
+        seconds = _PATIENCE + rows * _PER_ROW
+        if table == "runs":
+            return session.perform_within(seconds, lambda: self._send_to_run(int(row_id), group))
+        session.perform_within(seconds, lambda: perform(self._client, group[0].name, group[0].arguments))
+        return 0
+
+    def _send_to_run(self, run_id: int, group: Sequence[Call]) -> int:
+        client = self._client
+        batch = [row for call in group if call.name in ADD_METRICS for row in metrics_of(call.name, call.arguments)[0]]
+        if batch:
+            client.metrics.require_columns(batch)
+        with client._session.transaction() as connection:
+            client.engine.lock_rows(connection, "runs", [run_id])
+            history = _History.read(client, connection, run_id)
+            outdated = 0
+            if group[0].name in ADD_METRICS:
+                outdated = self._send_metrics(run_id, group, history)
+            else:
+                for call in group:
+                    arguments = history.present(client, connection, call)
+                    outdated += arguments != call.arguments
+                    if arguments is not None:
+                        perform(client, call.name, arguments)
+        return outdated
+
+    def _send_metrics(self, run_id: int, group: Sequence[Call], history: _History) -> int:
+        metrics = self._client.metrics
+        present: list[Row] = []
+        outdated = 0
+        latest: datetime | None = None
+        for call in group:
+            rows, updated = metrics_of(call.name, call.arguments)
+            if history.is_past(call):
+                outdated += 1
+                kept = [row for row in rows if not history.is_rewound(call, row.key[1])]
+                metrics.fill(run_id, kept)
+            else:
+                present += rows
+                latest = max(filter(None, (latest, updated)), default=None)
+        if history.updated is not None and latest is not None and latest <= history.updated:
+            latest = None
+        if present or latest is not None:
+            present.sort(key=lambda row: row.key)
+            metrics.store(run_id, present, latest)
+        return outdated
+
+
+class _History:
+    """What has happened to a run, also by others.
+
+    Attributes:
+        status: its status.
+        started: when it was last started.
+        updated: when it was last heard of.
+        rewinds: times at which it was rewound, and the steps that stayed.
+    """
+
+    def __init__(
+        self,
+        status: str | None,
+        started: datetime | None,
+        updated: datetime | None,
+        rewinds: Sequence[tuple[datetime, int]],
+    ) -> None:
+        self.status = status
+        self.started = started
+        self.updated = updated
+        self.rewinds = rewinds
+
+    @classmethod
+    def read(cls, client: Client, connection: Any, run_id: int) -> _History:
+        """Return the history of a run.
+
+        Raises:
+            MissingRunError: there is no such run.
+        """
+        sql = "SELECT status, time_started, time_updated FROM runs WHERE id = %s"
+        found = connection.execute(sql, (run_id,)).fetchone()
+        if found is None:
+            raise MissingRunError(run_id, "it may have been deleted")
+        status, started, updated = found
+        rewinds: Sequence[tuple[datetime, int]] = ()
+        if client.engine.table_columns(connection, "rewinds"):
+            sql = "SELECT time, step FROM rewinds WHERE run_id = %s"
+            rewinds = connection.execute(sql, (run_id,)).fetchall()
+        return cls(status, started, updated, rewinds)
+
+    def is_past(self, call: Call) -> bool:
+        """Return whether the run was started again or rewound since a call was made."""
+        began = self.started is not None and call.time < self.started
+        return began or any(call.time < time for time, _ in self.rewinds)
+
+    def is_rewound(self, call: Call, step: int) -> bool:
+        """Return whether a row of that step was removed since a call was made."""
+        return any(call.time < time and step > kept for time, kept in self.rewinds)
+
+    def present(self, client: Client, connection: Any, call: Call) -> tuple[Any, ...] | None:
+        """Return the arguments of a call as far as they still count, None if nothing of it does."""
+        if call.name == "set_columns":
+            values = {
+                column: value
+                for column, value in call.arguments[2].items()
+                if self._counts(client, connection, call, column)
+            }
+            return (*call.arguments[:2], values) if values else None
+        if not self.is_past(call) or call.name == "add_link":
+            return call.arguments
+        if call.name == "merge_json":
+            table, run_id, column, items = call.arguments
+            there = _value(connection, run_id, column)
+            new = {key: value for key, value in items.obj.items() if not (isinstance(there, dict) and key in there)}
+            return (table, run_id, column, Jsonb(new)) if new else None
+        return None
+
+    def _counts(self, client: Client, connection: Any, call: Call, column: str) -> bool:
+        if column in _STATE_COLUMNS:
+            if self.is_past(call):
+                return False
+            # Whoever has ended the run since knows better.
+            has_ended = self.status in ENDED_STATES and self.updated is not None and call.time < self.updated
+            value = call.arguments[2][column]
+            return not has_ended and (column != "time_updated" or self.updated is None or value >= self.updated)
+        return not self.is_past(call) or _value(connection, call.arguments[1], column) is None
+
+
+def _value(connection: Any, run_id: int, column: str) -> Any:
+    return connection.execute(f"SELECT {column} FROM runs WHERE id = %s", (run_id,)).fetchone()[0]
+
+
+def _groups(calls: Iterable[Call]) -> Iterable[list[Call]]:
+    """Return calls in groups that can be sent at once: those in a row that store metrics of one run, or describe it."""
+
+    def key(call: Call) -> Any:
+        kind = call.name in ADD_METRICS
+        return call.owner, kind, None if call.owner.startswith("runs ") else call.seq
+
+    return [list(group) for _, group in itertools.groupby(calls, key)]

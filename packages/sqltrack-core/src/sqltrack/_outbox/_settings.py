@@ -1,0 +1,90 @@
+"""The settings of the outbox."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from sqltrack._outbox._places import folder_setting
+from sqltrack._settings import number_setting
+from sqltrack.engines._spelling import quote
+from sqltrack.errors import ConfigError
+
+__all__ = ["Mode", "OutboxSettings", "mode_setting", "outbox_settings"]
+
+Mode = Literal["off", "on", "always"]
+
+_PATIENCE = 1.0
+_LIMIT = 2**30
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class OutboxSettings(NamedTuple):
+    """How a client uses its outbox.
+
+    Attributes:
+        mode: "on" uses it while the database is away, "always" for all calls.
+        folder: absolute path of the folder for files.
+        is_default_folder: whether nobody has chosen it.
+        patience: seconds that a call may wait for the database.
+        limit: bytes that the file may have.
+        keep: seconds for which a file is kept after all of it was sent.
+    """
+
+    mode: Mode
+    folder: str
+    is_default_folder: bool
+    patience: float
+    limit: int
+    keep: float
+
+
+def mode_setting(config: Mapping[str, Any]) -> Mode:
+    """Return the setting `outbox` of a configuration.
+
+    Raises:
+        ConfigError: (a ValueError) it is none of off, on and always.
+    """
+    value = config.get("outbox")
+    if value is None:
+        return "off"
+    text = str(value).strip().lower()
+    if text in ("on", "true", "yes", "1"):
+        return "on"
+    if text in ("off", "false", "no", "0"):
+        return "off"
+    if text == "always":
+        return "always"
+    raise ConfigError(f"outbox must be on, off or always, got {quote(value)}")
+
+
+def outbox_settings(config: Mapping[str, Any]) -> OutboxSettings:
+    """Return the settings of a configuration.
+
+    Raises:
+        ConfigError: (a ValueError) one of them cannot be used.
+    """
+    return OutboxSettings(
+        mode_setting(config),
+        folder_setting(config),
+        config.get("outbox_dir") is None,
+        number_setting(config, "patience", _PATIENCE),
+        _size_setting(config, "outbox_limit", _LIMIT),
+        number_setting(config, "outbox_keep", 0.0),
+    )
+
+
+def _size_setting(config: Mapping[str, Any], name: str, default: int) -> int:
+    """Return a setting as a number of bytes, which may have a unit: 500 MB and 500 MiB are the same.
+
+    Raises:
+        ConfigError: (a ValueError) it is something else.
+    """
+    value = config.get(name)
+    if value is None:
+        return default
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(value), re.IGNORECASE)
+    if match is None:
+        raise ConfigError(f"{name} must be a number of bytes, such as 500 MiB, got {quote(value)}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])

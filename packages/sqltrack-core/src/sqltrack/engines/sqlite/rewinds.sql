@@ -1,0 +1,7 @@
+-- When runs were rewound, and to which step, so that rows which were logged before do not come back from an outbox.
+CREATE TABLE rewinds (
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON UPDATE CASCADE ON DELETE CASCADE,
+    time TIMESTAMP WITH TIME ZONE NOT NULL,
+    step INTEGER NOT NULL,
+    PRIMARY KEY (run_id, time)
+);

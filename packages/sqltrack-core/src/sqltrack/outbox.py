@@ -1,0 +1,284 @@
+"""Find the outboxes that processes have left behind, and send them.
+
+An outbox is a file of calls that could not reach the database. A process sends its own by itself. What one leaves
+behind that was killed, or that ended while the database was away, is sent by the next run of the same user, or by
+`send_outboxes` and the command `sqltrack outbox send`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from sqltrack._outbox._journal import REFUSED_SUFFIX, Journal, lock_path
+from sqltrack._outbox._places import OutboxLock, check_folder, folder_setting, read_holder, state_of
+from sqltrack.errors import ConflictError, OutboxError
+
+if TYPE_CHECKING:
+    from sqltrack.client import Client
+
+__all__ = [
+    "OutboxInfo",
+    "SentOutbox",
+    "drop_outbox",
+    "find_outboxes",
+    "outbox_folder",
+    "read_outbox",
+    "send_outboxes",
+]
+
+State = Literal["alive", "dead", "unknown", "refused"]
+
+
+class OutboxInfo(NamedTuple):
+    """What is known of an outbox.
+
+    Attributes:
+        path: path of its file.
+        state: "alive", its process is; "dead", it is not, so that anybody may send it; "unknown", another host's,
+            whose process cannot be asked for; "refused", it holds what the database has refused.
+        target: the database, by the names of parameters; empty if that cannot be read.
+        host: name of the host of its process, None if that is not known.
+        pid: number of its process, None if that is not known.
+        calls: number of calls that wait.
+        owners: number of experiments and runs that they are about.
+        first: time of the first call, None if there is none.
+        last: time of the last call, None if there is none.
+        size: bytes on disk.
+        damage: what SQLite says of a part that cannot be read, None if all can be.
+        reason: why the database has refused the first call, None if it has not.
+    """
+
+    path: str
+    state: State
+    target: Mapping[str, Any]
+    host: str | None
+    pid: int | None
+    calls: int
+    owners: int
+    first: datetime | None
+    last: datetime | None
+    size: int
+    damage: str | None
+    reason: str | None
+
+
+class SentOutbox(NamedTuple):
+    """What was done with an outbox.
+
+    Attributes:
+        path: path of its file.
+        calls: number of calls that were sent.
+        refused: number of calls that the database refuses for good, which are in the file `refused_path`.
+        outdated: number of calls of those that were sent which did not change all that they say, because the run was
+            started again or rewound since.
+        is_removed: whether the file is gone, because nothing is left in it.
+        skipped: why the file was left alone, None if it was not.
+        damage: what SQLite says of a part that cannot be read, None if all can be.
+    """
+
+    path: str
+    calls: int
+    refused: int
+    outdated: int
+    is_removed: bool
+    skipped: str | None
+    damage: str | None
+
+    @property
+    def refused_path(self) -> str:
+        """Path of the file of calls that the database has refused."""
+        return self.path.removesuffix(REFUSED_SUFFIX) + REFUSED_SUFFIX
+
+
+def outbox_folder(config: Mapping[str, Any]) -> str:
+    """Return the path of the folder for outboxes.
+
+    Args:
+        config: a configuration; see the setting `outbox_dir`.
+
+    Raises:
+        ConfigError: (a ValueError) `outbox_dir` is no path.
+    """
+    return folder_setting(config)
+
+
+def find_outboxes(folder: str | Path) -> list[OutboxInfo]:
+    """Return the outboxes in a folder, the oldest first; those that are not safe to use are left out.
+
+    Args:
+        folder: path of the folder; one that does not exist has none.
+
+    Raises:
+        ConfigError: (a ValueError) the folder is a link, another user's, or others may write in it.
+    """
+    folder = os.fspath(folder)
+    check_folder(folder)
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        if name.endswith((".db", f".db{REFUSED_SUFFIX}")):
+            with contextlib.suppress(OutboxError):
+                found.append(read_outbox(os.path.join(folder, name)))
+    return found
+
+
+def read_outbox(path: str | Path) -> OutboxInfo:
+    """Return what is known of an outbox.
+
+    Args:
+        path: path of its file.
+
+    Raises:
+        OutboxError: it does not exist, or is not safe to use.
+    """
+    path = os.path.abspath(os.fspath(path))
+    journal = Journal(path)
+    try:
+        about = journal.about()
+        contents = journal.contents()
+        first = journal.read(1)
+        holder = read_holder(lock_path(path))
+        return OutboxInfo(
+            path,
+            "refused" if path.endswith(REFUSED_SUFFIX) else state_of(lock_path(path)),
+            about.get("target", {}),
+            None if holder is None else holder.host,
+            None if holder is None else holder.pid,
+            *contents,
+            journal.size,
+            journal.damage,
+            first[0].reason if first else None,
+        )
+    finally:
+        journal.close()
+
+
+def send_outboxes(
+    client: Client, paths: Iterable[str | Path] | None = None, *, force: bool = False
+) -> list[SentOutbox]:
+    """Send outboxes to the database of a client, and remove those of which nothing is left.
+
+    Any number of processes may do this at once: a file is sent by one of them. To send twice changes nothing.
+
+    Args:
+        client: client of the database.
+        paths: paths of files; default: all in the client's folder that are for this database and whose process is
+            known to be dead.
+        force: whether to send a file as well that may be another host's, whose process cannot be asked for, or that
+            says that it is for another database.
+
+    Returns:
+        What was done with each file.
+
+    Raises:
+        OutboxError: a file does not exist, or is not safe to use.
+        DatabaseError: the database is away. What was not sent stays in the files.
+    """
+    from sqltrack.client import Client
+
+    named = paths is not None
+    if paths is None:
+        found = find_outboxes(folder_setting(client.config))
+        target = client.engine.target()
+        paths = [info.path for info in found if info.state == "dead" and info.target == target]
+    sender = Client({**client.config, "outbox": "off"})
+    sender._session.track(0)
+    try:
+        return [_send(sender, os.path.abspath(os.fspath(path)), named=named, force=force) for path in paths]
+    finally:
+        sender._session.untrack(0)
+
+
+def drop_outbox(path: str | Path, *, force: bool = False) -> OutboxInfo:
+    """Delete an outbox, with all that waits in it.
+
+    Args:
+        path: path of its file.
+        force: whether to do so though its process may be alive on another host.
+
+    Returns:
+        What it was.
+
+    Raises:
+        OutboxError: it does not exist, or is not safe to use.
+        ConflictError: (a ValueError) its process is alive, or may be.
+    """
+    info = read_outbox(path)
+    lock = _take(info, force=force)
+    if isinstance(lock, str):
+        raise ConflictError(f"outbox {info.path!r} was not dropped: {lock}")
+    journal = Journal(info.path)
+    journal.remove()
+    if lock is not None:
+        lock.release(remove=True)
+    return info
+
+
+def _send(client: Client, path: str, *, named: bool, force: bool) -> SentOutbox:
+    from sqltrack._outbox._file import send_refused_to
+    from sqltrack._outbox._sender import Sender, Sent
+
+    try:
+        info = read_outbox(path)
+    except OutboxError as error:
+        if named:
+            raise
+        # Somebody else has sent it meanwhile.
+        return SentOutbox(path, 0, 0, 0, not os.path.exists(path), error.message, None)
+    target = client.engine.target()
+    if info.target != target and not force:
+        return _skipped(info, "it is for another database")
+    lock = _take(info, force=force)
+    if isinstance(lock, str):
+        return _skipped(info, lock)
+    is_removed = False
+    try:
+        # Another process may have sent it before this one had the lock.
+        if not os.path.exists(path):
+            is_removed = True
+            return _skipped(info, "another process has sent it")
+        journal = Journal(path)
+        sender = Sender(client, journal, None if info.state == "refused" else send_refused_to(journal))
+        sent, last = Sent(), 0
+        while True:
+            place, more = sender.send_batch(last)
+            sent = sent.plus(more)
+            if place == last:
+                break
+            last = place
+        damage = journal.damage or info.damage
+        is_removed = damage is None and journal.is_empty
+        if is_removed:
+            journal.remove()
+        else:
+            journal.close()
+        return SentOutbox(path, *sent, is_removed, None, damage)
+    finally:
+        if lock is not None:
+            lock.release(remove=is_removed)
+
+
+def _skipped(info: OutboxInfo, why: str) -> SentOutbox:
+    return SentOutbox(info.path, 0, 0, 0, False, why, info.damage)
+
+
+def _take(info: OutboxInfo, *, force: bool) -> OutboxLock | str | None:
+    """Return the lock of an outbox, None if it needs none, or why it cannot be had."""
+    if info.state == "alive":
+        return f"its process is alive (host {info.host}, pid {info.pid}), and sends it"
+    if info.state == "unknown" and not force:
+        return f"nothing tells whether its process is alive, on host {info.host}"
+    try:
+        return OutboxLock(lock_path(info.path))
+    except BlockingIOError:
+        return "another process sends it"
+    except OSError as error:
+        raise OutboxError(f"outbox {info.path!r} cannot be locked: {error.strerror}") from error
