@@ -122,7 +122,8 @@ class ConnectionKeeper:
 
     def _note(self, connection: Any) -> None:
         # Without callbacks, in which what a signal's handler raises would be lost.
-        for key in [key for key, reference in self._open.items() if reference() is None]:
+        # The list is made at once: a signal's handler, or another thread, may open connections in between.
+        for key in [key for key, reference in list(self._open.items()) if reference() is None]:
             self._open.pop(key, None)
         try:
             self._open[id(connection)] = weakref.ref(connection)
