@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._times import utc_now
@@ -12,7 +13,16 @@ from sqltrack.errors import ConflictError, MissingExperimentError, MissingRunErr
 if TYPE_CHECKING:
     from sqltrack.engines.engine import Engine
 
-__all__ = ["FoundRun", "create_run", "find_experiment", "get_or_create_experiment", "get_or_create_run"]
+__all__ = [
+    "FoundRun",
+    "NewId",
+    "create_run",
+    "find_experiment",
+    "get_or_create_experiment",
+    "get_or_create_run",
+    "send_experiment",
+    "send_run",
+]
 
 
 class FoundRun(NamedTuple):
@@ -20,13 +30,24 @@ class FoundRun(NamedTuple):
 
     Attributes:
         id: its id.
-        experiment_id: id of its experiment.
+        experiment_id: id of its experiment, 0 if that is not known because the database is away.
         status: the status that it had when it was found, None for none.
     """
 
     id: int
     experiment_id: int
     status: str | None
+
+
+class NewId:
+    """The id of a run that is being created, so that this can be done again where the answer was lost.
+
+    Attributes:
+        value: the id, None as long as the database has not given one.
+    """
+
+    def __init__(self) -> None:
+        self.value: int | None = None
 
 
 def get_or_create_experiment(engine: Engine, connection: Any, experiment_id: int | None, name: str | None) -> int:
@@ -95,6 +116,7 @@ def get_or_create_run(
     experiment_id: int | None,
     run_id: int | None,
     description: Mapping[str, Any],
+    new_id: NewId | None = None,
 ) -> FoundRun:
     """Return a run, which is created if it does not exist.
 
@@ -105,6 +127,7 @@ def get_or_create_run(
         run_id: id of the run, None for a new one.
         description: columns that describe the run, with their values, see `sqltrack._descriptions.describe`. Keys that
             a run has in JSON columns stay unless they are given.
+        new_id: remembers the id of a new run, None if creating it is not repeated.
 
     Raises:
         ConflictError: the run belongs to another experiment.
@@ -113,7 +136,8 @@ def get_or_create_run(
     if run_id is None:
         if experiment_id is None:
             raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
-        return FoundRun(_insert_new_run(engine, connection, experiment_id, description), experiment_id, None)
+        found_id = _insert_new_run(engine, connection, experiment_id, description, new_id)
+        return FoundRun(found_id, experiment_id, None)
     found = _find_run(connection, run_id)
     if found is None and experiment_id is not None:
         if _insert_run(engine, connection, experiment_id, run_id, description) is not None:
@@ -131,7 +155,12 @@ def get_or_create_run(
 
 
 def create_run(
-    engine: Engine, connection: Any, experiment_id: int | None, name: str | None, description: Mapping[str, Any]
+    engine: Engine,
+    connection: Any,
+    experiment_id: int | None,
+    name: str | None,
+    description: Mapping[str, Any],
+    new_id: NewId | None = None,
 ) -> FoundRun | None:
     """Return a new run of an experiment that exists, None if that does not.
 
@@ -141,22 +170,91 @@ def create_run(
         experiment_id: id of the experiment, None if there is a name.
         name: name of the experiment, looked at if there is no id.
         description: as in `get_or_create_run`.
+        new_id: as in `get_or_create_run`.
     """
     if experiment_id is None and name is not None:
         experiment_id = find_experiment(connection, name)
     if experiment_id is None:
         return None
-    run_id = _insert_run(engine, connection, experiment_id, None, description)
+    run_id = _insert_with_new_id(engine, connection, experiment_id, description, new_id)
     return None if run_id is None else FoundRun(run_id, experiment_id, None)
 
 
-def _insert_new_run(engine: Engine, connection: Any, experiment_id: int, description: Mapping[str, Any]) -> int:
+def _insert_new_run(
+    engine: Engine, connection: Any, experiment_id: int, description: Mapping[str, Any], new_id: NewId | None
+) -> int:
     while True:
-        new_id = _insert_run(engine, connection, experiment_id, None, description)
-        if new_id is not None:
-            return new_id
+        found = _insert_with_new_id(engine, connection, experiment_id, description, new_id)
+        if found is not None:
+            return found
         _require_experiment(connection, experiment_id)
         # Another transaction is just inserting the generated id by hand, then try the next.
+
+
+def _insert_with_new_id(
+    engine: Engine, connection: Any, experiment_id: int, description: Mapping[str, Any], new_id: NewId | None
+) -> int | None:
+    """Insert a run with an id of the database's, and return that; None as in `_insert_run`."""
+    if new_id is None:
+        return _insert_run(engine, connection, experiment_id, None, description)
+    was_known = new_id.value is not None
+    if new_id.value is None:
+        new_id.value = engine.next_id(connection, "runs")
+    run_id = _insert_run(engine, connection, experiment_id, new_id.value, description)
+    if run_id is None and was_known and _find_run(connection, new_id.value or 0) is not None:
+        # It was inserted before, and only the answer was lost.
+        return new_id.value
+    if run_id is None:
+        new_id.value = None
+    return run_id
+
+
+def send_run(
+    engine: Engine,
+    connection: Any,
+    experiment_id: int | None,
+    run_id: int,
+    description: Mapping[str, Any],
+    created: datetime,
+) -> None:
+    """Create a run that began while the database was away, or describe it if it exists.
+
+    Args:
+        engine: engine of the connection.
+        connection: the connection.
+        experiment_id: id of the experiment, None if the run exists.
+        run_id: id of the run.
+        description: as in `get_or_create_run`.
+        created: when it began.
+
+    Raises:
+        ConflictError: the run belongs to another experiment.
+        MissingExperimentError, MissingRunError: there is no such experiment, or no such run.
+    """
+    if experiment_id is not None:
+        _insert_run(engine, connection, experiment_id, run_id, {"time_created": created, **description})
+    get_or_create_run(engine, connection, experiment_id, run_id, description)
+
+
+def send_experiment(engine: Engine, connection: Any, known_id: int | None, new_id: int, name: str | None) -> int:
+    """Return the id of an experiment that was used while the database was away, after creating it if it is missing.
+
+    Args:
+        engine: engine of the connection.
+        connection: the connection.
+        known_id: its id, None if there is a name.
+        new_id: the id that it gets if it is created.
+        name: its name, None if there is an id.
+
+    Raises:
+        ConflictError, MissingExperimentError: as `get_or_create_experiment` does.
+    """
+    if known_id is not None or name is None:
+        return get_or_create_experiment(engine, connection, known_id, name)
+    found = find_experiment(connection, name)
+    if found is None:
+        found = _insert_experiment(engine, connection, new_id, name)
+    return new_id if found is None else found
 
 
 def _insert_run(

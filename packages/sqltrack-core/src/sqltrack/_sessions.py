@@ -28,6 +28,7 @@ from sqltrack._connections import ConnectionKeeper
 from sqltrack._logging import get_logger
 from sqltrack._retrying import retry
 from sqltrack.errors import (
+    DatabaseError,
     DatabaseLockedError,
     DatabaseUnavailableError,
     NotConnectedError,
@@ -240,6 +241,21 @@ class Session:
         """
         return self.perform(lambda: self.call(function, once=once))
 
+    def create(self, create: Callable[[], T], keep: Callable[[Outbox, DatabaseError | None], T]) -> T:
+        """Return `create()`, or while the database is away what `keep(outbox, reason)` returns.
+
+        Args:
+            create: creates something by `ask` and the like, with the same effect when done twice.
+            keep: lets the outbox create it later; the reason is None if the outbox knows it.
+        """
+        if self.outbox is None or self._block() is not None:
+            return create()
+        return self.outbox.create(self, create, keep)
+
+    def real_experiment_id(self, experiment_id: int) -> int:
+        """Return the id that an experiment has in the database, which is another one if it began in an outage."""
+        return experiment_id if self.outbox is None else self.outbox.real_experiment_id(experiment_id)
+
     def transact(self, function: Callable[[Any], T]) -> T:
         """Return `function(connection)`, called in the open block, or else in a transaction of its own."""
 
@@ -348,7 +364,7 @@ class Session:
         try:
             return attempt()
         except DatabaseUnavailableError as error:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or not error.may_pass:
                 raise
             get_logger("client").info("trying to reach the database again: %s", error)
         # The connection may have been one that was kept and is dead.
@@ -764,7 +780,7 @@ def _left_until(deadline: float) -> float:
 
 
 def _is_unavailable(error: Exception) -> bool:
-    return isinstance(error, DatabaseUnavailableError)
+    return isinstance(error, DatabaseUnavailableError) and error.may_pass
 
 
 def _connection_of(block: Block) -> Any:

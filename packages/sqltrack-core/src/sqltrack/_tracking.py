@@ -59,6 +59,8 @@ class Tracking:
         from sqltrack import sigterm
 
         self._client._session.track(self._run_id)
+        if self._client._session.outbox is not None:
+            self._client._session.outbox.send_left_behind()
         sigterm.register(self, self._terminate)
         _tracked[self._key] = self
 

@@ -105,40 +105,45 @@ def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, An
     """
     stored = {column: _TEXTS[column](value, column) if column in _TEXTS else value for column, value in values.items()}
     client = as_client(client)
-    client._session.submit(client._rows.set_columns, table, _row_id(table, row_id), stored, limits)
+    client._session.submit(client._rows.set_columns, table, _row_id(client, table, row_id), stored, limits)
 
 
 def merge_json(client: Client, table: str, row_id: int, column: str, items: Mapping[str, Any]) -> None:
     """Add keys to a JSON column, or replace them, in the database, so that concurrent calls lose nothing."""
     client = as_client(client)
-    client._session.submit(client._rows.merge_json, table, _row_id(table, row_id), column, Jsonb(dict(items)))
+    client._session.submit(client._rows.merge_json, table, _row_id(client, table, row_id), column, Jsonb(dict(items)))
 
 
 def remove_keys(client: Client, table: str, row_id: int, column: str, keys: Iterable[str]) -> None:
     """Remove keys from a JSON column; those that it does not have are no error."""
     stored = Jsonb([escape_text(key) for key in keys])
     client = as_client(client)
-    client._session.submit(client._rows.remove_keys, table, _row_id(table, row_id), column, stored)
+    client._session.submit(client._rows.remove_keys, table, _row_id(client, table, row_id), column, stored)
 
 
 def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Add a link to a table of links; one that exists already is no error."""
-    link = _link(from_id, kind, to_id)
     client = as_client(client)
+    link = _link(client, table, from_id, kind, to_id)
     client._session.submit(client._rows.add_link, table, *link)
 
 
 def remove_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
     """Remove a link from a table of links; one that does not exist is no error."""
-    link = _link(from_id, kind, to_id)
     client = as_client(client)
+    link = _link(client, table, from_id, kind, to_id)
     client._session.submit(client._rows.remove_link, table, *link)
 
 
-def _link(from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
+def _link(client: Client, table: str, from_id: Any, kind: Any, to_id: Any) -> tuple[int, str, int]:
     """Return a link as it is stored."""
-    return as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
+    from_id, kind, to_id = as_row_id(from_id, "from_id"), as_text(kind, "kind"), as_row_id(to_id, "to_id")
+    if table == "experiment_links":
+        real_id = client._session.real_experiment_id
+        return real_id(from_id), kind, real_id(to_id)
+    return from_id, kind, to_id
 
 
-def _row_id(table: str, row_id: Any) -> int:
-    return as_row_id(row_id, f"{table.removesuffix('s')}_id")
+def _row_id(client: Client, table: str, row_id: Any) -> int:
+    row_id = as_row_id(row_id, f"{table.removesuffix('s')}_id")
+    return client._session.real_experiment_id(row_id) if table == "experiments" else row_id

@@ -122,11 +122,12 @@ class Client:
             # Where a copy in another process looks for a password. An address may hold one itself.
             self._source = config
         self.engine: Engine = create_engine(self.config)
+        reconnect = number_setting(self.config, "reconnect", _RECONNECT)
         self._session = Session(
             self.engine,
             keepalive=number_setting(self.config, "keepalive", _KEEPALIVE),
-            reconnect=number_setting(self.config, "reconnect", _RECONNECT),
-            outbox=_outbox_for(self.config, self.engine),
+            reconnect=reconnect,
+            outbox=_outbox_for(self.config, self.engine, reconnect),
         )
         # Engines may ask the database for a type, so they get the client, to which the writer must not refer itself.
         self.metrics: MetricsWriter = MetricsWriter(self._session, partial(self.engine.map_type, weakref.proxy(self)))
@@ -275,7 +276,7 @@ class _CursorBlock:
             self._session.leave(statement, exc_type)
 
 
-def _outbox_for(config: dict[str, Any], engine: Engine) -> Outbox | None:
+def _outbox_for(config: dict[str, Any], engine: Engine, reconnect: float) -> Outbox | None:
     if config.get("outbox") is None:
         return None
     from sqltrack._outbox._settings import outbox_settings
@@ -285,7 +286,7 @@ def _outbox_for(config: dict[str, Any], engine: Engine) -> Outbox | None:
         return None
     from sqltrack._outbox._outbox import outbox_for
 
-    return outbox_for(config, engine, settings)
+    return outbox_for(config, engine, settings, reconnect)
 
 
 def _copy(cls: type[Client], config: dict[str, Any], source: str | Path | None) -> Client:

@@ -140,7 +140,14 @@ class DatabaseError(SQLTrackError):
 
 
 class DatabaseUnavailableError(DatabaseError):
-    """the database cannot be reached"""
+    """the database cannot be reached
+
+    Attributes: `may_pass` is False if the configuration must be wrong, as with a host that has no address;
+    `is_starting` tells that the server is there, and will serve soon.
+    """
+
+    may_pass: bool = True
+    is_starting: bool = False
 
 
 class TooManyConnectionsError(DatabaseUnavailableError):

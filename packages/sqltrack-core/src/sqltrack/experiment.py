@@ -46,7 +46,8 @@ class Experiment:
 
     Attributes:
         client: the client.
-        id: the experiment's id.
+        id: the experiment's id. While the database is away it is a new one, which stays if there is no experiment of
+            that name.
 
     Raises:
         ValueError: neither id nor name is given; or the two belong to different experiments (ConflictError); or
@@ -65,8 +66,12 @@ class Experiment:
             experiment_id = _as_experiment_id(experiment_id)
         if name is not None:
             name = as_text(name, "name")
-        self.id: int = client._session.ask(
-            lambda connection: get_or_create_experiment(client.engine, connection, experiment_id, name)
+        engine, session = client.engine, client._session
+        if experiment_id is not None:
+            experiment_id = session.real_experiment_id(experiment_id)
+        self.id: int = session.create(
+            lambda: session.ask(lambda connection: get_or_create_experiment(engine, connection, experiment_id, name)),
+            lambda outbox, reason: outbox.begin_experiment(experiment_id, name, reason),
         )
 
     # Hidden from type checkers, which find wrong names by themselves.

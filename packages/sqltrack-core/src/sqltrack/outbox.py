@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqltrack._outbox._journal import REFUSED_SUFFIX, Journal, lock_path
+from sqltrack._outbox._journal import REFUSED_SUFFIX, SENT_SUFFIX, Journal, lock_path
 from sqltrack._outbox._places import OutboxLock, check_folder, folder_setting, read_holder, state_of
 from sqltrack.errors import ConflictError, OutboxError
 
@@ -31,7 +31,7 @@ __all__ = [
     "send_outboxes",
 ]
 
-State = Literal["alive", "dead", "unknown", "refused"]
+State = Literal["alive", "dead", "unknown", "refused", "sent"]
 
 
 class OutboxInfo(NamedTuple):
@@ -40,7 +40,8 @@ class OutboxInfo(NamedTuple):
     Attributes:
         path: path of its file.
         state: "alive", its process is; "dead", it is not, so that anybody may send it; "unknown", another host's,
-            whose process cannot be asked for; "refused", it holds what the database has refused.
+            whose process cannot be asked for; "refused", it holds what the database has refused; "sent", all of it
+            was sent, and it is kept for the time of the setting `outbox_keep`.
         target: the database, by the names of parameters; empty if that cannot be read.
         host: name of the host of its process, None if that is not known.
         pid: number of its process, None if that is not known.
@@ -124,7 +125,7 @@ def find_outboxes(folder: str | Path) -> list[OutboxInfo]:
         return []
     found = []
     for name in names:
-        if name.endswith((".db", f".db{REFUSED_SUFFIX}")):
+        if name.endswith((".db", f".db{REFUSED_SUFFIX}", f".db{SENT_SUFFIX}")):
             with contextlib.suppress(OutboxError):
                 found.append(read_outbox(os.path.join(folder, name)))
     return found
@@ -148,7 +149,7 @@ def read_outbox(path: str | Path) -> OutboxInfo:
         holder = read_holder(lock_path(path))
         return OutboxInfo(
             path,
-            "refused" if path.endswith(REFUSED_SUFFIX) else state_of(lock_path(path)),
+            _state(path),
             about.get("target", {}),
             None if holder is None else holder.host,
             None if holder is None else holder.pid,
@@ -159,6 +160,12 @@ def read_outbox(path: str | Path) -> OutboxInfo:
         )
     finally:
         journal.close()
+
+
+def _state(path: str) -> State:
+    if path.endswith(REFUSED_SUFFIX):
+        return "refused"
+    return "sent" if path.endswith(SENT_SUFFIX) else state_of(lock_path(path))
 
 
 def send_outboxes(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_row_id, as_rows, as_text
-from sqltrack._creation import FoundRun, get_or_create_run
+from sqltrack._creation import FoundRun, NewId, get_or_create_run
 from sqltrack._descriptions import is_auto
 from sqltrack._logging import get_logger
 from sqltrack._times import Timestamp, times_to_set
@@ -67,7 +67,7 @@ class Run:
     Attributes:
         client: the client.
         id: the run's id.
-        experiment_id: id of its experiment.
+        experiment_id: id of its experiment; 0 if the run was named by its id alone while the database was away.
 
     Raises:
         ValueError: the environment variable holds no id; or the run belongs to another experiment (ConflictError); or
@@ -78,17 +78,28 @@ class Run:
         run_id = _updates.as_run_id(run_id)
         if experiment_id is not None:
             experiment_id = as_row_id(experiment_id, "experiment_id")
-        engine = as_client(client).engine
-        self._take(
-            client, _ask(client, lambda connection: get_or_create_run(engine, connection, experiment_id, run_id, {}))
+        engine, session = as_client(client).engine, client._session
+        new_id = None if session.outbox is None else NewId()
+        if experiment_id is not None:
+            experiment_id = session.real_experiment_id(experiment_id)
+        found = session.create(
+            lambda: _ask(
+                client,
+                lambda connection: get_or_create_run(engine, connection, experiment_id, run_id, {}, new_id),
+            ),
+            lambda outbox, reason: outbox.begin_run(experiment_id, run_id, {}, reason, new_id),
         )
+        self._take(client, found)
 
     @classmethod
     def _find(cls, client: Client, find: Callable[[Any], FoundRun | None]) -> Self | None:
         """Return the run that a function finds or creates on a connection, None if it does not."""
         found = _ask(client, find)
-        if found is None:
-            return None
+        return None if found is None else cls._of(client, found)
+
+    @classmethod
+    def _of(cls, client: Client, found: FoundRun) -> Self:
+        """Return a run that was found or created."""
         run = cls.__new__(cls)
         run._take(client, found)
         return run

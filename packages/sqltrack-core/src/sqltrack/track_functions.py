@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
-from sqltrack._creation import create_run, get_or_create_run
+from sqltrack._creation import NewId, create_run, get_or_create_run
 from sqltrack._descriptions import describe
 from sqltrack._logging import announce
 from sqltrack._times import Timestamp, times_to_set
@@ -20,10 +20,17 @@ from sqltrack.errors import DatabaseError, DatabaseLockedError, DatabaseUnavaila
 from sqltrack.experiment import Experiment
 from sqltrack.run import Run
 
+if TYPE_CHECKING:
+    from sqltrack._outbox._outbox import Outbox
+
 __all__ = ["start", "track"]
 
 # Runs that this process has taken from the environment, by database and id. The next call is about another run.
 _taken: set[tuple[str, int]] = set()
+
+
+# What is said of a run that begins in the outbox.
+_LATER = ", which is away; the run waits in the outbox"
 
 
 class _Target(NamedTuple):
@@ -172,23 +179,41 @@ def _begin(
     tags, comment = _as_tags(tags), as_optional_text(comment, "comment")
     client = _client_for(experiment, client)
     target = _find_target(client, experiment, run_id)
+    if target.experiment_id is not None:
+        target = target._replace(experiment_id=client._session.real_experiment_id(target.experiment_id))
     description = describe(client, args, env, tags, comment)
-    run, created = _begin_at_once(client, target, description), ""
-    if run is None:
-        run, has_created_tables = _begin_anew(client, target, description)
-        created = ", whose tables were created just now" if has_created_tables else ""
+    new_id = None if client._session.outbox is None else NewId()
+    run, created = client._session.create(
+        lambda: _begin_directly(client, target, description, new_id),
+        lambda outbox, reason: (_begin_later(client, outbox, target, description, new_id, reason), _LATER),
+    )
     if target.run_id == _updates.RUN_VARIABLE:
         _taken.add((client.engine.describe(), run.id))
     name = run.experiment_id if target.name is None else target.name
     return run, f"run {run.id} of experiment {name!r} in {client.engine.describe()}{created}"
 
 
-def _begin_at_once(client: Client, target: _Target, description: Mapping[str, Any]) -> Run | None:
+def _begin_directly(
+    client: Client, target: _Target, description: Mapping[str, Any], new_id: NewId | None
+) -> tuple[Run, str]:
+    """Return a run in the database, and what to say of that."""
+    run = _begin_at_once(client, target, description, new_id)
+    if run is not None:
+        return run, ""
+    run, has_created_tables = _begin_anew(client, target, description)
+    return run, ", whose tables were created just now" if has_created_tables else ""
+
+
+def _begin_at_once(client: Client, target: _Target, description: Mapping[str, Any], new_id: NewId | None) -> Run | None:
     """Return a new run of an experiment that exists, created without a transaction; None if there is more to do."""
     if target.run_id is not None or None not in (target.experiment_id, target.name) or client._session.is_at_work:
         return None
+    experiment_id, name, _ = target
     try:
-        return Run._find(client, lambda connection: create_run(client.engine, connection, *target[:2], description))
+        return Run._find(
+            client,
+            lambda connection: create_run(client.engine, connection, experiment_id, name, description, new_id),
+        )
     except (DatabaseLockedError, DatabaseUnavailableError):
         raise
     except DatabaseError:
@@ -213,6 +238,22 @@ def _begin_anew(client: Client, target: _Target, description: Mapping[str, Any])
         )
     assert run is not None
     return run, has_created_tables
+
+
+def _begin_later(
+    client: Client,
+    outbox: Outbox,
+    target: _Target,
+    description: Mapping[str, Any],
+    new_id: NewId | None,
+    reason: DatabaseError | None,
+) -> Run:
+    """Return a run that is created, with all that it needs, when the database is there again."""
+    run_id, experiment_id = _updates.as_run_id(target.run_id), target.experiment_id
+    outbox.begin_database(reason)
+    if experiment_id is not None or target.name is not None:
+        experiment_id = outbox.begin_experiment(experiment_id, target.name, reason)
+    return Run._of(client, outbox.begin_run(experiment_id, run_id, description, reason, new_id))
 
 
 def _as_tags(tags: Any) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from sqltrack._creation import send_experiment, send_run
 from sqltrack._metric_values import Row
 from sqltrack._row_writer import RowWriter
 from sqltrack._sessions import detached
@@ -15,10 +16,23 @@ from sqltrack.metrics import MetricsWriter
 if TYPE_CHECKING:
     from sqltrack.client import Client
 
-__all__ = ["ADD_METRICS", "arguments_of", "metrics_of", "name_of", "owner_of", "perform"]
+__all__ = [
+    "ADD_METRICS",
+    "BEGIN_RUN",
+    "arguments_of",
+    "begin_experiment",
+    "metrics_of",
+    "name_of",
+    "owner_of",
+    "perform",
+    "with_real_ids",
+]
 
 #: The calls that store rows of metrics.
 ADD_METRICS = frozenset({"add_metrics", "add_metrics_many"})
+
+#: The call that creates a run.
+BEGIN_RUN = "begin_run"
 
 _NAMES: dict[Callable[..., Any], str] = {
     **{getattr(RowWriter, name): name for name in ("set_columns", "merge_json", "remove_keys", "add_link")},
@@ -48,12 +62,34 @@ def arguments_of(name: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
 
 def owner_of(name: str, arguments: Sequence[Any]) -> str:
     """Return what a call is about, such as "runs 7"."""
+    if name == "begin_database":
+        return "database"
+    if name == "begin_experiment":
+        return f"experiments {arguments[0]}"
+    if name in (BEGIN_RUN, "add_metrics_many"):
+        return f"runs {arguments[0]}"
     if name == "add_metrics":
         return f"runs {arguments[0].key[0]}"
-    if name == "add_metrics_many":
-        return f"runs {arguments[0]}"
     table, row_id = arguments[:2]
     return f"{table.removesuffix('_links').removesuffix('s')}s {row_id}"
+
+
+def with_real_ids(name: str, arguments: Sequence[Any], ids: Mapping[int, int]) -> tuple[Any, ...]:
+    """Return the arguments of a call with the ids that experiments have in the database.
+
+    Args:
+        name: what the call does.
+        arguments: its arguments.
+        ids: those ids, by the ones that experiments got while the database was away.
+    """
+    places: tuple[int, ...] = (1,) if name == BEGIN_RUN else ()
+    if arguments and arguments[0] == "experiments":
+        places = (1,)
+    elif arguments and arguments[0] == "experiment_links":
+        places = (1, 3)
+    return tuple(
+        ids.get(argument, argument) if index in places else argument for index, argument in enumerate(arguments)
+    )
 
 
 def metrics_of(name: str, arguments: Sequence[Any]) -> tuple[list[Row], datetime | None]:
@@ -70,13 +106,31 @@ def perform(client: Client, name: str, arguments: Sequence[Any]) -> None:
 
     Raises:
         MissingRunError, MissingExperimentError: what it is about does not exist.
+        ConflictError: it creates a run that belongs to another experiment.
     """
-    if name not in ADD_METRICS:
+    if name == BEGIN_RUN:
+        run_id, experiment_id, description, created = arguments
+        client._session.call(
+            lambda connection: send_run(client.engine, connection, experiment_id, run_id, description, created)
+        )
+    elif name == "begin_experiment":
+        begin_experiment(client, arguments)
+    elif name in ADD_METRICS:
+        rows, updated = metrics_of(name, arguments)
+        if rows:
+            run_id = rows[0].key[0]
+            if not client.metrics._exists(run_id):
+                raise MissingRunError(run_id, "it may have been deleted")
+            client.metrics.store(run_id, rows, updated)
+    elif name != "begin_database":
         getattr(client._rows, name)(*arguments)
-        return
-    rows, updated = metrics_of(name, arguments)
-    if rows:
-        run_id = rows[0].key[0]
-        if not client.metrics._exists(run_id):
-            raise MissingRunError(run_id, "it may have been deleted")
-        client.metrics.store(run_id, rows, updated)
+
+
+def begin_experiment(client: Client, arguments: Sequence[Any]) -> int:
+    """Return the id that an experiment has in the database, after creating it if it is missing.
+
+    Raises:
+        ConflictError, MissingExperimentError: it cannot be created.
+    """
+    new_id, known_id, name = arguments
+    return client._session.call(lambda connection: send_experiment(client.engine, connection, known_id, new_id, name))

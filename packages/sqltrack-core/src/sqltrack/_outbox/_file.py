@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqltrack._connections import keep_forever
 from sqltrack._logging import get_logger
-from sqltrack._outbox._journal import REFUSED_SUFFIX, Call, Journal, create_journal
+from sqltrack._outbox._journal import (
+    MEMORY,
+    REFUSED_SUFFIX,
+    SENT_SUFFIX,
+    SIDE_FILES,
+    Call,
+    Journal,
+    create_journal,
+)
 from sqltrack._outbox._mirror import Mirror
 from sqltrack._outbox._places import OutboxLock, make_folder
 from sqltrack._outbox._sender import Sender, Sent
@@ -16,25 +27,29 @@ from sqltrack._outbox._settings import OutboxSettings
 if TYPE_CHECKING:
     from sqltrack.client import Client
 
-__all__ = ["OutboxFile", "send_refused_to"]
+__all__ = ["OutboxFile", "remove_outdated", "send_refused_to"]
 
 
 class OutboxFile:
-    """A file of this process.
+    """A file of this process, or what takes its place in memory.
 
     Args:
         journal: its calls.
-        mirror: its tables.
-        lock: its lock.
+        mirror: its tables, None if it has none.
+        lock: its lock, None if it needs none.
+        keep: seconds for which the file is kept after all of it was sent.
 
     Attributes:
         journal, mirror: the same.
+        sender: has sent it last, None before the first time.
     """
 
-    def __init__(self, journal: Journal, mirror: Mirror, lock: OutboxLock) -> None:
+    def __init__(self, journal: Journal, mirror: Mirror | None, lock: OutboxLock | None, keep: float) -> None:
         self.journal = journal
         self.mirror = mirror
+        self.sender: Sender | None = None
         self._lock = lock
+        self._keep = keep
 
     @classmethod
     def create(cls, settings: OutboxSettings, target: Mapping[str, Any]) -> OutboxFile:
@@ -44,35 +59,94 @@ class OutboxFile:
             OutboxError, ConfigError: it cannot be created.
         """
         folder = make_folder(settings.folder, is_default=settings.is_default_folder)
-        journal, lock = create_journal(folder, {"target": dict(target)})
-        return cls(journal, Mirror(journal.path), lock)
+        remove_outdated(folder, settings.keep)
+        journal, lock = create_journal(folder, {"target": dict(target)}, keeps=settings.keep > 0)
+        return cls(journal, Mirror(journal.path), lock, settings.keep)
+
+    @classmethod
+    def in_memory(cls, target: Mapping[str, Any]) -> OutboxFile:
+        """Return what holds calls as long as no file can be written."""
+        return cls(Journal(MEMORY, {"target": dict(target)}), None, None, 0)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the calls are in memory only."""
+        return self._lock is None
 
     @property
     def is_empty(self) -> bool:
         """Whether no call waits."""
         return self.journal.is_empty
 
-    def send_batch(self, client: Client) -> tuple[int, Sent]:
-        """Send the first calls; see `Sender.send_batch`."""
-        return Sender(client, self.journal, send_refused_to(self.journal)).send_batch()
+    def append(self, owner: str, name: str, arguments: tuple[Any, ...], text: str, experiment_id: int | None) -> None:
+        """Store a call.
+
+        Args:
+            owner: what it is about.
+            name: what it does.
+            arguments: its arguments.
+            text: the same as text.
+            experiment_id: id of the experiment of the run that it is about, None if that is not known.
+
+        Raises:
+            OutboxError: it cannot be stored.
+        """
+        self.journal.append(owner, name, text)
+        if self.mirror is not None:
+            self.mirror.perform(name, arguments, experiment_id)
+
+    def take_over(self, other: OutboxFile) -> None:
+        """Store all calls of another file.
+
+        Raises:
+            OutboxError: they cannot be stored.
+        """
+        for call in other.journal.read(2**31):
+            self.journal.take_over(call)
+            if self.mirror is not None:
+                self.mirror.perform(call.name, call.arguments, None)
+
+    def send_batch(self, client: Client) -> Sent:
+        """Send the first calls by a client; see `Sender.send_batch`."""
+        if self.sender is None or self.sender.client is not client:
+            self.sender = Sender(client, self.journal, send_refused_to(self.journal))
+        return self.sender.send_batch()[1]
 
     def end(self) -> None:
-        """Delete the file."""
-        self.mirror.close()
-        self.journal.remove()
-        self._lock.release(remove=True)
+        """Delete the file, of which nothing is left, or keep it for as long as it was asked for."""
+        if self.mirror is not None:
+            self.mirror.close()
+        if self._keep > 0 and not self.is_in_memory:
+            self.journal.set_aside()
+        else:
+            self.journal.remove()
+        if self._lock is not None:
+            self._lock.release(remove=True)
 
     def keep_inherited(self) -> None:
         """Leave the file to the parent of this process, which was forked."""
         keep_forever(self.journal._connection)
 
 
+def remove_outdated(folder: str, keep: float) -> None:
+    """Remove the files in a folder of which all was sent, longer than some seconds ago."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.name.endswith(SENT_SUFFIX) and time.time() - entry.stat(follow_symlinks=False).st_mtime > keep:
+                for suffix in ("", *SIDE_FILES):
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path + suffix)
+
+
 def send_refused_to(journal: Journal) -> Any:
     """Return a function that stores calls, which the database refuses for good, in a file of their own."""
 
     def refuse(call: Call, reason: str) -> None:
-        path = journal.path.removesuffix(REFUSED_SUFFIX) + REFUSED_SUFFIX
-        refused = Journal(path, journal.about())
+        if journal.path == MEMORY:
+            get_logger("outbox").error("the database refuses %s of %s: %s", call.name, call.owner, reason)
+            return
+        path = journal.path + REFUSED_SUFFIX
+        refused = Journal(path, {"target": journal.about().get("target", {})})
         try:
             refused.take_over(call, reason)
         finally:

@@ -14,12 +14,33 @@ from typing import Any, NamedTuple
 from sqltrack._outbox._coding import decode, encode
 from sqltrack._outbox._places import OutboxLock, check_file, new_path
 from sqltrack._times import utc_now
+from sqltrack.engines.sqlite import SQLiteEngine
+from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.errors import OutboxError
 
-__all__ = ["REFUSED_SUFFIX", "SIDE_FILES", "Call", "Contents", "Journal", "create_journal", "lock_path"]
+__all__ = [
+    "MEMORY",
+    "REFUSED_SUFFIX",
+    "SENT_SUFFIX",
+    "SIDE_FILES",
+    "Call",
+    "Contents",
+    "Journal",
+    "create_journal",
+    "lock_path",
+]
 
 #: Ends the name of the file of calls that the database has refused for good.
 REFUSED_SUFFIX = ".refused"
+
+#: Ends the name of a file of which all was sent, and that is kept for a while.
+SENT_SUFFIX = ".sent"
+
+#: In place of a path: the calls are in memory only.
+MEMORY = ":memory:"
+
+# Under this name the file says up to which place its calls were sent, if those stay.
+_SENT = "sent"
 
 #: The files that SQLite keeps beside one.
 SIDE_FILES: Sequence[str] = ("-wal", "-shm", "-journal")
@@ -86,6 +107,7 @@ class Journal:
     Args:
         path: path of the file, which is created if it does not exist.
         about: what to store about the file, of one that exists what it has stored.
+        keeps: whether calls that were sent stay in the file.
 
     Attributes:
         path: the same.
@@ -95,14 +117,17 @@ class Journal:
         OutboxError: the file is not safe to use, or cannot be used.
     """
 
-    def __init__(self, path: str, about: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: str, about: Mapping[str, Any] | None = None, *, keeps: bool = False) -> None:
         self.path = path
+        self._keeps = keeps
+        self._sent = 0
         self.damage: str | None = None
         # A signal's handler may come in between, in the thread that holds it.
         self._lock = threading.RLock()
-        if about is not None and not os.path.exists(path):
-            _create(path)
-        check_file(path)
+        if path != MEMORY:
+            if about is not None and not os.path.exists(path):
+                _create(path)
+            check_file(path)
         try:
             self._connection = _connect(path)
             if about is not None:
@@ -111,10 +136,15 @@ class Journal:
                 self._connection.executemany("INSERT OR IGNORE INTO outbox_about VALUES (?, ?)", items)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+        if about is None and not path.endswith(SENT_SUFFIX):
+            self._sent = int(self.about().get(_SENT, 0))
 
     @property
     def size(self) -> int:
         """How many bytes the file has, with those that SQLite keeps beside it."""
+        if self.path == MEMORY:
+            ((size,),) = self._fetch("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+            return int(size)
         sizes = 0
         for suffix in ("", *SIDE_FILES):
             with contextlib.suppress(OSError):
@@ -130,6 +160,17 @@ class Journal:
             self.damage = str(error)
             return {}
 
+    def note(self, name: str, value: Any) -> None:
+        """Store something about the file.
+
+        Raises:
+            OutboxError: it cannot be stored.
+        """
+        try:
+            self._execute("INSERT OR REPLACE INTO outbox_about VALUES (?, ?)", (name, json.dumps(value)))
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
     def append(self, owner: str, name: str, arguments: str, reason: str | None = None) -> int:
         """Store a call and return its place, once that is on its way to the disk.
 
@@ -144,13 +185,19 @@ class Journal:
         """
         sql = "INSERT INTO outbox_calls (time, owner, name, arguments, reason) VALUES (?, ?, ?, ?, ?)"
         try:
+            if self.path != MEMORY:
+                self._connection.check_file()
             cursor = self._execute(sql, (utc_now().isoformat(), owner, name, arguments, reason))
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         return cursor.lastrowid or 0
 
-    def take_over(self, call: Call, reason: str) -> None:
-        """Store a call of another file that the database has refused.
+    def take_over(self, call: Call, reason: str | None = None) -> None:
+        """Store a call of another file.
+
+        Args:
+            call: the call.
+            reason: why the database has refused it, None if it has not.
 
         Raises:
             OutboxError: it cannot be stored.
@@ -181,6 +228,10 @@ class Journal:
         Raises:
             OutboxError: they cannot be removed.
         """
+        if self._keeps:
+            self.note(_SENT, last)
+            self._sent = last
+            return
         try:
             self._execute("DELETE FROM outbox_calls WHERE seq BETWEEN ? AND ?", (first, last))
         except sqlite3.Error as error:
@@ -190,16 +241,16 @@ class Journal:
     def is_empty(self) -> bool:
         """Whether there is no call; False if that cannot be read."""
         try:
-            return not self._fetch("SELECT seq FROM outbox_calls LIMIT 1")
+            return not self._fetch("SELECT seq FROM outbox_calls WHERE seq > ? LIMIT 1", (self._sent,))
         except sqlite3.Error as error:
             self.damage = str(error)
             return False
 
     def contents(self) -> Contents:
         """Return what the file holds, as far as that can be read."""
-        sql = "SELECT COUNT(*), COUNT(DISTINCT owner), MIN(time), MAX(time) FROM outbox_calls"
+        sql = "SELECT COUNT(*), COUNT(DISTINCT owner), MIN(time), MAX(time) FROM outbox_calls WHERE seq > ?"
         try:
-            ((calls, owners, first, last),) = self._fetch(sql)
+            ((calls, owners, first, last),) = self._fetch(sql, (self._sent,))
         except sqlite3.DatabaseError as error:
             self.damage = str(error)
             found = self.read(2**31)
@@ -211,6 +262,14 @@ class Journal:
         """Close the file."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+
+    def set_aside(self) -> None:
+        """Close the file, of which all was sent, and let its name say so."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.close()
+        with contextlib.suppress(OSError):
+            os.rename(self.path, self.path + SENT_SUFFIX)
 
     def remove(self) -> None:
         """Close the file and delete it."""
@@ -227,11 +286,12 @@ class Journal:
 
     def _fetch(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
-            return self._connection.execute(sql, values).fetchall()
+            rows: list[tuple[Any, ...]] = self._connection.execute(sql, values).fetchall()
+        return rows
 
     def _rows(self, limit: int, after: int) -> list[tuple[Any, ...]]:
         sql = f"SELECT {_COLUMNS} FROM outbox_calls WHERE seq > ? ORDER BY seq LIMIT ?"
-        return self._fetch(sql, (after, limit))
+        return self._fetch(sql, (max(after, self._sent), limit))
 
     def _call(self, row: Sequence[Any]) -> Call:
         seq, time, owner, name, arguments, reason = row
@@ -258,7 +318,7 @@ class Journal:
         return OutboxError(f"outbox {self.path!r} cannot be used: {error}")
 
 
-def create_journal(folder: str, about: Mapping[str, Any]) -> tuple[Journal, OutboxLock]:
+def create_journal(folder: str, about: Mapping[str, Any], *, keeps: bool = False) -> tuple[Journal, OutboxLock]:
     """Return a new file in a folder, and the lock that says that this process writes it.
 
     Raises:
@@ -270,7 +330,7 @@ def create_journal(folder: str, about: Mapping[str, Any]) -> tuple[Journal, Outb
     except OSError as error:
         raise OutboxError(f"no outbox can be created in {folder!r}: {error.strerror}") from error
     try:
-        return Journal(path, about), lock
+        return Journal(path, about, keeps=keeps), lock
     except BaseException:
         lock.release(remove=True)
         raise
@@ -294,10 +354,12 @@ def _create(path: str) -> None:
         raise OutboxError(f"outbox {path!r} cannot be created: {error.strerror}") from error
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str) -> Connection:
     """Open a file in the way that SQLTrack opens its databases, with the log that the file system allows."""
-    from sqltrack.engines.sqlite import SQLiteEngine
-
+    if path == MEMORY:
+        connection = Connection(path, timeout=_TIMEOUT, check_same_thread=False)
+        connection.autocommit_enabled = True
+        return connection
     connection = SQLiteEngine({"dbpath": path, "busy_timeout": _TIMEOUT}).connect()
     connection.autocommit_enabled = True
     return connection

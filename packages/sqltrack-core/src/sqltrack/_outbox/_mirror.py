@@ -15,6 +15,10 @@ __all__ = ["Mirror"]
 _UNNAMED = "experiment {}"
 
 
+# Seconds to wait for whoever reads the file at the moment.
+_PATIENCE = 1.0
+
+
 class Mirror:
     """Does calls that wait in the file's own tables, too.
 
@@ -48,7 +52,7 @@ class Mirror:
         if self._is_broken:
             return
         try:
-            self._perform(name, arguments, experiment_id)
+            self._client._session.perform_within(_PATIENCE, lambda: self._perform(name, arguments, experiment_id))
         except SQLTrackError:
             # A full disk, for example, or a link to a run that is not in this file.
             return

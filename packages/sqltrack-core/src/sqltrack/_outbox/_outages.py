@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["is_outage"]
 
-_ALWAYS = (DatabaseUnavailableError, DatabaseLockedError, DiskFullError)
-
 # Before a call has succeeded these say that the configuration is wrong, or the database not ready.
-_LATER = (AccessDeniedError, NotADatabaseError, NotSetUpError, ReadOnlyDatabaseError)
+_LATER = (
+    AccessDeniedError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    NotADatabaseError,
+    NotSetUpError,
+    ReadOnlyDatabaseError,
+)
 
 
 def is_outage(engine: Engine, error: BaseException, *, has_written: bool = True) -> bool:
@@ -32,9 +38,11 @@ def is_outage(engine: Engine, error: BaseException, *, has_written: bool = True)
     Args:
         engine: engine of the database.
         error: the error.
-        has_written: whether a call has succeeded before.
+        has_written: whether a call has succeeded before, or a run was created.
     """
-    if isinstance(error, _ALWAYS) or (has_written and isinstance(error, _LATER)):
+    if not has_written:
+        return isinstance(error, DatabaseUnavailableError) and error.may_pass
+    if isinstance(error, _LATER):
         return True
     cause = error.__cause__
     return type(error) is DatabaseError and isinstance(cause, Exception) and engine.may_pass(cause)

@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import json
 import os
+import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack._activity import activity
+from sqltrack._creation import FoundRun, NewId
 from sqltrack._logging import get_logger
 from sqltrack._outbox._outages import is_outage
 from sqltrack._outbox._places import check_folder
 from sqltrack._outbox._settings import OutboxSettings
-from sqltrack.errors import DatabaseError, DatabaseUnavailableError, OutboxError, SQLTrackError
+from sqltrack._times import utc_now
+from sqltrack.errors import (
+    DatabaseError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    OutboxError,
+    SQLTrackError,
+    TooManyConnectionsError,
+    UnusableValueError,
+)
 
 if TYPE_CHECKING:
     from sqltrack._outbox._file import OutboxFile
+    from sqltrack._sessions import Session
+    from sqltrack.client import Client
     from sqltrack.engines.engine import Engine
 
 __all__ = ["Outbox", "close_all", "outbox_for"]
 
+T = TypeVar("T")
+
 # Seconds between two attempts to send, at first and at most.
 _PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 
-# Seconds that the thread waits for a call before it ends, and between two looks while calls go through the file.
-_IDLE, _SHORTLY = 2.0, 0.05
+# Seconds between two looks for calls, while all of them go through the file.
+_SHORTLY = 0.02
+
+# Seconds between two attempts to create a file, while calls are kept in memory.
+_DISK_PAUSE = 1.0
 
 # Seconds that a process waits at its end for what is not sent yet, all its waits together.
 _AT_END = 5.0
@@ -39,25 +59,40 @@ _LAST_CALL = 0.5
 # Seconds by which each row of a call makes its time longer.
 _PER_ROW = 0.001
 
+# Bytes that may wait in memory, where no file can be written.
+_MEMORY_LIMIT = 64 * 2**20
+
+# Bytes from which on a file of which all was sent makes room for a new one, while all calls go through it.
+_ROTATED_FROM = 8 * 2**20
+
+# From which part of its limit on calls wait for what is being sent, and how often that is looked at.
+_NEARLY_FULL = 0.8
+_LOOK_EVERY = 50
+
+# Ids that are chosen while the database is away: greater than those that it chooses, and exact as floats.
+_IDS = (2**52, 2**53 - 1)
+
 _outboxes: dict[str, Outbox] = {}
 
 
-def outbox_for(config: dict[str, Any], engine: Engine, settings: OutboxSettings) -> Outbox:
+def outbox_for(config: dict[str, Any], engine: Engine, settings: OutboxSettings, reconnect: float) -> Outbox:
     """Return the outbox of this process for a database.
 
     Args:
         config: configuration of a client.
         engine: its engine.
         settings: its settings.
+        reconnect: seconds that the beginning of a run waits for a server that has no connection left, or starts.
 
     Raises:
         ConfigError: (a ValueError) the folder is not safe to use.
     """
     check_folder(settings.folder)
-    key = json.dumps([os.getpid(), engine.target(), settings.folder, settings.mode], sort_keys=True)
+    # One that sends with the rights of a user must not get the calls of another.
+    key = json.dumps([engine.target(), str(config.get("user")), settings.folder, settings.mode], sort_keys=True)
     outbox = _outboxes.get(key)
     if outbox is None:
-        outbox = _outboxes[key] = Outbox(config, engine.target(), settings)
+        outbox = _outboxes[key] = Outbox(config, engine.target(), settings, reconnect)
     outbox.add_engine(engine)
     return outbox
 
@@ -71,38 +106,57 @@ class Outbox:
         config: the configuration with which to send.
         target: which database it is.
         settings: the settings.
+        reconnect: as for `outbox_for`.
     """
 
-    def __init__(self, config: dict[str, Any], target: dict[str, Any], settings: OutboxSettings) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], target: Mapping[str, Any], settings: OutboxSettings, reconnect: float
+    ) -> None:
         self._config = {**config, "outbox": "off", "reconnect": 0}
         self._target = target
         self._settings = settings
+        self._reconnect = reconnect
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-        # A signal's handler may come in between, in the thread that holds it.
-        self._lock = threading.RLock()
-        self._file: OutboxFile | None = None
-        self._is_direct = settings.mode != "always"
         self._has_written = False
         self._experiments: dict[int, int] = {}
+        self._experiment_ids: dict[int, int] = {}
+        self._names: dict[str, int] = {}
+        self._has_looked_for_others = False
+        self._left_to_wait = _AT_END
+        self._begin()
+
+    def _begin(self) -> None:
+        # A signal's handler may come in between, in the thread that holds it.
+        self._lock = threading.RLock()
+        # The oldest first; more than one only after a file could not be written any more.
+        self._files: deque[OutboxFile] = deque()
+        self._is_direct = self._settings.mode != "always"
+        self._is_away = False
+        self._number = 0
+        self._next_file_at = 0.0
         # Locked while there is nothing new for the thread; releasing it wakes the thread.
         self._news = _thread.allocate_lock()
         self._has_thread = False
         self._is_closing = False
-        self._left_to_wait = _AT_END
 
     def add_engine(self, engine: Engine) -> None:
         """Look after the statements that connections of another engine have left behind."""
         self._engines.add(engine)
 
     def note_run(self, run_id: int, experiment_id: int) -> None:
-        """Remember the experiment of a run, and that the database can be written to."""
+        """Remember the experiment of a run."""
         self._experiments[run_id] = experiment_id
-        self._has_written = True
 
     @property
     def is_direct(self) -> bool:
         """Whether calls go to the database."""
         return self._is_direct
+
+    def real_experiment_id(self, experiment_id: int) -> int:
+        """Return the id that an experiment has in the database; it may have had another while that was away."""
+        return self._experiment_ids.get(experiment_id, experiment_id)
+
+    # Calls
 
     def deliver(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
         """Do the work of a call, or keep the call; in the course of `Session.submit`.
@@ -110,11 +164,15 @@ class Outbox:
         Args:
             work: what to do.
             arguments: its arguments.
+
+        Raises:
+            OutboxError: it can neither be done nor kept.
         """
         current = activity.works[-1]
         if current.block is not None:
             work(*arguments)
             return
+        reason: DatabaseError | None = None
         if self._is_direct:
             current.deadline = time.monotonic() + self._settings.patience
             if len(arguments) > 1 and type(arguments[1]) is list:
@@ -124,13 +182,86 @@ class Outbox:
             except DatabaseError as error:
                 if not self._covers(work, error):
                     raise
-                reason: DatabaseError | None = error
+                reason = error
             else:
                 self._has_written = True
                 return
-        else:
-            reason = None
-        self._keep(work, arguments, reason)
+        self._keep_work(work, arguments, reason)
+
+    def create(
+        self,
+        session: Session,
+        create: Callable[[], T],
+        keep: Callable[[Outbox, DatabaseError | None], T],
+    ) -> T:
+        """Return `create()`, or while the database is away what `keep` returns; see `Session.create`."""
+        reason: DatabaseError | None = None
+        if not self._is_away:
+            try:
+                self._reach(session)
+                created = create()
+            except DatabaseError as error:
+                if not self._is_outage(error):
+                    raise
+                reason = error
+            else:
+                self._has_written = True
+                return created
+        return keep(self, reason)
+
+    def begin_database(self, reason: DatabaseError | None) -> None:
+        """Let the tables be created if they are missing when the database is there again.
+
+        Args:
+            reason: why it is taken to be away, None if that is known.
+        """
+        self._keep("begin_database", (), reason)
+
+    def begin_experiment(self, known_id: int | None, name: str | None, reason: DatabaseError | None) -> int:
+        """Return the id of an experiment that is looked up, or created, when the database is there again.
+
+        Args:
+            known_id: its id, None if there is a name.
+            name: its name, None if there is an id.
+            reason: as for `begin_database`.
+        """
+        if known_id is None and name in self._names:
+            return self._names[name]
+        new_id = random.SystemRandom().randint(*_IDS) if known_id is None else known_id
+        self._keep("begin_experiment", (new_id, known_id, name), reason)
+        if name is not None:
+            self._names[name] = new_id
+        return new_id
+
+    def begin_run(
+        self,
+        experiment_id: int | None,
+        run_id: int | None,
+        description: Mapping[str, Any],
+        reason: DatabaseError | None,
+        new_id: NewId | None = None,
+    ) -> FoundRun:
+        """Return a run that is looked up, or created, when the database is there again.
+
+        Args:
+            experiment_id: id of its experiment, None if the run exists.
+            run_id: its id, None for a new one.
+            description: as for `sqltrack._creation.get_or_create_run`.
+            reason: as for `begin_database`.
+            new_id: holds the id that the database has given to the run, if it has.
+
+        Raises:
+            UnusableValueError: there is neither an experiment nor a run.
+        """
+        if run_id is None and experiment_id is None:
+            raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
+        if run_id is None:
+            given = None if new_id is None else new_id.value
+            run_id = random.SystemRandom().randint(*_IDS) if given is None else given
+        if experiment_id is not None:
+            self.note_run(run_id, experiment_id)
+        self._keep("begin_run", (run_id, experiment_id, dict(description), utc_now()), reason)
+        return FoundRun(run_id, experiment_id or 0, None)
 
     def require_direct(self) -> None:
         """Wait until calls go to the database again, because a transaction can only be there.
@@ -143,6 +274,8 @@ class Outbox:
                 "a 'with client:' block cannot begin while calls wait in the outbox, because the database is away",
                 "log without a block: each call then takes care of itself",
             )
+
+    # The end
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all calls have arrived in the database, or have been refused by it.
@@ -168,7 +301,7 @@ class Outbox:
 
     def flush_at_end(self) -> None:
         """Wait for a moment for what is not sent yet, because a run has ended or the process does; all waits count."""
-        if self._has_calls() and self._left_to_wait > 0:
+        if self._left_to_wait > 0 and self._has_calls():
             begin = time.monotonic()
             self.flush(self._left_to_wait)
             self._left_to_wait -= time.monotonic() - begin
@@ -183,78 +316,208 @@ class Outbox:
         self._is_closing = True
         self._wake()
         with self._lock:
-            file = self._file
-            if file is None:
-                return
-            if file.is_empty:
-                self._forget_file(file)
-                return
-            contents = file.journal.contents()
+            for file in list(self._files):
+                if file.is_empty:
+                    self._files.remove(file)
+                    file.end()
+                else:
+                    self._report(file)
+
+    def _report(self, file: OutboxFile) -> None:
+        calls = file.journal.contents().calls
+        if file.is_in_memory:
+            get_logger("outbox").error("%d calls are lost, because neither database nor outbox can be written", calls)
+        else:
             get_logger("outbox").warning(
-                "%d calls wait in %s until they are sent by: sqltrack outbox send", contents.calls, file.journal.path
+                "%d calls wait in %s until they are sent by: sqltrack outbox send", calls, file.journal.path
             )
 
     def forget_inherited(self) -> None:
-        """Begin anew in a forked child: file and thread are its parent's."""
-        file, self._file = self._file, None
-        if file is not None:
+        """Begin anew in a forked child: files and thread are its parent's."""
+        for file in self._files:
             file.keep_inherited()
-        self._lock = threading.RLock()
-        self._news = _thread.allocate_lock()
-        self._has_thread = False
-        self._is_direct = self._settings.mode != "always"
+        self._begin()
 
     # Keeping
+
+    def _is_outage(self, error: DatabaseError) -> bool:
+        engine = next(iter(self._engines), None)
+        if engine is None or isinstance(error, OutboxError):
+            return False
+        return is_outage(engine, error, has_written=self._has_written)
 
     def _covers(self, work: Callable[..., None], error: DatabaseError) -> bool:
         from sqltrack._outbox._calls import name_of
 
-        if isinstance(error, OutboxError) or not self._engines:
-            return False
         if activity.works[-1].patience is not None and not isinstance(error, DatabaseUnavailableError):
             # A block of this thread holds the lock, and whoever waits for that does so in the session.
             return False
-        engine = next(iter(self._engines))
-        return name_of(work) is not None and is_outage(engine, error, has_written=self._has_written)
+        return name_of(work) is not None and self._is_outage(error)
 
-    def _keep(self, work: Callable[..., None], arguments: Sequence[Any], reason: DatabaseError | None) -> None:
-        from sqltrack._outbox._calls import arguments_of, name_of, owner_of
-        from sqltrack._outbox._coding import encode
+    def _reach(self, session: Session) -> None:
+        """Make sure that the database can be connected to, after waiting for a server that has no connection left.
+
+        Raises:
+            DatabaseError: it cannot.
+        """
+        deadline = time.monotonic() + self._reconnect
+        while True:
+            try:
+                session.perform_within(self._settings.patience, lambda: session.call(lambda connection: None))
+                return
+            except DatabaseUnavailableError as error:
+                is_busy = isinstance(error, TooManyConnectionsError) or error.is_starting
+                if not is_busy or time.monotonic() >= deadline:
+                    raise
+
+    def _keep_work(self, work: Callable[..., None], arguments: Sequence[Any], reason: DatabaseError | None) -> None:
+        from sqltrack._outbox._calls import arguments_of, name_of
 
         name = name_of(work)
-        if name is None:
-            # Metrics that wait for columns wait for longer.
-            return
-        stored = arguments_of(name, arguments)
-        owner, text = owner_of(name, stored), encode(stored)
+        # Metrics that wait for columns wait for longer.
+        if name is not None:
+            self._keep(name, arguments_of(name, arguments), reason)
+
+    def _keep(self, name: str, arguments: tuple[Any, ...], reason: DatabaseError | None) -> None:
+        """Store a call in the file.
+
+        Raises:
+            OutboxError: it cannot be stored.
+        """
+        from sqltrack._outbox._calls import owner_of
+        from sqltrack._outbox._coding import encode
+
+        owner, text = owner_of(name, arguments), encode(arguments)
+        kind, _, row_id = owner.partition(" ")
+        experiment_id = self._experiments.get(int(row_id)) if kind == "runs" else None
+        self._make_room()
         with self._lock:
-            file = self._file
-            if file is None:
-                try:
-                    file = self._open(reason)
-                except (SQLTrackError, OSError) as error:
-                    raise OutboxError(f"the database is away, and so is the outbox: {error}") from (reason or error)
+            if reason is not None:
+                self._is_away = True
+            file = self._file_to_write(reason)
+            try:
+                file.append(owner, name, arguments, text, experiment_id)
+            except OutboxError as error:
+                # The disk is full, for example, or somebody has removed the folder.
+                file = self._file_after(file, error)
+                file.append(owner, name, arguments, text, experiment_id)
             self._is_direct = False
-            file.journal.append(owner, name, text)
-            table, _, row_id = owner.partition(" ")
-            experiment_id = self._experiments.get(int(row_id)) if table == "runs" else None
-            file.mirror.perform(name, stored, experiment_id)
         if not self._has_thread:
             self._ensure_thread()
 
-    def _open(self, reason: DatabaseError | None) -> OutboxFile:
+    def _file_to_write(self, reason: DatabaseError | None) -> OutboxFile:
+        file = self._files[-1] if self._files else None
+        if file is None:
+            try:
+                file = self._create_file()
+            except (SQLTrackError, OSError) as error:
+                return self._begin_memory(error)
+            if reason is not None:
+                get_logger("outbox").warning("calls wait in %s: %s", file.journal.path, reason)
+        elif file.is_in_memory and time.monotonic() >= self._next_file_at:
+            return self._leave_memory(file)
+        return file
+
+    def _create_file(self) -> OutboxFile:
         from sqltrack._outbox._file import OutboxFile
 
-        file = self._file = OutboxFile.create(self._settings, self._target)
-        if reason is not None:
-            get_logger("outbox").warning("calls wait in %s: %s", file.journal.path, reason)
+        file = OutboxFile.create(self._settings, self._target)
+        self._files.append(file)
         return file
+
+    def _file_after(self, file: OutboxFile, error: OutboxError) -> OutboxFile:
+        """Return what takes the place of a file that cannot be written: a new one, or else memory."""
+        if file.is_in_memory:
+            raise error
+        try:
+            return self._create_file()
+        except (SQLTrackError, OSError):
+            return self._begin_memory(error)
+
+    def _begin_memory(self, error: Exception) -> OutboxFile:
+        from sqltrack._outbox._file import OutboxFile
+
+        get_logger("outbox").error("calls are only in memory, because no outbox can be written: %s", error)
+        self._next_file_at = time.monotonic() + _DISK_PAUSE
+        file = OutboxFile.in_memory(self._target)
+        self._files.append(file)
+        return file
+
+    def _leave_memory(self, memory: OutboxFile) -> OutboxFile:
+        """Return a file that holds what was in memory, or the same if none can be written yet."""
+        self._next_file_at = time.monotonic() + _DISK_PAUSE
+        try:
+            file = self._create_file()
+        except (SQLTrackError, OSError):
+            return memory
+        try:
+            file.take_over(memory)
+        except SQLTrackError:
+            self._files.remove(file)
+            file.end()
+            return memory
+        self._files.remove(memory)
+        memory.end()
+        get_logger("outbox").warning("calls wait in %s, and no longer in memory", file.journal.path)
+        return file
+
+    def _make_room(self) -> None:
+        """Look now and then how big the file is; wait for the sender if there is not much room.
+
+        Raises:
+            OutboxError: there is none.
+        """
+        self._number += 1
+        if self._number % _LOOK_EVERY or not self._files:
+            return
+        deadline = time.monotonic() + self._settings.patience
+        while True:
+            with self._lock:
+                if not self._files:
+                    return
+                file = self._files[-1]
+                size = file.journal.size
+                limit = _MEMORY_LIMIT if file.is_in_memory else self._settings.limit
+            if size < limit * _NEARLY_FULL:
+                return
+            if self._is_away or time.monotonic() >= deadline:
+                break
+            self._wake()
+            time.sleep(_SHORTLY)
+        if size >= limit:
+            # Every call is to hear of it, not one of many.
+            self._number = _LOOK_EVERY - 1
+            raise OutboxError(
+                f"the outbox is full: {size:,} bytes, and the database is away",
+                None if file.is_in_memory else "raise outbox_limit, or send it: sqltrack outbox send",
+            )
 
     def _has_calls(self) -> bool:
         with self._lock:
-            return self._file is not None and not self._file.is_empty
+            return any(not file.is_empty for file in self._files)
 
     # Sending
+
+    def send_left_behind(self) -> None:
+        """Send what dead processes of the same user have left for this database, in a thread and once."""
+        if self._has_looked_for_others:
+            return
+        self._has_looked_for_others = True
+        with contextlib.suppress(OSError, RuntimeError):
+            if any(name.endswith(".db") for name in os.listdir(self._settings.folder)):
+                threading.Thread(target=self._send_others, name="sqltrack-outbox-others", daemon=True).start()
+
+    def _send_others(self) -> None:
+        from sqltrack.client import Client
+        from sqltrack.outbox import send_outboxes
+
+        try:
+            config = {**self._config, "outbox_dir": self._settings.folder}
+            for sent in send_outboxes(Client(config)):
+                if sent.skipped is None:
+                    get_logger("outbox").info("%d calls of an earlier process were sent: %s", sent.calls, sent.path)
+        except Exception as error:
+            get_logger("outbox").info("what earlier processes have left was not sent: %s", error)
 
     def _ensure_thread(self) -> bool:
         """Return whether the thread runs, after starting it if it does not."""
@@ -271,10 +534,8 @@ class Outbox:
         return True
 
     def _wake(self) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):
             self._news.release()
-        except RuntimeError:
-            return
 
     def _run(self) -> None:
         """Send what waits, until nothing does."""
@@ -282,16 +543,20 @@ class Outbox:
 
         client = Client(self._config)
         pause = _PAUSE
+        told: type[Exception] | None = None
         try:
             client._session.track(0)
             while not self._is_closing:
                 try:
                     if self._send(client):
                         return
-                    pause = _PAUSE
+                    pause, told = _PAUSE, None
                     self._news.acquire(timeout=_SHORTLY)
                 except SQLTrackError as error:
-                    get_logger("outbox").info("calls cannot be sent yet: %s", error)
+                    self._is_away = True
+                    if told is not type(error):
+                        told = type(error)
+                        get_logger("outbox").info("calls cannot be sent yet: %s", error)
                     self._news.acquire(timeout=pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
         except Exception:
@@ -300,7 +565,7 @@ class Outbox:
             self._has_thread = False
             client._session.untrack(0)
 
-    def _send(self, client: Any) -> bool:
+    def _send(self, client: Client) -> bool:
         """Send what waits; return whether that is all, and calls go to the database again.
 
         Raises:
@@ -308,33 +573,44 @@ class Outbox:
         """
         session = client._session
         while not self._is_closing:
-            file = self._file
+            with self._lock:
+                file = self._files[0] if self._files else None
             if file is None:
-                return True
+                return self._settings.mode != "always"
             if not session.perform_within(_AT_END, lambda: session.call(self._ends_abandoned)):
-                raise DatabaseUnavailableError("the server still executes what calls have left behind")
-            _, sent = file.send_batch(client)
+                raise DatabaseLockedError("the server still executes what calls have left behind")
+            sent = file.send_batch(client)
+            if file.sender is not None:
+                self._experiment_ids.update(file.sender.experiment_ids)
             if sent.calls or sent.refused:
                 self._left_to_wait = _AT_END
                 continue
-            with self._lock:
-                if not file.is_empty:
-                    continue
-                if self._settings.mode == "always":
-                    return False
-                self._is_direct = True
-                self._forget_file(file)
-            get_logger("outbox").warning("all calls have arrived, the database is there again")
-            return True
+            was_away, self._is_away = self._is_away, False
+            if self._has_ended(file):
+                if was_away:
+                    get_logger("outbox").warning("the database is there again, and all calls have arrived")
+                return self._settings.mode != "always"
+            if self._settings.mode == "always" and file.is_empty:
+                return False
         return True
+
+    def _has_ended(self, file: OutboxFile) -> bool:
+        """Remove a file of which all was sent; return whether there is none left."""
+        with self._lock:
+            if not file.is_empty:
+                return False
+            is_last = len(self._files) == 1
+            if is_last and self._settings.mode == "always" and file.journal.size < _ROTATED_FROM:
+                return False
+            self._files.popleft()
+            if is_last:
+                self._is_direct = self._settings.mode != "always"
+            file.end()
+            return is_last
 
     def _ends_abandoned(self, connection: Any) -> bool:
         engines = list(self._engines)
         return engines[0].ends_abandoned(connection, engines) if engines else True
-
-    def _forget_file(self, file: OutboxFile) -> None:
-        self._file = None
-        file.end()
 
 
 def close_all() -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqltrack._metric_values import Row
-from sqltrack._outbox._calls import ADD_METRICS, metrics_of, perform
+from sqltrack._outbox._calls import (
+    ADD_METRICS,
+    BEGIN_RUN,
+    begin_experiment,
+    metrics_of,
+    perform,
+    with_real_ids,
+)
 from sqltrack._outbox._journal import Call, Journal
 from sqltrack._outbox._outages import is_outage
 from sqltrack.engines.json import Jsonb
@@ -25,6 +32,12 @@ _BATCH = 1_000
 
 # Seconds that sending a batch may take, and seconds more for each row of it.
 _PATIENCE, _PER_ROW = 30.0, 0.01
+
+# Begins the names of calls that create something.
+_BEGIN = "begin_"
+
+# Under these names a file holds what was found out while it was sent.
+_EXPERIMENTS, _LOST = "experiments", "lost"
 
 # The columns of runs that tell how it goes, and that only the latest attempt may set.
 _STATE_COLUMNS = frozenset({"status", "time_started", "time_updated"})
@@ -58,12 +71,25 @@ class Sender:
         client: client of the database, without an outbox.
         journal: the file.
         refuse: called with calls that the database refuses for good, and why. None: they stay where they are.
+
+    Attributes:
+        client: the same.
     """
 
     def __init__(self, client: Client, journal: Journal, refuse: Refuse | None) -> None:
-        self._client = client
+        self.client: Client = client
         self._journal = journal
         self._refuse = refuse
+        about = journal.about()
+        # The ids that experiments have in the database, by those that they got while it was away.
+        self._experiment_ids: dict[int, int] = {int(new): real for new, real in about.get(_EXPERIMENTS, {}).items()}
+        # What could not be created, so that nothing about it can be sent.
+        self._lost: set[str] = set(about.get(_LOST, ()))
+
+    @property
+    def experiment_ids(self) -> Mapping[int, int]:
+        """The ids that experiments have in the database, by those that they got while it was away."""
+        return self._experiment_ids
 
     def send_batch(self, after: int = 0) -> tuple[int, Sent]:
         """Send the first calls of the file.
@@ -94,36 +120,59 @@ class Sender:
         return last, sent
 
     def _send_group(self, group: Sequence[Call]) -> Sent:
+        if group[0].owner in self._lost:
+            return self._refuse_all(group, f"{group[0].owner} could not be created")
         try:
             return Sent(calls=len(group), outdated=self._send(group))
         except SQLTrackError as error:
-            if is_outage(self._client.engine, error):
+            if is_outage(self.client.engine, error):
                 raise
             reason = error
         except Exception as error:
             # Whatever it is, it must not hold up the others.
             reason = SQLTrackError(f"{type(error).__name__}: {error}")
         if len(group) == 1:
-            if self._refuse is not None:
-                self._refuse(group[0], str(reason))
-            return Sent(refused=1)
+            if group[0].name.startswith(_BEGIN):
+                self._lost.add(group[0].owner)
+                self._journal.note(_LOST, sorted(self._lost))
+            return self._refuse_all(group, str(reason))
         # One of them is the reason.
         parts = [self._send_group([call]) for call in group]
         return Sent(*(sum(numbers) for numbers in zip(*parts)))
 
+    def _refuse_all(self, group: Sequence[Call], reason: str) -> Sent:
+        if self._refuse is not None:
+            for call in group:
+                self._refuse(call, reason)
+        return Sent(refused=len(group))
+
     def _send(self, group: Sequence[Call]) -> int:
         """Send calls about one experiment or run; return how many of them are outdated."""
-        table, _, row_id = group[0].owner.partition(" ")
-        session = self._client._session
+        kind, _, row_id = group[0].owner.partition(" ")
+        session = self.client._session
+        group = [
+            call._replace(arguments=with_real_ids(call.name, call.arguments, self._experiment_ids)) for call in group
+        ]
         rows = sum(len(metrics_of(call.name, call.arguments)[0]) for call in group if call.name in ADD_METRICS)
         seconds = _PATIENCE + rows * _PER_ROW
-        if table == "runs":
+        if kind == "runs" and group[0].name != BEGIN_RUN:
             return session.perform_within(seconds, lambda: self._send_to_run(int(row_id), group))
-        session.perform_within(seconds, lambda: perform(self._client, group[0].name, group[0].arguments))
+        if kind == "database":
+            from sqltrack.commands.setup import create_missing_tables
+
+            create_missing_tables(self.client)
+        elif group[0].name == "begin_experiment":
+            new_id = group[0].arguments[0]
+            real_id = session.perform_within(seconds, lambda: begin_experiment(self.client, group[0].arguments))
+            if real_id != new_id:
+                self._experiment_ids[new_id] = real_id
+                self._journal.note(_EXPERIMENTS, self._experiment_ids)
+        else:
+            session.perform_within(seconds, lambda: perform(self.client, group[0].name, group[0].arguments))
         return 0
 
     def _send_to_run(self, run_id: int, group: Sequence[Call]) -> int:
-        client = self._client
+        client = self.client
         batch = [row for call in group if call.name in ADD_METRICS for row in metrics_of(call.name, call.arguments)[0]]
         if batch:
             client.metrics.require_columns(batch)
@@ -142,7 +191,7 @@ class Sender:
         return outdated
 
     def _send_metrics(self, run_id: int, group: Sequence[Call], history: _History) -> int:
-        metrics = self._client.metrics
+        metrics = self.client.metrics
         present: list[Row] = []
         outdated = 0
         latest: datetime | None = None
@@ -249,7 +298,7 @@ def _groups(calls: Iterable[Call]) -> Iterable[list[Call]]:
     """Return calls in groups that can be sent at once: those in a row that store metrics of one run, or describe it."""
 
     def key(call: Call) -> Any:
-        kind = call.name in ADD_METRICS
-        return call.owner, kind, None if call.owner.startswith("runs ") else call.seq
+        is_single = call.name.startswith(_BEGIN) or not call.owner.startswith("runs ")
+        return call.owner, call.name in ADD_METRICS, call.seq if is_single else None
 
     return [list(group) for _, group in itertools.groupby(calls, key)]

@@ -5,17 +5,27 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqltrack._arguments import as_client
 from sqltrack._times import utc_now
 from sqltrack.client import Client
 from sqltrack.engines.engine import Engine
 from sqltrack.engines.sqltext import first_keyword, script_error
-from sqltrack.errors import AccessDeniedError, NotSetUpError, ReadOnlyDatabaseError, ScriptError, UnusableValueError
+from sqltrack.errors import (
+    AccessDeniedError,
+    DatabaseError,
+    NotSetUpError,
+    ReadOnlyDatabaseError,
+    ScriptError,
+    UnusableValueError,
+)
+
+if TYPE_CHECKING:
+    from sqltrack._outbox._outbox import Outbox
 
 __all__ = ["create_missing_tables", "create_table_once", "set_up_quietly", "setup"]
 
@@ -60,11 +70,23 @@ def setup(client: Client, scripts: str | Path | Iterable[str | Path | tuple[str,
     as_client(client)
     named = [(_BASE, _included(client, _BASE)), *map(_load, _in_order(scripts))]
     _check_names([name for name, _ in named])
+    if len(named) > 1:
+        _execute_new(client, named)
+        return
+    client._session.create(lambda: _execute_new(client, named), lambda outbox, reason: _set_up_later(outbox, reason))
+
+
+def _execute_new(client: Client, named: Sequence[tuple[str, str]]) -> None:
     with client:
         executed = _executed_scripts(client)
     for name, script in named:
         is_new = name not in executed and _execute_once(client, name, script)
         _print_line(f"{'(NEW)' if is_new else '(OK)'} {name}")
+
+
+def _set_up_later(outbox: Outbox, reason: DatabaseError | None) -> None:
+    outbox.begin_database(reason)
+    _print_line(f"(LATER) {_BASE}")
 
 
 def set_up_quietly(client: Client) -> bool:

@@ -245,6 +245,13 @@ class Engine(ABC):
         """Return the value of the key `id` for a new row of a table: DEFAULT, or an expression in its place."""
         return "DEFAULT"
 
+    def next_id(self, connection: Any, table: str) -> int | None:
+        """Return an unused id for a new row of a table, which nobody else gets; None, the default: there is none yet.
+
+        With it a row can be inserted again if it is not known whether it was.
+        """
+        return None
+
     def merge_json_sql(self, column: str) -> str:
         """Return an expression: the JSON `column` with the top-level keys of the Jsonb object %s added or replaced."""
         raise lacking(self, "merge_json_sql", "add tags, arguments, environment variables and extras")

@@ -97,7 +97,10 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
     (r"permission denied for database", AccessDeniedError, "ask its owner for: GRANT CONNECT ON DATABASE"),
 )
 
-_UNAVAILABLE: tuple[_Advice, ...] = (
+_NOT_REACHED = "check host and port and whether it runs, or choose SQLite with engine=sqlite"
+
+# What no waiting helps against.
+_WRONG_SERVER: tuple[_Advice, ...] = (
     (
         r"certificate verify failed",
         DatabaseUnavailableError,
@@ -123,12 +126,18 @@ _UNAVAILABLE: tuple[_Advice, ...] = (
         DatabaseUnavailableError,
         "require_auth must allow what the server asks for",
     ),
+    (r"failed to resolve host", DatabaseUnavailableError, _NOT_REACHED),
     (r'database ".*" does not exist', DatabaseUnavailableError, "create it, the command 'sqltrack create' prints how"),
     (
         r"not currently accepting connections",
         DatabaseUnavailableError,
         "its owner can open it: ALTER DATABASE … ALLOW_CONNECTIONS true",
     ),
+)
+
+_STARTING = r"the database system is"
+
+_UNAVAILABLE: tuple[_Advice, ...] = (
     (
         r"too many connections for (?:role|database)",
         TooManyConnectionsError,
@@ -142,11 +151,10 @@ _UNAVAILABLE: tuple[_Advice, ...] = (
     ),
     # The queue of those who want to connect by a Unix socket is full.
     (r"Resource temporarily unavailable", TooManyConnectionsError, "raise max_connections, or use a pooler"),
-    (r"the database system is", DatabaseUnavailableError, "try again when the server has started"),
+    (_STARTING, DatabaseUnavailableError, "try again when the server has started"),
 )
 
 _REFUSED = "the server runs, but refuses the connection for the reason that it gives"
-_NOT_REACHED = "check host and port and whether it runs, or choose SQLite with engine=sqlite"
 
 
 def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQLTrackError:
@@ -159,7 +167,11 @@ def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQL
     # It stays the cause of ours. Its frames hold the parameters, password included, and some tools show what they hold.
     error.__traceback__ = None
     error.args = (masked_text(str(error)),)
-    return cls(f"cannot connect to {target}: {message}", advice)
+    translated = cls(f"cannot connect to {target}: {message}", advice)
+    if isinstance(translated, DatabaseUnavailableError):
+        translated.may_pass = not any(re.search(pattern, message) for pattern, _, _ in _WRONG_SERVER)
+        translated.is_starting = re.search(_STARTING, message) is not None
+    return translated
 
 
 def is_answer(error: psycopg.OperationalError) -> bool:
@@ -170,7 +182,7 @@ def is_answer(error: psycopg.OperationalError) -> bool:
 def _find_advice(error: psycopg.OperationalError, text: str, message: str) -> tuple[type[SQLTrackError], str]:
     if error.pgconn is not None and error.pgconn.needs_password:
         return AccessDeniedError, advise_on_password_file(error.pgconn)
-    for pattern, cls, advice in _WRONG_PARAMETERS + _WRONG_CREDENTIALS + _UNAVAILABLE:
+    for pattern, cls, advice in _WRONG_PARAMETERS + _WRONG_CREDENTIALS + _WRONG_SERVER + _UNAVAILABLE:
         if re.search(pattern, message):
             return cls, advice
     # Unknown words may mean that there are too many connections just now, after which it is worth to try again.

@@ -372,6 +372,11 @@ class PostgresEngine(Engine):
     def table_columns(self, connection: psycopg.Connection[Any], table: str) -> dict[str, str]:
         return dict(connection.execute(COLUMNS_SQL, (quote_identifier(table),)).fetchall())
 
+    def next_id(self, connection: psycopg.Connection[Any], table: str) -> int | None:
+        sql = f"SELECT next_unused_id('{table}', '{table}_id_seq')"
+        row = connection.execute(sql.encode("ascii")).fetchone()
+        return None if row is None else int(row[0])
+
     def merge_json_sql(self, column: str) -> str:
         return f"{_object_sql(column)} || %s"
 

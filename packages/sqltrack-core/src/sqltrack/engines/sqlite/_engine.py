@@ -178,7 +178,9 @@ class SQLiteEngine(Engine):
         if "unable to open database file" in message:
             reason, advice = self._why_not_opened()
             reason = message.partition(": ")[2] or reason
-            return DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {reason}", advice)
+            unavailable = DatabaseUnavailableError(f"cannot open SQLite database {self.path!r}: {reason}", advice)
+            unavailable.may_pass = False
+            return unavailable
         if "not a database" in message:
             return NotADatabaseError(f"file {self.path!r} is no SQLite database", "choose another file with dbpath")
         if "no such table" in message and message.rpartition(": ")[2].removeprefix("main.") in TABLES:
