@@ -31,6 +31,12 @@ __all__ = [
 
 _PLAIN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, timedelta, dict, list, type(None)})
 
+_CONTAINERS = frozenset({dict, list})
+
+# The names of rows that were looked at, which are mostly those of the row before.
+_checked_names: set[tuple[str, ...]] = set()
+_MAX_CHECKED = 1_000
+
 # What was warned of in this process.
 _warned: set[str] = set()
 
@@ -58,8 +64,14 @@ class Row(NamedTuple):
         Raises:
             UnusableValueError: a name cannot be stored, of which nobody could hear later.
         """
-        for name in self.names:
-            check_name(name)
+        if self.names not in _checked_names:
+            for name in self.names:
+                check_name(name)
+            if len(_checked_names) >= _MAX_CHECKED:
+                _checked_names.clear()
+            _checked_names.add(self.names)
+        if not _CONTAINERS.intersection(self.types):
+            return self
         return self._replace(values=tuple(plain(v) if type(v) in (dict, list) else v for v in self.values))
 
 

@@ -36,7 +36,6 @@ from sqltrack.errors import (
 )
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from types import FrameType
 
     from sqltrack._outbox._outbox import Outbox
@@ -79,6 +78,8 @@ class Session:
     def __init__(self, engine: Engine, keepalive: float, reconnect: float, outbox: Outbox | None = None) -> None:
         self.engine: Engine = engine
         self.outbox: Outbox | None = outbox
+        # Whether connections may have a limit of an earlier piece of work, and get one anew for each.
+        self._has_limits = outbox is not None
         self._keeper = ConnectionKeeper(engine, keepalive)
         self._reconnect = reconnect
         # When (monotonic) the database was found to be away, None while it is there.
@@ -281,6 +282,8 @@ class Session:
     def perform_within(self, seconds: float, work: Callable[[], T]) -> T:
         """Return `work()`, which waits for the database no longer than that, and is part of no block."""
 
+        self._has_limits = True
+
         def limited() -> T:
             activity.works[-1].deadline = time.monotonic() + seconds
             return work()
@@ -288,6 +291,12 @@ class Session:
         return self._work(None, limited)
 
     # In the course of work
+
+    def allow_more(self, seconds: float) -> None:
+        """Let the present work wait longer for the database, if it has a deadline, because it is more than others."""
+        work = activity.works[-1]
+        if work.deadline is not None:
+            work.deadline += seconds
 
     @property
     def block(self) -> Hashable | None:
@@ -333,7 +342,7 @@ class Session:
         if work.patience is not None and (patience is None or work.deadline is not None):
             return self._call_briefly(work, function, arguments)
         if work.deadline is not None:
-            return self._call_until(work.deadline, work, function, arguments)
+            return self._call_until(work, work.deadline, function, arguments)
         if patience is not None:
             return self._call_within(work, lambda connection: function(connection, *arguments), patience, lock_limit)
         if once:
@@ -354,19 +363,20 @@ class Session:
 
         return self._retry(attempt)
 
-    def _call_until(self, deadline: float, work: Work, function: Callable[..., T], arguments: Sequence[Any]) -> T:
+    def _call_until(self, work: Work, deadline: float, function: Callable[..., T], arguments: Sequence[Any]) -> T:
         """Do the work of `call`, which waits for nothing after a deadline (monotonic)."""
-
-        def attempt() -> T:
-            connection = self._keeper.take(_left_until(deadline))
-            return self._use(work, connection, function, arguments, _left_until(deadline))
-
         try:
-            return attempt()
+            left = _left_until(deadline)
+            return self._use(work, self._keeper.take(left), function, arguments, left)
         except DatabaseUnavailableError as error:
             if time.monotonic() >= deadline or not error.may_pass:
                 raise
             get_logger("client").info("trying to reach the database again: %s", error)
+
+        def attempt() -> T:
+            left = _left_until(deadline)
+            return self._use(work, self._keeper.take(left), function, arguments, left)
+
         # The connection may have been one that was kept and is dead.
         return retry(attempt, _is_unavailable, seconds=deadline - time.monotonic(), pause=0.05)
 
@@ -411,16 +421,9 @@ class Session:
             block.lingers = lingers
             work.block = block
             try:
-                with self._limited_until(work.deadline, block.connection):
-                    yield block.connection
+                yield block.connection
             finally:
                 work.block = None
-
-    def _limited_until(self, deadline: float | None, connection: Any) -> AbstractContextManager[None]:
-        """Return a context manager in which waits for the database end at a deadline (monotonic), if there is one."""
-        if deadline is None:
-            return contextlib.nullcontext()
-        return self.engine.limited(connection, _left_until(deadline))
 
     @contextlib.contextmanager
     def _ending(self, block: Block) -> Iterator[Block]:
@@ -559,6 +562,9 @@ class Session:
     def _begin(self, connection: Any, patience: float | None, generator: FrameType | None = None) -> Block:
         block = Block(self.engine, connection, self, generator=generator)
         activity.works[-1].transaction = block
+        if self._has_limits:
+            deadline = activity.works[-1].deadline
+            self.engine.limit(connection, None if deadline is None else _left_until(deadline))
         try:
             with self._translated_errors():
                 self.engine.set_autocommit(connection, False)
@@ -594,7 +600,7 @@ class Session:
 
     def _commit(self, block: Block) -> None:
         try:
-            with self._translated_errors(), self._limited_until(activity.works[-1].deadline, block.connection):
+            with self._translated_errors():
                 block.connection.commit()
                 self._prepare_for_calls(block)
             self._give_back(block)
@@ -714,10 +720,12 @@ class Session:
         try:
             work.engine = self.engine
             work.connection = connection
-            if patience is None:
+            if self._has_limits:
+                self.engine.limit(connection, None if work.deadline is None else patience)
+            if patience is None or work.deadline is not None:
                 result = function(connection, *arguments)
             else:
-                with self._limited(work, connection, patience):
+                with self.engine.bounded(connection, patience):
                     result = function(connection, *arguments)
         except self.engine.driver_error as error:
             if self.engine.is_usable(connection):
@@ -732,11 +740,6 @@ class Session:
             work.connection = None
         self._keeper.give_back(connection)
         return result
-
-    def _limited(self, work: Work, connection: Any, seconds: float) -> AbstractContextManager[None]:
-        """Return a context manager in which waits for an answer end, and those for locks if the work has a deadline."""
-        limit = self.engine.bounded if work.deadline is None else self.engine.limited
-        return limit(connection, seconds)
 
     def _use_briefly(
         self, connection: Any, function: Callable[[Any], T], lock_limit: float | None, patience: float | None = None
@@ -776,7 +779,8 @@ def _is_caught(error: BaseException) -> bool:
 
 def _left_until(deadline: float) -> float:
     """Return the seconds until a deadline (monotonic), and a moment for an answer that is on its way."""
-    return max(deadline - time.monotonic(), _ANSWER)
+    left = deadline - time.monotonic()
+    return left if left > _ANSWER else _ANSWER
 
 
 def _is_unavailable(error: Exception) -> bool:

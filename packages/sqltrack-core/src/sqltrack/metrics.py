@@ -28,6 +28,9 @@ __all__ = ["MetricsRow", "MetricsWriter"]
 # Seconds by which a tracked run's time_updated may lag behind its metrics.
 _TOUCH_INTERVAL = 1.0
 
+# Seconds by which each row of many makes a call longer that must not wait for the database.
+_PER_ROW = 0.001
+
 # A row that is too big loses half of its columns each time, of at most 1,600.
 _ATTEMPTS = tuple(range(1, 17))
 
@@ -111,6 +114,7 @@ class MetricsWriter:
         self._oversights.last[run_id] = row
 
     def _add_many(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
+        self._session.allow_more(len(batch) * _PER_ROW)
         try:
             if batch and run_id not in self._oversights.last:
                 self._oversights.look_at(batch[0], self._columns.require)

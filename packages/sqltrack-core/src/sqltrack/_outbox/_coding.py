@@ -21,6 +21,11 @@ _KIND, _CONTENT = "kind", "content"
 _LONGEST_INT = 2**64
 
 
+_SIMPLE = frozenset({str, float, bool, type(None)})
+
+_encode_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode(arguments: tuple[Any, ...]) -> str:
     """Return the arguments of a call as text.
 
@@ -31,7 +36,7 @@ def encode(arguments: tuple[Any, ...]) -> str:
     Raises:
         TypeError: a value is of another type.
     """
-    return json.dumps([_encode(argument) for argument in arguments], separators=(",", ":"))
+    return _encode_json([_encode(argument) for argument in arguments])
 
 
 def decode(text: str) -> tuple[Any, ...]:
@@ -45,6 +50,8 @@ def _encode(value: Any) -> Any:
         return value
     if typ is int and -_LONGEST_INT < value < _LONGEST_INT:
         return value
+    if typ is Row:
+        return {_KIND: "row", _CONTENT: _row_content(value)}
     if typ is list:
         return [_encode(item) for item in value]
     for kind, (kind_type, content_of, _) in _KINDS.items():
@@ -61,7 +68,9 @@ def _decode(encoded: dict[str, Any]) -> Any:
 
 
 def _row_content(row: Row) -> list[Any]:
-    return [list(row.key), list(row.names), [_encode(value) for value in row.values], sorted(row.kept)]
+    # The encoder takes most values as they are, and a tuple for a list.
+    values = row.values if _SIMPLE.issuperset(row.types) else [_encode(value) for value in row.values]
+    return [row.key, row.names, values, sorted(row.kept)]
 
 
 def _row(content: list[Any]) -> Row:

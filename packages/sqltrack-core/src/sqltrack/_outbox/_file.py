@@ -27,6 +27,9 @@ from sqltrack._outbox._settings import OutboxSettings
 if TYPE_CHECKING:
     from sqltrack.client import Client
 
+# Calls that are done in the tables of the file in one transaction.
+_SHOWN_AT_ONCE = 500
+
 __all__ = ["OutboxFile", "remove_outdated", "send_refused_to"]
 
 
@@ -35,19 +38,21 @@ class OutboxFile:
 
     Args:
         journal: its calls.
-        mirror: its tables, None if it has none.
         lock: its lock, None if it needs none.
         keep: seconds for which the file is kept after all of it was sent.
 
     Attributes:
-        journal, mirror: the same.
+        journal: the same.
         sender: has sent it last, None before the first time.
     """
 
-    def __init__(self, journal: Journal, mirror: Mirror | None, lock: OutboxLock | None, keep: float) -> None:
-        self.journal = journal
-        self.mirror = mirror
+    def __init__(self, journal: Journal, lock: OutboxLock | None, keep: float) -> None:
+        self.journal: Journal = journal
         self.sender: Sender | None = None
+        self._mirror: Mirror | None = None
+        self._mirror_path = None if journal.path == MEMORY else journal.path
+        # The place of the last call that can be looked at.
+        self._shown = 0
         self._lock = lock
         self._keep = keep
 
@@ -61,12 +66,12 @@ class OutboxFile:
         folder = make_folder(settings.folder, is_default=settings.is_default_folder)
         remove_outdated(folder, settings.keep)
         journal, lock = create_journal(folder, {"target": dict(target)}, keeps=settings.keep > 0)
-        return cls(journal, Mirror(journal.path), lock, settings.keep)
+        return cls(journal, lock, settings.keep)
 
     @classmethod
     def in_memory(cls, target: Mapping[str, Any]) -> OutboxFile:
         """Return what holds calls as long as no file can be written."""
-        return cls(Journal(MEMORY, {"target": dict(target)}), None, None, 0)
+        return cls(Journal(MEMORY, {"target": dict(target)}), None, 0)
 
     @property
     def is_in_memory(self) -> bool:
@@ -78,22 +83,13 @@ class OutboxFile:
         """Whether no call waits."""
         return self.journal.is_empty
 
-    def append(self, owner: str, name: str, arguments: tuple[Any, ...], text: str, experiment_id: int | None) -> None:
-        """Store a call.
-
-        Args:
-            owner: what it is about.
-            name: what it does.
-            arguments: its arguments.
-            text: the same as text.
-            experiment_id: id of the experiment of the run that it is about, None if that is not known.
+    def append(self, owner: str, name: str, text: str) -> None:
+        """Store a call; see `Journal.append`.
 
         Raises:
             OutboxError: it cannot be stored.
         """
         self.journal.append(owner, name, text)
-        if self.mirror is not None:
-            self.mirror.perform(name, arguments, experiment_id)
 
     def take_over(self, other: OutboxFile) -> None:
         """Store all calls of another file.
@@ -103,8 +99,20 @@ class OutboxFile:
         """
         for call in other.journal.read(2**31):
             self.journal.take_over(call)
-            if self.mirror is not None:
-                self.mirror.perform(call.name, call.arguments, None)
+
+    def show(self, experiments: Mapping[int, int]) -> None:
+        """Do the calls that have come since the last time in the tables of the file, so that they can be looked at.
+
+        Args:
+            experiments: ids of the experiments of runs, as far as they are known.
+        """
+        if self._mirror_path is None:
+            return
+        if self._mirror is None:
+            self._mirror = Mirror(self._mirror_path)
+        while calls := self.journal.read(_SHOWN_AT_ONCE, self._shown):
+            self._mirror.perform(calls, experiments)
+            self._shown = calls[-1].seq
 
     def send_batch(self, client: Client) -> Sent:
         """Send the first calls by a client; see `Sender.send_batch`."""
@@ -114,8 +122,8 @@ class OutboxFile:
 
     def end(self) -> None:
         """Delete the file, of which nothing is left, or keep it for as long as it was asked for."""
-        if self.mirror is not None:
-            self.mirror.close()
+        if self._mirror is not None:
+            self._mirror.close()
         if self._keep > 0 and not self.is_in_memory:
             self.journal.set_aside()
         else:

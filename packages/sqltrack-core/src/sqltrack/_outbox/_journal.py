@@ -48,7 +48,7 @@ SIDE_FILES: Sequence[str] = ("-wal", "-shm", "-journal")
 _SCRIPT = """
     CREATE TABLE IF NOT EXISTS outbox_about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS outbox_calls (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        seq INTEGER PRIMARY KEY,
         time TEXT NOT NULL,
         owner TEXT NOT NULL,
         name TEXT NOT NULL,
@@ -57,6 +57,8 @@ _SCRIPT = """
     );
 """
 _COLUMNS = "seq, time, owner, name, arguments, reason"
+
+_APPEND_SQL = "INSERT INTO outbox_calls (time, owner, name, arguments) VALUES (?, ?, ?, ?)"
 
 # Seconds to wait for whoever reads the file at the moment.
 _TIMEOUT = 5.0
@@ -171,26 +173,25 @@ class Journal:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
-    def append(self, owner: str, name: str, arguments: str, reason: str | None = None) -> int:
-        """Store a call and return its place, once that is on its way to the disk.
+    def append(self, owner: str, name: str, arguments: str) -> None:
+        """Store a call, which is on its way to the disk when this returns.
 
         Args:
             owner: what it is about.
             name: what it does.
             arguments: its arguments, see `encode`.
-            reason: why the database has refused it.
 
         Raises:
             OutboxError: it cannot be stored.
         """
-        sql = "INSERT INTO outbox_calls (time, owner, name, arguments, reason) VALUES (?, ?, ?, ?, ?)"
+        connection = self._connection
         try:
-            if self.path != MEMORY:
-                self._connection.check_file()
-            cursor = self._execute(sql, (utc_now().isoformat(), owner, name, arguments, reason))
+            with self._lock:
+                if self.path != MEMORY:
+                    connection.check_file()
+                connection.write(_APPEND_SQL, (utc_now().isoformat(), owner, name, arguments))
         except sqlite3.Error as error:
             raise self._unusable(error) from error
-        return cursor.lastrowid or 0
 
     def take_over(self, call: Call, reason: str | None = None) -> None:
         """Store a call of another file.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from sqltrack._outbox._calls import perform
+from sqltrack._outbox._journal import Call
 from sqltrack._times import utc_now
 from sqltrack.errors import MissingExperimentError, MissingRunError, SQLTrackError
 
@@ -41,35 +43,33 @@ class Mirror:
             self._is_broken = True
         self._client._session.track(0)
 
-    def perform(self, name: str, arguments: Sequence[Any], experiment_id: int | None) -> None:
-        """Do a call that waits.
+    def perform(self, calls: Sequence[Call], experiments: Mapping[int, int]) -> None:
+        """Do calls that wait.
 
         Args:
-            name: what it does.
-            arguments: its arguments.
-            experiment_id: id of the experiment that a run belongs to, None if that is not known.
+            calls: the calls.
+            experiments: ids of the experiments of runs, as far as they are known.
         """
         if self._is_broken:
             return
-        try:
-            self._client._session.perform_within(_PATIENCE, lambda: self._perform(name, arguments, experiment_id))
-        except SQLTrackError:
+        for call in calls:
             # A full disk, for example, or a link to a run that is not in this file.
-            return
+            with contextlib.suppress(SQLTrackError):
+                self._client._session.perform_within(_PATIENCE, partial(self._perform, call, experiments))
 
     def close(self) -> None:
         """Close the file."""
         self._client._session.untrack(0)
 
-    def _perform(self, name: str, arguments: Sequence[Any], experiment_id: int | None) -> None:
+    def _perform(self, call: Call, experiments: Mapping[int, int]) -> None:
         try:
-            perform(self._client, name, arguments)
+            perform(self._client, call.name, call.arguments)
         except MissingRunError as missing:
-            self._insert_run(missing.run_id, experiment_id or 0)
-            perform(self._client, name, arguments)
+            self._insert_run(missing.run_id, experiments.get(missing.run_id, 0))
+            perform(self._client, call.name, call.arguments)
         except MissingExperimentError as missing:
             self._insert_experiment(missing.experiment_id)
-            perform(self._client, name, arguments)
+            perform(self._client, call.name, call.arguments)
 
     def _insert_run(self, run_id: int, experiment_id: int) -> None:
         self._insert_experiment(experiment_id)

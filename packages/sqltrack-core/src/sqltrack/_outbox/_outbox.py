@@ -45,7 +45,10 @@ T = TypeVar("T")
 _PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 
 # Seconds between two looks for calls, while all of them go through the file.
-_SHORTLY = 0.02
+_SHORTLY = 0.2
+
+# Seconds by which the tables of a file may lag behind its calls.
+_SHOWN_EVERY = 1.0
 
 # Seconds between two attempts to create a file, while calls are kept in memory.
 _DISK_PAUSE = 1.0
@@ -55,9 +58,6 @@ _AT_END = 5.0
 
 # The same after SIGTERM.
 _LAST_CALL = 0.5
-
-# Seconds by which each row of a call makes its time longer.
-_PER_ROW = 0.001
 
 # Bytes that may wait in memory, where no file can be written.
 _MEMORY_LIMIT = 64 * 2**20
@@ -115,6 +115,7 @@ class Outbox:
         self._config = {**config, "outbox": "off", "reconnect": 0}
         self._target = target
         self._settings = settings
+        self._patience = settings.patience
         self._reconnect = reconnect
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
         self._has_written = False
@@ -174,9 +175,7 @@ class Outbox:
             return
         reason: DatabaseError | None = None
         if self._is_direct:
-            current.deadline = time.monotonic() + self._settings.patience
-            if len(arguments) > 1 and type(arguments[1]) is list:
-                current.deadline += len(arguments[1]) * _PER_ROW
+            current.deadline = time.monotonic() + self._patience
             try:
                 work(*arguments)
             except DatabaseError as error:
@@ -269,7 +268,7 @@ class Outbox:
         Raises:
             DatabaseUnavailableError: they do not within the time that a call may take.
         """
-        if not self._is_direct and not self.flush(self._settings.patience):
+        if not self._is_direct and not self.flush(self._patience):
             raise DatabaseUnavailableError(
                 "a 'with client:' block cannot begin while calls wait in the outbox, because the database is away",
                 "log without a block: each call then takes care of itself",
@@ -315,6 +314,8 @@ class Outbox:
         self.flush_at_end()
         self._is_closing = True
         self._wake()
+        with contextlib.suppress(SQLTrackError):
+            self._show()
         with self._lock:
             for file in list(self._files):
                 if file.is_empty:
@@ -363,7 +364,7 @@ class Outbox:
         deadline = time.monotonic() + self._reconnect
         while True:
             try:
-                session.perform_within(self._settings.patience, lambda: session.call(lambda connection: None))
+                session.perform_within(self._patience, lambda: session.call(lambda connection: None))
                 return
             except DatabaseUnavailableError as error:
                 is_busy = isinstance(error, TooManyConnectionsError) or error.is_starting
@@ -388,19 +389,17 @@ class Outbox:
         from sqltrack._outbox._coding import encode
 
         owner, text = owner_of(name, arguments), encode(arguments)
-        kind, _, row_id = owner.partition(" ")
-        experiment_id = self._experiments.get(int(row_id)) if kind == "runs" else None
         self._make_room()
         with self._lock:
             if reason is not None:
                 self._is_away = True
             file = self._file_to_write(reason)
             try:
-                file.append(owner, name, arguments, text, experiment_id)
+                file.append(owner, name, text)
             except OutboxError as error:
                 # The disk is full, for example, or somebody has removed the folder.
                 file = self._file_after(file, error)
-                file.append(owner, name, arguments, text, experiment_id)
+                file.append(owner, name, text)
             self._is_direct = False
         if not self._has_thread:
             self._ensure_thread()
@@ -470,7 +469,7 @@ class Outbox:
         self._number += 1
         if self._number % _LOOK_EVERY or not self._files:
             return
-        deadline = time.monotonic() + self._settings.patience
+        deadline = time.monotonic() + self._patience
         while True:
             with self._lock:
                 if not self._files:
@@ -557,13 +556,28 @@ class Outbox:
                     if told is not type(error):
                         told = type(error)
                         get_logger("outbox").info("calls cannot be sent yet: %s", error)
-                    self._news.acquire(timeout=pause)
+                    self._wait(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
         except Exception:
             get_logger("outbox").exception("calls are not sent by this process any more")
         finally:
             self._has_thread = False
             client._session.untrack(0)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until there is something new to do, and meanwhile let the files show what they hold."""
+        deadline = time.monotonic() + seconds
+        while not self._is_closing:
+            self._show()
+            left = deadline - time.monotonic()
+            if left <= 0 or self._news.acquire(timeout=min(left, _SHOWN_EVERY)):
+                return
+
+    def _show(self) -> None:
+        with self._lock:
+            files = list(self._files)
+        for file in files:
+            file.show(self._experiments)
 
     def _send(self, client: Client) -> bool:
         """Send what waits; return whether that is all, and calls go to the database again.

@@ -120,12 +120,16 @@ class Engine(ABC):
         """
         return contextlib.nullcontext()
 
-    def limited(self, connection: Any, seconds: float) -> AbstractContextManager[None]:
-        """Return a context manager like that of `bounded`, in which waits for the locks of others end, too.
+    def limit(self, connection: Any, seconds: float | None) -> None:
+        """Let all waits on a connection end after some seconds, also those for the locks of others; default: no limit.
 
         A statement whose end nobody waits for may be executed later; see `ends_abandoned`.
+
+        Args:
+            connection: the connection.
+            seconds: how long each wait may take from now on, None for as long as usual.
         """
-        return self.bounded(connection, seconds)
+        return
 
     def ends_abandoned(self, connection: Any, others: Sequence[Engine]) -> bool:
         """Make sure that no statement is executed any more whose connection was dropped before it had ended.

@@ -295,6 +295,9 @@ class PostgresEngine(Engine):
             limit = str(max(round(seconds * 1000), 1))
             connection.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
 
+    def limit(self, connection: BoundedConnection, seconds: float | None) -> None:
+        connection.limit = seconds
+
     def bounded(self, connection: BoundedConnection, seconds: float | None = None) -> AbstractContextManager[None]:
         return Bound(connection, self.answer_limit if seconds is None else seconds)
 

@@ -22,7 +22,7 @@ from sqltrack.engines.sqltext import Translated, keywords, split_statements, sta
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Connection", "Cursor", "LockLimit", "split_script"]
+__all__ = ["Connection", "Cursor", "split_script"]
 
 T = TypeVar("T")
 
@@ -178,28 +178,6 @@ class Connection(sqlite3.Connection):
     def _may_wait(self, error: Exception) -> bool:
         """Whether waiting helps: inside of a transaction others may just as well wait for us."""
         return "is locked" in str(error) and not self.in_transaction
-
-
-class LockLimit:
-    """A context manager in which a connection waits for locks no longer than some seconds.
-
-    Args:
-        connection: the connection.
-        seconds: the limit.
-    """
-
-    __slots__ = ("_connection", "_outer", "_seconds")
-
-    def __init__(self, connection: Connection, seconds: float) -> None:
-        self._connection = connection
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        self._outer = self._connection.busy_timeout
-        self._connection.busy_timeout = min(self._seconds, self._outer)
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.busy_timeout = self._outer
 
 
 def _file_identity(path: str) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from sqltrack.engines._paths import check_path
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.schema import TABLES
-from sqltrack.engines.sqlite._connection import Connection, LockLimit, split_script
+from sqltrack.engines.sqlite._connection import Connection, split_script
 from sqltrack.engines.sqlite._file_errors import allows_wal, explain_io_error, find_lock_refusal, refused_locks
 from sqltrack.engines.sqlite._filesystem import find_folder_problem, is_network_file_system
 from sqltrack.engines.sqlite._functions import create_functions
@@ -36,8 +36,6 @@ from sqltrack.errors import (
 )
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from sqltrack.engines.metrics_table import MetricsTable
 
 __all__ = ["SQLiteEngine"]
@@ -153,10 +151,10 @@ class SQLiteEngine(Engine):
         return connection.is_busy
 
     def limit_waits(self, connection: Connection, seconds: float | None) -> None:
-        connection.busy_timeout = self.busy_timeout if seconds is None else min(seconds, self.busy_timeout)
+        self.limit(connection, seconds)
 
-    def limited(self, connection: Connection, seconds: float) -> AbstractContextManager[None]:
-        return LockLimit(connection, min(seconds, self.busy_timeout))
+    def limit(self, connection: Connection, seconds: float | None) -> None:
+        connection.busy_timeout = self.busy_timeout if seconds is None else min(seconds, self.busy_timeout)
 
     def abort(self, connection: Connection) -> None:
         with contextlib.suppress(sqlite3.Error):
