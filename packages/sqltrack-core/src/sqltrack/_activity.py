@@ -226,6 +226,7 @@ class _Activity(threading.local):
         waiting: what is to be done as soon as that has ended which it would have to wait for.
         hidden: blocks that were given up, as long as nothing else is to see them.
         is_held_up: whether something of that has to wait again.
+        deadline: when (monotonic) all work that begins is to wait no longer for the database, None for no limit.
     """
 
     def __init__(self) -> None:
@@ -234,6 +235,7 @@ class _Activity(threading.local):
         self.waiting: deque[Callable[[], None]] = _Waiting()
         self.hidden: list[Block] = []
         self.is_held_up: bool = False
+        self.deadline: float | None = None
         self._catches_up = False
 
     @property

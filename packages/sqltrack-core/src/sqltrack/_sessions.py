@@ -279,6 +279,16 @@ class Session:
                 f"{self.engine.describe()} is locked, perhaps by a block or call of this thread that was interrupted"
             ) from error
 
+    @contextlib.contextmanager
+    def waiting_within(self, seconds: float) -> Iterator[None]:
+        """Let no work of this thread in the `with` block wait for the database after so many seconds."""
+        outer, activity.deadline = activity.deadline, time.monotonic() + seconds
+        self._has_limits = True
+        try:
+            yield
+        finally:
+            activity.deadline = outer
+
     def perform_within(self, seconds: float, work: Callable[[], T]) -> T:
         """Return `work()`, which waits for the database no longer than that, and is part of no block."""
 
@@ -479,6 +489,8 @@ class Session:
                 work.block = block
             if patience is not None:
                 work.patience = patience
+            if self._has_limits:
+                work.deadline = activity.deadline
             works.append(work)
             return function(*arguments)
         except BaseException as error:

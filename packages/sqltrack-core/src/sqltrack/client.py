@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from sqltrack._copies import ACCESS_ADVICE, portable_config, restored_config
+from sqltrack._outbox._settings import outbox_settings
 from sqltrack._row_writer import RowWriter
 from sqltrack._sessions import Session
 from sqltrack._settings import check_mask_settings
@@ -277,13 +278,10 @@ class _CursorBlock:
 
 
 def _outbox_for(config: dict[str, Any], engine: Engine, reconnect: float) -> Outbox | None:
-    if config.get("outbox") is None:
-        return None
-    from sqltrack._outbox._settings import outbox_settings
-
     settings = outbox_settings(config)
     if settings.mode == "off":
         return None
+    # Of no use to programs that do without.
     from sqltrack._outbox._outbox import outbox_for
 
     return outbox_for(config, engine, settings, reconnect)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import json
 import os
-import random
 import threading
 import time
 import weakref
@@ -89,7 +87,7 @@ def outbox_for(config: dict[str, Any], engine: Engine, settings: OutboxSettings,
     """
     check_folder(settings.folder)
     # One that sends with the rights of a user must not get the calls of another.
-    key = json.dumps([engine.target(), str(config.get("user")), settings.folder, settings.mode], sort_keys=True)
+    key = repr((engine.target(), str(config.get("user")), settings.folder, settings.mode))
     outbox = _outboxes.get(key)
     if outbox is None:
         outbox = _outboxes[key] = Outbox(config, engine.target(), settings, reconnect)
@@ -198,7 +196,9 @@ class Outbox:
         if not self._is_away:
             try:
                 self._reach(session)
-                created = create()
+                # The first one waits as long as it would without an outbox.
+                with session.waiting_within(self._patience) if self._has_written else contextlib.nullcontext():
+                    created = create()
             except DatabaseError as error:
                 if not self._is_outage(error):
                     raise
@@ -226,7 +226,7 @@ class Outbox:
         """
         if known_id is None and name in self._names:
             return self._names[name]
-        new_id = random.SystemRandom().randint(*_IDS) if known_id is None else known_id
+        new_id = _random_id() if known_id is None else known_id
         self._keep("begin_experiment", (new_id, known_id, name), reason)
         if name is not None:
             self._names[name] = new_id
@@ -256,7 +256,7 @@ class Outbox:
             raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
         if run_id is None:
             given = None if new_id is None else new_id.value
-            run_id = random.SystemRandom().randint(*_IDS) if given is None else given
+            run_id = _random_id() if given is None else given
         if experiment_id is not None:
             self.note_run(run_id, experiment_id)
         self._keep("begin_run", (run_id, experiment_id, dict(description), utc_now()), reason)
@@ -625,6 +625,13 @@ class Outbox:
     def _ends_abandoned(self, connection: Any) -> bool:
         engines = list(self._engines)
         return engines[0].ends_abandoned(connection, engines) if engines else True
+
+
+def _random_id() -> int:
+    # Slow to import, and seldom needed.
+    import random
+
+    return random.SystemRandom().randint(*_IDS)
 
 
 def close_all() -> None:

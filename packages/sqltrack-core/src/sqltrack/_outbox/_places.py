@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
-import re
-import secrets
-import socket
 import stat
-import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -126,7 +121,11 @@ def _temporary_folder(reason: OSError) -> str:
 
 def new_path(folder: str) -> str:
     """Return the path of a new file in the folder, which tells its time, host and process."""
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
+    import re
+    import secrets
+    import time
+
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", _host_name())
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     return os.path.join(folder, f"{moment}-{host}-{os.getpid()}-{secrets.token_hex(3)}.db")
 
@@ -181,7 +180,7 @@ class Holder:
     @classmethod
     def present(cls) -> Holder:
         """Return this process."""
-        return cls(socket.gethostname(), _read(_BOOT_ID), os.getpid(), _start_of(os.getpid()))
+        return cls(_host_name(), _read(_BOOT_ID), os.getpid(), _start_of(os.getpid()))
 
 
 class OutboxLock:
@@ -199,6 +198,8 @@ class OutboxLock:
     """
 
     def __init__(self, path: str) -> None:
+        import json
+
         self._path = path
         self._pid = os.getpid()
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -232,6 +233,8 @@ def is_held_here(path: str) -> bool:
 
 def read_holder(path: str) -> Holder | None:
     """Return who holds, or has held, the lock file `path`; None if it does not say."""
+    import json
+
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -298,6 +301,13 @@ def _lock(fd: int) -> bool | None:
             return None
         raise
     return True
+
+
+def _host_name() -> str:
+    # Slow to import, and seldom needed.
+    import socket
+
+    return socket.gethostname()
 
 
 def _start_of(pid: int) -> str:

@@ -128,6 +128,11 @@ class Sender:
             if is_outage(self.client.engine, error):
                 raise
             reason = error
+        except self.client.engine.driver_error as error:
+            translated = self.client.engine.translate_error(error)
+            if is_outage(self.client.engine, translated) or self.client.engine.may_pass(error):
+                raise translated from error
+            reason = translated
         except Exception as error:
             # Whatever it is, it must not hold up the others.
             reason = SQLTrackError(f"{type(error).__name__}: {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -48,7 +47,7 @@ def mode_setting(config: Mapping[str, Any]) -> Mode:
     """
     value = config.get("outbox")
     if value is None:
-        return "off"
+        return "on"
     text = str(value).strip().lower()
     if text in ("on", "true", "yes", "1"):
         return "on"
@@ -84,6 +83,8 @@ def _size_setting(config: Mapping[str, Any], name: str, default: int) -> int:
     value = config.get(name)
     if value is None:
         return default
+    import re
+
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(value), re.IGNORECASE)
     if match is None:
         raise ConfigError(f"{name} must be a number of bytes, such as 500 MiB, got {quote(value)}")

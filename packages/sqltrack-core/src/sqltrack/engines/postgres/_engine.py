@@ -233,7 +233,12 @@ class PostgresEngine(Engine):
     def target(self) -> dict[str, Any]:
         from sqltrack.engines.postgres._environment import told_to_libpq
 
-        given = {**psycopg.conninfo.conninfo_to_dict(self._parameters.get("conninfo", "")), **self._parameters}
+        try:
+            told = psycopg.conninfo.conninfo_to_dict(self._parameters.get("conninfo", ""))
+        except psycopg.ProgrammingError:
+            # Whoever connects with it hears what is wrong.
+            told = {}
+        given = {**told, **self._parameters}
         place = {name: given.get(name) or told_to_libpq(name) for name in ("service", "host", "hostaddr", "port")}
         # Without a name the database is called like the user.
         place["dbname"] = given.get("dbname") or told_to_libpq("dbname") or given.get("user")

@@ -1,0 +1,302 @@
+"""Runs that begin while the database is away, and what belongs to them, arrive as if it had been there."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import sqltrack
+from sqltrack import Client, Experiment, Run, run_from_env
+from sqltrack.commands import setup
+from sqltrack.errors import (
+    AccessDeniedError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    MissingExperimentError,
+    NotSetUpError,
+    UnusableValueError,
+)
+from sqltrack.outbox import find_outboxes, send_outboxes
+from support.away import SocketLink, linked_server
+from support.databases import ask, connect_to_postgres, connect_to_sqlite
+
+# Ids that are chosen while a database is away.
+IDS = range(2**52, 2**53)
+
+needs_links = pytest.mark.skipif(sys.platform == "win32", reason="there are no Unix sockets to link to")
+
+
+def with_outbox(config: dict[str, Any], tmp_path: Path, **settings: Any) -> dict[str, Any]:
+    return {**config, "outbox": "on", "outbox_dir": str(tmp_path / "outbox"), "patience": 0.2, **settings}
+
+
+@pytest.fixture
+def link(create_database: Any, postgres_template: str, tmp_path: Path) -> Iterator[SocketLink]:
+    """A way to a PostgreSQL database that is set up, by a configuration with an outbox."""
+    with linked_server(with_outbox(create_database(postgres_template), tmp_path)) as link:
+        yield link
+
+
+@pytest.fixture
+def empty_link(postgres_config: dict[str, Any], tmp_path: Path) -> Iterator[SocketLink]:
+    """The same to an empty database."""
+    with linked_server(with_outbox(postgres_config, tmp_path)) as link:
+        yield link
+
+
+SCRIPT = """
+import json, sys
+import sqltrack
+
+client = sqltrack.Client(json.loads(sys.argv[1]))
+with sqltrack.track("digits", client=client, args={"lr": 0.1}, env={"HOST": "a"}, tags=["x"], comment="hi") as run:
+    first = sqltrack.Experiment(client, name="digits").get_run()
+    run.add_link("resumes", first.id)
+    sqltrack.Experiment(client, name="other").add_tags("new").add_link("follows", run.experiment_id)
+    for step in range(20):
+        loss = float("nan") if step == 7 else step / 4
+        run.add_metrics({"loss": loss, "epoch": step, "text": "a", "big": 2**70}, step)
+    run.add_metrics_many([{"step": step, "loss": 0.5} for step in range(20, 30)])
+    run.add_extras({"a": {"b": [1, None]}})
+print(run.id)
+"""
+
+
+@needs_links
+def test_a_script_whose_database_is_away_from_start_to_end_loses_nothing(empty_link: SocketLink) -> None:
+    """It ends as any other, and the tables are created with the rest."""
+    empty_link.cut()
+    config = empty_link.config
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(config)], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    run_id = int(ended.stdout)
+    assert run_id in IDS
+    assert "is away; the run waits in the outbox" in ended.stderr
+    assert "calls wait in" in ended.stderr.splitlines()[-1]
+    (info,) = find_outboxes(config["outbox_dir"])
+    assert (info.state, info.owners) == ("dead", 5)
+
+    empty_link.connect()
+    client = Client(config)
+    (sent,) = send_outboxes(client)
+    assert sent == (info.path, info.calls, 0, 0, True, None, None)
+    names = dict(client.execute("SELECT id, name FROM experiments").fetchall())
+    sql = "SELECT experiment_id, status, comment, tags, args, env, extras FROM runs WHERE id = %s"
+    ((experiment_id, *row),) = client.execute(sql, (run_id,)).fetchall()
+    assert names[experiment_id] == "digits"
+    description = ["COMPLETED", "hi", {"x": True}, {"lr": 0.1}, {"HOST": "a"}, {"a": {"b": [1, None]}}]
+    assert row == description
+    times = client.execute(
+        "SELECT time_created, time_started, time_updated FROM runs WHERE id = %s", (run_id,)
+    ).fetchone()
+    assert list(times) == sorted(times)
+    assert times[2] <= info.last
+    assert client.execute("SELECT kind FROM run_links WHERE from_id = %s", (run_id,)).fetchall() == [("resumes",)]
+    assert client.execute("SELECT kind FROM experiment_links").fetchall() == [("follows",)]
+    rows = client.execute("SELECT step, loss, epoch, text, extras FROM metrics ORDER BY step").fetchall()
+    assert [row[0] for row in rows] == list(range(30))
+    assert math.isnan(rows[7][1])
+    assert rows[6] == (6, 1.5, 6, "a", {"big": 2**70})
+    assert rows[25] == (25, 0.5, None, None, None)
+
+
+@needs_links
+def test_an_experiment_is_found_by_its_name_when_the_database_is_there_again(link: SocketLink) -> None:
+    """Until then it has an id of its own, which goes on to mean it."""
+    known = Experiment(Client(link.config), name="known")
+    client = Client(link.config)
+    client._session._keeper.close_parked()
+    known.client._session._keeper.close_parked()
+    with link.away():
+        again, new = Experiment(client, name="known"), Experiment(client, name="new")
+        assert again.id in IDS
+        assert new.id in IDS
+        assert Experiment(client, name="new").id == new.id
+        runs = [again.get_run(), new.get_run(), known.get_run()]
+        again.add_tags("away")
+    assert runs[0].flush(30)
+    again.add_tags("back")
+    new.set_comment("back")
+    assert again.get_run().id not in IDS
+    assert Experiment(client, again.id).id == known.id
+    found = client.execute("SELECT id, tags, comment FROM experiments ORDER BY name").fetchall()
+    assert found == [(known.id, {"away": True, "back": True}, None), (new.id, None, "back")]
+    owners = dict(client.execute("SELECT id, experiment_id FROM runs").fetchall())
+    assert [owners[run.id] for run in runs] == [known.id, new.id, known.id]
+
+
+@needs_links
+def test_a_run_whose_id_is_given_keeps_it(link: SocketLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that exists, and one that is named by its id alone."""
+    experiment = Experiment(Client(link.config), name="a")
+    existing = experiment.get_run()
+    monkeypatch.setenv("SQLTRACK_EXPERIMENT_NAME", "a")
+    monkeypatch.setenv("SQLTRACK_RUN_ID", "123")
+    client = Client(link.config)
+    experiment.client._session._keeper.close_parked()
+    with link.away():
+        assert run_from_env(client).add_tags("from env").id == 123
+        assert Run(client, run_id=existing.id).add_tags("by id").id == existing.id
+        assert experiment.get_run(77).start().id == 77
+    assert existing.flush(30)
+    found = client.execute("SELECT id, experiment_id, tags FROM runs ORDER BY id").fetchall()
+    assert found == [
+        (existing.id, experiment.id, {"by id": True}),
+        (77, experiment.id, None),
+        (123, experiment.id, {"from env": True}),
+    ]
+
+
+@needs_links
+def test_calls_of_a_run_that_belongs_to_another_experiment_are_refused(
+    link: SocketLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None of them changes the run that has the id, and those of other runs arrive."""
+    owner = Experiment(Client(link.config), name="a")
+    run = owner.get_run(5)
+    client = Client(link.config)
+    owner.client._session._keeper.close_parked()
+    with link.away():
+        other = Experiment(client, name="b")
+        other.get_run(5).add_tags("stolen").set_status("FAILED")
+        fine = other.get_run().add_tags("fine")
+    assert fine.flush(30)
+    assert client.execute("SELECT tags, status FROM runs ORDER BY id").fetchall() == [
+        (None, "PLANNED"),
+        ({"fine": True}, "PLANNED"),
+    ]
+    (refused,) = find_outboxes(link.config["outbox_dir"])
+    assert (refused.state, refused.calls) == ("refused", 3)
+    assert f"run 5 belongs to experiment {owner.id}, not" in (refused.reason or "")
+    assert any(refused.path in record.message for record in caplog.records if record.levelname == "ERROR")
+    assert run.id == 5
+
+
+@needs_links
+def test_the_tables_are_created_when_the_database_is_there(
+    empty_link: SocketLink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Client(empty_link.config)
+    with empty_link.away():
+        client.setup()
+        assert capsys.readouterr().out == "(LATER) base.sql\n"
+        run = Experiment(client, name="a").get_run()
+    assert run.flush(30)
+    assert client.execute("SELECT id FROM runs").fetchall() == [(run.id,)]
+
+
+@needs_links
+def test_scripts_of_the_users_own_are_not_executed_later(empty_link: SocketLink) -> None:
+    with empty_link.away(), pytest.raises(DatabaseUnavailableError):
+        Client(empty_link.config).setup(("v1.sql", "CREATE TABLE a (b INTEGER)"))
+
+
+WRONG: dict[str, tuple[dict[str, Any], type[DatabaseError]]] = {
+    "host": ({"host": "nowhere.invalid"}, DatabaseUnavailableError),
+    "database": ({"dbname": "nowhere"}, DatabaseUnavailableError),
+    "role": ({"user": "nobody"}, AccessDeniedError),
+    "schema": ({"schema": "nowhere"}, NotSetUpError),
+}
+
+
+@needs_links
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_configured_wrongly_is_an_error_at_once(link: SocketLink, what: str, tmp_path: Path) -> None:
+    """Nobody trains for days into a file because of a typo."""
+    parameters, error = WRONG[what]
+    with pytest.raises(error):
+        Experiment(Client({**link.config, **parameters}), name="a")
+    assert not (tmp_path / "outbox").exists()
+
+
+@needs_links
+def test_what_the_caller_gets_wrong_is_an_error_also_during_an_outage(link: SocketLink) -> None:
+    client = Client(link.config)
+    with link.away():
+        with pytest.raises(UnusableValueError):
+            Experiment(client)
+        with pytest.raises(UnusableValueError):
+            Run(client)
+        run = Experiment(client, name="a").get_run()
+        with pytest.raises(UnusableValueError):
+            run.add_metrics({"": 1.0})
+        with pytest.raises(UnusableValueError):
+            run.set_status(None)  # type: ignore[arg-type]
+    assert run.flush(30)
+    with pytest.raises(MissingExperimentError):
+        Experiment(client, 10**9)
+
+
+def test_runs_begin_while_another_process_locks_the_database(config: dict[str, Any], tmp_path: Path) -> None:
+    """Ids that SQLite chooses afterwards are none of these."""
+    client = Client(with_outbox(config, tmp_path, reconnect=0.2))
+    experiment = Experiment(client, name="a")
+    connect, lock = {
+        "sqlite": (connect_to_sqlite, "BEGIN IMMEDIATE"),
+        "postgres": (connect_to_postgres, "BEGIN; LOCK TABLE experiments, runs"),
+    }[config["engine"]]
+    connection = connect(config)
+    connection.execute(lock)
+    run = experiment.get_run().start()
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert run.flush(30)
+    assert experiment.get_run().id not in IDS
+    assert ask(config, "SELECT count(*) FROM runs WHERE status = 'RUNNING'") == 1
+
+
+@needs_links
+def test_an_answer_that_is_lost_leaves_no_second_run(link: SocketLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run that waits has the id that the database has given to it."""
+    from sqltrack import _creation
+
+    insert = _creation._insert_run
+
+    def insert_and_lose(*arguments: Any) -> Any:
+        insert(*arguments)
+        monkeypatch.undo()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    experiment = Experiment(Client(link.config), name="a")
+    monkeypatch.setattr(_creation, "_insert_run", insert_and_lose)
+    run = experiment.get_run()
+    assert run.flush(30)
+    assert experiment.client.execute("SELECT id FROM runs").fetchall() == [(run.id,)]
+
+
+@needs_links
+def test_a_begin_keeps_its_time(link: SocketLink) -> None:
+    client = Client(link.config)
+    with link.away():
+        before = datetime.now(timezone.utc)
+        run = Experiment(client, name="a").get_run()
+        after = datetime.now(timezone.utc)
+    assert run.flush(30)
+    assert before <= client.execute("SELECT time_created FROM runs").fetchone()[0] <= after
+
+
+def test_track_uses_the_outbox_of_a_set_up_database_only_if_it_is_away(config: dict[str, Any], tmp_path: Path) -> None:
+    with sqltrack.track("a", client=Client(with_outbox(config, tmp_path)), args=None, env=None) as run:
+        run.add_metrics({"loss": 1.0})
+    assert run.id not in IDS
+    assert not (tmp_path / "outbox").exists()
+
+
+def test_setting_up_says_the_same_as_without_an_outbox(
+    empty_config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Client(with_outbox(empty_config, tmp_path))
+    setup(client)
+    setup(client)
+    assert capsys.readouterr().out == "(NEW) base.sql\n(OK) base.sql\n"
