@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from sqltrack._creation import find_experiment
 from sqltrack.engines.json import Jsonb
-from sqltrack.errors import MissingExperimentError, MissingRunError
+from sqltrack.errors import ConflictError, MissingExperimentError, MissingRunError
 
 if TYPE_CHECKING:
     from sqltrack._sessions import Session
@@ -50,6 +51,23 @@ class RowWriter:
         """
         assignments = ", ".join(f"{column} = %s" for column in values)
         self._update(table, row_id, assignments, list(values.values()), limits)
+
+    def set_name(self, table: str, experiment_id: int, name: str) -> None:
+        """Rename an experiment.
+
+        Args:
+            table: the table of experiments.
+            experiment_id: id of the experiment.
+            name: its new name.
+
+        Raises:
+            ConflictError: another experiment has this name.
+            MissingExperimentError: there is no such experiment.
+        """
+        other = self._session.call(lambda connection: find_experiment(connection, name))
+        if other is not None and other != experiment_id:
+            raise ConflictError(f"experiment {other!r} is called {name!r} already")
+        self.set_columns(table, experiment_id, {"name": name})
 
     def merge_json(self, table: str, row_id: int, column: str, items: Jsonb) -> None:
         """Add keys to a JSON column of a row, or replace them."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack import _updates
 from sqltrack._arguments import as_client, as_optional_text, as_row_id, as_text
-from sqltrack._creation import find_experiment, get_or_create_experiment
+from sqltrack._creation import get_or_create_experiment
 from sqltrack.client import Client
 from sqltrack.engines._foreign import is_instance
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.json import jsonb
-from sqltrack.errors import ConflictError, UnusableValueError
+from sqltrack.errors import UnusableValueError
 from sqltrack.run import Run
 
 if TYPE_CHECKING:
@@ -183,14 +183,8 @@ def experiment_set_name(client: Client, experiment_id: int, name: str) -> None:
         MissingExperimentError: (a ValueError) the experiment does not exist.
     """
     experiment_id, name = as_row_id(experiment_id, "experiment_id"), as_text(name, "name")
-
-    def refuse_taken(connection: Any) -> None:
-        other = find_experiment(connection, name)
-        if other is not None and other != experiment_id:
-            raise ConflictError(f"experiment {other!r} is called {name!r} already")
-
-    as_client(client)._session.ask(refuse_taken)
-    _updates.set_columns(client, _TABLE, experiment_id, {"name": name})
+    client = as_client(client)
+    client._session.submit(client._rows.set_name, _TABLE, experiment_id, name)
 
 
 def experiment_set_tags(client: Client, experiment_id: int, *tags: str) -> None:

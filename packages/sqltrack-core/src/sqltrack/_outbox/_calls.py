@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ from sqltrack._creation import send_experiment, send_run
 from sqltrack._metric_values import Row
 from sqltrack._row_writer import RowWriter
 from sqltrack._sessions import detached
-from sqltrack.errors import MissingRunError
+from sqltrack.engines.schema import COLUMNS
+from sqltrack.errors import MissingRunError, OutboxError
 from sqltrack.metrics import MetricsWriter
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ BEGIN_RUN = "begin_run"
 
 _NAMES: dict[Callable[..., Any], str] = {
     **{getattr(RowWriter, name): name for name in ("set_columns", "merge_json", "remove_keys", "add_link")},
-    RowWriter.remove_link: "remove_link",
+    **{getattr(RowWriter, name): name for name in ("remove_link", "set_name")},
     MetricsWriter._add: "add_metrics",
     MetricsWriter._add_many: "add_metrics_many",
 }
@@ -123,6 +124,7 @@ def perform(client: Client, name: str, arguments: Sequence[Any]) -> None:
                 raise MissingRunError(run_id, "it may have been deleted")
             client.metrics.store(run_id, rows, updated)
     elif name != "begin_database":
+        _check_names(name, arguments)
         getattr(client._rows, name)(*arguments)
 
 
@@ -134,3 +136,22 @@ def begin_experiment(client: Client, arguments: Sequence[Any]) -> int:
     """
     new_id, known_id, name = arguments
     return client._session.call(lambda connection: send_experiment(client.engine, connection, known_id, new_id, name))
+
+
+def _check_names(name: str, arguments: Sequence[Any]) -> None:
+    """Make sure that a call is one that there is, with tables and columns that there are, which become SQL text.
+
+    Raises:
+        OutboxError: it does not.
+    """
+    if name not in _NAMES.values():
+        # Of a later version, or damaged.
+        raise OutboxError(f"call {name!r} is not known")
+    table = arguments[0]
+    columns: Iterable[str] = ()
+    if name == "set_columns":
+        columns = arguments[2]
+    elif name in ("merge_json", "remove_keys"):
+        columns = arguments[2:3]
+    if not set(columns) <= set(COLUMNS.get(table, ())) or table not in COLUMNS:
+        raise OutboxError(f"call {name!r} names a table or column that does not exist")

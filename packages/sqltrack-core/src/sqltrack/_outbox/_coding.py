@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqltrack._metric_values import Row
@@ -89,8 +89,8 @@ _KINDS: Mapping[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = 
     "dict": (dict, lambda value: [[name, _encode(item)] for name, item in value.items()], dict),
     "tuple": (tuple, lambda value: [_encode(item) for item in value], tuple),
     "json": (Jsonb, lambda value: _encode(value.obj), Jsonb),
-    # Of some zones only their offset is known, and databases store no more than the moment.
-    "datetime": (datetime, lambda value: value.astimezone(timezone.utc).isoformat(), _moment),
+    # With its own offset: near the ends of the calendar there is no moment in UTC, and extras show the offset.
+    "datetime": (datetime, datetime.isoformat, _moment),
     "date": (date, date.isoformat, date.fromisoformat),
     "timedelta": (timedelta, lambda value: [value.days, value.seconds, value.microseconds], lambda c: timedelta(*c)),
     "bytes": (bytes, lambda value: base64.b64encode(value).decode("ascii"), base64.b64decode),

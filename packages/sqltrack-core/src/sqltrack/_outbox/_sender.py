@@ -19,7 +19,7 @@ from sqltrack._outbox._calls import (
 from sqltrack._outbox._journal import Call, Journal
 from sqltrack._outbox._outages import is_outage
 from sqltrack.engines.json import Jsonb
-from sqltrack.errors import MissingRunError, OutboxError, SQLTrackError
+from sqltrack.errors import MissingRunError, SQLTrackError
 from sqltrack.statuses import ENDED_STATES
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _EXPERIMENTS, _LOST = "experiments", "lost"
 # The columns of runs that tell how it goes, and that only the latest attempt may set.
 _STATE_COLUMNS = frozenset({"status", "time_started", "time_updated"})
 
-Refuse = Callable[[Call, str], None]
+Refuse = Callable[[Sequence[Call], str], None]
 
 
 class Sent(NamedTuple):
@@ -111,12 +111,9 @@ class Sender:
             last = group[-1].seq
             if done.refused and self._refuse is None:
                 continue
-            try:
+            # A damaged file stays as it is, with the calls that cannot be read. To send others again changes nothing.
+            if self._journal.damage is None:
                 self._journal.forget(group[0].seq, last)
-            except OutboxError:
-                # What cannot be read as a whole cannot be changed either. To send it again changes nothing.
-                if self._journal.damage is None:
-                    raise
         return last, sent
 
     def _send_group(self, group: Sequence[Call]) -> Sent:
@@ -133,10 +130,12 @@ class Sender:
             if is_outage(self.client.engine, translated) or self.client.engine.may_pass(error):
                 raise translated from error
             reason = translated
+        except MemoryError:
+            raise
         except Exception as error:
             # Whatever it is, it must not hold up the others.
             reason = SQLTrackError(f"{type(error).__name__}: {error}")
-        if len(group) == 1:
+        if len(group) == 1 or _is_owner_missing(group[0], reason):
             if group[0].name.startswith(_BEGIN):
                 self._lost.add(group[0].owner)
                 self._journal.note(_LOST, sorted(self._lost))
@@ -147,8 +146,7 @@ class Sender:
 
     def _refuse_all(self, group: Sequence[Call], reason: str) -> Sent:
         if self._refuse is not None:
-            for call in group:
-                self._refuse(call, reason)
+            self._refuse(group, reason)
         return Sent(refused=len(group))
 
     def _send(self, group: Sequence[Call]) -> int:
@@ -198,19 +196,19 @@ class Sender:
     def _send_metrics(self, run_id: int, group: Sequence[Call], history: _History) -> int:
         metrics = self.client.metrics
         present: list[Row] = []
+        past: list[Row] = []
         outdated = 0
         latest: datetime | None = None
         for call in group:
             rows, updated = metrics_of(call.name, call.arguments)
             if history.is_past(call):
                 outdated += 1
-                kept = [row for row in rows if not history.is_rewound(call, row.key[1])]
-                metrics.fill(run_id, kept)
-            else:
-                present += rows
-                latest = max(filter(None, (latest, updated)), default=None)
-        if history.updated is not None and latest is not None and latest <= history.updated:
-            latest = None
+                past += [row for row in rows if not history.is_rewound(call, row.key[1])]
+                continue
+            present += rows
+            if updated is not None and not history.has_later_update(call, updated):
+                latest = updated
+        metrics.fill(run_id, _merged(past))
         if present or latest is not None:
             present.sort(key=lambda row: row.key)
             metrics.store(run_id, present, latest)
@@ -266,6 +264,10 @@ class _History:
         """Return whether a row of that step was removed since a call was made."""
         return any(call.time < time and step > kept for time, kept in self.rewinds)
 
+    def has_later_update(self, call: Call, value: datetime) -> bool:
+        """Return whether the run was heard of after a call was made that sets `time_updated` to an earlier value."""
+        return self.updated is not None and call.time < self.updated and value < self.updated
+
     def present(self, client: Client, connection: Any, call: Call) -> tuple[Any, ...] | None:
         """Return the arguments of a call as far as they still count, None if nothing of it does."""
         if call.name == "set_columns":
@@ -291,12 +293,30 @@ class _History:
             # Whoever has ended the run since knows better.
             has_ended = self.status in ENDED_STATES and self.updated is not None and call.time < self.updated
             value = call.arguments[2][column]
-            return not has_ended and (column != "time_updated" or self.updated is None or value >= self.updated)
+            return not has_ended and (column != "time_updated" or not self.has_later_update(call, value))
         return not self.is_past(call) or _value(connection, call.arguments[1], column) is None
 
 
 def _value(connection: Any, run_id: int, column: str) -> Any:
     return connection.execute(f"SELECT {column} FROM runs WHERE id = %s", (run_id,)).fetchone()[0]
+
+
+def _is_owner_missing(call: Call, reason: Exception) -> bool:
+    """Return whether the run that a call is about does not exist."""
+    return isinstance(reason, MissingRunError) and call.owner == f"runs {reason.run_id}"
+
+
+def _merged(rows: Iterable[Row]) -> list[Row]:
+    """Return rows of which no two are of one point in time: of a metric the last value counts."""
+    merged: dict[Any, Row] = {}
+    for row in rows:
+        before = merged.get(row.key)
+        if before is not None:
+            values = {**dict(zip(before.names, before.values)), **dict(zip(row.names, row.values))}
+            types = tuple(map(type, values.values()))
+            row = Row(row.key, tuple(values), tuple(values.values()), types, before.kept | row.kept)
+        merged[row.key] = row
+    return list(merged.values())
 
 
 def _groups(calls: Iterable[Call]) -> Iterable[list[Call]]:
