@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqltrack._outbox._journal import REFUSED_SUFFIX, SENT_SUFFIX, Journal, lock_path
+from sqltrack._outbox._journal import REFUSED_SUFFIX, SENT_SUFFIX, Journal, lock_path, remove_remains
 from sqltrack._outbox._places import OutboxLock, check_folder, folder_setting, read_holder, state_of
 from sqltrack.errors import ConflictError, OutboxError
 
@@ -193,7 +193,9 @@ def send_outboxes(
 
     named = paths is not None
     if paths is None:
-        found = find_outboxes(folder_setting(client.config))
+        folder = folder_setting(client.config)
+        remove_remains(folder)
+        found = find_outboxes(folder)
         target = client.engine.target()
         paths = [info.path for info in found if info.state == "dead" and info.target == target]
     sender = Client({**client.config, "outbox": "off"})
@@ -253,6 +255,7 @@ def _send(client: Client, path: str, *, named: bool, force: bool) -> SentOutbox:
             is_removed = True
             return _skipped(info, "another process has sent it")
         journal = Journal(path)
+        journal.check()
         sender = Sender(client, journal, None if info.state == "refused" else send_refused_to(journal))
         sent, last = Sent(), 0
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqltrack._connections import keep_forever
@@ -18,9 +18,10 @@ from sqltrack._outbox._journal import (
     Call,
     Journal,
     create_journal,
+    lock_path,
 )
 from sqltrack._outbox._mirror import Mirror
-from sqltrack._outbox._places import OutboxLock, make_folder
+from sqltrack._outbox._places import OutboxLock, lock_within, make_folder
 from sqltrack._outbox._sender import Sender, Sent
 from sqltrack._outbox._settings import OutboxSettings
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _SHOWN_AT_ONCE = 500
 
 __all__ = ["OutboxFile", "remove_outdated", "send_refused_to"]
+
+# Seconds to wait for another process that sends the file of refused calls.
+_PATIENCE = 10.0
 
 
 class OutboxFile:
@@ -55,6 +59,9 @@ class OutboxFile:
         self._shown = 0
         self._lock = lock
         self._keep = keep
+        self._refuse = send_refused_to(journal)
+        # The place of the last call that was sent from a file that is damaged, which stays as it is.
+        self._sent_until = 0
 
     @classmethod
     def create(cls, settings: OutboxSettings, target: Mapping[str, Any]) -> OutboxFile:
@@ -80,8 +87,10 @@ class OutboxFile:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no call waits."""
-        return self.journal.is_empty
+        """Whether no call waits, but for those that cannot be read."""
+        if self.journal.damage is None and self.journal.is_empty:
+            return True
+        return self.journal.damage is not None and not self.journal.read(1, self._sent_until)
 
     def append(self, owner: str, name: str, text: str) -> None:
         """Store a call; see `Journal.append`.
@@ -97,8 +106,7 @@ class OutboxFile:
         Raises:
             OutboxError: they cannot be stored.
         """
-        for call in other.journal.read(2**31):
-            self.journal.take_over(call)
+        self.journal.take_over(other.journal.read(2**31))
 
     def show(self, experiments: Mapping[int, int]) -> None:
         """Do the calls that have come since the last time in the tables of the file, so that they can be looked at.
@@ -117,19 +125,29 @@ class OutboxFile:
     def send_batch(self, client: Client) -> Sent:
         """Send the first calls by a client; see `Sender.send_batch`."""
         if self.sender is None or self.sender.client is not client:
-            self.sender = Sender(client, self.journal, send_refused_to(self.journal))
-        return self.sender.send_batch()[1]
+            self.sender = Sender(client, self.journal, self._refuse)
+        place, sent = self.sender.send_batch(self._sent_until)
+        if self.journal.damage is not None:
+            self._sent_until = place
+        return sent
 
     def end(self) -> None:
         """Delete the file, of which nothing is left, or keep it for as long as it was asked for."""
         if self._mirror is not None:
             self._mirror.close()
-        if self._keep > 0 and not self.is_in_memory:
+        if self.journal.damage is not None:
+            get_logger("outbox").error(
+                "a part of %s cannot be read (%s): all other calls have arrived, and the file is kept",
+                self.journal.path,
+                self.journal.damage,
+            )
+            self.journal.close()
+        elif self._keep > 0 and not self.is_in_memory:
             self.journal.set_aside()
         else:
             self.journal.remove()
         if self._lock is not None:
-            self._lock.release(remove=True)
+            self._lock.release(remove=self.journal.damage is None)
 
     def keep_inherited(self) -> None:
         """Leave the file to the parent of this process, which was forked."""
@@ -146,25 +164,34 @@ def remove_outdated(folder: str, keep: float) -> None:
                         os.unlink(entry.path + suffix)
 
 
-def send_refused_to(journal: Journal) -> Any:
+def send_refused_to(journal: Journal) -> Callable[[Sequence[Call], str], None]:
     """Return a function that stores calls, which the database refuses for good, in a file of their own."""
+    path = journal.path.removesuffix(REFUSED_SUFFIX) + REFUSED_SUFFIX
+    named: set[str] = set()
 
-    def refuse(call: Call, reason: str) -> None:
+    def refuse(calls: Sequence[Call], reason: str) -> None:
         if journal.path == MEMORY:
-            get_logger("outbox").error("the database refuses %s of %s: %s", call.name, call.owner, reason)
+            get_logger("outbox").error("the database refuses %d calls of %s: %s", len(calls), calls[0].owner, reason)
             return
-        path = journal.path + REFUSED_SUFFIX
-        refused = Journal(path, {"target": journal.about().get("target", {})})
+        # Whoever sends that file at the moment may be about to delete it.
+        lock = lock_within(lock_path(path), _PATIENCE)
         try:
-            refused.take_over(call, reason)
+            refused = Journal(path, {"target": journal.about().get("target", {})})
+            try:
+                refused.take_over(calls, reason)
+            finally:
+                refused.close()
         finally:
-            refused.close()
-        get_logger("outbox").error(
-            "the database refuses %s of %s (%s), which stays in %s; see: sqltrack outbox",
-            call.name,
-            call.owner,
-            reason,
-            path,
-        )
+            lock.release(remove=True)
+        owner = calls[0].owner
+        if owner not in named:
+            named.add(owner)
+            get_logger("outbox").error(
+                "the database refuses calls of %s (%s), which stay in %s; to try again: sqltrack outbox send %s",
+                owner,
+                reason,
+                path,
+                path,
+            )
 
     return refuse

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -12,11 +14,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqltrack._outbox._coding import decode, encode
-from sqltrack._outbox._places import OutboxLock, check_file, new_path
+from sqltrack._outbox._places import OutboxLock, check_file, new_path, state_of
 from sqltrack._times import utc_now
 from sqltrack.engines.sqlite import SQLiteEngine
 from sqltrack.engines.sqlite._connection import Connection
-from sqltrack.errors import OutboxError
+from sqltrack.errors import DatabaseError, NotADatabaseError, OutboxError
 
 __all__ = [
     "MEMORY",
@@ -28,6 +30,7 @@ __all__ = [
     "Journal",
     "create_journal",
     "lock_path",
+    "remove_remains",
 ]
 
 #: Ends the name of the file of calls that the database has refused for good.
@@ -46,8 +49,8 @@ _SENT = "sent"
 SIDE_FILES: Sequence[str] = ("-wal", "-shm", "-journal")
 
 _SCRIPT = """
-    CREATE TABLE IF NOT EXISTS outbox_about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS outbox_calls (
+    CREATE TABLE outbox_about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE outbox_calls (
         seq INTEGER PRIMARY KEY,
         time TEXT NOT NULL,
         owner TEXT NOT NULL,
@@ -63,8 +66,17 @@ _APPEND_SQL = "INSERT INTO outbox_calls (time, owner, name, arguments) VALUES (?
 # Seconds to wait for whoever reads the file at the moment.
 _TIMEOUT = 5.0
 
-# Rows without a readable one in between, after which a damaged file is taken to be read to its end.
-_LONGEST_GAP = 10_000
+# The least bytes that a call takes, which tells how many of them a damaged file can hold.
+_LEAST_BYTES = 50
+
+# Calls of a damaged file that are looked for at once.
+_RANGE = 1_024
+
+# Ends the name of a lock file.
+_LOCK_SUFFIX = ".lock"
+
+# Ends the name of a file that is being created.
+_NEW_SUFFIX = ".new"
 
 
 class Call(NamedTuple):
@@ -108,7 +120,7 @@ class Journal:
 
     Args:
         path: path of the file, which is created if it does not exist.
-        about: what to store about the file, of one that exists what it has stored.
+        about: what to store about a file that is created.
         keeps: whether calls that were sent stay in the file.
 
     Attributes:
@@ -126,20 +138,22 @@ class Journal:
         self.damage: str | None = None
         # A signal's handler may come in between, in the thread that holds it.
         self._lock = threading.RLock()
-        if path != MEMORY:
-            if about is not None and not os.path.exists(path):
-                _create(path)
-            check_file(path)
+        # Places of the calls that can be found in a damaged file, None while it is not known to be damaged.
+        self._readable: list[int] | None = None
         try:
-            self._connection = _connect(path)
-            if about is not None:
-                self._connection.executescript(_SCRIPT)
-                items = [(name, json.dumps(value)) for name, value in about.items()]
-                self._connection.executemany("INSERT OR IGNORE INTO outbox_about VALUES (?, ?)", items)
+            if path != MEMORY:
+                if about is not None and not os.path.exists(path):
+                    _create(path, about)
+                check_file(path)
+            self._connection: Connection = self._connect()
+            self._connection.autocommit_enabled = True
+            if path == MEMORY:
+                _fill(self._connection, about or {})
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         if about is None and not path.endswith(SENT_SUFFIX):
-            self._sent = int(self.about().get(_SENT, 0))
+            sent = self.about().get(_SENT, 0)
+            self._sent = sent if type(sent) is int else 0
 
     @property
     def size(self) -> int:
@@ -193,20 +207,24 @@ class Journal:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
-    def take_over(self, call: Call, reason: str | None = None) -> None:
-        """Store a call of another file.
+    def take_over(self, calls: Sequence[Call], reason: str | None = None) -> None:
+        """Store calls of another file, all or none, and each only once.
 
         Args:
-            call: the call.
-            reason: why the database has refused it, None if it has not.
+            calls: the calls.
+            reason: why the database has refused them, None if it has not.
 
         Raises:
-            OutboxError: it cannot be stored.
+            OutboxError: they cannot be stored.
         """
-        sql = "INSERT INTO outbox_calls (time, owner, name, arguments, reason) VALUES (?, ?, ?, ?, ?)"
-        values = (call.time.isoformat(), call.owner, call.name, encode(call.arguments), reason)
         try:
-            self._execute(sql, values)
+            with self._lock:
+                known = set(self._fetch("SELECT time, owner, name, arguments FROM outbox_calls"))
+                found = [(call.time.isoformat(), call.owner, call.name, encode(call.arguments)) for call in calls]
+                new = [(*values, reason) for values in found if values not in known]
+                with _transaction(self._connection):
+                    sql = "INSERT INTO outbox_calls (time, owner, name, arguments, reason) VALUES (?, ?, ?, ?, ?)"
+                    self._connection.executemany(sql, new)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
@@ -217,11 +235,23 @@ class Journal:
             limit: the most to return.
             after: the place after which to begin.
         """
-        try:
-            return [self._call(row) for row in self._rows(limit, after)]
-        except (sqlite3.DatabaseError, ValueError, KeyError) as error:
-            self.damage = str(error)
-            return list(self._salvaged(limit, after))
+        if self._readable is None:
+            try:
+                return [self._call(row) for row in self._rows(limit, after)]
+            except Exception as error:
+                # What was damaged may read as anything.
+                self._note_damage(error)
+        return list(itertools.islice(self._salvaged(after), limit))
+
+    def check(self) -> None:
+        """Look at all of the file, and set `damage` if there is any."""
+        if self.damage is None:
+            try:
+                ((found,),) = self._fetch("PRAGMA quick_check(1)")
+                if found != "ok":
+                    self.damage = found
+            except sqlite3.Error as error:
+                self.damage = str(error)
 
     def forget(self, first: int, last: int) -> None:
         """Remove the calls from one place to another.
@@ -253,10 +283,15 @@ class Journal:
         try:
             ((calls, owners, first, last),) = self._fetch(sql, (self._sent,))
         except sqlite3.DatabaseError as error:
-            self.damage = str(error)
-            found = self.read(2**31)
-            calls, owners = len(found), len({call.owner for call in found})
-            return Contents(calls, owners, found[0].time if found else None, found[-1].time if found else None)
+            self._note_damage(error)
+            number = 0
+            owned: set[str] = set()
+            ends: list[datetime] = []
+            for call in self._salvaged(0):
+                number += 1
+                owned.add(call.owner)
+                ends = [*ends[:1], call.time]
+            return Contents(number, len(owned), ends[0] if ends else None, ends[-1] if ends else None)
         return Contents(calls, owners, first and datetime.fromisoformat(first), last and datetime.fromisoformat(last))
 
     def close(self) -> None:
@@ -273,9 +308,9 @@ class Journal:
             os.rename(self.path, self.path + SENT_SUFFIX)
 
     def remove(self) -> None:
-        """Close the file and delete it."""
+        """Close the file and delete it, which is complete when there is no file of this name any more."""
         self.close()
-        for suffix in ("", *SIDE_FILES):
+        for suffix in (*SIDE_FILES, ""):
             with contextlib.suppress(OSError):
                 os.unlink(self.path + suffix)
 
@@ -298,22 +333,75 @@ class Journal:
         seq, time, owner, name, arguments, reason = row
         return Call(seq, datetime.fromisoformat(time), owner, name, decode(arguments), reason)
 
-    def _salvaged(self, limit: int, after: int) -> Iterator[Call]:
-        """Yield calls one by one, past those that cannot be read."""
+    def _note_damage(self, error: Exception) -> None:
+        """Remember that the file is damaged, and look for what can be read of it."""
+        self.damage = str(error) or type(error).__name__
+        if self._readable is None:
+            self._readable = list(self._readable_places())
+
+    def _salvaged(self, after: int) -> Iterator[Call]:
+        """Yield calls of a damaged file one by one, without those that cannot be read."""
         sql = f"SELECT {_COLUMNS} FROM outbox_calls WHERE seq = ?"
-        found = gap = 0
-        while found < limit and gap < _LONGEST_GAP:
-            after += 1
+        places = self._readable or []
+        for place in places[bisect.bisect_right(places, max(after, self._sent)) :]:
             try:
-                rows = self._fetch(sql, (after,))
+                rows = self._fetch(sql, (place,))
                 call = self._call(rows[0]) if rows else None
-            except (sqlite3.DatabaseError, ValueError, KeyError):
-                call = None
-            if call is None:
-                gap += 1
+            except Exception as error:
+                self.damage = str(error) or type(error).__name__
                 continue
-            found, gap = found + 1, 0
-            yield call
+            if call is not None:
+                yield call
+
+    def _readable_places(self) -> Iterator[int]:
+        """Yield the places of calls that SQLite can find, looking into halves of ranges that it cannot read."""
+        try:
+            self._fetch("SELECT rootpage FROM sqlite_master WHERE name = 'outbox_calls'")
+        except sqlite3.Error:
+            return
+        first, last = self._ends()
+        ranges = [(start, min(start + _RANGE - 1, last)) for start in range(first, last + 1, _RANGE)]
+        ranges.reverse()
+        while ranges:
+            low, high = ranges.pop()
+            try:
+                rows = self._fetch("SELECT seq FROM outbox_calls WHERE seq BETWEEN ? AND ? ORDER BY seq", (low, high))
+            except sqlite3.Error:
+                if low < high:
+                    middle = (low + high) // 2
+                    ranges += [(middle + 1, high), (low, middle)]
+                continue
+            for (place,) in rows:
+                yield place
+
+    def _ends(self) -> tuple[int, int]:
+        """Return the first and the last place that a call of a damaged file can have."""
+        first = self._number("SELECT seq FROM outbox_calls ORDER BY seq LIMIT 1")
+        last = self._number("SELECT seq FROM outbox_calls ORDER BY seq DESC LIMIT 1")
+        most = self.size // _LEAST_BYTES
+        if last is None:
+            return first or 1, (first or 1) + most
+        return max(1, last - most) if first is None else first, last
+
+    def _number(self, sql: str) -> int | None:
+        """Return the number that a query finds, None if there is none, or if it cannot be read."""
+        try:
+            rows = self._fetch(sql)
+        except sqlite3.Error:
+            return None
+        return rows[0][0] if rows and type(rows[0][0]) is int else None
+
+    def _connect(self) -> Connection:
+        """Open the file in the way that SQLTrack opens its databases, with the log that the file system allows."""
+        try:
+            if self.path != MEMORY:
+                return SQLiteEngine({"dbpath": self.path, "busy_timeout": _TIMEOUT}).connect()
+        except NotADatabaseError as error:
+            # It can be told of, and kept.
+            self.damage = error.message
+        except DatabaseError as error:
+            raise self._unusable(error) from error
+        return Connection(self.path, timeout=_TIMEOUT, check_same_thread=False)
 
     def _unusable(self, error: Exception) -> OutboxError:
         return OutboxError(f"outbox {self.path!r} cannot be used: {error}")
@@ -339,28 +427,55 @@ def create_journal(folder: str, about: Mapping[str, Any], *, keeps: bool = False
 
 def lock_path(path: str) -> str:
     """Return the path of the lock file of an outbox."""
-    return f"{path}.lock"
+    return path + _LOCK_SUFFIX
 
 
-def _create(path: str) -> None:
-    """Create an empty file that nobody else can read.
+def remove_remains(folder: str) -> None:
+    """Delete what processes have left behind that were killed while they created or deleted a file."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            suffix = next((suffix for suffix in (_NEW_SUFFIX, _LOCK_SUFFIX) if name.endswith(suffix)), None)
+            path = os.path.join(folder, name)
+            whole = path.removesuffix(suffix or "")
+            if suffix is not None and not os.path.exists(whole) and state_of(lock_path(whole)) == "dead":
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+
+def _create(path: str, about: Mapping[str, Any]) -> None:
+    """Create a file without calls that nobody else can read: as a whole, or not at all.
 
     Raises:
         OutboxError: it cannot be created.
     """
+    new = path + _NEW_SUFFIX
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        os.close(os.open(path, flags, 0o600))
+        # Left behind by a process that was killed at this point.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
+        os.close(os.open(new, flags, 0o600))
+        with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            _fill(connection, about)
+        os.rename(new, path)
     except OSError as error:
         raise OutboxError(f"outbox {path!r} cannot be created: {error.strerror}") from error
 
 
-def _connect(path: str) -> Connection:
-    """Open a file in the way that SQLTrack opens its databases, with the log that the file system allows."""
-    if path == MEMORY:
-        connection = Connection(path, timeout=_TIMEOUT, check_same_thread=False)
-        connection.autocommit_enabled = True
-        return connection
-    connection = SQLiteEngine({"dbpath": path, "busy_timeout": _TIMEOUT}).connect()
-    connection.autocommit_enabled = True
-    return connection
+def _fill(connection: sqlite3.Connection, about: Mapping[str, Any]) -> None:
+    """Create the tables, and store what is said about the file."""
+    connection.executescript(_SCRIPT)
+    items = [(name, json.dumps(value)) for name, value in about.items()]
+    connection.executemany("INSERT INTO outbox_about VALUES (?, ?)", items)
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -53,8 +53,8 @@ class Mirror:
         if self._is_broken:
             return
         for call in calls:
-            # A full disk, for example, or a link to a run that is not in this file.
-            with contextlib.suppress(SQLTrackError):
+            # A full disk, for example, or a link to a run that is not in this file. Sending does not depend on it.
+            with contextlib.suppress(Exception):
                 self._client._session.perform_within(_PATIENCE, partial(self._perform, call, experiments))
 
     def close(self) -> None:

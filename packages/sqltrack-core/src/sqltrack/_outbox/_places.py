@@ -25,6 +25,7 @@ __all__ = [
     "check_folder",
     "folder_setting",
     "is_held_here",
+    "lock_within",
     "make_folder",
     "new_path",
     "read_holder",
@@ -37,8 +38,11 @@ State = Literal["alive", "dead", "unknown"]
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
-# Lock files that this process holds. To open and close one would release it.
-_held: set[str] = set()
+# Seconds between two attempts to lock.
+_PAUSE = 0.02
+
+# Locks by path that this process holds. To open and close one of the files would release it.
+_held: dict[str, OutboxLock] = {}
 
 
 # The folder
@@ -198,41 +202,94 @@ class OutboxLock:
     """
 
     def __init__(self, path: str) -> None:
-        import json
-
         self._path = path
         self._pid = os.getpid()
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        self._fd = os.open(path, flags, 0o600)
+        if path in _held and not is_held_here(path):
+            # By the process that this one was forked from.
+            _held.pop(path, None)
+        # The system knows processes only, and gives the lock to each thread of the one that has it.
+        if _held.setdefault(path, self) is not self:
+            raise BlockingIOError(errno.EAGAIN, "another thread of this process holds the lock")
         try:
-            _lock(self._fd)
-            holder = Holder.present()
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, json.dumps(vars(holder)).encode("utf-8"), 0)
+            self._fd = _open_locked(path)
         except BaseException:
-            os.close(self._fd)
+            del _held[path]
             raise
-        _held.add(path)
 
     def release(self, *, remove: bool) -> None:
-        """Let go of the file, and remove it if told so."""
-        if self._pid != os.getpid():
+        """Let go of the file, and remove it if told so; to do so twice is harmless."""
+        if self._pid != os.getpid() or _held.get(self._path) is not self:
             return
         if remove:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
-        _held.discard(self._path)
         with contextlib.suppress(OSError):
             os.close(self._fd)
+        del _held[self._path]
+
+
+def lock_within(path: str, seconds: float) -> OutboxLock:
+    """Return the lock of a file, after waiting for whoever holds it.
+
+    Raises:
+        OutboxError: it cannot be had, or not in this time.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return OutboxLock(path)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise OutboxError(f"lock file {path!r} is held by another process") from error
+        except OSError as error:
+            raise OutboxError(f"lock file {path!r} cannot be used: {error.strerror}") from error
+        time.sleep(_PAUSE)
+
+
+def _open_locked(path: str) -> int:
+    """Return the descriptor of a lock file that was locked, and says so.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be created.
+    """
+    import json
+
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    while True:
+        fd = os.open(path, flags, 0o600)
+        try:
+            _lock(fd)
+            if not _is_file_of(fd, path):
+                # Who held it before has removed the file.
+                os.close(fd)
+                continue
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps(vars(Holder.present())).encode("utf-8"), 0)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+            raise
+        return fd
+
+
+def _is_file_of(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def is_held_here(path: str) -> bool:
     """Return whether this process holds a lock file."""
-    return path in _held
+    lock = _held.get(path)
+    return lock is not None and lock._pid == os.getpid()
 
 
 def read_holder(path: str) -> Holder | None:
     """Return who holds, or has held, the lock file `path`; None if it does not say."""
+    if is_held_here(path):
+        return Holder.present()
     import json
 
     try:
