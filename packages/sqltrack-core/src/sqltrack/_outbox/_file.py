@@ -188,7 +188,7 @@ def send_refused_to(journal: Journal) -> Callable[[Sequence[Call], str], None]:
             named.add(owner)
             get_logger("outbox").error(
                 "the database refuses calls of %s (%s), which stay in %s; to try again: sqltrack outbox send %s",
-                owner,
+                owner.replace("s ", " "),
                 reason,
                 path,
                 path,
