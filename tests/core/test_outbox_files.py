@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import secrets
 import shutil
 import signal
+import sqlite3
 import stat
 import threading
 import time
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack._outbox._journal import remove_remains
+from sqltrack._outbox._journal import Journal, remove_remains
 from sqltrack._outbox._places import OutboxLock, state_of
 from sqltrack.errors import ConfigError, OutboxError
 from sqltrack.outbox import find_outboxes, read_outbox, send_outboxes
@@ -341,3 +343,221 @@ def test_what_is_left_of_a_file_goes_with_the_next_sending(config: dict[str, Any
     remove_remains(str(folder))
     assert outbox_files(folder) == ["d.db.lock", "d.db.new", "notes.txt"]
     lock.release(remove=True)
+
+
+# Damage
+
+# A page, and what SQLite writes before each page of its log (https://sqlite.org/fileformat2.html#walformat).
+PAGE, FRAME_HEADER = 4096, 24
+
+
+def copy_of(folder: Path, number: object) -> Path:
+    """Return a copy of a folder with one outbox, without the index of the log, which dies with a machine."""
+    copy = folder.with_name(f"copy {number}")
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*-shm"))
+    return copy
+
+
+def only_file(folder: Path) -> Path:
+    (path,) = folder.glob("*.db")
+    return path
+
+
+def test_a_log_that_was_cut_anywhere_has_all_calls_before(
+    sqlite_config: dict[str, Any], folder: Path, subtests_at: list[int]
+) -> None:
+    """As after a power cut: each call that was complete before is read, and what follows is not taken for one."""
+    sizes = leave_behind(sqlite_config, folder, calls=12, length=500)
+    log = only_file(folder).with_name(only_file(folder).name + "-wal")
+    size = log.stat().st_size
+    assert size == sizes[-1]
+    for cut in (size - back for back in subtests_at):
+        copy = copy_of(folder, cut)
+        path = only_file(copy)
+        os.truncate(path.with_name(path.name + "-wal"), cut)
+        expected = sum(confirmed <= cut for confirmed in sizes)
+        info = read_outbox(path)
+        assert (info.calls, info.damage) == (expected, None)
+        shutil.rmtree(copy)
+
+
+@pytest.fixture
+def subtests_at() -> list[int]:
+    """By how many bytes to cut, up to three pages: around each boundary, and some in between."""
+    frame = FRAME_HEADER + PAGE
+    near = [number * frame + offset for number in range(4) for offset in (-1, 0, 1, FRAME_HEADER, FRAME_HEADER + 1)]
+    return sorted({back for back in (*near, *range(0, 3 * frame, 1009)) if back >= 0})
+
+
+def test_a_log_that_was_cut_is_sent_and_gone(config: dict[str, Any], folder: Path, sender: sqltrack.Client) -> None:
+    sizes = leave_behind(config, folder, calls=12)
+    path = only_file(folder)
+    os.truncate(path.with_name(path.name + "-wal"), sizes[7] + 100)
+    (sent,) = send_outboxes(sender)
+    assert (sent.calls, sent.is_removed, sent.damage) == (8, True, None)
+    assert stored_steps(sender) == list(range(8))
+    assert outbox_files(folder) == []
+
+
+def leave_whole_file(config: dict[str, Any], folder: Path, calls: int, length: int = 300) -> Path:
+    """Let a process be killed as `leave_behind` does, and return the path of its file, which then needs no log."""
+    leave_behind(config, folder, calls, length)
+    path = only_file(folder)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+def pages_of_calls(path: Path) -> list[int]:
+    """Return the numbers of the pages that hold calls."""
+    pages = []
+    contents = path.read_bytes()
+    for number in range(len(contents) // PAGE):
+        page = contents[number * PAGE : (number + 1) * PAGE]
+        # A leaf of a table, with names of calls.
+        if page[0] == 13 and b"add_metrics" in page:
+            pages.append(number)
+    return pages
+
+
+def readable_calls(path: Path) -> int:
+    """Return how many calls SQLite reads one by one."""
+    count = 0
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        for place in range(1, 200):
+            with contextlib.suppress(sqlite3.DatabaseError):
+                count += len(connection.execute("SELECT * FROM outbox_calls WHERE seq = ?", (place,)).fetchall())
+    return count
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "noise"])
+def test_all_that_can_be_read_of_a_damaged_file_is_sent(
+    config: dict[str, Any], folder: Path, sender: sqltrack.Client, damage: str
+) -> None:
+    """The file is kept as it is, and the result says so; to send it again changes nothing."""
+    path = leave_whole_file(config, folder, calls=100)
+    pages = pages_of_calls(path)
+    assert len(pages) > 6
+    with open(path, "r+b") as file:
+        if damage == "cut":
+            file.truncate(pages[-3] * PAGE + 100)
+        else:
+            for number in (pages[2], pages[3], pages[-2]):
+                file.seek(number * PAGE)
+                file.write(b"\0" * PAGE if damage == "zeros" else secrets.token_bytes(PAGE))
+    contents = path.read_bytes()
+    readable = readable_calls(path)
+    assert 40 < readable < 100
+    (info,) = find_outboxes(folder)
+    assert info.calls == readable
+    assert info.damage is not None
+
+    for _ in range(2):
+        (sent,) = send_outboxes(sender)
+        assert (sent.calls, sent.refused, sent.is_removed) == (readable, 0, False)
+        assert sent.damage is not None
+        assert len(stored_steps(sender)) == readable
+    assert path.read_bytes() == contents
+
+
+def test_a_call_that_cannot_be_understood_holds_up_no_others(
+    config: dict[str, Any], folder: Path, sender: sqltrack.Client
+) -> None:
+    """A byte may have changed, and SQLite has no checksums; the file is kept."""
+    path = leave_whole_file(config, folder, calls=10)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for seq, arguments in enumerate(("[", '{"kind": "other"}', "[1, 2]", '[{"kind":"date","content":7}]'), 1):
+            connection.execute("UPDATE outbox_calls SET arguments = ? WHERE seq = ?", (arguments, seq * 2))
+        connection.execute("UPDATE outbox_calls SET name = '_update' WHERE seq = 9")
+    (sent,) = send_outboxes(sender)
+    assert not sent.is_removed
+    assert sent.damage is not None
+    assert sent.refused == 2
+    assert stored_steps(sender) == [0, 2, 4, 6, 9]
+
+
+NAMES = [
+    ("set_columns", ["runs", 1, {"kind": "dict", "content": [["status = 'x' --", 1]]}]),
+    ("merge_json", ["runs", 1, "tags = NULL --", {"kind": "json", "content": {"kind": "dict", "content": []}}]),
+    ("remove_link", ["run_links WHERE 1 --", 1, "x", 2]),
+    ("_update", ["runs", 1, "status = 'x'", []]),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), NAMES)
+def test_no_text_of_a_file_becomes_sql(
+    config: dict[str, Any], folder: Path, sender: sqltrack.Client, name: str, arguments: list[Any]
+) -> None:
+    """Names that there are not are refused."""
+    path = leave_whole_file(config, folder, calls=3)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        values = (name, json.dumps(arguments))
+        connection.execute("UPDATE outbox_calls SET name = ?, arguments = ? WHERE seq = 2", values)
+    before = sender.execute("SELECT status, tags FROM runs").fetchall()
+    (sent,) = send_outboxes(sender)
+    assert (sent.calls, sent.refused) == (2, 1)
+    assert sender.execute("SELECT status, tags FROM runs").fetchall() == before
+    (refused,) = find_outboxes(folder)
+    assert "not known" in str(refused.reason) or "does not exist" in str(refused.reason)
+
+
+@pytest.mark.parametrize("contents", [b"", b"not a database" * 400, b"SQLite format 3\0" + b"\0" * 5000])
+def test_a_file_of_which_nothing_can_be_read_is_told_of_and_kept(
+    sender: sqltrack.Client, folder: Path, contents: bytes
+) -> None:
+    folder.mkdir(0o700)
+    path = folder / "x.db"
+    path.touch(0o600)
+    path.write_bytes(contents)
+    (info,) = find_outboxes(folder)
+    assert info.calls == 0
+    assert info.damage is not None
+    (sent,) = send_outboxes(sender, [path], force=True)
+    assert (sent.calls, sent.is_removed) == (0, False)
+    assert sent.damage is not None
+    # SQLite takes an empty file for a new database.
+    assert contents == b"" or path.read_bytes() == contents
+
+
+def test_a_range_that_cannot_be_read_is_searched_once(
+    sqlite_config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for each batch, nor row by row up to where it ends."""
+    path = leave_whole_file(sqlite_config, folder, calls=100)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE outbox_calls SET seq = seq + 500000 WHERE seq > 50")
+    page = pages_of_calls(path)[1]
+    with open(path, "r+b") as file:
+        file.seek(page * PAGE)
+        file.write(b"\0" * PAGE)
+    journal = Journal(str(path))
+    look_ups: list[str] = []
+    fetch = journal._fetch
+    monkeypatch.setattr(journal, "_fetch", lambda sql, values=(): look_ups.append(sql) or fetch(sql, values))
+    found = []
+    while batch := journal.read(10, found[-1].seq if found else 0):
+        found += batch
+    assert 80 < len(found) < 100
+    assert found[-1].seq == 500100
+    assert len(look_ups) < 1500
+    journal.close()
+
+
+@pytest.mark.engines("postgres", reason="a sender that waits for a lock of SQLite has read the calls already")
+def test_a_running_process_ends_its_damaged_file_and_goes_on(
+    config: dict[str, Any], folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can be read arrives, calls go to the database again, and the file is kept and named."""
+    client = sqltrack.Client(with_outbox(config, folder))
+    run = sqltrack.Experiment(client, name="experiment").get_run()
+    with away(config):
+        for step in range(10):
+            run.add_metrics({"loss": step}, step=step)
+        with contextlib.closing(sqlite3.connect(only_file(folder))) as connection, connection:
+            connection.execute("UPDATE outbox_calls SET arguments = '[' WHERE seq = 5")
+    assert run.flush(20)
+    run.add_metrics({"loss": 10}, step=10)
+    assert stored_steps(client) == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert "the file is kept" in caplog.text
+    assert outbox_files(folder) == [only_file(folder).name, only_file(folder).name + ".lock"]

@@ -169,12 +169,13 @@ class Journal:
 
     def about(self) -> dict[str, Any]:
         """Return what is stored about the file, as much of it as can be read."""
-        try:
-            rows = self._fetch("SELECT name, value FROM outbox_about")
-            return {name: json.loads(value) for name, value in rows}
-        except (sqlite3.Error, ValueError) as error:
-            self.damage = str(error)
-            return {}
+        for _ in range(2):
+            try:
+                rows = self._fetch("SELECT name, value FROM outbox_about")
+                return {name: json.loads(value) for name, value in rows}
+            except (sqlite3.Error, ValueError) as error:
+                self._note_damage(error)
+        return {}
 
     def note(self, name: str, value: Any) -> None:
         """Store something about the file.
@@ -251,7 +252,7 @@ class Journal:
                 if found != "ok":
                     self.damage = found
             except sqlite3.Error as error:
-                self.damage = str(error)
+                self._note_damage(error)
 
     def forget(self, first: int, last: int) -> None:
         """Remove the calls from one place to another.
@@ -274,7 +275,8 @@ class Journal:
         try:
             return not self._fetch("SELECT seq FROM outbox_calls WHERE seq > ? LIMIT 1", (self._sent,))
         except sqlite3.Error as error:
-            self.damage = str(error)
+            if not _is_locked(error):
+                self._note_damage(error)
             return False
 
     def contents(self) -> Contents:
@@ -334,9 +336,18 @@ class Journal:
         return Call(seq, datetime.fromisoformat(time), owner, name, decode(arguments), reason)
 
     def _note_damage(self, error: Exception) -> None:
-        """Remember that the file is damaged, and look for what can be read of it."""
+        """Remember that the file is damaged, and look for what can be read of it.
+
+        Raises:
+            OutboxError: it is only locked.
+        """
+        if _is_locked(error):
+            raise self._unusable(error) from error
         self.damage = str(error) or type(error).__name__
         if self._readable is None:
+            # Otherwise SQLite reads nothing of a file that was cut. What it then allows to change is left alone.
+            with contextlib.suppress(sqlite3.Error):
+                self._execute("PRAGMA writable_schema = ON")
             self._readable = list(self._readable_places())
 
     def _salvaged(self, after: int) -> Iterator[Call]:
@@ -364,8 +375,10 @@ class Journal:
         ranges.reverse()
         while ranges:
             low, high = ranges.pop()
+            # To find the end of a range it looks at what follows, which may be unreadable.
+            condition = "BETWEEN ? AND ?" if low < high else "= max(?, ?)"
             try:
-                rows = self._fetch("SELECT seq FROM outbox_calls WHERE seq BETWEEN ? AND ? ORDER BY seq", (low, high))
+                rows = self._fetch(f"SELECT seq FROM outbox_calls WHERE seq {condition} ORDER BY seq", (low, high))
             except sqlite3.Error:
                 if low < high:
                     middle = (low + high) // 2
@@ -396,11 +409,11 @@ class Journal:
         try:
             if self.path != MEMORY:
                 return SQLiteEngine({"dbpath": self.path, "busy_timeout": _TIMEOUT}).connect()
-        except NotADatabaseError as error:
-            # It can be told of, and kept.
-            self.damage = error.message
         except DatabaseError as error:
-            raise self._unusable(error) from error
+            if type(error) not in (DatabaseError, NotADatabaseError):
+                raise self._unusable(error) from error
+            # A damaged file can be told of and kept, and perhaps a part of it be read.
+            self.damage = error.message
         return Connection(self.path, timeout=_TIMEOUT, check_same_thread=False)
 
     def _unusable(self, error: Exception) -> OutboxError:
@@ -428,6 +441,11 @@ def create_journal(folder: str, about: Mapping[str, Any], *, keeps: bool = False
 def lock_path(path: str) -> str:
     """Return the path of the lock file of an outbox."""
     return path + _LOCK_SUFFIX
+
+
+def _is_locked(error: Exception) -> bool:
+    """Return whether SQLite only had to wait for too long."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def remove_remains(folder: str) -> None:
