@@ -27,12 +27,19 @@ class CutProxy(ListeningProxy):
     ask for new connections. That needs Linux, but no privileges. `swallow` lets nothing arrive either, but TCP goes on
     to acknowledge everything, as behind some firewalls and VPNs.
 
+    `lose_answers` breaks off connections on which the server answers a statement, before the answer has arrived.
+
     Args:
         path: path of the Unix socket.
+
+    Attributes:
+        lost: number of answers that were lost.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
+        self.lost = 0
+        self._to_lose = (b"", 0)
         self._clients: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._swallowing: set[socket.socket] = set()
@@ -70,6 +77,10 @@ class CutProxy(ListeningProxy):
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
                     client.shutdown(socket.SHUT_RD)
 
+    def lose_answers(self, tag: bytes, number: int) -> None:
+        """Lose the next answers that end with the tag of a command, such as COMMIT, which the server has executed."""
+        self._to_lose = (tag, number)
+
     def send(self, message: bytes) -> None:
         """Send something to all who are connected, as if it came from the server."""
         with self._lock:
@@ -95,5 +106,11 @@ class CutProxy(ListeningProxy):
     def _pass_on(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                tag, number = self._to_lose
+                if number and source is not client and tag + b"\0" in data:
+                    self._to_lose = (tag, number - 1)
+                    self.lost += 1
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
                 if client not in self._swallowing:
                     target.sendall(data)
