@@ -1,0 +1,235 @@
+"""Forks, threads, tasks, signals and finalizers that log while the database is away."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack._outbox._places import OutboxLock, is_held_here, state_of
+from sqltrack.outbox import find_outboxes, send_outboxes
+from support.outages import away, outbox_files, with_outbox
+from support.processes import Script
+
+BEGIN = """
+run = Experiment(client, name="experiment").get_run().start()
+run.add_metrics({"loss": 0.0}, step=0)
+confirm(run.id)
+sys.stdin.readline()
+
+def log(first, number=20):
+    for step in range(first, first + number):
+        run.add_metrics({"loss": step}, step=step)
+
+"""
+
+END = """
+confirm("logged")
+sys.stdin.readline()
+assert run.flush(20)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Folder for outboxes."""
+    return tmp_path / "outbox"
+
+
+def run_in_outage(config: dict[str, Any], folder: Path, text: str) -> list[str]:
+    """Let a script log while the database is away, and send it after that; return what it has confirmed."""
+    with Script(BEGIN + text + END, with_outbox(config, folder)) as script:
+        script.read_line()
+        with away(config):
+            script.send_line()
+            while script.read_line() != "logged":
+                pass
+        script.send_line()
+        return script.succeed()
+
+
+def steps(config: dict[str, Any]) -> list[int]:
+    return [step for (step,) in sqltrack.Client(config).execute("SELECT step FROM metrics ORDER BY step")]
+
+
+THREADS = """
+import asyncio
+threads = [threading.Thread(target=log, args=(100 * number,)) for number in (1, 2)]
+for thread in threads:
+    thread.start()
+
+async def log_in_task(first):
+    for step in range(first, first + 20):
+        run.add_metrics({"loss": step}, step=step)
+        await asyncio.sleep(0)
+
+async def main():
+    await asyncio.gather(log_in_task(300), log_in_task(400), asyncio.to_thread(log, 500))
+
+asyncio.run(main())
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_threads_and_tasks_log_into_one_file(config: dict[str, Any], folder: Path) -> None:
+    run_in_outage(config, folder, THREADS)
+    assert steps(config) == [0, *(100 * number + step for number in range(1, 6) for step in range(20))]
+    assert outbox_files(folder) == []
+
+
+INTERRUPTIONS = """
+import gc
+count = 0
+
+def handle(number, frame):
+    global count
+    count += 1
+    run.add_metrics({"loss": count}, step=1000 + count)
+
+class Logging:
+    def __init__(self, step):
+        self.step, self.own = step, self
+    def __del__(self):
+        run.add_metrics({"loss": self.step}, step=self.step)
+
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+gc.set_threshold(50)
+for step in range(1, 501):
+    Logging(2000 + step)
+    run.add_metrics({"loss": step}, step=step)
+signal.setitimer(signal.ITIMER_REAL, 0)
+gc.collect()
+run.add_tags("last")
+confirm(count)
+"""
+
+
+def test_handlers_of_signals_and_finalizers_may_log_at_any_moment(config: dict[str, Any], folder: Path) -> None:
+    """Also in the middle of a call that is being kept in the file."""
+    lines = run_in_outage(config, folder, INTERRUPTIONS)
+    count = int(lines[-2])
+    assert count > 3
+    expected = [*range(501), *(1000 + number for number in range(1, count + 1)), *range(2001, 2501)]
+    assert sorted(expected) == steps(config)
+    assert outbox_files(folder) == []
+
+
+FORKS = """
+run.add_metrics({"loss": 1}, step=1)
+pid = os.fork()
+if not pid:
+    log(100)
+    # Another client of the child has the same file.
+    client_too = Client(config)
+    Run(client_too, run_id=run.id).add_tags("child")
+    confirm("child")
+    os._exit(0)
+os.waitpid(pid, 0)
+log(200)
+from sqltrack._outbox._places import OutboxLock, is_held_here, state_of
+from sqltrack.outbox import find_outboxes
+infos = find_outboxes(config["outbox_dir"])
+confirm(json.dumps([[info.state, info.pid - pid if info.pid > pid else info.pid == pid, info.calls] for info in infos]))
+"""
+
+
+def test_a_forked_child_has_a_file_of_its_own(config: dict[str, Any], folder: Path) -> None:
+    """It neither writes to its parent's nor deletes it, however it ends."""
+    lines = run_in_outage(config, folder, FORKS)
+    infos = json.loads(lines[-2])
+    assert sorted(state for state, *_ in infos) == ["alive", "dead"]
+    by_state = {state: (is_child, calls) for state, is_child, calls in infos}
+    assert by_state["alive"] == (False, 21)
+    is_child, calls = by_state["dead"]
+    # The child's second client has looked for the run, which is kept as well.
+    assert is_child is True
+    assert calls >= 21
+    assert [info.state for info in find_outboxes(folder)] == ["dead"]
+    (sent,) = send_outboxes(sqltrack.Client(with_outbox(config, folder, outbox="off")))
+    assert sent.is_removed
+    assert steps(config) == [0, 1, *range(100, 120), *range(200, 220)]
+    assert sqltrack.Client(config).execute("SELECT tags FROM runs").fetchone() == ({"child": True},)
+    assert outbox_files(folder) == []
+
+
+WORKERS = """
+from sqltrack import Client, Run
+
+def work(config, run_id, connection):
+    run = Run(Client(config), run_id=run_id)
+    connection.send("has begun")
+    connection.recv()
+    for step in range(200, 210):
+        run.add_metrics({"loss": step}, step=step)
+    connection.send("has logged")
+"""
+
+CHILDREN = """
+import multiprocessing
+sys.path.insert(0, FOLDER)
+import workers
+run = Experiment(client, name="experiment").get_run().start()
+here, there = multiprocessing.Pipe()
+spawned = multiprocessing.get_context("spawn").Process(target=workers.work, args=(config, run.id, there))
+spawned.start()
+here.recv()
+confirm("begun")
+sys.stdin.readline()
+
+def log():
+    for step in range(100, 110):
+        run.add_metrics({"loss": step}, step=step)
+
+run.add_metrics({"loss": 1}, step=1)
+here.send("log")
+here.recv()
+forked = multiprocessing.get_context("fork").Process(target=log)
+forked.start()
+forked.join()
+confirm(json.dumps([forked.exitcode, len(os.listdir(config["outbox_dir"]))]))
+sys.stdin.readline()
+spawned.join()
+assert run.flush(20)
+confirm(spawned.exitcode)
+"""
+
+
+def test_children_of_multiprocessing_lose_nothing(config: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    """A spawned one sends at its end what it can; a forked one ends at once, and its file is sent by others."""
+    (tmp_path / "workers.py").write_text(WORKERS)
+    with Script(CHILDREN.replace("FOLDER", repr(str(tmp_path))), with_outbox(config, folder)) as script:
+        script.read_line()
+        with away(config):
+            script.send_line()
+            exitcode, files = json.loads(script.read_line())
+        assert exitcode == 0
+        assert files >= 3 * 2
+        script.send_line()
+        assert script.succeed()[-1] == "0"
+    client = sqltrack.Client(with_outbox(config, folder, outbox="off"))
+    assert [(sent.calls, sent.is_removed) for sent in send_outboxes(client)] == [(10, True)]
+    assert steps(config) == [1, *range(100, 110), *range(200, 210)]
+    assert outbox_files(folder) == []
+
+
+def test_a_child_that_outlives_its_parent_does_not_keep_its_file_alive(tmp_path: Path) -> None:
+    """What a parent holds, its child does not."""
+    path = str(tmp_path / "x.db.lock")
+    lock = OutboxLock(path)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        lock.release(remove=True)
+        os.write(writer, json.dumps([is_held_here(path), state_of(path), os.path.exists(path)]).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert json.loads(os.read(reader, 1000)) == [False, "alive", True]
+    os.close(reader)
+    os.close(writer)
+    lock.release(remove=True)
