@@ -336,7 +336,7 @@ def test_any_number_of_senders_send_each_file_once(
 def test_what_is_left_of_a_file_goes_with_the_next_sending(config: dict[str, Any], folder: Path) -> None:
     """Processes may be killed while they create or delete one; what is alive stays."""
     folder.mkdir(0o700)
-    for name in ("a.db.lock", "b.db.new", "c.db.refused.lock", "notes.txt"):
+    for name in ("a.db.lock", "b.db.new", "b.db.new-journal", "c.db.refused.lock", "notes.txt"):
         (folder / name).touch(0o600)
     lock = OutboxLock(str(folder / "d.db.lock"))
     (folder / "d.db.new").touch(0o600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import sqltrack
 from sqltrack._outbox._places import OutboxLock, is_held_here, state_of
 from sqltrack.outbox import find_outboxes, send_outboxes
+from support.logging_threads import wait_until
 from support.outages import away, outbox_files, with_outbox
 from support.processes import Script
 
@@ -233,3 +235,55 @@ def test_a_child_that_outlives_its_parent_does_not_keep_its_file_alive(tmp_path:
     os.close(reader)
     os.close(writer)
     lock.release(remove=True)
+
+
+def test_a_call_that_meets_the_end_of_the_sending_thread_is_sent(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without another call that would start a thread anew."""
+    client = sqltrack.Client(with_outbox(config, folder))
+    run = sqltrack.Experiment(client, name="experiment").get_run()
+    outbox = client._session.outbox
+    assert outbox is not None
+    send = outbox._send
+    has_called = threading.Event()
+
+    def send_and_call(sender: sqltrack.Client) -> bool:
+        is_all = send(sender)
+        if is_all and not has_called.is_set():
+            with away(config):
+                run.add_tags("late")
+            has_called.set()
+        return is_all
+
+    monkeypatch.setattr(outbox, "_send", send_and_call)
+    with away(config):
+        run.add_tags("early")
+    assert has_called.wait(20)
+    query = "SELECT tags FROM runs"
+    wait_until(lambda: sqltrack.Client(config).execute(query).fetchone() == ({"early": True, "late": True},))
+    assert run.flush(20)
+
+
+@pytest.mark.engines("postgres", reason="a sender that waits for a lock of SQLite shows nothing meanwhile")
+def test_what_is_shown_of_a_file_goes_on_after_all_of_it_was_sent(config: dict[str, Any], folder: Path) -> None:
+    """Places of calls begin anew then, where one file serves all calls."""
+    client = sqltrack.Client(with_outbox(config, folder, outbox="always"))
+    run = sqltrack.Experiment(client, name="experiment").get_run()
+    for first in (0, 10):
+        with away(config):
+            for step in range(first, first + 5):
+                run.add_metrics({"loss": step}, step=step)
+            (path,) = folder.glob("*.db")
+            shown = {"engine": "sqlite", "dbpath": str(path), "outbox": "off"}
+            expected = list(range(first, first + 5))
+            wait_until(lambda: _shown_steps(shown)[-5:] == expected)  # noqa: B023
+        assert run.flush(20)
+
+
+def _shown_steps(config: dict[str, Any]) -> list[int]:
+    try:
+        return steps(config)
+    except sqltrack.errors.DatabaseError:
+        # There are no tables yet.
+        return []

@@ -97,7 +97,7 @@ def send_all(config: Mapping[str, Any], folder: Path) -> list[SentOutbox]:
     client = sqltrack.Client(with_outbox(config, folder, outbox="off"))
     sent = send_outboxes(client)
     assert all(one.refused == one.outdated == 0 and one.damage is None for one in sent)
-    assert outbox_files(folder) == []
+    assert not outbox_files(folder), outbox_files(folder)
     assert send_outboxes(client) == []
     return sent
 

@@ -129,6 +129,11 @@ class OutboxFile:
         place, sent = self.sender.send_batch(self._sent_until)
         if self.journal.damage is not None:
             self._sent_until = place
+            return sent
+        left = self.journal.read(1)
+        if not left or left[0].seq <= place:
+            # After all calls were removed, places begin anew.
+            self._shown = 0
         return sent
 
     def end(self) -> None:

@@ -78,6 +78,9 @@ _LOCK_SUFFIX = ".lock"
 # Ends the name of a file that is being created.
 _NEW_SUFFIX = ".new"
 
+# End the names of files that mean nothing without the one that they belong to.
+_UNFINISHED = (_LOCK_SUFFIX, _NEW_SUFFIX, *(_NEW_SUFFIX + suffix for suffix in SIDE_FILES))
+
 
 class Call(NamedTuple):
     """A call that waits.
@@ -452,7 +455,7 @@ def remove_remains(folder: str) -> None:
     """Delete what processes have left behind that were killed while they created or deleted a file."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            suffix = next((suffix for suffix in (_NEW_SUFFIX, _LOCK_SUFFIX) if name.endswith(suffix)), None)
+            suffix = next((suffix for suffix in _UNFINISHED if name.endswith(suffix)), None)
             path = os.path.join(folder, name)
             whole = path.removesuffix(suffix or "")
             if suffix is not None and not os.path.exists(whole) and state_of(lock_path(whole)) == "dead":

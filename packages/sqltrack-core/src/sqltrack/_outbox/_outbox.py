@@ -543,11 +543,13 @@ class Outbox:
         client = Client(self._config)
         pause = _PAUSE
         told: type[Exception] | None = None
+        has_ended = False
         try:
             client._session.track(0)
             while not self._is_closing:
                 try:
-                    if self._send(client):
+                    if self._send(client) and self._may_end():
+                        has_ended = True
                         return
                     pause, told = _PAUSE, None
                     self._news.acquire(timeout=_SHORTLY)
@@ -561,8 +563,17 @@ class Outbox:
         except Exception:
             get_logger("outbox").exception("calls are not sent by this process any more")
         finally:
-            self._has_thread = False
+            if not has_ended:
+                self._has_thread = False
             client._session.untrack(0)
+
+    def _may_end(self) -> bool:
+        """Return whether the thread ends; a call that comes after that starts another one."""
+        with self._lock:
+            if self._files:
+                return False
+            self._has_thread = False
+            return True
 
     def _wait(self, seconds: float) -> None:
         """Wait until there is something new to do, and meanwhile let the files show what they hold."""
