@@ -22,7 +22,7 @@ from sqltrack.engines.sqltext import Translated, keywords, split_statements, sta
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Connection", "Cursor", "split_script"]
+__all__ = ["Connection", "Cursor", "LockTimeoutError", "split_script"]
 
 T = TypeVar("T")
 
@@ -143,8 +143,13 @@ class Connection(sqlite3.Connection):
         def can_help(error: Exception) -> bool:
             return self._may_wait(error) or (within_transaction and "is locked" in str(error))
 
-        # SQLite does not always wait by itself, as when it sees a deadlock.
-        return retry(attempt, can_help, seconds=self.busy_timeout, pause=0.001, longest=0.01)
+        try:
+            # SQLite does not always wait by itself, as when it sees a deadlock.
+            return retry(attempt, can_help, seconds=self.busy_timeout, pause=0.001, longest=0.01)
+        except sqlite3.OperationalError as error:
+            if not can_help(error):
+                raise
+            raise LockTimeoutError(str(error), self.busy_timeout) from error
 
     def raise_swallowed(self, error: sqlite3.OperationalError) -> None:
         """Raise what the handler of a signal raised in a statement, if that is why it failed with `error`."""
@@ -178,6 +183,22 @@ class Connection(sqlite3.Connection):
     def _may_wait(self, error: Exception) -> bool:
         """Whether waiting helps: inside of a transaction others may just as well wait for us."""
         return "is locked" in str(error) and not self.in_transaction
+
+
+class LockTimeoutError(sqlite3.OperationalError):
+    """Another process holds a lock for longer than a connection waits.
+
+    Args:
+        message: SQLite's own message.
+        seconds: how long the connection has waited.
+
+    Attributes:
+        seconds: the same.
+    """
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds: float = seconds
 
 
 def _file_identity(path: str) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from sqltrack.engines._paths import check_path
 from sqltrack.engines._spelling import quote
 from sqltrack.engines.engine import Engine, find_sql_type
 from sqltrack.engines.schema import TABLES
-from sqltrack.engines.sqlite._connection import Connection, split_script
+from sqltrack.engines.sqlite._connection import Connection, LockTimeoutError, split_script
 from sqltrack.engines.sqlite._file_errors import allows_wal, explain_io_error, find_lock_refusal, refused_locks
 from sqltrack.engines.sqlite._filesystem import find_folder_problem, is_network_file_system
 from sqltrack.engines.sqlite._functions import create_functions
@@ -193,9 +193,10 @@ class SQLiteEngine(Engine):
             refusal = find_lock_refusal(self.path)
             if refusal is not None:
                 return refused_locks(self.path, refusal)
+            seconds = error.seconds if isinstance(error, LockTimeoutError) else self.busy_timeout
+            limit = f"busy_timeout = {seconds:g} s" if seconds == self.busy_timeout else f"{seconds:.2g} s"
             return DatabaseLockedError(
-                f"database {self.path!r} is locked: another process has been writing for longer than "
-                f"busy_timeout = {self.busy_timeout:g} s"
+                f"database {self.path!r} is locked: another process has been writing for longer than {limit}"
             )
         if "readonly database" in message:
             return ReadOnlyDatabaseError(f"database {self.path!r} can only be read, check its permissions")
