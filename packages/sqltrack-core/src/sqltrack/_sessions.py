@@ -32,6 +32,7 @@ from sqltrack.errors import (
     DatabaseLockedError,
     DatabaseUnavailableError,
     NotConnectedError,
+    ReadOnlyDatabaseError,
     TooManyConnectionsError,
 )
 
@@ -183,7 +184,7 @@ class Session:
 
         def end() -> None:
             connection = _connection_of(block)
-            with self._translated_errors():
+            with self.translated_errors():
                 getattr(connection, action)()
                 self.engine.limit_waits(connection, block.patience)
 
@@ -262,7 +263,7 @@ class Session:
 
         def work() -> T:
             # Settings that the caller's SQL makes in the session must not meet later calls.
-            with self._translated_errors(), self.transaction(lingers=False) as connection:
+            with self.transaction(lingers=False) as connection, self.translated_errors():
                 return function(connection)
 
         return self.perform(work)
@@ -319,7 +320,7 @@ class Session:
         if block is None:
             return self.call(function, *arguments)
         connection = _connection_of(block)
-        with self._translated_errors(), self.engine.savepoint(connection):
+        with self.translated_errors(), self.engine.savepoint(connection):
             return function(connection, *arguments)
 
     def call(
@@ -578,7 +579,7 @@ class Session:
             deadline = activity.works[-1].deadline
             self.engine.limit(connection, None if deadline is None else _left_until(deadline))
         try:
-            with self._translated_errors():
+            with self.translated_errors():
                 self.engine.set_autocommit(connection, False)
             if patience is not None:
                 block.limit_waits(patience)
@@ -604,15 +605,16 @@ class Session:
                 self._keeper.drop(aborted)
         elif exc_type is None:
             self._commit(block)
-        elif issubclass(exc_type, KeyboardInterrupt) or block.is_busy:
-            # A signal's handler may have raised in the middle of a statement, after which nothing more can be said.
+        elif issubclass(exc_type, (KeyboardInterrupt, ReadOnlyDatabaseError)) or block.is_busy:
+            # A signal's handler may have raised in the middle of a statement, after which nothing more can be said. A
+            # connection that can only read remains so, also when the database can be written again.
             self._drop(block)
         else:
             self._roll_back(block)
 
     def _commit(self, block: Block) -> None:
         try:
-            with self._translated_errors():
+            with self.translated_errors():
                 block.connection.commit()
                 self._prepare_for_calls(block)
             self._give_back(block)
@@ -740,11 +742,12 @@ class Session:
                 with self.engine.bounded(connection, patience):
                     result = function(connection, *arguments)
         except self.engine.driver_error as error:
-            if self.engine.is_usable(connection):
+            translated = self._translated(error)
+            if self.engine.is_usable(connection) and not isinstance(translated, ReadOnlyDatabaseError):
                 self._keeper.give_back(connection)
             else:
                 self._keeper.drop(connection)
-            raise self._translated(error) from error
+            raise translated from error
         except BaseException:
             self._keeper.drop(connection)
             raise
@@ -758,11 +761,12 @@ class Session:
     ) -> T:
         """Call `function(connection)` in a transaction of its own, which waits for locks for only so long."""
         bounded = contextlib.nullcontext() if patience is None else self.engine.bounded(connection, patience)
-        with bounded, self._translated_errors(), self._ending(self._begin(connection, lock_limit)) as block:
+        with bounded, self.translated_errors(), self._ending(self._begin(connection, lock_limit)) as block:
             return function(block.connection)
 
     @contextlib.contextmanager
-    def _translated_errors(self) -> Iterator[None]:
+    def translated_errors(self) -> Iterator[None]:
+        """Let errors of the driver that are raised in the `with` block be ours."""
         try:
             yield
         except self.engine.driver_error as error:

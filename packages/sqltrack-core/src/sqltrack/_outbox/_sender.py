@@ -179,7 +179,7 @@ class Sender:
         batch = [row for call in group if call.name in ADD_METRICS for row in metrics_of(call.name, call.arguments)[0]]
         if batch:
             client.metrics.require_columns(batch)
-        with client._session.transaction() as connection:
+        with client._session.transaction() as connection, client._session.translated_errors():
             client.engine.lock_rows(connection, "runs", [run_id])
             history = _History.read(client, connection, run_id)
             outdated = 0
