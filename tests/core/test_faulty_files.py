@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import resource
-import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,9 @@ import sqltrack
 from sqltrack.commands import setup
 from sqltrack.engines.sqlite import _file_errors
 from sqltrack.errors import DatabaseError, DatabaseLockedError, DiskFullError
+from support.faulty_files import compile_library
 from support.processes import Script
 
-SOURCE = Path(__file__).parents[1] / "support" / "faulty_file_system.c"
 FOLDER = "faulty"
 
 USE = """
@@ -43,12 +40,7 @@ Faulty = Callable[..., list[str]]
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A library that lets calls of the system fail."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
-        pytest.skip("it takes Linux and a C compiler to let calls of the system fail")
-    path = str(tmp_path_factory.mktemp("library") / "faulty.so")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, str(SOURCE), "-ldl"], check=True)
-    return path
+    return compile_library(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture

@@ -1,0 +1,24 @@
+"""A library that lets calls of the system fail for files of a folder, as some file systems do."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+__all__ = ["compile_library"]
+
+_SOURCE = Path(__file__).with_name("faulty_file_system.c")
+
+
+def compile_library(folder: Path) -> str:
+    """Return the path of the library, which is put into a folder; skip the test where that is impossible."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("it takes Linux and a C compiler to let calls of the system fail")
+    path = str(folder / "faulty.so")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, str(_SOURCE), "-ldl"], check=True)
+    return path
