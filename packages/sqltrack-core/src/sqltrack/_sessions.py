@@ -223,7 +223,7 @@ class Session:
             arguments: values, of which those with a method `detached` may be changed by the caller later.
         """
         if self.outbox is not None:
-            work, arguments = self.outbox.deliver, (work, arguments)
+            work, arguments = self.outbox.deliver, (work, arguments, self._keeper.close_parked)
         if not (activity.works or activity.blocks or activity.waiting or generators):
             self._work(None, work, arguments)
         elif (block := self._only_block()) is not None:
