@@ -74,7 +74,7 @@ def expect_two_warnings(caplog: pytest.LogCaptureFixture, config: dict[str, Any]
     first, last = [record.message for record in caplog.records if record.name == "sqltrack.outbox"]
     where, _, reason = first.partition(": ")
     assert where.startswith(f"calls wait in {config['outbox_dir']}/")
-    assert last == "all calls have arrived, the database is there again"
+    assert last == "the database is there again, and all calls have arrived"
     return reason
 
 
