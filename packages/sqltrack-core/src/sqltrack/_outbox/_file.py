@@ -108,17 +108,18 @@ class OutboxFile:
         """
         self.journal.take_over(other.journal.read(2**31))
 
-    def show(self, experiments: Mapping[int, int]) -> None:
+    def show(self, experiments: Mapping[int, int], deadline: float) -> None:
         """Do the calls that have come since the last time in the tables of the file, so that they can be looked at.
 
         Args:
             experiments: ids of the experiments of runs, as far as they are known.
+            deadline: when to leave the rest for the next time (monotonic).
         """
         if self._mirror_path is None:
             return
         if self._mirror is None:
             self._mirror = Mirror(self._mirror_path)
-        while calls := self.journal.read(_SHOWN_AT_ONCE, self._shown):
+        while time.monotonic() < deadline and (calls := self.journal.read(_SHOWN_AT_ONCE, self._shown)):
             self._mirror.perform(calls, experiments)
             self._shown = calls[-1].seq
 

@@ -54,8 +54,12 @@ _DISK_PAUSE = 1.0
 # Seconds that a process waits at its end for what is not sent yet, all its waits together.
 _AT_END = 5.0
 
-# The same after SIGTERM.
+# The same after SIGTERM, and the most that a call may then wait for the database.
 _LAST_CALL = 0.5
+_LAST_PATIENCE = 1.0
+
+# Seconds that a process which ends takes to let its files show what they hold.
+_SHOWN_AT_END = 0.25
 
 # Bytes that may wait in memory, where no file can be written.
 _MEMORY_LIMIT = 64 * 2**20
@@ -311,6 +315,7 @@ class Outbox:
     def hurry(self) -> None:
         """Wait no longer than a terminated process may."""
         self._left_to_wait = min(self._left_to_wait, _LAST_CALL)
+        self._patience = min(self._patience, _LAST_PATIENCE)
 
     def close(self) -> None:
         """End the thread, and report what is left; calls that come later stay in the file."""
@@ -318,7 +323,7 @@ class Outbox:
         self._is_closing = True
         self._wake()
         with contextlib.suppress(SQLTrackError):
-            self._show()
+            self._show(_SHOWN_AT_END)
         with self._lock:
             for file in list(self._files):
                 if file.is_empty:
@@ -582,16 +587,18 @@ class Outbox:
         """Wait until there is something new to do, and meanwhile let the files show what they hold."""
         deadline = time.monotonic() + seconds
         while not self._is_closing:
-            self._show()
+            self._show(deadline - time.monotonic())
             left = deadline - time.monotonic()
             if left <= 0 or self._news.acquire(timeout=min(left, _SHOWN_EVERY)):
                 return
 
-    def _show(self) -> None:
+    def _show(self, seconds: float) -> None:
+        """Let the files show what they hold, as much of it as fits into so many seconds: calls may come faster."""
+        deadline = time.monotonic() + seconds
         with self._lock:
             files = list(self._files)
         for file in files:
-            file.show(self._experiments)
+            file.show(self._experiments, deadline)
 
     def _send(self, client: Client) -> bool:
         """Send what waits; return whether that is all, and calls go to the database again.
