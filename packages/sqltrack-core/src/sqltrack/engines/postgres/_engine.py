@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sqltrack import sigterm
 from sqltrack._masking import masked, masked_text
 from sqltrack._quoting import quote_identifier
 from sqltrack.engines._parameters import OWN_PARAMETERS
@@ -105,7 +106,7 @@ _CANCEL_TIMEOUT = 2.0
 # Seconds that a question whether the server is there may take.
 _PROBE_TIMEOUT = 5.0
 
-# Seconds for which a terminated process lets a statement end.
+# Seconds for which a terminated process lets a statement end, or the server hear that it is to end.
 _LAST_WORD = 0.25
 
 # Classes of SQLSTATE: deadlocks and other conflicts, lack of resources, intervention by an operator, system errors.
@@ -336,7 +337,7 @@ class PostgresEngine(Engine):
         with contextlib.suppress(Exception):
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 # With a limit, because a server that does not answer does not answer to this either.
-                connection.cancel_safe(timeout=_CANCEL_TIMEOUT)
+                connection.cancel_safe(timeout=_CANCEL_TIMEOUT if sigterm.begun_exit() is None else _LAST_WORD)
         with contextlib.suppress(Exception):
             connection.close()
 
