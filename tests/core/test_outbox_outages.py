@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 import sqltrack
+from plugins.pgbouncer import PgBouncer
+from sqltrack import Run
 from sqltrack.commands import setup
+from sqltrack.outbox import drop_outbox, find_outboxes, send_outboxes
 from support.faulty_files import compile_library
+from support.frozen import frozen, frozen_server
+from support.logging_threads import wait_until
 from support.metrics import same
 from support.outages import (
     OUTAGES,
@@ -184,3 +192,279 @@ def test_a_file_that_becomes_read_only_costs_no_value(sqlite_config: dict[str, A
     expect_all_steps(sqlite_config, ended.lines)
     assert "can only be read" in ended.errors
     assert outbox_files(config) == []
+
+
+# Late statements
+
+
+def write_during(run: Run) -> None:
+    """Replace the values of a step and stop, of which the first call is left behind in the server."""
+    run.add_metrics({"loss": 2.0}, step=0)
+    run.add_metrics({"loss": 3.0}, step=0)
+    run.client._session.outbox.hurry()  # type: ignore[union-attr]
+    run.stop()
+
+
+def expect_last_values(config: dict[str, Any], run: Run) -> None:
+    """The values of the last calls are there, and stay."""
+    sql = "SELECT status, loss FROM runs JOIN metrics ON run_id = id WHERE id = %s"
+    for _ in range(2):
+        assert sqltrack.Client(config).execute(sql, (run.id,)).fetchall() == [("COMPLETED", 3.0)]
+        time.sleep(0.2)
+
+
+def test_nothing_is_sent_before_the_statement_that_was_left_behind_has_gone(
+    server: OutageServer, pg_config: dict[str, Any]
+) -> None:
+    """It lies in the socket of a process that does nothing, and would be executed when that goes on."""
+    run = TrainingLoop.begin(pg_config).run.start()
+    run.add_metrics({"loss": 1.0}, step=0)
+    with server.as_superuser() as connection:
+        pids = [pid for (pid,) in connection.execute(b"SELECT pid FROM pg_stat_activity WHERE usename = 'writer'")]
+    with frozen(*pids):
+        write_during(run)
+        assert not run.flush(1.0)
+    assert run.flush(30)
+    expect_last_values(server.direct_config(), run)
+
+
+def test_a_statement_that_waits_for_a_lock_is_ended_before_later_ones_are_sent(
+    server: OutageServer, pg_config: dict[str, Any]
+) -> None:
+    run = TrainingLoop.begin(pg_config).run.start()
+    run.add_metrics({"loss": 1.0}, step=0)
+    with OUTAGES["locked table"](server):
+        write_during(run)
+        sql = b"SELECT pid FROM pg_stat_activity WHERE usename = 'writer' AND query ~ '^INSERT' AND state = 'active'"
+        with server.as_superuser() as connection:
+            wait_until(lambda: len(connection.execute(sql).fetchall()) <= 1)
+    assert run.flush(30)
+    expect_last_values(server.direct_config(), run)
+
+
+@pytest.mark.pooler
+@pytest.mark.parametrize("_", range(3))
+def test_a_statement_that_was_left_behind_by_a_pooler_is_waited_for(
+    server: OutageServer, tmp_path: Path, _: int
+) -> None:
+    direct = server.direct_config()
+    with PgBouncer(direct) as pooler:
+        address = {"host": pooler.host, "port": pooler.port, "user": "postgres", "password": None}
+        run = TrainingLoop.begin(server.config(**outbox_settings(tmp_path), **address)).run.start()
+        run.add_metrics({"loss": 1.0}, step=0)
+        with frozen_server(server.server):
+            write_during(run)
+        assert run.flush(60)
+        expect_last_values(direct, run)
+
+
+# Ends of processes
+
+BEGIN = """
+run = Experiment(client, name="experiment").get_run()
+confirm(run.id)
+
+def log(steps):
+    for step in steps:
+        run.add_metrics({"loss": float(step)}, step=step)
+
+def wait_for_outage():
+    confirm("ready")
+    sys.stdin.readline()
+"""
+
+STOP = f"""
+{BEGIN}
+run.start()
+log(range(3))
+wait_for_outage()
+log(range(3, 6))
+run.stop()
+confirm("last line")
+"""
+
+LOOP = f"""
+{BEGIN}
+with run.track():
+    log(range(3))
+    wait_for_outage()
+    log(range(3, 6))
+    confirm("logged")
+    sleep_on()
+"""
+
+MET = f"""
+{BEGIN}
+with run.track():
+    log(range(6))
+    wait_for_outage()
+    confirm("logged")
+    log(range(6, 100))
+"""
+
+DAEMON = f"""
+{BEGIN}
+run.start()
+log(range(6))
+wait_for_outage()
+client._session.outbox.hurry()
+threads = [threading.Thread(target=log, args=(range(10 * number, 10 ** 9),), daemon=True) for number in (1, 2)]
+for thread in threads:
+    thread.start()
+time.sleep(0.5)
+confirm("last line")
+"""
+
+EXIT = f"""
+{BEGIN}
+run.start()
+log(range(3))
+wait_for_outage()
+log(range(3, 6))
+confirm("last line")
+os._exit(0)
+"""
+
+WORKER = f"""
+{BEGIN}
+run.start()
+log(range(2))
+wait_for_outage()
+log(range(2, 4))
+child = os.fork()
+if not child:
+    log([4, 5])
+    os._exit(0)
+confirm(os.waitpid(child, 0)[1])
+client._session.outbox.hurry()
+run.stop()
+confirm("last line")
+"""
+
+
+class Outages(NamedTuple):
+    """A database that is set up, and what takes it away.
+
+    Attributes:
+        config: configuration of a client with an outbox.
+        plain: configuration of one that looks into the database.
+        begin: begins an outage, which the end of its `with` block ends.
+    """
+
+    config: dict[str, Any]
+    plain: dict[str, Any]
+    begin: Callable[[], contextlib.AbstractContextManager[None]]
+
+
+@pytest.fixture(params=["sqlite locked file", "postgres silent network"])
+def outages(request: pytest.FixtureRequest, tmp_path: Path) -> Outages:
+    """Outages that the operating system does not end by itself."""
+    engine, _, name = request.param.partition(" ")
+    if engine not in request.config.getoption("--engines"):
+        pytest.skip("another engine is tested")
+    if engine == "sqlite":
+        config = request.getfixturevalue("sqlite_config")
+        return Outages({**config, **outbox_settings(tmp_path)}, config, lambda: locked_file(config))
+    server = request.getfixturevalue("server")
+    return Outages(server.config(**outbox_settings(tmp_path)), server.direct_config(), lambda: OUTAGES[name](server))
+
+
+def send(outages: Outages, run_id: str, status: str) -> None:
+    """Send what a process has left behind, and expect six steps and this status."""
+    sender = sqltrack.Client({**outages.plain, "outbox_dir": outages.config["outbox_dir"]})
+    # By a way to the database with another name.
+    assert all(sent.is_removed for sent in send_outboxes(sender, dead_outboxes(outages), force=True))
+    sql = "SELECT step, loss FROM metrics WHERE run_id = %s ORDER BY step"
+    assert sender.execute(sql, (int(run_id),)).fetchall()[:6] == [(step, float(step)) for step in range(6)]
+    assert sender.execute("SELECT status FROM runs WHERE id = %s", (int(run_id),)).fetchone() == (status,)
+    assert outbox_files(outages.config) == []
+
+
+def dead_outboxes(outages: Outages) -> list[str]:
+    """Return the paths of the files that dead processes have left behind, of which there are some."""
+    found = find_outboxes(outages.config["outbox_dir"])
+    assert {info.state for info in found} == {"dead"}
+    return [info.path for info in found]
+
+
+def begin(script: Script) -> str:
+    """Wait until a script is ready for the outage; return the id of its run."""
+    run_id = script.read_line()
+    assert script.read_line() == "ready"
+    return run_id
+
+
+def test_a_run_that_stops_in_an_outage_ends_in_time(outages: Outages) -> None:
+    """The script ends within five seconds of its last call, and says what is left and how to send it."""
+    with Script(STOP, outages.config) as script:
+        run_id = begin(script)
+        with outages.begin():
+            start = time.monotonic()
+            script.send_line()
+            ended = script.finish()
+            seconds = time.monotonic() - start
+    assert (ended.status, ended.lines[-1]) == (0, "last line")
+    assert seconds < 5 + outages.config["patience"] + 1
+    assert ended.errors.count("calls wait in") == 2
+    assert ended.errors.rstrip().endswith("until they are sent by: sqltrack outbox send")
+    send(outages, run_id, "COMPLETED")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "final"), [(signal.SIGTERM, 143, "CANCELLED"), (signal.SIGINT, -signal.SIGINT, "CANCELLED")]
+)
+def test_a_signal_in_an_outage_ends_the_process_in_time(
+    outages: Outages, number: signal.Signals, status: int, final: str
+) -> None:
+    with Script(LOOP, outages.config) as script:
+        run_id = begin(script)
+        with outages.begin():
+            script.send_line()
+            assert script.read_line() == "logged"
+            script.send_signal(number)
+            ended = script.finish()
+    assert ended.status == status
+    if number == signal.SIGTERM:
+        assert ended.seconds < 2
+    send(outages, run_id, final)
+
+
+def test_a_signal_in_the_call_that_meets_the_outage_ends_the_process_in_time(outages: Outages) -> None:
+    """Also if that would wait for much longer."""
+    outages.config["patience"] = 20
+    with Script(MET, outages.config) as script:
+        run_id = begin(script)
+        with outages.begin():
+            script.send_line()
+            assert script.read_line() == "logged"
+            time.sleep(0.3)
+            script.send_signal(signal.SIGTERM)
+            ended = script.finish()
+    assert (ended.status, ended.seconds < 2.5) == (143, True)
+    send(outages, run_id, "CANCELLED")
+
+
+@pytest.mark.parametrize(("text", "status"), [(EXIT, "RUNNING"), (WORKER, "COMPLETED")], ids=["exit", "worker"])
+def test_no_call_is_lost_that_a_process_makes_before_it_ends_without_a_word(
+    outages: Outages, text: str, status: str
+) -> None:
+    """As by `os._exit`, also in a child that was forked in the outage."""
+    with Script(text, outages.config) as script:
+        run_id = begin(script)
+        with outages.begin():
+            script.send_line()
+            ended = script.finish()
+    assert (ended.status, ended.lines[-1]) == (0, "last line"), ended.errors
+    send(outages, run_id, status)
+
+
+def test_threads_that_go_on_to_log_do_not_keep_the_interpreter_from_ending(outages: Outages) -> None:
+    with Script(DAEMON, outages.config) as script:
+        begin(script)
+        with outages.begin():
+            script.send_line()
+            ended = script.finish()
+    assert (ended.status, ended.lines[-1]) == (0, "last line"), ended.errors
+    assert ended.seconds < 6
+    (path,) = dead_outboxes(outages)
+    assert drop_outbox(path).calls > 0
