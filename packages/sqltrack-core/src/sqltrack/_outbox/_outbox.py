@@ -56,7 +56,7 @@ _AT_END = 5.0
 
 # The same after SIGTERM, and the most that a call may then wait for the database.
 _LAST_CALL = 0.5
-_LAST_PATIENCE = 1.0
+_LAST_PATIENCE = 0.5
 
 # Seconds that a process which ends takes to let its files show what they hold.
 _SHOWN_AT_END = 0.25

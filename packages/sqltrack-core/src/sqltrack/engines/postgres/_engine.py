@@ -106,8 +106,8 @@ _CANCEL_TIMEOUT = 2.0
 # Seconds that a question whether the server is there may take.
 _PROBE_TIMEOUT = 5.0
 
-# Seconds for which a terminated process lets a statement end, or the server hear that it is to end.
-_LAST_WORD = 0.25
+# Seconds for which a terminated process lets a statement end, and then the server hear that it is to end.
+_LAST_WORD, _LAST_CANCEL = 0.25, 0.5
 
 # Classes of SQLSTATE: deadlocks and other conflicts, lack of resources, intervention by an operator, system errors.
 _PASSING_STATES = ("40", "53", "57", "58")
@@ -332,12 +332,15 @@ class PostgresEngine(Engine):
         return has_ended
 
     def abort(self, connection: psycopg.Connection[Any]) -> None:
+        self._abort(connection, _CANCEL_TIMEOUT if sigterm.begun_exit() is None else _LAST_CANCEL)
+
+    def _abort(self, connection: psycopg.Connection[Any], seconds: float) -> None:
         if isinstance(connection, BoundedConnection) and not self.is_usable(connection):
             self._abandoned.note(connection.process_id)
         with contextlib.suppress(Exception):
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 # With a limit, because a server that does not answer does not answer to this either.
-                connection.cancel_safe(timeout=_CANCEL_TIMEOUT if sigterm.begun_exit() is None else _LAST_WORD)
+                connection.cancel_safe(timeout=seconds)
         with contextlib.suppress(Exception):
             connection.close()
 
@@ -345,7 +348,8 @@ class PostgresEngine(Engine):
         if connection.autocommit:
             # A statement that commits by itself may well end, but whatever else there is must not go on.
             _wait_for_answer(connection, _LAST_WORD)
-        return super().abort_within(connection)
+        self._abort(connection, _LAST_CANCEL)
+        return True
 
     def translate_error(self, error: Exception) -> SQLTrackError:
         return translate_error(error, self._target())
