@@ -320,8 +320,11 @@ class Session:
         if block is None:
             return self.call(function, *arguments)
         connection = _connection_of(block)
-        with self.translated_errors(), self.engine.savepoint(connection):
-            return function(connection, *arguments)
+        try:
+            with self.engine.savepoint(connection):
+                return function(connection, *arguments)
+        except self.engine.driver_error as error:
+            raise self._translated_in_block(error) from error
 
     def call(
         self,
@@ -349,7 +352,7 @@ class Session:
             try:
                 return function(_connection_of(work.block), *arguments)
             except self.engine.driver_error as error:
-                raise self._translated(error) from error
+                raise self._translated_in_block(error) from error
         if work.patience is not None and (patience is None or work.deadline is not None):
             return self._call_briefly(work, function, arguments)
         if work.deadline is not None:
@@ -775,6 +778,16 @@ class Session:
     def _translated(self, error: Exception) -> BaseException:
         """Return what a driver's error means: Ctrl-C if that is what kept the driver from going on."""
         return _interruption_behind(error) or self.engine.translate_error(error)
+
+    def _translated_in_block(self, error: Exception) -> BaseException:
+        """Return what a driver's error means in an open block, from which no call can go to the outbox."""
+        translated = self._translated(error)
+        if self.outbox is None or not isinstance(translated, DatabaseUnavailableError):
+            return translated
+        return DatabaseUnavailableError(
+            f"the connection of a 'with client:' block is lost, and all that it has done: {translated.message}",
+            "log without a block: each call then takes care of itself",
+        )
 
 
 def _interruption_behind(error: BaseException) -> BaseException | None:
