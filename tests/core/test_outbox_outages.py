@@ -16,15 +16,18 @@ import pytest
 
 import sqltrack
 from plugins.pgbouncer import PgBouncer
-from sqltrack import Run
+from sqltrack import Experiment, Run, run_functions
 from sqltrack.commands import setup
+from sqltrack.errors import AccessDeniedError, DatabaseUnavailableError, NotSetUpError
 from sqltrack.outbox import drop_outbox, find_outboxes, send_outboxes
+from support.databases import steps
 from support.faulty_files import compile_library
 from support.frozen import frozen, frozen_server
 from support.logging_threads import wait_until
 from support.metrics import same
 from support.outages import (
     OUTAGES,
+    PASSWORD,
     OutageServer,
     TrainingLoop,
     expect_all_rows,
@@ -70,7 +73,7 @@ def test_an_outage_costs_one_call_its_patience_and_no_value(
     """A warning says where the calls wait, and another that they have arrived."""
     loop = TrainingLoop.begin(pg_config)
     with loop.run.track(), caplog.at_level(logging.WARNING):
-        loop.log_during(OUTAGES[outage](server), 3.0 if outage == "stopped server" else 1.0)
+        loop.log_during(OUTAGES[outage](server), 3.0 if outage == "stopped server" else 0.8)
     loop.expect_bounded(pg_config["patience"])
     expect_all_rows(server.direct_config(), loop)
     assert outbox_files(pg_config) == []
@@ -96,7 +99,7 @@ def test_a_file_that_another_writer_locks_costs_one_call_its_patience(
     config = {**sqlite_config, **outbox_settings(tmp_path)}
     loop = TrainingLoop.begin(config)
     with loop.run.track(), caplog.at_level(logging.WARNING):
-        loop.log_during(locked_file(config), 1.0)
+        loop.log_during(locked_file(config), 0.8)
     loop.expect_bounded(config["patience"])
     expect_all_rows(sqlite_config, loop)
     assert expect_two_warnings(caplog, config).endswith("has been writing for longer than 0.5 s")
@@ -111,7 +114,7 @@ def test_a_full_disk_below_the_file_costs_no_value(tmp_path: Path, caplog: pytes
         config = {**plain, **outbox_settings(tmp_path)}
         loop = TrainingLoop.begin(config)
         with loop.run.track(), caplog.at_level(logging.WARNING):
-            loop.log_during(full_disk(config), 1.0)
+            loop.log_during(full_disk(config), 0.8)
         loop.expect_bounded(config["patience"])
         expect_all_rows(plain, loop)
     assert "the disk is full" in expect_two_warnings(caplog, config)
@@ -416,7 +419,11 @@ def test_a_run_that_stops_in_an_outage_ends_in_time(outages: Outages) -> None:
 def test_a_signal_in_an_outage_ends_the_process_in_time(
     outages: Outages, number: signal.Signals, status: int, final: str
 ) -> None:
-    with Script(LOOP, outages.config) as script:
+    # At Ctrl-C a run waits as at any other end, which another test measures.
+    text = (
+        LOOP if number == signal.SIGTERM else LOOP.replace("sleep_on()", "client._session.outbox.hurry(); sleep_on()")
+    )
+    with Script(text, outages.config) as script:
         run_id = begin(script)
         with outages.begin():
             script.send_line()
@@ -468,3 +475,82 @@ def test_threads_that_go_on_to_log_do_not_keep_the_interpreter_from_ending(outag
     assert ended.seconds < 6
     (path,) = dead_outboxes(outages)
     assert drop_outbox(path).calls > 0
+
+
+# What raises
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"password": "wrong"}, AccessDeniedError),
+        ({"user": "nobody"}, AccessDeniedError),
+        ({"host": "no-such-host.invalid"}, DatabaseUnavailableError),
+        ({"dbname": "missing"}, DatabaseUnavailableError),
+        ({"schema": "missing"}, NotSetUpError),
+    ],
+    ids=["password", "role", "host", "database", "tables"],
+)
+def test_a_mistake_before_the_first_contact_is_an_error_at_once_and_leaves_no_file(
+    server: OutageServer, tmp_path: Path, wrong: dict[str, Any], error: type[Exception]
+) -> None:
+    """Whatever the first call is."""
+    client = sqltrack.Client(server.config(**outbox_settings(tmp_path), **wrong))
+    calls: list[Callable[[], object]] = [
+        lambda: Experiment(client, name="experiment"),
+        lambda: run_functions.run_add_metrics(client, 1, {"loss": 1.0}, step=1),
+        lambda: run_functions.run_set_status(client, 1, "RUNNING"),
+    ]
+    for call in calls:
+        start = time.monotonic()
+        with pytest.raises(error):
+            call()
+        assert time.monotonic() - start < 3
+    assert outbox_files(client.config) == []
+
+
+def test_a_block_raises_in_an_outage_and_says_why(outages: Outages) -> None:
+    run = TrainingLoop.begin(outages.config).run.start()
+    run.add_metrics({"loss": 1.0}, step=1)
+    with outages.begin():
+        run.add_metrics({"loss": 2.0}, step=2)
+        with pytest.raises(DatabaseUnavailableError, match="a 'with client:' block cannot begin"), run.client:
+            pytest.fail("the block began")
+    assert run.flush(30)
+    with run.client:
+        run.add_metrics({"loss": 3.0}, step=3)
+    run.stop()
+    assert steps(outages.plain) == [1, 2, 3]
+
+
+def test_a_block_that_loses_its_connection_names_itself_and_reads_raise(server: OutageServer, tmp_path: Path) -> None:
+    """The transaction is gone, so that later calls of the block would be stored without those before."""
+    address = {"host": str(server.server.socket_dir), "port": server.server.port, "reconnect": 0}
+    config = server.config(**outbox_settings(tmp_path), **address)
+    run = TrainingLoop.begin(config).run.start()
+    server.server.kill()
+    with pytest.raises(DatabaseUnavailableError, match="cannot connect"):
+        run.client.execute("SELECT 1")
+    server.server.start()
+    with pytest.raises(DatabaseUnavailableError, match="the connection of a 'with client:' block is lost"), run.client:
+        run.add_metrics({"loss": 1.0}, step=1)
+        server.end_sessions()
+        run.add_metrics({"loss": 2.0}, step=2)
+    assert outbox_files(config) == []
+    run.stop()
+    assert steps(server.direct_config()) == []
+
+
+def test_no_password_is_in_the_file(outages: Outages) -> None:
+    run = TrainingLoop.begin(outages.config).run.start()
+    with outages.begin():
+        run.add_metrics({"loss": 2.0}, step=2)
+        run.add_env({"API_TOKEN": "t0ken"})
+        folder = Path(outages.config["outbox_dir"])
+        contents = b"".join(path.read_bytes() for path in folder.iterdir())
+        assert b"add_metrics" in contents
+        assert not any(secret in contents for secret in (PASSWORD.encode(), b"t0ken"))
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert run.flush(30)
+    run.stop()
