@@ -18,6 +18,10 @@ _MAX_KEPT = 1_000
 # Seconds to wait for processes that were told to end, and between two looks.
 _PATIENCE, _PAUSE = 2.0, 0.02
 
+# Seconds in which processes that were frozen with a server, and go on, read what was sent to them meanwhile. Until then
+# nothing tells those behind a pooler from idle ones.
+_GRACE = 0.5
+
 # A process of that number which began later is another's.
 _END_SQL = """
     SELECT pg_terminate_backend(activity.pid)
@@ -73,7 +77,8 @@ class AbandonedStatements:
     def end(self, connection: psycopg.Connection[Any], dropped: Sequence[Abandoned], *, has_pooler: bool) -> bool:
         """Let the server end the statements of connections; return whether none of them can be executed any more.
 
-        Behind a pooler this only waits for them, because nothing tells whose statements they are.
+        Behind a pooler this only waits for them, because nothing tells whose statements they are. One that is still in
+        the socket of a process, which alone is frozen, is not seen.
 
         Args:
             connection: a connection to the same database.
@@ -85,6 +90,8 @@ class AbandonedStatements:
         """
         if not dropped:
             return True
+        if has_pooler:
+            time.sleep(_GRACE)
         deadline = time.monotonic() + _PATIENCE
         while self._is_any_left(connection, dropped, has_pooler):
             if time.monotonic() > deadline:
