@@ -202,6 +202,8 @@ class OutboxLock:
     """
 
     def __init__(self, path: str) -> None:
+        import json
+
         self._path = path
         self._pid = os.getpid()
         if path in _held and not is_held_here(path):
@@ -288,8 +290,11 @@ def is_held_here(path: str) -> bool:
 
 def read_holder(path: str) -> Holder | None:
     """Return who holds, or has held, the lock file `path`; None if it does not say."""
+<<<<<<< HEAD
     if is_held_here(path):
         return Holder.present()
+=======
+>>>>>>> 514b03f (outbox: use it by default, and hold how runs begin in outages)
     import json
 
     try:

@@ -130,8 +130,11 @@ class Sender:
             if is_outage(self.client.engine, translated) or self.client.engine.may_pass(error):
                 raise translated from error
             reason = translated
+<<<<<<< HEAD
         except MemoryError:
             raise
+=======
+>>>>>>> 514b03f (outbox: use it by default, and hold how runs begin in outages)
         except Exception as error:
             # Whatever it is, it must not hold up the others.
             reason = SQLTrackError(f"{type(error).__name__}: {error}")
