@@ -7,15 +7,16 @@ behind that was killed, or that ended while the database was away, is sent by th
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqltrack._outbox._journal import REFUSED_SUFFIX, SENT_SUFFIX, Journal, lock_path, remove_remains
-from sqltrack._outbox._places import OutboxLock, check_folder, folder_setting, read_holder, state_of
+from sqltrack._outbox._places import OutboxLock, check_file, check_folder, folder_setting, read_holder, state_of
+from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConflictError, OutboxError
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ __all__ = [
     "send_outboxes",
 ]
 
-State = Literal["alive", "dead", "unknown", "refused", "sent"]
+# Why a file is skipped that was there a moment ago.
+_ELSEWHERE = "another process has sent it"
+
+State = Literal["alive", "dead", "unknown", "refused", "sent", "unusable"]
 
 
 class OutboxInfo(NamedTuple):
@@ -41,7 +45,8 @@ class OutboxInfo(NamedTuple):
         path: path of its file.
         state: "alive", its process is; "dead", it is not, so that anybody may send it; "unknown", another host's,
             whose process cannot be asked for; "refused", it holds what the database has refused; "sent", all of it
-            was sent, and it is kept for the time of the setting `outbox_keep`.
+            was sent, and it is kept for the time of the setting `outbox_keep`; "unusable", it is not safe to use, or no
+            part of it can be read, see `damage`.
         target: the database, by the names of parameters; empty if that cannot be read.
         host: name of the host of its process, None if that is not known.
         pid: number of its process, None if that is not known.
@@ -50,7 +55,7 @@ class OutboxInfo(NamedTuple):
         first: time of the first call, None if there is none.
         last: time of the last call, None if there is none.
         size: bytes on disk.
-        damage: what SQLite says of a part that cannot be read, None if all can be.
+        damage: what SQLite says of a part that cannot be read, or why the file is unusable; None if all can be read.
         reason: why the database has refused the first call, None if it has not.
     """
 
@@ -66,6 +71,20 @@ class OutboxInfo(NamedTuple):
     size: int
     damage: str | None
     reason: str | None
+
+    def reason_to_leave(self, *, force: bool = False) -> str | None:
+        """Return why it must neither be sent nor dropped, None if it may be.
+
+        Args:
+            force: whether the user says that its process, which cannot be asked for, is dead.
+        """
+        if self.state == "unusable":
+            return self.damage
+        if self.state == "alive":
+            return f"its process is alive (host {self.host}, pid {self.pid}), and sends it"
+        if self.state == "unknown" and not force:
+            return f"its process may be alive on host {self.host}; if it is not, use force"
+        return None
 
 
 class SentOutbox(NamedTuple):
@@ -109,7 +128,7 @@ def outbox_folder(config: Mapping[str, Any]) -> str:
 
 
 def find_outboxes(folder: str | Path) -> list[OutboxInfo]:
-    """Return the outboxes in a folder, the oldest first; those that are not safe to use are left out.
+    """Return the outboxes in a folder, those with the oldest calls first.
 
     Args:
         folder: path of the folder; one that does not exist has none.
@@ -120,15 +139,24 @@ def find_outboxes(folder: str | Path) -> list[OutboxInfo]:
     folder = os.fspath(folder)
     check_folder(folder)
     try:
-        names = sorted(os.listdir(folder))
+        names = os.listdir(folder)
     except OSError:
         return []
     found = []
     for name in names:
         if name.endswith((".db", f".db{REFUSED_SUFFIX}", f".db{SENT_SUFFIX}")):
-            with contextlib.suppress(OutboxError):
-                found.append(read_outbox(os.path.join(folder, name)))
-    return found
+            path = os.path.join(folder, name)
+            try:
+                found.append(read_outbox(path))
+            except OutboxError as error:
+                if os.path.lexists(path):
+                    found.append(_unusable(path, error))
+                # Otherwise it was sent a moment ago.
+    return sorted(found, key=_age_order)
+
+
+def _age_order(info: OutboxInfo) -> tuple[float, str]:
+    return (math.inf if info.first is None else info.first.timestamp(), info.path)
 
 
 def read_outbox(path: str | Path) -> OutboxInfo:
@@ -168,8 +196,17 @@ def _state(path: str) -> State:
     return "sent" if path.endswith(SENT_SUFFIX) else state_of(lock_path(path))
 
 
+def _unusable(path: str, error: OutboxError) -> OutboxInfo:
+    size = os.lstat(path).st_size
+    return OutboxInfo(path, "unusable", {}, None, None, 0, 0, None, None, size, error.message, None)
+
+
 def send_outboxes(
-    client: Client, paths: Iterable[str | Path] | None = None, *, force: bool = False
+    client: Client,
+    paths: Iterable[str | Path] | None = None,
+    *,
+    force: bool = False,
+    progress: Callable[[SentOutbox], object] | None = None,
 ) -> list[SentOutbox]:
     """Send outboxes to the database of a client, and remove those of which nothing is left.
 
@@ -181,27 +218,43 @@ def send_outboxes(
             known to be dead.
         force: whether to send a file as well that may be another host's, whose process cannot be asked for, or that
             says that it is for another database.
+        progress: called with what was done with each file, one after the other.
 
     Returns:
         What was done with each file.
 
     Raises:
-        OutboxError: a file does not exist, or is not safe to use.
-        DatabaseError: the database is away. What was not sent stays in the files.
+        OutboxError: a file that `paths` names does not exist, or is not safe to use; nothing was sent.
+        DatabaseError: the database is away, or does not exist. What was not sent stays in the files.
     """
     from sqltrack.client import Client
 
-    named = paths is not None
     if paths is None:
         folder = folder_setting(client.config)
         remove_remains(folder)
         found = find_outboxes(folder)
         target = client.engine.target()
-        paths = [info.path for info in found if info.state == "dead" and info.target == target]
+        chosen = [info.path for info in found if info.state == "dead" and info.target == target]
+    else:
+        chosen = [os.path.abspath(os.fspath(path)) for path in paths]
+        for path in chosen:
+            check_file(path)
     sender = Client({**client.config, "outbox": "off"})
+    sent: list[SentOutbox] = []
+    if not chosen:
+        return sent
+    if not sender.engine.exists():
+        raise admin_of(sender.engine).missing()
+    # A database that is away is an error at once, one that goes away later is waited for.
+    with sender:
+        pass
     sender._session.track(0)
     try:
-        return [_send(sender, os.path.abspath(os.fspath(path)), named=named, force=force) for path in paths]
+        for path in chosen:
+            sent.append(_send(sender, path, force=force))
+            if progress is not None:
+                progress(sent[-1])
+        return sent
     finally:
         sender._session.untrack(0)
 
@@ -226,66 +279,66 @@ def drop_outbox(path: str | Path, *, force: bool = False) -> OutboxInfo:
         raise ConflictError(f"outbox {info.path!r} was not dropped: {lock}")
     journal = Journal(info.path)
     journal.remove()
-    if lock is not None:
-        lock.release(remove=True)
+    lock.release(remove=True)
     return info
 
 
-def _send(client: Client, path: str, *, named: bool, force: bool) -> SentOutbox:
+def _send(client: Client, path: str, *, force: bool) -> SentOutbox:
+    try:
+        info = read_outbox(path)
+        if info.target != client.engine.target() and not force:
+            return _skipped(info, "it is for another database")
+        lock = _take(info, force=force)
+        if isinstance(lock, str):
+            return _skipped(info, lock)
+        return _send_locked(client, info, lock)
+    except OutboxError as error:
+        # This one must not hold up the others.
+        why = error.message if os.path.lexists(path) else _ELSEWHERE
+        return SentOutbox(path, 0, 0, 0, False, why, None)
+
+
+def _send_locked(client: Client, info: OutboxInfo, lock: OutboxLock) -> SentOutbox:
     from sqltrack._outbox._file import send_refused_to
     from sqltrack._outbox._sender import Sender, Sent
 
-    try:
-        info = read_outbox(path)
-    except OutboxError as error:
-        if named:
-            raise
-        # Somebody else has sent it meanwhile.
-        return SentOutbox(path, 0, 0, 0, not os.path.exists(path), error.message, None)
-    target = client.engine.target()
-    if info.target != target and not force:
-        return _skipped(info, "it is for another database")
-    lock = _take(info, force=force)
-    if isinstance(lock, str):
-        return _skipped(info, lock)
     is_removed = False
     try:
         # Another process may have sent it before this one had the lock.
-        if not os.path.exists(path):
+        if not os.path.exists(info.path):
             is_removed = True
-            return _skipped(info, "another process has sent it")
-        journal = Journal(path)
-        journal.check()
-        sender = Sender(client, journal, None if info.state == "refused" else send_refused_to(journal))
-        sent, last = Sent(), 0
-        while True:
-            place, more = sender.send_batch(last)
-            sent = sent.plus(more)
-            if place == last:
-                break
-            last = place
-        damage = journal.damage or info.damage
-        is_removed = damage is None and journal.is_empty
-        if is_removed:
-            journal.remove()
-        else:
+            return _skipped(info, _ELSEWHERE)
+        journal = Journal(info.path)
+        try:
+            journal.check()
+            sender = Sender(client, journal, None if info.state == "refused" else send_refused_to(journal))
+            sent, last = Sent(), 0
+            while True:
+                place, more = sender.send_batch(last)
+                sent = sent.plus(more)
+                if place == last:
+                    break
+                last = place
+            damage = journal.damage or info.damage
+            is_removed = damage is None and journal.is_empty
+            if is_removed:
+                journal.remove()
+        finally:
             journal.close()
-        return SentOutbox(path, *sent, is_removed, None, damage)
+        return SentOutbox(info.path, *sent, is_removed, None, damage)
     finally:
-        if lock is not None:
-            lock.release(remove=is_removed)
+        lock.release(remove=is_removed)
 
 
 def _skipped(info: OutboxInfo, why: str) -> SentOutbox:
     return SentOutbox(info.path, 0, 0, 0, False, why, info.damage)
 
 
-def _take(info: OutboxInfo, *, force: bool) -> OutboxLock | str | None:
-    """Return the lock of an outbox, None if it needs none, or why it cannot be had."""
-    if info.state == "alive":
-        return f"its process is alive (host {info.host}, pid {info.pid}), and sends it"
-    if info.state == "unknown" and not force:
-        return f"nothing tells whether its process is alive, on host {info.host}"
+def _take(info: OutboxInfo, *, force: bool) -> OutboxLock | str:
+    """Return the lock of an outbox, or why it cannot be had."""
+    reason = info.reason_to_leave(force=force)
+    if reason is not None:
+        return reason
     try:
         return OutboxLock(lock_path(info.path))
     except BlockingIOError:

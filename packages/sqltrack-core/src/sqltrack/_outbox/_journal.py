@@ -18,7 +18,7 @@ from sqltrack._outbox._places import OutboxLock, check_file, new_path, state_of
 from sqltrack._times import utc_now
 from sqltrack.engines.sqlite import SQLiteEngine
 from sqltrack.engines.sqlite._connection import Connection
-from sqltrack.errors import DatabaseError, NotADatabaseError, OutboxError
+from sqltrack.errors import DatabaseError, NotADatabaseError, OutboxError, SQLTrackError
 
 __all__ = [
     "MEMORY",
@@ -153,6 +153,12 @@ class Journal:
             if path == MEMORY:
                 _fill(self._connection, about or {})
         except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        except OutboxError:
+            raise
+        except NotADatabaseError as error:
+            raise OutboxError(f"outbox {path!r} is not a SQLite database, nothing in it can be read") from error
+        except SQLTrackError as error:
             raise self._unusable(error) from error
         if about is None and not path.endswith(SENT_SUFFIX):
             sent = self.about().get(_SENT, 0)

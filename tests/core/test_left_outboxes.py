@@ -1,0 +1,135 @@
+"""Outboxes that processes have left behind are found, sent and dropped, each by itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.errors import ConflictError, DatabaseUnavailableError, NotSetUpError, OutboxError
+from sqltrack.outbox import OutboxInfo, drop_outbox, find_outboxes, read_outbox, send_outboxes
+from support.left_outboxes import leave_outbox, of_another_host
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "outbox"
+
+
+def leave(config: dict[str, Any], folder: Path, steps: int = 3) -> OutboxInfo:
+    """Leave an outbox of a run with some steps, and return it."""
+    before = {info.path for info in find_outboxes(folder)}
+    with leave_outbox(config, folder) as client:
+        run = sqltrack.Experiment(client, name="left").get_run()
+        for step in range(steps):
+            run.add_metrics({"loss": 1 / (step + 1)}, step)
+    (info,) = (info for info in find_outboxes(folder) if info.path not in before)
+    return info
+
+
+def rows(client: sqltrack.Client) -> int:
+    (number,) = client.execute("SELECT COUNT(*) FROM metrics").fetchone()
+    return int(number)
+
+
+def test_what_is_left_is_found_and_sent_once(config: dict[str, Any], folder: Path) -> None:
+    info = leave(config, folder)
+    client = sqltrack.Client(config, outbox_dir=str(folder))
+    assert (info.state, info.calls, info.owners, info.damage) == ("dead", 3, 1, None)
+    assert info.target == client.engine.target()
+    (sent,) = send_outboxes(client)
+    assert (sent.path, sent.calls, sent.is_removed, sent.skipped) == (info.path, 3, True, None)
+    assert (rows(client), os.listdir(folder), send_outboxes(client)) == (3, [], [])
+
+
+def test_a_file_that_cannot_be_used_is_named_and_holds_up_no_other(config: dict[str, Any], folder: Path) -> None:
+    sound = leave(config, folder)
+    garbage, open_to_all, link = (folder / f"0{name}.db" for name in ("garbage", "open", "link"))
+    garbage.write_bytes(b"nothing that SQLite knows" * 100)
+    open_to_all.touch()
+    link.symlink_to(sound.path)
+    garbage.chmod(0o600)
+    open_to_all.chmod(0o666)
+    found = {info.path: info for info in find_outboxes(folder)}
+    reasons = {garbage: "not a SQLite database", open_to_all: "can be written by others", link: "is a link"}
+    for path, reason in reasons.items():
+        info = found.pop(str(path))
+        assert (info.state, info.calls) == ("unusable", 0)
+        assert info.damage is not None
+        assert reason in info.damage
+        assert info.reason_to_leave(force=True) == info.damage
+        with pytest.raises(OutboxError, match=reason):
+            read_outbox(path)
+    assert list(found.values()) == [sound]
+    client = sqltrack.Client(config, outbox_dir=str(folder))
+    # What was no outbox when it was named is found out before anything is sent.
+    for path in (open_to_all, link, folder / "missing.db"):
+        with pytest.raises(OutboxError):
+            send_outboxes(client, [sound.path, path])
+    assert read_outbox(sound.path).calls == 3
+    garbled, sent = send_outboxes(client, [garbage, sound.path])
+    assert (garbled.skipped or "").endswith("nothing in it can be read")
+    assert (sent.calls, rows(client), garbage.exists()) == (3, 3, True)
+
+
+def test_each_file_is_reported_when_it_was_sent(config: dict[str, Any], folder: Path) -> None:
+    paths = [leave(config, folder, steps).path for steps in (1, 2)]
+    client = sqltrack.Client(config)
+    seen: list[tuple[str, int]] = []
+    send_outboxes(client, paths, progress=lambda sent: seen.append((sent.path, rows(client))))
+    assert seen == [(paths[0], 1), (paths[1], 3)]
+
+
+def test_an_interrupted_sender_leaves_what_it_has_not_sent_to_the_next(config: dict[str, Any], folder: Path) -> None:
+    paths = [leave(config, folder).path for _ in range(3)]
+    client = sqltrack.Client(config, outbox_dir=str(folder))
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        send_outboxes(client, progress=interrupt)
+    assert [info.path for info in find_outboxes(folder)] == paths[1:]
+    assert [info.state for info in find_outboxes(folder)] == ["dead", "dead"]
+    assert [sent.calls for sent in send_outboxes(client)] == [3, 3]
+    assert (rows(client), os.listdir(folder)) == (9, [])
+
+
+def test_of_a_database_that_is_away_every_file_stays(config: dict[str, Any], folder: Path) -> None:
+    info = leave(config, folder)
+    missing = str(folder.parent / "missing.db")
+    away = {**config, "dbpath": missing} if "dbpath" in config else {**config, "host": "127.0.0.1", "port": 1}
+    begin = time.monotonic()
+    with pytest.raises((DatabaseUnavailableError, NotSetUpError)):
+        send_outboxes(sqltrack.Client(away), [info.path], force=True)
+    # Calls of a training wait for the database, the user of the command need not.
+    assert time.monotonic() - begin < 10
+    assert (read_outbox(info.path), os.path.exists(missing)) == (info, False)
+
+
+def test_another_hosts_file_needs_force_and_another_databases_too(
+    config: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    path = Path(leave(config, folder).path)
+    of_another_host(path)
+    client = sqltrack.Client(config, outbox_dir=str(folder))
+    assert read_outbox(path).state == "unknown"
+    assert send_outboxes(client) == []
+    (skipped,) = send_outboxes(client, [path])
+    assert "may be alive on host node17" in (skipped.skipped or "")
+    with pytest.raises(ConflictError, match="may be alive on host node17"):
+        drop_outbox(path)
+    assert read_outbox(path).calls == 3
+    (sent,) = send_outboxes(client, [path], force=True)
+    assert (sent.calls, rows(client), os.listdir(folder)) == (3, 3, [])
+
+
+def test_what_is_dropped_is_gone_with_its_lock(config: dict[str, Any], folder: Path) -> None:
+    kept, dropped = leave(config, folder), leave(config, folder)
+    assert drop_outbox(dropped.path) == dropped
+    assert find_outboxes(folder) == [kept]
+    assert all(name.startswith(Path(kept.path).name) for name in os.listdir(folder))
