@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqltrack._outbox._journal import REFUSED_SUFFIX, SENT_SUFFIX, Journal, lock_path, remove_remains
-from sqltrack._outbox._places import OutboxLock, check_file, check_folder, folder_setting, read_holder, state_of
+from sqltrack._outbox._places import OutboxLock, check_file, check_folder, folders_in_use, read_holder, state_of
 from sqltrack.engines.admin import admin_of
 from sqltrack.errors import ConflictError, OutboxError
 
@@ -27,7 +27,7 @@ __all__ = [
     "SentOutbox",
     "drop_outbox",
     "find_outboxes",
-    "outbox_folder",
+    "outbox_folders",
     "read_outbox",
     "send_outboxes",
 ]
@@ -115,8 +115,10 @@ class SentOutbox(NamedTuple):
         return self.path.removesuffix(REFUSED_SUFFIX) + REFUSED_SUFFIX
 
 
-def outbox_folder(config: Mapping[str, Any]) -> str:
-    """Return the path of the folder for outboxes.
+def outbox_folders(config: Mapping[str, Any]) -> list[str]:
+    """Return the paths of the folders in which outboxes may lie, the usual one first.
+
+    There is a second one if that could not be created once: a private folder among the temporary files.
 
     Args:
         config: a configuration; see the setting `outbox_dir`.
@@ -124,35 +126,39 @@ def outbox_folder(config: Mapping[str, Any]) -> str:
     Raises:
         ConfigError: (a ValueError) `outbox_dir` is no path.
     """
-    return folder_setting(config)
+    return folders_in_use(config)
 
 
-def find_outboxes(folder: str | Path) -> list[OutboxInfo]:
-    """Return the outboxes in a folder, those with the oldest calls first.
+def find_outboxes(*folders: str | Path) -> list[OutboxInfo]:
+    """Return the outboxes in folders, those with the oldest calls first.
 
     Args:
-        folder: path of the folder; one that does not exist has none.
+        folders: paths of the folders, see `outbox_folders`; one that does not exist has none.
 
     Raises:
-        ConfigError: (a ValueError) the folder is a link, another user's, or others may write in it.
+        ConfigError: (a ValueError) a folder is a link, another user's, or others may write in it.
     """
-    folder = os.fspath(folder)
-    check_folder(folder)
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
     found = []
-    for name in names:
-        if name.endswith((".db", f".db{REFUSED_SUFFIX}", f".db{SENT_SUFFIX}")):
-            path = os.path.join(folder, name)
-            try:
-                found.append(read_outbox(path))
-            except OutboxError as error:
-                if os.path.lexists(path):
-                    found.append(_unusable(path, error))
-                # Otherwise it was sent a moment ago.
+    for path in _paths(folders):
+        try:
+            found.append(read_outbox(path))
+        except OutboxError as error:
+            # Otherwise it was sent a moment ago.
+            if os.path.lexists(path):
+                found.append(_unusable(path, error))
     return sorted(found, key=_age_order)
+
+
+def _paths(folders: Iterable[str | Path]) -> Iterator[str]:
+    for folder in [os.fspath(path) for path in folders]:
+        check_folder(folder)
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith((".db", f".db{REFUSED_SUFFIX}", f".db{SENT_SUFFIX}")):
+                yield os.path.join(folder, name)
 
 
 def _age_order(info: OutboxInfo) -> tuple[float, str]:
@@ -214,7 +220,7 @@ def send_outboxes(
 
     Args:
         client: client of the database.
-        paths: paths of files; default: all in the client's folder that are for this database and whose process is
+        paths: paths of files; default: all in the client's folders that are for this database and whose process is
             known to be dead.
         force: whether to send a file as well that may be another host's, whose process cannot be asked for, or that
             says that it is for another database.
@@ -230,9 +236,10 @@ def send_outboxes(
     from sqltrack.client import Client
 
     if paths is None:
-        folder = folder_setting(client.config)
-        remove_remains(folder)
-        found = find_outboxes(folder)
+        folders = outbox_folders(client.config)
+        for folder in folders:
+            remove_remains(folder)
+        found = find_outboxes(*folders)
         target = client.engine.target()
         chosen = [info.path for info in found if info.state == "dead" and info.target == target]
     else:

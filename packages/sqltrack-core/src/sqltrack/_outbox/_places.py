@@ -24,6 +24,7 @@ __all__ = [
     "check_file",
     "check_folder",
     "folder_setting",
+    "folders_in_use",
     "is_held_here",
     "lock_within",
     "make_folder",
@@ -67,6 +68,25 @@ def folder_setting(config: Mapping[str, Any]) -> str:
     return os.path.join(os.path.abspath(root), "sqltrack", "outbox")
 
 
+def folders_in_use(config: Mapping[str, Any]) -> list[str]:
+    """Return the paths of the folders in which outboxes may lie: that of the setting, and the one that took its place.
+
+    Args:
+        config: as for `folder_setting`.
+
+    Raises:
+        ConfigError: (a ValueError) `outbox_dir` is no path.
+    """
+    folders = [folder_setting(config)]
+    temporary = _temporary_path()
+    # What another user has put there is of no interest.
+    if config.get("outbox_dir") is None and os.path.isdir(temporary):
+        with contextlib.suppress(ConfigError):
+            check_folder(temporary)
+            folders.append(temporary)
+    return folders
+
+
 def check_folder(folder: str) -> None:
     """Make sure that nobody else can put files into a folder, or that it does not exist.
 
@@ -106,10 +126,7 @@ def make_folder(folder: str, *, is_default: bool) -> str:
 
 
 def _temporary_folder(reason: OSError) -> str:
-    import tempfile
-
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    folder = os.path.join(tempfile.gettempdir(), f"sqltrack-outbox-{user}")
+    folder = _temporary_path()
     get_logger("outbox").warning(
         "outboxes lie in %s, which may not outlive a restart, because there is no folder for the state of programs: %s",
         folder,
@@ -121,6 +138,13 @@ def _temporary_folder(reason: OSError) -> str:
     except OSError as error:
         raise OutboxError(f"the folder for outboxes {folder!r} cannot be created: {error.strerror}") from error
     return folder
+
+
+def _temporary_path() -> str:
+    import tempfile
+
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return os.path.join(tempfile.gettempdir(), f"sqltrack-outbox-{user}")
 
 
 def new_path(folder: str) -> str:
