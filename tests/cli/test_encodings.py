@@ -92,6 +92,7 @@ CALLS: dict[str, list[list[str]]] = {
         *(["1", *words] for words in FORMS),
     ],
     "mv": [["1", f"{NAME}0", "--dry-run"]],
+    "outbox": [[], *FORMS, ["send"]],
     "reap": [["--dry-run"], ["--dry-run", "--json"]],
     "rename": [[NAME, f"{NAME}2", "--dry-run"]],
     "rename-metric": [[NAME, f"{NAME}2", "--dry-run"]],

@@ -169,6 +169,22 @@ class Commands(_SubParsersAction):
         )
         return self._parsers[name]
 
+    def add_actions(self, parser: Parser, *actions: tuple[str, str]) -> dict[str, Parser]:
+        """Add what a command can do instead of its usual work, and return the parsers by name.
+
+        Args:
+            parser: parser of the command.
+            actions: pairs of a name, which follows that of the command, and of what it does.
+        """
+        group = parser.add_subparsers(dest="action", metavar="ACTION", help="what else to do:")
+        parents: Any = [_connection_parser()]
+        return {
+            name: group.add_parser(
+                name, help=summary, parents=parents, formatter_class=_HelpFormatter, allow_abbrev=False
+            )
+            for name, summary in actions
+        }
+
 
 class _ShowVersion(argparse._VersionAction):
     """Find the version when it is asked for, which takes about as long as everything else."""

@@ -35,6 +35,7 @@ _WORDS: Mapping[str, str] = {
     "tag": "tags untag label",
     "comment": "note notes describe-run",
     "rename-metric": "rename_metric",
+    "outbox": "offline pending queue spool unsent flush resend",
     "reap": "kill stop finish end",
 }
 
