@@ -178,6 +178,7 @@ def test_a_service_hides_the_defaults(capsys: pytest.CaptureFixture[str], monkey
     [
         ("engine = nonsense", "unknown engine 'nonsense'"),
         ("engine = sqlite\nkeepalive = soon", "keepalive must be a number of seconds that is not negative, got 'soon'"),
+        ("engine = sqlite\noutbox_limit = much", "outbox_limit must be a number of bytes, such as 500 MiB, got 'much'"),
         ("engine = sqlite\nsynchronous = never", "synchronous must be one of"),
     ],
 )

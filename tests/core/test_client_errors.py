@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack._outbox._settings import outbox_settings
 from sqltrack.commands import setup
 from sqltrack.errors import (
     AccessDeniedError,
@@ -33,11 +34,60 @@ def test_an_unknown_engine_is_an_error_that_names_the_known() -> None:
         sqltrack.Client(engine="mysql")
 
 
-@pytest.mark.parametrize("setting", ["keepalive", "reconnect", "busy_timeout"])
+@pytest.mark.parametrize("setting", ["keepalive", "reconnect", "busy_timeout", "patience", "outbox_keep"])
 @pytest.mark.parametrize("value", ["soon", -1, float("nan")])
 def test_a_setting_that_is_no_number_is_an_error_that_names_it(setting: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"{setting} must be a number"):
         sqltrack.Client({"engine": "sqlite", setting: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("outbox", "sometimes", "outbox must be on, off or always, got 'sometimes'"),
+        ("outbox", "", "outbox must be on, off or always, got ''"),
+        ("outbox", 2, "outbox must be on, off or always, got 2"),
+        ("outbox_dir", "", "outbox_dir must name a folder, got ''"),
+        ("outbox_dir", 7, "outbox_dir must name a folder, got 7"),
+        ("outbox_dir", "a\0b", "outbox_dir must name a folder"),
+        ("outbox_limit", "much", "outbox_limit must be a number of bytes, such as 500 MiB, got 'much'"),
+        ("outbox_limit", -1, "outbox_limit must be a number of bytes, such as 500 MiB, got -1"),
+        ("outbox_limit", "nan", "outbox_limit must be a number of bytes"),
+        ("outbox_limit", "1 EB", "outbox_limit must be a number of bytes"),
+        ("outbox_limit", True, "outbox_limit must be a number of bytes"),
+    ],
+)
+def test_a_wrong_setting_of_the_outbox_is_an_error_though_it_is_not_needed_yet(
+    setting: str, value: Any, says: str
+) -> None:
+    """Training must not go on for days before a typo is noticed, and not if the outbox is off, either."""
+    for others in ({}, {"outbox": "off"}):
+        with pytest.raises(ConfigError, match=re.escape(says)):
+            sqltrack.Client({"engine": "sqlite", **others, setting: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0", 0), (1000, 1000), ("500 MiB", 500 * 2**20), ("500mb", 500 * 2**20), ("1.5 G", 3 * 2**29), ("2KiB", 2048)],
+)
+def test_sizes_have_units(value: Any, expected: int) -> None:
+    assert outbox_settings({"outbox_limit": value}).limit == expected
+
+
+@pytest.mark.parametrize("value", [True, "TRUE", " yes ", "1", 1, "on"])
+def test_the_outbox_is_switched_by_any_word_for_yes(value: Any) -> None:
+    assert outbox_settings({"outbox": value}).mode == "on"
+    assert outbox_settings({"outbox": " Always"}).mode == "always"
+    assert outbox_settings({"outbox": False}).mode == "off"
+
+
+@pytest.mark.parametrize("seconds", ["inf", 1e12])
+def test_a_patience_without_end_is_one(config: dict[str, Any], tmp_path: Path, seconds: Any) -> None:
+    waits = {"patience": seconds, "reconnect": seconds, "outbox_keep": seconds}
+    client = sqltrack.Client({**config, **waits, "outbox": "on", "outbox_dir": str(tmp_path / "outbox")})
+    run = sqltrack.Experiment(client, name="patient").get_run().add_metrics({"loss": 0.5}, 1)
+    assert client.execute("SELECT loss FROM metrics WHERE run_id = %s", (run.id,)).fetchall() == [(0.5,)]
+    assert not (tmp_path / "outbox").exists()
 
 
 @pytest.mark.parametrize("dbpath", ["", ":memory:", "file::memory:?cache=shared"])

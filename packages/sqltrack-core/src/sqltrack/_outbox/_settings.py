@@ -15,6 +15,8 @@ __all__ = ["Mode", "OutboxSettings", "mode_setting", "outbox_settings"]
 Mode = Literal["off", "on", "always"]
 
 _PATIENCE = 1.0
+# More milliseconds than PostgreSQL and the system take as a limit are as good as none.
+_LONGEST_PATIENCE = 1e6
 _LIMIT = 2**30
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -68,7 +70,7 @@ def outbox_settings(config: Mapping[str, Any]) -> OutboxSettings:
         mode_setting(config),
         folder_setting(config),
         config.get("outbox_dir") is None,
-        number_setting(config, "patience", _PATIENCE),
+        min(number_setting(config, "patience", _PATIENCE), _LONGEST_PATIENCE),
         _size_setting(config, "outbox_limit", _LIMIT),
         number_setting(config, "outbox_keep", 0.0),
     )
