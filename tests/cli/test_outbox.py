@@ -94,7 +94,7 @@ def test_the_list_has_all_formats(leave: Leave, config: dict[str, Any], capsys: 
     path = leave()
     assert main(["outbox", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
-    assert (found["path"], found["state"], found["calls"], found["owners"]) == (str(path), "dead", 2, 1)
+    assert (found["path"], found["state"], found["calls"], found["runs"]) == (str(path), "dead", 2, 1)
     assert (found["pid"], found["damage"], found["reason"]) == (os.getpid(), None, None)
     assert found["target"]["engine"] == config["engine"]
     assert "user" not in found["target"]

@@ -39,11 +39,20 @@ def rows(client: sqltrack.Client) -> int:
 def test_what_is_left_is_found_and_sent_once(config: dict[str, Any], folder: Path) -> None:
     info = leave(config, folder)
     client = sqltrack.Client(config, outbox_dir=str(folder))
-    assert (info.state, info.calls, info.owners, info.damage) == ("dead", 3, 1, None)
+    assert (info.state, info.calls, info.runs, info.damage) == ("dead", 3, 1, None)
     assert info.target == client.engine.target()
     (sent,) = send_outboxes(client)
     assert (sent.path, sent.calls, sent.is_removed, sent.skipped) == (info.path, 3, True, None)
     assert (rows(client), os.listdir(folder), send_outboxes(client)) == (3, [], [])
+
+
+def test_runs_are_counted_and_calls_about_their_experiment_are_not_one(config: dict[str, Any], folder: Path) -> None:
+    with leave_outbox(config, folder) as client:
+        experiment = sqltrack.Experiment(client, name="left").set_comment("two runs")
+        for _ in range(2):
+            experiment.get_run().add_metrics({"loss": 0.5}, 1).set_comment("a run")
+    (info,) = find_outboxes(folder)
+    assert (info.calls, info.runs) == (5, 2)
 
 
 def test_a_file_that_cannot_be_used_is_named_and_holds_up_no_other(config: dict[str, Any], folder: Path) -> None:

@@ -51,7 +51,7 @@ class OutboxInfo(NamedTuple):
         host: name of the host of its process, None if that is not known.
         pid: number of its process, None if that is not known.
         calls: number of calls that wait.
-        owners: number of experiments and runs that they are about.
+        runs: number of runs that they are about.
         first: time of the first call, None if there is none.
         last: time of the last call, None if there is none.
         size: bytes on disk.
@@ -65,7 +65,7 @@ class OutboxInfo(NamedTuple):
     host: str | None
     pid: int | None
     calls: int
-    owners: int
+    runs: int
     first: datetime | None
     last: datetime | None
     size: int

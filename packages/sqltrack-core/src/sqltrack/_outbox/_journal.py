@@ -107,13 +107,13 @@ class Contents(NamedTuple):
 
     Attributes:
         calls: number of calls.
-        owners: number of experiments and runs that they are about.
+        runs: number of runs that they are about.
         first: time of the first, None if there is none.
         last: time of the last, None if there is none.
     """
 
     calls: int
-    owners: int
+    runs: int
     first: datetime | None
     last: datetime | None
 
@@ -290,9 +290,10 @@ class Journal:
 
     def contents(self) -> Contents:
         """Return what the file holds, as far as that can be read."""
-        sql = "SELECT COUNT(*), COUNT(DISTINCT owner), MIN(time), MAX(time) FROM outbox_calls WHERE seq > ?"
+        runs_sql = "COUNT(DISTINCT CASE WHEN owner LIKE 'runs %' THEN owner END)"
+        sql = f"SELECT COUNT(*), {runs_sql}, MIN(time), MAX(time) FROM outbox_calls WHERE seq > ?"
         try:
-            ((calls, owners, first, last),) = self._fetch(sql, (self._sent,))
+            ((calls, runs, first, last),) = self._fetch(sql, (self._sent,))
         except sqlite3.DatabaseError as error:
             self._note_damage(error)
             number = 0
@@ -300,10 +301,11 @@ class Journal:
             ends: list[datetime] = []
             for call in self._salvaged(0):
                 number += 1
-                owned.add(call.owner)
+                if call.owner.startswith("runs "):
+                    owned.add(call.owner)
                 ends = [*ends[:1], call.time]
             return Contents(number, len(owned), ends[0] if ends else None, ends[-1] if ends else None)
-        return Contents(calls, owners, first and datetime.fromisoformat(first), last and datetime.fromisoformat(last))
+        return Contents(calls, runs, first and datetime.fromisoformat(first), last and datetime.fromisoformat(last))
 
     def close(self) -> None:
         """Close the file."""

@@ -125,7 +125,6 @@ def _record(info: OutboxInfo, format_: str) -> dict[str, Any]:
     return {
         **_object(info),
         "file": os.path.basename(info.path) if format_ == "table" else info.path,
-        "runs": info.owners,
         "age": None if age is None else timedelta(seconds=max(round(age.total_seconds()), 0)),
         "target": target_text(info),
         "problem": _problem(info),
