@@ -18,7 +18,7 @@ import sqltrack
 from sqltrack.cli._parser import build_parser
 from sqltrack.statuses import GROUPS, OTHER
 from support.pages import DOC_PAGES, DOCS, PAGES, READMES, ROOT, code_spans, page_id
-from support.public import PUBLIC_MODULES, SETTINGS, commands, documented_names, public_names, variables
+from support.public import PUBLIC_MODULES, SETTINGS, actions, commands, documented_names, public_names, variables
 
 # Files that are called like names of Python.
 SUFFIXES = ("conf", "db", "csv", "git", "parquet", "sqlite")
@@ -132,6 +132,8 @@ def test_commands_that_a_page_mentions_exist(path: Path) -> None:
         words = re.findall(r"[^\s\[\]|]+", span)
         if span.startswith("sqltrack ") and words[1] != "COMMAND" and not words[1].startswith("-"):
             parser = known.get(words[1])
+            if parser is not None:
+                parser = actions(parser).get(" ".join(words[2:3]), parser)
             if parser is None or set(options_in(span)) - set(parser._option_string_actions):
                 wrong.append(span)
     assert wrong == []
@@ -150,7 +152,9 @@ def options_in(span: str) -> list[str]:
 
 def parsers() -> Iterator[argparse.ArgumentParser]:
     yield build_parser()
-    yield from commands().values()
+    for command in commands().values():
+        yield command
+        yield from actions(command).values()
 
 
 @pytest.mark.parametrize("path", [*PAGES, *sorted((ROOT / "examples").rglob("*.py"))], ids=str)

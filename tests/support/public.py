@@ -14,7 +14,7 @@ from sqltrack.cli._parser import build_parser
 from sqltrack.engines._parameters import OWN_PARAMETERS
 from support.pages import DOCS, ROOT
 
-__all__ = ["PUBLIC_MODULES", "SETTINGS", "commands", "documented_names", "public_names", "variables"]
+__all__ = ["PUBLIC_MODULES", "SETTINGS", "actions", "commands", "documented_names", "public_names", "variables"]
 
 
 def _public_modules() -> list[str]:
@@ -55,6 +55,12 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     """Return the parsers of the program's commands by name."""
     (action,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     return dict(action.choices)
+
+
+def actions(command: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of what a command can do instead of its usual work, by name."""
+    found = [action for action in command._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found[0].choices) if found else {}
 
 
 # The parameters that SQLTrack itself knows; all others are libpq's.
