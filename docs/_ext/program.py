@@ -14,12 +14,19 @@ def documented_parser() -> argparse.ArgumentParser:
     parser = build_parser()
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     for command in commands.choices.values():
-        for action in _connection(parser)._group_actions:
-            twin = command._option_string_actions[action.option_strings[0]]
-            twin.help = argparse.SUPPRESS
-        command.epilog = _examples(command.epilog or "")
-        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        for shown in (command, *_actions(command)):
+            for action in _connection(parser)._group_actions:
+                twin = shown._option_string_actions[action.option_strings[0]]
+                twin.help = argparse.SUPPRESS
+            shown.epilog = _examples(shown.epilog or "")
+            shown.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser
+
+
+def _actions(command: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Return the parsers of what a command can do instead of its usual work."""
+    groups = (action for action in command._actions if isinstance(action, argparse._SubParsersAction))
+    return [parser for group in groups for parser in group.choices.values()]
 
 
 def _connection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

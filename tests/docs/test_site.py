@@ -16,7 +16,7 @@ import pytest
 from sqltrack.cli._parser import build_parser
 from support.browser import running_browser
 from support.pages import DOC_PAGES, DOCS
-from support.public import commands, documented_names
+from support.public import actions, commands, documented_names
 
 WIDTHS = (1280, 390)
 # What a page loads by itself; links are for readers to follow.
@@ -122,6 +122,8 @@ def test_every_command_and_option_is_in_the_reference_of_the_program(site: Path)
     ]
     assert missing == []
     assert [name for name in commands() if f"sqltrack-{name}" not in ids] == []
+    nested = {f"sqltrack-outbox-{name}" for name in actions(commands()["outbox"])}
+    assert {*nested, *(f"{name}---force" for name in nested)} <= ids
     options = [option for action in build_parser()._actions for option in action.option_strings]
     assert [option for option in options if f"sqltrack-{option}" not in ids] == []
 

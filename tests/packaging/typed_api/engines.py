@@ -113,6 +113,7 @@ def handle_errors(client: Client) -> None:
         errors.DiskFullError(),
         errors.NotADatabaseError(),
         errors.NotSetUpError(),
+        errors.OutboxError(),
         errors.ReadOnlyDatabaseError(),
         errors.ScriptError("a.sql", "SELECT 1", "reason"),
         errors.StatementTimeoutError(5.0),

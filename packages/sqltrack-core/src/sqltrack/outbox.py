@@ -1,7 +1,7 @@
 """Find the outboxes that processes have left behind, and send them.
 
-An outbox is a file of calls that could not reach the database. A process sends its own by itself. What one leaves
-behind that was killed, or that ended while the database was away, is sent by the next run of the same user, or by
+An outbox is a file of calls that could not reach the database. A process sends its own by itself. A process that is
+killed, or ends while the database is away, leaves its file behind. The next run of the same user sends it, and so do
 `send_outboxes` and the command `sqltrack outbox send`.
 """
 
@@ -43,7 +43,7 @@ class OutboxInfo(NamedTuple):
 
     Attributes:
         path: path of its file.
-        state: "alive", its process is; "dead", it is not, so that anybody may send it; "unknown", another host's,
+        state: "alive", its process is; "dead", it is not, so that you may send it; "unknown", another host's,
             whose process cannot be asked for; "refused", it holds what the database has refused; "sent", all of it
             was sent, and it is kept for the time of the setting `outbox_keep`; "unusable", it is not safe to use, or no
             part of it can be read, see `damage`.

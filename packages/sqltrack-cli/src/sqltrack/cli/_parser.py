@@ -170,11 +170,11 @@ class Commands(_SubParsersAction):
         return self._parsers[name]
 
     def add_actions(self, parser: Parser, *actions: tuple[str, str]) -> dict[str, Parser]:
-        """Add what a command can do instead of its usual work, and return the parsers by name.
+        """Add words that let a command do something else, and return their parsers by word.
 
         Args:
             parser: parser of the command.
-            actions: pairs of a name, which follows that of the command, and of what it does.
+            actions: pairs of a word, which follows the name of the command, and a text for the help.
         """
         group = parser.add_subparsers(dest="action", metavar="ACTION", help="what else to do:")
         parents: Any = [_connection_parser()]

@@ -21,7 +21,7 @@ class LeftOutboxes(NamedTuple):
         others: number of outboxes for other databases, by the text of `target_text`.
         alive: those for this database whose process is alive, and sends them.
         unknown: those for this database whose process may be alive on another host.
-        refused: those for this database with what it has refused.
+        refused: those for this database with calls that it has refused.
         unreadable: those that cannot be read, or not as far as the name of their database.
     """
 
@@ -87,7 +87,7 @@ def plan_drop(paths: Iterable[str], *, force: bool = False) -> list[OutboxInfo]:
 
 
 def apply_drop(infos: Sequence[OutboxInfo], *, force: bool = False) -> list[OutboxInfo]:
-    """Delete outboxes, with all that waits in them; return what they were in the end.
+    """Delete outboxes with all their calls, and return how they were at that moment.
 
     Args:
         infos: what `plan_drop` has returned.

@@ -37,6 +37,6 @@ COMMANDS: Mapping[str, str] = {
     "tidy": "move metrics from the column extras into columns of their own",
     "rename-metric": "give a metric another name",
     "rewind": "remove what a run has logged after a checkpoint",
-    "outbox": "list, send and drop what waits for a database that was away",
+    "outbox": "list, send and drop calls that wait for their database",
     "completion": "print a script that lets a shell complete the program's commands and options",
 }

@@ -1,4 +1,4 @@
-"""sqltrack outbox: list, send and drop what waits for a database that was away."""
+"""sqltrack outbox: list, send and drop calls that wait for their database."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["add_parser"]
 
 _COLUMNS = ("file", "state", "calls", "runs", "age", "size", "target", "host", "pid", "problem")
 _DESCRIPTION = """
-Lists the files in which calls wait for a database that was away, without connecting to any. The state tells about the
-process that wrote a file: alive (it sends the file itself), dead (anybody may send it), unknown (another host's).
-"refused" is a file with the calls that the database has refused, "sent" one that is kept for outbox_keep seconds.
+Without ACTION it lists the files, and connects to no database. The state of a file tells about the process that wrote
+it: alive (it sends the file itself), dead (you may send it), unknown (another host's). A file of refused calls is
+"refused", one that is kept after it was sent is "sent".
 """
 _SEND_DESCRIPTION = """
 Sends the calls to the configured database, and deletes the files of which nothing is left. Without FILE it sends all
@@ -44,7 +44,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_format_options(parser)
     parser.set_defaults(run=_list)
-    actions = commands.add_actions(parser, ("send", "send the calls"), ("drop", "delete files that are not sent"))
+    actions = commands.add_actions(parser, ("send", "send the calls of files"), ("drop", "delete files"))
     _add_send(actions["send"])
     _add_drop(actions["drop"])
 
@@ -64,7 +64,7 @@ def _add_send(parser: Parser) -> None:
 
 
 def _add_drop(parser: Parser) -> None:
-    parser.description = "Deletes files with all calls in them, which are lost unless the database has them."
+    parser.description = "Deletes files with all their calls, which are lost if they were not sent."
     parser.epilog = "example: sqltrack outbox drop 20250131T120000-node17-4711-0a1b2c.db --dry-run"
     _add_files(parser, "+", "file to delete, by its path or by its name in the folder for outboxes")
     parser.add_argument(
