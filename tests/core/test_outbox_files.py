@@ -23,7 +23,7 @@ from sqltrack._outbox._journal import Journal, remove_remains
 from sqltrack._outbox._places import OutboxLock, state_of
 from sqltrack.errors import ConfigError, OutboxError
 from sqltrack.outbox import find_outboxes, read_outbox, send_outboxes
-from support.outages import away, outbox_files, with_outbox
+from support.away import away, outbox_files, with_outbox
 from support.processes import Script
 
 # Writes calls while the database is away, each with the size that the log has then.

@@ -17,9 +17,9 @@ import pytest
 import sqltrack
 from plugins.postgres_server import PostgresServer
 from sqltrack.outbox import find_outboxes, send_outboxes
+from support.away import away, outbox_files, with_outbox
 from support.cut_proxy import CutProxy
 from support.dumps import dump
-from support.outages import away, outbox_files, with_outbox
 from support.outbox_kills import count_missing, kill_in_outage, send_all
 from support.processes import Script
 

@@ -15,8 +15,8 @@ import sqltrack
 from sqltrack.commands.reap import apply_reap, plan_reap
 from sqltrack.commands.rewind import apply_rewind, plan_rewind
 from sqltrack.outbox import SentOutbox, send_outboxes
+from support.away import away, outbox_files, with_outbox
 from support.dumps import dump
-from support.outages import away, outbox_files, with_outbox
 from support.processes import Script
 
 ATTEMPT = """

@@ -13,8 +13,8 @@ import pytest
 import sqltrack
 from sqltrack._outbox._places import OutboxLock, is_held_here, state_of
 from sqltrack.outbox import find_outboxes, send_outboxes
+from support.away import away, outbox_files, with_outbox
 from support.logging_threads import wait_until
-from support.outages import away, outbox_files, with_outbox
 from support.processes import Script
 
 BEGIN = """

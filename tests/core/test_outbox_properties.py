@@ -18,8 +18,8 @@ from sqltrack._outbox._coding import decode, encode
 from sqltrack.commands.setup import set_up_quietly
 from sqltrack.experiment import experiment_add_tags, experiment_remove_tags, experiment_set_comment
 from sqltrack.run_functions import run_add_extras, run_remove_args, run_set_status
+from support.away import away, outbox_files, with_outbox
 from support.dumps import dump
-from support.outages import away, outbox_files, with_outbox
 
 # Offsets that no zone has any more, and one of less than a minute.
 ZONES = st.sampled_from([timezone.utc, timezone(timedelta(hours=14)), timezone(-timedelta(seconds=13))])

@@ -259,6 +259,8 @@ def test_the_tables_of_a_file_can_be_looked_at(plain: dict[str, Any], tmp_path: 
 
         def is_shown() -> bool:
             with closing(sqlite3.connect(info.path)) as connection:
+                if not connection.execute("SELECT 1 FROM pragma_table_info('metrics')").fetchall():
+                    return False
                 shown = connection.execute("SELECT id, status, tags FROM runs").fetchall()
                 steps = connection.execute("SELECT step FROM metrics").fetchall() if shown else []
             return shown == [(run.id, "PAUSED", '{"waits":true}')] and len(steps) == 10

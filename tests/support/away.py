@@ -1,14 +1,84 @@
-"""A server that can be away: a way to its Unix socket that others take and give back."""
+"""Databases that can be away: taken from their clients for a moment, and given back."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["SocketLink", "linked_server"]
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from support.databases import connect_to_sqlite
+
+__all__ = ["Outage", "SocketLink", "away", "linked_server", "outbox_files", "with_outbox"]
+
+
+class Outage:
+    """Takes a database away, as often as a test likes.
+
+    A SQLite file is locked by another writer. A PostgreSQL server ends all connections to the database, and accepts
+    none.
+
+    Args:
+        config: configuration of the database.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = dict(config)
+        self._locker: Any = None
+
+    def begin(self) -> None:
+        """Take the database away."""
+        if self._config["engine"] == "sqlite":
+            self._locker = connect_to_sqlite(self._config)
+            self._locker.execute("PRAGMA busy_timeout = 20000")
+            self._locker.execute("BEGIN IMMEDIATE")
+            return
+        self._allow_connections(allowed=False)
+
+    def end(self) -> None:
+        """Give the database back."""
+        if self._config["engine"] == "sqlite":
+            self._locker.close()
+            return
+        self._allow_connections(allowed=True)
+
+    def _allow_connections(self, *, allowed: bool) -> None:
+        name = self._config["dbname"]
+        parameters = {name: value for name, value in self._config.items() if name != "engine"}
+        parameters = {**parameters, "dbname": "postgres"}
+        with psycopg.connect(**parameters, autocommit=True) as connection:
+            connection.execute(
+                SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(Identifier(name), SQL(str(allowed)))
+            )
+            if not allowed:
+                sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+                connection.execute(sql, (name,))
+
+
+@contextlib.contextmanager
+def away(config: Mapping[str, Any]) -> Iterator[None]:
+    """Let a database be away in the `with` block."""
+    outage = Outage(config)
+    outage.begin()
+    try:
+        yield
+    finally:
+        outage.end()
+
+
+def with_outbox(config: Mapping[str, Any], folder: Path, **settings: Any) -> dict[str, Any]:
+    """Return a configuration whose client keeps calls in a folder while the database is away, and soon does so."""
+    return {**config, "outbox": "on", "outbox_dir": str(folder), "patience": 0.2, **settings}
+
+
+def outbox_files(folder: Path) -> list[str]:
+    """Return the names of all files in a folder for outboxes."""
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 class SocketLink:

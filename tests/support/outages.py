@@ -1,96 +1,17 @@
-<<<<<<< HEAD
-"""Take a database away from its clients for a moment, and give it back."""
-=======
 """Outages of databases, and what a training loop notices of them."""
->>>>>>> 15de57e (tests: let servers and files go away below runs with an outbox)
 
 from __future__ import annotations
 
 import contextlib
-<<<<<<< HEAD
-from collections.abc import Iterator, Mapping
-=======
 import itertools
 import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
->>>>>>> 15de57e (tests: let servers and files go away below runs with an outbox)
 from pathlib import Path
 from typing import Any
 
 import psycopg
-<<<<<<< HEAD
-from psycopg.sql import SQL, Identifier
-
-from support.databases import connect_to_sqlite
-
-__all__ = ["Outage", "away", "outbox_files", "with_outbox"]
-
-
-class Outage:
-    """Takes a database away, as often as a test likes.
-
-    A SQLite file is locked by another writer. A PostgreSQL server ends all connections to the database, and accepts
-    none.
-
-    Args:
-        config: configuration of the database.
-    """
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = dict(config)
-        self._locker: Any = None
-
-    def begin(self) -> None:
-        """Take the database away."""
-        if self._config["engine"] == "sqlite":
-            self._locker = connect_to_sqlite(self._config)
-            self._locker.execute("PRAGMA busy_timeout = 20000")
-            self._locker.execute("BEGIN IMMEDIATE")
-            return
-        self._allow_connections(allowed=False)
-
-    def end(self) -> None:
-        """Give the database back."""
-        if self._config["engine"] == "sqlite":
-            self._locker.close()
-            return
-        self._allow_connections(allowed=True)
-
-    def _allow_connections(self, *, allowed: bool) -> None:
-        name = self._config["dbname"]
-        parameters = {name: value for name, value in self._config.items() if name != "engine"}
-        parameters = {**parameters, "dbname": "postgres"}
-        with psycopg.connect(**parameters, autocommit=True) as connection:
-            connection.execute(
-                SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(Identifier(name), SQL(str(allowed)))
-            )
-            if not allowed:
-                sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-                connection.execute(sql, (name,))
-
-
-@contextlib.contextmanager
-def away(config: Mapping[str, Any]) -> Iterator[None]:
-    """Let a database be away in the `with` block."""
-    outage = Outage(config)
-    outage.begin()
-    try:
-        yield
-    finally:
-        outage.end()
-
-
-def with_outbox(config: Mapping[str, Any], folder: Path, **settings: Any) -> dict[str, Any]:
-    """Return a configuration whose client keeps calls in a folder while the database is away, and soon does so."""
-    return {**config, "outbox": "on", "outbox_dir": str(folder), "patience": 0.2, **settings}
-
-
-def outbox_files(folder: Path) -> list[str]:
-    """Return the names of all files in a folder for outboxes."""
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-=======
 
 import sqltrack
 from plugins.postgres_server import PostgresServer
@@ -405,4 +326,3 @@ def expect_all_rows(config: dict[str, Any], loop: TrainingLoop) -> None:
     assert [step for step, _, _ in rows] == list(range(loop.steps))
     assert all(same(loss, _value(step)) and text == f"step {step}" for step, loss, text in rows)
     assert ask(config, f"SELECT COUNT(*) FROM metrics WHERE run_id = {loop.run.id}") == loop.steps
->>>>>>> 15de57e (tests: let servers and files go away below runs with an outbox)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqltrack
 from sqltrack.outbox import SentOutbox, send_outboxes
-from support.outages import Outage, outbox_files, with_outbox
+from support.away import Outage, outbox_files, with_outbox
 from support.processes import Script
 
 __all__ = ["Confirmed", "count_missing", "kill_in_outage", "send_all"]

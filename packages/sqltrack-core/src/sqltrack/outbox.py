@@ -315,7 +315,7 @@ def _send_locked(client: Client, info: OutboxInfo, lock: OutboxLock) -> SentOutb
         if not os.path.exists(info.path):
             is_removed = True
             return _skipped(info, _ELSEWHERE)
-        journal = Journal(info.path)
+        journal = Journal(info.path, keeps=info.state == "sent")
         try:
             journal.check()
             sender = Sender(client, journal, None if info.state == "refused" else send_refused_to(journal))
@@ -327,14 +327,14 @@ def _send_locked(client: Client, info: OutboxInfo, lock: OutboxLock) -> SentOutb
                     break
                 last = place
             damage = journal.damage or info.damage
-            is_removed = damage is None and journal.is_empty
+            is_removed = damage is None and journal.is_empty and info.state != "sent"
             if is_removed:
                 journal.remove()
         finally:
             journal.close()
         return SentOutbox(info.path, *sent, is_removed, None, damage)
     finally:
-        lock.release(remove=is_removed)
+        lock.release(remove=is_removed or info.state == "sent")
 
 
 def _skipped(info: OutboxInfo, why: str) -> SentOutbox:

@@ -269,14 +269,21 @@ class Journal:
         Raises:
             OutboxError: they cannot be removed.
         """
-        if self._keeps:
-            self.note(_SENT, last)
-            self._sent = last
-            return
         try:
-            self._execute("DELETE FROM outbox_calls WHERE seq BETWEEN ? AND ?", (first, last))
+            if self._keeps:
+                self._write("INSERT OR REPLACE INTO outbox_about VALUES (?, ?)", (_SENT, json.dumps(last)))
+                self._sent = last
+            else:
+                self._write("DELETE FROM outbox_calls WHERE seq BETWEEN ? AND ?", (first, last))
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+
+    def skip(self, last: int) -> None:
+        """Read no calls up to a place any more, because they were sent and cannot be removed.
+
+        Another process would send them again, which changes nothing.
+        """
+        self._sent = last
 
     @property
     def is_empty(self) -> bool:
@@ -332,6 +339,11 @@ class Journal:
         with self._lock:
             cursor: sqlite3.Cursor = self._connection.execute(sql, values)
         return cursor
+
+    def _write(self, sql: str, values: Sequence[Any]) -> None:
+        """Execute a statement, also if the file is open, but was removed."""
+        with self._lock:
+            self._connection.write(sql, values)
 
     def _fetch(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -151,7 +152,6 @@ def new_path(folder: str) -> str:
     """Return the path of a new file in the folder, which tells its time, host and process."""
     import re
     import secrets
-    import time
 
     host = re.sub(r"[^A-Za-z0-9.-]", "-", _host_name())
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
@@ -226,7 +226,6 @@ class OutboxLock:
     """
 
     def __init__(self, path: str) -> None:
-        import json
 
         self._path = path
         self._pid = os.getpid()
@@ -314,11 +313,8 @@ def is_held_here(path: str) -> bool:
 
 def read_holder(path: str) -> Holder | None:
     """Return who holds, or has held, the lock file `path`; None if it does not say."""
-<<<<<<< HEAD
     if is_held_here(path):
         return Holder.present()
-=======
->>>>>>> 514b03f (outbox: use it by default, and hold how runs begin in outages)
     import json
 
     try:

@@ -113,8 +113,18 @@ class Sender:
                 continue
             # A damaged file stays as it is, with the calls that cannot be read. To send others again changes nothing.
             if self._journal.damage is None:
-                self._journal.forget(group[0].seq, last)
+                self._forget(group[0].seq, last)
         return last, sent
+
+    def _forget(self, first: int, last: int) -> None:
+        try:
+            self._journal.forget(first, last)
+        except OutboxError:
+            if self._refuse is None:
+                # Among them may be some that were refused.
+                raise
+            # To remove something takes room, too, which a full disk has not.
+            self._journal.skip(last)
 
     def _send_group(self, group: Sequence[Call]) -> Sent:
         if group[0].owner in self._lost:
@@ -130,11 +140,8 @@ class Sender:
             if is_outage(self.client.engine, translated) or self.client.engine.may_pass(error):
                 raise translated from error
             reason = translated
-<<<<<<< HEAD
         except MemoryError:
             raise
-=======
->>>>>>> 514b03f (outbox: use it by default, and hold how runs begin in outages)
         except Exception as error:
             # Whatever it is, it must not hold up the others.
             reason = SQLTrackError(f"{type(error).__name__}: {error}")
