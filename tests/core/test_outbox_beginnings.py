@@ -85,7 +85,7 @@ def test_a_script_whose_database_is_away_from_start_to_end_loses_nothing(empty_l
     assert "is away; the run waits in the outbox" in ended.stderr
     assert "calls wait in" in ended.stderr.splitlines()[-1]
     (info,) = find_outboxes(config["outbox_dir"])
-    assert (info.state, info.owners) == ("dead", 5)
+    assert (info.state, info.runs) == ("dead", 2)
 
     empty_link.connect()
     client = Client(config)

@@ -24,6 +24,7 @@ from sqltrack._outbox._places import OutboxLock, state_of
 from sqltrack.errors import ConfigError, OutboxError
 from sqltrack.outbox import find_outboxes, read_outbox, send_outboxes
 from support.away import away, outbox_files, with_outbox
+from support.logging_threads import wait_until
 from support.processes import Script
 
 # Writes calls while the database is away, each with the size that the log has then.
@@ -94,6 +95,7 @@ def test_files_and_folder_are_the_users_own(config: dict[str, Any], folder: Path
         assert run.flush(20)
     finally:
         os.umask(old)
+    wait_until(lambda: len(list(folder.iterdir())) == 1)
     (refused,) = folder.iterdir()
     assert refused.name.endswith(".refused")
     assert stat.S_IMODE(refused.stat().st_mode) == 0o600
@@ -144,7 +146,9 @@ def test_an_unsafe_file_is_neither_read_nor_sent(sender: sqltrack.Client, folder
         path.chmod(0o666)
     else:
         path.mkdir()
-    assert find_outboxes(folder) == []
+    (info,) = find_outboxes(folder)
+    assert (info.state, info.calls, info.target) == ("unusable", 0, {})
+    assert info.damage is not None
     assert send_outboxes(sender) == []
     with pytest.raises(OutboxError):
         read_outbox(path)
@@ -216,7 +220,7 @@ def test_calls_of_a_deleted_run_stay_and_hold_up_no_others(
     (refused,) = find_outboxes(folder)
     assert refused.path in errors[0]
     assert f"run {runs[1].id!r}" in errors[0]
-    assert (refused.state, refused.calls, refused.owners) == ("refused", 11, 1)
+    assert (refused.state, refused.calls, refused.runs) == ("refused", 11, 1)
     assert refused.reason is not None
 
     # Nothing is lost by trying too early.

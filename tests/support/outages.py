@@ -316,7 +316,8 @@ class TrainingLoop:
         """The call that met the outage took no longer than it may, and most that followed were quick."""
         assert max(self.seconds) <= patience + _GRACE
         later = sorted(self.seconds[1:])
-        assert later[int(len(later) * share)] < _PAUSE
+        # A busy machine may not get to any.
+        assert not later or later[int(len(later) * share)] < _PAUSE
 
 
 def expect_all_rows(config: dict[str, Any], loop: TrainingLoop) -> None:

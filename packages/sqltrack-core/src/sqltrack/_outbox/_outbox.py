@@ -45,6 +45,9 @@ _PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 # Seconds between two looks for calls, while all of them go through the file.
 _SHORTLY = 0.2
 
+# Seconds that sending waits for the lock of a file at once.
+_BUSY_TIMEOUT = 2.0
+
 # Seconds by which the tables of a file may lag behind its calls.
 _SHOWN_EVERY = 1.0
 
@@ -115,6 +118,9 @@ class Outbox:
         self, config: Mapping[str, Any], target: Mapping[str, Any], settings: OutboxSettings, reconnect: float
     ) -> None:
         self._config = {**config, "outbox": "off", "reconnect": 0}
+        if target.get("engine") == "sqlite":
+            # The thread has more to do than to wait for a lock, and comes back.
+            self._config["busy_timeout"] = _BUSY_TIMEOUT
         self._target = target
         self._settings = settings
         self._patience = settings.patience

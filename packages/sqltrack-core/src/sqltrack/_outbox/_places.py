@@ -283,8 +283,10 @@ def _open_locked(path: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     while True:
         fd = os.open(path, flags, 0o600)
+        is_locked = False
         try:
             _lock(fd)
+            is_locked = True
             if not _is_file_of(fd, path):
                 # Who held it before has removed the file.
                 os.close(fd)
@@ -292,6 +294,10 @@ def _open_locked(path: str) -> int:
             os.ftruncate(fd, 0)
             os.pwrite(fd, json.dumps(vars(Holder.present())).encode("utf-8"), 0)
         except BaseException:
+            with contextlib.suppress(OSError):
+                if is_locked:
+                    # On a full disk, for example, it would say nothing.
+                    os.unlink(path)
             with contextlib.suppress(OSError):
                 os.close(fd)
             raise

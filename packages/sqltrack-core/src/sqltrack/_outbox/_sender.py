@@ -19,7 +19,7 @@ from sqltrack._outbox._calls import (
 from sqltrack._outbox._journal import Call, Journal
 from sqltrack._outbox._outages import is_outage
 from sqltrack.engines.json import Jsonb
-from sqltrack.errors import MissingRunError, SQLTrackError
+from sqltrack.errors import MissingRunError, OutboxError, SQLTrackError
 from sqltrack.statuses import ENDED_STATES
 
 if TYPE_CHECKING:
