@@ -226,7 +226,7 @@ class Session:
             arguments: values, of which those with a method `detached` may be changed by the caller later.
         """
         if self.outbox is not None:
-            work, arguments = self.outbox.deliver, (work, arguments, self._keeper.close_parked)
+            work, arguments = self.outbox.deliver, (self, work, arguments)
         if not (activity.works or activity.blocks or activity.waiting or generators):
             self._work(None, work, arguments)
         elif (block := self._only_block()) is not None:
@@ -382,19 +382,26 @@ class Session:
 
     def _call_until(self, work: Work, deadline: float, function: Callable[..., T], arguments: Sequence[Any]) -> T:
         """Do the work of `call`, which waits for nothing after a deadline (monotonic)."""
+        # Not by the function, because most calls come here.
+        left = deadline - time.monotonic()
+        if left < _ANSWER:
+            left = _ANSWER
         try:
-            left = _left_until(deadline)
             return self._use(work, self._keeper.take(left), function, arguments, left)
         except DatabaseUnavailableError as error:
             if time.monotonic() >= deadline or not error.may_pass:
                 raise
             get_logger("client").info("trying to reach the database again: %s", error)
+        return self._call_again_until(work, deadline, function, arguments)
 
+    def _call_again_until(self, work: Work, deadline: float, function: Callable[..., T], arguments: Sequence[Any]) -> T:
+        """Do the same again, because the connection may have been one that was kept and is dead."""
+
+        # A function of its own, because variables of closures make each call slower.
         def attempt() -> T:
             left = _left_until(deadline)
             return self._use(work, self._keeper.take(left), function, arguments, left)
 
-        # The connection may have been one that was kept and is dead.
         return retry(attempt, _is_unavailable, seconds=deadline - time.monotonic(), pause=0.05)
 
     def _call_within(self, work: Work, function: Callable[[Any], T], patience: float, lock_limit: float | None) -> T:
@@ -664,6 +671,10 @@ class Session:
         """Undo `track` for a run."""
         self._keeper.release(run_id)
 
+    def close_idle(self) -> None:
+        """Close the connections that wait for the next call: what began in an outage may be read-only after it."""
+        self._keeper.close_parked()
+
     def tracks(self, run_id: int) -> bool:
         """Return whether a run is tracked by this client."""
         return self._keeper.retains_for(run_id)
@@ -740,9 +751,10 @@ class Session:
         try:
             work.engine = self.engine
             work.connection = connection
+            deadline = work.deadline
             if self._has_limits:
-                self.engine.limit(connection, None if work.deadline is None else patience)
-            if patience is None or work.deadline is not None:
+                self.engine.limit(connection, None if deadline is None else patience)
+            if patience is None or deadline is not None:
                 result = function(connection, *arguments)
             else:
                 with self.engine.bounded(connection, patience):

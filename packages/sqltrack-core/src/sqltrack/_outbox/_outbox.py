@@ -167,14 +167,13 @@ class Outbox:
 
     # Calls
 
-    def deliver(self, work: Callable[..., None], arguments: Sequence[Any], close_idle: Callable[[], object]) -> None:
+    def deliver(self, session: Session, work: Callable[..., None], arguments: Sequence[Any]) -> None:
         """Do the work of a call, or keep the call; in the course of `Session.submit`.
 
         Args:
+            session: the session.
             work: what to do.
             arguments: its arguments.
-            close_idle: closes the connections that wait for the next call. Called when an outage begins, because
-                sessions that began in it may be read-only, or silent, when it is over.
 
         Raises:
             OutboxError: it can neither be done nor kept.
@@ -191,7 +190,7 @@ class Outbox:
             except DatabaseError as error:
                 if not self._covers(work, error):
                     raise
-                close_idle()
+                session.close_idle()
                 reason = error
             else:
                 self._has_written = True

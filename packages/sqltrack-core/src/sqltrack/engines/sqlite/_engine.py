@@ -154,7 +154,8 @@ class SQLiteEngine(Engine):
         self.limit(connection, seconds)
 
     def limit(self, connection: Connection, seconds: float | None) -> None:
-        connection.busy_timeout = self.busy_timeout if seconds is None else min(seconds, self.busy_timeout)
+        longest = self.busy_timeout
+        connection.busy_timeout = longest if seconds is None or seconds > longest else seconds
 
     def abort(self, connection: Connection) -> None:
         with contextlib.suppress(sqlite3.Error):
