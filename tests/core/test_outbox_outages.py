@@ -99,7 +99,7 @@ def test_a_file_that_another_writer_locks_costs_one_call_its_patience(
     config = {**sqlite_config, **outbox_settings(tmp_path)}
     loop = TrainingLoop.begin(config)
     with loop.run.track(), caplog.at_level(logging.WARNING):
-        loop.log_during(locked_file(config), 0.8)
+        loop.log_during(locked_file(config), 1.2)
     loop.expect_bounded(config["patience"])
     expect_all_rows(sqlite_config, loop)
     assert expect_two_warnings(caplog, config).endswith("has been writing for longer than 0.5 s")
@@ -114,7 +114,7 @@ def test_a_full_disk_below_the_file_costs_no_value(tmp_path: Path, caplog: pytes
         config = {**plain, **outbox_settings(tmp_path)}
         loop = TrainingLoop.begin(config)
         with loop.run.track(), caplog.at_level(logging.WARNING):
-            loop.log_during(full_disk(config), 0.8)
+            loop.log_during(full_disk(config), 1.2)
         loop.expect_bounded(config["patience"])
         expect_all_rows(plain, loop)
     assert "the disk is full" in expect_two_warnings(caplog, config)
@@ -397,8 +397,9 @@ def begin(script: Script) -> str:
     return run_id
 
 
-def test_a_run_that_stops_in_an_outage_ends_in_time(outages: Outages) -> None:
+def test_a_run_that_stops_in_an_outage_ends_in_time(server: OutageServer, pg_config: dict[str, Any]) -> None:
     """The script ends within five seconds of its last call, and says what is left and how to send it."""
+    outages = Outages(pg_config, server.direct_config(), lambda: OUTAGES["silent network"](server))
     with Script(STOP, outages.config) as script:
         run_id = begin(script)
         with outages.begin():
