@@ -72,7 +72,7 @@ TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Those with a py.typed of their own.
 TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"]
 BENCHMARKS = [
-    *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills"),
+    *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills", "outbox"),
     *("best_values", "reading", "frames", "command_line", "growth"),
 ]
 # What frames are read with by hand.

@@ -336,6 +336,7 @@ FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "new_columns": ("new_columns", ways_table("metrics", "`add_metrics`", "ALTER by hand")),
     "writers": ("writers", writers_table),
     "kills": ("kills", kills_table),
+    "outbox": ("outbox", ways_table("outbox", "with", "without")),
     "best_values": ("best_values", ways_table("query", "SQLTrack", "MAX … GROUP BY", "MAX per run")),
     "reading": ("reading", ways_table("a data frame of")),
     "frames": ("frames", frames_table),

@@ -18,7 +18,7 @@ from .conftest import Load
 ALONE = {"checkpoints", "install_sizes"}
 
 # Others have tests of their own.
-SCRIPTS = ["add_metrics", "best_values", "growth", "many_rows", "new_columns", "reading", "short_jobs"]
+SCRIPTS = ["add_metrics", "best_values", "growth", "many_rows", "new_columns", "outbox", "reading", "short_jobs"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
