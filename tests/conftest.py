@@ -21,6 +21,7 @@ from plugins.postgres_databases import Databases
 from plugins.postgres_server import PostgresServer
 from plugins.postgres_session import connection_parameters, describe_server, start_server
 from sqltrack import _tracking, sigterm
+from sqltrack._outbox import _outbox, _settings
 from sqltrack.commands import setup
 
 pytest_plugins = ["plugins.postgres"]
@@ -55,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "also_on(name, ...): also runs on these engines of the tests, where SQLite is tested and their driver is there",
     )
+    config.addinivalue_line("markers", "no_outbox: is about outages of clients that have no outbox")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
     config.addinivalue_line(
         "markers",
@@ -131,9 +133,26 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _outbox_by_default(outbox_off: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients have no outbox whose configuration a test has made by itself, if it is marked so."""
+    if outbox_off:
+        monkeypatch.setattr(_settings, "_DEFAULT_MODE", "off")
+
+
+@pytest.fixture
+def outbox_off(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What configurations hold in a test of a database that is away, which is marked `no_outbox`."""
+    return {} if request.node.get_closest_marker("no_outbox") is None else {"outbox": "off"}
+
+
+@pytest.fixture(autouse=True)
 def _no_tracked_runs() -> Iterator[None]:
-    """Let no test leave a run behind that listens for SIGTERM, or ends with this process."""
+    """Let no test leave a run behind that listens for SIGTERM, or ends with this process, nor calls to be sent."""
     yield
+    for outbox in _outbox._outboxes.values():
+        outbox._is_closing = True
+        outbox._wake()
+    _outbox._outboxes.clear()
     _tracking._tracked.clear()
     for key in list(sigterm._functions):
         sigterm.deregister(key)
@@ -159,12 +178,12 @@ def _old_servers_read_as_superuser(pytestconfig: pytest.Config, monkeypatch: pyt
 
 
 @pytest.fixture
-def own_config(own_server: PostgresServer) -> Iterator[dict[str, Any]]:
+def own_config(own_server: PostgresServer, outbox_off: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Configuration for a database of that server, which is set up."""
     import psycopg
 
     name = f"test_{next(_numbers)}"
-    config = {"engine": "postgres", **connection_parameters(own_server), "dbname": name}
+    config = {"engine": "postgres", **connection_parameters(own_server), "dbname": name, **outbox_off}
     with psycopg.connect(own_server.dsn, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     setup(sqltrack.Client(config))
@@ -209,9 +228,9 @@ def postgres_template(create_lasting_database: Callable[..., dict[str, Any]]) ->
 
 
 @pytest.fixture
-def postgres_config(create_database: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+def postgres_config(create_database: Callable[..., dict[str, Any]], outbox_off: dict[str, str]) -> dict[str, Any]:
     """Configuration for an empty PostgreSQL database."""
-    return create_database()
+    return {**create_database(), **outbox_off}
 
 
 @pytest.fixture
@@ -228,24 +247,26 @@ def duckdb_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[d
 
 
 @pytest.fixture
-def empty_config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+def empty_config(
+    engine_name: str, request: pytest.FixtureRequest, tmp_path: Path, outbox_off: dict[str, str]
+) -> dict[str, Any]:
     """Configuration for an empty database, on each engine."""
     if engine_name == "duckdb":
         return dict(request.getfixturevalue("duckdb_config"))
     if engine_name == "sqlite":
-        return {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
+        return {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db"), **outbox_off}
     return dict(request.getfixturevalue("postgres_config"))
 
 
 @pytest.fixture
-def config(engine_name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+def config(engine_name: str, request: pytest.FixtureRequest, outbox_off: dict[str, str]) -> dict[str, Any]:
     """Configuration for a database that is set up, on each engine."""
     if engine_name != "postgres":
         config = dict(request.getfixturevalue("empty_config"))
         setup(sqltrack.Client(config))
         return config
     create = request.getfixturevalue("create_database")
-    return dict(create(request.getfixturevalue("postgres_template")))
+    return {**create(request.getfixturevalue("postgres_template")), **outbox_off}
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from sqltrack.commands import setup
 
 
 @pytest.fixture
-def sqlite_config(tmp_path: Path) -> dict[str, Any]:
+def sqlite_config(tmp_path: Path, outbox_off: dict[str, str]) -> dict[str, Any]:
     """Configuration for a SQLite database that is set up."""
-    config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
+    config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db"), **outbox_off}
     setup(sqltrack.Client(config))
     return config

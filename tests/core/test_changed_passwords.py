@@ -19,7 +19,7 @@ from support.password_files import escaped, write_passwords
 from support.platforms import needs_posix
 from support.refusals import assert_hides
 
-pytestmark = needs_posix
+pytestmark = [pytest.mark.no_outbox, needs_posix]
 
 
 class Tracker(NamedTuple):

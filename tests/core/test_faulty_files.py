@@ -132,6 +132,7 @@ def test_nor_does_the_doctor_think_so(run_script: Faulty, faulty_config: dict[st
     assert "another process" in _why_not_writable("database is locked", path).found
 
 
+@pytest.mark.no_outbox
 @pytest.mark.parametrize("calls", ["read", "write", "sync", "read,write,sync"])
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_a_disk_that_fails_is_not_called_full(

@@ -89,6 +89,7 @@ def test_a_pooler_that_looks_like_a_server_is_known_by_the_options_that_it_refus
         assert (with_schema.result, with_schema.advice) == ("note", None)
 
 
+@pytest.mark.no_outbox
 def test_a_standby_can_only_be_read(server_binaries: Path) -> None:
     with PostgresServer(server_binaries) as server:
         client = sqltrack.Client(_config(server))

@@ -349,6 +349,7 @@ def test_what_cannot_be_stored_later_is_logged(run: Run, caplog: pytest.LogCaptu
     assert "12345" in caplog.text
 
 
+@pytest.mark.no_outbox
 def test_what_cannot_wait_says_who_holds_the_lock(run: Run) -> None:
     """A new run needs an id at once, which SQLite gives to nobody but the interrupted transaction."""
 

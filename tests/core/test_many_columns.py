@@ -542,6 +542,7 @@ def test_a_transaction_that_a_handler_has_ended_takes_no_column_of_others_away(
         assert ("returned", 6) not in outcomes
 
 
+@pytest.mark.no_outbox
 @sqlite_only
 @pytest.mark.parametrize("in_block", [False, True])
 def test_a_full_disk_is_told_and_changes_nothing(run: Run, config: dict[str, Any], in_block: bool) -> None:

@@ -43,6 +43,7 @@ for write in (
 """
 
 
+@pytest.mark.no_outbox
 @needs_permissions
 def test_a_file_that_may_only_be_read_is_an_error_that_says_so(tmp_path: Path) -> None:
     path = tmp_path / "sqltrack.db"
@@ -56,6 +57,7 @@ def test_a_file_that_may_only_be_read_is_an_error_that_says_so(tmp_path: Path) -
     assert lines == ["1.0"] + [f"database {str(path)!r} can only be read, check its permissions"] * 7
 
 
+@pytest.mark.no_outbox
 @pytest.mark.not_pooled("it changes settings of new sessions, and a pooler reuses earlier ones")
 def test_a_database_of_a_server_that_may_only_be_read_is_an_error_that_says_so(
     postgres_config: dict[str, Any],

@@ -15,7 +15,7 @@ from support.connections import count_connections
 from support.databases import steps
 from support.logging_threads import wait_until
 
-pytestmark = pytest.mark.not_pooled("it ends the server's sessions, which a pooler replaces")
+pytestmark = [pytest.mark.no_outbox, pytest.mark.not_pooled("it ends the server's sessions, which a pooler replaces")]
 
 _RECONNECT = 1.0
 

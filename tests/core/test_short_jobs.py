@@ -124,6 +124,7 @@ def sent(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         yield Sent(config, file, monkeypatch)
 
 
+@pytest.mark.no_outbox
 @pytest.mark.not_pooled("behind a pooler the schema and transactions take round trips of their own")
 @jobs
 def test_a_job_is_one_connection_and_few_statements(
@@ -208,6 +209,7 @@ def test_a_call_outside_of_a_tracked_run_connects_once(config: dict[str, Any], m
 # The experiment, and what describes the run
 
 
+@pytest.mark.no_outbox
 @pytest.mark.not_pooled("behind a pooler the schema and transactions take round trips of their own")
 def test_what_is_there_takes_one_statement_and_what_is_not_two(config: dict[str, Any], sent: Sent) -> None:
     """A run without an id of the user's takes one. PostgreSQL is asked first whether it still knows the connection."""
@@ -448,6 +450,7 @@ def test_a_connection_that_has_ended_meanwhile_is_no_error(
     assert statuses(config) == ["FAILED"]
 
 
+@pytest.mark.no_outbox
 @pytest.mark.engines("postgres")
 @pytest.mark.not_pooled("it ends the server's sessions, which a pooler replaces")
 def test_a_run_is_never_created_twice(
@@ -490,6 +493,7 @@ def test_the_server_is_asked_before_what_cannot_be_done_twice(
     call(run)
 
 
+@pytest.mark.no_outbox
 @pytest.mark.engines("postgres")
 @pytest.mark.not_pooled("it ends the server's sessions, which a pooler replaces")
 def test_a_database_that_is_away_meanwhile_is_not_waited_for(
@@ -533,6 +537,7 @@ def test_a_file_that_takes_the_place_of_another_between_two_calls_is_used(
     assert experiments({**config, "dbpath": str(tmp_path / "old.db")}) == ["first"]
 
 
+@pytest.mark.no_outbox
 @pytest.mark.engines("sqlite")
 def test_a_file_that_was_removed_between_two_calls_is_an_error_as_ever(config: dict[str, Any]) -> None:
     client = sqltrack.Client(config)

@@ -213,6 +213,7 @@ def locked_run(config: dict[str, Any], run_id: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.no_outbox
 def test_sigterm_ends_a_script_that_waits_for_a_lock(config: dict[str, Any], run: Run) -> None:
     """A status that cannot be set in time is logged as an error, and does not keep the script alive."""
     with Script(WAIT_FOR_LOCK.replace("RUN", str(run.id), 1), config) as script:

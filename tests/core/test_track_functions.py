@@ -340,6 +340,7 @@ for name in ("full.db", "empty.db"):
     assert "has no sqltrack tables, and they cannot be created" in empty
 
 
+@pytest.mark.no_outbox
 @pytest.mark.not_pooled("it sets the parameter options, which a pooler refuses")
 def test_a_server_that_only_lets_read_is_an_error_that_says_so(postgres_config: dict[str, Any]) -> None:
     reading = Client(postgres_config, options="-c default_transaction_read_only=on")
@@ -371,6 +372,7 @@ def test_a_user_who_may_not_create_tables_uses_those_that_are_there(postgres_con
     assert statuses(postgres_config) == ["COMPLETED"]
 
 
+@pytest.mark.no_outbox
 def test_a_database_that_cannot_be_reached_is_an_error_at_once(tmp_path: Path, engine_name: str) -> None:
     missing = str(tmp_path / "missing")
     configs = {

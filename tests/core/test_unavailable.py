@@ -55,6 +55,7 @@ def test_a_file_that_is_moved_away_is_waited_for_and_not_created_anew(tmp_path: 
     assert statuses(config) == ["COMPLETED"]
 
 
+@pytest.mark.no_outbox
 def test_a_file_that_was_removed_may_be_set_up_anew_outside_of_tracked_runs(tmp_path: Path) -> None:
     config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
     client = sqltrack.Client(config, reconnect=0.1)
@@ -177,6 +178,7 @@ def mortal(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> 
     server.start()
 
 
+@pytest.mark.no_outbox
 def test_the_exception_of_a_script_is_not_replaced_by_that_of_a_vanished_database(
     mortal: Mortal, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,6 +197,7 @@ def test_the_exception_of_a_script_is_not_replaced_by_that_of_a_vanished_databas
     assert f"run {run.id} ended as FAILED, which could not be stored" in logged[0].message
 
 
+@pytest.mark.no_outbox
 def test_logging_to_a_vanished_database_fails_within_seconds(mortal: Mortal, caplog: pytest.LogCaptureFixture) -> None:
     run = Experiment(sqltrack.Client(mortal.config, reconnect=1), name="experiment").get_run()
     with pytest.raises(DatabaseUnavailableError), run.track():
@@ -211,6 +214,7 @@ def test_logging_to_a_vanished_database_fails_within_seconds(mortal: Mortal, cap
 # Locks of others
 
 
+@pytest.mark.no_outbox
 def test_a_database_that_stays_locked_is_an_error_that_names_the_setting(sqlite_config: dict[str, Any]) -> None:
     client = sqltrack.Client(sqlite_config, busy_timeout=0.3)
     run = Experiment(client, name="experiment").get_run()
@@ -315,6 +319,7 @@ def test_who_finds_no_connection_waits_for_one(one_connection: dict[str, Any], s
         waiting.result()
 
 
+@pytest.mark.no_outbox
 @pytest.mark.not_pooled("a pooler has its own message for a user that it does not know")
 def test_who_finds_no_connection_for_too_long_hears_why(one_connection: dict[str, Any]) -> None:
     client = sqltrack.Client(one_connection, reconnect=0.3)
@@ -345,6 +350,7 @@ def test_all_words_for_a_lack_of_connections_are_understood(engine_name: str, an
 # Full disks and damaged files
 
 
+@pytest.mark.no_outbox
 def test_a_disk_that_is_full_is_an_error_that_says_so(sqlite_config: dict[str, Any]) -> None:
     client = sqltrack.Client(sqlite_config)
     run = Experiment(client, name="experiment").get_run()

@@ -14,6 +14,7 @@ __all__ = ["Mode", "OutboxSettings", "mode_setting", "outbox_settings"]
 
 Mode = Literal["off", "on", "always"]
 
+_DEFAULT_MODE: Mode = "on"
 _PATIENCE = 1.0
 # More milliseconds than PostgreSQL and the system take as a limit are as good as none.
 _LONGEST_PATIENCE = 1e6
@@ -49,7 +50,7 @@ def mode_setting(config: Mapping[str, Any]) -> Mode:
     """
     value = config.get("outbox")
     if value is None:
-        return "on"
+        return _DEFAULT_MODE
     text = str(value).strip().lower()
     if text in ("on", "true", "yes", "1"):
         return "on"
