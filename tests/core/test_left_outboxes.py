@@ -137,6 +137,19 @@ def test_another_hosts_file_needs_force_and_another_databases_too(
     assert (sent.calls, rows(client), os.listdir(folder)) == (3, 3, [])
 
 
+def test_sending_clears_what_deleted_files_have_left_at_their_sides(config: dict[str, Any], folder: Path) -> None:
+    """SQLite creates them anew for a process that opens a file while another deletes it."""
+    info = leave(config, folder)
+    of_another_host(Path(info.path))
+    kept = sorted(os.listdir(folder))
+    for suffix in ("-wal", "-shm"):
+        (folder / f"gone.db{suffix}").touch()
+    client = sqltrack.Client(config, outbox_dir=str(folder))
+    assert send_outboxes(client) == []
+    assert sorted(os.listdir(folder)) == kept
+    assert read_outbox(info.path).calls == 3
+
+
 def test_what_is_dropped_is_gone_with_its_lock(config: dict[str, Any], folder: Path) -> None:
     kept, dropped = leave(config, folder), leave(config, folder)
     assert drop_outbox(dropped.path) == dropped

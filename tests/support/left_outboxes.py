@@ -27,6 +27,7 @@ def leave_outbox(config: dict[str, Any], folder: Path) -> Iterator[sqltrack.Clie
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_outbox.Outbox, "_ensure_thread", lambda self: False)
+        patch.setattr(_outbox.Outbox, "send_left_behind", lambda self: None)
         client = sqltrack.Client({**config, "outbox": "always", "outbox_dir": str(folder), "patience": 30})
         outbox = client._session.outbox
         assert outbox is not None
