@@ -153,9 +153,10 @@ def test_the_list_says_what_is_wrong_with_a_file(leave: Leave, folder: Path, cap
     out = capsys.readouterr().out
     assert "no such table: outbox_about" in out
     assert "file is not a database" in out
+    damaged.chmod(0o666)
     assert main(["outbox", "--json"]) == 0
     states = {found["path"]: found["state"] for found in json.loads(capsys.readouterr().out)}
-    assert states == {str(damaged): "dead", str(garbage): "dead"}
+    assert states == {str(damaged): "unusable", str(garbage): "dead"}
 
 
 def test_a_folder_that_is_not_safe_is_refused(

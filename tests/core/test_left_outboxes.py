@@ -57,14 +57,12 @@ def test_runs_are_counted_and_calls_about_their_experiment_are_not_one(config: d
 
 def test_a_file_that_cannot_be_used_is_named_and_holds_up_no_other(config: dict[str, Any], folder: Path) -> None:
     sound = leave(config, folder)
-    garbage, open_to_all, link = (folder / f"0{name}.db" for name in ("garbage", "open", "link"))
-    garbage.write_bytes(b"nothing that SQLite knows" * 100)
+    open_to_all, link = (folder / f"0{name}.db" for name in ("open", "link"))
     open_to_all.touch()
     link.symlink_to(sound.path)
-    garbage.chmod(0o600)
     open_to_all.chmod(0o666)
     found = {info.path: info for info in find_outboxes(folder)}
-    reasons = {garbage: "not a SQLite database", open_to_all: "can be written by others", link: "is a link"}
+    reasons = {open_to_all: "can be written by others", link: "is a link"}
     for path, reason in reasons.items():
         info = found.pop(str(path))
         assert (info.state, info.calls) == ("unusable", 0)
@@ -80,9 +78,22 @@ def test_a_file_that_cannot_be_used_is_named_and_holds_up_no_other(config: dict[
         with pytest.raises(OutboxError):
             send_outboxes(client, [sound.path, path])
     assert read_outbox(sound.path).calls == 3
-    garbled, sent = send_outboxes(client, [garbage, sound.path])
-    assert (garbled.skipped or "").endswith("nothing in it can be read")
-    assert (sent.calls, rows(client), garbage.exists()) == (3, 3, True)
+    (sent,) = send_outboxes(client)
+    assert (sent.calls, rows(client), open_to_all.exists()) == (3, 3, True)
+
+
+def test_a_file_of_which_nothing_can_be_read_holds_up_no_other(config: dict[str, Any], folder: Path) -> None:
+    sound = leave(config, folder)
+    garbage = folder / "garbage.db"
+    garbage.write_bytes(b"nothing that SQLite knows" * 100)
+    garbage.chmod(0o600)
+    assert [(info.calls, info.damage) for info in find_outboxes(folder)] == [(3, None), (0, "file is not a database")]
+    client = sqltrack.Client(config)
+    garbled, sent = send_outboxes(client, [garbage, sound.path], force=True)
+    assert (garbled.calls, garbled.is_removed, garbled.damage) == (0, False, "file is not a database")
+    assert (sent.calls, rows(client)) == (3, 3)
+    drop_outbox(garbage)
+    assert os.listdir(folder) == []
 
 
 def test_each_file_is_reported_when_it_was_sent(config: dict[str, Any], folder: Path) -> None:

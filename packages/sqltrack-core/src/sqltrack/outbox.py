@@ -45,8 +45,8 @@ class OutboxInfo(NamedTuple):
         path: path of its file.
         state: "alive", its process is; "dead", it is not, so that you may send it; "unknown", another host's,
             whose process cannot be asked for; "refused", it holds what the database has refused; "sent", all of it
-            was sent, and it is kept for the time of the setting `outbox_keep`; "unusable", it is not safe to use, or no
-            part of it can be read, see `damage`.
+            was sent, and it is kept for the time of the setting `outbox_keep`; "unusable", it is not safe to use, see
+            `damage`.
         target: the database, by the names of parameters; empty if that cannot be read.
         host: name of the host of its process, None if that is not known.
         pid: number of its process, None if that is not known.

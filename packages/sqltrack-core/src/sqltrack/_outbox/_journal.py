@@ -18,7 +18,7 @@ from sqltrack._outbox._places import OutboxLock, check_file, new_path, state_of
 from sqltrack._times import utc_now
 from sqltrack.engines.sqlite import SQLiteEngine
 from sqltrack.engines.sqlite._connection import Connection
-from sqltrack.errors import DatabaseError, NotADatabaseError, OutboxError, SQLTrackError
+from sqltrack.errors import DatabaseError, NotADatabaseError, OutboxError
 
 __all__ = [
     "MEMORY",
@@ -79,7 +79,7 @@ _LOCK_SUFFIX = ".lock"
 _NEW_SUFFIX = ".new"
 
 # End the names of files that mean nothing without the one that they belong to.
-_UNFINISHED = (_LOCK_SUFFIX, _NEW_SUFFIX, *(_NEW_SUFFIX + suffix for suffix in SIDE_FILES))
+_UNFINISHED = (_LOCK_SUFFIX, _NEW_SUFFIX, *(_NEW_SUFFIX + suffix for suffix in SIDE_FILES), *SIDE_FILES)
 
 
 class Call(NamedTuple):
@@ -153,12 +153,6 @@ class Journal:
             if path == MEMORY:
                 _fill(self._connection, about or {})
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
-        except OutboxError:
-            raise
-        except NotADatabaseError as error:
-            raise OutboxError(f"outbox {path!r} is not a SQLite database, nothing in it can be read") from error
-        except SQLTrackError as error:
             raise self._unusable(error) from error
         if about is None and not path.endswith(SENT_SUFFIX):
             sent = self.about().get(_SENT, 0)
@@ -472,7 +466,7 @@ def _is_locked(error: Exception) -> bool:
 
 
 def remove_remains(folder: str) -> None:
-    """Delete what processes have left behind that were killed while they created or deleted a file."""
+    """Delete what is left of files whose process was killed while it created or deleted them, or while others read."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             suffix = next((suffix for suffix in _UNFINISHED if name.endswith(suffix)), None)
