@@ -45,7 +45,7 @@ def main() -> None:
     """Generate the data; if that fails say why in one line."""
     options = parse_options()
     try:
-        client = sqltrack.Client()
+        client = sqltrack.Client(outbox="off")
         setup(client)
         run_ids = generate_with_bar(client, options)
     except sqltrack.SQLTrackError as error:

@@ -69,6 +69,8 @@ SHOWN_IN_TEST_CLIENT_ERRORS = {
 
 SHOWN_IN_TEST_UNAVAILABLE = {"DiskFullError", "TooManyConnectionsError"}
 
+SHOWN_IN_TESTS_OF_OUTBOXES = {"OutboxError"}
+
 SHOWN_IN_TESTS_OF_COMMANDS = {"NotFoundError", "SlurmError"}
 
 
@@ -199,7 +201,7 @@ def test_every_error_has_a_place_in_the_family_and_a_test() -> None:
         assert issubclass(getattr(errors, name), SQLTrackError)
     raised = {mistake.error for mistake in [*MISTAKES, LOCKED]} | {"AccessDeniedError"}
     raised |= SHOWN_IN_TEST_CLIENT | SHOWN_IN_TEST_CLIENT_ERRORS | SHOWN_IN_TEST_UNAVAILABLE
-    raised |= SHOWN_IN_TESTS_OF_COMMANDS
+    raised |= SHOWN_IN_TESTS_OF_COMMANDS | SHOWN_IN_TESTS_OF_OUTBOXES
     assert raised == set(BUILTIN_BASES) - {"SQLTrackError"}
 
 

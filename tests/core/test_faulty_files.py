@@ -44,10 +44,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def faulty_config(tmp_path: Path) -> dict[str, Any]:
+def faulty_config(tmp_path: Path, outbox_off: dict[str, str]) -> dict[str, Any]:
     """Configuration for a file in a folder of that file system."""
     (tmp_path / FOLDER).mkdir()
-    return {"engine": "sqlite", "dbpath": str(tmp_path / FOLDER / "a.db"), "busy_timeout": 0.2}
+    return {"engine": "sqlite", "dbpath": str(tmp_path / FOLDER / "a.db"), "busy_timeout": 0.2, **outbox_off}
 
 
 @pytest.fixture

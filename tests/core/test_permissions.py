@@ -47,7 +47,7 @@ for write in (
 @needs_permissions
 def test_a_file_that_may_only_be_read_is_an_error_that_says_so(tmp_path: Path) -> None:
     path = tmp_path / "sqltrack.db"
-    config = {"engine": "sqlite", "dbpath": str(path)}
+    config = {"engine": "sqlite", "dbpath": str(path), "outbox": "off"}
     client = sqltrack.Client(config)
     setup(client)
     Experiment(client, name="experiment").get_run().add_metrics({"loss": 1.0})

@@ -207,7 +207,7 @@ def locked_run(config: dict[str, Any], run_id: int) -> Iterator[None]:
             connection.execute("BEGIN IMMEDIATE")
             yield
             return
-    parameters = {name: value for name, value in config.items() if name != "engine"}
+    parameters = {name: value for name, value in config.items() if name not in ("engine", "outbox")}
     with psycopg.connect(**parameters) as connection:
         connection.execute("SELECT id FROM runs WHERE id = %s FOR UPDATE", (run_id,))
         yield

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 # Sub-packages by distribution; the first name of each is a folder with a py.typed of its own.
 CONTENTS = {
-    "sqltrack-core": {"sqltrack", "sqltrack/commands", "sqltrack/engines"},
+    "sqltrack-core": {"sqltrack", "sqltrack/commands", "sqltrack/_outbox", "sqltrack/engines"},
     "sqltrack-args": {"sqltrack/args"},
     "sqltrack-notebook": {"sqltrack/_frames", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/polars"},
     "sqltrack-cli": {"sqltrack/cli"},

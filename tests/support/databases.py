@@ -36,7 +36,7 @@ def connect_to_postgres(config: dict[str, Any], **options: Any) -> psycopg.Conne
     # Not above: some of the tests run where it is not installed.
     import psycopg
 
-    parameters = {name: value for name, value in config.items() if name != "engine"}
+    parameters = {name: value for name, value in config.items() if name not in ("engine", "outbox")}
     return psycopg.connect(**parameters, autocommit=True, **options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import sys
 from typing import Any
 
 from sqltrack.engines.engine import Engine
@@ -27,7 +28,11 @@ def connect_within(engine: Engine, seconds: float) -> Any:
     """
     attempt = _Attempt(engine, seconds)
     try:
-        _thread.start_new_thread(attempt.run, ())
+        if sys.is_finalizing():
+            # Threads that begin now are never executed.
+            attempt.run()
+        else:
+            _thread.start_new_thread(attempt.run, ())
     except RuntimeError:
         attempt.run()
     return attempt.result(seconds)

@@ -115,7 +115,10 @@ class ConnectionKeeper:
     def _open_one(self, seconds: float | None) -> Any:
         self._losers.discard(get_ident())
         self._require_database()
-        connection = self._engine.connect() if seconds is None else connect_within(self._engine, seconds)
+        if seconds is None or not self._engine.connects_in_threads:
+            connection = self._engine.connect()
+        else:
+            connection = connect_within(self._engine, seconds)
         self._note(connection)
         self._engine.set_autocommit(connection, True)
         return connection

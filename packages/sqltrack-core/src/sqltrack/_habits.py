@@ -38,7 +38,7 @@ _STOP = (
     "run.stop(), or leave the block 'with run.track():'",
 )
 _START = ("begin init start_run resume", "'with run.track():' or run.start()")
-_STORED = ("flush commit sync wait", "nothing, as values are stored when add_metrics returns")
+_STORED = ("commit sync wait", "nothing, as values are stored when add_metrics returns")
 _NEW_RUN = "experiment.get_run()"
 _NEW_EXPERIMENT = "Experiment(client, name='digits')"
 _TRACK = "with sqltrack.track('digits') as run:"

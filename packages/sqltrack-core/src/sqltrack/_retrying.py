@@ -44,7 +44,11 @@ def retry(
 
 
 def _sleep(pause: float) -> None:
-    # Slow to import, and seldom needed.
-    import random
-
+    try:
+        # Slow to import, and seldom needed.
+        import random
+    except ImportError:
+        # The interpreter ends.
+        time.sleep(pause)
+        return
     time.sleep(pause * random.uniform(1, 1.5))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack._activity import activity
 from sqltrack._creation import FoundRun, NewId
-from sqltrack._logging import get_logger
+from sqltrack._logging import get_logger, has_ended
 from sqltrack._outbox._outages import is_outage
 from sqltrack._outbox._places import check_folder
 from sqltrack._outbox._settings import OutboxSettings
@@ -188,7 +188,7 @@ class Outbox:
             try:
                 work(*arguments)
             except DatabaseError as error:
-                if not self._covers(work, error):
+                if has_ended() or not self._covers(work, error):
                     raise
                 session.close_idle()
                 reason = error

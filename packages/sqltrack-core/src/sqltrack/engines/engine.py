@@ -33,6 +33,8 @@ class Engine(ABC):
         dialect: how the database quotes and comments.
         metrics_table: the metrics table as the database sees it.
         admin_class: "module:class" of the `sqltrack.engines.admin.Admin` of the engine, None if it has none.
+        connects_in_threads: whether other threads may use a connection than the one that has opened it. Then a call
+            that must not wait leaves a thread alone that tries to connect; default: no.
         schema: the database schema in which names are looked up, None for the database's default.
         access_advice: what to advise where the database refuses access, None for the usual.
     """
@@ -42,6 +44,7 @@ class Engine(ABC):
     dialect: ClassVar[Dialect] = STANDARD
     metrics_table: ClassVar[MetricsTable] = MetricsTable()
     admin_class: ClassVar[str | None] = None
+    connects_in_threads: ClassVar[bool] = False
     schema: str | None = None
     access_advice: str | None = None
 

@@ -164,6 +164,7 @@ class PostgresEngine(Engine):
     driver_error: ClassVar[type[Exception]] = psycopg.Error
     dialect = POSTGRES
     metrics_table: ClassVar[MetricsTable] = PostgresMetricsTable()
+    connects_in_threads: ClassVar[bool] = True
     admin_class: ClassVar[str | None] = "sqltrack.engines.postgres.admin:PostgresAdmin"
 
     def __init__(self, config: Mapping[str, Any]) -> None:

@@ -72,6 +72,7 @@ class SQLiteEngine(Engine):
     driver_error: ClassVar[type[Exception]] = sqlite3.Error
     dialect = SQLITE
     metrics_table: ClassVar[MetricsTable] = SQLiteMetricsTable()
+    connects_in_threads: ClassVar[bool] = True
     admin_class: ClassVar[str | None] = "sqltrack.engines.sqlite.admin:SQLiteAdmin"
 
     def __init__(self, config: Mapping[str, Any]) -> None:
