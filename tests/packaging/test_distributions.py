@@ -285,7 +285,8 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, Files], na
     assert {file for file in files if file.endswith("py.typed")} == {f"{p}/py.typed" for p in CONTENTS[name] & TYPED}
     assert {file.rpartition(".")[2] for file in files} <= {"py", "typed", "sql", "css", "js"}
     sql = {file for file in files if file.endswith(".sql")}
-    scripts = {f"sqltrack/engines/{engine}/{script}.sql" for engine in ENGINES for script in ("base", "copied_runs")}
+    names = ("base", "copied_runs", "rewinds")
+    scripts = {f"sqltrack/engines/{engine}/{name}.sql" for engine in ENGINES for name in names}
     assert sql == (scripts if name == "sqltrack-core" else set())
     assert any(file.endswith(".dist-info/licenses/LICENSE") for file in names)
 
