@@ -27,6 +27,9 @@ from support.pages import read_blocks
 
 ROOT = Path(__file__).parents[2]
 
+# SQL that comes with each engine.
+SCRIPTS = ("base", "copied_runs", "rewinds")
+
 # Sub-packages by distribution; the first name of each is a folder with a py.typed of its own.
 CONTENTS = {
     "sqltrack-core": {"sqltrack", "sqltrack/commands", "sqltrack/_outbox", "sqltrack/engines"},
@@ -285,8 +288,7 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, Files], na
     assert {file for file in files if file.endswith("py.typed")} == {f"{p}/py.typed" for p in CONTENTS[name] & TYPED}
     assert {file.rpartition(".")[2] for file in files} <= {"py", "typed", "sql", "css", "js"}
     sql = {file for file in files if file.endswith(".sql")}
-    names = ("base", "copied_runs", "rewinds")
-    scripts = {f"sqltrack/engines/{engine}/{name}.sql" for engine in ENGINES for name in names}
+    scripts = {f"sqltrack/engines/{engine}/{script}.sql" for engine in ENGINES for script in SCRIPTS}
     assert sql == (scripts if name == "sqltrack-core" else set())
     assert any(file.endswith(".dist-info/licenses/LICENSE") for file in names)
 

@@ -89,7 +89,6 @@ def apply_rewind(client: Client, rewinding: Rewinding, *, even_if_changed: bool 
         NotFoundError: the run has been deleted.
     """
     run_id, step = rewinding.run_id, rewinding.step
-    _create_record(client)
     with transaction(client) as connection:
         # A job that starts the run, or adds rows, has to wait until this is done.
         lock_rows(client, connection, "runs", [run_id], for_deletion=True)
@@ -106,19 +105,16 @@ def apply_rewind(client: Client, rewinding: Rewinding, *, even_if_changed: bool 
     return current._replace(rows=removed)
 
 
-def _create_record(client: Client) -> None:
-    """Create the table of rewinds if it is missing and the user may create tables."""
-    with contextlib.suppress(AccessDeniedError, ScriptError):
-        create_table_once(client, _RECORD)
-
-
 def _record(client: Client, connection: Any, run_id: int, step: int) -> None:
-    """Remember that a run is rewound, so that rows which wait in an outbox do not come back."""
-    if client.engine.table_columns(connection, _RECORD):
-        # A user who may change metrics, but not this table, rewinds the run all the same.
-        with contextlib.suppress(client.engine.driver_error), client.engine.savepoint(connection):
-            sql = f"INSERT INTO {_RECORD} (run_id, time, step) VALUES (%s, %s, %s)"
-            connection.execute(sql, (run_id, datetime.now(timezone.utc), step))
+    """Remember that a run is rewound, so that rows which wait in an outbox do not come back.
+
+    A user who may neither create the table nor write to it rewinds the run all the same.
+    """
+    refusals = (AccessDeniedError, ScriptError, client.engine.driver_error)
+    with contextlib.suppress(*refusals), client.engine.savepoint(connection):
+        create_table_once(client, _RECORD)
+        sql = f"INSERT INTO {_RECORD} (run_id, time, step) VALUES (%s, %s, %s)"
+        connection.execute(sql, (run_id, datetime.now(timezone.utc), step))
 
 
 def _look(client: Client, connection: Any, run_id: int, step: int, *, force: bool) -> Rewinding:
