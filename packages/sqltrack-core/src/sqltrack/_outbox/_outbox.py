@@ -524,8 +524,7 @@ class Outbox:
         from sqltrack.outbox import send_outboxes
 
         try:
-            config = {**self._config, "outbox_dir": self._settings.folder}
-            for sent in send_outboxes(Client(config)):
+            for sent in send_outboxes(Client(self._config)):
                 if sent.skipped is None:
                     get_logger("outbox").info("%d calls of an earlier process were sent: %s", sent.calls, sent.path)
         except Exception as error:
