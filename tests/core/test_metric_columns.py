@@ -245,7 +245,9 @@ def test_a_metric_may_change_its_type(run: Run) -> None:
 
 @pytest.mark.engines("postgres")
 def test_a_column_of_a_big_table_is_not_widened(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sqltrack.engines.postgres._metrics_table._MAX_REWRITTEN_BYTES", 0)
+    from sqltrack.engines.postgres import _metrics_table
+
+    monkeypatch.setattr(_metrics_table, "_MAX_REWRITTEN_BYTES", 0)
     run.add_metrics({"n": 1}, step=0)
     run.add_metrics({"n": 0.5}, step=1)
     assert logged(run, "n") == [1, None]

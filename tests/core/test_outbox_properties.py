@@ -132,7 +132,7 @@ def create_config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Pa
 
 # What fails is not made smaller, because each attempt takes a second.
 @settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

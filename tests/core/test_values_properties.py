@@ -153,7 +153,7 @@ def _is_time(known: np.datetime64, stored: Any) -> bool:
         return bool(np.datetime64(stored, "D") == known)
     text = str(known).replace("T", " ")
     whole = known.item()
-    forms = {text, f"{text}+00:00", str(whole), f"{whole}+00:00"}
+    forms = {text, f"{text}+00:00", str(whole), f"{whole}+00:00", f"{known.astype('int64')} years since 1970"}
     rounded = known.astype("datetime64[us]")
     if rounded == known:
         forms.add(f"{rounded.item()}+00:00")

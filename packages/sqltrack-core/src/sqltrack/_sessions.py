@@ -286,9 +286,11 @@ class Session:
     @contextlib.contextmanager
     def waiting_within(self, seconds: float) -> Iterator[None]:
         """Let no work of this thread in the `with` block wait for the database after so many seconds."""
-        outer, activity.deadline = activity.deadline, time.monotonic() + seconds
         self._has_limits = True
+        outer = activity.deadline
+        # Within, because a signal's handler may raise between any two lines.
         try:
+            activity.deadline = time.monotonic() + seconds
             yield
         finally:
             activity.deadline = outer

@@ -207,8 +207,8 @@ class Outbox:
         reason: DatabaseError | None = None
         if not self._is_away:
             try:
-                self._reach(session)
                 # The first one waits as long as it would without an outbox.
+                self._reach(session)
                 with session.waiting_within(self._patience) if self._has_written else contextlib.nullcontext():
                     created = create()
             except DatabaseError as error:
@@ -299,7 +299,7 @@ class Outbox:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.001
-        while self._has_calls():
+        while self._has_files():
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
@@ -377,12 +377,14 @@ class Outbox:
         deadline = time.monotonic() + self._reconnect
         while True:
             try:
-                session.perform_within(self._patience, lambda: session.call(lambda connection: None))
+                with session.waiting_within(self._patience) if self._has_written else contextlib.nullcontext():
+                    session.ask(_do_nothing)
                 return
             except DatabaseUnavailableError as error:
                 is_busy = isinstance(error, TooManyConnectionsError) or error.is_starting
                 if not is_busy or time.monotonic() >= deadline:
                     raise
+            time.sleep(_PAUSE)
 
     def _keep_work(self, work: Callable[..., None], arguments: Sequence[Any], reason: DatabaseError | None) -> None:
         from sqltrack._outbox._calls import arguments_of, name_of
@@ -490,7 +492,7 @@ class Outbox:
                 file = self._files[-1]
                 size = file.journal.size
                 limit = _MEMORY_LIMIT if file.is_in_memory else self._settings.limit
-            if size < limit * _NEARLY_FULL:
+            if size < limit * _NEARLY_FULL or file.is_empty:
                 return
             if self._is_away or time.monotonic() >= deadline:
                 break
@@ -507,6 +509,12 @@ class Outbox:
     def _has_calls(self) -> bool:
         with self._lock:
             return any(not file.is_empty for file in self._files)
+
+    def _has_files(self) -> bool:
+        """Return whether calls wait, or the last of them has only just arrived."""
+        with self._lock:
+            has_files = bool(self._files)
+        return self._has_calls() if self._settings.mode == "always" else has_files
 
     # Sending
 
@@ -650,6 +658,10 @@ class Outbox:
     def _ends_abandoned(self, connection: Any) -> bool:
         engines = list(self._engines)
         return engines[0].ends_abandoned(connection, engines) if engines else True
+
+
+def _do_nothing(connection: Any) -> None:
+    """Use a connection for nothing."""
 
 
 def _random_id() -> int:
