@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from pathlib import Path
@@ -288,3 +289,36 @@ def _shown_steps(config: dict[str, Any]) -> list[int]:
     except sqltrack.errors.DatabaseError:
         # There are no tables yet.
         return []
+
+
+class _LoggingHandler(logging.Handler):
+    """Lets another thread log to a run while a record is being handled, as a handler that stores metrics may."""
+
+    def __init__(self, run: sqltrack.Run) -> None:
+        super().__init__()
+        self._run = run
+        self.is_done: bool | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.is_done is None and record.name == "sqltrack.outbox":
+            self.is_done = False
+            thread = threading.Thread(target=self._run.add_tags, args=("from a handler",), daemon=True)
+            thread.start()
+            thread.join(10)
+            self.is_done = not thread.is_alive()
+
+
+def test_nothing_is_logged_while_others_wait_for_the_outbox(config: dict[str, Any], folder: Path) -> None:
+    """Handlers of logs hold locks of their own, and two threads would wait for each other."""
+    run = sqltrack.Experiment(sqltrack.Client(with_outbox(config, folder)), name="experiment").get_run()
+    handler = _LoggingHandler(run)
+    logging.getLogger().addHandler(handler)
+    try:
+        with away(config):
+            run.add_tags("first")
+        assert handler.is_done is True
+        assert run.flush(20)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    (tags,) = sqltrack.Client(config).execute("SELECT tags FROM runs").fetchone()
+    assert tags == {"first": True, "from a handler": True}

@@ -37,6 +37,7 @@ __all__ = [
     "generators",
     "is_on_stack",
     "is_own",
+    "protected",
     "working",
 ]
 
@@ -380,6 +381,7 @@ def _code_of(function: Any) -> CodeType | None:
 # The functions that work while `activity.works` says so.
 _working: set[CodeType] = set()
 
+T = TypeVar("T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -387,6 +389,20 @@ def working(function: _F) -> _F:
     """Decorate a function that is on the stack as long as `activity.works` holds a piece of work."""
     _working.add(cast(FunctionType, function).__code__)
     return function
+
+
+@working
+def protected(function: Callable[..., T], *arguments: Any) -> T:
+    """Return `function(*arguments)`, which holds locks: code that interrupts it does its work after that."""
+    works = activity.works
+    depth = len(works)
+    works.append(Work())
+    try:
+        return function(*arguments)
+    finally:
+        del works[depth:]
+        if not depth and activity.waiting:
+            activity.catch_up()
 
 
 def _current_task() -> Any:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqltrack._activity import activity
+from sqltrack._activity import activity, protected
 from sqltrack._creation import FoundRun, NewId
 from sqltrack._logging import get_logger, has_ended
 from sqltrack._outbox._outages import is_outage
@@ -139,6 +139,7 @@ class Outbox:
         self._lock = threading.RLock()
         # The oldest first; more than one only after a file could not be written any more.
         self._files: deque[OutboxFile] = deque()
+        self._untold: deque[tuple[Any, ...]] = deque()
         self._is_direct = self._settings.mode != "always"
         self._is_away = False
         self._number = 0
@@ -327,15 +328,21 @@ class Outbox:
         self.flush_at_end()
         self._is_closing = True
         self._wake()
+        protected(self._close)
+
+    def _close(self) -> None:
         with contextlib.suppress(SQLTrackError):
             self._show(_SHOWN_AT_END)
         with self._lock:
-            for file in list(self._files):
-                if file.is_empty:
-                    self._files.remove(file)
-                    file.end()
-                else:
-                    self._report(file)
+            files = list(self._files)
+            ended = [file for file in files if file.is_empty]
+            for file in ended:
+                self._files.remove(file)
+        for file in files:
+            if file in ended:
+                file.end()
+            else:
+                self._report(file)
 
     def _report(self, file: OutboxFile) -> None:
         calls = file.journal.contents().calls
@@ -405,6 +412,15 @@ class Outbox:
 
         owner, text = owner_of(name, arguments), encode(arguments)
         self._make_room()
+        try:
+            self._append(owner, name, text, reason)
+        finally:
+            # Not before: handlers of logs hold locks, too, and what they call may log to a run.
+            self._tell()
+        if not self._has_thread:
+            self._ensure_thread()
+
+    def _append(self, owner: str, name: str, text: str, reason: DatabaseError | None) -> None:
         with self._lock:
             if reason is not None:
                 self._is_away = True
@@ -416,8 +432,13 @@ class Outbox:
                 file = self._file_after(file, error)
                 file.append(owner, name, text)
             self._is_direct = False
-        if not self._has_thread:
-            self._ensure_thread()
+
+    def _tell(self) -> None:
+        """Log what has happened while the lock was held."""
+        while self._untold:
+            with contextlib.suppress(IndexError):
+                level, *message = self._untold.popleft()
+                getattr(get_logger("outbox"), level)(*message)
 
     def _file_to_write(self, reason: DatabaseError | None) -> OutboxFile:
         file = self._files[-1] if self._files else None
@@ -427,7 +448,7 @@ class Outbox:
             except (SQLTrackError, OSError) as error:
                 return self._begin_memory(error)
             if reason is not None:
-                get_logger("outbox").warning("calls wait in %s: %s", file.journal.path, reason)
+                self._untold.append(("warning", "calls wait in %s: %s", file.journal.path, reason))
         elif file.is_in_memory and time.monotonic() >= self._next_file_at:
             return self._leave_memory(file)
         return file
@@ -451,7 +472,7 @@ class Outbox:
     def _begin_memory(self, error: Exception) -> OutboxFile:
         from sqltrack._outbox._file import OutboxFile
 
-        get_logger("outbox").error("calls are only in memory, because no outbox can be written: %s", error)
+        self._untold.append(("error", "calls are only in memory, because no outbox can be written: %s", error))
         self._next_file_at = time.monotonic() + _DISK_PAUSE
         file = OutboxFile.in_memory(self._target)
         self._files.append(file)
@@ -472,7 +493,7 @@ class Outbox:
             return memory
         self._files.remove(memory)
         memory.end()
-        get_logger("outbox").warning("calls wait in %s, and no longer in memory", file.journal.path)
+        self._untold.append(("warning", "calls wait in %s, and no longer in memory", file.journal.path))
         return file
 
     def _make_room(self) -> None:
@@ -568,7 +589,7 @@ class Outbox:
             client._session.track(0)
             while not self._is_closing:
                 try:
-                    if self._send(client) and self._may_end():
+                    if protected(self._send, client) and self._may_end():
                         has_ended = True
                         return
                     pause, told = _PAUSE, None
@@ -577,7 +598,7 @@ class Outbox:
                     self._is_away = True
                     if told is not type(error):
                         told = type(error)
-                        get_logger("outbox").info("calls cannot be sent yet: %s", error)
+                        protected(get_logger("outbox").info, "calls cannot be sent yet: %s", error)
                     self._wait(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
         except Exception:
@@ -599,7 +620,7 @@ class Outbox:
         """Wait until there is something new to do, and meanwhile let the files show what they hold."""
         deadline = time.monotonic() + seconds
         while not self._is_closing:
-            self._show(deadline - time.monotonic())
+            protected(self._show, deadline - time.monotonic())
             left = deadline - time.monotonic()
             if left <= 0 or self._news.acquire(timeout=min(left, _SHOWN_EVERY)):
                 return
@@ -652,8 +673,8 @@ class Outbox:
             self._files.popleft()
             if is_last:
                 self._is_direct = self._settings.mode != "always"
-            file.end()
-            return is_last
+        file.end()
+        return is_last
 
     def _ends_abandoned(self, connection: Any) -> bool:
         engines = list(self._engines)
