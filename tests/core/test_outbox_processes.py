@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sqltrack
+from sqltrack._outbox._file import OutboxFile
 from sqltrack._outbox._places import OutboxLock, is_held_here, state_of
 from sqltrack.outbox import find_outboxes, send_outboxes
 from support.away import away, outbox_files, with_outbox
@@ -136,6 +138,7 @@ if not pid:
     os._exit(0)
 os.waitpid(pid, 0)
 log(200)
+from sqltrack._outbox._file import OutboxFile
 from sqltrack._outbox._places import OutboxLock, is_held_here, state_of
 from sqltrack.outbox import find_outboxes
 infos = find_outboxes(config["outbox_dir"])
@@ -322,3 +325,25 @@ def test_nothing_is_logged_while_others_wait_for_the_outbox(config: dict[str, An
         logging.getLogger().removeHandler(handler)
     (tags,) = sqltrack.Client(config).execute("SELECT tags FROM runs").fetchone()
     assert tags == {"first": True, "from a handler": True}
+
+
+def test_calls_go_to_the_database_again_when_flush_returns(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the file is gone, however long the thread takes for that."""
+    client = sqltrack.Client(with_outbox(config, folder))
+    run = sqltrack.Experiment(client, name="experiment").get_run()
+    outbox = client._session.outbox
+    assert outbox is not None
+    has_ended = outbox._has_ended
+
+    def end_slowly(file: OutboxFile) -> bool:
+        time.sleep(0.2)
+        return has_ended(file)
+
+    monkeypatch.setattr(outbox, "_has_ended", end_slowly)
+    with away(config):
+        run.add_tags("x")
+    assert run.flush(20)
+    assert outbox.is_direct
+    assert outbox_files(folder) == []

@@ -137,16 +137,15 @@ class OutboxFile:
             self._shown = 0
         return sent
 
-    def end(self) -> None:
-        """Delete the file, of which nothing is left, or keep it for as long as it was asked for."""
+    def end(self) -> str | None:
+        """Delete the file, of which nothing is left, or keep it for as long as it was asked for.
+
+        Returns:
+            Why it is kept for ever, because a part of it cannot be read; None if all could be.
+        """
         if self._mirror is not None:
             self._mirror.close()
         if self.journal.damage is not None:
-            get_logger("outbox").error(
-                "a part of %s cannot be read (%s): all other calls have arrived, and the file is kept",
-                self.journal.path,
-                self.journal.damage,
-            )
             self.journal.close()
         elif self._keep > 0 and not self.is_in_memory:
             self.journal.set_aside()
@@ -154,6 +153,7 @@ class OutboxFile:
             self.journal.remove()
         if self._lock is not None:
             self._lock.release(remove=self.journal.damage is None)
+        return self.journal.damage
 
     def keep_inherited(self) -> None:
         """Leave the file to the parent of this process, which was forked."""

@@ -300,7 +300,7 @@ class Outbox:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.001
-        while self._has_files():
+        while self._has_calls() or not self._has_returned:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
@@ -338,10 +338,10 @@ class Outbox:
             ended = [file for file in files if file.is_empty]
             for file in ended:
                 self._files.remove(file)
+                self._end_file(file)
+        self._tell()
         for file in files:
-            if file in ended:
-                file.end()
-            else:
+            if file not in ended:
                 self._report(file)
 
     def _report(self, file: OutboxFile) -> None:
@@ -527,15 +527,14 @@ class Outbox:
                 None if file.is_in_memory else "raise outbox_limit, or send it: sqltrack outbox send",
             )
 
+    @property
+    def _has_returned(self) -> bool:
+        """Whether calls go to the database again, after all have arrived that were kept in between."""
+        return self._settings.mode == "always" or not self._files
+
     def _has_calls(self) -> bool:
         with self._lock:
             return any(not file.is_empty for file in self._files)
-
-    def _has_files(self) -> bool:
-        """Return whether calls wait, or the last of them has only just arrived."""
-        with self._lock:
-            has_files = bool(self._files)
-        return self._has_calls() if self._settings.mode == "always" else has_files
 
     # Sending
 
@@ -673,8 +672,15 @@ class Outbox:
             self._files.popleft()
             if is_last:
                 self._is_direct = self._settings.mode != "always"
-        file.end()
+            self._end_file(file)
+        self._tell()
         return is_last
+
+    def _end_file(self, file: OutboxFile) -> None:
+        damage = file.end()
+        if damage is not None:
+            told = "a part of %s cannot be read (%s): all other calls have arrived, and the file is kept"
+            self._untold.append(("error", told, file.journal.path, damage))
 
     def _ends_abandoned(self, connection: Any) -> bool:
         engines = list(self._engines)
