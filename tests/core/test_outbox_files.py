@@ -315,7 +315,7 @@ def test_any_number_of_senders_send_each_file_once(
     config: dict[str, Any], folder: Path, sender: sqltrack.Client
 ) -> None:
     """Processes and threads at the same time: no error, and each row is there once."""
-    number = 3
+    number = 2
     for _ in range(number):
         leave_behind(config, folder, calls=30)
     results: list[Any] = []
@@ -435,7 +435,7 @@ def readable_calls(path: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("damage", ["cut", "zeros", "noise"])
+@pytest.mark.parametrize("damage", ["cut", "noise"])
 def test_all_that_can_be_read_of_a_damaged_file_is_sent(
     config: dict[str, Any], folder: Path, sender: sqltrack.Client, damage: str
 ) -> None:
@@ -449,7 +449,7 @@ def test_all_that_can_be_read_of_a_damaged_file_is_sent(
         else:
             for number in (pages[2], pages[3], pages[-2]):
                 file.seek(number * PAGE)
-                file.write(b"\0" * PAGE if damage == "zeros" else secrets.token_bytes(PAGE))
+                file.write(secrets.token_bytes(PAGE))
     contents = path.read_bytes()
     readable = readable_calls(path)
     assert 40 < readable < 100
@@ -489,21 +489,20 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments"), NAMES)
-def test_no_text_of_a_file_becomes_sql(
-    config: dict[str, Any], folder: Path, sender: sqltrack.Client, name: str, arguments: list[Any]
-) -> None:
+def test_no_text_of_a_file_becomes_sql(config: dict[str, Any], folder: Path, sender: sqltrack.Client) -> None:
     """Names that there are not are refused."""
-    path = leave_whole_file(config, folder, calls=3)
+    path = leave_whole_file(config, folder, calls=len(NAMES) + 2)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        values = (name, json.dumps(arguments))
-        connection.execute("UPDATE outbox_calls SET name = ?, arguments = ? WHERE seq = 2", values)
+        for seq, (name, arguments) in enumerate(NAMES, 2):
+            values = (name, json.dumps(arguments), seq)
+            connection.execute("UPDATE outbox_calls SET name = ?, arguments = ? WHERE seq = ?", values)
     before = sender.execute("SELECT status, tags FROM runs").fetchall()
     (sent,) = send_outboxes(sender)
-    assert (sent.calls, sent.refused) == (2, 1)
+    assert (sent.calls, sent.refused) == (2, len(NAMES))
     assert sender.execute("SELECT status, tags FROM runs").fetchall() == before
     (refused,) = find_outboxes(folder)
-    assert "not known" in str(refused.reason) or "does not exist" in str(refused.reason)
+    assert refused.calls == len(NAMES)
+    assert "does not exist" in str(refused.reason)
 
 
 @pytest.mark.parametrize("contents", [b"", b"not a database" * 400, b"SQLite format 3\0" + b"\0" * 5000])
