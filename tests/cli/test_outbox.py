@@ -337,7 +337,9 @@ def test_ctrl_c_in_the_middle_of_sending_loses_nothing(
     assert "files sent; the other files stay as they are\nsqltrack: interrupted\n" in errors
     left = find_outboxes(folder)
     assert 0 < len(left) < all_files
-    assert {(info.state, info.calls, info.damage) for info in left} == {("dead", 2, None)}
+    # Of one file all or a part may have arrived.
+    assert sum(info.calls != 2 for info in left) <= 1
+    assert {(info.state, info.damage) for info in left} == {("dead", None)}
     assert rows(client) == 20
     assert main(["outbox", "send", *options]) == 0
     assert (find_outboxes(folder), rows(client)) == ([], 20)
