@@ -307,6 +307,8 @@ def test_a_lock_is_never_had_on_a_file_that_is_gone(tmp_path: Path) -> None:
 
 SEND = """
 from sqltrack.outbox import send_outboxes
+
+pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
 confirm(json.dumps([[sent.calls, sent.is_removed] for sent in send_outboxes(client)]))
 """
 

@@ -78,6 +78,8 @@ def expect_all(config: dict[str, Any]) -> None:
 
 SEND = """
 from sqltrack.outbox import send_outboxes
+
+pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
 confirm("begins")
 send_outboxes(client)
 """

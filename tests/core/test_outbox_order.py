@@ -19,6 +19,8 @@ from support.away import away, outbox_files, with_outbox
 from support.dumps import dump
 from support.processes import Script
 
+pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
+
 ATTEMPT = """
 run = Experiment(client, name="experiment").get_run()
 run.add_args({"both": "first", "seed": 1}).add_tags("common")

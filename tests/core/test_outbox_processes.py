@@ -181,6 +181,8 @@ CHILDREN = """
 import multiprocessing
 sys.path.insert(0, FOLDER)
 import workers
+
+pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
 run = Experiment(client, name="experiment").get_run().start()
 here, there = multiprocessing.Pipe()
 spawned = multiprocessing.get_context("spawn").Process(target=workers.work, args=(config, run.id, there))

@@ -21,6 +21,8 @@ from sqltrack.run_functions import run_add_extras, run_remove_args, run_set_stat
 from support.away import away, outbox_files, with_outbox
 from support.dumps import dump
 
+pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
+
 # Offsets that no zone has any more, and one of less than a minute.
 ZONES = st.sampled_from([timezone.utc, timezone(timedelta(hours=14)), timezone(-timedelta(seconds=13))])
 VALUES = st.one_of(
