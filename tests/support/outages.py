@@ -38,6 +38,9 @@ __all__ = [
 
 PASSWORD = "s3cret pass"  # noqa: S105
 
+# Servers before PostgreSQL 14 would keep passwords in another form.
+_HASH_SQL = "SET password_encryption = 'scram-sha-256'"
+
 # Seconds between two calls of a training loop, and those that a call may take longer than its patience.
 _PAUSE, _GRACE = 0.05, 0.5
 
@@ -117,6 +120,7 @@ def outage_server(binaries: Path) -> Iterator[OutageServer]:
     settings = {"max_connections": "12", "superuser_reserved_connections": "3"}
     with PostgresServer(binaries, settings) as server:
         with psycopg.connect(server.dsn, autocommit=True) as connection:
+            connection.execute(_HASH_SQL)
             connection.execute(f"CREATE ROLE {_USER} LOGIN PASSWORD '{PASSWORD}'".encode())
         path = server.data_dir / "pg_hba.conf"
         lines = [f"{kind} scram-sha-256" for kind in (f"local all {_USER}", f"host all {_USER} 127.0.0.1/32")]
@@ -186,12 +190,12 @@ def _no_connections(server: OutageServer) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _changed_password(server: OutageServer) -> Iterator[None]:
-    server.execute(f"ALTER ROLE {_USER} PASSWORD 'another'")
+    server.execute(_HASH_SQL, f"ALTER ROLE {_USER} PASSWORD 'another'")
     server.end_sessions()
     try:
         yield
     finally:
-        server.execute(f"ALTER ROLE {_USER} PASSWORD '{PASSWORD}'")
+        server.execute(_HASH_SQL, f"ALTER ROLE {_USER} PASSWORD '{PASSWORD}'")
 
 
 @contextlib.contextmanager
