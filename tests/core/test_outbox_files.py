@@ -27,6 +27,8 @@ from support.away import away, outbox_files, with_outbox
 from support.logging_threads import wait_until
 from support.processes import Script
 
+pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
+
 # Writes calls while the database is away, each with the size that the log has then.
 WRITE = """
 run = Experiment(client, name="experiment").get_run().start()
@@ -307,8 +309,6 @@ def test_a_lock_is_never_had_on_a_file_that_is_gone(tmp_path: Path) -> None:
 
 SEND = """
 from sqltrack.outbox import send_outboxes
-
-pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
 confirm(json.dumps([[sent.calls, sent.is_removed] for sent in send_outboxes(client)]))
 """
 

@@ -21,6 +21,8 @@ from support.cut_proxy import CutProxy
 from support.outbox_kills import count_missing, kill_in_outage, send_all
 from support.processes import Script
 
+pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
+
 # On each engine.
 _KILLS = 4
 
@@ -78,8 +80,6 @@ def expect_all(config: dict[str, Any]) -> None:
 
 SEND = """
 from sqltrack.outbox import send_outboxes
-
-pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
 confirm("begins")
 send_outboxes(client)
 """

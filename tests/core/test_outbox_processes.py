@@ -20,6 +20,8 @@ from support.away import away, outbox_files, with_outbox
 from support.logging_threads import wait_until
 from support.processes import Script
 
+pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
+
 BEGIN = """
 run = Experiment(client, name="experiment").get_run().start()
 run.add_metrics({"loss": 0.0}, step=0)
@@ -181,8 +183,6 @@ CHILDREN = """
 import multiprocessing
 sys.path.insert(0, FOLDER)
 import workers
-
-pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
 run = Experiment(client, name="experiment").get_run().start()
 here, there = multiprocessing.Pipe()
 spawned = multiprocessing.get_context("spawn").Process(target=workers.work, args=(config, run.id, there))
