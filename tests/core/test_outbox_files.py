@@ -25,6 +25,7 @@ from sqltrack.errors import ConfigError, OutboxError
 from sqltrack.outbox import find_outboxes, read_outbox, send_outboxes
 from support.away import away, outbox_files, with_outbox
 from support.logging_threads import wait_until
+from support.outbox_kills import leave_outbox
 from support.processes import Script
 
 pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
@@ -186,13 +187,7 @@ def test_files_hold_neither_passwords_nor_secrets(
     monkeypatch.setenv("SQLTRACK_DSN_PASSWORD", "unmasked-4")
     monkeypatch.setenv("MY_SECRET", "unmasked-5")
     given = {**config, "password": "unmasked-6"} if config["engine"] == "postgres" else config
-    with Script(SECRETS, with_outbox(given, folder)) as process:
-        process.read_line()
-        with away(config):
-            process.send_line()
-            process.read_line()
-            process.send_signal(signal.SIGKILL)
-            process.finish()
+    leave_outbox(SECRETS, with_outbox(given, folder), config)
     contents = b"".join(path.read_bytes() for path in folder.iterdir())
     assert b"lr" in contents
     assert b"unmasked" not in contents

@@ -18,7 +18,7 @@ from plugins.postgres_server import PostgresServer
 from sqltrack.outbox import find_outboxes
 from support.away import away, outbox_files, with_outbox
 from support.cut_proxy import CutProxy
-from support.outbox_kills import count_missing, kill_in_outage, send_all
+from support.outbox_kills import count_missing, kill_in_outage, leave_outbox, send_all
 from support.processes import Script
 
 pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
@@ -61,13 +61,7 @@ sleep_on()
 
 def fill(config: dict[str, Any], folder: Path) -> None:
     """Let a process be killed that has left an outbox of many calls."""
-    with Script(MANY_CALLS, with_outbox(config, folder)) as script:
-        script.read_line()
-        with away(config):
-            script.send_line()
-            script.read_line()
-            script.send_signal(signal.SIGKILL)
-            script.finish()
+    leave_outbox(MANY_CALLS, with_outbox(config, folder), config)
 
 
 def expect_all(config: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import sqltrack
 from sqltrack.outbox import SentOutbox, send_outboxes
-from support.away import Outage, outbox_files, with_outbox
+from support.away import Outage, away, outbox_files, with_outbox
 from support.processes import Script
 
-__all__ = ["Confirmed", "count_missing", "kill_in_outage", "send_all"]
+__all__ = ["Confirmed", "count_missing", "kill_in_outage", "leave_outbox", "send_all"]
 
 # Says after each call what it has stored. The pipe has room for all of it.
 _LOG = """
@@ -32,6 +32,23 @@ for step in itertools.count():
         confirm(f"many {step}")
     time.sleep(0.002)
 """
+
+
+def leave_outbox(text: str, config: dict[str, Any], database: Mapping[str, Any]) -> None:
+    """Let a script log while a database is away, and kill it then.
+
+    Args:
+        text: the script, which says a line when it is ready, waits for one, logs, and says another line.
+        config: configuration of its client.
+        database: configuration of the database.
+    """
+    with Script(text, config) as script:
+        script.read_line()
+        with away(database):
+            script.send_line()
+            script.read_line()
+            script.send_signal(signal.SIGKILL)
+            script.finish()
 
 
 class Confirmed:

@@ -56,9 +56,6 @@ _ANSWER = 0.1
 # Seconds that the last attempt may take when there is no time left.
 _AT_LEAST = 0.5
 
-# More milliseconds than PostgreSQL and the system take as a limit are as good as none.
-_AT_MOST = 1e6
-
 
 class Session:
     """The work of one client on its database.
@@ -301,7 +298,7 @@ class Session:
         self._has_limits = True
 
         def limited() -> T:
-            activity.works[-1].deadline = time.monotonic() + min(seconds, _AT_MOST)
+            activity.works[-1].deadline = time.monotonic() + seconds
             return work()
 
         return self._work(None, limited)

@@ -102,8 +102,10 @@ class Client:
         kwargs: parameters that win over those from elsewhere: `engine`, "postgres" (default) or "sqlite"; those of
             the engine; `keepalive`, seconds after which an idle connection of a tracked run is closed, default 5.
             Without a tracked run it is closed after a second at most;
-            `reconnect`, seconds for which the calls of a tracked run try to reach a database that went away, and
-            all calls wait for a server that has no connection left, default 30.
+            `outbox`, "on" (default), "off" or "always": whether calls that write go to a file while the database is
+            away, see `sqltrack.outbox`; `patience`, seconds that such a call waits for the database, default 1;
+            `reconnect`, seconds for which the calls of a tracked run without an outbox try to reach a database that
+            went away, and for which a server that has no connection left is waited for, default 30.
 
     Attributes:
         config: the configuration in force.

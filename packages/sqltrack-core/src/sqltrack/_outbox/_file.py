@@ -28,10 +28,10 @@ from sqltrack._outbox._settings import OutboxSettings
 if TYPE_CHECKING:
     from sqltrack.client import Client
 
-# Calls that are done in the tables of the file in one transaction.
-_SHOWN_AT_ONCE = 500
-
 __all__ = ["OutboxFile", "remove_outdated", "send_refused_to"]
+
+# Calls that are read at once, to be done in the tables of the file.
+_SHOWN_AT_ONCE = 500
 
 # Seconds to wait for another process that sends the file of refused calls.
 _PATIENCE = 10.0
@@ -54,7 +54,6 @@ class OutboxFile:
         self.journal: Journal = journal
         self.sender: Sender | None = None
         self._mirror: Mirror | None = None
-        self._mirror_path = None if journal.path == MEMORY else journal.path
         # The place of the last call that can be looked at.
         self._shown = 0
         self._lock = lock
@@ -115,10 +114,10 @@ class OutboxFile:
             experiments: ids of the experiments of runs, as far as they are known.
             deadline: when to leave the rest for the next time (monotonic).
         """
-        if self._mirror_path is None:
+        if self.is_in_memory:
             return
         if self._mirror is None:
-            self._mirror = Mirror(self._mirror_path)
+            self._mirror = Mirror(self.journal.path)
         while time.monotonic() < deadline and (calls := self.journal.read(_SHOWN_AT_ONCE, self._shown)):
             self._mirror.perform(calls, experiments)
             self._shown = calls[-1].seq

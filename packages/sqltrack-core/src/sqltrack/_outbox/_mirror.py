@@ -16,7 +16,6 @@ __all__ = ["Mirror"]
 # What experiments are called of which only the runs are known.
 _UNNAMED = "experiment {}"
 
-
 # Seconds to wait for whoever reads the file at the moment.
 _PATIENCE = 1.0
 

@@ -94,10 +94,11 @@ def outbox_for(config: dict[str, Any], engine: Engine, settings: OutboxSettings,
     """
     check_folder(settings.folder)
     # One that sends with the rights of a user must not get the calls of another.
-    key = repr((engine.target(), str(config.get("user")), settings.folder, settings.mode))
+    target = engine.target()
+    key = repr((target, str(config.get("user")), settings.folder, settings.mode))
     outbox = _outboxes.get(key)
     if outbox is None:
-        outbox = _outboxes[key] = Outbox(config, engine.target(), settings, reconnect)
+        outbox = _outboxes[key] = Outbox(config, target, settings, reconnect)
     outbox.add_engine(engine)
     return outbox
 

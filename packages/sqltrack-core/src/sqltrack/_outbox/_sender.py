@@ -135,11 +135,6 @@ class Sender:
             if is_outage(self.client.engine, error):
                 raise
             reason = error
-        except self.client.engine.driver_error as error:
-            translated = self.client.engine.translate_error(error)
-            if is_outage(self.client.engine, translated) or self.client.engine.may_pass(error):
-                raise translated from error
-            reason = translated
         except MemoryError:
             raise
         except Exception as error:

@@ -73,7 +73,7 @@ def setup(client: Client, scripts: str | Path | Iterable[str | Path | tuple[str,
     if len(named) > 1:
         _execute_new(client, named)
         return
-    client._session.create(lambda: _execute_new(client, named), lambda outbox, reason: _set_up_later(outbox, reason))
+    client._session.create(lambda: _execute_new(client, named), _set_up_later)
 
 
 def _execute_new(client: Client, named: Sequence[tuple[str, str]]) -> None:
