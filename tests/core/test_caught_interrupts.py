@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -155,3 +156,11 @@ def test_what_waits_is_stored_although_storing_it_was_interrupted(run: Run) -> N
         run.set_status("AFTER")
         (status,) = run.client.execute("SELECT status FROM runs WHERE id = %s", (run.id,)).fetchone()
         assert (status, len(activity.waiting)) == ("AFTER", 0), f"interrupted before lines {[*log, moment]}"
+
+
+def test_a_limit_that_an_interruption_has_left_behind_does_not_count(run: Run) -> None:
+    """What follows waits as long as ever."""
+    activity.deadline = time.monotonic() - 1
+    assert activity.call_within(60, activity.present_deadline) is not None
+    run.set_comment("x")
+    assert activity.deadline is None

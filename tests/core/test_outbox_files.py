@@ -87,6 +87,7 @@ def test_files_and_folder_are_the_users_own(config: dict[str, Any], folder: Path
         client = sqltrack.Client(with_outbox(config, folder))
         experiment = sqltrack.Experiment(client, name="experiment")
         run, deleted = experiment.get_run(), experiment.get_run()
+        sqltrack.Client(config).execute("DELETE FROM runs WHERE id = %s", (deleted.id,))
         with away(config):
             run.add_tags("x")
             deleted.add_tags("x")
@@ -94,7 +95,6 @@ def test_files_and_folder_are_the_users_own(config: dict[str, Any], folder: Path
             modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
             assert len(modes) >= 3
             assert set(modes.values()) == {0o600}
-        sqltrack.Client(config).execute("DELETE FROM runs WHERE id = %s", (deleted.id,))
         assert run.flush(20)
     finally:
         os.umask(old)
@@ -203,12 +203,12 @@ def test_calls_of_a_deleted_run_stay_and_hold_up_no_others(
     client = sqltrack.Client(with_outbox(config, folder))
     experiment = sqltrack.Experiment(client, name="experiment")
     runs = [experiment.get_run() for _ in range(3)]
+    sqltrack.Client(config).execute("DELETE FROM runs WHERE id = %s", (runs[1].id,))
     with away(config):
         for step in range(10):
             for run in runs:
                 run.add_metrics({"loss": step}, step=step)
         runs[1].add_tags("x")
-    sqltrack.Client(config).execute("DELETE FROM runs WHERE id = %s", (runs[1].id,))
     assert runs[0].flush(20)
     rows = client.execute("SELECT run_id, count(*) FROM metrics GROUP BY run_id ORDER BY run_id").fetchall()
     assert rows == [(runs[0].id, 10), (runs[2].id, 10)]

@@ -41,6 +41,8 @@ __all__ = [
     "working",
 ]
 
+T = TypeVar("T")
+
 # CO_GENERATOR and CO_ASYNC_GENERATOR of the module inspect, which is slow to import.
 _GENERATORS = 0x20 | 0x200
 
@@ -227,7 +229,8 @@ class _Activity(threading.local):
         waiting: what is to be done as soon as that has ended which it would have to wait for.
         hidden: blocks that were given up, as long as nothing else is to see them.
         is_held_up: whether something of that has to wait again.
-        deadline: when (monotonic) all work that begins is to wait no longer for the database, None for no limit.
+        deadline: when (monotonic) work that begins is to wait no longer for the database, None for no limit; one that
+            was left behind does not count, see `present_deadline`.
     """
 
     def __init__(self) -> None:
@@ -249,6 +252,22 @@ class _Activity(threading.local):
             self.works.clear()
         self.forget_inherited()
         return any(block.is_busy or (block.is_present and block.is_interrupted) for block in self.blocks)
+
+    def call_within(self, seconds: float, function: Callable[[], T]) -> T:
+        """Return `function()`, in which no work of this thread waits for the database after so many seconds."""
+        outer = self.deadline
+        try:
+            self.deadline = time.monotonic() + seconds
+            return function()
+        finally:
+            self.deadline = outer
+
+    def present_deadline(self) -> float | None:
+        """Return the deadline that `call_within` has set for the running code, None for none."""
+        if self.deadline is not None and not any(frame.f_code is _CALLING_WITHIN for frame in _stack()):
+            # An exception in between two bytecodes has left it behind.
+            self.deadline = None
+        return self.deadline
 
     @property
     def has_rivals(self) -> bool:
@@ -338,6 +357,7 @@ class _Activity(threading.local):
 activity = _Activity()
 
 _DOING_NEXT = _Activity._do_next.__code__
+_CALLING_WITHIN = _Activity.call_within.__code__
 
 # Open blocks of generators, which may be resumed by any thread.
 generators: dict[int, Block] = {}
@@ -381,7 +401,6 @@ def _code_of(function: Any) -> CodeType | None:
 # The functions that work while `activity.works` says so.
 _working: set[CodeType] = set()
 
-T = TypeVar("T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 

@@ -280,17 +280,10 @@ class Session:
                 f"{self.engine.describe()} is locked, perhaps by a block or call of this thread that was interrupted"
             ) from error
 
-    @contextlib.contextmanager
-    def waiting_within(self, seconds: float) -> Iterator[None]:
-        """Let no work of this thread in the `with` block wait for the database after so many seconds."""
+    def call_within(self, seconds: float, function: Callable[[], T]) -> T:
+        """Return `function()`, in which no work of this thread waits for the database after so many seconds."""
         self._has_limits = True
-        outer = activity.deadline
-        # Within, because a signal's handler may raise between any two lines.
-        try:
-            activity.deadline = time.monotonic() + seconds
-            yield
-        finally:
-            activity.deadline = outer
+        return activity.call_within(seconds, function)
 
     def perform_within(self, seconds: float, work: Callable[[], T]) -> T:
         """Return `work()`, which waits for the database no longer than that, and is part of no block."""
@@ -502,8 +495,8 @@ class Session:
                 work.block = block
             if patience is not None:
                 work.patience = patience
-            if self._has_limits:
-                work.deadline = activity.deadline
+            if self._has_limits and activity.deadline is not None:
+                work.deadline = activity.present_deadline()
             works.append(work)
             return function(*arguments)
         except BaseException as error:

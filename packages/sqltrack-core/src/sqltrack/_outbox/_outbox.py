@@ -209,10 +209,8 @@ class Outbox:
         reason: DatabaseError | None = None
         if not self._is_away:
             try:
-                # The first one waits as long as it would without an outbox.
                 self._reach(session)
-                with session.waiting_within(self._patience) if self._has_written else contextlib.nullcontext():
-                    created = create()
+                created = self._patiently(session, create)
             except DatabaseError as error:
                 if not self._is_outage(error):
                     raise
@@ -385,14 +383,17 @@ class Outbox:
         deadline = time.monotonic() + self._reconnect
         while True:
             try:
-                with session.waiting_within(self._patience) if self._has_written else contextlib.nullcontext():
-                    session.ask(_do_nothing)
+                self._patiently(session, lambda: session.ask(_do_nothing))
                 return
             except DatabaseUnavailableError as error:
                 is_busy = isinstance(error, TooManyConnectionsError) or error.is_starting
                 if not is_busy or time.monotonic() >= deadline:
                     raise
             time.sleep(_PAUSE)
+
+    def _patiently(self, session: Session, create: Callable[[], T]) -> T:
+        """Return `create()`, the first time without a limit: that waits as long as it would without an outbox."""
+        return session.call_within(self._patience, create) if self._has_written else create()
 
     def _keep_work(self, work: Callable[..., None], arguments: Sequence[Any], reason: DatabaseError | None) -> None:
         from sqltrack._outbox._calls import arguments_of, name_of
