@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,10 @@ def _no_tracked_runs() -> Iterator[None]:
         outbox._is_closing = True
         outbox._wake()
     _outbox._outboxes.clear()
+    for thread in threading.enumerate():
+        if thread.name.startswith("sqltrack-outbox"):
+            # Its connection would be watched in the next test.
+            thread.join(5)
     _tracking._tracked.clear()
     for key in list(sigterm._functions):
         sigterm.deregister(key)

@@ -158,6 +158,7 @@ def begin_outage(mode=0o400):
     for suffix in ("", "-wal", "-shm"):
         if os.path.exists(config["dbpath"] + suffix):
             os.chmod(config["dbpath"] + suffix, mode)
+    client._session.close_idle()
 
 def end_outage():
     begin_outage(0o600)
@@ -189,7 +190,7 @@ def test_a_disk_that_fails_below_the_file_costs_no_value(tmp_path: Path) -> None
 @needs_permissions
 def test_a_file_that_becomes_read_only_costs_no_value(sqlite_config: dict[str, Any], tmp_path: Path) -> None:
     """Connections that were opened before can write, so the next one meets it."""
-    config = {**sqlite_config, **outbox_settings(tmp_path), "keepalive": 0.01}
+    config = {**sqlite_config, **outbox_settings(tmp_path)}
     with Script(PROTECT + LOG, config) as script:
         ended = script.finish()
     expect_all_steps(sqlite_config, ended.lines)
