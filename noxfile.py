@@ -32,7 +32,7 @@ PACKAGES = [
 # The first hatchling that sets versions in pyproject.toml, which it does by tomlkit; a twine that reads its metadata.
 RELEASE_TOOLS = ["hatchling>=1.32", "tomlkit", "twine>=7"]
 TEST_TOOLS = [
-    "pytest>=8",
+    "pytest>=9",
     "pytest-xdist",
     "hypothesis",
     "numpy",
@@ -155,7 +155,7 @@ def postgres(session: nox.Session, major: int) -> None:
 @nox.session(reuse_venv=False)
 def minimal(session: nox.Session) -> None:
     """Run tests of core on SQLite where nothing but its wheel and pytest is installed; arguments go to pytest."""
-    session.install("packages/sqltrack-core", "pytest>=8")
+    session.install("packages/sqltrack-core", "pytest>=9")
     session.run("python", "-m", "pytest", "--engines=sqlite", *(session.posargs or MINIMAL_TESTS))
 
 
@@ -194,7 +194,9 @@ def faults(session: nox.Session) -> None:
     _install_packages(session, *PACKAGES, postgres=True)
     session.install(*TEST_TOOLS)
     # One after the other: what they measure is what happens on a machine that has enough to do already.
-    session.run("python", "-m", "pytest", "-m", "faults", *(session.posargs or _fault_tests()))
+    # Some of them take minutes by design.
+    options = ["-m", "faults", "-o", "faulthandler_timeout=3600"]
+    session.run("python", "-m", "pytest", *options, *(session.posargs or _fault_tests()))
 
 
 @nox.session
@@ -249,7 +251,7 @@ def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html, with warnings as errors, and test it; arguments go to pytest."""
     _check_python(session)
     _install_packages(session, *PACKAGES, postgres=True)
-    session.install(*SITE_TOOLS, "polars", "pytest>=8", "pytest-xdist", "playwright", *EXAMPLE_NEEDS)
+    session.install(*SITE_TOOLS, "polars", "pytest>=9", "pytest-xdist", "playwright", *EXAMPLE_NEEDS)
     folder = Path("docs/_build")
     shutil.rmtree(folder, ignore_errors=True)
     options = ["-b", "html", "-W", "--keep-going", "-n", "-d", str(folder / "doctrees")]
