@@ -20,7 +20,9 @@ import pytest
 
 import sqltrack
 from sqltrack._outbox._journal import Journal, remove_remains
+from sqltrack._outbox._mirror import Mirror
 from sqltrack._outbox._places import OutboxLock, state_of
+from sqltrack.engines.sqlite import SQLiteEngine
 from sqltrack.errors import ConfigError, OutboxError
 from sqltrack.outbox import find_outboxes, read_outbox, send_outboxes
 from support.away import away, outbox_files, with_outbox
@@ -561,3 +563,27 @@ def test_a_running_process_ends_its_damaged_file_and_goes_on(
     assert stored_steps(client) == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
     assert "the file is kept" in caplog.text
     assert outbox_files(folder) == [only_file(folder).name, only_file(folder).name + ".lock"]
+
+
+def test_a_late_look_at_a_file_that_was_sent_does_not_bring_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection for the tables in the file may take so long that nobody waits for it any more."""
+    path = tmp_path / "outbox.db"
+    sqltrack.Client(engine="sqlite", dbpath=str(path), outbox="off").setup()
+    arrived, goes_on = threading.Event(), threading.Event()
+    connect = SQLiteEngine.connect
+
+    def connect_late(engine: SQLiteEngine) -> Any:
+        arrived.set()
+        goes_on.wait(10)
+        return connect(engine)
+
+    monkeypatch.setattr(SQLiteEngine, "connect", connect_late)
+    making = threading.Thread(target=Mirror, args=(str(path),))
+    making.start()
+    assert arrived.wait(10)
+    path.unlink()
+    goes_on.set()
+    making.join(10)
+    assert list(tmp_path.iterdir()) == []

@@ -380,3 +380,20 @@ def test_a_damaged_file_is_an_error_that_says_so(sqlite_config: dict[str, Any]) 
     path.write_bytes(path.read_bytes()[: 3 * 4096])
     with pytest.raises(DatabaseError, match="is damaged: .*; restore it from a copy"):
         client.execute("SELECT * FROM metrics")
+
+
+def test_a_connection_that_comes_late_creates_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file was removed after the client had looked for it."""
+    path = tmp_path / "sqltrack.db"
+    client = sqltrack.Client(engine="sqlite", dbpath=str(path), outbox="off", reconnect=0.1)
+    setup(client)
+    run = Experiment(client, name="experiment").get_run()
+    with pytest.raises(DatabaseUnavailableError, match="cannot open"), run.track():
+        client._session._keeper.close_parked()
+        path.unlink()
+        monkeypatch.setattr(client.engine, "exists", lambda: True)
+        run.add_metrics({"loss": 1.0})
+    assert not path.exists()
+    # As before, outside of tracked runs.
+    setup(client)
+    assert path.exists()

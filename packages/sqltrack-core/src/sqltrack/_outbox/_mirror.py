@@ -36,11 +36,12 @@ class Mirror:
         self._client = Client({"engine": "sqlite", "dbpath": path, "outbox": "off"})
         self._client.metrics._warnings.is_silent = True
         self._is_broken = False
+        # While a run is tracked, no connection creates the file, which may be sent and removed in the meantime.
+        self._client._session.track(0)
         try:
             set_up_quietly(self._client)
         except SQLTrackError:
             self._is_broken = True
-        self._client._session.track(0)
 
     def perform(self, calls: Sequence[Call], experiments: Mapping[int, int]) -> None:
         """Do calls that wait.

@@ -35,6 +35,7 @@ class Engine(ABC):
         admin_class: "module:class" of the `sqltrack.engines.admin.Admin` of the engine, None if it has none.
         connects_in_threads: whether other threads may use a connection than the one that has opened it. Then a call
             that must not wait leaves a thread alone that tries to connect; default: no.
+        may_create: whether `connect` may create a database that does not exist. It may not while a run is tracked.
         schema: the database schema in which names are looked up, None for the database's default.
         access_advice: what to advise where the database refuses access, None for the usual.
     """
@@ -45,6 +46,7 @@ class Engine(ABC):
     metrics_table: ClassVar[MetricsTable] = MetricsTable()
     admin_class: ClassVar[str | None] = None
     connects_in_threads: ClassVar[bool] = False
+    may_create: bool = True
     schema: str | None = None
     access_advice: str | None = None
 

@@ -65,7 +65,7 @@ class Connection(sqlite3.Connection):
         raised: what was raised inside of functions that SQLite called.
     """
 
-    def __init__(self, database: str, *, timeout: float, **kwargs: Any) -> None:
+    def __init__(self, database: str, *, timeout: float, path: str | None = None, **kwargs: Any) -> None:
         self.busy_timeout = timeout
         super().__init__(database, timeout=min(timeout, _UNINTERRUPTED), **kwargs)
         # No transactions by the module's own rules.
@@ -76,8 +76,9 @@ class Connection(sqlite3.Connection):
         self.plain_cursor: sqlite3.Cursor = sqlite3.Cursor(self)
         # Without a callback, in which what a signal's handler raises would be lost.
         self._last_cursor: Callable[[], sqlite3.Cursor | None] = weakref.ref(self.plain_cursor)
-        self._path = database
-        self._file = _file_identity(database)
+        # A URI is not a path.
+        self._path = database if path is None else path
+        self._file = _file_identity(self._path)
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a new `Cursor`, or what `factory` makes."""

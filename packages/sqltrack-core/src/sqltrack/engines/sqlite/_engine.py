@@ -89,20 +89,21 @@ class SQLiteEngine(Engine):
         return f"SQLiteEngine({self.path!r})"
 
     def connect(self) -> Connection:
-        """Open the database file, which is created if it does not exist.
+        """Open the database file, or create it if it does not exist and `may_create` is true.
 
         Raises:
             DatabaseUnavailableError: the file cannot be opened.
             NotADatabaseError: the file is no SQLite database.
         """
         try:
-            connection = sqlite3.connect(
-                self.path,
+            connection = Connection(
+                f"{Path(self.path).as_uri()}?mode={'rwc' if self.may_create else 'rw'}",
+                uri=True,
                 timeout=self.busy_timeout,
                 detect_types=sqlite3.PARSE_DECLTYPES,
                 # The client hands a connection to one thread at a time.
                 check_same_thread=False,
-                factory=Connection,
+                path=self.path,
             )
         except sqlite3.Error as error:
             raise self.translate_error(error) from error
