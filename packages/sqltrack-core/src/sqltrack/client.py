@@ -1,4 +1,4 @@
-"""The client: transactions as `with` blocks, and short calls that need none."""
+"""The client: transactions as `with` blocks, and calls that work without one."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class _WrongTypeError(UnusableValueError, TypeError):
 
 
 class Result:
-    """What a query returned, independent of the connection that it came from.
+    """The result of a statement, independent of the connection that it came from.
 
     Attributes:
-        description: one sequence for each column, its name first (PEP 249), None if the statement returns no rows.
+        description: one sequence for each column, its name first (PEP 249); None if the statement returns no rows.
         rowcount: number of rows that the statement returned or changed, -1 if that is not known.
     """
 
@@ -65,52 +65,53 @@ class Result:
         return self._rows
 
     def fetchone(self) -> Any:
-        """Return the next row, None if there is none."""
+        """Return the next row, or None after the last one."""
         return next(self._rows, None)
 
     def fetchmany(self, size: int = 1) -> list[Any]:
-        """Return up to `size` further rows."""
+        """Return the next `size` rows, or as many as are left."""
         return list(itertools.islice(self._rows, size))
 
     def fetchall(self) -> list[Any]:
-        """Return all further rows."""
+        """Return all rows that are left."""
         return list(self._rows)
 
     def close(self) -> None:
-        """Forget the rows that were not fetched."""
+        """Drop the rows that were not fetched."""
         self._rows = iter(())
 
 
 class Client:
-    """Connects to the database that a configuration names.
+    """Access one database, with the settings of a configuration.
 
-    A client is a context manager: inside of `with client as connection:` there is one connection and one transaction
-    for all that uses the client in this thread, however deep blocks are nested. The outermost block commits at its
-    end, or rolls back if it ends by an exception, and closes the connection. Without such a block every call connects
-    if necessary, and does its work in a transaction of its own. Connections are kept for the next call while a run is
-    tracked; elsewhere for a second at most, and not after `execute` and the like.
+    A client is a context manager. Inside `with client as connection:` all calls of this thread share one connection and
+    one transaction, also in nested blocks. The outermost block commits at its end, or rolls back if it ends with an
+    exception, and closes the connection. Outside of a block, each call connects if necessary and uses a transaction of
+    its own. The connection is then kept for the next call: while a run is tracked until it has been idle for
+    `keepalive`, otherwise for a second at most, and not at all after `execute` and its siblings.
 
-    Threads and asyncio tasks may share a client, each has blocks of its own; so has a generator that opens a block. A
-    forked child may go on to use its parent's client. Copies, also those that were pickled, have the same
-    configuration and connections of their own. A pickle holds no password, unless multiprocessing makes it to start a
-    process; its copy looks for the password in the config file and the environment.
+    Threads and asyncio tasks can share a client; each has its own blocks, and so does a generator that opens one. A
+    forked child can use its parent's client. Copies and pickles have the same configuration, and connections of their
+    own. A pickle holds no password, except when multiprocessing makes it to start a process. An unpickled client looks
+    for the password in the config file and the environment.
 
     Args:
-        config: a dict is the whole configuration, nothing else is looked at; "postgresql://…" and the path of a SQLite
-            file, such as "runs.db", name the database, see `sqltrack.config.client_config`; any other path names the
-            config file; default: the file is found by `sqltrack.config.find_config_file`.
-        kwargs: parameters that win over those from elsewhere: `engine`, "postgres" (default) or "sqlite"; those of
-            the engine; `keepalive`, seconds after which an idle connection of a tracked run is closed, default 5.
-            Without a tracked run it is closed after a second at most;
-            `outbox`, "on" (default), "off" or "always": whether calls that write go to a file while the database is
-            away, see `sqltrack.outbox`; `patience`, seconds that such a call waits for the database, default 1;
-            `reconnect`, seconds for which the calls of a tracked run without an outbox try to reach a database that
-            went away, and for which a server that has no connection left is waited for, default 30.
+        config: a dict is the whole configuration, without config file or environment. An address ("postgresql://…") or
+            the path of a SQLite file, such as "runs.db", names the database, see `sqltrack.config.client_config`. Any
+            other path names the config file. Default: the file that `sqltrack.config.find_config_file` finds.
+        kwargs: parameters that override all other sources: `engine`, "postgres" (default) or "sqlite"; those of the
+            engine; and these:
+            `keepalive`, seconds after which an idle connection of a tracked run is closed, default 5;
+            `outbox`, "on" (default), "off" or "always": whether calls that write go to a file during an outage, see
+            `sqltrack.outbox`;
+            `patience`, seconds that such a call waits for the database, default 1;
+            `reconnect`, seconds to wait for a server that has no free connection, and to retry calls of a tracked run
+            without an outbox during an outage, default 30.
 
     Attributes:
-        config: the configuration in force.
-        engine: the engine that it chose.
-        metrics: writes metrics, see `sqltrack.metrics`.
+        config: the configuration in effect.
+        engine: the engine that the configuration chooses.
+        metrics: the writer of metrics, see `sqltrack.metrics`.
 
     Raises:
         ConfigError: (a ValueError) the configuration cannot be used.
@@ -122,7 +123,7 @@ class Client:
         check_mask_settings(self.config)
         self._source: str | Path | None = None
         if isinstance(config, (str, os.PathLike)) and config_of_address(config) is None:
-            # Where a copy in another process looks for a password. An address may hold one itself.
+            # Copies in other processes look here for a password. An address may contain one itself.
             self._source = config
         self.engine: Engine = create_engine(self.config)
         reconnect = number_setting(self.config, "reconnect", _RECONNECT)
@@ -132,7 +133,7 @@ class Client:
             reconnect=reconnect,
             outbox=_outbox_for(self.config, self.engine, reconnect),
         )
-        # Engines may ask the database for a type, so they get the client, to which the writer must not refer itself.
+        # Engines may look up a type with the client. A weak reference avoids a cycle between client and writer.
         self.metrics: MetricsWriter = MetricsWriter(self._session, partial(self.engine.map_type, weakref.proxy(self)))
         self._rows = RowWriter(self._session)
 
@@ -145,7 +146,7 @@ class Client:
     def __deepcopy__(self, memo: dict[int, Any]) -> Client:
         return _copy(type(self), copy.deepcopy(self.config, memo), self._source)
 
-    # Hidden from type checkers, which find wrong names by themselves.
+    # Hidden from type checkers, which find wrong names themselves.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -171,23 +172,23 @@ class Client:
         self._session.leave(statement, exc_type)
 
     def cursor(self) -> AbstractContextManager[Any]:
-        """Connect if necessary and return a cursor, for use in a `with` block that works like the client's own."""
+        """Return a cursor, for use in a `with` block that works like the client's own."""
         return _CursorBlock(self._session)
 
     def execute(self, sql: QueryText, parameters: Parameters = ()) -> Result:
-        """Execute a statement, connecting if necessary.
+        """Execute a statement, and connect if necessary.
 
         Args:
-            sql: the statement, a str or SQL; placeholders are %s or %(name)s on all engines.
+            sql: the statement, a str or SQL; placeholders are %s or %(name)s with all engines.
             parameters: values for the placeholders, a sequence or a mapping.
 
         Returns:
-            A cursor-like `Result`, which holds all rows and does not need the connection any more.
+            A `Result` with the methods of a cursor. It holds all rows and no longer needs the connection.
 
         Raises:
             DatabaseError: the database refused the statement.
-            UnusableValueError: (a ValueError) the statement or the parameters are of another kind, or hold texts or
-                numbers that the database cannot.
+            UnusableValueError: (a ValueError) the statement or the parameters have the wrong type, or contain text or
+                numbers that the database cannot store.
         """
         return self._session.transact(
             lambda connection: Result(
@@ -196,7 +197,7 @@ class Client:
         )
 
     def executemany(self, sql: QueryText, seq_of_parameters: Iterable[Parameters]) -> Result:
-        """Execute a statement once for each of `seq_of_parameters`; see `execute`."""
+        """Execute a statement once for each item of `seq_of_parameters`; see `execute`."""
         if not is_instance(seq_of_parameters, Iterable) or is_instance(seq_of_parameters, (str, bytes, Mapping)):
             raise _WrongTypeError(f"seq_of_parameters must be an iterable, got {quote(seq_of_parameters)}")
 
@@ -209,9 +210,9 @@ class Client:
         return self._session.transact(execute)
 
     def executescript(self, sql_script: QueryText) -> Result:
-        """Execute all statements of a script, connecting if necessary; see `execute`.
+        """Execute all statements of a script, and connect if necessary; see `execute`.
 
-        Without a BEGIN of its own the script is part of the transaction.
+        A script without a BEGIN of its own is part of the current transaction.
         """
         return self._session.transact(
             lambda connection: Result(
@@ -220,16 +221,16 @@ class Client:
         )
 
     def setup(self, *scripts: str | Path | tuple[str, str] | Iterable[str | Path | tuple[str, str]]) -> None:
-        """Create the tables of SQLTrack, and execute SQL scripts that were not executed before.
+        """Create SQLTrack's tables, and execute the given SQL scripts that were not executed before.
 
-        Does the same as `sqltrack.commands.setup`, and prints a line for each script.
+        The same as `sqltrack.commands.setup`, with a line of output for each script.
 
         Args:
-            scripts: paths of files, or pairs of name and SQL text, in the order of execution; or one iterable of these.
+            scripts: paths of files, or pairs of name and SQL text, in order of execution; or one iterable of these.
 
         Raises:
             ScriptError: a script failed; the error names the statement, without passwords.
-            ValueError: a script is called `base.sql`, or two have the same name, or one is neither a path nor a pair.
+            ValueError: a script is called `base.sql`, two have the same name, or one is neither a path nor a pair.
             OSError: a file cannot be read.
         """
         from sqltrack.commands.setup import setup
@@ -238,25 +239,25 @@ class Client:
         setup(self, cast("Any", scripts[0] if is_list else scripts))
 
     def commit(self) -> None:
-        """Commit what was done since the `with` block began, or since the last commit.
+        """Commit the changes made since the `with` block began, or since the last commit.
 
         Raises:
-            NotConnectedError: (a RuntimeError) there is no `with` block in this thread.
+            NotConnectedError: (a RuntimeError) this thread is not in a `with` block of the client.
         """
         self._session.end_transaction("commit")
 
     def rollback(self) -> None:
-        """Undo what was done since the `with` block began, or since the last commit.
+        """Undo the changes made since the `with` block began, or since the last commit.
 
         Raises:
-            NotConnectedError: (a RuntimeError) there is no `with` block in this thread.
+            NotConnectedError: (a RuntimeError) this thread is not in a `with` block of the client.
         """
         self._session.end_transaction("rollback")
         self.metrics.invalidate()
 
 
 class _CursorBlock:
-    """Makes a `with` block like the client's own, with a cursor instead of the connection."""
+    """A `with` block like the client's own that returns a cursor instead of the connection."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -272,7 +273,7 @@ class _CursorBlock:
         self, exc_type: type[BaseException] | None, *_: object, statement: WithStatement | None = None
     ) -> None:
         try:
-            # Its connection is closed already if a generator outlives the block around it.
+            # If a generator outlives the block around it, its connection is closed already.
             with contextlib.suppress(self._session.engine.driver_error):
                 self._cursors.pop().close()
         finally:
@@ -283,7 +284,7 @@ def _outbox_for(config: dict[str, Any], engine: Engine, reconnect: float) -> Out
     settings = outbox_settings(config)
     if settings.mode == "off":
         return None
-    # Of no use to programs that do without.
+    # Imported here because programs without an outbox do not need it.
     from sqltrack._outbox._outbox import outbox_for
 
     return outbox_for(config, engine, settings, reconnect)
@@ -304,17 +305,17 @@ def _unpickle(cls: type[Client], config: dict[str, Any], lacks_password: bool, s
 
 
 def _arguments(sql: QueryText, parameters: Parameters, dialect: Dialect, connection: Any) -> tuple[Any, ...]:
-    """Return the arguments of `execute`: without parameters the text must not be searched for placeholders."""
+    """Return the arguments of `execute`: text without parameters must not be searched for placeholders."""
     if parameters is None or len(_checked_parameters(parameters)) == 0:
         return (_text(sql, None, dialect, connection),)
     return _text(sql, parameters, dialect, connection), parameters
 
 
 def _text(sql: QueryText, parameters: Any, dialect: Dialect, connection: Any) -> str:
-    """Return a statement as the text to execute with parameters.
+    """Return the text of a statement, ready to execute with `parameters`.
 
     Raises:
-        UnusableValueError: it is not a statement, or no database can read its characters.
+        UnusableValueError: it is not a statement, or contains characters that no database can read.
     """
     if not is_instance(sql, str) and attempt(lambda query: query.as_string, sql) is UNKNOWN:
         raise _WrongTypeError(f"a query must be str or SQL, got {type(sql).__name__!r}")
@@ -325,7 +326,7 @@ def _text(sql: QueryText, parameters: Any, dialect: Dialect, connection: Any) ->
 
 
 def _checked_parameters(parameters: Any) -> Any:
-    """Return parameters as they are.
+    """Return parameters unchanged.
 
     Raises:
         UnusableValueError: they are neither a sequence nor a mapping.

@@ -1,7 +1,7 @@
-"""The errors that SQLTrack raises, all below `SQLTrackError`.
+"""The errors that SQLTrack raises, all of them subclasses of `SQLTrackError`.
 
-An error that is also a ValueError or a RuntimeError inherits from both. The first line of a class' docstring is its
-message if none is given. Attributes say what an error is about and what to do, so a caller need not read its text.
+Some are also a ValueError or a RuntimeError. The first line of a class' docstring is its default message. Attributes
+hold the values and the advice of an error, so that callers need not parse its text.
 """
 
 from __future__ import annotations
@@ -41,31 +41,31 @@ T = TypeVar("T")
 class SQLTrackError(Exception):
     """something went wrong in sqltrack
 
-    The text of the error is its message, followed by the advice if there is any. Passwords in it are masked.
+    The text of the error is its message, followed by the advice, if any. Passwords in it are masked.
 
     Args:
-        message: what went wrong, default: the first line of the class' docstring.
+        message: what failed, default: the first line of the class' docstring.
         advice: what to do about it, default: none.
 
     Attributes:
-        message: what went wrong, without the advice.
-        advice: what to do about it, None if there is no advice.
+        message: the message without the advice.
+        advice: what to do about it, or None.
     """
 
     def __init__(self, message: str | None = None, advice: str | None = None) -> None:
         usual = (type(self).__doc__ or "").partition("\n")[0]
-        # Whatever a message quotes may have been given in place of something else, and be or hold a password.
+        # A value that a message quotes may contain a password, for example if it was given in the wrong place.
         self.message: str = usual if message is None else _masked(message, f"{usual}, and Python is ending")
         self.advice: str | None = None if advice is None else _masked(advice, None)
         super().__init__(self.message if self.advice is None else f"{self.message}; {self.advice}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not by calling the class, whose arguments may be others than those of Exception.
+        # Without calling the class: its arguments may differ from those of Exception.
         return _restore, (type(self), self.args, self.__dict__)
 
 
 def _masked(text: str, otherwise: T) -> str | T:
-    """Return a text without passwords, and `otherwise` when Python is ending and nothing tells where those are."""
+    """Return a text without passwords, or `otherwise` if Python is exiting and can no longer look for them."""
     try:
         from sqltrack._masking import masked_text
     except ImportError:
@@ -92,7 +92,7 @@ class NotConnectedError(SQLTrackError, RuntimeError):
 
 
 class ConflictError(SQLTrackError, ValueError):
-    """what was asked for contradicts what the database holds"""
+    """the request contradicts data in the database"""
 
 
 class MissingExperimentError(SQLTrackError, ValueError):
@@ -112,7 +112,7 @@ class MissingRunError(SQLTrackError, ValueError):
 
 
 class NotFoundError(SQLTrackError, LookupError):
-    """there is nothing of that name"""
+    """nothing has this name"""
 
 
 class NaiveDatetimeError(SQLTrackError, ValueError):
@@ -135,15 +135,16 @@ class UnusableValueError(SQLTrackError, ValueError):
 class DatabaseError(SQLTrackError):
     """the database refused a statement
 
-    Raised for driver errors without a more precise class; the driver's own error is its `__cause__`.
+    Raised for driver errors that have no more specific class; the driver's error is its `__cause__`.
     """
 
 
 class DatabaseUnavailableError(DatabaseError):
     """the database cannot be reached
 
-    Attributes: `may_pass` is False if the configuration must be wrong, as with a host that has no address;
-    `is_starting` tells that the server is there, and will serve soon.
+    Attributes:
+        may_pass: whether a retry may help; False if the configuration must be wrong, such as an unknown host.
+        is_starting: whether the server was reached, but does not accept connections yet.
     """
 
     may_pass: bool = True
@@ -151,11 +152,11 @@ class DatabaseUnavailableError(DatabaseError):
 
 
 class TooManyConnectionsError(DatabaseUnavailableError):
-    """the server has no connection left for this client"""
+    """the server has no free connection for this client"""
 
 
 class DiskFullError(DatabaseError):
-    """the database cannot grow: its disk is full, or a quota or a limit of the size of files is reached"""
+    """the database cannot grow: the disk is full, or a quota or file size limit is reached"""
 
 
 class AccessDeniedError(DatabaseError):
@@ -163,7 +164,7 @@ class AccessDeniedError(DatabaseError):
 
 
 class NotADatabaseError(DatabaseError):
-    """the file is no SQLite database"""
+    """the file is not a SQLite database"""
 
 
 class NotSetUpError(DatabaseError):
@@ -180,28 +181,30 @@ class OutboxError(DatabaseError):
 
 
 class DatabaseLockedError(DatabaseError):
-    """somebody else holds a lock on the database for too long"""
+    """another connection has held a lock on the database for too long"""
 
 
 class ReadOnlyDatabaseError(DatabaseError):
-    """the database can only be read"""
+    """the database is read-only"""
 
 
 class StatementTimeoutError(DatabaseError):
-    """a statement took longer than it may"""
+    """a statement exceeded its time limit"""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(
-            f"the statement took longer than {seconds:g} s and was ended", "ask for less, or allow it more"
+            f"the statement took longer than {seconds:g} s and was cancelled", "ask for less, or raise the time limit"
         )
 
 
 class ScriptError(DatabaseError):
     """a script failed
 
-    Attributes: `script` is its name, `statement` the text of the statement that failed, `line` the number of the line
-    in which that begins, None if it was not asked for.
+    Attributes:
+        script: name of the script.
+        statement: text of the statement that failed.
+        line: line number at which the statement begins, None if it was not determined.
     """
 
     def __init__(self, script: str, statement: str, reason: object, line: int | None = None) -> None:
@@ -213,11 +216,11 @@ class ScriptError(DatabaseError):
 
 
 class SlurmError(SQLTrackError):
-    """sacct cannot be asked"""
+    """cannot query sacct"""
 
 
 def _restore(cls: type[SQLTrackError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SQLTrackError:
-    """Make an error again that was pickled or copied."""
+    """Rebuild an error from a pickle or a copy."""
     error = cls.__new__(cls, *args)
     error.__dict__.update(attributes)
     return error
