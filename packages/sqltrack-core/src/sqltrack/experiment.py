@@ -1,4 +1,4 @@
-"""Experiments: what runs belong to."""
+"""Experiments: named groups of runs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _LINKS = "experiment_links"
 
 
 class Experiment:
-    """An experiment in the database, created if there is none of that name.
+    """An experiment in the database, which is created if no experiment has this name.
 
-    All methods but `get_run` return the experiment itself, so that calls can be chained.
+    All methods except `get_run` return the experiment itself, so you can chain calls.
 
     Args:
         client: client to use.
@@ -46,12 +46,12 @@ class Experiment:
 
     Attributes:
         client: the client.
-        id: the experiment's id. While the database is away it is a new one, which stays if there is no experiment of
-            that name.
+        id: the experiment's id. During an outage this is a new id, which is kept unless the database turns out to have
+            an experiment of this name.
 
     Raises:
-        ValueError: neither id nor name is given; or the two belong to different experiments (ConflictError); or
-            there is no experiment with the id, and no name to create it with (MissingExperimentError).
+        ValueError: neither id nor name is given, or they belong to different experiments (ConflictError), or no
+            experiment has this id and no name is given to create it with (MissingExperimentError).
     """
 
     def __init__(self, client: Client, experiment_id: int | None = None, name: str | None = None) -> None:
@@ -130,12 +130,12 @@ class Experiment:
 
 
 def experiment_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
-    """Add a link between two experiments; one that exists already is no error.
+    """Add a link between two experiments; does nothing if the link exists.
 
     Args:
         client: client to use.
         from_id: id of the experiment that the link starts from.
-        kind: what the link means, such as "continues".
+        kind: the meaning of the link, such as "continues".
         to_id: id of the experiment that the link points to.
 
     Raises:
@@ -159,17 +159,17 @@ def experiment_add_tags(client: Client, experiment_id: int, *tags: str) -> None:
 
 
 def experiment_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
-    """Remove a link between two experiments; one that does not exist is no error."""
+    """Remove a link between two experiments; does nothing if the link does not exist."""
     _updates.remove_link(client, _LINKS, from_id, kind, to_id)
 
 
 def experiment_remove_tags(client: Client, experiment_id: int, *tags: str) -> None:
-    """Remove tags from an experiment; those that it does not have are no error."""
+    """Remove tags from an experiment; tags that it does not have are ignored."""
     _updates.remove_keys(client, _TABLE, as_row_id(experiment_id, "experiment_id"), "tags", _updates.tags_dict(tags))
 
 
 def experiment_set_comment(client: Client, experiment_id: int, comment: str | None) -> None:
-    """Set the comment of an experiment, None removes it."""
+    """Set the comment of an experiment; None removes it."""
     _updates.set_columns(
         client, _TABLE, as_row_id(experiment_id, "experiment_id"), {"comment": as_optional_text(comment, "comment")}
     )
@@ -197,14 +197,14 @@ def experiment_set_tags(client: Client, experiment_id: int, *tags: str) -> None:
 def run_from_env(client: Client) -> Run:
     """Return the run that environment variables name, which is created if it does not exist.
 
-    SQLTRACK_EXPERIMENT_NAME and SQLTRACK_EXPERIMENT_ID, one or both, give the experiment, SQLTRACK_RUN_ID the run if
-    it is set, else it is a new one. An empty name counts as not set.
+    SQLTRACK_EXPERIMENT_NAME, SQLTRACK_EXPERIMENT_ID or both give the experiment. An empty name counts as not set.
+    SQLTRACK_RUN_ID gives the run; if it is not set, the run is a new one.
 
     Args:
         client: client to use.
 
     Raises:
-        UnusableValueError: (a ValueError) neither variable of the experiment is set, or an id is no integer.
+        UnusableValueError: (a ValueError) no variable gives the experiment, or an id is not an integer.
     """
     experiment_id, name = _updates.experiment_from_env()
     if name is None and experiment_id is None:

@@ -1,4 +1,4 @@
-"""Runs: single, tracked executions of some code."""
+"""Runs: single executions of a training script."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ T = TypeVar("T")
 
 _TABLE = "runs"
 
-# Seconds to try to set the status of a run that an exception ends; the exception must not have to wait for longer.
+# Seconds to try to set the status of a run that an exception ends; the exception should not be delayed for longer.
 _PATIENCE_AFTER_EXCEPTION = 3.0
 
-# The same for a run that has done its work, which lasts no longer for a database that is away.
+# The same for a run that has done its work, and should not wait longer for a database that is away.
 _PATIENCE_AT_END = 5.0
 
 
 class Run:
-    """A run in the database, created if it does not exist.
+    """A run in the database, which is created if it does not exist.
 
-    All methods return the run itself, so that calls can be chained.
+    Methods that change the run return it, so you can chain calls.
 
     Args:
         client: client to use.
         experiment_id: id of the experiment that the run belongs to; may be None if the run exists.
-        run_id: id of the run; a str names the environment variable that holds it; default: a new run with an unused id.
+        run_id: id of the run; a str names the environment variable that holds the id; default: a new, unused id.
 
     Attributes:
         client: the client.
         id: the run's id.
-        experiment_id: id of its experiment; 0 if the run was named by its id alone while the database was away.
+        experiment_id: id of its experiment; 0 if you gave only the id of the run during an outage.
 
     Raises:
-        ValueError: the environment variable holds no id; or the run belongs to another experiment (ConflictError); or
-            the run or the experiment does not exist (MissingRunError, MissingExperimentError).
+        ValueError: the environment variable does not hold an id, or the run belongs to another experiment
+            (ConflictError), or the run or experiment does not exist (MissingRunError, MissingExperimentError).
     """
 
     def __init__(self, client: Client, experiment_id: int | None = None, run_id: int | str | None = None) -> None:
@@ -93,7 +93,7 @@ class Run:
 
     @classmethod
     def _find(cls, client: Client, find: Callable[[Any], FoundRun | None]) -> Self | None:
-        """Return the run that a function finds or creates on a connection, None if it does not."""
+        """Return the run that a function finds or creates on a connection, None if there is none."""
         found = _ask(client, find)
         return None if found is None else cls._of(client, found)
 
@@ -115,10 +115,10 @@ class Run:
         self._tracking: Tracking | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy does not track the run.
+        # A copy must not track the run.
         return {**self.__dict__, "_tracking": None}
 
-    # Hidden from type checkers, which find wrong names by themselves.
+    # Hidden from type checkers, which find wrong names themselves.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -134,7 +134,7 @@ class Run:
         def __setitem__(self, name: Any, value: Any) -> None:
             self[name]
 
-        # What has items could be iterated over otherwise.
+        # Without this, Python would take a class with items for iterable.
         __iter__ = None
 
         def __enter__(self) -> Any:
@@ -143,7 +143,7 @@ class Run:
             raise no_block()
 
         def __exit__(self, *_: object) -> None:
-            """Let Python ask `__enter__`."""
+            """Exist, so that Python calls `__enter__`, which explains what to use."""
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, experiment_id={self.experiment_id!r})"
@@ -151,13 +151,13 @@ class Run:
     def start(self, terminated: str = "CANCELLED", started: Timestamp = "auto", updated: Timestamp = "auto") -> Self:
         """Set the status to RUNNING and track the run until `stop`.
 
-        A run that was not stopped by then gets its status when Python ends: FAILED after an exception, CANCELLED after
+        If you do not call `stop`, the run gets its status when Python exits: FAILED after an exception, CANCELLED after
         KeyboardInterrupt, otherwise COMPLETED.
 
         Args:
-            terminated: status in case SIGTERM arrives before `stop`; see `sqltrack.sigterm`.
-            started: what to set `time_started` to; see `run_set_started`.
-            updated: what to set `time_updated` to; see `run_set_updated`.
+            terminated: status if SIGTERM arrives before `stop`; see `sqltrack.sigterm`.
+            started: value for `time_started`; see `run_set_started`.
+            updated: value for `time_updated`; see `run_set_updated`.
         """
         terminated = as_text(terminated, "terminated")
         values = {"status": "RUNNING", **times_to_set(time_started=started, time_updated=updated)}
@@ -180,8 +180,8 @@ class Run:
         """Set the final status and end tracking, which closes the connection.
 
         Args:
-            status: status to set, default COMPLETED; see `run_set_status`.
-            updated: what to set `time_updated` to; see `run_set_updated`.
+            status: the status, default "COMPLETED"; see `run_set_status`.
+            updated: value for `time_updated`; see `run_set_updated`.
         """
         return self._stop(as_text(status, "status"), updated, _PATIENCE_AT_END)
 
@@ -195,20 +195,20 @@ class Run:
         started: Timestamp = "auto",
         updated: Timestamp = "auto",
     ) -> Iterator[Self]:
-        """Track the run for a `with` block, which returns the run: `start` at its begin, `stop` at its end.
+        """Track the run in a `with` block, which returns the run: `start` at its beginning, `stop` at its end.
 
-        An exception travels on unchanged, also when its status cannot be stored, which is logged instead. If the run is
-        being tracked already, by `start` or by a block around this one, the block changes nothing.
+        Exceptions pass through unchanged, even if the status cannot be stored; that error is logged. If the run is
+        tracked already, by `start` or by an outer block, the block changes nothing.
 
         Args:
-            normal: status if the block ends normally, or by `sys.exit()` with 0 or None.
-            exception: status if it ends by an exception, or by `sys.exit()` with anything else.
-            interrupt: status if it ends by KeyboardInterrupt (SIGINT, Ctrl-C), or its asyncio task was cancelled.
-            terminated: status in case SIGTERM arrives; see `sqltrack.sigterm`.
-            started: what to set `time_started` to; see `run_set_started`.
-            updated: what to set `time_updated` to, at start and stop; see `run_set_updated`.
+            normal: status if the block ends normally, or with `sys.exit()` and status 0 or None.
+            exception: status if it ends with an exception, or with `sys.exit()` and any other status.
+            interrupt: status if it ends with KeyboardInterrupt (SIGINT, Ctrl-C), or its asyncio task is cancelled.
+            terminated: status if SIGTERM arrives; see `sqltrack.sigterm`.
+            started: value for `time_started`; see `run_set_started`.
+            updated: value for `time_updated`, at start and stop; see `run_set_updated`.
         """
-        # Now, and not at the end of a training.
+        # Check now, not at the end of a training.
         normal, exception = as_text(normal, "normal"), as_text(exception, "exception")
         interrupt, terminated = as_text(interrupt, "interrupt"), as_text(terminated, "terminated")
         if is_tracked(self.client, self.id):
@@ -256,8 +256,8 @@ class Run:
             metrics: names and values.
             step: absolute point in time, such as an iteration or epoch, default 0.
             progress: relative point in time, such as a percentage, default 0.0.
-            updated: what to set `time_updated` to; "auto" (default) is now, and may lag by a second while the run is
-                tracked; None leaves it alone.
+            updated: value for `time_updated`; "auto" (default) is the current time, which may lag by a second while
+                the run is tracked; None leaves it unchanged.
         """
         # Not by run_add_metrics, which has no `updated`.
         self.client.metrics.add(self.id, metrics, step, progress, updated)
@@ -326,7 +326,7 @@ class Run:
     def set_status(self, status: str) -> Self:
         """Set the status; see `run_set_status`."""
         run_set_status(self.client, self.id, status)
-        # A script that takes up a run that has ended may say so.
+        # A script may set the status to show that it resumes a run that has ended.
         self._status = status
         return self
 
@@ -341,25 +341,25 @@ class Run:
         return self
 
     def add_metrics_many(self, rows: Iterable[Mapping[str, Any]], updated: Timestamp = "auto") -> Self:
-        """Add metrics of many points in time; see `run_add_metrics_many`."""
+        """Add many rows of metrics; see `run_add_metrics_many`."""
         self.client.metrics.add_many(self.id, as_rows(rows), updated)
         return self
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all calls that wait in the outbox have arrived in the database; see the setting `outbox`.
+        """Wait until the database has stored all calls that wait in the outbox; see the setting `outbox`.
 
         Args:
             timeout: seconds to wait at most, default: no limit.
 
         Returns:
-            Whether nothing waits any more. Calls that the database refuses for good, such as those of a run that was
-            deleted, do not count.
+            Whether the outbox is empty. Calls that the database refuses permanently, such as those of a deleted run,
+            do not count.
         """
         outbox = self.client._session.outbox
         return True if outbox is None else outbox.flush(timeout)
 
     def _may_stop(self, tracking: Tracking) -> bool:
-        """Whether a `track` block is still to stop the run: not if the block did, nor in a forked child."""
+        """Tell whether a `track` block has to stop the run: not if its code already has, nor in a forked child."""
         return tracking is self._tracking and tracking.is_own
 
     def _stop(self, status: str, updated: Timestamp, patience: float, lock_limit: float | None = None) -> Self:
@@ -375,7 +375,7 @@ class Run:
         return self
 
     def _stop_at_end(self, status: str, updated: Timestamp) -> None:
-        """Stop after a block that has succeeded, also if the database is away by then, which is logged."""
+        """Stop after a block that has succeeded; log an error if the database is away by then."""
         try:
             self._stop(status, updated, _PATIENCE_AT_END)
         except DatabaseUnavailableError as error:
@@ -397,16 +397,16 @@ class Run:
 
 
 def _ask(client: Client, find: Callable[[Any], T]) -> T:
-    # Creating a run twice would leave one behind, so this is not repeated when the connection breaks.
+    # Never repeated after the connection breaks: the first attempt may have created the run.
     return client._session.ask(find, once=True)
 
 
 def _status_after(error: BaseException, normal: str, exception: str, interrupt: str) -> str:
-    # asyncio makes that of Ctrl-C.
+    # In asyncio, Ctrl-C arrives as CancelledError.
     asyncio = sys.modules.get("asyncio.exceptions")
     if isinstance(error, KeyboardInterrupt) or (asyncio and isinstance(error, asyncio.CancelledError)):
         return interrupt
-    # Python takes a float for a message.
+    # Python exits with status 1 for a float, also for 0.0.
     if isinstance(error, SystemExit) and (error.code is None or (error.code == 0 and isinstance(error.code, int))):
         return normal
     return exception

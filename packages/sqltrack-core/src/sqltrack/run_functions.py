@@ -49,11 +49,11 @@ def run_add_args(client: Client, run_id: int, args: Any = "auto") -> None:
     Args:
         client: client to use.
         run_id: id of the run.
-        args: a dict, or another object that holds names and values: an `argparse.Namespace`, a dataclass, an attrs
-            class, a pydantic model, a config of OmegaConf, Hydra or ml_collections, `absl.flags.FLAGS`; "auto"
-            (default) detects the arguments of the running script if sqltrack-args is installed, see
-            `sqltrack.args.detect_args`, and does nothing if none are detected; None does nothing. Values that look
-            like credentials are masked, see the settings `mask` and `mask_names`.
+        args: a dict, or another object with names and values: an `argparse.Namespace`, a dataclass, an attrs class, a
+            pydantic model, a config of OmegaConf, Hydra or ml_collections, or `absl.flags.FLAGS`. "auto" (default)
+            detects the arguments of the running script if sqltrack-args is installed, see `sqltrack.args.detect_args`,
+            and does nothing if it detects none. None does nothing. Values that look like credentials are masked, see
+            the settings `mask` and `mask_names`.
     """
     _add_items(client, run_id, "args", detected_args(args))
 
@@ -71,17 +71,17 @@ def run_add_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str,
 
 
 def run_add_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
-    """Add extras to a run, a dict of anything that fits nowhere else; None (default) does nothing."""
+    """Add extras to a run: a dict of values that have no column of their own; None (default) does nothing."""
     _add_items(client, run_id, "extras", extras)
 
 
 def run_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
-    """Add a link between two runs; one that exists already is no error.
+    """Add a link between two runs; does nothing if the link exists.
 
     Args:
         client: client to use.
         from_id: id of the run that the link starts from.
-        kind: what the link means, such as "resumes".
+        kind: the meaning of the link, such as "resumes".
         to_id: id of the run that the link points to.
 
     Raises:
@@ -93,21 +93,22 @@ def run_add_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
 def run_add_metrics(
     client: Client, run_id: int, metrics: Mapping[str, Any], step: int = 0, progress: float = 0.0
 ) -> None:
-    """Add metrics to a run; columns that are missing are added.
+    """Add metrics to a run, and columns for metrics that have none yet.
 
-    Metrics of one point in time share a row, so `step` or `progress` must tell points apart; metrics that the row
-    holds already are replaced if they are named, and stay if not.
+    A row holds all metrics with the same `step` and `progress`. Adding to an existing row replaces the metrics you name
+    and keeps the others.
 
     Args:
         client: client to use.
         run_id: id of the run.
-        metrics: names and values; numbers, scalars and arrays of numpy, torch and others, str, bytes, date, datetime,
-            timedelta, dict, list, or any other object, which is stored as in arguments. None and `pandas.NA` are NULL.
-        step: absolute point in time, such as an iteration or epoch, an integer of at most 64 bits, default 0.
+        metrics: names and values. Values can be numbers; scalars and arrays of numpy, torch and others; str, bytes,
+            date, datetime, timedelta, dict or list; any other object is stored as in arguments. None and `pandas.NA`
+            are NULL.
+        step: absolute point in time, such as an iteration or epoch; an integer of at most 64 bits, default 0.
         progress: relative point in time, such as a percentage, default 0.0.
 
     Raises:
-        UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
+        UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is stored.
         MissingRunError: (a ValueError) the run does not exist.
     """
     as_client(client).metrics.add(as_row_id(run_id, "run_id"), metrics, step, progress, "auto")
@@ -116,16 +117,17 @@ def run_add_metrics(
 def run_add_metrics_many(
     client: Client, run_id: int, rows: Iterable[Mapping[str, Any]], updated: Timestamp = "auto"
 ) -> None:
-    """Add metrics of many points in time to a run, in one transaction: for importing, or an epoch at once.
+    """Add many rows of metrics to a run in one transaction, for example to import them, or once per epoch.
 
     Args:
         client: client to use.
         run_id: id of the run.
-        rows: metrics by name, with `step`, `progress` or both beside them; otherwise as in `run_add_metrics`.
-        updated: what to set `time_updated` to; see `run_set_updated`.
+        rows: one mapping for each row: metrics by name, and `step`, `progress` or both; otherwise as in
+            `run_add_metrics`.
+        updated: value for `time_updated`; see `run_set_updated`.
 
     Raises:
-        UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
+        UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is stored.
         MissingRunError: (a ValueError) the run does not exist.
     """
     as_client(client).metrics.add_many(as_row_id(run_id, "run_id"), as_rows(rows), updated)
@@ -143,7 +145,7 @@ def run_add_tags(client: Client, run_id: int, *tags: str) -> None:
 
 
 def run_remove_args(client: Client, run_id: int, *args: str | Iterable[str]) -> None:
-    """Remove arguments from a run; those that it does not have are no error.
+    """Remove arguments from a run; names that it does not have are ignored.
 
     Args:
         client: client to use.
@@ -164,7 +166,7 @@ def run_remove_extras(client: Client, run_id: int, *extras: str | Iterable[str])
 
 
 def run_remove_link(client: Client, from_id: int, kind: str, to_id: int) -> None:
-    """Remove a link between two runs; one that does not exist is no error."""
+    """Remove a link between two runs; does nothing if the link does not exist."""
     _updates.remove_link(client, _LINKS, from_id, kind, to_id)
 
 
@@ -187,7 +189,7 @@ def run_set_args(client: Client, run_id: int, args: Any = "auto") -> None:
 
 
 def run_set_comment(client: Client, run_id: int, comment: str | None) -> None:
-    """Set the comment of a run, None removes it."""
+    """Set the comment of a run; None removes it."""
     _updates.set_columns(client, _TABLE, as_row_id(run_id, "run_id"), {"comment": as_optional_text(comment, "comment")})
 
 
@@ -206,12 +208,12 @@ def run_set_created(client: Client, run_id: int, dt: Timestamp = "auto") -> None
 
 
 def run_set_env(client: Client, run_id: int, env: Literal["auto"] | Mapping[str, Any] | None = "auto") -> None:
-    """Replace the environment of a run; as in `run_add_env`, except that None stores NULL."""
+    """Replace the environment of a run; as `run_add_env`, except that None stores NULL."""
     _set_items(client, run_id, "env", present_env(env))
 
 
 def run_set_extras(client: Client, run_id: int, extras: Mapping[str, Any] | None = None) -> None:
-    """Replace the extras of a run, None (default) stores NULL."""
+    """Replace the extras of a run; None (default) stores NULL."""
     _set_items(client, run_id, "extras", extras)
 
 
@@ -221,7 +223,7 @@ def run_set_started(client: Client, run_id: int, dt: Timestamp = "auto") -> None
 
 
 def run_set_status(client: Client, run_id: int, status: str) -> None:
-    """Set the status of a run, free text such as PLANNED, RUNNING, COMPLETED, or any other state of a batch system."""
+    """Set the status of a run: PLANNED, RUNNING, COMPLETED, another state of a batch system, or any other text."""
     run_id, status = as_row_id(run_id, "run_id"), as_text(status, "status")
     _updates.set_columns(client, _TABLE, run_id, {"status": status})
     client.metrics._oversights.note_status(run_id, status)
@@ -248,7 +250,7 @@ def _set_items(client: Client, run_id: int, column: str, value: Any) -> None:
 
 
 def _names(names: Iterable[Any]) -> list[str]:
-    """Return names, of which some may be given as dicts or other iterables of names."""
+    """Return a flat list of names, some of which may be given as dicts or other iterables of names."""
     flat: list[str] = []
     for name in names:
         inner = attempt(iter, name)
@@ -260,7 +262,7 @@ def _names(names: Iterable[Any]) -> list[str]:
             try:
                 flat += _names(inner)
             except RecursionError:
-                raise UnusableValueError("names are nested deeper than the stack has room for") from None
+                raise UnusableValueError("names are nested too deeply") from None
     return flat
 
 

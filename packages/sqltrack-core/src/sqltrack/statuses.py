@@ -1,7 +1,7 @@
 """The statuses of runs, in groups that share a symbol and a color.
 
-A status is a state of a Slurm job, or `PLANNED` for a run without a job. You may set any other text, whose group is
-`OTHER`. Symbols differ in shape, so you can tell groups apart without seeing colors:
+A status is a state of a Slurm job, or `PLANNED` for a run without a job. You can set any other text, whose group is
+`OTHER`. The symbols differ in shape, so that you can tell groups apart without seeing colors:
 
     group = find_group("CANCELLED by 1000")
     print(group.symbol, group.name)  # ■ cancelled
@@ -24,12 +24,13 @@ __all__ = [
 
 
 class StatusGroup(NamedTuple):
-    """States that look alike wherever SQLTrack shows them.
+    """States that SQLTrack shows alike.
 
     Attributes:
         name: name of the group, such as "done".
-        symbol: a character of one column, which fonts have as text; browsers need U+FE0E behind it to show no picture.
-        ansi: name of a color of terminals, such as "green" or "bright_black", or "default" for that of other text.
+        symbol: a character one column wide, which fonts have as text; in a browser, append U+FE0E so that it is not
+            shown as an emoji.
+        ansi: name of a terminal color, such as "green" or "bright_black"; "default" is the color of other text.
         light: CSS color on a light background.
         dark: CSS color on a dark background.
         states: names of the states, in upper case.
@@ -48,8 +49,8 @@ def _group(name: str, symbol: str, ansi: str, light: str, dark: str, states: str
 
 
 # The states and flags of https://slurm.schedmd.com/job_state_codes.html, as of Slurm 25.11, and PLANNED. The colors
-# stay apart for color-blind readers, and have a contrast of 4.5 or more.
-#: All groups but `OTHER`, in the order in which a run usually passes through them.
+# can be told apart by color-blind readers, and have a contrast of at least 4.5.
+#: All groups except `OTHER`, in the order in which a run usually passes through them.
 GROUPS: tuple[StatusGroup, ...] = (
     _group("planned", "◇", "bright_black", "#6b6b6b", "#b0b0b0", "PLANNED"),
     _group("waiting", "◔", "bright_black", "#6b6b6b", "#b0b0b0", "PENDING REQUEUED REQUEUE_FED EXPEDITING"),
@@ -75,11 +76,11 @@ GROUPS: tuple[StatusGroup, ...] = (
     _group("cancelled", "■", "default", "#5c5c5c", "#c4c4c4", "CANCELLED PREEMPTED REVOKED"),
 )
 
-#: The group of statuses that are not known; its colors are those of the text around it.
+#: The group of unknown statuses, which have the color of the text around them.
 OTHER: StatusGroup = _group("other", "•", "default", "currentcolor", "currentcolor", "")
 
-#: States of a Slurm job whose processes have ended, and that Slurm does not start again by itself. A job in any other
-#: state, also one that later versions of Slurm add, may still run. `sqltrack reap` takes these over from Slurm.
+#: States of a Slurm job whose processes have ended, and that Slurm does not restart by itself. A job in another state,
+#: including states that later versions of Slurm add, may still run. `sqltrack reap` copies these states from Slurm.
 ENDED_STATES: tuple[str, ...] = (
     "BOOT_FAIL",
     "CANCELLED",
@@ -97,7 +98,7 @@ ENDED_STATES: tuple[str, ...] = (
 )
 
 #: States of runs that have a process. Runs that are PLANNED or PENDING have none yet, however long they wait. `sqltrack
-#: reap` looks at these.
+#: reap` checks runs in these states.
 ALIVE_STATES: tuple[str, ...] = (
     "COMPLETING",
     "CONFIGURING",
@@ -109,8 +110,8 @@ ALIVE_STATES: tuple[str, ...] = (
     "SUSPENDED",
 )
 
-#: States of runs that have not ended: those that have a process, and those that wait for one. `sqltrack gc` keeps these
-#: runs unless you name their status.
+#: States of runs that have not ended: those with a process, and those that wait for one. `sqltrack gc` keeps these runs
+#: unless you name their status.
 UNFINISHED_STATES: tuple[str, ...] = tuple(
     state
     for group in GROUPS
@@ -123,10 +124,10 @@ _GROUPS_BY_STATE = {state: group for group in GROUPS for state in group.states}
 
 
 def find_group(status: str) -> StatusGroup:
-    """Return the group of a status, `OTHER` if the status is not known.
+    """Return the group of a status, `OTHER` if the status is unknown.
 
     Args:
-        status: a status in any case, also as Slurm's commands print it; see `find_state`.
+        status: a status in upper or lower case, also as Slurm's commands print it; see `find_state`.
     """
     return _GROUPS_BY_STATE.get(find_state(status), OTHER)
 
@@ -135,11 +136,11 @@ def find_state(status: str) -> str:
     """Return the state that a status names, in upper case: `CANCELLED` for "CANCELLED by 1000" or "cancelle+".
 
     Args:
-        status: the status, of which the first word counts. If it ends in "+", as in columns of sacct that are too
-            narrow, it is completed unless several states begin with it.
+        status: the status; only its first word counts. If that ends in "+", as in sacct columns that are too narrow, it
+            is completed, unless several states begin with it.
 
     Returns:
-        The state, or the first word of a status that is not known.
+        The state, or the first word of an unknown status.
     """
     state = (status.split() or [""])[0].upper()
     if not state.endswith("+"):

@@ -1,4 +1,4 @@
-"""Track a run by one call: database, tables, experiment, run and what describes it."""
+"""Track a run with one call, which creates tables, experiment and run as needed."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 __all__ = ["start", "track"]
 
-# Runs that this process has taken from the environment, by database and id. The next call is about another run.
+# Runs that this process has taken from the environment, by database and id. The next call creates another run.
 _taken: set[tuple[str, int]] = set()
 
 
-# What is said of a run that begins in the outbox.
+# Ends the line about a run that begins in the outbox.
 _LATER = ", which is away; the run waits in the outbox"
 
 
 class _Target(NamedTuple):
-    """Names and ids that arguments or environment give, None where neither does.
+    """Names and ids from the arguments or the environment, None where neither has one.
 
     Attributes:
-        experiment_id: id of its experiment.
-        name: name of that.
-        run_id: its id, or the environment variable that holds it.
+        experiment_id: id of the experiment.
+        name: name of the experiment.
+        run_id: id of the run, or the environment variable that holds it.
     """
 
     experiment_id: int | None
@@ -48,7 +48,7 @@ class _Target(NamedTuple):
 
 
 class _Tracked(contextlib.AbstractContextManager[Run]):
-    """The `with` block of `track`, which says so to whoever takes it for a run."""
+    """The `with` block of `track`, whose attribute errors explain how to get the run."""
 
     def __init__(self, block: contextlib.AbstractContextManager[Run]) -> None:
         self._block = block
@@ -82,39 +82,40 @@ def track(
     started: Timestamp = "auto",
     updated: Timestamp = "auto",
 ) -> contextlib.AbstractContextManager[Run]:
-    """Create a run and track it for a `with` block, which returns the run.
+    """Create a run and track it in a `with` block, which returns the run.
 
-    The tables are created if the database has none. One line on stderr, or in the log of a program that has configured
-    logging, tells database and run.
+    If the database has no tables yet, they are created. One line names the run and its database, on stderr, or in the
+    log if the program has configured logging.
 
-    Environment variables win over `experiment`: those that `run_from_env` reads say which run this is. The first call
-    of a process takes the run that SQLTRACK_RUN_ID names, later calls create runs of the same experiment.
+    Unless you give `run_id`, the environment variables that `run_from_env` reads win over `experiment`. The first call
+    of a process takes the run that SQLTRACK_RUN_ID names; later calls create new runs in the same experiment.
 
     Args:
-        experiment: name of the experiment, which is created if there is none, or id of one that exists; may be None if
-            the environment or `run_id` names the run.
-        args: arguments of the run; "auto" (default) detects those of the script, or leaves them out if that fails; None
-            leaves them out; see `run_add_args`.
-        env: environment of the run; "auto" (default) is that of this process; None leaves it out; see `run_add_env`.
-        tags: tags to add, a single one may stand alone.
+        experiment: name of the experiment, which is created if it does not exist, or id of an existing one; may be None
+            if the environment or `run_id` names the run.
+        args: arguments of the run; "auto" (default) detects those of the script, or stores none if that fails; None
+            stores none; see `run_add_args`.
+        env: environment of the run; "auto" (default) is that of this process; None stores none; see `run_add_env`.
+        tags: tags to add: one str, or several in an iterable.
         comment: comment to set, default: none.
-        client: client to use, default: one of the database that the configuration names.
-        run_id: id of a run to resume, which is created if there is none; a str names the environment variable that
-            holds it; default: a new run.
+        client: client to use, default: a new one, for the configured database.
+        run_id: id of a run to resume, which is created if it does not exist; a str names the environment variable that
+            holds the id; default: a new run.
         normal: status if the block ends normally, as in `Run.track`.
-        exception: status if it ends by an exception.
-        interrupt: status if it ends by KeyboardInterrupt.
-        terminated: status in case SIGTERM arrives.
-        started: what to set `time_started` to; see `run_set_started`.
-        updated: what to set `time_updated` to, at start and stop; see `run_set_updated`.
+        exception: status if it ends with an exception.
+        interrupt: status if it ends with KeyboardInterrupt.
+        terminated: status if SIGTERM arrives.
+        started: value for `time_started`; see `run_set_started`.
+        updated: value for `time_updated`, at start and stop; see `run_set_updated`.
 
     Raises:
-        UnusableValueError: (a ValueError) nothing names the experiment, or an argument is of another kind.
+        UnusableValueError: (a ValueError) neither argument nor environment names the experiment, or an argument has
+            the wrong type.
         ConflictError: (a ValueError) the run belongs to another experiment.
         NotSetUpError: the database has no tables, and this user cannot create them.
-        DatabaseError: the database cannot be reached, or refuses something.
+        DatabaseError: the database cannot be reached, or refuses a statement.
     """
-    # Before there is a run that an error would leave behind.
+    # Checked before the run exists, so that an error leaves none behind.
     _check(started, updated, normal=normal, exception=exception, interrupt=interrupt, terminated=terminated)
 
     @contextlib.contextmanager
@@ -140,9 +141,9 @@ def start(
     started: Timestamp = "auto",
     updated: Timestamp = "auto",
 ) -> Run:
-    """Create a run, start it, and return it: for notebooks and callbacks, where no `with` block fits.
+    """Create a run, start it and return it, for notebooks and callbacks, where a `with` block does not fit.
 
-    Call `Run.stop` at the end. A run that was not stopped gets its status when Python ends, see `Run.start`.
+    Call `Run.stop` at the end. If you do not, the run gets its status when Python exits, see `Run.start`.
 
     Args:
         experiment: as in `track`, like all arguments up to `run_id`.
@@ -152,9 +153,9 @@ def start(
         comment: comment to set.
         client: client to use.
         run_id: id of a run to resume.
-        terminated: status in case SIGTERM arrives before `Run.stop`.
-        started: what to set `time_started` to; see `run_set_started`.
-        updated: what to set `time_updated` to; see `run_set_updated`.
+        terminated: status if SIGTERM arrives before `Run.stop`.
+        started: value for `time_started`; see `run_set_started`.
+        updated: value for `time_updated`; see `run_set_updated`.
 
     Raises:
         SQLTrackError: see `track`.
@@ -175,7 +176,7 @@ def _check(started: Any, updated: Any, **statuses: Any) -> None:
 def _begin(
     experiment: Any, client: Client | None, run_id: int | str | None, args: Any, env: Any, tags: Any, comment: Any
 ) -> tuple[Run, str]:
-    """Return a run that is described, and a line that says where it is; if a part fails, nothing of it is there."""
+    """Return a described run, and a line that names it; if a part fails, nothing is stored."""
     tags, comment = _as_tags(tags), as_optional_text(comment, "comment")
     client = _client_for(experiment, client)
     target = _find_target(client, experiment, run_id)
@@ -196,7 +197,7 @@ def _begin(
 def _begin_directly(
     client: Client, target: _Target, description: Mapping[str, Any], new_id: NewId | None
 ) -> tuple[Run, str]:
-    """Return a run in the database, and what to say of that."""
+    """Return a run in the database, and a note on tables that were created for it."""
     run = _begin_at_once(client, target, description, new_id)
     if run is not None:
         return run, ""
@@ -205,7 +206,7 @@ def _begin_directly(
 
 
 def _begin_at_once(client: Client, target: _Target, description: Mapping[str, Any], new_id: NewId | None) -> Run | None:
-    """Return a new run of an experiment that exists, created without a transaction; None if there is more to do."""
+    """Return a new run of an existing experiment, created without a transaction; None if more is needed."""
     if target.run_id is not None or None not in (target.experiment_id, target.name) or client._session.is_at_work:
         return None
     experiment_id, name, _ = target
@@ -217,13 +218,13 @@ def _begin_at_once(client: Client, target: _Target, description: Mapping[str, An
     except (DatabaseLockedError, DatabaseUnavailableError):
         raise
     except DatabaseError:
-        # Most likely there are no tables, and else it fails again.
+        # Most likely the tables are missing. Otherwise the next attempt fails as well.
         return None
 
 
 def _begin_anew(client: Client, target: _Target, description: Mapping[str, Any]) -> tuple[Run, bool]:
     """Return a run, created with all that it needs, and whether that includes the tables."""
-    # Of no use to programs that track runs in another way.
+    # Imported here because programs that track runs in another way do not need it.
     from sqltrack.commands.setup import create_missing_tables
 
     run_id, experiment_id = _updates.as_run_id(target.run_id), target.experiment_id
@@ -248,7 +249,7 @@ def _begin_later(
     new_id: NewId | None,
     reason: DatabaseError | None,
 ) -> Run:
-    """Return a run that is created, with all that it needs, when the database is there again."""
+    """Return a run in the outbox, which is created with all that it needs once the outage is over."""
     run_id, experiment_id = _updates.as_run_id(target.run_id), target.experiment_id
     outbox.begin_database(reason)
     if experiment_id is not None or target.name is not None:
@@ -264,7 +265,7 @@ def _as_tags(tags: Any) -> list[str]:
 
 
 def _client_for(experiment: Any, client: Client | None) -> Client:
-    """Return the client to use: the one given, that of an experiment, or one of the configured database.
+    """Return the client to use: the given one, that of the experiment, or a new one for the configured database.
 
     Raises:
         UnusableValueError: it is not a client, or the experiment belongs to another database.
@@ -281,10 +282,10 @@ def _client_for(experiment: Any, client: Client | None) -> Client:
 
 
 def _find_target(client: Client, experiment: Any, run_id: int | str | None) -> _Target:
-    """Return what arguments and environment say about the run.
+    """Return the names and ids that arguments and environment give for the run.
 
     Raises:
-        UnusableValueError: they say nothing, or something else than names and ids.
+        UnusableValueError: there are none, or they are not names and ids.
     """
     if run_id is not None:
         return _Target(*_as_experiment(experiment), run_id)
@@ -300,7 +301,7 @@ def _find_target(client: Client, experiment: Any, run_id: int | str | None) -> _
 
 
 def _as_experiment(experiment: Any) -> tuple[int | None, str | None]:
-    """Return id and name of an experiment as far as they were given."""
+    """Return id and name of an experiment, None for the one that was not given."""
     if experiment is None:
         return None, None
     if is_instance(experiment, str):
