@@ -34,10 +34,10 @@ __all__ = [
 _PATH_VARIABLE = "SQLTRACK_CONFIG_PATH"
 _ENV_PREFIX = "SQLTRACK_DSN_"
 
-# What a config file may say behind a value. These are compiled when a file is read.
+# Comments and quotes around values in a config file. These are compiled when a file is read.
 _COMMENT = r"(?m)(?:^|[ \t]+)[#;].*"
 _QUOTED = r"""(?s)(?P<quote>["'])(?P<value>.*?)(?P=quote)(?:\s+[#;].*)?"""
-# URLs, of whose slashes a path keeps one, and the parameters of a server.
+# URLs, of which a path keeps one slash, and the parameters of a server.
 _ADDRESS = r"(?i)^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*="
 
 
@@ -45,7 +45,7 @@ def _user_name() -> str | None:
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
-        # In a container the user id may have no name; libpq then has to be told who connects.
+        # In a container the user id may have no name; then the user has to be configured.
         return None
 
 
@@ -72,18 +72,17 @@ class Setting(NamedTuple):
 
 
 def client_config(config: Mapping[str, Any] | str | Path | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration that the arguments of a client mean.
+    """Return the configuration for the arguments of a client.
 
     Args:
-        config: a dict is the whole configuration, apart from `parameters`. The address of a database
-            ("postgresql://…") or the path of a SQLite file says which database to use, see
-            `sqltrack.engines.config_of_address`; the config file and the environment then only give `CLIENT_SETTINGS`.
-            Any other path is that of the config file; None: see `find_config_file`.
-        parameters: parameters that win over all other sources; those that are None count as not given.
+        config: a dict is the whole configuration, apart from `parameters`. An address ("postgresql://…") or the path of
+            a SQLite file names the database, see `sqltrack.engines.config_of_address`; config file and environment then
+            give only `CLIENT_SETTINGS`. Any other path names the config file. None: see `find_config_file`.
+        parameters: parameters that override all other sources; None counts as not given.
 
     Raises:
-        ConfigError: (a ValueError) a parameter is unknown, or the config file cannot be used, or a parameter names
-            another engine or database than the address, or is one of another engine.
+        ConfigError: (a ValueError) a parameter is unknown or belongs to another engine, the config file cannot be used,
+            or a parameter names another engine or database than the address.
         MissingPackageError: the driver that reads the address is not installed.
     """
     from sqltrack.engines import config_of_address, engine_name
@@ -105,16 +104,16 @@ def client_config(config: Mapping[str, Any] | str | Path | None, parameters: Map
 
 
 def find_config_file(path: Path | str | None = None, config_name: str = "sqltrack.conf") -> Path | None:
-    """Find the config file to use.
+    """Return the path of the config file to use.
 
     Args:
         path: use this file; default: the environment variable SQLTRACK_CONFIG_PATH.
-        config_name: name of the file in the default locations; default "sqltrack.conf".
+        config_name: name of the file in the default locations, default "sqltrack.conf".
 
     Returns:
-        The explicit path if there is one, whether it exists or not. Else the first of these that exists:
-        `./<name>`, `$XDG_CONFIG_HOME/sqltrack/<name>`, `%APPDATA%/sqltrack/<name>`,
-        `$HOME/.config/sqltrack/<name>`, `$HOME/<name>`; None if none does.
+        The path that was given by argument or environment, whether it exists or not. Otherwise the first of these that
+        exists: `./<name>`, `$XDG_CONFIG_HOME/sqltrack/<name>`, `%APPDATA%/sqltrack/<name>`,
+        `$HOME/.config/sqltrack/<name>`, `$HOME/<name>`; None if none exists.
     """
     from pathlib import Path
 
@@ -126,7 +125,7 @@ def find_config_file(path: Path | str | None = None, config_name: str = "sqltrac
 
 
 def config_locations(config_name: str = "sqltrack.conf") -> list[str]:
-    """Return the paths at which a config file is looked for if none is named, in order."""
+    """Return the default locations of the config file, in the order in which they are searched."""
     locations = [config_name]
     for variable, folder in (
         ("XDG_CONFIG_HOME", "sqltrack"),
@@ -141,40 +140,40 @@ def config_locations(config_name: str = "sqltrack.conf") -> list[str]:
 
 
 def get_env_config() -> dict[str, Any]:
-    """Return the parameters set by SQLTRACK_DSN_<PARAM> environment variables, names in lower case."""
+    """Return the parameters from SQLTRACK_DSN_<PARAM> environment variables, with names in lower case."""
     return {name: setting.value for name, setting in _env_settings().items()}
 
 
 def load_config(path: Path | str | None = None, config_name: str = "sqltrack.conf", **kwargs: Any) -> dict[str, Any]:
-    """Assemble the configuration from all its sources.
+    """Return the configuration, merged from all its sources.
 
-    Later sources win: `DEFAULT_CONFIG`, the config file, SQLTRACK_DSN_<PARAM> environment variables, `kwargs`.
-    The default `user` and `dbname` step back where libpq was told otherwise by PGUSER, PGDATABASE, PGSERVICE or
-    a `service` parameter, and the default `dbname` follows a `user` that was given.
+    Later sources win: `DEFAULT_CONFIG`, the config file, SQLTRACK_DSN_<PARAM> environment variables, `kwargs`. The
+    default `user` and `dbname` are left out if PGUSER, PGDATABASE, PGSERVICE or a `service` parameter tells libpq
+    otherwise. The default `dbname` is the `user`, if one is given.
 
     Args:
         path: config file to read; default: see `find_config_file`.
-        config_name: name of the file in the default locations; default "sqltrack.conf".
-        kwargs: parameters that win over all other sources; those that are None count as not given.
+        config_name: name of the file in the default locations, default "sqltrack.conf".
+        kwargs: parameters that override all other sources; None counts as not given.
 
     Returns:
         A new dict of parameters.
 
     Raises:
-        ConfigError: (a ValueError) the file was named explicitly and does not exist, or it cannot be read, or a source
-            holds a parameter that neither an engine nor the client nor libpq knows.
+        ConfigError: (a ValueError) a file that you named does not exist, the file cannot be read, or a source contains
+            a parameter that neither an engine nor the client nor libpq knows.
     """
     return _checked(_merge(path, config_name, kwargs), kwargs)
 
 
 def load_config_file(path: Path | str) -> dict[str, Any]:
-    """Return what one config file says, and defaults, whatever the environment.
+    """Return the parameters in a config file, and defaults for the others, regardless of the environment.
 
     Args:
         path: path of the file.
 
     Raises:
-        ConfigError: (a ValueError) the file does not exist or cannot be read, or it holds an unknown parameter.
+        ConfigError: (a ValueError) the file does not exist or cannot be read, or contains an unknown parameter.
     """
     from pathlib import Path
 
@@ -183,17 +182,17 @@ def load_config_file(path: Path | str) -> dict[str, Any]:
 
 
 def masked(name: str, value: str) -> str:
-    """Return the value of a variable or parameter, masked if the name looks like credentials or where it holds some."""
+    """Return a value with its credentials masked; all of it is masked if the name looks like that of a credential."""
     from sqltrack._masking import masked
 
     return masked(name, value)
 
 
 def shown_value(name: str, value: Any) -> str:
-    """Return the value of a parameter as a text that may be shown.
+    """Return the value of a parameter as text that is safe to show.
 
-    Credentials are masked, as `masked` does it. An unknown parameter counts as the one that was meant. The whole value
-    is masked if no known one is like it, or if the value should name an engine and does not look like one.
+    Credentials are masked, as by `masked`. A misspelled parameter is treated as the known one it resembles. If it
+    resembles none, the whole value is masked; so is a value that should name an engine and does not look like one.
 
     Args:
         name: name of the parameter, known or not.
@@ -212,18 +211,18 @@ def shown_value(name: str, value: Any) -> str:
 def config_sources(
     path: Path | str | None = None, config_name: str = "sqltrack.conf", **kwargs: Any
 ) -> dict[str, Setting]:
-    """Assemble the configuration as `load_config` does, unknown parameters included, and tell where values come from.
+    """Return the configuration as `load_config` does, but including unknown parameters, and with the source of values.
 
     Args:
         path: config file to read; default: see `find_config_file`.
-        config_name: name of the file in the default locations; default "sqltrack.conf".
-        kwargs: parameters that win over all other sources; those that are None count as not given.
+        config_name: name of the file in the default locations, default "sqltrack.conf".
+        kwargs: parameters that override all other sources; None counts as not given.
 
     Returns:
-        A new dict of parameters, each a pair of value and source.
+        A new dict of parameters, each with its value and source.
 
     Raises:
-        ConfigError: (a ValueError) the file was named explicitly and does not exist, or it cannot be read.
+        ConfigError: (a ValueError) a file that you named does not exist, or the file cannot be read.
     """
     return _merge(path, config_name, kwargs)
 
@@ -238,7 +237,7 @@ def _merge(path: Path | str | None, config_name: str, parameters: Mapping[str, A
 
 
 def _checked(settings: Mapping[str, Setting], parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the values of settings, unless one is unknown, or one of the parameters that an argument has left out."""
+    """Return the values of settings; raise an error if one, or a parameter given as None, is unknown."""
     values = {name: setting.value for name, setting in settings.items()}
     sources = {name: setting.source for name, setting in settings.items()}
     _refuse_unknown({**dict.fromkeys(parameters or {}), **values}, sources)
@@ -261,7 +260,7 @@ def _env_settings() -> dict[str, Setting]:
 
 
 def _refuse_meant_variables() -> None:
-    """Raise an error for a variable that nothing reads, such as SQLTRACK_ENGINE, unless the right one is set, too."""
+    """Raise an error for a variable that is not read, such as SQLTRACK_ENGINE, unless the right one is set, too."""
     from sqltrack.engines._parameters import meant_variable
 
     for variable in os.environ:
@@ -300,7 +299,7 @@ def _read_config_file(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> tuple[str | None, str]:
-    """Return the text of a file, or None and the reason; an error in the context of ours would show the path."""
+    """Return the text of a file, or None and the reason; chaining the original error would show the path."""
     if re.search(_ADDRESS, str(path)):
         raise ConfigError("a config file cannot be named by an address", "a database is named by: postgresql://…")
     try:
@@ -314,7 +313,7 @@ def _read_text(path: Path) -> tuple[str | None, str]:
 
 
 def _parse(text: str) -> tuple[Mapping[str, str] | None, str]:
-    """Return names and values, or None and the reason; the parser's own errors quote lines that hold a password."""
+    """Return names and values, or None and the reason; the parser's own errors quote lines that contain a password."""
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None, strict=True)
@@ -339,7 +338,7 @@ def _without_section_headers(text: str, path: Path) -> str:
 
 
 def _read_value(name: str, text: str) -> str:
-    """Return a value without the quotes around it, or the comment behind it; a password has no comment."""
+    """Return a value without the quotes around it or the comment after it; passwords have no comments."""
     from sqltrack._secret_names import is_secret_name
 
     if is_secret_name(name):

@@ -1,4 +1,4 @@
-"""Numbers as people read them: counts, sizes and durations, short enough for tables."""
+"""Format counts, sizes and durations for people, short enough for tables."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def pluralize(number: int, noun: str, plural: str | None = None) -> str:
 
     Args:
         number: the number.
-        noun: the noun, or more words, for one.
-        plural: the same for other numbers, default: the noun with an s.
+        noun: one or more words, in the singular.
+        plural: the plural, default: the noun with an s.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def short_bytes(size: float) -> str:
-    """Return a number of bytes in a unit that suits it, such as "4.1 kB"; a kilobyte has 1000 bytes."""
+    """Return a number of bytes in a suitable unit, such as "4.1 kB"; a kilobyte has 1000 bytes."""
     for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 999.5:  # Three digits round the rest up to the next unit.
+        if size < 999.5:  # larger sizes would round to 1000 with three digits
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB" if size < 1000 else f"{size:,.0f} TB"
@@ -37,7 +37,7 @@ def short_duration(seconds: float) -> str:
     if seconds < 59.95:
         size, unit = next((pair for pair in _FRACTIONS if seconds >= pair[0] * 0.9995), _FRACTIONS[-1])
         return f"{format(seconds / size, '.3g')} {unit}"
-    # Rounded first, to what the smaller unit shows: 59 min 59.9 s are an hour.
+    # Rounded to the smaller unit first: 59 min 59.9 s are an hour.
     smallest = 1 if seconds < 3599.5 else 60 if seconds < 86370 else 3600
     rest = round(seconds / smallest) * smallest
     index = next(index for index, (size, _) in enumerate(_UNITS) if rest >= size)
