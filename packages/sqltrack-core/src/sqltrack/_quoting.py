@@ -1,6 +1,6 @@
-"""SQL text: queries as strings, names and values in quotes.
+"""SQL text: queries as strings, quoted names and values.
 
-Queries may hold parts of psycopg's module `sql`. Nothing here imports psycopg: whoever made such a part has done it.
+Queries may contain parts of psycopg's module `sql`. Nothing here imports psycopg; a program with such parts has done so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class ComposedText(Protocol):
-    """A query that is composed of parts: by our own composables, or by psycopg's."""
+    """A query composed of parts, our own composables or psycopg's."""
 
     def as_string(self, context: Any = ..., /) -> str: ...
 
@@ -32,10 +32,10 @@ QueryText: TypeAlias = str | ComposedText
 
 
 class EngineText(str):
-    """A statement for any database, which an engine's own cursors may put in other words, with the same result."""
+    """A statement for any database, which an engine's cursors may replace by a faster one with the same result."""
 
     def text_for(self, context: Any) -> str:
-        """Return the text to execute by a connection or cursor, of whatever driver."""
+        """Return the text for a connection or cursor of any driver to execute."""
         return self
 
 
@@ -43,13 +43,13 @@ def query_text(query: QueryText, context: Any = None, *, has_parameters: bool = 
     """Return a query as text.
 
     Args:
-        query: a str, or anything with `as_string`: our own composables, or psycopg's.
-        context: connection or cursor that composables of a driver may need to quote by.
-        has_parameters: whether values for placeholders come with the text, default False. Per cent signs in the values
-            and names of a composed query are doubled then, so that the driver takes them for none.
+        query: a str, or any object with `as_string`: our own composables, or psycopg's.
+        context: connection or cursor, which a driver's composables may need for quoting.
+        has_parameters: whether the text has values for placeholders, default False. If so, percent signs in the values
+            and names of a composed query are doubled, so that the driver does not take them for placeholders.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: `query` is neither.
     """
     if isinstance(query, str):
         return query.text_for(context) if isinstance(query, EngineText) else query
@@ -61,8 +61,7 @@ def query_text(query: QueryText, context: Any = None, *, has_parameters: bool = 
 def part_text(part: Any, context: Any = None, *, has_parameters: bool = False) -> str:
     """Return a composable as text; see `query_text`.
 
-    psycopg's composables know only its own connections. Where the database is another one, its values are spelled as
-    that database does.
+    psycopg's composables know only psycopg's connections. Their values are spelled for the database in use.
     """
     if _is_composed(part):
         return "".join(part_text(item, context, has_parameters=has_parameters) for item in part)
@@ -76,7 +75,7 @@ def _is_composed(part: Any) -> bool:
 
 
 def _is_code(part: Any) -> bool:
-    """Tell whether a part, ours or psycopg's, is code that may hold placeholders, and neither a value nor a name."""
+    """Tell whether a part, ours or psycopg's, is code that may contain placeholders, not a value or a name."""
     content: Any = getattr(part, "_obj", None)
     is_wrapped = is_psycopg_part(part) and hasattr(content, "as_string")
     return type(content if is_wrapped else part).__name__ in ("SQL", "Placeholder")
@@ -90,7 +89,7 @@ def _single_text(part: Any, context: Any) -> str:
     has_own_spelling = hasattr(context, "sql_literal")
     if isinstance(part, sql.Literal):
         if hasattr(content, "as_string"):
-            # One of ours, made before psycopg was imported, which psycopg has taken for a value.
+            # One of our parts, made before psycopg was imported, which psycopg has taken for a value.
             return part_text(content, context)
         if has_own_spelling:
             return str(context.sql_literal(content))
@@ -98,7 +97,7 @@ def _single_text(part: Any, context: Any) -> str:
 
 
 def psycopg_sql() -> Any:
-    """Return psycopg's module `sql`, None as long as the program has not imported it."""
+    """Return psycopg's module `sql`, None if the program has not imported it."""
     module = sys.modules.get("psycopg.sql")
     return module if hasattr(module, "Placeholder") else None
 
@@ -106,25 +105,25 @@ def psycopg_sql() -> Any:
 def is_psycopg_part(part: Any) -> bool:
     """Tell whether an object is a composable of psycopg's own."""
     sql = psycopg_sql()
-    # Not by isinstance, because psycopg takes ours for its own.
+    # Not isinstance, because psycopg accepts our parts as its own.
     return sql is not None and sql.Composable in type(part).__mro__
 
 
 def quote_identifier(name: str) -> str:
-    """Return `name` as a quoted SQL identifier, which all databases spell alike (ISO 9075)."""
+    """Return `name` as a quoted SQL identifier; all databases quote alike (ISO 9075)."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def quote_text(text: str) -> str:
-    """Return `text` as an SQL string literal, which all databases spell alike (ISO 9075)."""
+    """Return `text` as an SQL string literal; all databases quote alike (ISO 9075)."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def placeholders(number: int, placeholder: str = "%s") -> str:
-    """Return `number` placeholders, separated by commas, for values that are bound.
+    """Return `number` placeholders for bound values, separated by commas.
 
     Args:
-        number: how many; of none comes NULL, so that `IN (…)` finds nothing.
-        placeholder: how a parameter is marked, default %s, which all engines understand.
+        number: number of values; 0 gives NULL, so that `IN (…)` finds nothing.
+        placeholder: the placeholder, default %s, which all engines understand.
     """
     return ", ".join([placeholder] * number) or "NULL"

@@ -1,8 +1,7 @@
-"""Run a query and return a part of its result; and the queries that one needs most.
+"""Run a query and return a part of its result, and build the queries that are needed most often.
 
-Those are statements with their parameters, which `print` shows as one would type them, and which are executed by
-`client.execute(*query)` or `query_dataframe(client, *query)`. They take NaN, NULL and infinities as what they are: a
-best value is never NaN, a last value may be.
+The latter are statements with parameters. `print` shows them as you would type them. Run them with
+`client.execute(*query)` or `query_dataframe(client, *query)`. A best value is never NaN; a last value may be.
 """
 
 from __future__ import annotations
@@ -41,24 +40,24 @@ __all__ = [
 
 
 def first_row(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> Any:
-    """Return the first row of a query's result as a tuple, None if there is none.
+    """Return the first row of a query's result as a tuple, None if there are no rows.
 
     Args:
         client: client or cursor to use.
         query: the query, a str or SQL.
-        parameters: values for its placeholders.
+        parameters: values for the placeholders.
     """
     return _execute(client, query, parameters).fetchone()
 
 
 def first_value(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> Any:
-    """Return the first value of the first row of a query's result, None if there is none; see `first_row`."""
+    """Return the first value of the first row of a query's result, None if there are no rows; see `first_row`."""
     row = first_row(client, query, parameters)
     return None if row is None else row[0]
 
 
 def first_values(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> list[Any]:
-    """Return the first value of every row of a query's result; see `first_row`."""
+    """Return the first value of each row of a query's result; see `first_row`."""
     return [row[0] for row in _execute(client, query, parameters).fetchall()]
 
 
@@ -74,7 +73,7 @@ class Query(NamedTuple):
     parameters: tuple[Any, ...]
 
     def __str__(self) -> str:
-        """Return the statement with the values written out."""
+        """Return the statement with the values filled in."""
         if not self.parameters:
             return self.sql
         values = iter(self.parameters)
@@ -84,51 +83,51 @@ class Query(NamedTuple):
 def best_values(
     metric: str, also: Sequence[str] = (), *, maximize: bool = True, run_ids: Iterable[int] | None = None
 ) -> Query:
-    """Return the query for the best value of a metric in each run, and where it was reached first.
+    """Return the query for the best value of a metric in each run, and where it was first reached.
 
-    Its columns are run_id, step, progress, the metric, and those in `also`, from the same row. An index on
-    (run_id, metric) makes it quick: clients and cursors of SQLTrack execute the statement in the way that suits their
-    database, with the same result.
+    Its columns are run_id, step, progress, the metric, and those in `also`, from the same row. Add an index on
+    (run_id, metric) to make it fast: clients and cursors of SQLTrack adapt the statement to their database, with the
+    same result.
 
     Args:
-        metric: name of the metric, whose values are numbers; NULL and NaN are left out, and runs that have no others.
+        metric: name of the metric, which must be numeric; NULL and NaN are left out, and so are runs without other
+            values.
         also: names of further metrics, such as the test score that belongs to the best validation score.
         maximize: whether the greatest value is the best (default), or the smallest.
-        run_ids: only these runs, default all.
+        run_ids: only these runs, default: all.
     """
     return _first_rows(metric, also, "greatest" if maximize else "smallest", run_ids)
 
 
 def last_values(metric: str, also: Sequence[str] = (), *, run_ids: Iterable[int] | None = None) -> Query:
-    """Return the query for the last value of a metric in each run, NaN included, but not NULL.
+    """Return the query for the last value of a metric in each run, which may be NaN, but not NULL.
 
     Its columns are run_id, step, progress, the metric, and those in `also`, from the same row.
 
     Args:
         metric: name of the metric.
         also: names of further metrics.
-        run_ids: only these runs, default all.
+        run_ids: only these runs, default: all.
     """
     return _first_rows(metric, also, "last", run_ids)
 
 
 def merged_curves(*metrics: str, kind: str = "resumes", run_ids: Iterable[int] | None = None) -> Query:
-    """Return the query for learning curves in which runs that are linked count as one.
+    """Return the query for learning curves in which linked runs count as one.
 
-    Its columns are merged_id, the run that all others of a chain of links lead to; run_id, step, progress and the
-    metrics. A run counts up to the point where one that resumes it begins, so that no point appears twice.
+    Its columns are merged_id, run_id, step, progress and the metrics. merged_id is the run at the end of the chain of
+    links. A run counts up to the point where the run that resumes it begins, so no point appears twice.
 
     Args:
-        metrics: names of the metrics, default: all. A metric that is called merged_id is "metrics.merged_id" in the
-            result.
+        metrics: names of the metrics, default: all. A metric called merged_id is "metrics.merged_id" in the result.
         kind: kind of the links, from the later run to the earlier one, default "resumes".
-        run_ids: only chains with these runs, default all.
+        run_ids: only chains with these runs, default: all.
     """
     _check_metrics(metrics)
     columns = [column_sql(name) + (' AS "metrics.merged_id"' if name == "merged_id" else "") for name in metrics]
     names = ", ".join(("metrics.run_id", "metrics.step", "metrics.progress", *columns)) if metrics else "metrics.*"
     runs = _ids(run_ids)
-    # Links in a circle lead to no run, then each run is its own.
+    # Links in a circle have no end, so each of their runs counts alone.
     merged_id = "COALESCE(merged.merged_id, metrics.run_id)"
     sql = f"""
         WITH RECURSIVE chain (run_id, origin) AS (
@@ -163,8 +162,8 @@ def merged_curves(*metrics: str, kind: str = "resumes", run_ids: Iterable[int] |
 def differing_args(client: Client, run_ids: Iterable[int]) -> Query:
     """Return the query for the arguments in which runs differ.
 
-    Its columns are name, run_id and value, as JSON text. Arguments that all of the runs have with the same value are
-    left out; a run that does not have an argument has no row for it.
+    Its columns are name, run_id and value, as JSON text. Arguments with the same value in all of the runs are left out;
+    a run that lacks an argument has no row for it.
 
     Args:
         client: client whose database the query is for; databases read JSON in different ways.
@@ -198,17 +197,17 @@ def seed_statistics(
     maximize: bool = True,
     status: str | None = "COMPLETED",
 ) -> Query:
-    """Return the query for mean and standard deviation over runs that differ in nothing but their random seeds.
+    """Return the query for mean and standard deviation over runs that differ only in their random seeds.
 
     Its columns are experiment_id; args, without the seeds, as JSON text; runs, their number; mean, stddev (of the
     sample, NULL for a single run), min and max of the runs' best values of the metric.
 
     Args:
         client: client whose database the query is for; databases read JSON in different ways.
-        metric: name of the metric, whose values are numbers; NULL and NaN are left out.
+        metric: name of the metric, which must be numeric; NULL and NaN are left out.
         seeds: names of the arguments that are seeds.
         maximize: whether the greatest value of a run is its best (default), or the smallest.
-        status: only runs of this status, default "COMPLETED"; None for all.
+        status: only runs with this status, default "COMPLETED"; None for all.
     """
     sql = f"""
         WITH best (run_id, value) AS (
@@ -233,9 +232,9 @@ def seed_statistics(
 
 
 def column_sql(metric: str, table: str = "metrics") -> str:
-    """Return the column of a metric, for statements that have parameters.
+    """Return the quoted column of a metric, for statements that have parameters.
 
-    It is quoted, and names its table: SQLite would take the name of a column that does not exist for a text.
+    It includes the table: SQLite would take the bare name of a missing column for text.
 
     Args:
         metric: name of the metric.
@@ -261,7 +260,7 @@ def _first_rows(
     names = [name for name in dict.fromkeys((metric, *also)) if name not in KEY]
     runs = _ids(run_ids)
     parts = Parts(metric, column_sql(metric), _columns(names), which, _in(runs) if runs else "")
-    # Any name can be that of a metric.
+    # Any name can be a metric's.
     place = "place"
     while place in map(str.lower, names):
         place += "_"
@@ -283,23 +282,23 @@ def _first_rows(
 
 
 def _check_metrics(names: Iterable[str]) -> None:
-    """Make sure that names are not those of columns with another meaning.
+    """Check that names do not belong to columns with another meaning.
 
     Raises:
-        UnusableValueError: (a ValueError) one is.
+        UnusableValueError: (a ValueError) one does.
     """
     for name in names:
         if name in KEY:
             raise UnusableValueError(
-                f"{name!r} is not the column of a metric, but says which row it is; a metric of that name is in the "
-                f"column {EXTRAS!r}"
+                f"{name!r} is not the column of a metric, but part of the key of a row; a metric of that name is in "
+                f"the column {EXTRAS!r}"
             )
 
 
 def _query(sql: str, parameters: Iterable[Any]) -> Query:
     values = tuple(parameters)
     text = "\n".join(line for line in dedent(sql).strip().splitlines() if line.strip())
-    # Without parameters nobody looks for placeholders, nor for doubled per cent signs.
+    # Statements without parameters are not searched for placeholders, nor for doubled percent signs.
     return Query(text if values else text.replace("%%", "%"), values)
 
 
@@ -308,10 +307,10 @@ def _columns(metrics: Iterable[str], table: str = "metrics") -> str:
 
 
 def _ids(run_ids: Iterable[int] | None) -> tuple[int, ...]:
-    """Return ids as a statement can hold them, none if all runs are meant.
+    """Return ids as a statement can hold them, empty if all runs are meant.
 
     Raises:
-        UnusableValueError: (a ValueError) there is none, or one is no integer.
+        UnusableValueError: (a ValueError) there are none, or one is not an integer.
     """
     if run_ids is None:
         return ()
@@ -326,7 +325,7 @@ def _in(ids: Sequence[int]) -> str:
 
 
 def _and(condition: str, ids: Sequence[int]) -> str:
-    """Return a further condition with the ids in it, nothing if all runs are meant."""
+    """Return a further condition with the ids in it, or nothing if all runs are meant."""
     return f"AND {condition.format(_in(ids))}" if ids else ""
 
 

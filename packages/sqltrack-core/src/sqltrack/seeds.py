@@ -1,4 +1,4 @@
-"""Mean and standard deviation of a metric over runs that differ in nothing but their random seeds."""
+"""Mean and standard deviation of a metric over runs that differ only in their random seeds."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from sqltrack.queries import best_values, last_values
 
 __all__ = ["SeedGroup", "SeedStatistics", "seed_statistics"]
 
-# Ids in a statement.
+# Number of ids in a statement.
 _BATCH = 500
 
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-# Below this size a float is equal to the integer that was meant.
+# Integers below this size are exact as floats.
 _EXACT = 2**53
-# What a column of a metric may hold besides numbers.
+# Types of metric columns that do not contain numbers.
 _OTHER_TYPES = (bool, str, bytes, date, datetime, timedelta, dict)
 
 
 class SeedGroup(NamedTuple):
-    """Runs of an experiment that have the same arguments apart from the seeds.
+    """Runs of an experiment with the same arguments, apart from the seeds.
 
     Attributes:
         experiment_id: id of the experiment.
@@ -42,7 +42,7 @@ class SeedGroup(NamedTuple):
         min: smallest value, None if there are no such runs.
         max: greatest value, None if there are no such runs.
         not_finite: ids of further runs, which do not count because their value is NaN or infinite.
-        repeated: ids of runs that have the same seeds as an earlier run; they count.
+        repeated: ids of runs with the same seeds as an earlier run; they count.
     """
 
     experiment_id: int
@@ -66,10 +66,10 @@ class SeedStatistics(NamedTuple):
     """Groups of runs, and the runs that are in no group.
 
     Attributes:
-        groups: the groups, that with the best mean first, those without a mean last.
+        groups: the groups, best mean first, groups without a mean last.
         without_value: ids of runs that have no value of the metric.
-        other_statuses: how many runs have other statuses, by status.
-        unknown: names in `over` that are arguments of none of the runs.
+        other_statuses: number of runs with other statuses, by status.
+        unknown: names in `over` that none of the runs has as an argument.
     """
 
     groups: list[SeedGroup]
@@ -78,14 +78,14 @@ class SeedStatistics(NamedTuple):
     unknown: list[str]
 
     def settings(self, *, constant: bool = False) -> dict[str, dict[int, Any]]:
-        """Return the arguments in which the groups differ, first those of all groups, then those with few values.
+        """Return the arguments in which the groups differ: those that all groups have first, then by number of values.
 
         Args:
-            constant: whether to return those that are the same in all groups instead, default False.
+            constant: whether to return the arguments that are the same in all groups instead, default False.
 
         Returns:
-            For each argument its values, by the position of the group; a group that lacks the argument is not in
-            there. An argument in a nested one is named by its path, such as "optimizer.lr".
+            The values of each argument, by the position of the group; groups that lack the argument are left out. A
+            nested argument is named by its path, such as "optimizer.lr".
         """
         leaves = [dict(_leaves(group.args)) for group in self.groups]
         columns = {
@@ -100,7 +100,7 @@ class SeedStatistics(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """The value of a run, and where it was logged."""
+    """The value of a run, and the place where it was logged."""
 
     number: float
     place: tuple[int, float]
@@ -116,23 +116,23 @@ def seed_statistics(
     maximize: bool = True,
     statuses: Collection[str] | None = ("COMPLETED",),
 ) -> SeedStatistics:
-    """Return mean and standard deviation of a metric over runs that differ in nothing but their seeds.
+    """Return mean and standard deviation of a metric over runs that differ only in their seeds.
 
-    Runs of different experiments are never in one group. Numbers are the same if they are equal, so 1 is 1.0, but not
-    true; the order of names does not count; an argument that is null is not the same as one that is missing. Runs
-    without any arguments are a group as well.
+    Runs of different experiments are never in one group. Equal numbers are the same, so 1 is 1.0, but not true. The
+    order of names does not matter. An argument that is null differs from one that is missing. Runs without arguments
+    form a group as well.
 
     Args:
         client: client to use.
-        metric: name of the metric, whose values are numbers.
+        metric: name of the metric, which must be numeric.
         over: names of the arguments that may differ, default "seed"; "data.seed" is the argument `seed` in `data`.
         experiment: id or name of the only experiment to look at, default: all.
-        value: which value of a run counts: its best (default), NaN left out, or its last, which may be NaN.
+        value: the value of a run that counts: "best" (default), without NaN, or "last", which may be NaN.
         maximize: whether great values are best (default), or small ones.
-        statuses: only runs of these statuses, default: "COMPLETED"; None for all.
+        statuses: only runs with these statuses, default: "COMPLETED"; None for all.
 
     Raises:
-        NotFoundError: there is no such experiment, or no run has such a metric.
+        NotFoundError: the experiment does not exist, or no run has the metric.
         UnusableValueError: (a ValueError) the values of the metric are not numbers, or an argument is not one of the
             above.
         NotSetUpError: the database has no tables.
@@ -141,10 +141,10 @@ def seed_statistics(
     if value not in ("best", "last"):
         raise UnusableValueError(f"value must be 'best' or 'last', got {value!r}")
     if isinstance(statuses, str):
-        raise UnusableValueError(f"statuses must be several, got the text {statuses!r}")
+        raise UnusableValueError(f"statuses must be a collection of texts, got the text {statuses!r}")
     with client:
         experiment_id = None if experiment is None else _find_experiment(client, experiment)
-        # First, because that fails in a database that was not set up.
+        # First, because this fails if the database has no tables.
         runs, others = _read_runs(client, experiment_id, statuses)
         column, tables = _find_metric(client, metric)
         values: dict[int, _Value] = {}
@@ -204,7 +204,7 @@ def _other_types(client: Client) -> set[str]:
     """Return the SQL types of columns that do not hold numbers, in upper case."""
     types = set()
     for kind in _OTHER_TYPES:
-        # An engine need not have a type for each.
+        # An engine may lack a type for some of them.
         with contextlib.suppress(TypeError):
             types.add(client.engine.map_type(client, kind).upper())
     return types
@@ -213,7 +213,7 @@ def _other_types(client: Client) -> set[str]:
 def _read_runs(
     client: Client, experiment_id: int | None, statuses: Collection[str] | None
 ) -> tuple[dict[int, _Run], dict[str, int]]:
-    """Return the runs that are asked for by id, and how many have which other status."""
+    """Return the chosen runs by id, and the number of other runs by status."""
     wanted: list[tuple[str, Sequence[Any]]] = []
     if experiment_id is not None:
         wanted.append(("experiment_id = %s", (experiment_id,)))
@@ -252,13 +252,13 @@ def _read_values(
     value: str,
     maximize: bool,
 ) -> dict[int, _Value]:
-    """Return the values of a batch of runs; NaN for a run that has nothing else."""
+    """Return the values of a batch of runs; NaN for runs that have nothing else."""
     candidates: list[tuple[int, _Value]] = []
     if column:
         rows = []
         if value == "best":
             rows = client.execute(*best_values(metric, maximize=maximize, run_ids=run_ids)).fetchall()
-        # Those without a best value may have logged NaN.
+        # Runs without a best value may have logged NaN.
         others = sorted(set(run_ids) - {row[0] for row in rows})
         if others:
             rows += client.execute(*last_values(metric, run_ids=others)).fetchall()
@@ -278,8 +278,8 @@ def _read_values(
 
 
 def _extras(client: Client, metric: str, table: str, run_ids: Sequence[int] | None = None) -> list[tuple[Any, ...]]:
-    """Return run id, step, progress and value of a metric in the extras of a table, default: of the first run."""
-    # The name may stand elsewhere in the text as well.
+    """Return run id, step, progress and value of a metric in the extras of a table; without `run_ids`, of one run."""
+    # A coarse filter: the name may also match elsewhere in the text.
     pattern = "%" + dumps(metric).replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
     condition = "TRUE" if run_ids is None else f"run_id IN ({placeholders(len(run_ids))})"
     sql = f"""
@@ -292,13 +292,13 @@ def _extras(client: Client, metric: str, table: str, run_ids: Sequence[int] | No
 
 
 def _to_float(value: Any) -> float:
-    """Return a number of the database as a float: infinite if it is too large, NaN if it is another text."""
+    """Return a number from the database as a float: infinite if it is too large, NaN if it is other text."""
     try:
         return float(_NUMBERS.get(value, value) if isinstance(value, str) else value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
     except ValueError:
-        # A column of SQLite holds what other programs have put there.
+        # Other programs may have stored any value in a column of SQLite.
         return math.nan
 
 
@@ -327,7 +327,7 @@ def _summarize(runs: Sequence[_Run], values: Mapping[int, _Value], over: Sequenc
         first.experiment,
         _without(first.args, over),
         list(numbers),
-        # Both are exact before they are rounded, whatever the size of the numbers.
+        # Both compute exactly and round at the end, whatever the size of the numbers.
         float(statistics.mean(counted)) if counted else None,
         statistics.stdev(counted) if len(counted) > 1 else None,
         min(counted, default=None),
@@ -346,7 +346,7 @@ _MISSING = object()
 
 
 def _get(args: Any, name: str) -> Any:
-    """Return an argument, which may be nested; `_MISSING` if there is none."""
+    """Return an argument, which may be nested, or `_MISSING`."""
     if not isinstance(args, dict):
         return _MISSING
     if name in args:
@@ -378,14 +378,14 @@ def _without_one(args: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _splits(name: str) -> Iterator[tuple[str, str]]:
-    """Return the ways to part a path in two; names may have dots themselves."""
+    """Return the ways to split a path in two; names may contain dots themselves."""
     parts = name.split(".")
     for index in range(1, len(parts)):
         yield ".".join(parts[:index]), ".".join(parts[index:])
 
 
 def _leaves(args: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Return the arguments that hold no others, with their paths."""
+    """Return the arguments that contain no others, with their paths."""
     if isinstance(args, dict) and (args or not path):
         for name, value in args.items():
             yield from _leaves(value, (*path, name))
@@ -394,8 +394,8 @@ def _leaves(args: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def _comparable(value: Any) -> Hashable:
-    """Return something that is equal for values that are the same: true is not 1, but 1 is 1.0."""
-    # Most values are such, and equal if they are the same.
+    """Return a key that is equal for values that are the same: true is not 1, but 1 is 1.0."""
+    # Most values are of these types, and can be compared directly.
     if isinstance(value, str) or value is None or (type(value) in (int, float) and abs(value) < _EXACT):
         return value  # type: ignore[no-any-return]
     if isinstance(value, dict):
@@ -404,5 +404,5 @@ def _comparable(value: Any) -> Hashable:
         return "array", tuple([_comparable(item) for item in value])
     if isinstance(value, bool):
         return "boolean", value
-    # From the text: a database may return the integer for 1e300.
+    # From the text: a database may return an integer for 1e300.
     return "number", Decimal(value if isinstance(value, int) else repr(value))

@@ -1,6 +1,6 @@
-"""Compose SQL safely, without a database driver, and small helpers.
+"""Compose SQL safely, without a database driver.
 
-The parts can be mixed with those of `psycopg.sql` in one query, on all engines.
+You can mix these parts with those of `psycopg.sql` in one query, with all engines.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ T = TypeVar("T")
 
 
 def coalesce(*values: T | None) -> T | None:
-    """Return the first of `values` that is not None, None if there is none."""
+    """Return the first of `values` that is not None, or None."""
     return next((value for value in values if value is not None), None)
 
 
 class Composable(ABC):
-    """A part of an SQL statement that can be joined with others by `+` and repeated by `*`."""
+    """A part of an SQL statement, which `+` joins with others and `*` repeats."""
 
     def __init__(self, obj: Any) -> None:
         self._obj = obj
@@ -61,7 +61,7 @@ class Composable(ABC):
         """Return the part as text."""
 
     def as_bytes(self, context: Any = None) -> bytes:
-        """Return the part as text in the encoding of the context's connection, default: UTF-8."""
+        """Return the part as bytes, in the encoding of the context's connection, default: UTF-8."""
         info = getattr(getattr(context, "connection", None), "info", None)
         return self.as_string(context).encode(getattr(info, "encoding", "utf-8"))
 
@@ -86,7 +86,7 @@ class Composable(ABC):
 
 
 class Composed(Composable):
-    """A sequence of parts, as `SQL.format`, `SQL.join` and `+` make it; others than composables become literals."""
+    """A sequence of parts, as made by `SQL.format`, `SQL.join` and `+`; other values become literals."""
 
     _obj: list[ComposedText]
 
@@ -105,13 +105,13 @@ class Composed(Composable):
 
 
 class SQL(Composable):
-    """A piece of SQL that is taken as it is, so it must not come from outside; variable parts go in by `format`.
+    """A piece of SQL that is used as it is, so it must be trusted; insert variable parts with `format`.
 
     Args:
         obj: the text.
 
     Raises:
-        TypeError: `obj` is no str.
+        TypeError: `obj` is not a str.
 
     Example:
         >>> columns = SQL(", ").join([Identifier("id"), Identifier("a b")])
@@ -131,15 +131,15 @@ class SQL(Composable):
         """Fill the places {}, {0} or {name} of the text.
 
         Args:
-            args: for {} and {0}; composables, or values that become literals.
-            kwargs: for {name}.
+            args: values for {} and {0}; those that are not composable become literals.
+            kwargs: values for {name}.
 
         Returns:
             The parts in order.
 
         Raises:
             ValueError: a place has a format or conversion, or numbered and unnumbered places are mixed.
-            IndexError, KeyError: there is nothing to fill a place with.
+            IndexError, KeyError: the value for a place is missing.
         """
         parts: list[Any] = []
         automatic: int | None = 0
@@ -163,7 +163,7 @@ class SQL(Composable):
 
 
 class Identifier(Composable):
-    """A name of a table, column or the like, which is quoted; several are joined by dots."""
+    """A name of a table, column or other object, which is quoted; several names are joined by dots."""
 
     _obj: Sequence[str]
 
@@ -177,12 +177,12 @@ class Identifier(Composable):
 
 
 class Literal(Composable):
-    """A value, written out as SQL; where possible bind values as parameters instead."""
+    """A value, written as SQL; where possible, bind values as parameters instead."""
 
     def as_string(self, context: Any = None) -> str:
         if hasattr(context, "sql_literal"):
             return str(context.sql_literal(self._obj))
-        # As the default engine spells it; loaded only now, because few programs need it.
+        # As the default engine spells it. Imported here because few programs need it.
         from sqltrack.engines.postgres.sql import sql_literal
 
         return sql_literal(self._obj)
@@ -199,7 +199,7 @@ class Placeholder(Composable):
 
 
 def _next_index(name: str, automatic: int | None) -> tuple[int | None, int]:
-    """Return the state of automatic numbering after the place `name`, and the argument that goes there."""
+    """Return the state of automatic numbering after the place `name`, and the index of its argument."""
     if name == "":
         if automatic is None:
             raise ValueError("numbered and unnumbered places cannot be mixed")
@@ -227,7 +227,7 @@ def _parts(obj: Any) -> list[Any]:
 
 
 def _meet_psycopg() -> None:
-    """Let psycopg, if the program has imported it, take our parts for its own."""
+    """Register our parts with psycopg, if the program has imported it, so that it accepts them as its own."""
     global _met
     sql = None if _met else psycopg_sql()
     if sql is not None:
