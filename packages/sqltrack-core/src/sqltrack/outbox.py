@@ -1,8 +1,8 @@
 """Find the outboxes that processes have left behind, and send them.
 
-An outbox is a file of calls that could not reach the database. A process sends its own by itself. A process that is
-killed, or ends while the database is away, leaves its file behind. The next run of the same user sends it, and so do
-`send_outboxes` and the command `sqltrack outbox send`.
+An outbox is a file of calls that could not reach the database. Each process sends its own. A process that is killed, or
+ends during an outage, leaves its file behind. The next run of the same user sends it, and so do `send_outboxes` and
+`sqltrack outbox send`.
 """
 
 from __future__ import annotations
@@ -32,30 +32,31 @@ __all__ = [
     "send_outboxes",
 ]
 
-# Why a file is skipped that was there a moment ago.
+# Why a file was skipped that has just disappeared.
 _ELSEWHERE = "another process has sent it"
 
 State = Literal["alive", "dead", "unknown", "refused", "sent", "unusable"]
 
 
 class OutboxInfo(NamedTuple):
-    """What is known of an outbox.
+    """The state and contents of an outbox.
 
     Attributes:
         path: path of its file.
-        state: "alive", its process is; "dead", it is not, so that you may send it; "unknown", another host's,
-            whose process cannot be asked for; "refused", it holds what the database has refused; "sent", all of it
-            was sent, and it is kept for the time of the setting `outbox_keep`; "unusable", it is not safe to use, see
-            `damage`.
-        target: the database, by the names of parameters; empty if that cannot be read.
-        host: name of the host of its process, None if that is not known.
-        pid: number of its process, None if that is not known.
+        state: "alive", its process is still running; "dead", its process has ended, so you can send it; "unknown", its
+            process is on another host and cannot be checked; "refused", it holds calls that the database has refused;
+            "sent", all of it was sent, and it is kept for the time in the setting `outbox_keep`; "unusable", it is not
+            safe to use, see `damage`.
+        target: parameters that name the database; empty if they cannot be read.
+        host: host of its process, None if unknown.
+        pid: id of its process, None if unknown.
         calls: number of calls that wait.
-        runs: number of runs that they are about.
-        first: time of the first call, None if there is none.
-        last: time of the last call, None if there is none.
-        size: bytes on disk.
-        damage: what SQLite says of a part that cannot be read, or why the file is unusable; None if all can be read.
+        runs: number of runs that these calls are about.
+        first: time of the first call, None if there are no calls.
+        last: time of the last call, None if there are no calls.
+        size: size on disk in bytes.
+        damage: SQLite's message about a part that cannot be read, or the reason why the file is unusable; None if all
+            of it can be read.
         reason: why the database has refused the first call, None if it has not.
     """
 
@@ -73,10 +74,10 @@ class OutboxInfo(NamedTuple):
     reason: str | None
 
     def reason_to_leave(self, *, force: bool = False) -> str | None:
-        """Return why it must neither be sent nor dropped, None if it may be.
+        """Return why you must not send or drop the outbox, None if you may.
 
         Args:
-            force: whether the user says that its process, which cannot be asked for, is dead.
+            force: whether the user confirms that a process which cannot be checked is dead.
         """
         if self.state == "unusable":
             return self.damage
@@ -88,17 +89,17 @@ class OutboxInfo(NamedTuple):
 
 
 class SentOutbox(NamedTuple):
-    """What was done with an outbox.
+    """The result of sending an outbox.
 
     Attributes:
         path: path of its file.
         calls: number of calls that were sent.
-        refused: number of calls that the database refuses for good, which are in the file `refused_path`.
-        outdated: number of calls of those that were sent which did not change all that they say, because the run was
-            started again or rewound since.
-        is_removed: whether the file is gone, because nothing is left in it.
-        skipped: why the file was left alone, None if it was not.
-        damage: what SQLite says of a part that cannot be read, None if all can be.
+        refused: number of calls that the database refuses permanently; they are in the file `refused_path`.
+        outdated: number of sent calls whose changes were only partly made, because the run has been started again or
+            rewound since.
+        is_removed: whether the file was removed, because nothing is left in it.
+        skipped: why the file was skipped, None if it was not.
+        damage: SQLite's message about a part that cannot be read, None if all can be read.
     """
 
     path: str
@@ -111,20 +112,20 @@ class SentOutbox(NamedTuple):
 
     @property
     def refused_path(self) -> str:
-        """Path of the file of calls that the database has refused."""
+        """Path of the file with the calls that the database has refused."""
         return self.path.removesuffix(REFUSED_SUFFIX) + REFUSED_SUFFIX
 
 
 def outbox_folders(config: Mapping[str, Any]) -> list[str]:
-    """Return the paths of the folders in which outboxes may lie, the usual one first.
+    """Return the paths of the folders that may contain outboxes, the usual one first.
 
-    There is a second one if that could not be created once: a private folder among the temporary files.
+    If the usual folder could not be created at some time, there is a second one: a private folder for temporary files.
 
     Args:
         config: a configuration; see the setting `outbox_dir`.
 
     Raises:
-        ConfigError: (a ValueError) `outbox_dir` is no path.
+        ConfigError: (a ValueError) `outbox_dir` is not a path.
     """
     return folders_in_use(config)
 
@@ -133,17 +134,17 @@ def find_outboxes(*folders: str | Path) -> list[OutboxInfo]:
     """Return the outboxes in folders, those with the oldest calls first.
 
     Args:
-        folders: paths of the folders, see `outbox_folders`; one that does not exist has none.
+        folders: paths of the folders, see `outbox_folders`; folders that do not exist are ignored.
 
     Raises:
-        ConfigError: (a ValueError) a folder is a link, another user's, or others may write in it.
+        ConfigError: (a ValueError) a folder is a link, belongs to another user, or is writable for others.
     """
     found = []
     for path in _paths(folders):
         try:
             found.append(read_outbox(path))
         except OutboxError as error:
-            # Otherwise it was sent a moment ago.
+            # If the file is gone, another process has just sent it.
             if os.path.lexists(path):
                 found.append(_unusable(path, error))
     return sorted(found, key=_age_order)
@@ -166,7 +167,7 @@ def _age_order(info: OutboxInfo) -> tuple[float, str]:
 
 
 def read_outbox(path: str | Path) -> OutboxInfo:
-    """Return what is known of an outbox.
+    """Return the state and contents of an outbox.
 
     Args:
         path: path of its file.
@@ -214,24 +215,24 @@ def send_outboxes(
     force: bool = False,
     progress: Callable[[SentOutbox], object] | None = None,
 ) -> list[SentOutbox]:
-    """Send outboxes to the database of a client, and remove those of which nothing is left.
+    """Send outboxes to the database of a client, and remove those that are empty afterwards.
 
-    Any number of processes may do this at once: a file is sent by one of them. To send twice changes nothing.
+    Several processes may do this at once: each file is sent by one of them. Sending a file twice changes nothing.
 
     Args:
         client: client of the database.
         paths: paths of files; default: all in the client's folders that are for this database and whose process is
             known to be dead.
-        force: whether to send a file as well that may be another host's, whose process cannot be asked for, or that
-            says that it is for another database.
-        progress: called with what was done with each file, one after the other.
+        force: whether to also send files of another database, or whose process may be on another host, where it cannot
+            be checked.
+        progress: called with the result for each file.
 
     Returns:
-        What was done with each file.
+        The results, one for each file.
 
     Raises:
-        OutboxError: a file that `paths` names does not exist, or is not safe to use; nothing was sent.
-        DatabaseError: the database is away, or does not exist. What was not sent stays in the files.
+        OutboxError: a file in `paths` does not exist or is not safe to use; nothing was sent.
+        DatabaseError: the database does not exist or is away; unsent calls stay in the files.
     """
     from sqltrack.client import Client
 
@@ -252,7 +253,7 @@ def send_outboxes(
         return sent
     if not sender.engine.exists():
         raise admin_of(sender.engine).missing()
-    # A database that is away is an error at once, one that goes away later is waited for.
+    # If the database is away now, fail at once. If it goes away later, wait.
     with sender:
         pass
     sender._session.track(0)
@@ -267,14 +268,14 @@ def send_outboxes(
 
 
 def drop_outbox(path: str | Path, *, force: bool = False) -> OutboxInfo:
-    """Delete an outbox, with all that waits in it.
+    """Delete an outbox with all calls that wait in it.
 
     Args:
         path: path of its file.
-        force: whether to do so though its process may be alive on another host.
+        force: whether to delete it even if its process may be alive on another host.
 
     Returns:
-        What it was.
+        The state and contents that it had.
 
     Raises:
         OutboxError: it does not exist, or is not safe to use.
@@ -300,7 +301,7 @@ def _send(client: Client, path: str, *, force: bool) -> SentOutbox:
             return _skipped(info, lock)
         return _send_locked(client, info, lock)
     except OutboxError as error:
-        # This one must not hold up the others.
+        # An unusable file must not hold up the others.
         why = error.message if os.path.lexists(path) else _ELSEWHERE
         return SentOutbox(path, 0, 0, 0, False, why, None)
 
@@ -311,7 +312,7 @@ def _send_locked(client: Client, info: OutboxInfo, lock: OutboxLock) -> SentOutb
 
     is_removed = False
     try:
-        # Another process may have sent it before this one had the lock.
+        # Another process may have sent it before this one got the lock.
         if not os.path.exists(info.path):
             is_removed = True
             return _skipped(info, _ELSEWHERE)
@@ -342,7 +343,7 @@ def _skipped(info: OutboxInfo, why: str) -> SentOutbox:
 
 
 def _take(info: OutboxInfo, *, force: bool) -> OutboxLock | str:
-    """Return the lock of an outbox, or why it cannot be had."""
+    """Return the lock of an outbox, or the reason why it is not available."""
     reason = info.reason_to_leave(force=force)
     if reason is not None:
         return reason
