@@ -2,7 +2,7 @@
 
 # The other distributions of SQLTrack add sub-packages from folders of their own.
 __path__ = __import__("pkgutil").extend_path(__path__, __name__)
-# Last, so found only if no distribution has the sub-package: modules that say what to install.
+# Last, so found only if the sub-package is not installed: modules that say how to install it.
 __path__ = [*__path__, f"{__path__[0]}/_missing"]
 
 from typing import TYPE_CHECKING
@@ -84,7 +84,7 @@ __all__ = [
     "track",
 ]
 
-# Hidden from type checkers, which find wrong names by themselves.
+# Hidden from type checkers, which find wrong names themselves.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:

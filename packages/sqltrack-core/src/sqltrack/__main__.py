@@ -1,4 +1,4 @@
-"""The sqltrack program, for `python -m sqltrack`."""
+"""Run the sqltrack program as `python -m sqltrack`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write metrics: one row per point in time, one column per metric, added when a metric is first logged."""
+"""Write metrics: one row per point in time, and one column per metric, which is added when it is first logged."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MetricsRow", "MetricsWriter"]
 
-# Seconds by which a tracked run's time_updated may lag behind its metrics.
+# Seconds by which the time_updated of a tracked run may lag behind its metrics.
 _TOUCH_INTERVAL = 1.0
 
-# Seconds by which each row of many makes a call longer that must not wait for the database.
+# Seconds that each of many rows adds to the time limit of a call that has one.
 _PER_ROW = 0.001
 
 # A row that is too big loses half of its columns each time, of at most 1,600.
@@ -38,11 +38,11 @@ _ATTEMPTS = tuple(range(1, 17))
 class MetricsWriter:
     """Writes the metrics of a client's runs, and remembers the columns of the table.
 
-    A metric is stored in the column of its name. Where that is impossible, or others do not let go of the table for the
-    column to be added, it goes under its name into the JSON column `extras` instead.
+    A metric is stored in the column of its name. If that is impossible, or the column cannot be added because other
+    connections hold locks on the table, the metric goes into the JSON column `extras` instead.
 
     Args:
-        session: does the work.
+        session: runs the statements.
         map_type: returns the SQL type of a column for values of a Python type; raises TypeError if none fits.
     """
 
@@ -57,18 +57,18 @@ class MetricsWriter:
         session.subscribe(after_commit=self._end_block, before_rollback=self._forget_block)
 
     def add(self, run_id: int, metrics: Mapping[str, Any], step: int, progress: float, updated: Timestamp) -> None:
-        """Store metrics in the row of a point in time; metrics in that row that are not named stay.
+        """Store metrics in the row of a point in time; other metrics in that row are kept.
 
         Args:
             run_id: id of the run.
             metrics: names and values.
             step: the row's step, an integer.
             progress: the row's progress.
-            updated: what to set the run's `time_updated` to; "auto" is now, or up to a second ago if the run is
-                tracked; None leaves it alone.
+            updated: value for the run's `time_updated`; "auto" is the current time, or up to a second ago if the run is
+                tracked; None leaves it unchanged.
 
         Raises:
-            UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
+            UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is stored.
             MissingRunError: (a ValueError) the run does not exist.
         """
         row = make_row(run_id, metrics, step, progress, self._plans.last_types)
@@ -76,19 +76,19 @@ class MetricsWriter:
         self._session.submit(self._add, row, touched, updated == "auto")
 
     def add_many(self, run_id: int, rows: Iterable[Mapping[str, Any]], updated: Timestamp) -> None:
-        """Store metrics of many points in time, all or none.
+        """Store many rows of metrics, all or none.
 
         Args:
             run_id: id of the run.
-            rows: metrics, each with `step`, `progress` or both beside them.
-            updated: what to set the run's `time_updated` to.
+            rows: one mapping for each row: metrics by name, and `step`, `progress` or both.
+            updated: value for the run's `time_updated`.
 
         Raises:
-            UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is.
+            UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is stored.
             MissingRunError: (a ValueError) the run does not exist.
         """
         batch = list(batch_rows(run_id, rows))
-        # In one order for all writers, or two with the same rows could wait for each other.
+        # All writers lock rows in the same order, to avoid deadlocks.
         batch.sort(key=lambda row: row.key)
         updated_at = as_time(updated)
         self._session.submit(self._add_many, run_id, batch, updated_at)
@@ -128,17 +128,17 @@ class MetricsWriter:
             self._oversights.compare_many(batch)
 
     def store(self, run_id: int, batch: Sequence[Row], updated_at: datetime | None) -> None:
-        """Store rows of a run in the course of other work, all or none, and set the run's `time_updated`.
+        """Store rows of a run as part of other work, all or none, and set the run's `time_updated`.
 
         Args:
             run_id: id of the run.
             batch: the rows.
-            updated_at: the time, None leaves it alone.
+            updated_at: the time; None leaves it unchanged.
         """
-        # All columns first, and before the transaction, which would be in the way of further ones.
+        # Add all columns before the transaction, which would lock the table.
         groups = self._plans.bind_all(batch)
         with self._session.transaction():
-            # In order, because rows of one point in time replace each other.
+            # In order, because later rows replace earlier ones of the same point in time.
             for group in groups:
                 self._write_group(group)
             if updated_at is not None:
@@ -146,17 +146,17 @@ class MetricsWriter:
                 self._session.call(lambda connection: connection.execute(sql, (updated_at, run_id)))
 
     def fill(self, run_id: int, batch: Sequence[Row]) -> None:
-        """Store those metrics of rows that have no value yet, in the course of other work.
+        """Store those metrics of rows that have no value in the database yet, as part of other work.
 
         Args:
             run_id: id of the run.
-            batch: the rows, whose columns are there.
+            batch: the rows, whose columns exist.
         """
         missing = [row for row in map(self._without_present, batch) if row is not None]
         self.store(run_id, missing, None)
 
     def _without_present(self, row: Row) -> Row | None:
-        """Return a row without the metrics that have a value in the database, None if nothing is left."""
+        """Return a row without the metrics that have a value in the database, None if no metrics are left."""
         sql = "SELECT * FROM metrics WHERE run_id = %s AND step = %s AND progress = %s"
         cursor = self._session.call(lambda connection: connection.execute(sql, row.key))
         found = cursor.fetchone()
@@ -174,14 +174,14 @@ class MetricsWriter:
         )
 
     def require_columns(self, batch: Sequence[Row]) -> None:
-        """Add the columns that rows need, as far as that is possible, in the course of other work."""
+        """Add the columns that rows need, where possible, as part of other work."""
         self._plans.bind_all(batch)
 
     def add_columns(self, types: Mapping[str, type]) -> None:
-        """Add the columns that are missing for metrics with values of these Python types, as far as that is possible.
+        """Add columns for metrics that have none and whose values are of these Python types, where possible.
 
         Args:
-            types: names of metrics, and of the column `extras` if it is needed, with their types.
+            types: types by the name of the metric, or of the column `extras` if it is needed.
         """
         self._session.perform(lambda: self._add_columns(types))
 
@@ -199,13 +199,13 @@ class MetricsWriter:
             columns.grow_if_possible(places.added, {})
 
     def add_copies(self, run_id: int, rows: Iterable[MetricsRow]) -> None:
-        """Store rows that were read from a database, all or none; what they do not name stays.
+        """Store rows that were read from a database, all or none; metrics that they do not name are kept.
 
-        This must not be called inside of a `with` block of the client. The run's `time_updated` is left alone.
+        Do not call this in a `with` block of the client. The run's `time_updated` is left unchanged.
 
         Args:
             run_id: id of the run.
-            rows: the rows, no two of the same step and progress.
+            rows: the rows, each with another step or progress.
 
         Raises:
             UnusableValueError: (a ValueError) a name or value cannot be stored.
@@ -215,14 +215,14 @@ class MetricsWriter:
         self._session.perform(lambda: self._add_copies(run_id, batch))
 
     def _add_copies(self, run_id: int, batch: Sequence[Row]) -> None:
-        # Also here all columns come first.
+        # Add all columns first, as in `store`.
         groups: dict[int, Group] = {}
         for part in self._plans.bind_all(batch):
             group = groups.setdefault(id(part.plan), Group(part.plan, [], []))
             group.rows.extend(part.rows)
             group.values.extend(part.values)
         with self._session.transaction():
-            # Rows are not stored in one order for all, so whoever does the same for this run must wait.
+            # Rows are not sorted here, so another process that copies to this run must wait.
             self._session.call(lambda connection: self._session.engine.lock_rows(connection, "runs", [run_id]))
             if not self._exists(run_id):
                 raise MissingRunError(run_id, "it may have been deleted")
@@ -231,38 +231,38 @@ class MetricsWriter:
 
     @contextlib.contextmanager
     def bulk(self) -> Iterator[None]:
-        """Keep connections for all calls in the `with` block, as while a run is tracked."""
+        """Keep connections open between the calls in the `with` block, as while a run is tracked."""
         with self._session.keeping_connections():
             yield
 
     def expect(self, run_id: int, status: str | None) -> None:
-        """Expect the first metrics of a run that is being started.
+        """Prepare for the first metrics of a run that is being started.
 
         Args:
             run_id: id of the run.
-            status: the run's status before, None if it had none.
+            status: the run's status before, if any.
         """
         self._oversights.begin(run_id, status)
 
     def was_touched(self, run_id: int) -> None:
-        """Remember that a run's `time_updated` has just been set to now."""
+        """Remember that a run's `time_updated` was just set to the current time."""
         self._touched[run_id] = time.monotonic()
 
     def invalidate(self) -> None:
-        """Look at the table anew, because it is not as it was."""
+        """Forget the columns of the table, so that they are read again."""
         self._columns.forget()
         self._oversights.forget()
 
     def move_pending(self) -> None:
-        """Move metrics that wait for columns or in another table to where they belong, if others let go of the table.
+        """Move pending metrics, and those in `extras`, to their columns, unless other connections lock the table.
 
-        That may take a second.
+        This may take a second.
         """
         if self._columns.has_pending or self._waiting.wait_in_extras:
             self._session.submit(self._waiting.move)
 
     def _end_block(self, block: Hashable) -> None:
-        """Let metrics of a block that has ended get their columns, unless others did not let go of the table."""
+        """Add the columns that metrics of an ended block wait for, unless other connections lock the table."""
         self._waiting.end_block(block)
         if self._columns.may_grow_now:
             self._waiting.move()
@@ -272,7 +272,7 @@ class MetricsWriter:
         self.invalidate()
 
     def _write(self, row: Row, touched: datetime | None = None, may_lag: bool = False) -> None:
-        """Write a row, again and again while the database says that the table is not as was known."""
+        """Write a row, and retry while the database reports that the table has changed."""
         limit: int | None = None
         for attempt in _ATTEMPTS:
             plan, bound = self._plans.bind(row) if limit is None else self._plans.bind_anew(row, limit)
@@ -300,13 +300,13 @@ class MetricsWriter:
         if touched is None:
             self._session.call_guarded(upsert.execute, values)
         elif may_lag and self._session.block is not None:
-            # Each new version of the run's row stays until the block ends, and makes the next one slower.
+            # Each new version of the run's row stays until the block ends, and makes the next update slower.
             self._session.call_guarded(upsert.execute_and_touch_if_due, values, touched)
         else:
             self._session.call_guarded(upsert.execute_and_touch, values, touched)
 
     def _write_group(self, group: Group) -> None:
-        """Write rows of one plan with one call, or one by one if that fails for a reason that can be helped."""
+        """Write the rows of one plan with one call, or one by one if that fails for a reason that can be fixed."""
         try:
             self._session.call_guarded(group.plan.upsert.execute_many, group.values)
         except DatabaseError as error:
@@ -335,13 +335,13 @@ class MetricsWriter:
         return self._columns.table.fault_of(error.__cause__) if error.__cause__ is not None else None
 
     def _make_room(self, key: tuple[int, int, float]) -> bool:
-        """Make room for the extras of a row that is full; return whether there is more of it."""
+        """Make room for the extras of a full row; return whether there is any."""
         made: list[bool] = []
         self._session.call_guarded(lambda connection: made.append(self._columns.table.make_room(connection, key)))
         return any(made)
 
     def _touch_due(self, run_id: int) -> datetime | None:
-        """Return the time to touch a run with, None if it is tracked and was touched less than a second ago."""
+        """Return the current time, None if the run is tracked and its time was set less than a second ago."""
         if not self._session.tracks(run_id):
             return utc_now()
         now = time.monotonic()
@@ -351,14 +351,14 @@ class MetricsWriter:
         return utc_now()
 
     def _refuse_missing_run(self, run_id: int, error: DatabaseError) -> None:
-        """Raise MissingRunError if that is what an error means."""
+        """Raise MissingRunError if the run's absence caused an error."""
         if isinstance(error, DatabaseUnavailableError):
-            # To ask would mean to wait for the database once more.
+            # Asking would wait for the database once more.
             return
         try:
             exists = self._exists(run_id)
         except DatabaseError:
-            # The caller's transaction has failed, PostgreSQL answers no further question in it.
+            # The caller's transaction has failed, so PostgreSQL refuses further queries in it.
             return
         if not exists:
             raise MissingRunError(run_id, "it may have been deleted")

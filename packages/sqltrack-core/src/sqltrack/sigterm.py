@@ -1,4 +1,4 @@
-"""Call functions when the process is told to terminate by SIGTERM, as batch systems do before they kill it."""
+"""Call functions when the process receives SIGTERM, which batch systems send before they kill it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from sqltrack._logging import get_logger
 
 __all__ = ["begun_exit", "deregister", "register"]
 
-# 128 + 15, what shells report for a process that SIGTERM ended.
+# 128 + 15, as shells report for a process that SIGTERM has ended.
 _EXIT_STATUS = 128 + signal.SIGTERM
 
-# Seconds after which a signal that came to nothing is sent again.
-_SHORTLY = 0.01
+# Seconds after which a dropped exit is tried again.
+_RETRY_DELAY = 0.01
 
 _functions: dict[Hashable, Callable[[], Any]] = {}
 _NO_FRAME = object()
 
-# What was raised to end the process, until whoever had registered a function has let go of it.
+# The exit that was raised to end the process, until all functions are deregistered.
 _ending: SystemExit | None = None
 
-# The handlers that were there whenever ours was installed, the latest last.
+# The handlers that ours replaced each time it was installed, the latest last.
 _below: list[Any] = []
 
-# What is being done about a signal, so that a second one is known from a handler that calls ours.
+# The signal that is being handled. A handler that calls ours is recognized by its frame.
 _handled_frame: object | None = None
 _level = 0
 
@@ -41,14 +41,14 @@ _level = 0
 def register(key: Hashable, func: Callable[[], Any]) -> None:
     """Call `func()` when SIGTERM arrives.
 
-    The handler is installed by the first call in the main thread, in other threads only the function is recorded. It
-    calls the functions in the order of their registration, then the handler that was there before; if there was none
-    it ends the process with exit status 143, by SystemExit. A process that ignores SIGTERM goes on to ignore it.
+    The first call in the main thread installs the handler; calls in other threads only record the function. The handler
+    calls the functions in the order of registration, and then the previous handler. Without a previous handler it ends
+    the process with exit status 143, by SystemExit. A process that ignores SIGTERM continues to ignore it.
 
     Args:
-        key: what `deregister` calls the function; one that is registered already is replaced.
-        func: called without arguments, in the main thread, between any two of its bytecodes: it must not wait for
-            locks that this thread may hold. What it raises is logged.
+        key: the key for `deregister`; a function that is registered with it already is replaced.
+        func: called without arguments, in the main thread and between any two bytecodes, so it must not wait for locks
+            that this thread may hold. Exceptions that it raises are logged.
     """
     _functions[key] = func
     if threading.current_thread() is threading.main_thread():
@@ -56,19 +56,19 @@ def register(key: Hashable, func: Callable[[], Any]) -> None:
 
 
 def deregister(key: Hashable) -> None:
-    """Do not call the function that was registered as `key` any more; the last one takes the handler along."""
+    """Remove the function that was registered as `key`; without functions left, the handler is removed, too."""
     _functions.pop(key, None)
     if not _functions and threading.current_thread() is threading.main_thread():
         _uninstall()
 
 
 def begun_exit() -> SystemExit | None:
-    """Return the exit that was raised because SIGTERM has arrived, None if none was."""
+    """Return the exit that was raised because SIGTERM has arrived, if any."""
     return _ending
 
 
 def _forget_in_child() -> None:
-    # What was registered is the parent's to do, and a child must end by SIGTERM as it would without us.
+    # The functions are for the parent to call. A child must end by SIGTERM as it would without us.
     _functions.clear()
     _uninstall()
 
@@ -82,7 +82,7 @@ def _install() -> None:
 def _uninstall() -> None:
     global _ending
     _ending = None
-    # A handler that somebody installed over ours stays; if it calls ours, that passes on to what was there before.
+    # If another library has installed a handler over ours, it stays. When it calls ours, we call the one below.
     if signal.getsignal(signal.SIGTERM) is _handle:
         previous = _below.pop()
         signal.signal(signal.SIGTERM, previous if previous is not None else signal.SIG_DFL)
@@ -99,7 +99,7 @@ def _handle(signum: int, frame: FrameType | None) -> None:
         finally:
             _handled_frame = None
     elif frame is _handled_frame:
-        # The handler below ours found ours when it was installed, and calls it: pass on to the next one below.
+        # The previous handler has saved ours when it was installed, and calls it: call the next one below.
         _level += 1
         try:
             _pass_on(signum, frame)
@@ -108,7 +108,7 @@ def _handle(signum: int, frame: FrameType | None) -> None:
 
 
 def _pass_on(signum: int, frame: FrameType | None) -> None:
-    """Do what was done on SIGTERM before ours was installed, by default end the process."""
+    """Call the handler that was there before ours, or end the process."""
     previous = _below[-1 - _level] if _level < len(_below) else signal.SIG_DFL
     if callable(previous) and previous is not signal.SIG_DFL:
         _call_previous(previous, signum, frame)
@@ -126,10 +126,10 @@ def _call_previous(previous: Callable[..., Any], signum: int, frame: FrameType |
 
 
 def _end_process() -> NoReturn:
-    """Raise SystemExit, and if that comes to nothing, try again.
+    """Raise SystemExit, and try again if Python drops it.
 
-    Python drops what is raised in finalizers, callbacks of weak references and the like, which a signal meets as it
-    meets any other code.
+    Python drops exceptions that are raised in finalizers and callbacks of weak references, among others. A signal can
+    arrive in these as in any other code.
     """
     global _ending
     _ending = ending = SystemExit(_EXIT_STATUS)
@@ -140,7 +140,7 @@ def _end_process() -> NoReturn:
             below(unraisable)
             return
         sys.unraisablehook = below
-        # Later and from elsewhere, because what is raised now would be dropped, too.
+        # Later and in another thread, because an exception raised now would be dropped, too.
         with contextlib.suppress(RuntimeError):  # no new threads while the interpreter ends, as it should
             _thread.start_new_thread(_send_again, ())
 
@@ -149,7 +149,7 @@ def _end_process() -> NoReturn:
 
 
 def _send_again() -> None:  # pragma: no cover - in a thread that nothing traces, see the tests of dropped exits
-    time.sleep(_SHORTLY)
+    time.sleep(_RETRY_DELAY)
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     else:

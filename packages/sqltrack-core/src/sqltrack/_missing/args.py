@@ -1,4 +1,4 @@
-"""Stands in for sqltrack.args where sqltrack-args is not installed."""
+"""Stand-in for sqltrack.args while sqltrack-args is not installed."""
 
 from sqltrack.errors import MissingPackageError
 

@@ -1,4 +1,4 @@
-"""Stands in for sqltrack.cli where sqltrack-cli is not installed."""
+"""Stand-in for sqltrack.cli while sqltrack-cli is not installed."""
 
 from sqltrack.errors import MissingPackageError
 

@@ -1,4 +1,4 @@
-"""Stands in for sqltrack.notebook where sqltrack-notebook is not installed."""
+"""Stand-in for sqltrack.notebook while sqltrack-notebook is not installed."""
 
 from sqltrack.errors import MissingPackageError
 

@@ -1,4 +1,4 @@
-"""Stands in for sqltrack.pandas where sqltrack-notebook is not installed."""
+"""Stand-in for sqltrack.pandas while sqltrack-notebook is not installed."""
 
 from sqltrack.errors import MissingPackageError
 

@@ -1,4 +1,4 @@
-"""Stands in for sqltrack.polars where sqltrack-notebook is not installed."""
+"""Stand-in for sqltrack.polars while sqltrack-notebook is not installed."""
 
 from sqltrack.errors import MissingPackageError
 
