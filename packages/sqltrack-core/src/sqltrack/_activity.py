@@ -1,7 +1,7 @@
-"""What a thread is in the middle of, so that code which interrupts it leaves that alone.
+"""The work that a thread is doing, so that code which interrupts it does not interfere.
 
-Signal handlers and finalizers run in the thread that they interrupt, between any two bytecodes. They must neither get a
-connection that is in use below them, nor wait for a lock that only the interrupted code can release.
+Signal handlers and finalizers run in the thread that they interrupt, between any two bytecodes. They must not use a
+connection that the interrupted code uses, and must not wait for a lock that only the interrupted code can release.
 """
 
 from __future__ import annotations
@@ -46,30 +46,31 @@ T = TypeVar("T")
 # CO_GENERATOR and CO_ASYNC_GENERATOR of the module inspect, which is slow to import.
 _GENERATORS = 0x20 | 0x200
 
-# Modules between a `with` statement and what it calls.
+# Modules between a `with` statement and the code that looks for its frame.
 _IN_BETWEEN = frozenset({"contextlib", "sqltrack.client", "sqltrack._sessions", "sqltrack._activity"})
 
 
 class Block:
     """An open `with` block of a client: one transaction.
 
-    It belongs to the task that opened it, a thread or an asyncio task, or to the generator whose code it is in.
+    It belongs to the thread or asyncio task that opened it, or to the generator whose code it is in.
 
     Args:
         engine: engine of the connection.
         connection: the connection.
         session: the session that opens the block.
         generator: frame of the generator, None if the block belongs to a task.
-        lender: the block around that of a generator, whose connection it uses and whose transaction it is part of.
+        lender: the block around a generator's block, which shares its connection and transaction.
 
     Attributes:
         engine, session, generator, lender: the same.
-        connection: the same, None if it was taken away or the block has ended.
-        aborted: the one that was taken away.
-        entries: identities of the frames whose `with` blocks are nested in each other, the innermost last.
-        works: how many pieces of work the thread was in the middle of when the block was opened.
+        connection: the connection, None if it was taken away or the block has ended.
+        aborted: the connection that was taken away.
+        entries: ids of the frames whose `with` blocks are nested in each other, the innermost last.
+        works: number of pieces of work that the thread was doing when the block was opened.
         patience: seconds to wait for locks, None for no limit of its own.
-        lingers: whether the connection stays open for a moment after the block; not if the user's SQL may have used it.
+        lingers: whether the connection stays open for a moment after the block; False if the user's SQL may have used
+            it.
     """
 
     __slots__ = (
@@ -102,7 +103,7 @@ class Block:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a statement is being executed right now, by code that was interrupted."""
+        """Whether interrupted code is executing a statement right now."""
         return self.connection is not None and self.engine.is_busy(self.connection)
 
     @property
@@ -119,7 +120,7 @@ class Block:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the running code may use the connection, because it interrupts nothing that does."""
+        """Whether the running code may use the connection: it does not interrupt code that does."""
         return not self.is_busy and not self.is_interrupted
 
     @property
@@ -131,7 +132,7 @@ class Block:
 
     @property
     def is_inherited(self) -> bool:
-        """Whether this is the child of a fork, and its parent has opened the block."""
+        """Whether this process is a forked child, whose parent has opened the block."""
         return self._pid != os.getpid()
 
     @property
@@ -141,31 +142,31 @@ class Block:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nothing will ever end the block, because the event loop of its task is closed."""
+        """Whether nothing will ever end the block, because its task's event loop is closed."""
         return self._task is not None and self._task.get_loop().is_closed()
 
     def give_up(self) -> None:
-        """Roll back, and let nobody find the block any more."""
+        """Roll back, and remove the block."""
         self.close()
         connection, self.connection = self.connection, None
         if connection is not None and self.lender is None:
             self.engine.abort(connection)
 
     def limit_waits(self, seconds: float) -> None:
-        """Wait no longer than that for locks, unless a statement is being executed."""
+        """Limit the wait for locks to so many seconds, unless a statement is being executed."""
         if self.connection is not None and self.patience is None and not self.is_busy:
             self.patience = seconds
-            # A transaction that has failed is told nothing more, and waits for nothing.
+            # A failed transaction accepts no settings, and waits for no locks.
             with contextlib.suppress(self.engine.driver_error):
                 self.engine.limit_waits(self.connection, seconds)
 
     @property
     def is_lent(self) -> bool:
-        """Whether a generator goes on to use the connection."""
+        """Whether a generator still uses the connection."""
         return any(block.lender is self for block in list(generators.values()))
 
     def open(self, frame: FrameType | None) -> None:
-        """Let the code in the block, whose `with` statement a frame executes, find it."""
+        """Add the block to those that are open; its `with` statement is in `frame`."""
         self.entries.append(id(frame))
         self.works = len(activity.works)
         self._task = _current_task()
@@ -176,11 +177,11 @@ class Block:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can still be found."""
+        """Whether the block is among those that are open."""
         return self in self._home
 
     def close(self) -> None:
-        """Let nobody find it any more."""
+        """Remove the block from those that are open."""
         with contextlib.suppress(ValueError):
             self._home.remove(self)
         if self.generator is not None:
@@ -191,15 +192,15 @@ class Work:
     """A piece of work in progress.
 
     Attributes:
-        block: the block that it is part of, None if it is part of none.
+        block: the block that it is part of, if any.
         patience: seconds to wait for locks, None for no limit of its own.
-        deadline: when (monotonic) to wait no longer for the database, None for no limit of its own.
+        deadline: when (monotonic) to stop waiting for the database, None for no limit of its own.
         engine: engine of the connection in use.
         connection: the connection in use outside of blocks, None if there is none at the moment.
-        transaction: the block that the work has begun or is to end, None if there is none.
+        transaction: the block that the work begins or ends, if any.
     """
 
-    # Defaults, because there is one of these for each call.
+    # Class attributes save time, because there is a new object for each call.
     block: Block | None = None
     patience: float | None = None
     deadline: float | None = None
@@ -209,10 +210,10 @@ class Work:
 
 
 class _Waiting(deque[Callable[[], None]]):
-    """What waits in a thread; if the thread ends, the next one that catches up does it."""
+    """The postponed work of a thread. If the thread ends, the next thread that catches up does it."""
 
     def __del__(self) -> None:
-        # At the end of the interpreter there may be no such name any more.
+        # At the end of the interpreter the global name may be gone, so it is used only if needed.
         if self:
             _left_behind.extend(self)
 
@@ -221,16 +222,16 @@ _left_behind: deque[Callable[[], None]] = deque()
 
 
 class _Activity(threading.local):
-    """What the present thread is in the middle of.
+    """The work that the current thread is doing.
 
     Attributes:
         works: pieces of work in progress, the innermost last.
         blocks: open blocks of all clients, the last opened last.
-        waiting: what is to be done as soon as that has ended which it would have to wait for.
-        hidden: blocks that were given up, as long as nothing else is to see them.
-        is_held_up: whether something of that has to wait again.
-        deadline: when (monotonic) work that begins is to wait no longer for the database, None for no limit; one that
-            was left behind does not count, see `present_deadline`.
+        waiting: postponed work, to be done as soon as the work whose locks it would wait for has ended.
+        hidden: blocks that were given up, for as long as other code must not find them.
+        is_held_up: whether postponed work has met a lock again, and has to keep waiting.
+        deadline: when (monotonic) new work has to stop waiting for the database, None for no limit. It may have been
+            left behind, see `present_deadline`.
     """
 
     def __init__(self) -> None:
@@ -244,17 +245,17 @@ class _Activity(threading.local):
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether the running code interrupts a piece of work, a statement or a block of this thread."""
+        """Whether the running code interrupts work, a statement or a block of this thread."""
         if self.works:
             if _is_at_work():
                 return True
-            # An exception in between two bytecodes has left them behind.
+            # An exception between two bytecodes has left them behind.
             self.works.clear()
         self.forget_inherited()
         return any(block.is_busy or (block.is_present and block.is_interrupted) for block in self.blocks)
 
     def call_within(self, seconds: float, function: Callable[[], T]) -> T:
-        """Return `function()`, in which no work of this thread waits for the database after so many seconds."""
+        """Return `function()`; work of this thread in it does not wait for the database after so many seconds."""
         outer = self.deadline
         try:
             self.deadline = time.monotonic() + seconds
@@ -263,32 +264,32 @@ class _Activity(threading.local):
             self.deadline = outer
 
     def present_deadline(self) -> float | None:
-        """Return the deadline that `call_within` has set for the running code, None for none."""
+        """Return the deadline that `call_within` has set for the running code, if any."""
         if self.deadline is not None and not any(frame.f_code is _CALLING_WITHIN for frame in _stack()):
-            # An exception in between two bytecodes has left it behind.
+            # An exception between two bytecodes has left it behind.
             self.deadline = None
         return self.deadline
 
     @property
     def has_rivals(self) -> bool:
-        """Whether blocks are open in this thread that the running code is no part of, and whose locks it may meet."""
+        """Whether other code of this thread has open blocks, whose locks the running code may meet."""
         for block in [block for block in self.blocks if block.is_abandoned]:
             block.give_up()
         return any(not block.is_present for block in self.blocks)
 
     @property
     def catches_up(self) -> bool:
-        """Whether what is waiting is being done."""
+        """Whether postponed work is being done."""
         if self._catches_up and not any(frame.f_code is _DOING_NEXT for frame in _stack()):
-            # An exception in between two bytecodes has left that behind.
+            # An exception between two bytecodes has left this behind.
             self._catches_up = False
         return self._catches_up
 
     def catch_up(self, *, block_ended: bool = False) -> None:
-        """Do what is waiting, as far as nothing is left of what it waits for.
+        """Do the postponed work that has nothing left to wait for.
 
         Args:
-            block_ended: whether a block has ended, so that locks may be free although there are other blocks.
+            block_ended: whether a block has ended, so that locks may be free although other blocks are open.
         """
         if self.catches_up:
             return
@@ -300,30 +301,30 @@ class _Activity(threading.local):
                 self._do_next()
             finally:
                 self._catches_up = False
-            # What has to wait again would only hold up others.
+            # Work that has to wait again would only hold up others.
             if self.is_held_up:
                 break
 
     def _do_next(self) -> None:
-        """Do what has waited longest. Until it is done it goes on to wait, so that nothing overtakes it."""
+        """Do the work that has waited longest. It stays in the queue until it is done, so that nothing overtakes it."""
         with contextlib.suppress(IndexError):
             self.waiting.append(_left_behind.popleft())
         self.is_held_up = False
         if not self.waiting:
-            # Another thread has taken what was left behind.
+            # Another thread has taken the work that was left behind.
             return
         work = self.waiting[0]
         try:
             work()
         except SQLTrackError as error:
-            get_logger("client").error("what was to be stored later was lost: %s", error)
-        # Somebody else has done it if the process was told to terminate.
+            get_logger("client").error("a postponed call has failed, and its changes are lost: %s", error)
+        # If the process was told to terminate, other code may have done it already.
         if not self.is_held_up and self.waiting and self.waiting[0] is work:
             self.waiting.popleft()
 
     @contextlib.contextmanager
     def given_up(self) -> Iterator[None]:
-        """Give up what was interrupted: its transactions are rolled back, and in the `with` block there is none."""
+        """Roll back the transactions of interrupted code, and hide them in the `with` block."""
         works, blocks, hidden, catches_up = self.works, self.blocks, self.hidden, self._catches_up
         self.works = [
             work for work in works if work.connection is not None and not work.engine.abort_within(work.connection)
@@ -342,12 +343,12 @@ class _Activity(threading.local):
             self.works, self.blocks, self.hidden, self._catches_up = works, blocks, hidden, catches_up
 
     def forget_inherited(self) -> None:
-        """Begin anew in a forked child: what is open or waiting is its parent's."""
+        """Forget, in a forked child, the blocks and the postponed work of its parent."""
         if any(block.is_inherited for block in all_blocks()):
             self.forget()
 
     def forget(self) -> None:
-        """Forget what is open or waiting."""
+        """Forget open blocks and postponed work."""
         self.blocks.clear()
         self.waiting.clear()
         generators.clear()
@@ -359,7 +360,7 @@ activity = _Activity()
 _DOING_NEXT = _Activity._do_next.__code__
 _CALLING_WITHIN = _Activity.call_within.__code__
 
-# Open blocks of generators, which may be resumed by any thread.
+# Open blocks of generators, which any thread may resume.
 generators: dict[int, Block] = {}
 
 
@@ -371,11 +372,11 @@ class _Handlers:
         self._expires = -math.inf
 
     def forget(self) -> None:
-        """Look for them anew."""
+        """Look for the functions again at the next call."""
         self._expires = -math.inf
 
     def codes(self) -> frozenset[CodeType]:
-        """Return the code of those that were there within the last second."""
+        """Return the code of these functions, at most one second old."""
         now = time.monotonic()
         if now >= self._expires:
             installed = [*map(signal.getsignal, signal.valid_signals()), weakref.finalize.__call__]
@@ -388,7 +389,7 @@ _handlers = _Handlers()
 
 
 def _code_of(function: Any) -> CodeType | None:
-    """Return the code of what a signal or finalizer calls, None if it is not Python's."""
+    """Return the code of a function that a signal or finalizer calls, None if it is not written in Python."""
     while isinstance(function, functools.partial):
         function = function.func
     for called in (function, getattr(function, "__func__", None), getattr(type(function), "__call__", None)):  # noqa: B004
@@ -398,21 +399,21 @@ def _code_of(function: Any) -> CodeType | None:
     return None
 
 
-# The functions that work while `activity.works` says so.
+# The functions during which `activity.works` holds a piece of work.
 _working: set[CodeType] = set()
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def working(function: _F) -> _F:
-    """Decorate a function that is on the stack as long as `activity.works` holds a piece of work."""
+    """Mark a function that is on the stack for as long as `activity.works` holds its work."""
     _working.add(cast(FunctionType, function).__code__)
     return function
 
 
 @working
 def protected(function: Callable[..., T], *arguments: Any) -> T:
-    """Return `function(*arguments)`, which holds locks: code that interrupts it does its work after that."""
+    """Return `function(*arguments)`, which holds locks: code that interrupts it postpones its work."""
     works = activity.works
     depth = len(works)
     works.append(Work())
@@ -425,7 +426,7 @@ def protected(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def _current_task() -> Any:
-    """Return the asyncio task that is running in this thread, None if none is."""
+    """Return the asyncio task that runs in this thread, if any."""
     events = sys.modules.get("asyncio.events")
     loop = events._get_running_loop() if events is not None and hasattr(events, "_get_running_loop") else None
     return None if loop is None else sys.modules["asyncio"].current_task(loop)
@@ -440,9 +441,9 @@ def find_frame() -> FrameType | None:
 
 
 def is_own(frame: FrameType | None) -> bool:
-    """Return whether a frame has blocks of its own, because it is that of a generator.
+    """Return whether a frame has its own blocks, because it belongs to a generator.
 
-    If a generator serves as a context manager, its blocks are meant for those who enter it.
+    If a generator serves as a context manager, its blocks belong to the code that enters it.
     """
     if frame is None or not frame.f_code.co_flags & _GENERATORS:
         return False
@@ -459,7 +460,7 @@ def generator_blocks() -> Iterator[Block]:
 
 
 def all_blocks() -> list[Block]:
-    """Return the open blocks of this thread, the last opened first, and then those of all generators."""
+    """Return the open blocks of this thread, the last opened first, followed by those of all generators."""
     return [*reversed(activity.blocks), *generators.values()]
 
 
@@ -485,7 +486,7 @@ def _forget_in_child() -> None:
 
 def _catch_up_at_exit() -> None:
     if activity.waiting:
-        # Blocks that are open by now are never committed.
+        # Blocks that are still open will never be committed.
         with activity.given_up():
             pass
 

@@ -1,4 +1,4 @@
-"""Close the idle connections of all clients of a process in one thread, which is there only while there are any."""
+"""Close the idle connections of all clients of a process, in one thread that runs only while there are any."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from sqltrack._logging import get_logger
 
 __all__ = ["Closable", "forget_watching", "stop_watching", "watch"]
 
-# Seconds between two rounds, at least and at most. The thread also notices in a round that it is not needed any more.
+# Seconds between two rounds, at least and at most. In each round the thread also checks whether it is still needed.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
-# Seconds that a fork waits for the thread to close its connection; then the child inherits one that is half closed.
+# Seconds that a fork waits for the thread to close its connection; afterwards the child inherits a half-closed one.
 _FORK_PATIENCE = 10.0
 
 
 class Closable(Protocol):
-    """An object with connections to close when they have been idle for too long."""
+    """An object with connections to close after they have been idle for too long."""
 
     def close_idle(self) -> float | None:
-        """Close those that have been, and return the seconds to the next one, None if there is none."""
+        """Close idle connections; return the seconds until the next one may be closed, None if there is none."""
 
 
 class _Watcher:
     """The thread, and the objects that it watches.
 
-    It uses no locks on purpose, and not even a `threading.Thread`, which has some. A signal handler may interrupt any
-    line in here, and call the same methods. Each step is a single operation on a deque.
+    It uses no locks, on purpose, and no `threading.Thread`, which has some: a signal handler may interrupt any line in
+    here, and call the same methods. Each step is a single operation on a deque.
     """
 
     def __init__(self) -> None:
         self._watched: deque[weakref.ref[Closable]] = deque()
-        # Who takes the only token may start the thread, which puts it back at its end.
+        # Taking the only token gives the right to start the thread, which returns it at its end.
         self._tokens: deque[None] = deque([None], maxlen=1)
-        # Locked while there is nothing new; releasing it wakes the thread.
+        # Held while there is nothing new; releasing it wakes the thread.
         self._news = _thread.allocate_lock()
         self._is_stopped = False
 
@@ -73,9 +73,9 @@ class _Watcher:
         except IndexError:
             return True
         except BaseException as error:
-            # Also after Ctrl-C: better two threads than none.
+            # Also after Ctrl-C: two threads are better than none.
             self._tokens.append(None)
-            # The interpreter ends, or the system has no thread left.
+            # The interpreter is exiting, or the system has no thread left.
             if isinstance(error, RuntimeError):
                 return False
             raise
@@ -89,12 +89,12 @@ class _Watcher:
                     self._news.acquire(timeout=pause)
         finally:
             self._tokens.append(None)
-        # One that came after the last look found no token to take.
+        # An object that was added after the last look found no token to take.
         if self._watched and not self._is_stopped:
             self._ensure_thread()
 
     def _close_idle(self) -> float:
-        """Let all objects close their idle connections; return the seconds until the next one may be closed."""
+        """Close the idle connections of all objects; return the seconds until the next one may be closed."""
         pause = _LONGEST_PAUSE
         for _ in range(len(self._watched)):
             with contextlib.suppress(IndexError):
@@ -122,11 +122,11 @@ _watcher = _Watcher()
 
 
 def watch(closable: Closable) -> bool:
-    """Call `close_idle` of an object, whenever it asks for it and until it has nothing more to close.
+    """Call `close_idle` of an object at the times it asks for, until it has nothing more to close.
 
     Args:
-        closable: the object, which is not kept alive. One that has nothing to close is forgotten, and has to be
-            watched again when that changes.
+        closable: the object, which is not kept alive. Once it has nothing to close, it is forgotten, and has to be
+            watched again later.
 
     Returns:
         False if no thread can be started, as at the end of the interpreter.
@@ -135,11 +135,11 @@ def watch(closable: Closable) -> bool:
 
 
 def stop_watching() -> None:
-    """Watch nothing any more, and end the thread, so that the child of a fork inherits nothing half done."""
+    """Stop watching, and end the thread, so that a forked child does not inherit unfinished work."""
     _watcher.stop()
 
 
 def forget_watching() -> None:
-    """Begin anew in a forked child, which has no thread but the one that forked."""
+    """Start again in a forked child, which has only the thread that forked."""
     global _watcher
     _watcher = _Watcher()

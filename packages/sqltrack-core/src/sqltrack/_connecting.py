@@ -1,4 +1,4 @@
-"""Open connections in a thread of its own, which a caller who cannot wait any longer leaves alone."""
+"""Open connections in a separate thread, so that a caller can stop waiting."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["connect_within"]
 def connect_within(engine: Engine, seconds: float) -> Any:
     """Return a new connection.
 
-    Neither a driver nor a file system keeps to every limit, so the caller only waits for the thread. Where no thread
-    can be started, as at the end of the interpreter, the driver's own limits have to do.
+    Neither drivers nor file systems keep every time limit, so the caller waits only for a thread. If no thread can be
+    started, as at the end of the interpreter, only the driver's own limits apply.
 
     Args:
         engine: opens the connection.
-        seconds: how long to wait for it. One that comes later is closed.
+        seconds: time limit; a connection that opens later is closed.
 
     Raises:
         DatabaseUnavailableError: the database cannot be reached, or not in this time.
@@ -29,7 +29,7 @@ def connect_within(engine: Engine, seconds: float) -> Any:
     attempt = _Attempt(engine, seconds)
     try:
         if sys.is_finalizing():
-            # Threads that begin now are never executed.
+            # Threads that start now never run.
             attempt.run()
         else:
             _thread.start_new_thread(attempt.run, ())
@@ -46,7 +46,7 @@ class _Attempt:
         self._error: BaseException | None = None
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        # Taken by the thread when it is done, or by a caller who gives up before.
+        # Acquired by the thread when it is done, or by a caller that gives up before.
         self._is_open = _thread.allocate_lock()
 
     def run(self) -> None:
@@ -63,15 +63,15 @@ class _Attempt:
                 self._connection.close()
 
     def result(self, seconds: float) -> Any:
-        """Return the connection, or raise what has kept it from being opened."""
+        """Return the connection, or raise the error that occurred."""
         try:
             is_done = self._done.acquire(timeout=max(seconds, 0))
         except BaseException:
-            # Ctrl-C, for example. The thread then closes what it opens.
+            # Ctrl-C, for example. The thread will close its connection.
             self._give_up()
             raise
         if not is_done and not self._give_up():
-            # It has come at the last moment.
+            # The connection was opened at the last moment.
             is_done = self._done.acquire()
         if not is_done:
             raise DatabaseUnavailableError(

@@ -1,4 +1,4 @@
-"""Keep connections open between calls: of a tracked run, or for a moment, and only in their own process."""
+"""Keep connections open between calls: while a run is tracked or for a moment, and only in their own process."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from sqltrack.errors import DatabaseUnavailableError
 
 __all__ = ["ConnectionKeeper", "keep_forever"]
 
-# Seconds for which a connection lingers after a call while no run is tracked, unless `keepalive` is shorter. A job
-# begins on one connection, and an idle process holds none.
+# Seconds that a connection lingers after a call while no run is tracked, unless `keepalive` is shorter. So a job begins
+# with one connection, and an idle process holds none.
 _LINGER = 1.0
 
 _keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
 
-# An item for each fork that a thread of this process has begun. In the child it is there until our own function for
-# children has run. To ask the system for the number of the process takes longer than all else that `take` does.
+# An item for each fork that a thread of this process has begun. In the child it stays until our own function for
+# children has run. Asking the system for the process id would take longer than the rest of `take`.
 _forks: list[None] = []
 
 
 class ConnectionKeeper:
-    """Hands connections to one user at a time, and parks them in between.
+    """Lends connections to one user at a time, and parks them in between.
 
-    Parked connections commit every statement by themselves. While a run is tracked, a connection that nobody took for
-    `keepalive` seconds is closed, so that a job that logs once a minute holds no connection of the server. Without a
-    tracked run a connection lingers for a second at most.
+    On a parked connection every statement commits by itself. While a run is tracked, a connection that was idle for
+    `keepalive` seconds is closed, so that a job that logs once a minute does not occupy a connection of the server.
+    Without a tracked run, a connection lingers for a second at most.
 
-    There are no locks on purpose: taking and parking are single operations on a deque, so that a signal handler may do
-    both at any moment.
+    There are no locks, on purpose: taking and parking are single operations on a deque, so a signal handler can do both
+    at any moment.
 
     Args:
         engine: opens the connections.
-        keepalive: seconds after which an idle parked connection is closed; with 0 none lingers.
+        keepalive: seconds after which an idle parked connection is closed; with 0 connections do not linger.
     """
 
     def __init__(self, engine: Engine, keepalive: float) -> None:
         self._engine = engine
         self._keepalive = keepalive
         self._linger = min(keepalive, _LINGER)
-        # Weakly, so that one that an interrupted call has lost ends, and its locks with it.
+        # Weak references, so that a connection that an interrupted call has lost is closed, and releases its locks.
         self._open: dict[int, Callable[[], Any]] = {}
         self._parked: deque[tuple[Any, float]] = deque()
         self._parked_at = -math.inf
         self._tracked: set[object] = set()
-        # Identities of the connections in use that have lingered, and of the threads that have lost one of these.
+        # Ids of connections in use that have lingered, and of threads that have lost one of these.
         self._lingered: set[int] = set()
         self._losers: set[int] = set()
         self._is_watched = False
@@ -64,7 +64,7 @@ class ConnectionKeeper:
 
     @property
     def parks(self) -> bool:
-        """Whether connections that are given back stay open, because a run is tracked."""
+        """Whether returned connections stay open because a run is tracked."""
         return bool(self._tracked)
 
     @property
@@ -81,19 +81,19 @@ class ConnectionKeeper:
         self._tracked.add(run)
 
     def release(self, run: object) -> None:
-        """Undo `retain` for a run; without tracked runs parked connections are closed."""
+        """Undo `retain` for a run; closes the parked connections if no tracked runs are left."""
         self._tracked.discard(run)
         if not self.parks:
             self.close_parked()
 
     def take(self, seconds: float | None = None) -> Any:
-        """Return a connection in which every statement commits by itself; it is the caller's until given back.
+        """Return a connection on which every statement commits by itself, for exclusive use until it is given back.
 
         Args:
-            seconds: how long opening one may take, default: as long as the engine finds right.
+            seconds: limit for opening a connection, default: the engine's own.
         """
         if _forks and self._pid != os.getpid():
-            # A function that runs earlier in the child of a fork than ours.
+            # Called in a forked child, by a function that runs before ours.
             self.forget_inherited()
         try:
             connection, _ = self._parked.pop()
@@ -101,11 +101,11 @@ class ConnectionKeeper:
             connection = None
         if connection is not None and not self._tracked:
             connection = self._usable(connection)
-        # Not inside of the handler, which every failure to connect would be told to come from.
+        # Outside of the except block, so that errors of connecting do not get the IndexError as their context.
         return self._open_one(seconds) if connection is None else connection
 
     def _usable(self, connection: Any) -> Any:
-        """Return a connection that has lingered, None if the client can tell that it has ended."""
+        """Return a connection that has lingered, None if the client can already tell that it has ended."""
         if not self._engine.is_usable(connection):
             self.drop(connection)
             return None
@@ -126,20 +126,20 @@ class ConnectionKeeper:
         return connection
 
     def _note(self, connection: Any) -> None:
-        # Without callbacks, in which what a signal's handler raises would be lost.
-        # The list is made at once: a signal's handler, or another thread, may open connections in between.
+        # Weak references without callbacks, in which exceptions of signal handlers would be lost.
+        # Iterate over a list, because signal handlers and other threads may open connections in between.
         for key in [key for key, reference in list(self._open.items()) if reference() is None]:
             self._open.pop(key, None)
         try:
             self._open[id(connection)] = weakref.ref(connection)
         except TypeError:
-            # A driver's own class, such as sqlite3's.
+            # The class of some drivers, such as sqlite3's own, has no weak references.
             self._open[id(connection)] = lambda: connection
 
     def take_usable(self, seconds: float | None = None) -> Any:
-        """Return the same for work that cannot be done twice, after dropping parked connections that have ended.
+        """Return a connection for work that must not be done twice, after dropping parked connections that have ended.
 
-        The server is asked about one that has lingered: the message that it has ended may still be on its way.
+        A connection that has lingered is tested with the server, because news of its end may still be on the way.
 
         Args:
             seconds: as in `take`.
@@ -155,7 +155,7 @@ class ConnectionKeeper:
         """Park a connection, or close it.
 
         Args:
-            connection: the connection, in which every statement commits by itself if it may be parked.
+            connection: the connection; to be parked, it must commit every statement by itself.
             lingers: whether it stays open for a moment if no run is tracked.
         """
         if self._lingered:
@@ -169,11 +169,11 @@ class ConnectionKeeper:
         if not self._is_watched:
             self._is_watched = watch(self)
             if not self._is_watched:
-                # At the end of the interpreter nothing would close it later.
+                # At the end of the interpreter no thread would close it later.
                 self.close_parked()
 
     def drop(self, connection: Any) -> None:
-        """Close a connection that may be broken or in the middle of something; never raises."""
+        """Close a connection that may be broken or in the middle of a statement; never raises."""
         self._open.pop(id(connection), None)
         if id(connection) in self._lingered:
             self._lingered.discard(id(connection))
@@ -181,10 +181,10 @@ class ConnectionKeeper:
         self._engine.abort(connection)
 
     def has_lost_lingering(self) -> bool:
-        """Return whether this thread has dropped a connection that had lingered, and opened none since.
+        """Return whether this thread has dropped a connection that had lingered, and has not opened one since.
 
-        The work on it may have failed only because the connection ended meanwhile. Other lingering connections may have
-        ended with it and are closed.
+        Its work may have failed only because the connection had ended meanwhile. Other lingering connections may have
+        ended with it, so they are closed.
         """
         if get_ident() not in self._losers:
             return False
@@ -194,42 +194,42 @@ class ConnectionKeeper:
         return True
 
     def close_parked(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections that are not in use."""
         with contextlib.suppress(IndexError):
             while True:
                 self.drop(self._parked.pop()[0])
 
     def close_idle(self) -> float | None:
-        """Close the connections that were idle for too long; for `sqltrack._closing`.
+        """Close the connections that have been idle for too long; for `sqltrack._closing`.
 
         Returns:
-            Seconds until the next one may be closed, None if no connection has been parked for a moment. Then this is
-            to be watched anew when one is.
+            Seconds until the next one may be closed. None if none was parked recently; the keeper has to be watched
+            again after the next one is parked.
         """
         with contextlib.suppress(IndexError):
             # Look before taking: a busy loop must find its connection where it parked it.
             while self._is_idle(self._parked[0]):
                 entry = self._parked.popleft()
-                if not self._is_idle(entry):  # pragma: no cover - a race with whoever takes it in between
+                if not self._is_idle(entry):  # pragma: no cover - a race with a thread that takes it in between
                     self._parked.append(entry)
                     break
                 self.drop(entry[0])
         pause = self._seconds_to_idle()
         if pause is None:
             self._is_watched = False
-            # One that was parked in between relied on being watched.
+            # A connection that was parked in between relies on being watched.
             pause = self._seconds_to_idle()
             if pause is not None:
                 self._is_watched = True
         return pause
 
     def prepare_fork(self) -> None:
-        """Close the connections that are not in use, so that a child does not inherit them; nothing watches them."""
+        """Close the connections that are not in use, so that a child does not inherit them."""
         self._is_watched = False
         self.close_parked()
 
     def forget_inherited(self) -> None:
-        """Begin anew in a forked child, whose parent goes on with the connections that are in use."""
+        """Forget, in a forked child, the connections of its parent, which continues to use them."""
         for connection in [reference() for reference in list(self._open.values())]:
             if connection is not None:
                 keep_forever(connection)
@@ -240,10 +240,10 @@ class ConnectionKeeper:
         self._pid = os.getpid()
 
     def _require_database(self) -> None:
-        """Let nothing be created in place of the database of a tracked run, which may have been moved for a while.
+        """Check that the database of a tracked run still exists; if it was moved, none must be created in its place.
 
         Raises:
-            DatabaseUnavailableError: it is gone.
+            DatabaseUnavailableError: the database does not exist.
         """
         if self.parks and not self._engine.exists():
             raise DatabaseUnavailableError(f"{self._engine.describe()} was removed or moved while it was in use")
@@ -251,7 +251,7 @@ class ConnectionKeeper:
     def _seconds_to_idle(self) -> float | None:
         with contextlib.suppress(IndexError):
             return self._parked[0][1] + self._longest_pause - time.monotonic()
-        # A connection in use will be back soon, and to start a thread for each call would cost more than to wait.
+        # A connection in use will be back soon, and starting a thread for each call would cost more than waiting.
         left = self._parked_at + self._linger - time.monotonic()
         return left if left > 0 else None
 
@@ -270,14 +270,14 @@ def _close_parked(parked: deque[tuple[Any, float]]) -> None:
 
 
 def keep_forever(connection: Any) -> None:
-    """Let a forked child never close a connection of its parent's, neither by garbage collection nor at its end.
+    """Keep a forked child from closing its parent's connection, in garbage collection or at exit.
 
-    Closing would end the parent's session on the server. SQLite would roll back the parent's transaction, whose
-    locks do not stop the child because it believes to own them.
+    Closing it would end the parent's session on the server. SQLite would roll back the parent's transaction: its locks
+    do not stop the child, which takes them for its own.
     """
     import ctypes
 
-    # Not in a list, which the interpreter empties at its end.
+    # A list would not do, because the interpreter clears it at exit.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 

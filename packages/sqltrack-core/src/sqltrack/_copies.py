@@ -1,4 +1,4 @@
-"""Configurations of clients that are copied: whole in this process and its children, elsewhere without passwords."""
+"""Configurations for copied clients: complete in this process and its children, without passwords elsewhere."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCESS_ADVICE", "portable_config", "restored_config"]
 
-ACCESS_ADVICE = "the client was copied by pickle, which leaves its password out: put that into ~/.pgpass"
+ACCESS_ADVICE = "a client loses its password when it is pickled: put the password into ~/.pgpass"
 
 
 def portable_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Return the configuration that a pickle may hold, and whether a password was left out.
+    """Return the configuration for a pickle, and whether a password was left out.
 
-    Only what multiprocessing starts a process with is kept nowhere else, and so is complete.
+    A pickle that multiprocessing makes to start a process is never stored, so it contains the password.
     """
     if _is_starting_process():
         return dict(config), False
@@ -30,11 +30,11 @@ def portable_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def restored_config(config: Mapping[str, Any], source: str | Path | None) -> dict[str, Any]:
-    """Return a configuration with the password that the config file or the environment holds.
+    """Return a configuration with the password from the config file or the environment.
 
     Args:
         config: the configuration without password.
-        source: path of the config file, None for the one that is found, see `sqltrack.config.find_config_file`.
+        source: path of the config file, None to look for it with `sqltrack.config.find_config_file`.
     """
     try:
         found = load_config(source)

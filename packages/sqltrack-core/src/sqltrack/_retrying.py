@@ -1,4 +1,4 @@
-"""Retry operations that fail only for a while, such as on a lock of another process."""
+"""Retry operations that fail temporarily, for example because another process holds a lock."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def retry(
     """Call `attempt` until it succeeds, and return its result.
 
     Args:
-        attempt: what to do; must be safe to do again after it has failed.
-        can_help: returns whether another attempt may succeed where one has failed with this exception.
+        attempt: does the work; repeating it after a failure must be safe.
+        can_help: tells whether a retry may succeed after an attempt failed with this exception.
         seconds: time after which the exception of the last attempt is raised.
         pause: seconds between the first two attempts, default 0.005. Each pause is twice as long as the one before,
-            and up to half as much again, so that processes that failed together do not come back together.
-        longest: seconds that a pause grows to, default 0.05.
+            plus up to half of it at random, so that processes that failed together do not retry together.
+        longest: longest pause in seconds, default 0.05.
 
     Raises:
-        Exception: that of the last attempt.
+        Exception: the exception of the last attempt.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -48,7 +48,7 @@ def _sleep(pause: float) -> None:
         # Slow to import, and seldom needed.
         import random
     except ImportError:
-        # The interpreter ends.
+        # The interpreter is exiting.
         time.sleep(pause)
         return
     time.sleep(pause * random.uniform(1, 1.5))

@@ -1,4 +1,4 @@
-"""Do work on connections: in the `with` block of a task, or in short calls that need none."""
+"""Run work on connections: in the `with` block of a task, or in short calls outside of one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _BRIEFLY = 0.5
 # Seconds that an answer may take after the deadline.
 _ANSWER = 0.1
 
-# Seconds that the last attempt may take when there is no time left.
+# Seconds that the last attempt may take if no time is left.
 _AT_LEAST = 0.5
 
 
@@ -61,16 +61,16 @@ class Session:
     """The work of one client on its database.
 
     The outermost `with` block of a task is a transaction, see `sqltrack.Client`. While a run is tracked, connections
-    are kept for the next piece of work, and otherwise for a moment.
+    are kept for the next piece of work, otherwise only for a moment.
 
-    Work begins in `submit`, `ask` or `transact`, which signal handlers and finalizers may call at any moment. What is
-    done in the course of it uses the other methods.
+    Work begins in `submit`, `ask` or `transact`, which signal handlers and finalizers may call at any moment. Code that
+    runs as part of this work uses the other methods.
 
     Args:
         engine: opens the connections.
-        keepalive: seconds after which an idle connection that is kept is closed.
-        reconnect: seconds for which to try again what fails because the database is away.
-        outbox: takes calls that write while the database is away, None: they fail.
+        keepalive: seconds after which an idle connection is closed.
+        reconnect: seconds for which to retry work that fails because the database is away.
+        outbox: takes calls that write during an outage; without one they fail.
 
     Attributes:
         engine, outbox: the same.
@@ -79,11 +79,11 @@ class Session:
     def __init__(self, engine: Engine, keepalive: float, reconnect: float, outbox: Outbox | None = None) -> None:
         self.engine: Engine = engine
         self.outbox: Outbox | None = outbox
-        # Whether connections may have a limit of an earlier piece of work, and get one anew for each.
+        # Whether connections may have a limit from earlier work, so that it is set again for each piece of work.
         self._has_limits = outbox is not None
         self._keeper = ConnectionKeeper(engine, keepalive)
         self._reconnect = reconnect
-        # When (monotonic) the database was found to be away, None while it is there.
+        # When (monotonic) the database was found to be away, None while it is available.
         self._lost_at: float | None = None
         self._after_commit: list[weakref.WeakMethod[Callable[[Hashable], object]]] = []
         self._before_rollback: list[weakref.WeakMethod[Callable[[Hashable], object]]] = []
@@ -91,7 +91,7 @@ class Session:
     # The transaction of a task
 
     def enter(self, statement: WithStatement | None) -> Any:
-        """Enter the block of a `with` statement, None if it is entered by hand, and return its connection."""
+        """Enter the block of a `with` statement, or None if `__enter__` is called directly; return its connection."""
         frame = find_frame()
         generator = frame if is_own(frame) else None
         block = self._block()
@@ -106,7 +106,7 @@ class Session:
                 statement.expect_end(partial(self._abandon, block), opened=block)
             block.open(frame)
             return block.connection
-        # It may have been taken away, and a block that does not begin does not end either.
+        # Fails first if the connection was taken away, because a block that does not begin does not end either.
         connection = _connection_of(block)
         own = None if generator is None else generators.get(id(generator))
         if generator is None or own is not None:
@@ -115,7 +115,7 @@ class Session:
                 statement.expect_end(partial(_forget_entry, entered, id(frame)))
             entered.entries.append(id(frame))
         else:
-            # Whether the generator is ever finished must not decide when the block around it commits.
+            # When the outer block commits must not depend on whether the generator is ever finished.
             lent = Block(self.engine, connection, self, generator=generator, lender=block)
             if statement is not None:
                 statement.expect_end(partial(self._abandon, lent), opened=lent)
@@ -123,11 +123,11 @@ class Session:
         return connection
 
     def leave(self, statement: WithStatement | None, exc_type: type[BaseException] | None) -> None:
-        """Leave the block that `enter` has entered for the statement; the last to leave ends the transaction.
+        """Leave the block that `enter` has entered for a statement; leaving the outermost block ends the transaction.
 
         Args:
-            statement: the same.
-            exc_type: the class of the exception that ends the block, None for none.
+            statement: the statement given to `enter`.
+            exc_type: class of the exception that ends the block, if any.
         """
         try:
             self._leave_innermost(statement, exc_type)
@@ -143,11 +143,11 @@ class Session:
         block = self._block_to_leave(frame)
         opened = None if statement is None else statement.opened
         if isinstance(opened, Block) and opened.is_open and not opened.is_inherited:
-            # What was entered inside of it and not left was cut off.
+            # Inner blocks that were not left were cut off by an exception.
             block = opened
             del block.entries[1:]
         if block is None:
-            # A forked child leaves a block that its parent has entered, and that is the parent's to end.
+            # A forked child leaves a block that its parent has entered, and only the parent may end it.
             return
         if len(block.entries) > 1:
             block.entries.remove(frame if frame in block.entries else block.entries[-1])
@@ -158,7 +158,7 @@ class Session:
             activity.catch_up(block_ended=True)
 
     def _abandon(self, block: Block) -> None:
-        """Roll back a block whose `with` statement has ended without leaving it, because a signal's handler raised."""
+        """Roll back a block whose `with` statement has ended without leaving it, because a signal handler raised."""
         if not block.is_open or block.is_inherited:
             return
         block.close()
@@ -166,17 +166,17 @@ class Session:
             self._drop(block)
 
     def _drop(self, block: Block) -> None:
-        """Roll back, and use the connection no more."""
+        """Roll back, and stop using the connection."""
         connection, block.connection = block.connection, None
         if connection is not None:
             _call(self._before_rollback, block)
             self._keeper.drop(connection)
 
     def end_transaction(self, action: str) -> None:
-        """Call "commit" or "rollback" of the open block's connection; the block goes on with a new transaction.
+        """Call "commit" or "rollback" of the open block's connection; the block continues in a new transaction.
 
         Raises:
-            NotConnectedError: there is no `with` block in this task.
+            NotConnectedError: this task is not in a `with` block.
         """
         block = self._block()
         if block is None:
@@ -192,11 +192,11 @@ class Session:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether this thread is in the middle of blocks or calls, of this client or others."""
+        """Whether this thread is inside a block or call, of this client or another."""
         return bool(activity.works or activity.blocks or generators)
 
     def let_linger(self) -> None:
-        """Keep the connection of the open block for a moment after it, unless code around this one has opened it."""
+        """Keep the connection of the open block for a moment after it, unless an outer block has opened it."""
         block = self._block()
         if block is not None and len(block.entries) == 1:
             block.lingers = True
@@ -204,10 +204,10 @@ class Session:
     def subscribe(
         self, *, after_commit: Callable[[Hashable], object], before_rollback: Callable[[Hashable], object]
     ) -> None:
-        """Call methods when a transaction ends, with its block, as long as their object lives.
+        """Call methods when a transaction ends, with its block as argument, for as long as their object exists.
 
         Args:
-            after_commit: called after the outermost block has committed, and given its connection back.
+            after_commit: called after the outermost block has committed and given its connection back.
             before_rollback: called before it rolls back.
         """
         self._after_commit.append(weakref.WeakMethod(after_commit))
@@ -216,11 +216,11 @@ class Session:
     # Beginnings of work
 
     def submit(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Call `work(*arguments)`, which writes; if it had to wait for what its own thread is doing, then after that.
+        """Call `work(*arguments)`, which writes: now, or later if it would wait for locks of its own thread.
 
         Args:
-            work: what to do.
-            arguments: values, of which those with a method `detached` may be changed by the caller later.
+            work: the work.
+            arguments: its arguments; those with a method `detached` may be changed by the caller later.
         """
         if self.outbox is not None:
             work, arguments = self.outbox.deliver, (self, work, arguments)
@@ -235,41 +235,41 @@ class Session:
             self._submit_in_turn(work, arguments)
 
     def ask(self, function: Callable[[Any], T], *, once: bool = False) -> T:
-        """Return `function(connection)`, called like by `call`, but at once, whatever its own thread is doing.
+        """Return `function(connection)`, called at once, even if it interrupts other work of its thread; see `call`.
 
         Args:
-            function: what to do with the connection.
+            function: does the work.
             once: as in `call`.
         """
         return self.perform(lambda: self.call(function, once=once))
 
     def create(self, create: Callable[[], T], keep: Callable[[Outbox, DatabaseError | None], T]) -> T:
-        """Return `create()`, or while the database is away what `keep(outbox, reason)` returns.
+        """Return `create()`, or during an outage `keep(outbox, reason)`.
 
         Args:
-            create: creates something by `ask` and the like, with the same effect when done twice.
-            keep: lets the outbox create it later; the reason is None if the outbox knows it.
+            create: creates something with `ask` and the like; doing it twice must have the same effect.
+            keep: leaves the creation to the outbox; the reason is None if the outbox knows it.
         """
         if self.outbox is None or self._block() is not None:
             return create()
         return self.outbox.create(self, create, keep)
 
     def real_experiment_id(self, experiment_id: int) -> int:
-        """Return the id that an experiment has in the database, which is another one if it began in an outage."""
+        """Return the id of an experiment in the database, which differs from the given one if it began in an outage."""
         return experiment_id if self.outbox is None else self.outbox.real_experiment_id(experiment_id)
 
     def transact(self, function: Callable[[Any], T]) -> T:
-        """Return `function(connection)`, called in the open block, or else in a transaction of its own."""
+        """Return `function(connection)`, called in the open block, or in a transaction of its own."""
 
         def work() -> T:
-            # Settings that the caller's SQL makes in the session must not meet later calls.
+            # Session settings that the caller's SQL makes must not affect later calls.
             with self.transaction(lingers=False) as connection, self.translated_errors():
                 return function(connection)
 
         return self.perform(work)
 
     def perform(self, work: Callable[[], T]) -> T:
-        """Return `work()`, called at once, whatever its own thread is doing."""
+        """Return `work()`, called at once, even if it interrupts other work of its thread."""
         patience = self._patience()
         try:
             return self._work(self._block(), work, patience=patience)
@@ -281,12 +281,12 @@ class Session:
             ) from error
 
     def call_within(self, seconds: float, function: Callable[[], T]) -> T:
-        """Return `function()`, in which no work of this thread waits for the database after so many seconds."""
+        """Return `function()`; work of this thread in it does not wait for the database after so many seconds."""
         self._has_limits = True
         return activity.call_within(seconds, function)
 
     def perform_within(self, seconds: float, work: Callable[[], T]) -> T:
-        """Return `work()`, which waits for the database no longer than that, and is part of no block."""
+        """Return `work()`, which waits for the database for at most so many seconds, and is not part of a block."""
 
         self._has_limits = True
 
@@ -296,21 +296,21 @@ class Session:
 
         return self._work(None, limited)
 
-    # In the course of work
+    # As part of work
 
     def allow_more(self, seconds: float) -> None:
-        """Let the present work wait longer for the database, if it has a deadline, because it is more than others."""
+        """Extend the deadline of the current work, if any, because it is larger than usual."""
         work = activity.works[-1]
         if work.deadline is not None:
             work.deadline += seconds
 
     @property
     def block(self) -> Hashable | None:
-        """The block that the present work is part of, None if it is part of none."""
+        """The block that the current work is part of, None outside of blocks."""
         return activity.works[-1].block
 
     def call_guarded(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Do the same as `call`, but what fails must not fail the transaction of the `with` block that may be open."""
+        """Do the same as `call`, but protect the transaction of an open `with` block from errors."""
         block = activity.works[-1].block
         if block is None:
             return self.call(function, *arguments)
@@ -331,16 +331,16 @@ class Session:
     ) -> T:
         """Return `function(connection, *arguments)`, called for one short piece of work.
 
-        Inside of a `with` block it is part of the transaction. Elsewhere each of its statements commits by itself, and
-        while a run is tracked a database that went away is tried again.
+        In a `with` block this is part of the transaction. Outside of one, each statement commits by itself, and while a
+        run is tracked, the call is retried during an outage.
 
         Args:
-            function: what to do with the connection; it must have the same effect when done twice, unless `once`.
-            arguments: what else to give it.
-            patience: seconds to try for, and to wait for each answer, default: the setting `reconnect`, and as long as
-                the database is there.
+            function: does the work; doing it twice must have the same effect, unless `once`.
+            arguments: further arguments.
+            patience: seconds for which to retry, and to wait for each answer; default: the setting `reconnect`, and no
+                limit for answers.
             lock_limit: seconds to wait for locks, default: no limit.
-            once: only connecting is tried again, not what failed on a connection.
+            once: whether to retry only connecting, and not work that failed on a connection.
         """
         work = activity.works[-1]
         if work.block is not None:
@@ -364,7 +364,7 @@ class Session:
         return result
 
     def _call_briefly(self, work: Work, function: Callable[..., T], arguments: Sequence[Any]) -> T:
-        """Do the work of `call`, which waits for locks no longer than `work` may."""
+        """Do the work of `call`, with the limit of `work` for waiting for locks."""
 
         def attempt() -> T:
             connection = self._keeper.take_usable()
@@ -373,8 +373,8 @@ class Session:
         return self._retry(attempt)
 
     def _call_until(self, work: Work, deadline: float, function: Callable[..., T], arguments: Sequence[Any]) -> T:
-        """Do the work of `call`, which waits for nothing after a deadline (monotonic)."""
-        # Not by the function, because most calls come here.
+        """Do the work of `call`, and wait for nothing after a deadline (monotonic)."""
+        # Inlined from `_left_until`, because most calls come here.
         left = deadline - time.monotonic()
         if left < _ANSWER:
             left = _ANSWER
@@ -387,9 +387,9 @@ class Session:
         return self._call_again_until(work, deadline, function, arguments)
 
     def _call_again_until(self, work: Work, deadline: float, function: Callable[..., T], arguments: Sequence[Any]) -> T:
-        """Do the same again, because the connection may have been one that was kept and is dead."""
+        """Retry, because the first connection may have been a kept one that is dead."""
 
-        # A function of its own, because variables of closures make each call slower.
+        # A separate method, because variables of closures make each call slower.
         def attempt() -> T:
             left = _left_until(deadline)
             return self._use(work, self._keeper.take(left), function, arguments, left)
@@ -397,7 +397,7 @@ class Session:
         return retry(attempt, _is_unavailable, seconds=deadline - time.monotonic(), pause=0.05)
 
     def _call_within(self, work: Work, function: Callable[[Any], T], patience: float, lock_limit: float | None) -> T:
-        """Do the work of `call`, and let nothing of it take much longer than `patience`."""
+        """Do the work of `call`, in not much more than `patience` seconds."""
         deadline = time.monotonic() + patience
 
         def attempt() -> T:
@@ -416,18 +416,18 @@ class Session:
         return result
 
     def call_outside(self, function: Callable[[Any], T], patience: float) -> T:
-        """Do the same as `call`, but never in the `with` block that may be open.
+        """Do the same as `call`, but never in an open `with` block.
 
-        The block has a connection and perhaps locks, for which the call would wait without end.
+        The block has its own connection, whose locks the call might wait for without end.
         """
         return self._call_within(activity.works[-1], function, patience, None)
 
     @contextlib.contextmanager
     def transaction(self, *, lingers: bool = True) -> Iterator[Any]:
-        """Let all that is done in the `with` block be part of the open block, or else of a transaction of its own.
+        """Make all work in the `with` block part of the open block, or of a transaction of its own.
 
         Args:
-            lingers: whether the connection may stay open for a moment.
+            lingers: whether the connection may stay open for a moment afterwards.
         """
         work = activity.works[-1]
         if work.block is not None:
@@ -443,7 +443,7 @@ class Session:
 
     @contextlib.contextmanager
     def _ending(self, block: Block) -> Iterator[Block]:
-        """End a block's transaction at the end of the `with` block."""
+        """End a block's transaction together with the `with` block."""
         try:
             yield block
         except BaseException as error:
@@ -452,13 +452,13 @@ class Session:
         self._end(block, None)
 
     def _submit_in_turn(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
-        """Do the work of a task while others of its thread are in the middle of blocks, and hold locks perhaps."""
+        """Do the work of a task while other tasks of its thread are in blocks, and may hold locks."""
         block = self._block()
         if block is not None or not activity.has_rivals:
             self._work(block, work, arguments)
             return
         if activity.waiting:
-            # For the same, and one after the other.
+            # Other work waits for the same locks. Keep the order.
             self._postpone(work, arguments)
             return
         try:
@@ -470,7 +470,7 @@ class Session:
         activity.waiting.append(partial(self._catch_up_with, work, list(map(detached, arguments))))
 
     def _catch_up_with(self, work: Callable[..., None], arguments: Sequence[Any]) -> None:
-        """Do what was postponed, which is the next that waits."""
+        """Do the postponed work that is first in line."""
         try:
             self._work(None, work, arguments, _BRIEFLY if activity.has_rivals else None)
         except DatabaseLockedError:
@@ -486,7 +486,7 @@ class Session:
         arguments: Sequence[Any] = (),
         patience: float | None = None,
     ) -> T:
-        """Return `function(*arguments)`, a piece of work that others of this thread leave alone."""
+        """Return `function(*arguments)`, a piece of work whose connection other code of this thread leaves alone."""
         works = activity.works
         depth = len(works)
         try:
@@ -503,7 +503,7 @@ class Session:
             self._release(works[depth:])
             interruption = _interruption_behind(error)
             if interruption is not None:
-                # A driver has met a state in which it did not expect itself, and raised something else.
+                # The interruption left the driver in a state that it did not expect, so it raised another error.
                 raise interruption from error
             raise
         finally:
@@ -512,7 +512,7 @@ class Session:
                 activity.catch_up()
 
     def _release(self, works: Sequence[Work]) -> None:
-        """Drop the connections that work has left in use, because a signal's handler raised."""
+        """Drop the connections that work has left in use, because a signal handler raised."""
         for work in works:
             if work.transaction is not None:
                 work.transaction.close()
@@ -522,14 +522,14 @@ class Session:
                 self._keeper.drop(connection)
 
     def _patience(self) -> float | None:
-        """Return the seconds to wait for locks, None for no limit: not long for those that this thread may hold."""
+        """Return the seconds to wait for locks, None for no limit: only briefly for those that this thread may hold."""
         works, blocks = activity.works, activity.blocks
         if (works or blocks) and (activity.is_interrupted or activity.has_rivals):
             return _BRIEFLY
         return None
 
     def _only_block(self) -> Block | None:
-        """Return the open block that the running code is part of, if it is plain that there is nothing else."""
+        """Return the open block that the running code is part of, if nothing else is open; a fast path of `_block`."""
         blocks = activity.blocks
         if activity.works or generators or len(blocks) != 1:
             return None
@@ -538,7 +538,7 @@ class Session:
         return block if is_own else None
 
     def _block(self) -> Block | None:
-        """Return the open block that the running code is part of, None if there is none, or if it interrupts that."""
+        """Return the open block that the running code is part of; None if there is none, or the code interrupts it."""
         if not (activity.blocks or generators):
             return None
         activity.forget_inherited()
@@ -559,8 +559,8 @@ class Session:
         activity.forget_inherited()
         blocks = [block for block in all_blocks() if block.session is self]
         entered = [block for block in blocks if frame in block.entries]
-        # Who enters and leaves by hand may do it in different functions, and who finishes the work of a task that has
-        # ended ends its block, too.
+        # `__enter__` and `__exit__` may be called directly, in different functions. Code that finishes the work of a
+        # task that has ended ends its block, too.
         present = [block for block in blocks if block.is_present]
         return next(iter(entered or present or [block for block in blocks if block.is_orphaned]), None)
 
@@ -602,7 +602,7 @@ class Session:
             self._end(block, exc_type)
 
     def _end(self, block: Block, exc_type: type[BaseException] | None) -> None:
-        """End a transaction. Until that is done the block has its connection, so that it is not lost."""
+        """End a transaction. The block keeps its connection until then, so that it is not lost."""
         if block.connection is None:
             aborted, block.aborted = block.aborted, None
             _call(self._before_rollback, block)
@@ -611,8 +611,8 @@ class Session:
         elif exc_type is None:
             self._commit(block)
         elif issubclass(exc_type, (KeyboardInterrupt, ReadOnlyDatabaseError)) or block.is_busy:
-            # A signal's handler may have raised in the middle of a statement, after which nothing more can be said. A
-            # connection that can only read remains so, also when the database can be written again.
+            # A signal handler may have raised in the middle of a statement, so the connection is in an unknown state. A
+            # read-only connection stays read-only, even when the database accepts changes again.
             self._drop(block)
         else:
             self._roll_back(block)
@@ -636,13 +636,13 @@ class Session:
             self._give_back(block)
         except self.engine.driver_error as error:
             self._drop(block)
-            # The exception that ended the block is what the caller must see.
+            # The caller must see the exception that ended the block.
             get_logger("client").warning("rolling back failed: %s", self.engine.translate_error(error))
 
     def _give_back(self, block: Block) -> None:
         connection, block.connection = block.connection, None
         if block.is_lent:
-            # The generator cannot go on without its transaction, and must not go on in that of others.
+            # The generator cannot continue without its transaction, and must not continue in another one.
             self._keeper.drop(connection)
         else:
             self._keeper.give_back(connection, lingers=block.lingers)
@@ -653,7 +653,7 @@ class Session:
             if block.patience is not None:
                 self.engine.limit_waits(block.connection, None)
 
-    # Connections between them
+    # Connections between pieces of work
 
     def track(self, run_id: int) -> None:
         """Keep connections from now on, because a run is tracked."""
@@ -664,16 +664,16 @@ class Session:
         self._keeper.release(run_id)
 
     def close_idle(self) -> None:
-        """Close the connections that wait for the next call: what began in an outage may be read-only after it."""
+        """Close the connections that wait for the next call: opened in an outage, they may be read-only after it."""
         self._keeper.close_parked()
 
     def tracks(self, run_id: int) -> bool:
-        """Return whether a run is tracked by this client."""
+        """Return whether this client tracks a run."""
         return self._keeper.retains_for(run_id)
 
     @contextlib.contextmanager
     def keeping_connections(self) -> Iterator[None]:
-        """Keep connections in the `with` block as while a run is tracked, for many calls in a row."""
+        """Keep connections open in the `with` block, as while a run is tracked, for many calls in a row."""
         key = object()
         self._keeper.retain(key)
         try:
@@ -682,7 +682,7 @@ class Session:
             self._keeper.release(key)
 
     def _retry(self, attempt: Callable[[], T]) -> T:
-        """Call `attempt` as often as it takes, if waiting can help, and at least once."""
+        """Call `attempt` until it succeeds or waiting cannot help, and at least once."""
         try:
             result = attempt()
         except DatabaseUnavailableError as error:
@@ -691,7 +691,7 @@ class Session:
         return result
 
     def _try_again(self, attempt: Callable[[], T], error: DatabaseUnavailableError, patience: float | None = None) -> T:
-        """Do the same after a first attempt has failed. All calls together wait once for a database that is away."""
+        """Retry after a first attempt has failed. All calls together wait once for a database that is away."""
         if not self._can_help(error):
             if self._keeper.has_lost_lingering():
                 return self._do_anew(attempt, patience)
@@ -701,29 +701,29 @@ class Session:
             return retry(attempt, self._can_help, seconds=longest, pause=0.05, longest=1.0)
         now = time.monotonic()
         was_lost = self._lost_at is not None
-        # It may take long to see that a connection is dead, which does not count.
+        # Noticing that a connection is dead may take long, which does not count.
         self._lost_at = now if self._lost_at is None else self._lost_at
         seconds = min(self._lost_at + self._reconnect - now, longest)
-        # The first time it may have been a connection that was kept and is dead, so that the next one works.
+        # The first failure may come from a kept connection that is dead, so that the next attempt works.
         if was_lost and seconds <= 0:
             raise error
         try:
             return retry(attempt, self._can_help, seconds=seconds, pause=0.05, longest=1.0)
         except DatabaseUnavailableError:
             if patience is None:
-                # The last pause, for which there was no time, is not left to the next call.
+                # Without time for another pause, the next call must not wait for the rest of it.
                 self._lost_at = -math.inf
             raise
 
     def _do_anew(self, attempt: Callable[[], T], patience: float | None) -> T:
-        """Do the same on a new connection, because the one that was open had ended since the last call."""
+        """Retry on a new connection, because the open one had ended since the last call."""
         try:
             return attempt()
         except DatabaseUnavailableError as error:
             return self._try_again(attempt, error, patience)
 
     def _can_help(self, error: Exception) -> bool:
-        """Return whether waiting helps: the server is busy with others, or was lost while a run is tracked."""
+        """Return whether waiting helps: no connection is free, or the database was lost while a run is tracked."""
         if not isinstance(error, DatabaseUnavailableError):
             return False
         if not (self._keeper.parks or isinstance(error, TooManyConnectionsError)):
@@ -769,36 +769,36 @@ class Session:
     def _use_briefly(
         self, connection: Any, function: Callable[[Any], T], lock_limit: float | None, patience: float | None = None
     ) -> T:
-        """Call `function(connection)` in a transaction of its own, which waits for locks for only so long."""
+        """Call `function(connection)` in a transaction of its own, with a limit for waiting for locks."""
         bounded = contextlib.nullcontext() if patience is None else self.engine.bounded(connection, patience)
         with bounded, self.translated_errors(), self._ending(self._begin(connection, lock_limit)) as block:
             return function(block.connection)
 
     @contextlib.contextmanager
     def translated_errors(self) -> Iterator[None]:
-        """Let errors of the driver that are raised in the `with` block be ours."""
+        """Translate errors of the driver that are raised in the `with` block."""
         try:
             yield
         except self.engine.driver_error as error:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> BaseException:
-        """Return what a driver's error means: Ctrl-C if that is what kept the driver from going on."""
+        """Return the error that stands for a driver's error: Ctrl-C if that is what interrupted the driver."""
         return _interruption_behind(error) or self.engine.translate_error(error)
 
     def _translated_in_block(self, error: Exception) -> BaseException:
-        """Return what a driver's error means in an open block, from which no call can go to the outbox."""
+        """Return the error that stands for a driver's error in an open block, whose calls cannot go to the outbox."""
         translated = self._translated(error)
         if self.outbox is None or not isinstance(translated, DatabaseUnavailableError):
             return translated
         return DatabaseUnavailableError(
-            f"the connection of a 'with client:' block is lost, and all that it has done: {translated.message}",
-            "log without a block: each call then takes care of itself",
+            f"the connection of a 'with client:' block is lost, and its changes with it: {translated.message}",
+            "log without a block: calls outside of one are retried, or kept in the outbox",
         )
 
 
 def _interruption_behind(error: BaseException) -> BaseException | None:
-    """Return the Ctrl-C, or the like, in whose course another error was raised; None if the error is no other."""
+    """Return the Ctrl-C or other interruption during which an error was raised, if any."""
     cause = error.__context__ if isinstance(error, Exception) else None
     while cause is not None:
         if not isinstance(cause, Exception) and not _is_caught(cause):
@@ -808,13 +808,13 @@ def _interruption_behind(error: BaseException) -> BaseException | None:
 
 
 def _is_caught(error: BaseException) -> bool:
-    """Return whether a function that is being executed has caught an exception, and calls this because of it."""
+    """Return whether a function on the stack has caught an exception, and is handling it."""
     caught_in = None if error.__traceback__ is None else error.__traceback__.tb_frame
     return caught_in is not None and is_on_stack(caught_in)
 
 
 def _left_until(deadline: float) -> float:
-    """Return the seconds until a deadline (monotonic), and a moment for an answer that is on its way."""
+    """Return the seconds until a deadline (monotonic), or a moment for an answer that is on its way."""
     left = deadline - time.monotonic()
     return left if left > _ANSWER else _ANSWER
 
@@ -830,7 +830,7 @@ def _connection_of(block: Block) -> Any:
 
 
 def detached(value: Any) -> Any:
-    """Return a value of which the caller changes no part later."""
+    """Return a copy of a value that later changes by the caller do not affect."""
     if type(value) in (list, tuple):
         return [detached(item) for item in value]
     if type(value) is dict:
@@ -839,7 +839,7 @@ def detached(value: Any) -> Any:
 
 
 def _lending(block: Block) -> Block | None:
-    """Return the block that a generator's block is part of, None if that has ended."""
+    """Return the block that a generator's block belongs to, None if it has ended."""
     while block.lender is not None:
         block = block.lender
         if not block.entries:
@@ -848,7 +848,7 @@ def _lending(block: Block) -> Block | None:
 
 
 def _forget_entry(block: Block, frame: int) -> None:
-    """Forget that code has entered a block which has not left it, because a signal's handler raised."""
+    """Forget that code has entered a block, which it has not left because a signal handler raised."""
     if len(block.entries) > 1 and frame in block.entries:
         block.entries.remove(frame)
 
@@ -866,5 +866,5 @@ def _close_outboxes() -> None:
         outboxes.close_all()
 
 
-# Before all functions for the end of runs, so that it is called after them.
+# Registered before the functions that end runs, so that it is called after them.
 atexit.register(_close_outboxes)

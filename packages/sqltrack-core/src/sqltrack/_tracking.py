@@ -1,4 +1,4 @@
-"""The time between start and stop of a run: what happens to its status when the process is ended."""
+"""Track runs from start to stop, and set their status if the process ends before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Tracking", "is_tracked"]
 # Seconds that a terminated process may spend on its status before the batch system kills it.
 _LAST_CALL = 2.0
 
-# Seconds that a process which ends may spend on the status of a run.
+# Seconds that an exiting process may spend on the status of a run.
 _AT_EXIT = 5.0
 
 # Runs that were started and not stopped yet, by database and id.
@@ -28,13 +28,13 @@ _tracked: dict[tuple[str, int], Tracking] = {}
 class Tracking:
     """A run that was started in this process and not stopped yet.
 
-    Its client keeps connections open, and SIGTERM sets the run's status. A forked child inherits the object, but the
-    status is the parent's to set.
+    Its client keeps connections open, and SIGTERM sets the run's status. A forked child inherits the object, but only
+    the parent sets the status.
 
     Args:
         client: client of the run.
         run_id: id of the run.
-        terminated: status in case of SIGTERM.
+        terminated: status if SIGTERM arrives.
 
     Attributes:
         terminated: the same.
@@ -51,7 +51,7 @@ class Tracking:
 
     @property
     def is_own(self) -> bool:
-        """Whether this is the process that started the run."""
+        """Whether this process has started the run."""
         return self._pid == os.getpid()
 
     def begin(self) -> None:
@@ -74,11 +74,11 @@ class Tracking:
             del _tracked[self._key]
 
     def end_at_exit(self, status: str) -> None:
-        """Set the final status of a run that nobody has stopped, and do what `end` does; errors are logged."""
+        """Set the final status of a run that was not stopped, and do the work of `end`; log errors."""
         try:
             self._set_status(self.terminated if self.was_terminated else status, _AT_EXIT)
         except SQLTrackError as error:
-            get_logger("run").error("run %s was not stopped, and its status not stored: %s", self._run_id, error)
+            get_logger("run").error("run %s was not stopped, and its status was not stored: %s", self._run_id, error)
         finally:
             self.end()
 
@@ -107,15 +107,15 @@ def _end_all() -> None:
     status = _status_at_exit()
     ending = [tracking for tracking in _tracked.values() if tracking.is_own]
     if ending:
-        # Blocks that are open by now are never committed.
+        # Blocks that are still open will never be committed.
         with activity.given_up():
             for tracking in ending:
                 tracking.end_at_exit(status)
 
 
 def _status_at_exit() -> str:
-    """Return the status that fits the way in which this process ends."""
-    # What Python sets for an exception that ends the program, and in sessions that a user types for all others, too.
+    """Return the final status for the way in which this process ends."""
+    # Python sets it for the exception that ends a program; in interactive sessions for all others, too.
     error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     if error is None:
         return "COMPLETED"

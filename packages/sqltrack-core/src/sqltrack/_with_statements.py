@@ -1,8 +1,8 @@
-"""Notice that a `with` statement has ended, also one that an exception kept from calling `__exit__` to its end.
+"""Notice the end of a `with` statement, even if an exception prevents `__exit__` from being called or from finishing.
 
-A signal handler that raises, as that of Ctrl-C does, may raise between any two bytecodes: in `__enter__`, before the
-first line of `__exit__`, or in the middle of either. The interpreter holds what it got for `__exit__` as long as the
-statement lasts and no longer, so the end of that object is the end of the statement.
+A signal handler that raises, such as that of Ctrl-C, may raise between any two bytecodes: in `__enter__`, before the
+first line of `__exit__`, or in the middle of either. The interpreter keeps the bound `__exit__` exactly as long as the
+statement lasts, so the end of that object is the end of the statement.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class WithStatement:
-    """One execution of a `with` statement, or what `contextlib.ExitStack` does in its place.
+    """One execution of a `with` statement, or of the same work by `contextlib.ExitStack`.
 
     Args:
-        owner: the object that is entered, None if that is not known, because `__exit__` was looked up in its class.
+        owner: the object that is entered; None if unknown, because `__exit__` was looked up in the class.
 
     Attributes:
-        opened: what `__enter__` has opened for the statement, None if it has opened nothing.
+        opened: the object that `__enter__` has opened for the statement, if any.
     """
 
     def __init__(self, owner: Any) -> None:
@@ -35,11 +35,11 @@ class WithStatement:
         self.opened: object = None
 
     def bind(self, exit_method: Any) -> None:
-        """Say what the interpreter holds during the statement."""
+        """Set the object that the interpreter keeps during the statement."""
         self._exit = weakref.ref(exit_method, self.end)
 
     def begins(self, owner: Any) -> bool:
-        """Return whether this is a statement that enters `owner`, and goes on."""
+        """Return whether this statement enters `owner`, and has not ended."""
         goes_on = self._exit is not None and self._exit() is not None
         return goes_on and (self._owner is None or self._owner() is owner)
 
@@ -52,16 +52,16 @@ class WithStatement:
         """
         self.opened = opened
         self._on_end = on_end
-        # What ends together with what refers to it tells nobody.
+        # Callbacks are lost if an object ends together with the objects that refer to it.
         _expected.add(self)
 
     def forget(self) -> None:
-        """Do nothing at the end. What interrupted a callback then would be lost, so there is none."""
+        """Do nothing at the end. Removing the callback also avoids losing an exception that interrupts it."""
         self._exit = self._on_end = None
         _expected.discard(self)
 
     def end(self, _: object = None) -> None:
-        """Take it for ended."""
+        """Treat the statement as ended."""
         on_end = self._on_end
         self.forget()
         if self in _looked_up.statements:
@@ -70,12 +70,12 @@ class WithStatement:
             on_end()
 
 
-# Statements whose end somebody waits for.
+# Statements with a callback for their end.
 _expected: set[WithStatement] = set()
 
 
 class _LookedUp(threading.local):
-    """Statements that have asked for `__exit__`, and not yet for `__enter__`: both before they call either."""
+    """Statements that have looked up `__exit__`, but not yet `__enter__`: both are looked up before they are called."""
 
     def __init__(self) -> None:
         self.statements: list[WithStatement] = []
@@ -85,7 +85,7 @@ _looked_up = _LookedUp()
 
 
 def current_statement(owner: Any) -> WithStatement | None:
-    """Return the `with` statement that calls the `__enter__` of `owner`, None if something else calls it."""
+    """Return the `with` statement that calls the `__enter__` of `owner`, None if other code calls it."""
     while _looked_up.statements:
         statement = _looked_up.statements.pop()
         if statement.begins(owner):
@@ -96,7 +96,7 @@ def current_statement(owner: Any) -> WithStatement | None:
 def leaves(function: _F) -> _F:
     """Decorate an `__exit__` so that `__enter__` can tell which statement calls it.
 
-    The method has a keyword-only parameter `statement`, for the `WithStatement` that calls it; None if another does.
+    The method has a keyword-only parameter `statement`: the `WithStatement` that calls it, or None.
     """
     return cast(_F, _Leaving(function))
 
@@ -108,7 +108,7 @@ class _Leaving:
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         statement = WithStatement(instance)
-        # Not a function of Python's: its frame would keep it as long as somebody keeps the traceback.
+        # Not a Python function: its frame would keep it alive for as long as a traceback is kept.
         bound = () if instance is None else (instance,)
         exit_method = partial(self._function, *bound, statement=statement)
         statement.bind(exit_method)
