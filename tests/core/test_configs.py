@@ -133,7 +133,7 @@ def test_what_holds_no_names_is_refused(run: sqltrack.Run, obj: Any) -> None:
     if obj is None:
         run.add_args(None)
         return
-    with pytest.raises(ValueError, match="args must be a dict, or hold names and values as one does"):
+    with pytest.raises(ValueError, match="args must be a dict, or an object with names and values"):
         run.add_args(obj)
 
 

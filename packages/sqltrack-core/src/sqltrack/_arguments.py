@@ -1,4 +1,4 @@
-"""Check what callers give before a database sees it: ids, texts and rows."""
+"""Check the arguments of callers before they reach a database: ids, texts and rows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sqltrack.errors import UnusableValueError
 
 __all__ = ["as_client", "as_optional_text", "as_row_id", "as_rows", "as_text"]
 
-# Classes whose objects are given where their id is meant.
+# Classes whose objects are sometimes given instead of their id.
 _WITH_ID = frozenset({"Experiment", "Run"})
 
 
 def as_client(client: Any) -> Client:
-    """Return a client as it is.
+    """Return a client unchanged.
 
     Raises:
         UnusableValueError: it is not a `Client`.
@@ -46,7 +46,7 @@ def as_row_id(value: Any, name: str) -> int:
 
 
 def as_text(value: Any, name: str) -> str:
-    """Return a text as it is stored: a plain str, in which NUL and lone surrogates are escaped.
+    """Return a text as it is stored: a plain str, with NUL and lone surrogates escaped.
 
     Args:
         value: the text.
@@ -57,19 +57,19 @@ def as_text(value: Any, name: str) -> str:
     """
     if not is_instance(value, str):
         raise UnusableValueError(f"{name} must be a str, got {quote(value)}")
-    # Members of an enumeration of texts have another str().
+    # str() of an enumeration's member would return its name.
     return escape_text(str.__str__(value))
 
 
 def as_optional_text(value: Any, name: str) -> str | None:
-    """Return a text as `as_text` does, or None as it is."""
+    """Return a text as `as_text` does, or None unchanged."""
     if value is not None and not is_instance(value, str):
         raise UnusableValueError(f"{name} must be a str or None, got {quote(value)}")
     return None if value is None else as_text(value, name)
 
 
 def as_rows(rows: Any) -> Iterable[Any]:
-    """Return rows of metrics as they are.
+    """Return an iterator over rows of metrics.
 
     Raises:
         UnusableValueError: they are not rows.

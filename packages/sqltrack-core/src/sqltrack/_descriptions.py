@@ -1,4 +1,4 @@
-"""What describes a run: arguments, environment, tags and a comment, in the form in which they are stored."""
+"""Prepare the description of a run for storage: arguments, environment, tags and a comment."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sqltrack.errors import UnusableValueError
 
 __all__ = ["describe", "detected_args", "is_auto", "items_of", "present_env"]
 
-# The columns whose values may be credentials that nobody meant to store.
+# Columns in which values that look like credentials are masked.
 _MASKED = frozenset({"args", "env"})
 
 
 def describe(client: Client, args: Any, env: Any, tags: Iterable[str], comment: str | None) -> dict[str, Any]:
-    """Return the columns of runs that describe a run, with values to bind; columns without a value are absent.
+    """Return the columns that describe a run, with values to bind; columns without a value are left out.
 
     Args:
         client: client with the settings for masking.
-        args: arguments as `run_add_args` takes them.
-        env: environment as `run_add_env` takes it.
+        args: arguments as in `run_add_args`.
+        env: environment as in `run_add_env`.
         tags: the tags.
-        comment: the comment, None for none.
+        comment: the comment, if any.
     """
     items = {"args": detected_args(args), "env": present_env(env)}
     described = {column: Jsonb(items_of(client, column, value)) for column, value in items.items() if value is not None}
@@ -40,9 +40,9 @@ def describe(client: Client, args: Any, env: Any, tags: Iterable[str], comment: 
 
 
 def detected_args(args: Any) -> Any:
-    """Return arguments as they are; "auto" stands for those of the running script, None if they cannot be detected.
+    """Return arguments unchanged; "auto" returns those of the running script, or None if they cannot be detected.
 
-    Detecting them never raises or exits.
+    Detection never raises or exits.
     """
     if not is_auto(args):
         return args
@@ -52,14 +52,14 @@ def detected_args(args: Any) -> Any:
         return None
     try:
         return detect_args()
-    # docopt ends the program by SystemExit where the command line asks for help, or is wrong.
+    # docopt raises SystemExit if the command line asks for help or is invalid.
     except (Exception, SystemExit) as error:
         get_logger("run").info("no arguments detected: %r", error)
         return None
 
 
 def present_env(env: Any) -> Any:
-    """Return an environment as it is; "auto" stands for that of this process."""
+    """Return an environment unchanged; "auto" returns that of this process."""
     return dict(os.environ) if is_auto(env) else env
 
 
@@ -69,19 +69,19 @@ def is_auto(value: Any) -> bool:
 
 
 def items_of(client: Client, column: str, value: Any) -> dict[str, Any]:
-    """Return names and values, however `value` holds them, with credentials masked as the client is told.
+    """Return the names and values in an object, with credentials masked according to the client's settings.
 
     Args:
         client: client with the settings for masking.
         column: the column of runs.
-        value: the object that holds names and values.
+        value: the object with names and values.
 
     Raises:
-        UnusableValueError: it holds no names and values.
+        UnusableValueError: it does not have names and values.
     """
     items = plain(value)
     if not isinstance(items, dict):
-        raise UnusableValueError(f"{column} must be a dict, or hold names and values as one does, got {quote(value)}")
+        raise UnusableValueError(f"{column} must be a dict, or an object with names and values, got {quote(value)}")
     if column not in _MASKED:
         return items
     from sqltrack._masked_items import masked_items

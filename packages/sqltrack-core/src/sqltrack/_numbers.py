@@ -1,4 +1,4 @@
-"""Numbers as callers give them: ids and steps of 64 bits, and progress."""
+"""Check and convert the numbers that callers give: ids and steps of 64 bits, and progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MIN_INT64, _MAX_INT64 = INT64.start, INT64.stop - 1
 
 
 def only_item(value: Any) -> Any:
-    """Return a value as one of Python's own types; of another package's array that has one item that item."""
+    """Return a value as one of Python's own types; for another package's array of one item, return that item."""
     item = native(value)
     if item is not value:
         while type(item) is list and len(item) == 1:
@@ -27,9 +27,9 @@ def only_item(value: Any) -> Any:
 
 
 def as_number(value: Any) -> Any:
-    """Return a number as an int, a float, or a Decimal or Spelled that neither can hold; UNKNOWN if it is none.
+    """Return a number as an int or float, or a Decimal or Spelled if neither can hold it; UNKNOWN for other values.
 
-    Known are numbers of Python and other packages, arrays and tensors of one number, and members of an enumeration of
+    This covers numbers of Python and other packages, arrays and tensors of one number, and members of an enumeration of
     numbers.
     """
     return attempt(_as_number, value)
@@ -49,12 +49,12 @@ def _as_number(value: Any) -> Any:
 
 
 def as_int64(value: Any, name: str, advice: str | None = None) -> int:
-    """Return an integer, whatever its type.
+    """Return an integer of any type as an int.
 
     Args:
-        value: the integer; floats and others are accepted if they have no fraction.
-        name: what it is, for the message of the error.
-        advice: what to do if it is not an integer.
+        value: the integer; floats and other numbers are accepted if they have no fraction.
+        name: name of the argument, for the error message.
+        advice: advice for the case that it is not an integer.
 
     Raises:
         UnusableValueError: it is not an integer, or needs more than 64 bits.
@@ -73,12 +73,12 @@ def as_int64(value: Any, name: str, advice: str | None = None) -> int:
 
 
 def as_key(run_id: Any, step: Any, progress: Any) -> tuple[int, int, float]:
-    """Return what tells a row of metrics from others, as numbers of Python's own.
+    """Return the key of a row of metrics, as Python numbers.
 
     Raises:
-        UnusableValueError: one of them is unusable.
+        UnusableValueError: one of the numbers is not usable.
     """
-    # Nearly always; and three calls take longer than all of this.
+    # A fast path for nearly all calls: three function calls take longer.
     is_plain = type(run_id) is type(step) is int and type(progress) is float and progress == progress
     if is_plain and _MIN_INT64 <= run_id <= _MAX_INT64 and _MIN_INT64 <= step <= _MAX_INT64:
         return run_id, step, progress
@@ -98,7 +98,7 @@ def as_progress(progress: Any) -> float:
     """Return a progress as a float; None is 0. A fraction, such as 1/3, becomes the nearest float.
 
     Raises:
-        UnusableValueError: it is not a number, or a float would be another number.
+        UnusableValueError: it is not a number, or no float is close enough.
     """
     if type(progress) is float and progress == progress:
         return progress
@@ -107,7 +107,7 @@ def as_progress(progress: Any) -> float:
         raise UnusableValueError(f"progress must be a number, got {quote(progress)}")
     nearest = attempt(_nearest_float, number)
     if nearest is UNKNOWN:
-        raise UnusableValueError(f"progress must be a number, got {quote(progress)}: no float is that number")
+        raise UnusableValueError(f"progress must be a number, got {quote(progress)}: no float represents it")
     return float(nearest)
 
 
@@ -116,13 +116,13 @@ def _is_text(value: Any) -> bool:
 
 
 def _nearest_float(number: Any) -> Any:
-    """Return the nearest float; UNKNOWN if that differs by more than the rounding of a fraction."""
+    """Return the nearest float; UNKNOWN if it differs by more than the rounding of a fraction."""
     if isinstance(number, float):
         return number
     if isinstance(number, Spelled):
         from fractions import Fraction
 
-        # Times and complex numbers are spelled otherwise.
+        # Raises for times and complex numbers, which are spelled differently.
         number = Fraction(number.text)
     nearest = float(number)
     is_whole = isinstance(number, int) or number % 1 == 0
@@ -132,7 +132,7 @@ def _nearest_float(number: Any) -> Any:
 
 
 def _is_decimal(value: Any) -> bool:
-    # Where the module was not imported there is no number of it.
+    # If the module was not imported, there are no such numbers.
     decimal: Any = sys.modules.get("decimal")
     return decimal is not None and isinstance(value, decimal.Decimal)
 
@@ -158,10 +158,10 @@ def _read_rational(value: Any) -> Any:
 
 
 def _read_item(value: Any) -> Any:
-    """Read tensors of packages that follow numpy in nothing but the method item()."""
+    """Read tensors of packages that have numpy's method item(), but nothing else of numpy's interface."""
     item = getattr(type(value), "item", None)
     if not callable(item):
         return UNKNOWN
-    # There may be more than one number, or the method may be another one.
+    # There may be more than one number, or the method may do something else.
     number = attempt(lambda obj: native(item(obj)), value)
     return number if isinstance(number, (int, float, Spelled)) else exact_number(number)

@@ -1,6 +1,6 @@
 """SQL text: queries as strings, quoted names and values.
 
-Queries may contain parts of psycopg's module `sql`. Nothing here imports psycopg; a program with such parts has done so.
+Queries may contain parts of psycopg's module `sql`. This module need not import psycopg: programs with such parts have.
 """
 
 from __future__ import annotations

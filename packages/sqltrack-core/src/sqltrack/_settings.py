@@ -1,4 +1,4 @@
-"""The parameters that the client itself acts on, and the values that parameters have."""
+"""The parameters that the client itself uses, and checks of their values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqltrack.errors import ConfigError
 
 __all__ = ["CLIENT_SETTINGS", "check_mask_settings", "number_setting", "text_setting", "truth_setting"]
 
-#: Parameters that the client acts on, whatever the engine.
+#: Parameters that the client itself uses, with any engine.
 CLIENT_SETTINGS = frozenset(
     {
         *("keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "outbox", "outbox_dir", "outbox_keep"),
@@ -20,10 +20,10 @@ CLIENT_SETTINGS = frozenset(
 
 
 def check_mask_settings(config: Mapping[str, Any]) -> None:
-    """Make sure that the settings of masking can be used, before a run has something to mask.
+    """Check the settings for masking, before a run has values to mask.
 
     Raises:
-        ConfigError: (a ValueError) one cannot.
+        ConfigError: (a ValueError) a setting has the wrong type.
     """
     for name in ("mask", "mask_env"):
         if config.get(name) is not None:
@@ -33,15 +33,15 @@ def check_mask_settings(config: Mapping[str, Any]) -> None:
 
 
 def number_setting(config: Mapping[str, Any], name: str, default: float) -> float:
-    """Return the setting `name` of a configuration as a number that is not negative.
+    """Return the setting `name` of a configuration as a number of at least 0.
 
     Args:
         config: the configuration.
         name: name of the setting.
-        default: its value if the configuration does not hold it.
+        default: its value if the configuration does not contain it.
 
     Raises:
-        ConfigError: (a ValueError) it is something else.
+        ConfigError: (a ValueError) it is not such a number.
     """
     value = config.get(name)
     if value is None:
@@ -56,14 +56,14 @@ def number_setting(config: Mapping[str, Any], name: str, default: float) -> floa
 
 
 def text_setting(config: Mapping[str, Any], name: str) -> str:
-    """Return a setting as a text, empty if it is not there.
+    """Return a setting as text, empty if the configuration does not contain it.
 
     Args:
         config: the configuration.
         name: name of the setting.
 
     Raises:
-        ConfigError: (a ValueError) it is something else.
+        ConfigError: (a ValueError) it is not text.
     """
     value = config.get(name)
     if value is None:
@@ -74,14 +74,14 @@ def text_setting(config: Mapping[str, Any], name: str) -> str:
 
 
 def truth_setting(config: Mapping[str, Any], name: str) -> bool:
-    """Return a setting that is there as a bool.
+    """Return a setting that the configuration contains as a bool.
 
     Args:
         config: the configuration.
         name: name of the setting.
 
     Raises:
-        ConfigError: (a ValueError) it is something else.
+        ConfigError: (a ValueError) it is neither true nor false.
     """
     value = config[name]
     text = str(value).strip().lower()

@@ -1,4 +1,4 @@
-"""Timestamps as functions take them: "auto", a datetime with a time zone, or None."""
+"""Timestamps as arguments: "auto", a datetime with a time zone, or None."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Timestamp: TypeAlias = Literal["auto"] | datetime | None
 
 
 def utc_now() -> datetime:
-    """Return the present time in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(timezone.utc)
 
 
 def as_time(value: Timestamp) -> datetime | None:
-    """Return the datetime that a timestamp argument means: "auto" is now, None is None.
+    """Return the datetime for a timestamp argument: "auto" is the current time, None stays None.
 
     Raises:
         NaiveDatetimeError: it has no time zone.
-        UnusableValueError: it is something else, such as NaT, or so early or late that its year differs between zones.
+        UnusableValueError: it is another object, such as NaT, or is outside of the years 2 to 9998.
     """
     if value is None:
         return None
@@ -40,6 +40,6 @@ def as_time(value: Timestamp) -> datetime | None:
 
 
 def times_to_set(**timestamps: Timestamp) -> dict[str, Any]:
-    """Return the columns that timestamp arguments ask to set."""
+    """Return the columns and times that timestamp arguments set; None leaves a column out."""
     times = {column: as_time(value) for column, value in timestamps.items()}
     return {column: time for column, time in times.items() if time is not None}
