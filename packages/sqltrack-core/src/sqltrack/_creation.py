@@ -1,4 +1,4 @@
-"""Find experiments and runs in the database, or create them, with as few statements as that takes."""
+"""Find experiments and runs in the database, or create them, with as few statements as possible."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class FoundRun(NamedTuple):
 
     Attributes:
         id: its id.
-        experiment_id: id of its experiment, 0 if that is not known because the database is away.
-        status: the status that it had when it was found, None for none.
+        experiment_id: id of its experiment, 0 if unknown because the database is away.
+        status: its status when it was found, if any.
     """
 
     id: int
@@ -40,10 +40,10 @@ class FoundRun(NamedTuple):
 
 
 class NewId:
-    """The id of a run that is being created, so that this can be done again where the answer was lost.
+    """The id of a run that is being created, so that creating it can be retried after its answer was lost.
 
     Attributes:
-        value: the id, None as long as the database has not given one.
+        value: the id, None until the database has assigned one.
     """
 
     def __init__(self) -> None:
@@ -51,17 +51,17 @@ class NewId:
 
 
 def get_or_create_experiment(engine: Engine, connection: Any, experiment_id: int | None, name: str | None) -> int:
-    """Return the id of an experiment, which is created if there is none of that name.
+    """Return the id of an experiment, which is created if no experiment has this name.
 
     Args:
         engine: engine of the connection.
         connection: the connection.
-        experiment_id: id of the experiment, None if there is a name.
-        name: name of the experiment, None if there is an id.
+        experiment_id: id of the experiment; may be None if there is a name.
+        name: name of the experiment; may be None if there is an id.
 
     Raises:
-        ConflictError: they belong to different experiments.
-        MissingExperimentError: there is no experiment with the id, and no name to create it with.
+        ConflictError: id and name belong to different experiments.
+        MissingExperimentError: no experiment has this id, and no name is given to create it with.
     """
     if name is None:
         assert experiment_id is not None
@@ -83,10 +83,10 @@ def get_or_create_experiment(engine: Engine, connection: Any, experiment_id: int
 
 
 def _insert_experiment(engine: Engine, connection: Any, experiment_id: int | None, name: str) -> int | None:
-    """Insert an experiment unless its id or name is in use, however many processes do the same at once.
+    """Insert an experiment unless its id or name is in use; safe if several processes do this at once.
 
     Returns:
-        The id of the experiment with that name, None if there is none because the id belongs to another one.
+        The id of the experiment with this name; None if there is none, because another experiment has the id.
     """
     value = engine.new_id_sql("experiments") if experiment_id is None else "%s"
     parameters = (name,) if experiment_id is None else (experiment_id, name)
@@ -94,13 +94,13 @@ def _insert_experiment(engine: Engine, connection: Any, experiment_id: int | Non
     while True:
         rows = connection.execute(sql, parameters).fetchall()
         found: int | None = rows[0][0] if rows else find_experiment(connection, name)
-        # A generated id can meet one that another transaction is just inserting by hand: then try the next.
+        # Another transaction may be inserting the generated id as an explicit one: then try the next id.
         if found is not None or experiment_id is not None:
             return found
 
 
 def find_experiment(connection: Any, name: str) -> int | None:
-    """Return the id of the experiment with that name, None if there is none."""
+    """Return the id of the experiment with this name, or None."""
     rows = connection.execute("SELECT id FROM experiments WHERE name = %s", (name,)).fetchall()
     return rows[0][0] if rows else None
 
@@ -123,15 +123,15 @@ def get_or_create_run(
     Args:
         engine: engine of the connection.
         connection: the connection.
-        experiment_id: id of the experiment, None if the run exists.
+        experiment_id: id of the experiment; may be None if the run exists.
         run_id: id of the run, None for a new one.
-        description: columns that describe the run, with their values, see `sqltrack._descriptions.describe`. Keys that
-            a run has in JSON columns stay unless they are given.
-        new_id: remembers the id of a new run, None if creating it is not repeated.
+        description: columns that describe the run, with their values, see `sqltrack._descriptions.describe`. In JSON
+            columns, keys that are not given are kept.
+        new_id: remembers the id of a new run; None if creating it is not repeated.
 
     Raises:
         ConflictError: the run belongs to another experiment.
-        MissingExperimentError, MissingRunError: there is no such experiment, or no such run.
+        MissingExperimentError, MissingRunError: the experiment or run does not exist.
     """
     if run_id is None:
         if experiment_id is None:
@@ -162,13 +162,13 @@ def create_run(
     description: Mapping[str, Any],
     new_id: NewId | None = None,
 ) -> FoundRun | None:
-    """Return a new run of an experiment that exists, None if that does not.
+    """Return a new run of an existing experiment, None if the experiment does not exist.
 
     Args:
         engine: engine of the connection.
         connection: the connection.
-        experiment_id: id of the experiment, None if there is a name.
-        name: name of the experiment, looked at if there is no id.
+        experiment_id: id of the experiment; may be None if there is a name.
+        name: name of the experiment, used if there is no id.
         description: as in `get_or_create_run`.
         new_id: as in `get_or_create_run`.
     """
@@ -188,13 +188,13 @@ def _insert_new_run(
         if found is not None:
             return found
         _require_experiment(connection, experiment_id)
-        # Another transaction is just inserting the generated id by hand, then try the next.
+        # Another transaction is inserting the generated id as an explicit one: try the next id.
 
 
 def _insert_with_new_id(
     engine: Engine, connection: Any, experiment_id: int, description: Mapping[str, Any], new_id: NewId | None
 ) -> int | None:
-    """Insert a run with an id of the database's, and return that; None as in `_insert_run`."""
+    """Insert a run with an id from the database, and return the id; None as in `_insert_run`."""
     if new_id is None:
         return _insert_run(engine, connection, experiment_id, None, description)
     was_known = new_id.value is not None
@@ -202,7 +202,7 @@ def _insert_with_new_id(
         new_id.value = engine.next_id(connection, "runs")
     run_id = _insert_run(engine, connection, experiment_id, new_id.value, description)
     if run_id is None and was_known and _find_run(connection, new_id.value or 0) is not None:
-        # It was inserted before, and only the answer was lost.
+        # An earlier attempt has inserted it, and only the answer was lost.
         return new_id.value
     if run_id is None:
         new_id.value = None
@@ -217,19 +217,19 @@ def send_run(
     description: Mapping[str, Any],
     created: datetime,
 ) -> None:
-    """Create a run that began while the database was away, or describe it if it exists.
+    """Create a run that began in an outage, or describe it if it exists.
 
     Args:
         engine: engine of the connection.
         connection: the connection.
-        experiment_id: id of the experiment, None if the run exists.
+        experiment_id: id of the experiment; may be None if the run exists.
         run_id: id of the run.
         description: as in `get_or_create_run`.
         created: when it began.
 
     Raises:
         ConflictError: the run belongs to another experiment.
-        MissingExperimentError, MissingRunError: there is no such experiment, or no such run.
+        MissingExperimentError, MissingRunError: the experiment or run does not exist.
     """
     if experiment_id is not None:
         _insert_run(engine, connection, experiment_id, run_id, {"time_created": created, **description})
@@ -237,17 +237,17 @@ def send_run(
 
 
 def send_experiment(engine: Engine, connection: Any, known_id: int | None, new_id: int, name: str | None) -> int:
-    """Return the id of an experiment that was used while the database was away, after creating it if it is missing.
+    """Return the id of an experiment that was used in an outage, and create it if it is missing.
 
     Args:
         engine: engine of the connection.
         connection: the connection.
-        known_id: its id, None if there is a name.
-        new_id: the id that it gets if it is created.
-        name: its name, None if there is an id.
+        known_id: its id; may be None if there is a name.
+        new_id: its id in case it is created.
+        name: its name; may be None if there is an id.
 
     Raises:
-        ConflictError, MissingExperimentError: as `get_or_create_experiment` does.
+        ConflictError, MissingExperimentError: as in `get_or_create_experiment`.
     """
     if known_id is not None or name is None:
         return get_or_create_experiment(engine, connection, known_id, name)
@@ -260,7 +260,7 @@ def send_experiment(engine: Engine, connection: Any, known_id: int | None, new_i
 def _insert_run(
     engine: Engine, connection: Any, experiment_id: int, run_id: int | None, description: Mapping[str, Any]
 ) -> int | None:
-    """Insert a run, and return its id, None if its id is in use or there is no such experiment."""
+    """Insert a run and return its id; None if the id is in use or the experiment does not exist."""
     columns = {"time_created": utc_now(), **description}
     values = ["%s"] * len(columns)
     parameters = [*columns.values(), experiment_id]
@@ -268,7 +268,7 @@ def _insert_run(
     new_id = engine.new_id_sql("runs") if run_id is None else "%s"
     if run_id is not None:
         parameters.insert(0, run_id)
-    # A query can take the default of a column only by leaving the column out.
+    # An INSERT … SELECT can use a column's default only by leaving the column out.
     if new_id != "DEFAULT":
         names.insert(0, "id")
         values.insert(0, new_id)
@@ -281,7 +281,7 @@ def _insert_run(
 
 
 def _describe_run(engine: Engine, connection: Any, run_id: int, description: Mapping[str, Any]) -> None:
-    """Add a description to a run that exists."""
+    """Add a description to an existing run."""
     assignments = [
         f"{column} = {engine.merge_json_sql(column) if isinstance(value, Jsonb) else '%s'}"
         for column, value in description.items()
@@ -296,6 +296,6 @@ def _require_experiment(connection: Any, experiment_id: int) -> None:
 
 
 def _find_run(connection: Any, run_id: int) -> tuple[int, str | None] | None:
-    """Return the experiment and the status of a run, None if there is no such run."""
+    """Return the experiment and the status of a run, None if the run does not exist."""
     rows = connection.execute("SELECT experiment_id, status FROM runs WHERE id = %s", (run_id,)).fetchall()
     return rows[0] if rows else None

@@ -1,4 +1,4 @@
-"""Name the right call for names of other trackers: MLflow, W&B, TensorBoard, Neptune, Aim, Trackio."""
+"""Suggest the right call for names from other trackers: MLflow, W&B, TensorBoard, Neptune, Aim, Trackio."""
 
 from __future__ import annotations
 
@@ -107,21 +107,21 @@ _HINTS: Mapping[str, Mapping[str, str]] = {"Client": _OF_CLIENT, "Experiment": _
 
 
 def missing_attribute(obj: object, name: str) -> AttributeError:
-    """Return the error for an attribute that a client, experiment or run does not have, and what to use instead.
+    """Return the error for a missing attribute of a client, experiment or run, with the name to use instead.
 
     Args:
-        obj: the object, of which no attribute is asked for.
+        obj: the object; none of its attributes is read.
         name: name of the attribute.
     """
     cls = type(obj)
     message = f"{cls.__name__!r} object has no attribute {name!r}"
-    # Python itself and notebooks look for names with underscores, and often.
+    # Python itself and notebooks often look up names with underscores.
     advice = None if name.startswith("_") else _advice(cls, name)
     return AttributeError(message if advice is None else f"{message}; {advice}", name=name, obj=obj)
 
 
 def missing_name(name: str) -> AttributeError:
-    """Return the error for a name that the package does not have, and what to use instead."""
+    """Return the error for a name that the package does not have, with the name to use instead."""
     message = f"module 'sqltrack' has no attribute {name!r}"
     advice = None if name.startswith("_") else _module_advice(name)
     return AttributeError(message if advice is None else f"{message}; {advice}", name=name)
@@ -135,7 +135,7 @@ def no_items(obj: object) -> TypeError:
 
 def no_block() -> TypeError:
     """Return the error for a run that is used in a `with` statement, as W&B's and MLflow's are."""
-    return TypeError("a run is no context manager; use: with run.track(): or with sqltrack.track('digits') as run:")
+    return TypeError("a run is not a context manager; use: with run.track(): or with sqltrack.track('digits') as run:")
 
 
 def _advice(cls: type, name: str) -> str | None:
@@ -152,7 +152,7 @@ def _advice(cls: type, name: str) -> str | None:
 
 
 def _owner(name: str) -> str | None:
-    """Return which class has a method, for names that another object was asked for."""
+    """Return advice on the class that has a method which was looked up on another object."""
     from sqltrack.client import Client
     from sqltrack.experiment import Experiment
     from sqltrack.run import Run

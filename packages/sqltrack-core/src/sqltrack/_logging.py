@@ -1,4 +1,4 @@
-"""Loggers, without the cost of the logging module for programs in which nothing goes wrong."""
+"""Loggers, without importing the logging module in programs that have nothing to log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["announce", "get_logger", "has_ended"]
 
 
 def get_logger(module: str) -> logging.Logger:
-    """Return the logger `sqltrack.<module>`, at the very end of the interpreter one that writes to stderr."""
+    """Return the logger `sqltrack.<module>`; at the very end of the interpreter, one that writes to stderr."""
     if has_ended():
         return cast("logging.Logger", _LastLogger())
     import logging
@@ -22,19 +22,19 @@ def get_logger(module: str) -> logging.Logger:
 
 
 def has_ended() -> bool:
-    """Return whether Python imports nothing any more, because it is taking its modules apart."""
-    # It sets that to None, which type checkers do not know.
+    """Return whether Python can no longer import modules, because it is exiting."""
+    # It sets this to None, which type checkers do not know.
     return cast(object, sys.meta_path) is None
 
 
 class _LastLogger:
-    """Does what loggers do that nobody has configured."""
+    """Behaves like a logger without configuration."""
 
     def info(self, message: str, *arguments: Any) -> None:
         """Do nothing."""
 
     def warning(self, message: str, *arguments: Any) -> None:
-        """Write a line to stderr, if it is there."""
+        """Write a line to stderr, if available."""
         if sys.stderr is not None:
             print(message % arguments if arguments else message, file=sys.stderr)
 
@@ -44,14 +44,14 @@ class _LastLogger:
 def announce(module: str, text: str) -> None:
     """Log a line at level INFO, or write it to stderr if the program has not configured logging.
 
-    Python shows only warnings in such a program. Levels of the loggers `sqltrack` and `sqltrack.<module>` hold there,
-    too: `logging.getLogger("sqltrack").setLevel("WARNING")` turns such lines off.
+    Python would show only warnings in such a program. Levels of the loggers `sqltrack` and `sqltrack.<module>` still
+    apply: `logging.getLogger("sqltrack").setLevel("WARNING")` turns these lines off.
 
     Args:
         module: the logger is `sqltrack.<module>`.
         text: the line.
     """
-    # A program that has not imported the module has not configured it, and the import takes long.
+    # A program that has not imported logging has not configured it, and importing it takes long.
     if "logging" in sys.modules:
         logger = get_logger(module)
         if logger.hasHandlers():
@@ -59,14 +59,14 @@ def announce(module: str, text: str) -> None:
             return
         if not _would_show_info(logger):
             return
-    # A program without stderr, or whose reader is gone, must not fail because of a line.
+    # A program without stderr, or whose reader is gone, must not fail because of this line.
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:
             print(f"sqltrack: {text}", file=sys.stderr, flush=True)
 
 
 def _would_show_info(logger: logging.Logger) -> bool:
-    """Return whether a logger lets lines of level INFO pass, if the level of the root is not set."""
+    """Return whether a logger passes lines of level INFO, ignoring the level of the root logger."""
     import logging
 
     if logger.disabled or logger.manager.disable >= logging.INFO:

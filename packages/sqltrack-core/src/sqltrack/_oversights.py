@@ -1,4 +1,4 @@
-"""Warn, once for each run, of calls that look like oversights: values replaced, runs started anew or never."""
+"""Warn, once for each run, of calls that look like mistakes: values replaced, runs started again or never."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Oversights"]
 
-# Names in a warning.
+# Number of names in a warning.
 _MAX_NAMED = 3
 
-# Runs whose last rows are remembered.
+# Number of runs whose last rows are remembered.
 _MAX_RUNS = 1000
 
-# Metrics in a query.
+# Number of metrics in a query.
 _MAX_ASKED = 100
 
-# Set to another value when a batch system or launcher starts a process again by itself: Slurm, torchrun, LSF.
+# These variables change when a batch system or launcher restarts a process by itself: Slurm, torchrun, LSF.
 _RESTARTS: Mapping[str, str] = {"SLURM_RESTART_COUNT": "0", "TORCHELASTIC_RESTART_COUNT": "0", "LSB_RESTART": "N"}
 
-# What this process has warned of: the kind, the database, the run.
+# Warnings that this process has logged: kind, database, run.
 _told: set[tuple[str, str, int]] = set()
 
 
-# What several calls logged for one point in time: its key, all names, and the rows that brought them.
+# The rows that several calls have logged for one point in time: key, all names, and the rows.
 _Point = tuple[tuple[int, int, float], tuple[str, ...], list[Row]]
 
 
 class Oversights:
-    """Notice oversights in the calls of a client, by the last rows of its runs.
+    """Notices mistakes in the calls of a client, by the last rows of its runs.
 
     Args:
-        session: asks the database, once for each run.
+        session: queries the database, once for each run.
 
     Attributes:
-        last: for each run the first row of the last point in time; nothing for runs to look at first.
+        last: for each run, the first row of the last point in time; missing for runs that have to be checked first.
     """
 
     def __init__(self, session: Session) -> None:
@@ -62,11 +62,11 @@ class Oversights:
         self._first: dict[int, int] = {}
 
     def begin(self, run_id: int, status: str | None) -> None:
-        """Expect the first row of a run that is started.
+        """Prepare for the first row of a run that is being started.
 
         Args:
             run_id: id of the run.
-            status: the run's status before, None if it had none.
+            status: the run's status before, if any.
         """
         self._looked_at.add(run_id)
         self.last.pop(run_id, None)
@@ -77,12 +77,12 @@ class Oversights:
             self._ended.add(run_id)
 
     def note_status(self, run_id: int, status: str | None) -> None:
-        """Remember that a run has a status, which then need not be asked for."""
+        """Remember that a run has a status, so that it need not be queried."""
         if _tells_of_start(status):
             self._looked_at.add(run_id)
 
     def look_at(self, row: Row, read_columns: Callable[[], Mapping[str, str]]) -> None:
-        """Look at a run before its first row is stored; `read_columns` returns those of the table."""
+        """Check a run before its first row is stored; `read_columns` returns the columns of the table."""
         run_id, step, _ = row.key
         if len(self.last) >= _MAX_RUNS:
             self.forget()
@@ -96,21 +96,21 @@ class Oversights:
                     "run %s has ended, and starts over at step %s: use a new run, or first: sqltrack rewind %s %s",
                     *(run_id, step, run_id, step - 1),
                 )
-                # That says enough of what it replaces.
+                # This warning covers the values that it replaces.
                 self._replacing.add(run_id)
 
     def look_again(self, run_id: int) -> None:
-        """Look at a run after its first row was stored.
+        """Check a run after its first row was stored.
 
-        Not before: in a block the query would be the first statement, and hold the server's connection that a pooler
-        gives it while a second one adds the columns.
+        Not before: in a block this query would be the first statement, and occupy a pooler's server connection while
+        another one adds the columns.
         """
         if run_id not in self._looked_at and not self._session.tracks(run_id):
             self._looked_at.add(run_id)
             try:
                 was_started = self._was_started(run_id)
             except DatabaseUnavailableError:
-                # The row is stored, so this is no error of the call.
+                # The row is stored, so the call has not failed.
                 return
             if not was_started:
                 self._tell(
@@ -121,7 +121,7 @@ class Oversights:
                 )
 
     def compare(self, row: Row, last: Row) -> None:
-        """Compare a row with the last one of the run, which belongs to the same point in time."""
+        """Compare a row with the run's last one, which has the same point in time."""
         run_id = row.key[0]
         if run_id in self._replacing:
             return
@@ -137,7 +137,7 @@ class Oversights:
             self._points[run_id] = (row.key, names + new, rows)
 
     def compare_many(self, rows: Sequence[Row]) -> None:
-        """Compare rows of one run, in the order of their keys, with each other and with the last one."""
+        """Compare rows of one run, in the order of their keys, with each other and with the last row."""
         last = self.last.get(rows[0].key[0])
         keys = [row.key for row in rows]
         if any(map(eq, keys, keys[1:])) or (last is not None and last.key in keys):
@@ -149,7 +149,7 @@ class Oversights:
         self.last[rows[0].key[0]] = rows[-1] if last is None or last.key != keys[-1] else last
 
     def forget(self) -> None:
-        """Forget all rows, which may not be stored any more."""
+        """Forget all rows, because they may no longer be stored."""
         self.last.clear()
         self._first.clear()
         self._points.clear()
@@ -169,9 +169,9 @@ class Oversights:
         )
 
     def went_back(self, row: Row, last: Row) -> None:
-        """Look at a row whose step is below that of the last one: a loop that begins again replaces all it has logged.
+        """Check a row whose step is below that of the last one: a loop that starts again replaces all logged values.
 
-        A run that goes on from a checkpoint does so above the first step.
+        A run that continues from a checkpoint does so above its first step.
         """
         run_id, step, _ = row.key
         names = [name for name in row.names if name in last.names]
@@ -180,7 +180,7 @@ class Oversights:
             self._tell(
                 "replaced",
                 run_id,
-                "run %s went back from step %s to %s, which replaces values of %s: use steps that go on, or a new run",
+                "run %s went back from step %s to %s, which replaces values of %s: use higher steps, or a new run",
                 run_id,
                 last.key[1],
                 step,
@@ -195,13 +195,13 @@ class Oversights:
 
     def _was_started(self, run_id: int) -> bool:
         rows = self._ask("SELECT status, time_started FROM runs WHERE id = %s", run_id)
-        # That a run does not exist is the error of what follows.
+        # If the run does not exist, the following statement reports it.
         return not rows or rows[0][1] is not None or _tells_of_start(rows[0][0])
 
     def _starts_over(
         self, run_id: int, step: int, names: Sequence[str], read_columns: Callable[[], Mapping[str, str]]
     ) -> bool:
-        """Return whether a run has values of any of these metrics, and none before the step; the first tell enough."""
+        """Return whether a run has values of (the first of) these metrics, and none of them before the step."""
         if step > 1:
             return False
         columns = read_columns()
@@ -213,10 +213,10 @@ class Oversights:
         return bool(rows) and rows[0][0] is not None and step <= rows[0][0]
 
     def _ask(self, sql: str, run_id: int) -> Sequence[Any]:
-        """Return the rows of a query, none if it fails: the statement that follows will say why.
+        """Return the rows of a query, none if it fails: the following statement will report the reason.
 
         Raises:
-            DatabaseUnavailableError: the database is not there; to try again would take as long once more.
+            DatabaseUnavailableError: the database is away; the following statement would wait as long once more.
         """
         try:
             rows: Sequence[Any] = self._session.call_guarded(
@@ -231,7 +231,7 @@ class Oversights:
 
 @functools.lru_cache(maxsize=256)
 def _merge(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
-    """Return the names that only the second has, and the others with where they stand in it."""
+    """Return the names that only the second tuple has, and the shared ones with their positions in it."""
     known = frozenset(first)
     new = tuple(name for name in second if name not in known)
     return new, [(name, index) for index, name in enumerate(second) if name in known]
@@ -246,7 +246,7 @@ def _value(rows: Sequence[Row], name: str) -> Any:
 
 
 def _is_replaced(first: Any, second: Any) -> bool:
-    """Return whether a value is replaced by another. Frameworks log the same again with others, NaN among them."""
+    """Return whether another value replaces this one. Frameworks log equal values again, including NaN."""
     if first is None or first == second or (first != first and second != second):
         return False
     return not (isinstance(first, Spelled) and isinstance(second, Spelled) and first.text == second.text)
@@ -263,5 +263,5 @@ def _is_final(status: str) -> bool:
 
 
 def _is_restart() -> bool:
-    """Return whether the process continues the work of an earlier one."""
+    """Return whether the process was restarted by its batch system, to continue earlier work."""
     return any(os.environ.get(name, usual) != usual for name, usual in _RESTARTS.items())

@@ -26,10 +26,10 @@ _NO_LIMITS: Mapping[str, Any] = MappingProxyType({})
 class RowWriter:
     """Writes rows of the tables that describe experiments and runs.
 
-    The methods take values that were checked, and work in the course of `Session.submit`.
+    The methods take values that were checked already, and run as part of `Session.submit`.
 
     Args:
-        session: does the work.
+        session: runs the statements.
     """
 
     def __init__(self, session: Session) -> None:
@@ -47,7 +47,7 @@ class RowWriter:
             limits: those of `Session.call`.
 
         Raises:
-            MissingExperimentError, MissingRunError: there is no such row.
+            MissingExperimentError, MissingRunError: the row does not exist.
         """
         assignments = ", ".join(f"{column} = %s" for column in values)
         self._update(table, row_id, assignments, list(values.values()), limits)
@@ -62,7 +62,7 @@ class RowWriter:
 
         Raises:
             ConflictError: another experiment has this name.
-            MissingExperimentError: there is no such experiment.
+            MissingExperimentError: the experiment does not exist.
         """
         other = self._session.call(lambda connection: find_experiment(connection, name))
         if other is not None and other != experiment_id:
@@ -74,11 +74,11 @@ class RowWriter:
         self._update(table, row_id, f"{column} = {self._session.engine.merge_json_sql(column)}", [items])
 
     def remove_keys(self, table: str, row_id: int, column: str, keys: Jsonb) -> None:
-        """Remove keys from a JSON column of a row; those that it does not have are no error."""
+        """Remove keys from a JSON column of a row; keys that it does not have are ignored."""
         self._update(table, row_id, f"{column} = {self._session.engine.remove_keys_sql(column)}", [keys])
 
     def add_link(self, table: str, from_id: int, kind: str, to_id: int) -> None:
-        """Add a link to a table of links; one that exists already is no error.
+        """Add a link to a table of links; does nothing if the link exists.
 
         Raises:
             MissingExperimentError, MissingRunError: one end does not exist.
@@ -95,7 +95,7 @@ class RowWriter:
         self._session.call(insert)
 
     def remove_link(self, table: str, from_id: int, kind: str, to_id: int) -> None:
-        """Remove a link from a table of links; one that does not exist is no error."""
+        """Remove a link from a table of links; does nothing if the link does not exist."""
         sql = f"DELETE FROM {table} WHERE from_id = %s AND kind = %s AND to_id = %s"
         self._session.call(lambda connection: connection.execute(sql, (from_id, kind, to_id)))
 

@@ -1,4 +1,4 @@
-"""Find the name that a new metric may have been meant to have: names that differ by a slip of the keyboard."""
+"""Find an existing name that a new metric's name may be a misspelling of."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import lru_cache
 
 __all__ = ["similar_name"]
 
-# Letters of a word in which one more, or one less, is a slip, and in which another one is: mse and mae are both right.
+# Letters that a word must have for one more or less to be a typo, and for another one: mse and mae are both right.
 _SHORTEST = 3
 _SHORTEST_REPLACED = 5
 
-# Terms of the field that look like slips of each other.
+# Terms of the field that look like typos of each other.
 _TERMS = frozenset(
     {
         *("mae", "mape", "smape", "mase", "mse", "msle", "rmse", "rmsle", "nmse", "nrmse"),
@@ -25,14 +25,14 @@ _TERMS = frozenset(
 
 
 def similar_name(name: str, known: Iterable[str]) -> str | None:
-    """Return a known name that differs from a new one by a slip, None if there is none.
+    """Return a known name of which a new one may be a misspelling, or None.
 
-    A slip is a letter too many, one that is missing, another one, or two that are swapped, in one word of the name; or
-    other separators or capitals. Names with other numbers belong to a family, and are none.
+    A misspelling has one letter too many, too few, or another one, or two swapped letters, in one word of the name; or
+    other separators or capitals. Names with different numbers belong to a family, and do not count.
 
     Args:
         name: the new name.
-        known: names that are in use.
+        known: names in use.
     """
     numbers, length = _numbers(name), len(name)
     alike = (other for other in known if -1 <= len(other) - length <= 1 and _numbers(other) == numbers)
@@ -50,7 +50,7 @@ def _is_slip(name: str, other: str) -> bool:
     return len(different) == 1 and _is_misspelled(*different[0])
 
 
-# Each new name is compared with all columns, of which a table has up to 2,000.
+# Cached, because each new name is compared with all columns, up to 2,000 in a table.
 @lru_cache(maxsize=4096)
 def _numbers(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\d+", name))
@@ -61,7 +61,7 @@ def _words(name: str) -> list[str]:
 
 
 def _is_misspelled(first: str, second: str) -> bool:
-    """Return whether two words differ by one slip that is not in their first letter."""
+    """Return whether two words differ by one typo that is not in their first letter."""
     if first[0] != second[0] or min(len(first), len(second)) < _SHORTEST or _TERMS.issuperset((first, second)):
         return False
     shorter, longer = sorted((first, second), key=len)

@@ -31,7 +31,7 @@ RUN_VARIABLE = "SQLTRACK_RUN_ID"
 _EXPERIMENT_NAME_VARIABLE = "SQLTRACK_EXPERIMENT_NAME"
 _EXPERIMENT_ID_VARIABLE = "SQLTRACK_EXPERIMENT_ID"
 
-# Columns that hold text, of which one may be NULL.
+# Columns of text; of these only `comment` may be NULL.
 _TEXTS: Mapping[str, Callable[[Any, str], str | None]] = {
     "comment": as_optional_text,
     "name": as_text,
@@ -40,25 +40,26 @@ _TEXTS: Mapping[str, Callable[[Any, str], str | None]] = {
 
 
 def id_from_env(variable: str) -> int:
-    """Return the id that an environment variable holds.
+    """Return the id in an environment variable.
 
     Raises:
-        UnusableValueError: it is not set, or holds none.
+        UnusableValueError: the variable is not set, or does not contain an id.
     """
-    # Lone surrogates are in no name of a variable.
+    # Names with lone surrogates cannot be looked up, and are not set.
     value = attempt(os.environ.get, variable)
     if value is None or value is UNKNOWN:
         raise UnusableValueError(f"environment variable {variable!r}, which should hold an id, is not set")
-    # int() would read 12_3, which is what a task of a job array may be called, as 123.
+    # int() would read 12_3, a possible name of a task in a job array, as 123.
     if not (value.isascii() and value.strip().isdecimal()):
         raise UnusableValueError(f"environment variable {variable!r} should hold an id, got {value!r}")
     return int(value)
 
 
 def as_run_id(value: Any) -> int | None:
-    """Return the id of a run, None as it is; a str names the environment variable that holds it.
+    """Return the id of a run, or None unchanged; a str names the environment variable that holds the id.
 
     Raises:
+        UnusableValueError: it is not an id.
         UnusableValueError: it is no id.
     """
     if is_instance(value, str):
@@ -67,12 +68,12 @@ def as_run_id(value: Any) -> int | None:
 
 
 def experiment_from_env() -> tuple[int | None, str | None]:
-    """Return id and name of the experiment that environment variables give, each None if it is not set.
+    """Return id and name of the experiment from environment variables, None for those that are not set.
 
     An empty name counts as not set.
 
     Raises:
-        UnusableValueError: the id is no integer.
+        UnusableValueError: the id is not an integer.
     """
     experiment_id = id_from_env(_EXPERIMENT_ID_VARIABLE) if _EXPERIMENT_ID_VARIABLE in os.environ else None
     return experiment_id, os.environ.get(_EXPERIMENT_NAME_VARIABLE) or None
@@ -82,7 +83,7 @@ def tags_dict(tags: Iterable[str]) -> dict[str, bool]:
     """Return tags in the form in which they are stored.
 
     Raises:
-        UnusableValueError: a tag is no str.
+        UnusableValueError: a tag is not a str.
     """
     for tag in tags:
         if not is_instance(tag, str):
@@ -91,17 +92,17 @@ def tags_dict(tags: Iterable[str]) -> dict[str, bool]:
 
 
 def _tag_advice(tag: Any) -> str | None:
-    """Return what to do with several tags, or a tag with a value, that were given as one."""
+    """Return advice for several tags, or a tag with a value, given as one tag."""
     if is_instance(tag, Mapping):
         return "names with values are arguments or extras: add_extras({'name': 'value'})"
     return "give tags one by one: add_tags('a', 'b'), or add_tags(*tags)" if is_instance(tag, Iterable) else None
 
 
 def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, Any], **limits: Any) -> None:
-    """Set columns of one row, with one statement; `limits` are those of `Session.call`.
+    """Set columns of one row with one statement; `limits` are those of `Session.call`.
 
     Raises:
-        MissingExperimentError, MissingRunError: there is no such row.
+        MissingExperimentError, MissingRunError: the row does not exist.
     """
     stored = {column: _TEXTS[column](value, column) if column in _TEXTS else value for column, value in values.items()}
     client = as_client(client)
@@ -109,27 +110,27 @@ def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, An
 
 
 def merge_json(client: Client, table: str, row_id: int, column: str, items: Mapping[str, Any]) -> None:
-    """Add keys to a JSON column, or replace them, in the database, so that concurrent calls lose nothing."""
+    """Add keys to a JSON column, or replace them, in the database, so that concurrent calls lose no keys."""
     client = as_client(client)
     client._session.submit(client._rows.merge_json, table, _row_id(client, table, row_id), column, Jsonb(dict(items)))
 
 
 def remove_keys(client: Client, table: str, row_id: int, column: str, keys: Iterable[str]) -> None:
-    """Remove keys from a JSON column; those that it does not have are no error."""
+    """Remove keys from a JSON column; keys that it does not have are ignored."""
     stored = Jsonb([escape_text(key) for key in keys])
     client = as_client(client)
     client._session.submit(client._rows.remove_keys, table, _row_id(client, table, row_id), column, stored)
 
 
 def add_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
-    """Add a link to a table of links; one that exists already is no error."""
+    """Add a link to a table of links; does nothing if the link exists."""
     client = as_client(client)
     link = _link(client, table, from_id, kind, to_id)
     client._session.submit(client._rows.add_link, table, *link)
 
 
 def remove_link(client: Client, table: str, from_id: int, kind: str, to_id: int) -> None:
-    """Remove a link from a table of links; one that does not exist is no error."""
+    """Remove a link from a table of links; does nothing if the link does not exist."""
     client = as_client(client)
     link = _link(client, table, from_id, kind, to_id)
     client._session.submit(client._rows.remove_link, table, *link)
