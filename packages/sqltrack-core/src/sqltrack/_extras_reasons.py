@@ -1,4 +1,4 @@
-"""Say why a metric is not stored in a column of its own."""
+"""Explain why a metric has no column of its own."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def reason_for_extras(
         name: name of the metric.
         typ: type of its value.
         columns: names and SQL types of the columns.
-        table: the table, which knows the values of its columns.
+        table: the metrics table, which converts values for its columns.
         map_type: returns the SQL type of a column for a type; raises TypeError if there is none.
-        is_misfit: whether the column would hold values of this type, but alter this one.
+        is_misfit: whether the column can hold values of this type, but would change this one.
     """
     if name in KEY or name == EXTRAS:
         return "a column of SQLTrack itself has this name (log it under another)"
@@ -77,7 +77,7 @@ def _reason_for_new(
 
 def _mapped(typ: type, map_type: Callable[[type], str]) -> str | None:
     try:
-        # A metric that begins with None gets a column of numbers.
+        # A metric whose first value is None gets a column of numbers.
         return map_type(float if typ is type(None) else typ)
     except TypeError:
         return None

@@ -1,4 +1,4 @@
-"""The columns of the metrics table, as far as they are known, and how missing ones are added."""
+"""The known columns of the metrics table, and how missing ones are added."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["OWN", "MetricColumns", "Places"]
 
-# Seconds for which the table is left as it is after others did not let go of it.
+# Seconds for which the table is not changed after other connections have kept it locked.
 _GROWING_PAUSE = 10.0
 
-# The same in a block that uses the table itself. When the block has ended, the table is looked at anew.
+# The same in a block that uses the table itself. After the block, the table is checked again.
 _PAUSE_IN_BLOCK = 1.0
 
-# Seconds that changing the table beside a block may take. All blocks together may hold the connections of a pooler.
+# Seconds for changing the table on another connection than the block's. All blocks together may occupy a pooler's
+# connections.
 _BESIDE_BLOCK = 5.0
 
-# Columns that are no metrics.
+# Columns that are not metrics.
 OWN = frozenset({*KEY, EXTRAS})
 
 
 class Places(NamedTuple):
-    """Where metrics go as the table is, and what would have to change for more of them to be columns."""
+    """Where metrics go in the current table, and the changes that would give more of them a column."""
 
     converters: dict[str, Converter | None]
     added: dict[str, str]
@@ -41,16 +42,16 @@ class MetricColumns:
     """The columns of a client's metrics table.
 
     Args:
-        session: does the work.
+        session: runs the statements.
         map_type: returns the SQL type of a column for values of a Python type; raises TypeError if none fits.
 
     Attributes:
         table: the metrics table of the engine.
         map_type: the same.
-        known: SQL types by name, empty while nothing is known; another object once they have changed.
-        may_grow: whether the user may add columns, as far as is known.
+        known: SQL types by name, empty if unknown; replaced by another object whenever it changes.
+        may_grow: whether the user may add columns, True if unknown.
         has_grown: whether columns were added since this was set to False.
-        has_pending: whether metrics may wait in another table until there is the column `extras`.
+        has_pending: whether metrics may be pending in another table until the column `extras` exists.
     """
 
     def __init__(self, session: Session, map_type: Callable[[type], str]) -> None:
@@ -65,15 +66,15 @@ class MetricColumns:
 
     @property
     def may_grow_now(self) -> bool:
-        """Whether the table may be changed now: others have not just refused to let go of it."""
+        """Whether to try to change the table now: other connections have not just kept it locked."""
         return time.monotonic() >= self._growing_again
 
     def forget(self) -> None:
-        """Read the columns anew when they are needed."""
+        """Read the columns again when they are needed."""
         self.known = {}
 
     def require(self) -> Mapping[str, str]:
-        """Return the columns, which are read if they are not known."""
+        """Return the columns; read them if they are unknown."""
         if not self.known:
             self.read()
         return self.known
@@ -82,16 +83,16 @@ class MetricColumns:
         """Read the columns.
 
         Raises:
-            NotSetUpError: there are none.
+            NotSetUpError: the table does not exist.
         """
         self._session.call(self._read)
 
     def places(self, types: Mapping[str, type], misfits: Collection[str]) -> Places:
-        """Return where metrics go as the table is known to be.
+        """Return where metrics go in the table as it is known.
 
         Args:
             types: types of the values, by metric.
-            misfits: metrics that are not stored in columns.
+            misfits: metrics that do not go to columns.
         """
         places = Places({}, {}, {})
         for name, typ in types.items():
@@ -110,17 +111,17 @@ class MetricColumns:
         return places
 
     def place_new(self, places: Places, name: str, typ: type) -> None:
-        """Let a metric be added if it can be a column."""
+        """Mark a metric to be added, if it can be a column."""
         if not self.table.can_be_column(name, {**self.known, **places.added}):
             return
         try:
-            # A metric that begins with None will most likely be a number.
+            # A metric whose first value is None will most likely be a number.
             places.added[name] = self.map_type(float if typ is type(None) else typ)
         except TypeError:
             return
 
     def grow_if_possible(self, added: Mapping[str, str], widened: Mapping[str, str]) -> float | None:
-        """Change the table; return None if that is settled, else when (monotonic) to try again."""
+        """Change the table; return None if done or impossible, otherwise when (monotonic) to try again."""
         now = time.monotonic()
         if now < self._growing_again:
             return self._growing_again
@@ -138,18 +139,18 @@ class MetricColumns:
         return None
 
     def grow(self, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
-        """Change the table; return False, and leave it alone for a while, if others do not let go of it."""
+        """Change the table; return False, and pause further attempts, if other connections keep it locked."""
         grown = self._session.call(lambda connection: self._grow(connection, added, widened))
         if not grown:
             self.pause()
         return grown
 
     def pause(self) -> None:
-        """Leave the table as it is for a while."""
+        """Do not change the table for a while."""
         self._growing_again = time.monotonic() + _GROWING_PAUSE
 
     def _grow_beside(self, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
-        """Change the table on a connection beside that of the block, for which there may be none."""
+        """Change the table on another connection than the block's; there may be none left."""
         try:
             grown = self._session.call_outside(lambda connection: self._grow(connection, added, widened), _BESIDE_BLOCK)
         except DatabaseUnavailableError:

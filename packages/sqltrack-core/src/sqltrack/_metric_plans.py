@@ -1,4 +1,4 @@
-"""How metrics with certain names and types of values are stored: which are columns, and which are not."""
+"""Plan how to store metrics with certain names and types of values: in which columns, and which in extras."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["Group", "Plan", "Plans"]
 
 _MAX_PLANS = 1000
 
-# How often rows are bound anew because the table is not as it was when the first of them was bound.
+# How often rows are bound again because the table has changed since the first of them was bound.
 _MAX_PASSES = 4
 
-# A call with so many metrics fills rows by itself. One with fewer meets a full row by chance, and all of it goes to the
-# extras of that row alone.
+# A call with at least so many metrics may always fill a row. If a smaller call meets a full row, that is exceptional,
+# and all its metrics go to the extras of that row alone.
 _MANY = 200
 
 
 class Plan(NamedTuple):
-    """How metrics with certain names and types of values are stored.
+    """How to store metrics with certain names and types of values.
 
     Attributes:
         names: names of the metrics.
         upsert: the statement.
-        columns: the metrics that are columns, as indices into `names`, each with its converter.
-        convert: converts all values at once, if all are columns.
+        columns: the metrics that go to columns, as indices into `names`, each with its converter.
+        convert: converts all values at once, if all go to columns.
         extras: the indices of the others.
-        waiting: the indices of those of the extras that can be columns, once the table lets them be added.
-        stored: how many metrics are stored in columns.
-        warnings: names of metrics that stay among the extras, and why, until that was told.
-        expires: time (monotonic) after which to look for something better, None for never.
+        waiting: the indices of those in extras that can go to columns, once these can be added.
+        stored: number of metrics that go to columns.
+        warnings: names of metrics that go to extras, and why, until the warning was logged.
+        expires: time (monotonic) after which to plan again, None for never.
     """
 
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
         """Return the values to bind.
 
         Raises:
-            _MisfitsError: values that cannot be stored unaltered in their columns.
+            _MisfitsError: some values cannot be stored unchanged in their columns.
         """
         try:
             if self.convert is not None:
@@ -82,12 +82,12 @@ class _MisfitsError(Exception):
 
 
 class Group(NamedTuple):
-    """Rows that are stored alike.
+    """Rows that are stored with one plan.
 
     Attributes:
-        plan: how they are stored.
+        plan: the plan.
         rows: the rows.
-        values: for each its key and what to bind.
+        values: for each row, its key and the values to bind.
     """
 
     plan: Plan
@@ -101,9 +101,9 @@ class _Last:
     Args:
         names: names of its metrics.
         types: types of their values.
-        known: the columns as they were known.
-        plan: how it was stored.
-        convert: the same as that of the plan.
+        known: the known columns at that time.
+        plan: its plan.
+        convert: the plan's converter.
     """
 
     __slots__ = ("convert", "known", "names", "plan", "types")
@@ -124,11 +124,11 @@ class _Last:
 
 
 class Plans:
-    """The plans of a client, which are made when they are needed. That may add columns.
+    """The plans of a client, which are made when they are needed. Making one may add columns.
 
     Args:
         columns: the columns of the metrics table.
-        warnings: gives warnings, and remembers them.
+        warnings: logs warnings, and remembers them.
 
     Attributes:
         last_types: types of the values of the last row, for `normalise`.
@@ -140,17 +140,17 @@ class Plans:
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._last: _Last | None = None
         self.last_types: tuple[type, ...] = ()
-        # For which they were made.
+        # The columns for which the plans were made.
         self._known = columns.known
         self._row_limits: dict[tuple[str, ...], int] = {}
 
     def bind(self, row: Row) -> tuple[Plan, Sequence[Any]]:
-        """Return how to store a row, and what to bind."""
+        """Return the plan for a row, and the values to bind."""
         last = self._last
         if last is None or last.known is not self._columns.known:
             return self.bind_anew(row)
         _, names, values, types, kept = row
-        # Most rows are like the last one, and to compare the names is faster than to look them up.
+        # Most rows are like the last one, and comparing the names is faster than looking them up.
         if types != last.types or names != last.names or kept:
             return self.bind_anew(row)
         try:
@@ -159,13 +159,13 @@ class Plans:
             return self.bind_anew(row)
 
     def bind_all(self, rows: Sequence[Row]) -> list[Group]:
-        """Return how to store many rows, after adding the columns for all: in order, and in groups of one plan."""
+        """Return many rows in groups of one plan, in order, after adding the columns for all of them."""
         self._columns.require()
         groups: list[Group] = []
         for _ in range(_MAX_PASSES):
             known = self._columns.known
             groups = self._groups(rows)
-            # A column that was added or widened for a row may be another's as well.
+            # A column that was added or widened for one row may also be used by others.
             if known is self._columns.known:
                 break
         return groups
@@ -184,7 +184,7 @@ class Plans:
         return groups
 
     def bind_anew(self, row: Row, limit: int | None = None) -> tuple[Plan, Sequence[Any]]:
-        """Do the same for a row that is not like the last one, or with at most so many metrics in columns."""
+        """Do the work of `bind` for a row unlike the last one, or with a limit for metrics in columns."""
         misfits: frozenset[str] = frozenset()
         while True:
             plan = self._plan(row, misfits, limit)
@@ -198,15 +198,15 @@ class Plans:
                 return plan, bound
 
     def _remember(self, row: Row, plan: Plan, convert: RowConverter) -> None:
-        """Expect further rows like this one, whose metrics are all columns."""
+        """Expect more rows like this one, whose metrics all go to columns."""
         self._last = _Last(row.names, row.types, self._known, plan, convert)
         self.last_types = row.types if needs_no_change(row.types) else ()
 
     def lower_limit(self, plan: Plan) -> int:
-        """Return how many metrics of a call to store in columns of a row that is too big."""
+        """Return how many metrics of a row that is too big may go to columns."""
         if len(plan.names) < _MANY:
             return 0
-        # This call will fill other rows as well.
+        # Calls with these metrics will fill other rows as well.
         self._last = None
         limit = self._row_limits[plan.names] = plan.stored // 2
         return limit
@@ -245,7 +245,7 @@ class Plans:
         stored = len(bound)
         in_columns = {index for index, _ in bound}
         extras = tuple(index for index in range(len(names)) if index not in in_columns)
-        # What goes to the extras takes the place of a value that the column has, which would be read in its stead.
+        # A metric that goes to extras also clears its column, whose value would be read instead.
         bound += [(i, _as_null) for i in extras if names[i] in columns.known and names[i] not in OWN]
         warnings: list[tuple[Sequence[str], str]] = []
         if extras:
@@ -254,7 +254,7 @@ class Plans:
             if EXTRAS not in columns.known:
                 expires = columns.grow_if_possible({EXTRAS: columns.map_type(dict)}, {})
         has_extras = EXTRAS in columns.known
-        # Also what goes to columns then takes the place of what waits.
+        # Metrics that go to columns then also replace pending ones.
         pending = (bool(extras) or columns.has_pending) and not has_extras
         if pending and not columns.has_pending:
             columns.has_pending = True
@@ -270,11 +270,11 @@ class Plans:
     def _converters(
         self, types: Mapping[str, type], misfits: frozenset[str]
     ) -> tuple[Mapping[str, Converter | None], frozenset[str], float | None]:
-        """Return the converters of the metrics that are columns, after adding those that are missing.
+        """Return the converters of the metrics that go to columns, after adding missing columns.
 
         Returns:
-            The converters by name; the metrics that can be columns later; and when (monotonic) to try again to add
-            those, None for never.
+            The converters by name; the metrics that can have columns later; and when (monotonic) to try again to add
+            these, None for never.
         """
         columns = self._columns
         places = columns.places(types, misfits)

@@ -1,4 +1,4 @@
-"""Metrics as they are given, made of plain values that the databases know."""
+"""Convert metrics to values of plain types, which all databases can store."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ _PLAIN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, timedelt
 
 _CONTAINERS = frozenset({dict, list})
 
-# The names of rows that were looked at, which are mostly those of the row before.
+# Names of rows that were checked; most rows have the names of the row before.
 _checked_names: set[tuple[str, ...]] = set()
 _MAX_CHECKED = 1_000
 
-# What was warned of in this process.
+# Warnings that this process has logged.
 _warned: set[str] = set()
 
 
 class Row(NamedTuple):
-    """One row's metrics.
+    """The metrics of one row.
 
     Attributes:
         key: run id, step and progress.
         names: names of the metrics.
         values: their values.
-        types: the types of those.
-        kept: names of metrics that stay in the column `extras` unless there is a column of their own.
+        types: types of the values.
+        kept: names of metrics that stay in the column `extras` unless they have a column of their own.
     """
 
     key: tuple[int, int, float]
@@ -59,10 +59,10 @@ class Row(NamedTuple):
     kept: frozenset[str] = frozenset()
 
     def detached(self) -> Row:
-        """Return the row with containers of its own.
+        """Return the row with its own copies of dicts and lists.
 
         Raises:
-            UnusableValueError: a name cannot be stored, of which nobody could hear later.
+            UnusableValueError: a name cannot be stored; later, the caller could not be told.
         """
         if self.names not in _checked_names:
             for name in self.names:
@@ -77,18 +77,18 @@ class Row(NamedTuple):
 
 _NONE_KEPT: frozenset[str] = frozenset()
 
-# Faster than the class itself, whose arguments have names.
+# Faster than the class itself, which has named arguments.
 _new_row: Callable[[tuple[Any, ...]], Row] = partial(tuple.__new__, Row)
 
 
 class MetricsRow(NamedTuple):
-    """A row of metrics as it was read from a database.
+    """A row of metrics as read from a database.
 
     Attributes:
         step: the row's step.
         progress: the row's progress.
-        metrics: names and values.
-        extras: those that were in the column `extras`, none of them among `metrics`.
+        metrics: names and values from columns.
+        extras: names and values from the column `extras`, for other metrics.
     """
 
     step: int
@@ -108,19 +108,19 @@ def make_row(run_id: int, metrics: Any, step: Any, progress: Any, known_types: t
         known_types: as in `normalise`.
 
     Raises:
-        UnusableValueError: something cannot be stored.
+        UnusableValueError: a name or value cannot be stored.
     """
-    # First, as the step is wrong as well in add_metrics("loss", 0.5).
+    # First, because the step is wrong as well in add_metrics("loss", 0.5).
     if type(metrics) is not dict:
         metrics = as_metrics(metrics)
     return normalise(as_key(run_id, step, progress), metrics, known_types)
 
 
 def as_metrics(metrics: Any) -> Mapping[str, Any]:
-    """Return names and values as a mapping; they may come as a row of a data frame, a named tuple or an object.
+    """Return metrics as a mapping; they may be a row of a data frame, a named tuple or another object.
 
     Raises:
-        UnusableValueError: it does not hold names.
+        UnusableValueError: the object does not have names and values.
     """
     if type(metrics) is dict or is_instance(metrics, Mapping):
         return cast("Mapping[str, Any]", metrics)
@@ -144,12 +144,12 @@ def _named(metrics: Any) -> Any:
 
 
 def normalise(key: tuple[int, int, float], metrics: Mapping[str, Any], known_types: tuple[type, ...] = ()) -> Row:
-    """Return the metrics of one row with values of plain types.
+    """Return the metrics of one row, with values of plain types.
 
     Args:
         key: run id, step and progress.
         metrics: names and values.
-        known_types: types of the values of a row that was returned before, for which `needs_no_change` is true.
+        known_types: types of the values of an earlier row for which `needs_no_change` is true.
 
     Raises:
         UnusableValueError: a value cannot be stored.
@@ -161,7 +161,7 @@ def _as_row(
     key: tuple[int, int, float], names: tuple[str, ...], values: tuple[Any, ...], known_types: tuple[type, ...]
 ) -> Row:
     types = tuple(map(type, values))
-    # Compared by identity, which takes a tenth of the time of looking each up.
+    # A comparison by identity takes a tenth of the time of looking up each type.
     if types == known_types:
         types = known_types
     else:
@@ -175,20 +175,20 @@ def _as_row(
 
 
 def needs_no_change(types: tuple[type, ...]) -> bool:
-    """Return whether all values of these types are stored as they are, other than datetimes, which need a zone."""
+    """Return whether values of these types are stored unchanged; datetimes are not, because they need a time zone."""
     return datetime not in types and _PLAIN_TYPES.issuperset(types)
 
 
 class _Layout:
-    """Where rows with certain names have their step, their progress and their metrics.
+    """The positions of step, progress and metrics in rows with certain names.
 
     Args:
         keys: the names, in order.
 
     Attributes:
         keys: the same.
-        names: those of metrics.
-        pick: takes the values of the metrics out of all values.
+        names: the names of metrics.
+        pick: selects the values of the metrics.
         step: index of the step, None if there is none.
         progress: index of the progress, None if there is none.
     """
@@ -199,28 +199,28 @@ class _Layout:
         self.progress = keys.index("progress") if "progress" in keys else None
         indices = [index for index in range(len(keys)) if index not in (self.step, self.progress)]
         self.names = tuple(keys[index] for index in indices)
-        # Of one index it would return no tuple.
+        # itemgetter returns a tuple only for two or more indices.
         self.pick: Callable[[tuple[Any, ...]], tuple[Any, ...]] = (
             itemgetter(*indices) if len(indices) > 1 else lambda values: tuple(values[index] for index in indices)
         )
 
 
 def batch_rows(run_id: int, rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    """Yield rows that each hold their step, progress or both next to their metrics.
+    """Yield rows from mappings that contain step, progress or both next to their metrics.
 
     Raises:
-        UnusableValueError: a row holds neither, or something that cannot be stored.
+        UnusableValueError: a row has neither, or a name or value that cannot be stored.
     """
     layout = _Layout(())
     known_types: tuple[type, ...] = ()
     for given in rows:
         row = given if type(given) is dict else dict(as_metrics(given))
         keys = tuple(row)
-        # Most rows have the names of the last one, in the same order.
+        # Most rows have the same names as the last one, in the same order.
         if keys != layout.keys:
             layout = _Layout(keys)
         if layout.step is None and layout.progress is None:
-            raise UnusableValueError(f"each row needs 'step' or 'progress' beside its metrics, got {quote(given)}")
+            raise UnusableValueError(f"each row needs 'step' or 'progress' next to its metrics, got {quote(given)}")
         values = tuple(row.values())
         step = 0 if layout.step is None else values[layout.step]
         progress = 0.0 if layout.progress is None else values[layout.progress]
@@ -245,13 +245,13 @@ def copied_rows(run_id: int, rows: Iterable[MetricsRow]) -> Iterator[Row]:
 
 
 def check_name(name: Any) -> None:
-    """Make sure that a metric may have a name.
+    """Check the name of a metric.
 
     Raises:
-        UnusableValueError: it may not.
+        UnusableValueError: a metric cannot have this name.
     """
     if not is_instance(name, str) or not name:
-        raise UnusableValueError(f"the name of a metric must be a str that is not empty, got {quote(name)}")
+        raise UnusableValueError(f"the name of a metric must be a non-empty str, got {quote(name)}")
     if "\0" in name or not is_storable_text(name):
         raise UnusableValueError(f"the name of a metric must not hold NUL or lone surrogates, got {quote(name)}")
 
@@ -262,12 +262,12 @@ def _plain_or_text(value: Any) -> Any:
 
 
 def _plain_value(value: Any) -> Any:
-    """Return a metric's value as an instance of a plain type, or Spelled if none holds it."""
+    """Return a metric's value as an instance of a plain type, or as Spelled if none can hold it."""
     if type(value) in _PLAIN_TYPES:
         return value
     if isinstance(value, Jsonb):
         return plain(value.obj)
-    # NaT is a datetime, too, and does not equal itself.
+    # NaT is a datetime, too, but does not equal itself.
     if isinstance(value, datetime) and value == value:
         value = _in_zone(value)
     item = only_item(value)
@@ -284,7 +284,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def _in_zone(value: datetime) -> Any:
-    """Return a datetime in a time zone; if it has none in UTC, as that of numpy is, and Spelled if the zone fails."""
+    """Return a datetime with a time zone, by default UTC, which numpy means; return Spelled if its own zone fails."""
     offset = attempt(lambda moment: moment.utcoffset(), value)
     if offset is UNKNOWN:
         return Spelled(str(value.replace(tzinfo=None)))
@@ -293,8 +293,8 @@ def _in_zone(value: datetime) -> Any:
     if "naive" not in _warned:
         _warned.add("naive")
         get_logger("metrics").warning(
-            "a metric is a datetime without a time zone, which is taken for UTC, got %s; "
-            "to store the local time use value.astimezone()",
+            "a metric is a datetime without a time zone, which is stored as UTC, got %s; "
+            "to store local time, use value.astimezone()",
             value,
         )
     return value.replace(tzinfo=timezone.utc)
@@ -303,7 +303,7 @@ def _in_zone(value: datetime) -> Any:
 def _read_base(value: Any) -> Any:
     for typ, convert in _BASES:
         if isinstance(value, typ):
-            # It may only say that it is one, or be out of range: pandas knows the year 10,000.
+            # The value may only pretend to have the type, or be out of range: pandas knows the year 10,000.
             return attempt(convert, value)
     return UNKNOWN
 
@@ -316,8 +316,8 @@ def _as_datetime(value: datetime) -> datetime:
     return datetime.combine(value.date(), value.time(), value.tzinfo)
 
 
-# How instances of subclasses (IntEnum, numpy.float64, pandas.Timestamp) become what they are, whatever their own
-# methods say.
+# Converters of subclasses (IntEnum, numpy.float64, pandas.Timestamp) to their base class, which bypass overridden
+# methods.
 _BASES: Sequence[tuple[type, Callable[[Any], Any]]] = (
     (int, int.__int__),
     (float, float.__float__),

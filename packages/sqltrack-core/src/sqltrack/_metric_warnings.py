@@ -12,21 +12,21 @@ from sqltrack.errors import SQLTrackError
 
 __all__ = ["MetricWarnings"]
 
-# Names in a warning.
+# Number of names in a warning.
 _MAX_NAMED = 3
 
-# New metrics of a call among which a slip is looked for; more are a family, or a schema of its own.
+# A call with more new metrics is not checked for misspelled names: these are a family, or use a schema of their own.
 _MAX_SLIPS = 10
 
 
 class MetricWarnings:
-    """What the users of a client were warned of.
+    """Logs warnings about a client's metrics, and remembers them.
 
     Args:
         columns: the columns of the metrics table.
 
     Attributes:
-        is_silent: whether nobody is to be warned, default False.
+        is_silent: whether warnings are not logged, default False.
     """
 
     def __init__(self, columns: MetricColumns) -> None:
@@ -36,7 +36,7 @@ class MetricWarnings:
         self._has_warned_of_pending = False
 
     def warn(self, names: Iterable[str], why: str) -> None:
-        """Warn of metrics that stay among the extras, once for each name."""
+        """Warn of metrics that stay in extras, once for each name."""
         new = [name for name in names if name not in self._warned]
         self._warned.update(new)
         if not new or self.is_silent:
@@ -48,7 +48,7 @@ class MetricWarnings:
         get_logger("metrics").warning("%s stored in the column metrics.extras: %s", subject, why)
 
     def warn_of_pending(self, error: SQLTrackError, where: str) -> None:
-        """Warn once of metrics that could not be moved from where they wait."""
+        """Warn once of pending metrics that could not be moved."""
         if not (self._has_warned_of_pending or self.is_silent):
             self._has_warned_of_pending = True
             get_logger("metrics").warning("metrics wait %s: %s", where, error)
@@ -56,12 +56,12 @@ class MetricWarnings:
     def find_reasons(
         self, types: Mapping[str, type], later: Collection[str], misfits: Collection[str]
     ) -> list[tuple[Sequence[str], str]]:
-        """Return of which metrics to warn, and why: all that stay among the extras, but those that become columns.
+        """Return the metrics to warn of, with the reasons why they stay in extras.
 
         Args:
-            types: types of the values of the metrics that go to the extras, by name.
-            later: those that can be columns, once the table lets them be added.
-            misfits: those with values that do not fit their columns.
+            types: types of the values of the metrics that go to extras, by name.
+            later: metrics that can have columns, once these can be added.
+            misfits: metrics with values that do not fit their columns.
         """
         if has_ended():
             return []
@@ -87,11 +87,11 @@ class MetricWarnings:
         return reasons
 
     def warn_of_slips(self, added: Iterable[str], others: Sequence[str]) -> None:
-        """Warn of new columns whose names look like slips of others that are not logged with them.
+        """Warn of new columns whose names look like misspellings of metrics that are not logged with them.
 
         Args:
             added: metrics for which columns were to be added.
-            others: metrics that had columns before, and are not logged with these.
+            others: metrics that already had columns, and are not logged with these.
         """
         new = [name for name in added if name in self._columns.known and name != EXTRAS]
         if self.is_silent or not new or not others or len(new) > _MAX_SLIPS or has_ended():

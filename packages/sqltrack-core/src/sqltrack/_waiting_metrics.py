@@ -1,4 +1,4 @@
-"""Metrics that wait for columns, because others did not let go of the table, and move there later."""
+"""Metrics that wait for columns, because other connections keep the table locked, and are moved there later."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["WaitingMetrics"]
 
-# Rows that a transaction moves from the extras to columns.
+# Number of rows that a transaction moves from extras to columns.
 _MOVED_AT_ONCE = 500
 
-# Values that are remembered until there are columns for them.
+# Number of values that are remembered until they have columns.
 _MAX_WAITING = 100_000
 
 _Key = tuple[int, int, float]
 
 
 class _Waiting:
-    """Metrics that are among the extras of their rows only until there are columns for them.
+    """Metrics that are in the extras of their rows only until they have columns.
 
     Attributes:
         rows: names and values, by run id, step and progress.
@@ -47,14 +47,14 @@ class _Waiting:
 
 
 class WaitingMetrics:
-    """The metrics of a client that wait for columns in the column `extras`, or in another table for that column.
+    """The metrics of a client that wait for columns in `extras`, or in the pending table for the column `extras`.
 
-    Those that an open block has stored are told apart: if it rolls back, there is nothing to move.
+    Metrics that an open block has stored are kept apart: if it rolls back, they are gone.
 
     Args:
-        session: does the work.
+        session: runs the statements.
         columns: the columns of the metrics table.
-        warnings: gives warnings, and remembers them.
+        warnings: logs warnings, and remembers them.
     """
 
     def __init__(self, session: Session, columns: MetricColumns, warnings: MetricWarnings) -> None:
@@ -66,17 +66,17 @@ class WaitingMetrics:
 
     @property
     def wait_in_extras(self) -> bool:
-        """Whether there are metrics in the column `extras` that wait for columns, those of open blocks apart."""
+        """Whether metrics in `extras` wait for columns, apart from those of open blocks."""
         return bool(self._waiting.rows)
 
     def remember(self, key: _Key, values: Mapping[str, Any]) -> None:
-        """Remember metrics of a row that were stored in the column `extras`, and can have columns later."""
+        """Remember metrics of a row that were stored in `extras`, and can have columns later."""
         block = self._session.block
         waiting = self._waiting if block is None else self._waiting_in_blocks.setdefault(block, _Waiting())
         self._remember(waiting, key, values)
 
     def move(self) -> None:
-        """Move the metrics to where they belong, if others let go of the table."""
+        """Move the metrics to their columns, unless other connections keep the table locked."""
         if self._session.block is not None:
             return
         if self._columns.has_pending:
@@ -85,14 +85,14 @@ class WaitingMetrics:
             self._move_to_columns()
 
     def end_block(self, block: Hashable) -> None:
-        """Let the metrics of a block that was committed wait with the others."""
+        """Add the metrics of a committed block to those that wait."""
         in_block = self._waiting_in_blocks.pop(block, None)
         if in_block is not None:
             for key, values in in_block.rows.items():
                 self._remember(self._waiting, key, values)
 
     def forget_block(self, block: Hashable) -> None:
-        """Forget the metrics of a block that is rolled back."""
+        """Forget the metrics of a block that rolls back."""
         self._waiting_in_blocks.pop(block, None)
 
     def _remember(self, waiting: _Waiting, key: _Key, values: Mapping[str, Any]) -> None:
@@ -110,7 +110,7 @@ class WaitingMetrics:
         columns.has_pending = not grown
 
     def _move_to_columns(self) -> None:
-        """Add the columns that metrics wait for, and move them there, unless the table has to stay as it is for now."""
+        """Add columns for the metrics that wait, and move them there, unless the table must not be changed now."""
         waiting, self._waiting = self._waiting, _Waiting()
         self._columns.has_grown = False
         try:
@@ -146,9 +146,9 @@ class WaitingMetrics:
         return True
 
     def _common_type(self, name: str, types: Sequence[type]) -> type:
-        """Return for which of the types a metric's column is made, or widened, to hold the most of its values.
+        """Return the type for which a metric's column is made, or widened, to hold most of its values.
 
-        It is the column that the metric would have if each value had found the table free.
+        The result is the column that the metric would have if the table had not been locked for any of the values.
         """
         common = next((typ for typ in types if typ is not type(None)), type(None))
         sql_type = self._columns.known.get(name)
@@ -167,10 +167,10 @@ class WaitingMetrics:
             return _refuse
 
     def _move_group(self, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
-        """Move metrics of rows; those that the database refuses stay among the extras, and the others are moved.
+        """Move metrics of rows to columns; those that the database refuses stay in extras.
 
         Raises:
-            DatabaseUnavailableError: the database is not there.
+            DatabaseUnavailableError: the database is away.
         """
         try:
             self._session.call(lambda connection: self._columns.table.move_to_columns(connection, names, rows))
@@ -185,12 +185,12 @@ class WaitingMetrics:
 
 
 def _refuse(value: Any) -> None:
-    """Convert a value whose type the column does not hold."""
+    """Refuse a value whose type the column cannot hold."""
     raise MisfitError
 
 
 def _types_by_name(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[type]]:
-    """Return the types of the values of each metric, in the order in which they come."""
+    """Return the types of the values of each metric, in order of appearance."""
     types: dict[str, dict[type, None]] = {}
     for values in rows:
         for name, value in values.items():
@@ -201,7 +201,7 @@ def _types_by_name(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[type]]:
 def _moved_row(
     key: _Key, values: Mapping[str, Any], converters: Mapping[str, Mapping[type, Converter | None]]
 ) -> MovedRow:
-    """Return those metrics of a row that fit their columns."""
+    """Return the metrics of a row that fit their columns."""
     bound: dict[str, Any] = {}
     for name, value in values.items():
         if name in converters:
