@@ -176,7 +176,7 @@ def test_a_script_that_needs_semicolons_in_a_body_works(client: sqltrack.Client,
 def test_the_name_of_the_included_script_and_double_names_are_refused(client: sqltrack.Client) -> None:
     with pytest.raises(ValueError, match=r"cannot be called 'base\.sql'"):
         setup(client, [("folder/base.sql", "SELECT 1")])
-    with pytest.raises(ValueError, match=r"another script is called so"):
+    with pytest.raises(ValueError, match=r"another script has this name"):
         setup(client, [ADD_LOSS, ("v001.sql", "SELECT 1")])
     with pytest.raises(FileNotFoundError):
         setup(client, ["no.sql"])

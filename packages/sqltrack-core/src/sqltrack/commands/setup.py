@@ -1,4 +1,4 @@
-"""Create the tables of SQLTrack, and change them by the user's own scripts."""
+"""Create SQLTrack's tables, and change them with the user's own scripts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["create_missing_tables", "create_table_once", "set_up_quietly", "setu
 _BASE = "base.sql"
 _EXPECTED = "paths of files, or pairs of name and SQL text"
 
-# Which scripts have been executed; not one of the documented tables, so that those stay as documented.
+# The scripts that have been executed. Not one of the documented tables, so that those stay as documented.
 _RECORD_TABLE = "setup_scripts"
 _CREATE_RECORD_TABLE = f"""
     CREATE TABLE {_RECORD_TABLE} (
@@ -41,29 +41,28 @@ _CREATE_RECORD_TABLE = f"""
     )
 """
 
-# Other programs, such as MLflow, have tables called "experiments" and "runs", but none called like this.
+# Other programs, such as MLflow, have tables called "experiments" and "runs", but not this one.
 _OWN_TABLE = "run_links"
 
-# A script and its record are one transaction, whatever the script says about transactions of its own.
+# A script and its record are one transaction, even if the script contains statements for transactions.
 _TRANSACTION_CONTROL = frozenset({"BEGIN", "START", "COMMIT", "END"})
 
 
 def setup(client: Client, scripts: str | Path | Iterable[str | Path | tuple[str, str]] = ()) -> None:
-    """Execute the SQL scripts that set up the database, or change its tables, and that were not executed before.
+    """Execute the SQL scripts that set up the database or change its tables, except those executed before.
 
-    The included `base.sql` always comes first. A script is known by its file name without folders. It and its
-    record are one transaction, also if it says BEGIN and END itself; one that fails leaves no trace. Any number of
-    processes may do this at once. For each script a line is printed, "(NEW) name" if it was executed just now,
-    "(OK) name" if it had been before.
+    The included `base.sql` always comes first. A script is identified by its file name without folders. The script and
+    the record of its execution are one transaction, even if the script contains BEGIN and END; a script that fails
+    leaves no trace. Several processes may do this at once. One line is printed for each script: "(NEW) name" if it was
+    executed now, "(OK) name" if it had been executed before.
 
     Args:
         client: client to use; its schema is created if it does not exist.
-        scripts: paths of files, or pairs of name and SQL text, in the order of execution; a single path may stand
-            alone.
+        scripts: paths of files, or pairs of name and SQL text, in order of execution; or a single path.
 
     Raises:
         ScriptError: a script failed; the error names the statement, without passwords.
-        ValueError: a script is called `base.sql`, or two have the same name, or one is neither a path nor a pair, or
+        ValueError: a script is called `base.sql`, two have the same name, or one is neither a path nor a pair, or is
             not text in UTF-8.
         OSError: a file cannot be read.
     """
@@ -90,20 +89,20 @@ def _set_up_later(outbox: Outbox, reason: DatabaseError | None) -> None:
 
 
 def set_up_quietly(client: Client) -> bool:
-    """Set up the database by the included script alone; return whether that had to be done, and print nothing."""
+    """Set up the database with the included script alone; return whether that was necessary, and print nothing."""
     return _execute_once(client, _BASE, _included(client, _BASE))
 
 
 def create_missing_tables(client: Client) -> bool:
-    """Set up the database by the included script alone if its tables are missing; print nothing.
+    """Set up the database with the included script alone if its tables are missing; print nothing.
 
-    Any number of processes may do this at once. A user who may not create tables uses those that are there.
+    Several processes may do this at once. A user who may not create tables uses the existing ones.
 
     Args:
         client: client to use.
 
     Returns:
-        Whether the tables were created by this call.
+        Whether this call has created the tables.
 
     Raises:
         NotSetUpError: the tables are missing and cannot be created.
@@ -120,9 +119,9 @@ def create_missing_tables(client: Client) -> bool:
 
 
 def create_table_once(client: Client, table: str) -> None:
-    """Create a table that not every database of SQLTrack needs, unless it is there.
+    """Create a table that not every SQLTrack database needs, unless it exists.
 
-    Any number of processes may do this at once.
+    Several processes may do this at once.
 
     Args:
         client: client to use.
@@ -152,7 +151,7 @@ def _translated_errors(engine: Engine) -> Iterator[None]:
 
 
 def _in_order(scripts: Any) -> list[Any]:
-    """Return scripts as a list; a path is not a series of letters."""
+    """Return scripts as a list; a single path must not be split into characters."""
     if isinstance(scripts, (str, os.PathLike)):
         return [scripts]
     if not isinstance(scripts, Iterable):
@@ -175,7 +174,7 @@ def _load(script: Any) -> tuple[str, str]:
 
 
 def _refuse_text(script: Any) -> None:
-    """Refuse an address or SQL where a path is expected, without showing them: they may hold a password."""
+    """Refuse an address or SQL in place of a path, without showing it, because it may contain a password."""
     if os.path.exists(script):
         return
     if "://" in str(script):
@@ -190,7 +189,7 @@ def _refuse_text(script: Any) -> None:
 
 
 def _print_line(line: str) -> None:
-    """Print a line, in which characters that the output cannot encode are escaped."""
+    """Print a line; characters that the output cannot encode are escaped."""
     try:
         print(line, flush=True)
     except UnicodeEncodeError:
@@ -201,7 +200,7 @@ def _print_line(line: str) -> None:
 def _check_names(names: list[str]) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
-            reason = "it is the name of the included script" if name == _BASE else "another script is called so"
+            reason = "it is the name of the included script" if name == _BASE else "another script has this name"
             raise UnusableValueError(f"a script cannot be called {name!r}: {reason}")
 
 
@@ -215,14 +214,14 @@ def _executed_scripts(client: Client) -> set[str]:
 
 
 def _execute_once(client: Client, name: str, script: str) -> bool:
-    """Execute a script unless another process was faster; return whether it was executed here."""
+    """Execute a script unless another process has; return whether it was executed here."""
     engine = client.engine
     with client as connection:
         with _translated_errors(engine):
             engine.lock_schema(connection)
         if name in _executed_scripts(client):
             return False
-        # A block of the caller's goes on after a failed script, so it is undone by itself.
+        # A caller's block continues after a failed script, so only the script is undone.
         with engine.savepoint(connection):
             if not engine.table_columns(connection, _RECORD_TABLE):
                 client.execute(_CREATE_RECORD_TABLE)
@@ -237,11 +236,11 @@ def _execute_statements(engine: Engine, connection: Any, name: str, script: str)
         if keyword in _TRANSACTION_CONTROL:
             continue
         if keyword in ("ROLLBACK", "ABORT"):
-            reason = "a set-up script must not roll back, it is undone as a whole if it fails"
+            reason = "a setup script must not roll back; if it fails, all of it is undone"
             raise script_error(name, statement, reason, engine.dialect)
         try:
             connection.execute(statement)
         except engine.driver_error as error:
             failure = script_error(name, statement, error, engine.dialect)
-            # The driver's error may quote a password.
+            # The driver's error may contain a password.
             raise failure from (error if failure.statement == statement else None)
