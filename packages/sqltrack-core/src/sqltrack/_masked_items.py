@@ -1,4 +1,4 @@
-"""Mask credentials in names and values: environments and arguments, by the settings of a configuration."""
+"""Mask credentials in the names and values of environments and arguments, according to a configuration."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["masked_items"]
 
 
 def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any]) -> dict[str, Any]:
-    """Return names and values with all texts masked that are credentials, or where they hold some.
+    """Return names and values with all credentials masked, whether they are whole texts or parts.
 
     Numbers, truth values and None are never credentials.
 
     Args:
-        config: `mask`, whether anything is masked, default true; `mask_names`, further names to mask, separated by
-            commas, in which * stands for anything, and which are never masked if they begin with !; for the environment
-            also `mask_env` and `mask_env_names`, which say the same and win.
-        column: "env" for variables of the environment, any other text for what `mask` and `mask_names` alone decide.
-        items: names and values, made of what JSON knows.
+        config: `mask`, whether to mask anything, default true; `mask_names`, further names to mask, separated by
+            commas, where * stands for any text, and ! at the beginning means never to mask. For the environment also
+            `mask_env` and `mask_env_names`, which mean the same and take precedence.
+        column: "env" for environment variables; for any other text, only `mask` and `mask_names` apply.
+        items: names and values, of types that JSON knows.
 
     Raises:
-        ConfigError: `mask` or `mask_env` is neither true nor false, `mask_names` or `mask_env_names` no text.
+        ConfigError: `mask` or `mask_env` is neither true nor false, or `mask_names` or `mask_env_names` is not text.
     """
     switches = ("mask_env", "mask") if column == "env" else ("mask",)
     if not next((truth_setting(config, name) for name in switches if config.get(name) is not None), True):
@@ -40,7 +40,7 @@ def masked_items(config: Mapping[str, Any], column: str, items: Mapping[str, Any
 
 
 def _renamed(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return items of which no name holds a credential; a name that is there already gets a number."""
+    """Return items whose names contain no credentials; a name that exists already gets a number."""
     renamed: dict[str, Any] = {}
     for name, value in items:
         new, number = masked_text(name), 1
@@ -52,14 +52,14 @@ def _renamed(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Masker:
-    """Masks by the names that everyone has, and those that a user has added or taken out."""
+    """Masks by the names of SQLTrack, and by those that a user has added or excluded."""
 
     def __init__(self, secret: re.Pattern[str], harmless: re.Pattern[str]) -> None:
         self._secret = secret
         self._harmless = harmless
 
     def mask(self, name: str, value: Any, is_secret: bool = False) -> Any:
-        """Return a value, masked if it is a credential by its name, or because all that is around it is one."""
+        """Return a value, masked if its name or an outer name makes it a credential."""
         if isinstance(value, str):
             return self._mask_text(name, value, is_secret)
         if self._harmless.fullmatch(name):
@@ -95,7 +95,7 @@ def _name_pattern(names: Iterable[str]) -> re.Pattern[str]:
 
 
 def _positions_of_credentials(arguments: Sequence[Any]) -> set[int]:
-    """Return which items of a command line follow an option such as --password."""
+    """Return the positions of items of a command line that follow an option such as --password."""
     return {
         index
         for index, (option, value) in enumerate(itertools.pairwise(arguments), start=1)

@@ -1,4 +1,4 @@
-"""Mask credentials in texts, by where they stand and how they look."""
+"""Mask credentials in texts, recognized by their position and their form."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["MASK", "holds_secret", "masked", "masked_text"]
 
 MASK = "***"
 
-# Texts that tell whether to do something, or that there is nothing, whatever their names are.
+# Values for a switch or for nothing, which are never masked, whatever their names.
 _HARMLESS_TEXTS = frozenset({"", "true", "false", "yes", "no", "on", "off", "none", "null", "0", "1"})
 
-# In the query of a URL, where the names of credentials are shorter.
+# Names of credentials in the query of a URL, where they are shorter.
 _SECRET_QUERY_NAMES = frozenset({"sig", "signature", "key", "code", "x-amz-signature", "x-amz-credential"})
 
-# What services want as a password where the name of the user is a token.
+# Passwords that services expect if the user name is a token.
 _NO_PASSWORDS = frozenset({"api-token", "api_token", "x-access-token", "x-oauth", "x-oauth-basic"})
 
-# What they name is often more than an address, so a name alone in front of the @ is a token.
+# In these URLs, a user name without a password is a token.
 _WEB_SCHEMES = ("http", "git+http")
 
 
@@ -36,15 +36,15 @@ def masked(name: str, value: str) -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Return whether a text speaks of credentials, such as "the password is", or holds some."""
+    """Return whether a text mentions credentials, such as "the password is", or contains some."""
     return masked_text(text) != text or any(is_secret_name(word) for word in re.findall(r"\w+", text))
 
 
 def masked_text(text: str) -> str:
-    """Return a text with the credentials masked that it holds.
+    """Return a text with its credentials masked.
 
-    These are passwords and tokens in URLs; values of credentials in connection strings, assignments, options of command
-    lines, JSON and headers; private keys, and the tokens of some services, which are known by how they begin.
+    These are passwords and tokens in URLs; values of credentials in connection strings, assignments, command line
+    options, JSON and headers; private keys; and the tokens of some services, which are recognized by their prefixes.
     """
     for sign, pattern, replacement in _RULES:
         if sign in text:
@@ -54,7 +54,7 @@ def masked_text(text: str) -> str:
     return _mask_assignments(text) if "=" in text else text
 
 
-# Where a text holds credentials. Repetitions have limits, so that no text takes more than linear time.
+# The places of credentials in a text. Repetitions have limits, so that matching takes linear time.
 
 
 @functools.cache
@@ -78,13 +78,13 @@ def _private_key() -> re.Pattern[str]:
 
 @functools.cache
 def _url() -> re.Pattern[str]:
-    # A path collapses the two slashes of an address that was taken for a file's.
+    # A path collapses the two slashes of an address that was taken for a file.
     return re.compile(r"(?<![A-Za-z0-9])([A-Za-z][A-Za-z0-9+.-]{0,20}):(/{1,3})(\S*@[^\s\"'<>`]*)")
 
 
 @functools.cache
 def _url_with_blanks() -> re.Pattern[str]:
-    """A URL that is the whole text, whose password may hold blanks that should have been escaped."""
+    """A URL that is the whole text, whose password may contain blanks that should have been escaped."""
     return re.compile(
         r"\A([A-Za-z][A-Za-z0-9+.-]{0,20}:/{1,3}[^\s/:@]{0,200}:)(?!\d{1,5}[/?#,])"
         r"[^\s@]{0,200}\s(?:(?!://).){0,400}(@[^\s@]{1,400})\Z"
@@ -93,19 +93,19 @@ def _url_with_blanks() -> re.Pattern[str]:
 
 @functools.cache
 def _login() -> re.Pattern[str]:
-    """A login in front of a host, without a scheme: alice:secret@host:3128, but not repository:tag@sha256:…"""
+    """A login before a host, without a scheme: alice:secret@host:3128, but not repository:tag@sha256:…"""
     return re.compile(r"(?<![\w./:@])([\w.%+-]{1,80}):([^\s@/:\"']{1,200})@(?!sha\d+:)(?=[\w.-]+(?:[:/]|\Z|\s))")
 
 
 @functools.cache
 def _user_and_password() -> re.Pattern[str]:
-    """The value of a login that holds a password as well, but not the numbers of a user and group."""
+    """The value of a login that also contains a password, but not the numbers of a user and group."""
     return re.compile(r"\A([^\s:/@]{1,80}):(?!//|\d+\Z)\S.*\Z", re.DOTALL)
 
 
 @functools.cache
 def _token() -> re.Pattern[str]:
-    """The name of a user that is too long for one, and holds digits and letters."""
+    """A user name that is too long for one, and contains digits and letters."""
     return re.compile(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_.~-]{20,500}")
 
 
@@ -132,7 +132,7 @@ def _json_item() -> re.Pattern[str]:
 
 @functools.cache
 def _escaped_json_item() -> re.Pattern[str]:
-    """An item of a JSON text that is a value in another one, whose quotes are escaped once or more."""
+    """An item of JSON inside of a JSON text, whose quotes are escaped once or more."""
     return re.compile(
         r"(?P<before>(?<!\\)(?P<quote>\\{1,15}[\"'])(?P<name>[^\"'\\\s]{1,80})(?P=quote)\s{0,8}:\s{0,8}(?P=quote))"
         r"(?P<value>.*?)(?=(?<!\\)(?P=quote)|\Z)",
@@ -142,7 +142,7 @@ def _escaped_json_item() -> re.Pattern[str]:
 
 @functools.cache
 def _line() -> re.Pattern[str]:
-    """A line of YAML or of a log, whose value is one word or in quotes: a sentence may follow such a name, too."""
+    """A line of YAML or of a log, whose value is one word or quoted: a sentence can follow such a name, too."""
     return re.compile(
         r"^(?P<before>[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{1,8})"
         r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|\[[^\]\n]*\]|[^\s\"']\S*)(?=[ \t]{0,8}(?:[ \t]#[^\n]*)?\r?$)",
@@ -152,7 +152,7 @@ def _line() -> re.Pattern[str]:
 
 @functools.cache
 def _list_items() -> re.Pattern[str]:
-    """A list of YAML, of which each item has a line, and the name of it."""
+    """A YAML list with one line for each item, and its name."""
     return re.compile(
         r"^(?P<before>[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{0,8}\r?\n)"
         r"(?P<value>(?:[ \t]{0,80}-[ \t]{1,8}[^\n]*(?:\n|\Z))+)",
@@ -162,7 +162,7 @@ def _list_items() -> re.Pattern[str]:
 
 @functools.cache
 def _flow_item() -> re.Pattern[str]:
-    """An item of an object of YAML in one line, which needs no quotes."""
+    """An item of a YAML object on one line, which needs no quotes."""
     return re.compile(
         r"(?P<before>(?<=[{,])\s{0,8}(?P<name>[A-Za-z_][\w.-]{0,80}):\s{1,8})"
         r"(?P<value>[^\s,{}\[\]\"']+)(?=\s{0,8}[,}])"
@@ -190,7 +190,7 @@ def _user_option() -> re.Pattern[str]:
 
 @functools.cache
 def _program_option() -> re.Pattern[str]:
-    """The option -p of programs that take a password by it."""
+    """The option -p of programs that use it for a password."""
     return re.compile(
         r"(?P<before>\bsshpass\s{1,8}-p\s{0,8}|\b(?:docker|podman)\s{1,8}login\s(?:[^\n;|]{0,200}?\s)?-p\s{0,8}"
         r"|\b(?:mysql|mariadb)[\w-]{0,20}\s(?:[^\n;|]{0,200}?\s)?-p)(?P<value>['\"]?[^\s]+)"
@@ -219,7 +219,7 @@ def _mask_url(match: re.Match[str]) -> str:
     others = ""
     quote = match.string[match.start() - 1 : match.start()]
     if quote and quote in "\"'`":
-        # A quoted URL ends with its quote; other quotes may be part of the password.
+        # A quoted URL ends at its quote; other quotes may be part of the password.
         end = re.search(rf"(?<!\\){quote}(?=[,;:)\]}}]|$)", rest)
         if end is not None and "@" in rest[: end.start()]:
             rest, others = rest[: end.start()], rest[end.start() :]
@@ -227,7 +227,7 @@ def _mask_url(match: re.Match[str]) -> str:
     login, host = _split_login(rest, is_web)
     user, colon, password = login.partition(":")
     if colon and password:
-        # Some services take the token as a user's name, and the rest does not matter.
+        # Some services take the token as the user name, and ignore the password.
         login = _masked_login(user, password)
     elif is_web and user:
         login = MASK
@@ -240,9 +240,9 @@ def _masked_login(user: str, password: str) -> str:
 
 
 def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
-    """Split the part of a URL behind its slashes in front of the @ of its host, if any.
+    """Split the part of a URL after its slashes before the @ of its host, if any.
 
-    The password may hold an @ or / that should have been escaped. Paths of web pages may hold an @, too.
+    The password may contain an @ or / that should have been escaped. Paths of web pages may contain an @, too.
     """
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if is_web and "@" in authority:
@@ -256,7 +256,7 @@ def _split_login(rest: str, is_web: bool) -> tuple[str, str]:
 
 @functools.cache
 def _container() -> re.Pattern[str]:
-    """The begin of a list or an object in JSON, or in JSON that is a value in another one, and the name of it."""
+    """The beginning of a list or object in JSON, also in JSON inside of a JSON text, and its name."""
     return re.compile(
         r"(?<!\\)(?P<quote>\\{0,15}[\"'])(?P<name>[^\"'\\\s]{1,80})(?P=quote)\s{0,8}:\s{0,8}(?P<open>[\[{(])"
     )
@@ -264,7 +264,7 @@ def _container() -> re.Pattern[str]:
 
 @functools.cache
 def _container_part(quote: str) -> re.Pattern[str]:
-    """A string, whether it is a key, or a bracket. Where strings are not escaped there are two kinds, as in Python."""
+    """A string, which may be a key, or a bracket. Unescaped strings can have two kinds of quotes, as in Python."""
     strings = [rf"{re.escape(quote)}.*?(?:(?<!\\){re.escape(quote)}|\Z)"]
     if len(quote) == 1:
         strings = [rf"{sign}(?:[^{sign}\\]|\\.)*(?:{sign}|\Z)" for sign in "'\""]
@@ -272,7 +272,7 @@ def _container_part(quote: str) -> re.Pattern[str]:
 
 
 def _mask_containers(text: str) -> str:
-    """Mask the texts in lists and objects whose names are those of credentials."""
+    """Mask the texts in lists and objects that have names of credentials."""
     parts = []
     done = 0
     for match in _container().finditer(text):
@@ -286,7 +286,7 @@ def _mask_containers(text: str) -> str:
 
 
 def _mask_container(text: str, begin: int, quote: str) -> tuple[str, int]:
-    """Return a list or object with its texts masked, and where it ends."""
+    """Return a list or object with its texts masked, and the position of its end."""
     parts: list[str] = []
     done = begin
     depth = 0
@@ -302,7 +302,7 @@ def _mask_container(text: str, begin: int, quote: str) -> tuple[str, int]:
 
 
 def _mask_assignments(text: str) -> str:
-    """Mask the values that are assigned to names of credentials; another value may hold assignments itself."""
+    """Mask the values assigned to names of credentials; other values may contain assignments themselves."""
     parts = []
     done = 0
     for match in _assigned_name().finditer(text):
@@ -316,7 +316,7 @@ def _mask_assignments(text: str) -> str:
 
 
 def _is_assigned(match: re.Match[str]) -> bool:
-    """Return whether a name to which something is assigned is that of a credential."""
+    """Return whether an assigned name is that of a credential."""
     before, name = match.group("before", "name")
     if "%" in name:
         name = urllib.parse.unquote(name)
@@ -327,7 +327,7 @@ def _is_assigned(match: re.Match[str]) -> bool:
 
 @functools.cache
 def _connection_words() -> re.Pattern[str]:
-    """What stands next to PWD where that is a password, as in ODBC, and not the working folder."""
+    """The words next to PWD where it is a password, as in ODBC, and not the working folder."""
     return re.compile(r"(?<!\w)(?:uid|user id|driver|server|dsn|data source)\s{0,8}=", re.IGNORECASE)
 
 
@@ -357,7 +357,7 @@ def _closing(value: str) -> str:
     return value[len(inner) :] if inner and value[0] not in "'\"[(" else ""
 
 
-# What a text must hold for a rule to be tried, the pattern, and what replaces it.
+# For each rule: a text without which it cannot match, the pattern, and the replacement.
 _RULES: tuple[tuple[str, Callable[[], re.Pattern[str]], str | Callable[[re.Match[str]], str]], ...] = (
     ("-----BEGIN ", _private_key, MASK),
     ("", _known_forms, MASK),

@@ -1,4 +1,4 @@
-"""Tell by its name whether a variable, argument or parameter holds a credential."""
+"""Tell by its name whether a variable, argument or parameter is a credential."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Which of several credentials it is. It stands last, behind the word that matters.
+# Words that tell several credentials apart. They stand last, after the word that matters.
 _QUALIFIERS = _words(
     "B BACKUP BASE DEFAULT DEV DEVELOPMENT HEX LIVE NEW OLD PRIMARY PROD PRODUCTION READ READONLY RO RW SECONDARY "
     "STAGING TEST V WRITE"
 )
 
-# A name that begins with one of these tells whether to do something.
+# A name that begins with one of these is a switch.
 _SWITCHES = _words("ALLOW DISABLE ENABLE HAS HIDE IS NO REQUIRE SHOW SKIP USE WITH WITHOUT")
 
-# A name that ends with one of these tells something about a credential, such as the file that holds it.
+# A name that ends with one of these describes a credential, such as the file that contains it.
 _ABOUT = _words(
     "ALGORITHM COMMAND COUNT DIR DIRECTORY ENABLED ENCRYPTION ENDPOINT EXPIRATION EXPIRES EXPIRY FIELD FILE FILENAME "
     "FILES FOLDER HELPER HOST ISSUER LEN LENGTH MANAGER METHOD MODE NAME NAMES PATH PATHS POLICY PORT PROMPT PROVIDER "
     "REQUIRED ROTATION SCOPE SCOPES SIZE SOCK SOCKET STORE TIMEOUT TTL TYPE URI URL"
 )
 
-# A credential wherever it stands in a name.
+# Words for a credential anywhere in a name.
 _ANYWHERE = _words("CRED CREDENTIAL CREDENTIALS CREDS PASSPHRASE PASSWD PASSWORD PASSWORDS SECRET SECRETS")
 _PAIRS_ANYWHERE = frozenset(
     {
@@ -48,7 +48,7 @@ _JOINED = re.compile(
     r"|^(?:ADMIN|DB|FTP|LDAP|MAIL|MY|MYSQL|PG|REDIS|ROOT|SMTP|SQL|SSH|USER)(?:PASS|PWD|PW)$"
 )
 
-# A credential if it stands last, unless the word before is one of these; "" stands for no word before.
+# Words for a credential at the end of a name, unless the word before is one of these; "" stands for no word before.
 _WHAT_MODELS_READ = _words(
     "ADDITIONAL ANSWER AUDIO BASE BATCH BEGIN BOS CLASS CLS CONTEXT DECODER DIST DISTILL DISTILLATION DOCUMENT ENCODER "
     "END EOD EOS EOT EXTRA FIM FIRST FRAME IMAGE IMG INPUT LABEL LANG LANGUAGE LAST MASK MESSAGE MIDDLE MODALITY MULTI "
@@ -69,7 +69,7 @@ _FILTERS_AND_ROUNDS = _words(
 _PLACES = _words("BASE BUILD CURRENT HOST INIT INITIAL LAST OLD ORIG ORIGINAL PREV PROJECT SCRIPT START WORK")
 _LAST: dict[str, frozenset[str]] = {
     **dict.fromkeys(("AUTH", "AUTHORIZATION", "BEARER", "COOKIE", "COOKIES", "JWT", "TOTP", "WEBHOOK"), frozenset()),
-    # Cookies of web servers. The ID of a session is no credential elsewhere, and recordings have one, too.
+    # Cookies of web servers. Elsewhere a session id is not a credential; recordings have one, too.
     **dict.fromkeys(("JSESSIONID", "PHPSESSID"), frozenset()),
     "KEY": _WHAT_MODELS_READ | _WHAT_KEYS_OPEN | _AMOUNTS | {""},
     "OTP": frozenset(),
@@ -81,27 +81,26 @@ _LAST: dict[str, frozenset[str]] = {
     "SAS": frozenset({""}),
     "TOKEN": _WHAT_MODELS_READ | _AMOUNTS,
 }
-# In the plural these are amounts, or names of other things, unless the word before says whose they are.
+# In the plural these are amounts, or names of other things, unless the word before says otherwise.
 _LAST_WITH = {
     "HEADERS": _words("AUTH OTLP"),
     "KEYS": _words("SSH SIGNING MASTER ENCRYPTION DEPLOY"),
     "TOKENS": _words("ACCESS API AUTH BEARER REFRESH"),
 }
 
-# A name, behind which a colon and a password may stand.
+# Names of users, after which a colon and a password may follow.
 _LOGINS = _words("DBNAME LOGIN USER USERNAME")
 
-# The working folder, as shells call it.
+# The working folder in shells.
 _HARMLESS = frozenset({"PWD", "OLDPWD"})
 
 
 @functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a text of this name is a credential.
+    """Return whether a text with this name is a credential.
 
-    The name is read word by word, whether it is written as HF_TOKEN, hf-token, hfToken or HFToken. Some words mean a
-    credential wherever they stand; TOKEN, KEY, PASS and the like only where they stand last, and not behind words such
-    as CLS or SORT.
+    The name is read word by word, whether it is spelled HF_TOKEN, hf-token, hfToken or HFToken. Some words mean a
+    credential anywhere; TOKEN, KEY, PASS and the like only at the end, and not after words such as CLS or SORT.
     """
     words = _read_words(name)
     if name in _HARMLESS or not words or _is_about(words):
@@ -113,26 +112,26 @@ def is_secret_name(name: str) -> bool:
         return before in _LAST_WITH[last]
     if last in _LAST:
         return before not in _LAST[last]
-    # HFTOKEN, which is two words, and not one of whatever ends with these letters.
+    # HFTOKEN, which is two words, but not other words that end with these letters.
     return last.endswith("TOKEN") and last.removesuffix("TOKEN") not in _LAST["TOKEN"]
 
 
 @functools.lru_cache(maxsize=4096)
 def holds_secrets(name: str) -> bool:
-    """Return whether all texts in a dict of this name are credentials, whatever their own names are."""
+    """Return whether all texts in a dict with this name are credentials, whatever their own names."""
     words = _read_words(name)
     return not _is_about(words) and _is_secret_anywhere(words)
 
 
 @functools.lru_cache(maxsize=4096)
 def is_login_name(name: str) -> bool:
-    """Return whether a text of this name is the name of a user, which may have a password behind it: alice:secret."""
+    """Return whether a text with this name is a user name, which a password may follow: alice:secret."""
     words = _read_words(name)
     return bool(words) and words[-1] in _LOGINS
 
 
 def _read_words(name: str) -> list[str]:
-    """Return the words of a name in upper case, without digits and what only tells credentials apart."""
+    """Return the words of a name in upper case, without digits and words that tell credentials apart."""
     words = [word.upper() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     while len(words) > 1 and words[-1] in _QUALIFIERS:
         words.pop()
@@ -140,10 +139,10 @@ def _read_words(name: str) -> list[str]:
 
 
 def _is_about(words: Sequence[str]) -> bool:
-    """Return whether a name tells something about a credential, if it has to do with one."""
+    """Return whether a name that mentions a credential only describes it."""
     if not words or (len(words) > 1 and words[0] in _SWITCHES):
         return True
-    # Whoever has the address of a webhook may write to it.
+    # The address of a webhook is enough to write to it.
     return words[-1] in _ABOUT and "WEBHOOK" not in words[-2:]
 
 
