@@ -1,4 +1,4 @@
-"""The outbox: what calls write while the database is away, and how it gets there later."""
+"""The outbox: keeps calls during an outage, and sends them later."""
 
 from __future__ import annotations
 

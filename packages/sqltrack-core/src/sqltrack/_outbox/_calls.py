@@ -1,4 +1,4 @@
-"""The calls that can wait in an outbox: what they are called, what they are about, and how they are done."""
+"""The calls that can wait in an outbox: their names, their subjects, and how to run them."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ _NAMES: dict[Callable[..., Any], str] = {
     MetricsWriter._add_many: "add_metrics_many",
 }
 
-# How many of the arguments are stored; those behind say how to do it at once.
+# Number of arguments that are stored; further ones only matter for an immediate call.
 _STORED = {"set_columns": 3, "add_metrics": 2}
 
 
 def name_of(work: Callable[..., Any]) -> str | None:
-    """Return the name of a piece of work that can wait, None for all others."""
+    """Return the name of a method whose calls can wait, None for other methods."""
     return _NAMES.get(getattr(work, "__func__", work))
 
 
 def arguments_of(name: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
-    """Return what is stored of the arguments of a call, with containers of its own.
+    """Return the arguments of a call that are stored, with their own copies of dicts and lists.
 
     Raises:
-        UnusableValueError: something in it cannot be stored, of which nobody could hear later.
+        UnusableValueError: a name in it cannot be stored; later, the caller could not be told.
     """
     kept = arguments[: _STORED.get(name, len(arguments))]
     return tuple(detached(argument) for argument in kept)
 
 
 def owner_of(name: str, arguments: Sequence[Any]) -> str:
-    """Return what a call is about, such as "runs 7"."""
+    """Return the subject of a call, such as "runs 7"."""
     if name == "begin_database":
         return "database"
     if name == "begin_experiment":
@@ -79,9 +79,9 @@ def with_real_ids(name: str, arguments: Sequence[Any], ids: Mapping[int, int]) -
     """Return the arguments of a call with the ids that experiments have in the database.
 
     Args:
-        name: what the call does.
+        name: name of the call.
         arguments: its arguments.
-        ids: those ids, by the ones that experiments got while the database was away.
+        ids: the ids in the database, by the ids that experiments got during an outage.
     """
     places: tuple[int, ...] = (1,) if name == BEGIN_RUN else ()
     if arguments and arguments[0] == "experiments":
@@ -94,7 +94,7 @@ def with_real_ids(name: str, arguments: Sequence[Any], ids: Mapping[int, int]) -
 
 
 def metrics_of(name: str, arguments: Sequence[Any]) -> tuple[list[Row], datetime | None]:
-    """Return the rows of a call that stores metrics, and what to set the run's `time_updated` to."""
+    """Return the rows of a call that stores metrics, and the value for the run's `time_updated`."""
     if name == "add_metrics":
         row, updated = arguments
         return [row], updated
@@ -103,10 +103,10 @@ def metrics_of(name: str, arguments: Sequence[Any]) -> tuple[list[Row], datetime
 
 
 def perform(client: Client, name: str, arguments: Sequence[Any]) -> None:
-    """Do what a call does, in the course of other work of the client.
+    """Run a call as part of other work of the client.
 
     Raises:
-        MissingRunError, MissingExperimentError: what it is about does not exist.
+        MissingRunError, MissingExperimentError: its subject does not exist.
         ConflictError: it creates a run that belongs to another experiment.
     """
     if name == BEGIN_RUN:
@@ -129,7 +129,7 @@ def perform(client: Client, name: str, arguments: Sequence[Any]) -> None:
 
 
 def begin_experiment(client: Client, arguments: Sequence[Any]) -> int:
-    """Return the id that an experiment has in the database, after creating it if it is missing.
+    """Return the id of an experiment in the database; create it if it is missing.
 
     Raises:
         ConflictError, MissingExperimentError: it cannot be created.
@@ -139,14 +139,14 @@ def begin_experiment(client: Client, arguments: Sequence[Any]) -> int:
 
 
 def _check_names(name: str, arguments: Sequence[Any]) -> None:
-    """Make sure that a call is one that there is, with tables and columns that there are, which become SQL text.
+    """Check that a call and its table and columns exist, because these become SQL text.
 
     Raises:
-        OutboxError: it does not.
+        OutboxError: they do not.
     """
     if name not in _NAMES.values():
-        # Of a later version, or damaged.
-        raise OutboxError(f"call {name!r} is not known")
+        # From a later version, or damaged.
+        raise OutboxError(f"unknown call {name!r}")
     table = arguments[0]
     columns: Iterable[str] = ()
     if name == "set_columns":

@@ -1,4 +1,4 @@
-"""The arguments of calls as text, from which they come back with the same values and types."""
+"""Encode the arguments of calls as text, and decode them with the same values and types."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sqltrack.engines.json import Jsonb
 
 __all__ = ["decode", "encode"]
 
-# What stands for a value that JSON has no form of: its kind, and its content.
+# The form of values that JSON does not have: their kind, and their content.
 _KIND, _CONTENT = "kind", "content"
 
-# JSON writes longer integers as well, but Python reads no more than 4,300 digits.
+# JSON allows longer integers, but Python reads at most 4,300 digits.
 _LONGEST_INT = 2**64
 
 
@@ -30,17 +30,16 @@ def encode(arguments: tuple[Any, ...]) -> str:
     """Return the arguments of a call as text.
 
     Args:
-        arguments: values that were checked: those that metrics have, rows of metrics, `Jsonb`, and lists and dicts of
-            all these.
+        arguments: checked values: those of metrics, rows of metrics, `Jsonb`, and lists and dicts of these.
 
     Raises:
-        TypeError: a value is of another type.
+        TypeError: a value has another type.
     """
     return _encode_json([_encode(argument) for argument in arguments])
 
 
 def decode(text: str) -> tuple[Any, ...]:
-    """Return the arguments that `encode` has made a text of."""
+    """Return the arguments that `encode` has turned into a text."""
     return tuple(json.loads(text, object_hook=_decode))
 
 
@@ -68,7 +67,7 @@ def _decode(encoded: dict[str, Any]) -> Any:
 
 
 def _row_content(row: Row) -> list[Any]:
-    # The encoder takes most values as they are, and a tuple for a list.
+    # The encoder accepts most values unchanged, and writes a tuple as a list.
     values = row.values if _SIMPLE.issuperset(row.types) else [_encode(value) for value in row.values]
     return [row.key, row.names, values, sorted(row.kept)]
 
@@ -85,11 +84,11 @@ def _moment(content: str) -> datetime:
 
 _KINDS: Mapping[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "row": (Row, _row_content, _row),
-    # Pairs, because the keys of an object would be taken for a kind.
+    # Pairs, because the keys of an object could be mistaken for a kind.
     "dict": (dict, lambda value: [[name, _encode(item)] for name, item in value.items()], dict),
     "tuple": (tuple, lambda value: [_encode(item) for item in value], tuple),
     "json": (Jsonb, lambda value: _encode(value.obj), Jsonb),
-    # With its own offset: near the ends of the calendar there is no moment in UTC, and extras show the offset.
+    # With its own offset: near the ends of the calendar UTC is out of range, and extras show the offset.
     "datetime": (datetime, datetime.isoformat, _moment),
     "date": (date, date.isoformat, date.fromisoformat),
     "timedelta": (timedelta, lambda value: [value.days, value.seconds, value.microseconds], lambda c: timedelta(*c)),

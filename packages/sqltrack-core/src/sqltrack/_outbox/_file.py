@@ -1,4 +1,4 @@
-"""The file of a process' outbox: its calls, what can be looked at, and the lock that protects it."""
+"""The file of a process' outbox: its calls, its tables for queries, and its lock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OutboxFile", "remove_outdated", "send_refused_to"]
 
-# Calls that are read at once, to be done in the tables of the file.
+# Number of calls that are read at once to update the tables of the file.
 _SHOWN_AT_ONCE = 500
 
 # Seconds to wait for another process that sends the file of refused calls.
@@ -38,7 +38,7 @@ _PATIENCE = 10.0
 
 
 class OutboxFile:
-    """A file of this process, or what takes its place in memory.
+    """A file of this process, or its replacement in memory.
 
     Args:
         journal: its calls.
@@ -47,19 +47,19 @@ class OutboxFile:
 
     Attributes:
         journal: the same.
-        sender: has sent it last, None before the first time.
+        sender: the last sender, None before the first batch.
     """
 
     def __init__(self, journal: Journal, lock: OutboxLock | None, keep: float) -> None:
         self.journal: Journal = journal
         self.sender: Sender | None = None
         self._mirror: Mirror | None = None
-        # The place of the last call that can be looked at.
+        # The position of the last call in the tables.
         self._shown = 0
         self._lock = lock
         self._keep = keep
         self._refuse = send_refused_to(journal)
-        # The place of the last call that was sent from a file that is damaged, which stays as it is.
+        # The position of the last call that was sent from a damaged file, which is not changed.
         self._sent_until = 0
 
     @classmethod
@@ -76,7 +76,7 @@ class OutboxFile:
 
     @classmethod
     def in_memory(cls, target: Mapping[str, Any]) -> OutboxFile:
-        """Return what holds calls as long as no file can be written."""
+        """Return a replacement for a file, while none can be written."""
         return cls(Journal(MEMORY, {"target": dict(target)}), None, 0)
 
     @property
@@ -86,7 +86,7 @@ class OutboxFile:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no call waits, but for those that cannot be read."""
+        """Whether no readable call waits."""
         if self.journal.damage is None and self.journal.is_empty:
             return True
         return self.journal.damage is not None and not self.journal.read(1, self._sent_until)
@@ -108,11 +108,11 @@ class OutboxFile:
         self.journal.take_over(other.journal.read(2**31))
 
     def show(self, experiments: Mapping[int, int], deadline: float) -> None:
-        """Do the calls that have come since the last time in the tables of the file, so that they can be looked at.
+        """Apply new calls to the tables of the file, so that they can be queried.
 
         Args:
-            experiments: ids of the experiments of runs, as far as they are known.
-            deadline: when to leave the rest for the next time (monotonic).
+            experiments: ids of the experiments of runs, where known.
+            deadline: when (monotonic) to leave the rest for the next time.
         """
         if self.is_in_memory:
             return
@@ -123,7 +123,7 @@ class OutboxFile:
             self._shown = calls[-1].seq
 
     def send_batch(self, client: Client) -> Sent:
-        """Send the first calls by a client; see `Sender.send_batch`."""
+        """Send the first calls with a client; see `Sender.send_batch`."""
         if self.sender is None or self.sender.client is not client:
             self.sender = Sender(client, self.journal, self._refuse)
         place, sent = self.sender.send_batch(self._sent_until)
@@ -132,15 +132,15 @@ class OutboxFile:
             return sent
         left = self.journal.read(1)
         if not left or left[0].seq <= place:
-            # After all calls were removed, places begin anew.
+            # After all calls were removed, positions start again.
             self._shown = 0
         return sent
 
     def end(self) -> str | None:
-        """Delete the file, of which nothing is left, or keep it for as long as it was asked for.
+        """Delete the empty file, or keep it for the configured time.
 
         Returns:
-            Why it is kept for ever, because a part of it cannot be read; None if all could be.
+            Why it is kept forever, because a part of it cannot be read; None if it is not.
         """
         if self._mirror is not None:
             self._mirror.close()
@@ -155,12 +155,12 @@ class OutboxFile:
         return self.journal.damage
 
     def keep_inherited(self) -> None:
-        """Leave the file to the parent of this process, which was forked."""
+        """Leave the file to the parent of this forked process."""
         keep_forever(self.journal._connection)
 
 
 def remove_outdated(folder: str, keep: float) -> None:
-    """Remove the files in a folder of which all was sent, longer than some seconds ago."""
+    """Remove the files in a folder that were sent completely, more than `keep` seconds ago."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             if entry.name.endswith(SENT_SUFFIX) and time.time() - entry.stat(follow_symlinks=False).st_mtime > keep:
@@ -170,7 +170,7 @@ def remove_outdated(folder: str, keep: float) -> None:
 
 
 def send_refused_to(journal: Journal) -> Callable[[Sequence[Call], str], None]:
-    """Return a function that stores calls, which the database refuses for good, in a file of their own."""
+    """Return a function that stores calls which the database refuses permanently in a file of their own."""
     path = journal.path.removesuffix(REFUSED_SUFFIX) + REFUSED_SUFFIX
     named: set[str] = set()
 
@@ -178,7 +178,7 @@ def send_refused_to(journal: Journal) -> Callable[[Sequence[Call], str], None]:
         if journal.path == MEMORY:
             get_logger("outbox").error("the database refuses %d calls of %s: %s", len(calls), calls[0].owner, reason)
             return
-        # Whoever sends that file at the moment may be about to delete it.
+        # A process that sends this file at the moment may be about to delete it.
         lock = lock_within(lock_path(path), _PATIENCE)
         try:
             refused = Journal(path, {"target": journal.about().get("target", {})})

@@ -1,4 +1,4 @@
-"""A file of calls that wait to be sent: an ordinary SQLite database of SQLTrack, and a table of the calls."""
+"""A file of calls that wait to be sent: an ordinary SQLTrack database in SQLite, with a table of the calls."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ __all__ = [
     "remove_remains",
 ]
 
-#: Ends the name of the file of calls that the database has refused for good.
+#: Suffix of the file with calls that the database has refused permanently.
 REFUSED_SUFFIX = ".refused"
 
-#: Ends the name of a file of which all was sent, and that is kept for a while.
+#: Suffix of a file that was sent completely, and is kept for a while.
 SENT_SUFFIX = ".sent"
 
 #: In place of a path: the calls are in memory only.
 MEMORY = ":memory:"
 
-# Under this name the file says up to which place its calls were sent, if those stay.
+# Name of the position up to which calls were sent, in a file that keeps them.
 _SENT = "sent"
 
-#: The files that SQLite keeps beside one.
+#: Suffixes of the files that SQLite keeps next to a database.
 SIDE_FILES: Sequence[str] = ("-wal", "-shm", "-journal")
 
 _SCRIPT = """
@@ -63,22 +63,22 @@ _COLUMNS = "seq, time, owner, name, arguments, reason"
 
 _APPEND_SQL = "INSERT INTO outbox_calls (time, owner, name, arguments) VALUES (?, ?, ?, ?)"
 
-# Seconds to wait for whoever reads the file at the moment.
+# Seconds to wait for another process that reads the file.
 _TIMEOUT = 5.0
 
-# The least bytes that a call takes, which tells how many of them a damaged file can hold.
+# Smallest size of a call in bytes, which limits how many of them a damaged file can contain.
 _LEAST_BYTES = 50
 
-# Calls of a damaged file that are looked for at once.
+# Number of positions that are searched at once in a damaged file.
 _RANGE = 1_024
 
-# Ends the name of a lock file.
+# Suffix of a lock file.
 _LOCK_SUFFIX = ".lock"
 
-# Ends the name of a file that is being created.
+# Suffix of a file that is being created.
 _NEW_SUFFIX = ".new"
 
-# End the names of files that mean nothing without the one that they belong to.
+# Suffixes of files that are useless without the file they belong to.
 _UNFINISHED = (_LOCK_SUFFIX, _NEW_SUFFIX, *(_NEW_SUFFIX + suffix for suffix in SIDE_FILES), *SIDE_FILES)
 
 
@@ -86,10 +86,10 @@ class Call(NamedTuple):
     """A call that waits.
 
     Attributes:
-        seq: its place in the order of the file.
+        seq: its position in the file.
         time: when it was made.
-        owner: what it is about, such as "runs 7"; calls about different things may be sent in any order.
-        name: what it does.
+        owner: its subject, such as "runs 7"; calls with different subjects may be sent in any order.
+        name: name of the call.
         arguments: its arguments.
         reason: why the database has refused it, None if it has not.
     """
@@ -103,13 +103,13 @@ class Call(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         calls: number of calls.
-        runs: number of runs that they are about.
-        first: time of the first, None if there is none.
-        last: time of the last, None if there is none.
+        runs: number of runs that the calls are about.
+        first: time of the first call, None if there are no calls.
+        last: time of the last call, None if there are no calls.
     """
 
     calls: int
@@ -123,12 +123,12 @@ class Journal:
 
     Args:
         path: path of the file, which is created if it does not exist.
-        about: what to store about a file that is created.
-        keeps: whether calls that were sent stay in the file.
+        about: notes to store in a new file.
+        keeps: whether calls stay in the file after they were sent.
 
     Attributes:
         path: the same.
-        damage: what SQLite said when it could not read all of the file, None if it could.
+        damage: SQLite's message about a part of the file that cannot be read, if any.
 
     Raises:
         OutboxError: the file is not safe to use, or cannot be used.
@@ -139,9 +139,9 @@ class Journal:
         self._keeps = keeps
         self._sent = 0
         self.damage: str | None = None
-        # A signal's handler may come in between, in the thread that holds it.
+        # Reentrant, because a signal handler may interrupt the thread that holds it.
         self._lock = threading.RLock()
-        # Places of the calls that can be found in a damaged file, None while it is not known to be damaged.
+        # Positions of the calls that can be found in a damaged file, None if it is not known to be damaged.
         self._readable: list[int] | None = None
         try:
             if path != MEMORY:
@@ -160,7 +160,7 @@ class Journal:
 
     @property
     def size(self) -> int:
-        """How many bytes the file has, with those that SQLite keeps beside it."""
+        """Size in bytes, including the files that SQLite keeps next to it."""
         if self.path == MEMORY:
             ((size,),) = self._fetch("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
             return int(size)
@@ -171,7 +171,7 @@ class Journal:
         return sizes
 
     def about(self) -> dict[str, Any]:
-        """Return what is stored about the file, as much of it as can be read."""
+        """Return the notes in the file, as many of them as can be read."""
         for _ in range(2):
             try:
                 rows = self._fetch("SELECT name, value FROM outbox_about")
@@ -181,7 +181,7 @@ class Journal:
         return {}
 
     def note(self, name: str, value: Any) -> None:
-        """Store something about the file.
+        """Store a note in the file.
 
         Raises:
             OutboxError: it cannot be stored.
@@ -192,11 +192,11 @@ class Journal:
             raise self._unusable(error) from error
 
     def append(self, owner: str, name: str, arguments: str) -> None:
-        """Store a call, which is on its way to the disk when this returns.
+        """Store a call, and return once it is on its way to the disk.
 
         Args:
-            owner: what it is about.
-            name: what it does.
+            owner: its subject.
+            name: name of the call.
             arguments: its arguments, see `encode`.
 
         Raises:
@@ -212,7 +212,7 @@ class Journal:
             raise self._unusable(error) from error
 
     def take_over(self, calls: Sequence[Call], reason: str | None = None) -> None:
-        """Store calls of another file, all or none, and each only once.
+        """Store calls from another file, all or none, and each only once.
 
         Args:
             calls: the calls.
@@ -236,19 +236,19 @@ class Journal:
         """Return the first calls, as many of them as can be read, see `damage`.
 
         Args:
-            limit: the most to return.
-            after: the place after which to begin.
+            limit: the largest number of calls.
+            after: the position after which to begin.
         """
         if self._readable is None:
             try:
                 return [self._call(row) for row in self._rows(limit, after)]
             except Exception as error:
-                # What was damaged may read as anything.
+                # Damaged data may look like anything, so any error is possible.
                 self._note_damage(error)
         return list(itertools.islice(self._salvaged(after), limit))
 
     def check(self) -> None:
-        """Look at all of the file, and set `damage` if there is any."""
+        """Check the whole file, and set `damage` if a part is damaged."""
         if self.damage is None:
             try:
                 ((found,),) = self._fetch("PRAGMA quick_check(1)")
@@ -258,7 +258,7 @@ class Journal:
                 self._note_damage(error)
 
     def forget(self, first: int, last: int) -> None:
-        """Remove the calls from one place to another.
+        """Remove the calls from one position to another.
 
         Raises:
             OutboxError: they cannot be removed.
@@ -273,7 +273,7 @@ class Journal:
             raise self._unusable(error) from error
 
     def skip(self, last: int) -> None:
-        """Read no calls up to a place any more, because they were sent and cannot be removed.
+        """Stop reading calls up to a position, because they were sent and cannot be removed.
 
         Another process would send them again, which changes nothing.
         """
@@ -281,7 +281,7 @@ class Journal:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no call; False if that cannot be read."""
+        """Whether the file contains no calls; False if it cannot be read."""
         try:
             return not self._fetch("SELECT seq FROM outbox_calls WHERE seq > ? LIMIT 1", (self._sent,))
         except sqlite3.Error as error:
@@ -290,7 +290,7 @@ class Journal:
             return False
 
     def contents(self) -> Contents:
-        """Return what the file holds, as far as that can be read."""
+        """Return the contents of the file, where readable."""
         runs_sql = "COUNT(DISTINCT CASE WHEN owner LIKE 'runs %' THEN owner END)"
         sql = f"SELECT COUNT(*), {runs_sql}, MIN(time), MAX(time) FROM outbox_calls WHERE seq > ?"
         try:
@@ -314,7 +314,7 @@ class Journal:
             self._connection.close()
 
     def set_aside(self) -> None:
-        """Close the file, of which all was sent, and let its name say so."""
+        """Close the file, which was sent completely, and rename it accordingly."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.close()
@@ -322,20 +322,20 @@ class Journal:
             os.rename(self.path, self.path + SENT_SUFFIX)
 
     def remove(self) -> None:
-        """Close the file and delete it, which is complete when there is no file of this name any more."""
+        """Close the file and delete it, its main file last."""
         self.close()
         for suffix in (*SIDE_FILES, ""):
             with contextlib.suppress(OSError):
                 os.unlink(self.path + suffix)
 
     def _execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Execute a statement, one at a time however many threads there are."""
+        """Execute a statement, in one thread at a time."""
         with self._lock:
             cursor: sqlite3.Cursor = self._connection.execute(sql, values)
         return cursor
 
     def _write(self, sql: str, values: Sequence[Any]) -> None:
-        """Execute a statement, also if the file is open, but was removed."""
+        """Execute a statement, even if the open file was removed."""
         with self._lock:
             self._connection.write(sql, values)
 
@@ -353,7 +353,7 @@ class Journal:
         return Call(seq, datetime.fromisoformat(time), owner, name, decode(arguments), reason)
 
     def _note_damage(self, error: Exception) -> None:
-        """Remember that the file is damaged, and look for what can be read of it.
+        """Remember that the file is damaged, and look for its readable parts.
 
         Raises:
             OutboxError: it is only locked.
@@ -362,13 +362,13 @@ class Journal:
             raise self._unusable(error) from error
         self.damage = str(error) or type(error).__name__
         if self._readable is None:
-            # Otherwise SQLite reads nothing of a file that was cut. What it then allows to change is left alone.
+            # Without this, SQLite reads nothing of a truncated file. It also allows changes, which are not made.
             with contextlib.suppress(sqlite3.Error):
                 self._execute("PRAGMA writable_schema = ON")
             self._readable = list(self._readable_places())
 
     def _salvaged(self, after: int) -> Iterator[Call]:
-        """Yield calls of a damaged file one by one, without those that cannot be read."""
+        """Yield the calls of a damaged file one by one, without those that cannot be read."""
         sql = f"SELECT {_COLUMNS} FROM outbox_calls WHERE seq = ?"
         places = self._readable or []
         for place in places[bisect.bisect_right(places, max(after, self._sent)) :]:
@@ -382,7 +382,7 @@ class Journal:
                 yield call
 
     def _readable_places(self) -> Iterator[int]:
-        """Yield the places of calls that SQLite can find, looking into halves of ranges that it cannot read."""
+        """Yield the positions of calls that SQLite can find; halve ranges that it cannot read."""
         try:
             self._fetch("SELECT rootpage FROM sqlite_master WHERE name = 'outbox_calls'")
         except sqlite3.Error:
@@ -392,7 +392,7 @@ class Journal:
         ranges.reverse()
         while ranges:
             low, high = ranges.pop()
-            # To find the end of a range it looks at what follows, which may be unreadable.
+            # To find the end of a range, SQLite looks at the following row, which may be unreadable.
             condition = "BETWEEN ? AND ?" if low < high else "= max(?, ?)"
             try:
                 rows = self._fetch(f"SELECT seq FROM outbox_calls WHERE seq {condition} ORDER BY seq", (low, high))
@@ -405,7 +405,7 @@ class Journal:
                 yield place
 
     def _ends(self) -> tuple[int, int]:
-        """Return the first and the last place that a call of a damaged file can have."""
+        """Return the first and the last possible position of a call in a damaged file."""
         first = self._number("SELECT seq FROM outbox_calls ORDER BY seq LIMIT 1")
         last = self._number("SELECT seq FROM outbox_calls ORDER BY seq DESC LIMIT 1")
         most = self.size // _LEAST_BYTES
@@ -414,7 +414,7 @@ class Journal:
         return max(1, last - most) if first is None else first, last
 
     def _number(self, sql: str) -> int | None:
-        """Return the number that a query finds, None if there is none, or if it cannot be read."""
+        """Return the number that a query finds, None if there is none or it cannot be read."""
         try:
             rows = self._fetch(sql)
         except sqlite3.Error:
@@ -422,14 +422,14 @@ class Journal:
         return rows[0][0] if rows and type(rows[0][0]) is int else None
 
     def _connect(self) -> Connection:
-        """Open the file in the way that SQLTrack opens its databases, with the log that the file system allows."""
+        """Open the file as SQLTrack opens its databases, with the journal mode that the file system allows."""
         try:
             if self.path != MEMORY:
                 return SQLiteEngine({"dbpath": self.path, "busy_timeout": _TIMEOUT}).connect()
         except DatabaseError as error:
             if type(error) not in (DatabaseError, NotADatabaseError):
                 raise self._unusable(error) from error
-            # A damaged file can be told of and kept, and perhaps a part of it be read.
+            # A damaged file can be reported and kept, and parts of it may be readable.
             self.damage = error.message
         return Connection(self.path, timeout=_TIMEOUT, check_same_thread=False)
 
@@ -438,7 +438,7 @@ class Journal:
 
 
 def create_journal(folder: str, about: Mapping[str, Any], *, keeps: bool = False) -> tuple[Journal, OutboxLock]:
-    """Return a new file in a folder, and the lock that says that this process writes it.
+    """Return a new file in a folder, and the lock which shows that this process writes it.
 
     Raises:
         OutboxError: it cannot be created.
@@ -461,12 +461,12 @@ def lock_path(path: str) -> str:
 
 
 def _is_locked(error: Exception) -> bool:
-    """Return whether SQLite only had to wait for too long."""
+    """Return whether SQLite has only waited too long for a lock."""
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def remove_remains(folder: str) -> None:
-    """Delete what is left of files whose process was killed while it created or deleted them, or while others read."""
+    """Delete the remains of files whose process was killed while it created or deleted them, or others read them."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             suffix = next((suffix for suffix in _UNFINISHED if name.endswith(suffix)), None)
@@ -478,7 +478,7 @@ def remove_remains(folder: str) -> None:
 
 
 def _create(path: str, about: Mapping[str, Any]) -> None:
-    """Create a file without calls that nobody else can read: as a whole, or not at all.
+    """Create a file without calls, readable only for this user: completely, or not at all.
 
     Raises:
         OutboxError: it cannot be created.
@@ -486,7 +486,7 @@ def _create(path: str, about: Mapping[str, Any]) -> None:
     new = path + _NEW_SUFFIX
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        # Left behind by a process that was killed at this point.
+        # A process that was killed at this point has left it behind.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new)
         os.close(os.open(new, flags, 0o600))
@@ -498,7 +498,7 @@ def _create(path: str, about: Mapping[str, Any]) -> None:
 
 
 def _fill(connection: sqlite3.Connection, about: Mapping[str, Any]) -> None:
-    """Create the tables, and store what is said about the file."""
+    """Create the tables, and store the notes about the file."""
     connection.executescript(_SCRIPT)
     items = [(name, json.dumps(value)) for name, value in about.items()]
     connection.executemany("INSERT INTO outbox_about VALUES (?, ?)", items)

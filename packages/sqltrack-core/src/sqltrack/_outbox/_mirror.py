@@ -1,4 +1,4 @@
-"""The tables of SQLTrack in the file of an outbox, so that runs in it can be looked at as in any other database."""
+"""SQLTrack's tables in the file of an outbox, so that its runs can be queried as in any other database."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sqltrack.errors import MissingExperimentError, MissingRunError, SQLTrackErr
 
 __all__ = ["Mirror"]
 
-# What experiments are called of which only the runs are known.
+# Name of experiments of which only runs are known.
 _UNNAMED = "experiment {}"
 
-# Seconds to wait for whoever reads the file at the moment.
+# Seconds to wait for another process that reads the file.
 _PATIENCE = 1.0
 
 
 class Mirror:
-    """Does calls that wait in the file's own tables, too.
+    """Applies waiting calls to the file's own tables, too.
 
-    They are for looking at. What is sent are the calls, so whatever fails here is left out.
+    The tables are only for queries. The calls themselves are sent, so calls that fail here are skipped.
 
     Args:
         path: path of the file.
@@ -44,16 +44,16 @@ class Mirror:
             self._is_broken = True
 
     def perform(self, calls: Sequence[Call], experiments: Mapping[int, int]) -> None:
-        """Do calls that wait.
+        """Apply waiting calls.
 
         Args:
             calls: the calls.
-            experiments: ids of the experiments of runs, as far as they are known.
+            experiments: ids of the experiments of runs, where known.
         """
         if self._is_broken:
             return
         for call in calls:
-            # A full disk, for example, or a link to a run that is not in this file. Sending does not depend on it.
+            # For example a full disk, or a link to a run that is not in this file. Sending does not depend on it.
             with contextlib.suppress(Exception):
                 self._client._session.perform_within(_PATIENCE, partial(self._perform, call, experiments))
 

@@ -1,4 +1,4 @@
-"""Which errors mean that a database is away, or cannot be written just now."""
+"""Tell which errors mean that a database is away, or temporarily refuses changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["is_outage"]
 
-# Before a call has succeeded these say that the configuration is wrong, or the database not ready.
+# Before the first call has succeeded, these mean that the configuration is wrong, or the database not ready.
 _LATER = (
     AccessDeniedError,
     DatabaseLockedError,
@@ -38,7 +38,7 @@ def is_outage(engine: Engine, error: BaseException, *, has_written: bool = True)
     Args:
         engine: engine of the database.
         error: the error.
-        has_written: whether a call has succeeded before, or a run was created.
+        has_written: whether an earlier call has succeeded, or a run was created.
     """
     if not has_written:
         return isinstance(error, DatabaseUnavailableError) and error.may_pass

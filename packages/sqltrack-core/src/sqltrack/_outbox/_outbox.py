@@ -1,4 +1,4 @@
-"""The outbox of a process for one database: calls go there while the database is away, and a thread sends them."""
+"""A process' outbox for one database: it keeps calls during an outage, and a thread sends them."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ T = TypeVar("T")
 # Seconds between two attempts to send, at first and at most.
 _PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 
-# Seconds between two looks for calls, while all of them go through the file.
-_SHORTLY = 0.2
+# Seconds between two checks for new calls, while all of them go through the file.
+_POLL_PAUSE = 0.2
 
-# Seconds that sending waits for the lock of a file at once.
+# Seconds that sending waits for the lock of a file in one go.
 _BUSY_TIMEOUT = 2.0
 
 # Seconds by which the tables of a file may lag behind its calls.
@@ -54,27 +54,27 @@ _SHOWN_EVERY = 1.0
 # Seconds between two attempts to create a file, while calls are kept in memory.
 _DISK_PAUSE = 1.0
 
-# Seconds that a process waits at its end for what is not sent yet, all its waits together.
+# Seconds that an exiting process waits for unsent calls, in all its waits together.
 _AT_END = 5.0
 
-# The same after SIGTERM, and the most that a call may then wait for the database.
+# The same after SIGTERM, and the longest that a call may then wait for the database.
 _LAST_CALL = 0.5
 _LAST_PATIENCE = 0.5
 
-# Seconds that a process which ends takes to let its files show what they hold.
+# Seconds that an exiting process spends on the tables of its files.
 _SHOWN_AT_END = 0.25
 
-# Bytes that may wait in memory, where no file can be written.
+# Bytes that may wait in memory if no file can be written.
 _MEMORY_LIMIT = 64 * 2**20
 
-# Bytes from which on a file of which all was sent makes room for a new one, while all calls go through it.
+# Size in bytes from which a sent file is replaced by a new one, while all calls go through it.
 _ROTATED_FROM = 8 * 2**20
 
-# From which part of its limit on calls wait for what is being sent, and how often that is looked at.
+# Part of its limit from which a file makes calls wait for the sender, and number of calls between two checks.
 _NEARLY_FULL = 0.8
 _LOOK_EVERY = 50
 
-# Ids that are chosen while the database is away: greater than those that it chooses, and exact as floats.
+# Ids that are chosen during an outage: greater than those that the database chooses, and exact as floats.
 _IDS = (2**52, 2**53 - 1)
 
 _outboxes: dict[str, Outbox] = {}
@@ -86,14 +86,14 @@ def outbox_for(config: dict[str, Any], engine: Engine, settings: OutboxSettings,
     Args:
         config: configuration of a client.
         engine: its engine.
-        settings: its settings.
-        reconnect: seconds that the beginning of a run waits for a server that has no connection left, or starts.
+        settings: its settings for the outbox.
+        reconnect: seconds that beginning a run waits for a server that is starting, or has no free connection.
 
     Raises:
         ConfigError: (a ValueError) the folder is not safe to use.
     """
     check_folder(settings.folder)
-    # One that sends with the rights of a user must not get the calls of another.
+    # An outbox that sends as one user must not get the calls of another.
     target = engine.target()
     key = repr((target, str(config.get("user")), settings.folder, settings.mode))
     outbox = _outboxes.get(key)
@@ -104,13 +104,13 @@ def outbox_for(config: dict[str, Any], engine: Engine, settings: OutboxSettings,
 
 
 class Outbox:
-    """Does calls on the database, or keeps them in a file until it is there again.
+    """Runs calls on the database, or keeps them in a file during an outage.
 
-    It is shared by all clients of a process that write to one database, so that calls stay in order.
+    All clients of a process that write to one database share it, so that calls stay in order.
 
     Args:
-        config: the configuration with which to send.
-        target: which database it is.
+        config: the configuration for sending.
+        target: parameters that name the database.
         settings: the settings.
         reconnect: as for `outbox_for`.
     """
@@ -120,7 +120,7 @@ class Outbox:
     ) -> None:
         self._config = {**config, "outbox": "off", "reconnect": 0}
         if target.get("engine") == "sqlite":
-            # The thread has more to do than to wait for a lock, and comes back.
+            # The thread has other work than to wait for a lock, and will try again.
             self._config["busy_timeout"] = _BUSY_TIMEOUT
         self._target = target
         self._settings = settings
@@ -136,22 +136,22 @@ class Outbox:
         self._begin()
 
     def _begin(self) -> None:
-        # A signal's handler may come in between, in the thread that holds it.
+        # Reentrant, because a signal handler may interrupt the thread that holds it.
         self._lock = threading.RLock()
-        # The oldest first; more than one only after a file could not be written any more.
+        # The oldest first; more than one only after a file could no longer be written.
         self._files: deque[OutboxFile] = deque()
         self._untold: deque[tuple[Any, ...]] = deque()
         self._is_direct = self._settings.mode != "always"
         self._is_away = False
         self._number = 0
         self._next_file_at = 0.0
-        # Locked while there is nothing new for the thread; releasing it wakes the thread.
+        # Held while there is nothing new for the thread; releasing it wakes the thread.
         self._news = _thread.allocate_lock()
         self._has_thread = False
         self._is_closing = False
 
     def add_engine(self, engine: Engine) -> None:
-        """Look after the statements that connections of another engine have left behind."""
+        """Track the statements that another engine's connections have given up."""
         self._engines.add(engine)
 
     def note_run(self, run_id: int, experiment_id: int) -> None:
@@ -160,25 +160,25 @@ class Outbox:
 
     @property
     def is_direct(self) -> bool:
-        """Whether calls go to the database."""
+        """Whether calls go directly to the database."""
         return self._is_direct
 
     def real_experiment_id(self, experiment_id: int) -> int:
-        """Return the id that an experiment has in the database; it may have had another while that was away."""
+        """Return the id of an experiment in the database; during an outage it may have had another one."""
         return self._experiment_ids.get(experiment_id, experiment_id)
 
     # Calls
 
     def deliver(self, session: Session, work: Callable[..., None], arguments: Sequence[Any]) -> None:
-        """Do the work of a call, or keep the call; in the course of `Session.submit`.
+        """Run a call, or keep it; part of `Session.submit`.
 
         Args:
             session: the session.
-            work: what to do.
+            work: the work.
             arguments: its arguments.
 
         Raises:
-            OutboxError: it can neither be done nor kept.
+            OutboxError: the call can neither be run nor kept.
         """
         current = activity.works[-1]
         if current.block is not None:
@@ -205,7 +205,7 @@ class Outbox:
         create: Callable[[], T],
         keep: Callable[[Outbox, DatabaseError | None], T],
     ) -> T:
-        """Return `create()`, or while the database is away what `keep` returns; see `Session.create`."""
+        """Return `create()`, or during an outage the result of `keep`; see `Session.create`."""
         reason: DatabaseError | None = None
         if not self._is_away:
             try:
@@ -221,19 +221,19 @@ class Outbox:
         return keep(self, reason)
 
     def begin_database(self, reason: DatabaseError | None) -> None:
-        """Let the tables be created if they are missing when the database is there again.
+        """Keep the creation of missing tables for later.
 
         Args:
-            reason: why it is taken to be away, None if that is known.
+            reason: why the database seems to be away, None if that is known.
         """
         self._keep("begin_database", (), reason)
 
     def begin_experiment(self, known_id: int | None, name: str | None, reason: DatabaseError | None) -> int:
-        """Return the id of an experiment that is looked up, or created, when the database is there again.
+        """Return the id of an experiment that is looked up, or created, after the outage.
 
         Args:
-            known_id: its id, None if there is a name.
-            name: its name, None if there is an id.
+            known_id: its id; may be None if there is a name.
+            name: its name; may be None if there is an id.
             reason: as for `begin_database`.
         """
         if known_id is None and name in self._names:
@@ -252,17 +252,17 @@ class Outbox:
         reason: DatabaseError | None,
         new_id: NewId | None = None,
     ) -> FoundRun:
-        """Return a run that is looked up, or created, when the database is there again.
+        """Return a run that is looked up, or created, after the outage.
 
         Args:
-            experiment_id: id of its experiment, None if the run exists.
+            experiment_id: id of its experiment; may be None if the run exists.
             run_id: its id, None for a new one.
             description: as for `sqltrack._creation.get_or_create_run`.
             reason: as for `begin_database`.
-            new_id: holds the id that the database has given to the run, if it has.
+            new_id: contains the id that the database has given to the run, if any.
 
         Raises:
-            UnusableValueError: there is neither an experiment nor a run.
+            UnusableValueError: neither an experiment nor a run is given.
         """
         if run_id is None and experiment_id is None:
             raise UnusableValueError("a new run needs an experiment, got neither experiment_id nor run_id")
@@ -275,27 +275,27 @@ class Outbox:
         return FoundRun(run_id, experiment_id or 0, None)
 
     def require_direct(self) -> None:
-        """Wait until calls go to the database again, because a transaction can only be there.
+        """Wait until calls go directly to the database again, because transactions need it.
 
         Raises:
-            DatabaseUnavailableError: they do not within the time that a call may take.
+            DatabaseUnavailableError: they do not, within the time that a call may take.
         """
         if not self._is_direct and not self.flush(self._patience):
             raise DatabaseUnavailableError(
                 "a 'with client:' block cannot begin while calls wait in the outbox, because the database is away",
-                "log without a block: each call then takes care of itself",
+                "log without a block: calls outside of one are retried, or kept in the outbox",
             )
 
     # The end
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all calls have arrived in the database, or have been refused by it.
+        """Wait until the database has stored or refused all calls.
 
         Args:
             timeout: seconds to wait at most, None for no limit.
 
         Returns:
-            Whether they have.
+            Whether it has.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.001
@@ -311,19 +311,19 @@ class Outbox:
         return True
 
     def flush_at_end(self) -> None:
-        """Wait for a moment for what is not sent yet, because a run has ended or the process does; all waits count."""
+        """Wait a moment for unsent calls, because a run has ended or the process exits; all waits share one limit."""
         if self._left_to_wait > 0 and self._has_calls():
             begin = time.monotonic()
             self.flush(self._left_to_wait)
             self._left_to_wait -= time.monotonic() - begin
 
     def hurry(self) -> None:
-        """Wait no longer than a terminated process may."""
+        """Reduce all waits to the time that a terminated process has."""
         self._left_to_wait = min(self._left_to_wait, _LAST_CALL)
         self._patience = min(self._patience, _LAST_PATIENCE)
 
     def close(self) -> None:
-        """End the thread, and report what is left; calls that come later stay in the file."""
+        """Stop the thread, and log the number of unsent calls; later calls stay in the file."""
         self.flush_at_end()
         self._is_closing = True
         self._wake()
@@ -346,14 +346,14 @@ class Outbox:
     def _report(self, file: OutboxFile) -> None:
         calls = file.journal.contents().calls
         if file.is_in_memory:
-            get_logger("outbox").error("%d calls are lost, because neither database nor outbox can be written", calls)
+            get_logger("outbox").error("%d calls are lost: neither the database nor an outbox can be written", calls)
         else:
             get_logger("outbox").warning(
                 "%d calls wait in %s until they are sent by: sqltrack outbox send", calls, file.journal.path
             )
 
     def forget_inherited(self) -> None:
-        """Begin anew in a forked child: files and thread are its parent's."""
+        """Start again in a forked child, without the files and thread of its parent."""
         for file in self._files:
             file.keep_inherited()
         self._begin()
@@ -370,12 +370,12 @@ class Outbox:
         from sqltrack._outbox._calls import name_of
 
         if activity.works[-1].patience is not None and not isinstance(error, DatabaseUnavailableError):
-            # A block of this thread holds the lock, and whoever waits for that does so in the session.
+            # A block of this thread holds the lock, so the session waits for it instead.
             return False
         return name_of(work) is not None and self._is_outage(error)
 
     def _reach(self, session: Session) -> None:
-        """Make sure that the database can be connected to, after waiting for a server that has no connection left.
+        """Check that the database can be reached, and wait for a server that is starting or has no free connection.
 
         Raises:
             DatabaseError: it cannot.
@@ -392,14 +392,14 @@ class Outbox:
             time.sleep(_PAUSE)
 
     def _patiently(self, session: Session, create: Callable[[], T]) -> T:
-        """Return `create()`, the first time without a limit: that waits as long as it would without an outbox."""
+        """Return `create()`, without a time limit for the first one, which waits as if there were no outbox."""
         return session.call_within(self._patience, create) if self._has_written else create()
 
     def _keep_work(self, work: Callable[..., None], arguments: Sequence[Any], reason: DatabaseError | None) -> None:
         from sqltrack._outbox._calls import arguments_of, name_of
 
         name = name_of(work)
-        # Metrics that wait for columns wait for longer.
+        # Work without a name moves waiting metrics, which can wait longer.
         if name is not None:
             self._keep(name, arguments_of(name, arguments), reason)
 
@@ -417,7 +417,7 @@ class Outbox:
         try:
             self._append(owner, name, text, reason)
         finally:
-            # Not before: handlers of logs hold locks, too, and what they call may log to a run.
+            # Only now: log handlers hold locks, too, and may log to a run themselves.
             self._tell()
         if not self._has_thread:
             self._ensure_thread()
@@ -430,13 +430,13 @@ class Outbox:
             try:
                 file.append(owner, name, text)
             except OutboxError as error:
-                # The disk is full, for example, or somebody has removed the folder.
+                # The disk is full, for example, or the folder was removed.
                 file = self._file_after(file, error)
                 file.append(owner, name, text)
             self._is_direct = False
 
     def _tell(self) -> None:
-        """Log what has happened while the lock was held."""
+        """Log the messages that were collected while the lock was held."""
         while self._untold:
             with contextlib.suppress(IndexError):
                 level, *message = self._untold.popleft()
@@ -463,7 +463,7 @@ class Outbox:
         return file
 
     def _file_after(self, file: OutboxFile, error: OutboxError) -> OutboxFile:
-        """Return what takes the place of a file that cannot be written: a new one, or else memory."""
+        """Return the replacement for a file that cannot be written: a new one, or memory."""
         if file.is_in_memory:
             raise error
         try:
@@ -481,7 +481,7 @@ class Outbox:
         return file
 
     def _leave_memory(self, memory: OutboxFile) -> OutboxFile:
-        """Return a file that holds what was in memory, or the same if none can be written yet."""
+        """Return a file with the calls from memory, or the same memory if no file can be written yet."""
         self._next_file_at = time.monotonic() + _DISK_PAUSE
         try:
             file = self._create_file()
@@ -499,10 +499,10 @@ class Outbox:
         return file
 
     def _make_room(self) -> None:
-        """Look now and then how big the file is; wait for the sender if there is not much room.
+        """Check the size of the file from time to time; wait for the sender if there is little room.
 
         Raises:
-            OutboxError: there is none.
+            OutboxError: the file is full.
         """
         self._number += 1
         if self._number % _LOOK_EVERY or not self._files:
@@ -520,9 +520,9 @@ class Outbox:
             if self._is_away or time.monotonic() >= deadline:
                 break
             self._wake()
-            time.sleep(_SHORTLY)
+            time.sleep(_POLL_PAUSE)
         if size >= limit:
-            # Every call is to hear of it, not one of many.
+            # Every call must fail now, not one of many.
             self._number = _LOOK_EVERY - 1
             raise OutboxError(
                 f"the outbox is full: {size:,} bytes, and the database is away",
@@ -531,7 +531,7 @@ class Outbox:
 
     @property
     def _has_returned(self) -> bool:
-        """Whether calls go to the database again, after all have arrived that were kept in between."""
+        """Whether calls go to the database again, after it has received all calls that were kept."""
         return self._settings.mode == "always" or not self._files
 
     def _has_calls(self) -> bool:
@@ -541,7 +541,7 @@ class Outbox:
     # Sending
 
     def send_left_behind(self) -> None:
-        """Send what dead processes of the same user have left for this database, in a thread and once."""
+        """Send the outboxes of dead processes of the same user for this database, in a thread and only once."""
         if self._has_looked_for_others:
             return
         self._has_looked_for_others = True
@@ -558,10 +558,10 @@ class Outbox:
                 if sent.skipped is None:
                     get_logger("outbox").info("%d calls of an earlier process were sent: %s", sent.calls, sent.path)
         except Exception as error:
-            get_logger("outbox").info("what earlier processes have left was not sent: %s", error)
+            get_logger("outbox").info("outboxes of earlier processes were not sent: %s", error)
 
     def _ensure_thread(self) -> bool:
-        """Return whether the thread runs, after starting it if it does not."""
+        """Start the thread if necessary; return whether it runs."""
         with self._lock:
             if self._has_thread or self._is_closing:
                 return self._has_thread
@@ -569,7 +569,7 @@ class Outbox:
         try:
             threading.Thread(target=self._run, name="sqltrack-outbox", daemon=True).start()
         except RuntimeError:
-            # The interpreter ends, or the system has no thread left.
+            # The interpreter is exiting, or the system has no thread left.
             self._has_thread = False
             return False
         return True
@@ -579,7 +579,7 @@ class Outbox:
             self._news.release()
 
     def _run(self) -> None:
-        """Send what waits, until nothing does."""
+        """Send calls until none are left."""
         from sqltrack.client import Client
 
         client = Client(self._config)
@@ -594,7 +594,7 @@ class Outbox:
                         has_ended = True
                         return
                     pause, told = _PAUSE, None
-                    self._news.acquire(timeout=_SHORTLY)
+                    self._news.acquire(timeout=_POLL_PAUSE)
                 except SQLTrackError as error:
                     self._is_away = True
                     if told is not type(error):
@@ -603,14 +603,14 @@ class Outbox:
                     self._wait(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
         except Exception:
-            get_logger("outbox").exception("calls are not sent by this process any more")
+            get_logger("outbox").exception("this process has stopped sending calls")
         finally:
             if not has_ended:
                 self._has_thread = False
             client._session.untrack(0)
 
     def _may_end(self) -> bool:
-        """Return whether the thread ends; a call that comes after that starts another one."""
+        """Return whether the thread may end; a later call starts another one."""
         with self._lock:
             if self._files:
                 return False
@@ -618,7 +618,7 @@ class Outbox:
             return True
 
     def _wait(self, seconds: float) -> None:
-        """Wait until there is something new to do, and meanwhile let the files show what they hold."""
+        """Wait for new work, and meanwhile update the tables of the files."""
         deadline = time.monotonic() + seconds
         while not self._is_closing:
             protected(self._show, deadline - time.monotonic())
@@ -627,7 +627,7 @@ class Outbox:
                 return
 
     def _show(self, seconds: float) -> None:
-        """Let the files show what they hold, as much of it as fits into so many seconds: calls may come faster."""
+        """Update the tables of the files, for at most so many seconds: calls may come faster."""
         deadline = time.monotonic() + seconds
         with self._lock:
             files = list(self._files)
@@ -635,7 +635,7 @@ class Outbox:
             file.show(self._experiments, deadline)
 
     def _send(self, client: Client) -> bool:
-        """Send what waits; return whether that is all, and calls go to the database again.
+        """Send calls; return whether all were sent and calls go directly to the database again.
 
         Raises:
             SQLTrackError: the database is away.
@@ -647,7 +647,7 @@ class Outbox:
             if file is None:
                 return self._settings.mode != "always"
             if not session.perform_within(_AT_END, lambda: session.call(self._ends_abandoned)):
-                raise DatabaseLockedError("the server still executes what calls have left behind")
+                raise DatabaseLockedError("the server still executes statements that were given up")
             sent = file.send_batch(client)
             if file.sender is not None:
                 self._experiment_ids.update(file.sender.experiment_ids)
@@ -664,7 +664,7 @@ class Outbox:
         return True
 
     def _has_ended(self, file: OutboxFile) -> bool:
-        """Remove a file of which all was sent; return whether there is none left."""
+        """Remove a file that was sent completely; return whether no file is left."""
         with self._lock:
             if not file.is_empty:
                 return False
@@ -690,7 +690,7 @@ class Outbox:
 
 
 def _do_nothing(connection: Any) -> None:
-    """Use a connection for nothing."""
+    """Do nothing with a connection."""
 
 
 def _random_id() -> int:
@@ -701,7 +701,7 @@ def _random_id() -> int:
 
 
 def close_all() -> None:
-    """End all outboxes of this process, which ends."""
+    """Close all outboxes of this process, which is exiting."""
     for outbox in list(_outboxes.values()):
         outbox.close()
 

@@ -1,4 +1,4 @@
-"""Where outboxes lie: a folder of the user's own, and the lock that tells whether the process of a file is alive."""
+"""The folder of a user's outboxes, and the lock that shows whether the process of a file is alive."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOS
 # Seconds between two attempts to lock.
 _PAUSE = 0.02
 
-# Locks by path that this process holds. To open and close one of the files would release it.
+# Locks that this process holds, by path. Opening and closing one of these files would release it.
 _held: dict[str, OutboxLock] = {}
 
 
@@ -58,7 +58,7 @@ def folder_setting(config: Mapping[str, Any]) -> str:
             that over `~/.local/state/sqltrack/outbox`.
 
     Raises:
-        ConfigError: (a ValueError) `outbox_dir` is no path.
+        ConfigError: (a ValueError) `outbox_dir` is not a path.
     """
     given = config.get("outbox_dir")
     if given is not None:
@@ -70,17 +70,17 @@ def folder_setting(config: Mapping[str, Any]) -> str:
 
 
 def folders_in_use(config: Mapping[str, Any]) -> list[str]:
-    """Return the paths of the folders in which outboxes may lie: that of the setting, and the one that took its place.
+    """Return the paths of the folders that may contain outboxes: the configured one, and its temporary replacement.
 
     Args:
         config: as for `folder_setting`.
 
     Raises:
-        ConfigError: (a ValueError) `outbox_dir` is no path.
+        ConfigError: (a ValueError) `outbox_dir` is not a path.
     """
     folders = [folder_setting(config)]
     temporary = _temporary_path()
-    # What another user has put there is of no interest.
+    # A folder that another user has put there is ignored.
     if config.get("outbox_dir") is None and os.path.isdir(temporary):
         with contextlib.suppress(ConfigError):
             check_folder(temporary)
@@ -89,10 +89,10 @@ def folders_in_use(config: Mapping[str, Any]) -> list[str]:
 
 
 def check_folder(folder: str) -> None:
-    """Make sure that nobody else can put files into a folder, or that it does not exist.
+    """Check that only this user can put files into a folder, or that it does not exist.
 
     Raises:
-        ConfigError: (a ValueError) it is a link, no folder, another user's, or others may write in it.
+        ConfigError: (a ValueError) it is a link, not a folder, belongs to another user, or is writable for others.
     """
     try:
         status = os.lstat(folder)
@@ -104,11 +104,11 @@ def check_folder(folder: str) -> None:
 
 
 def make_folder(folder: str, *, is_default: bool) -> str:
-    """Return the folder after creating it if it is missing.
+    """Return the folder; create it if it is missing.
 
     Args:
         folder: its path.
-        is_default: whether a folder among the temporary files may take its place.
+        is_default: whether a temporary folder may replace it.
 
     Raises:
         ConfigError: (a ValueError) it exists, and is not safe.
@@ -129,7 +129,7 @@ def make_folder(folder: str, *, is_default: bool) -> str:
 def _temporary_folder(reason: OSError) -> str:
     folder = _temporary_path()
     get_logger("outbox").warning(
-        "outboxes lie in %s, which may not outlive a restart, because there is no folder for the state of programs: %s",
+        "outboxes are kept in %s, which may not survive a restart, because the usual folder cannot be created: %s",
         folder,
         reason,
     )
@@ -149,7 +149,7 @@ def _temporary_path() -> str:
 
 
 def new_path(folder: str) -> str:
-    """Return the path of a new file in the folder, which tells its time, host and process."""
+    """Return the path of a new file in the folder, with time, host and process in its name."""
     import re
     import secrets
 
@@ -159,10 +159,10 @@ def new_path(folder: str) -> str:
 
 
 def check_file(path: str) -> None:
-    """Make sure that a file is one of the user's own.
+    """Check that a file belongs to the user.
 
     Raises:
-        OutboxError: it does not exist, is a link, no file, another user's, or others may write to it.
+        OutboxError: it does not exist, is a link, not a file, belongs to another user, or is writable for others.
     """
     try:
         status = os.lstat(path)
@@ -177,7 +177,7 @@ def _reason_to_refuse(status: os.stat_result, is_right: Any, kind: str) -> str |
     if stat.S_ISLNK(status.st_mode):
         return "is a link"
     if not is_right(status.st_mode):
-        return f"is no {kind}"
+        return f"is not a {kind}"
     if hasattr(os, "geteuid"):
         if status.st_uid != os.geteuid():
             return "belongs to another user"
@@ -194,9 +194,9 @@ class Holder:
 
     Attributes:
         host: name of its host.
-        boot: what the system calls its present start, empty if it does not say.
-        pid: the number of the process.
-        started: when the process began, in the system's own unit, empty if it does not say.
+        boot: the system's id of its current boot, empty if unknown.
+        pid: id of the process.
+        started: when the process began, in the system's own unit, empty if unknown.
     """
 
     def __init__(self, host: str, boot: str, pid: int, started: str) -> None:
@@ -214,8 +214,8 @@ class Holder:
 class OutboxLock:
     """A lock file that this process holds, next to its outbox.
 
-    The lock is one of POSIX, which ends with the process, and which children do not inherit. Where the file system
-    knows no locks, what the file says has to do.
+    It is a POSIX lock, which ends with the process and is not inherited by children. On file systems without locks, the
+    text in the file has to suffice.
 
     Args:
         path: path of the lock file.
@@ -230,9 +230,9 @@ class OutboxLock:
         self._path = path
         self._pid = os.getpid()
         if path in _held and not is_held_here(path):
-            # By the process that this one was forked from.
+            # Held by the process that this one was forked from.
             _held.pop(path, None)
-        # The system knows processes only, and gives the lock to each thread of the one that has it.
+        # The system knows only processes, and grants the lock to every thread of the one that holds it.
         if _held.setdefault(path, self) is not self:
             raise BlockingIOError(errno.EAGAIN, "another thread of this process holds the lock")
         try:
@@ -242,7 +242,7 @@ class OutboxLock:
             raise
 
     def release(self, *, remove: bool) -> None:
-        """Let go of the file, and remove it if told so; to do so twice is harmless."""
+        """Release the lock, and optionally remove the file; doing so twice is harmless."""
         if self._pid != os.getpid() or _held.get(self._path) is not self:
             return
         if remove:
@@ -254,10 +254,10 @@ class OutboxLock:
 
 
 def lock_within(path: str, seconds: float) -> OutboxLock:
-    """Return the lock of a file, after waiting for whoever holds it.
+    """Return the lock of a file, after waiting for another process that holds it.
 
     Raises:
-        OutboxError: it cannot be had, or not in this time.
+        OutboxError: the lock is not available, or not in this time.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -272,7 +272,7 @@ def lock_within(path: str, seconds: float) -> OutboxLock:
 
 
 def _open_locked(path: str) -> int:
-    """Return the descriptor of a lock file that was locked, and says so.
+    """Lock a file, write the holder into it, and return its descriptor.
 
     Raises:
         BlockingIOError: another process holds it.
@@ -288,7 +288,7 @@ def _open_locked(path: str) -> int:
             _lock(fd)
             is_locked = True
             if not _is_file_of(fd, path):
-                # Who held it before has removed the file.
+                # The previous holder has removed the file.
                 os.close(fd)
                 continue
             os.ftruncate(fd, 0)
@@ -296,7 +296,7 @@ def _open_locked(path: str) -> int:
         except BaseException:
             with contextlib.suppress(OSError):
                 if is_locked:
-                    # On a full disk, for example, it would say nothing.
+                    # An empty lock file, for example on a full disk, would not name its holder.
                     os.unlink(path)
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -318,7 +318,7 @@ def is_held_here(path: str) -> bool:
 
 
 def read_holder(path: str) -> Holder | None:
-    """Return who holds, or has held, the lock file `path`; None if it does not say."""
+    """Return the current or last holder of the lock file `path`; None if it names none."""
     if is_held_here(path):
         return Holder.present()
     import json
@@ -337,7 +337,7 @@ def state_of(path: str) -> State:
         return "alive"
     holder = read_holder(path)
     if not os.path.exists(path):
-        # The lock is there before the file that it protects, and goes after it.
+        # The lock file exists before the file that it protects, and is removed after it.
         return "dead"
     is_free = _is_free(path)
     if is_free is False:
@@ -349,7 +349,7 @@ def state_of(path: str) -> State:
     if is_free and is_same_start:
         return "dead"
     if holder.host == present.host and holder.boot != present.boot:
-        # The host was started again since.
+        # The host was restarted since.
         return "dead"
     if is_same_start and holder.host == present.host and holder.started:
         return "alive" if _start_of(holder.pid) == holder.started else "dead"
@@ -357,7 +357,7 @@ def state_of(path: str) -> State:
 
 
 def _is_free(path: str) -> bool | None:
-    """Return whether nobody holds a lock file; None if the file system does not say."""
+    """Return whether a lock file is not locked; None if the file system does not say."""
     try:
         fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except OSError:
@@ -373,7 +373,7 @@ def _is_free(path: str) -> bool | None:
 
 
 def _lock(fd: int) -> bool | None:
-    """Lock a file, and return True; None where the file system knows no locks.
+    """Lock a file, and return True; None on file systems without locks.
 
     Raises:
         BlockingIOError: another process holds the lock.
@@ -399,8 +399,8 @@ def _host_name() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """Return when a process began, in the system's own unit; empty if there is none, or the system does not say."""
-    # The name of the program before may hold blanks and parentheses.
+    """Return when a process began, in the system's own unit; empty if it does not exist, or the system does not say."""
+    # The program name before these fields may contain blanks and parentheses.
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else ""
 

@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Sender", "Sent"]
 
-# Calls that are read at once, and rows of metrics that are stored in one transaction.
+# Number of calls that are read at once, and of rows of metrics that are stored in one transaction.
 _BATCH = 1_000
 
-# Seconds that sending a batch may take, and seconds more for each row of it.
+# Seconds that sending a batch may take, and further seconds for each row of it.
 _PATIENCE, _PER_ROW = 30.0, 0.01
 
-# Begins the names of calls that create something.
+# Prefix of calls that create something.
 _BEGIN = "begin_"
 
-# Under these names a file holds what was found out while it was sent.
+# Names of notes in a file that are made while it is sent.
 _EXPERIMENTS, _LOST = "experiments", "lost"
 
-# The columns of runs that tell how it goes, and that only the latest attempt may set.
+# Columns of runs that show their progress, and that only the latest attempt may set.
 _STATE_COLUMNS = frozenset({"status", "time_started", "time_updated"})
 
 Refuse = Callable[[Sequence[Call], str], None]
 
 
 class Sent(NamedTuple):
-    """What was done with the calls of an outbox.
+    """The number of calls that were sent or refused.
 
     Attributes:
         calls: number of calls that were sent.
-        refused: number of those that the database refuses for good.
-        outdated: number of those that were sent, but did not change all that they say, because the run was started
-            again or rewound since.
+        refused: number of calls that the database refuses permanently.
+        outdated: number of sent calls whose changes were only partly made, because the run has been started again or
+            rewound since.
     """
 
     calls: int = 0
@@ -65,12 +65,12 @@ class Sent(NamedTuple):
 
 
 class Sender:
-    """Sends calls by a client.
+    """Sends calls with a client.
 
     Args:
         client: client of the database, without an outbox.
         journal: the file.
-        refuse: called with calls that the database refuses for good, and why. None: they stay where they are.
+        refuse: called with calls that the database refuses permanently, and the reason. None leaves them in the file.
 
     Attributes:
         client: the same.
@@ -81,27 +81,27 @@ class Sender:
         self._journal = journal
         self._refuse = refuse
         about = journal.about()
-        # The ids that experiments have in the database, by those that they got while it was away.
+        # The ids of experiments in the database, by the ids that they got during an outage.
         self._experiment_ids: dict[int, int] = {int(new): real for new, real in about.get(_EXPERIMENTS, {}).items()}
-        # What could not be created, so that nothing about it can be sent.
+        # Subjects that could not be created, so that no calls about them can be sent.
         self._lost: set[str] = set(about.get(_LOST, ()))
 
     @property
     def experiment_ids(self) -> Mapping[int, int]:
-        """The ids that experiments have in the database, by those that they got while it was away."""
+        """The ids of experiments in the database, by the ids that they got during an outage."""
         return self._experiment_ids
 
     def send_batch(self, after: int = 0) -> tuple[int, Sent]:
         """Send the first calls of the file.
 
         Args:
-            after: the place after which to begin.
+            after: the position after which to begin.
 
         Returns:
-            The place of the last that was sent, `after` if there was none; and what was done.
+            The position of the last call that was sent, or `after` if there was none; and the numbers of calls.
 
         Raises:
-            SQLTrackError: the database is away. Nothing is lost, what was sent may be sent again.
+            SQLTrackError: the database is away. No call is lost; those that were sent may be sent again.
         """
         sent = Sent()
         last = after
@@ -111,7 +111,7 @@ class Sender:
             last = group[-1].seq
             if done.refused and self._refuse is None:
                 continue
-            # A damaged file stays as it is, with the calls that cannot be read. To send others again changes nothing.
+            # A damaged file stays unchanged, with its unreadable calls. Sending the others again changes nothing.
             if self._journal.damage is None:
                 self._forget(group[0].seq, last)
         return last, sent
@@ -121,9 +121,9 @@ class Sender:
             self._journal.forget(first, last)
         except OutboxError:
             if self._refuse is None:
-                # Among them may be some that were refused.
+                # Some of these calls may have been refused.
                 raise
-            # To remove something takes room, too, which a full disk has not.
+            # Removing calls takes space as well, which a full disk does not have.
             self._journal.skip(last)
 
     def _send_group(self, group: Sequence[Call]) -> Sent:
@@ -138,14 +138,14 @@ class Sender:
         except MemoryError:
             raise
         except Exception as error:
-            # Whatever it is, it must not hold up the others.
+            # An unexpected error must not hold up the other calls.
             reason = SQLTrackError(f"{type(error).__name__}: {error}")
         if len(group) == 1 or _is_owner_missing(group[0], reason):
             if group[0].name.startswith(_BEGIN):
                 self._lost.add(group[0].owner)
                 self._journal.note(_LOST, sorted(self._lost))
             return self._refuse_all(group, str(reason))
-        # One of them is the reason.
+        # One of these calls is the reason: find out which.
         parts = [self._send_group([call]) for call in group]
         return Sent(*(sum(numbers) for numbers in zip(*parts)))
 
@@ -221,13 +221,13 @@ class Sender:
 
 
 class _History:
-    """What has happened to a run, also by others.
+    """The history of a run, including changes by other processes.
 
     Attributes:
         status: its status.
         started: when it was last started.
-        updated: when it was last heard of.
-        rewinds: times at which it was rewound, and the steps that stayed.
+        updated: when it was last updated.
+        rewinds: the times at which it was rewound, each with the last step that was kept.
     """
 
     def __init__(
@@ -247,7 +247,7 @@ class _History:
         """Return the history of a run.
 
         Raises:
-            MissingRunError: there is no such run.
+            MissingRunError: the run does not exist.
         """
         sql = "SELECT status, time_started, time_updated FROM runs WHERE id = %s"
         found = connection.execute(sql, (run_id,)).fetchone()
@@ -261,20 +261,20 @@ class _History:
         return cls(status, started, updated, rewinds)
 
     def is_past(self, call: Call) -> bool:
-        """Return whether the run was started again or rewound since a call was made."""
+        """Return whether the run has been started again or rewound since a call was made."""
         began = self.started is not None and call.time < self.started
         return began or any(call.time < time for time, _ in self.rewinds)
 
     def is_rewound(self, call: Call, step: int) -> bool:
-        """Return whether a row of that step was removed since a call was made."""
+        """Return whether rows of this step have been removed since a call was made."""
         return any(call.time < time and step > kept for time, kept in self.rewinds)
 
     def has_later_update(self, call: Call, value: datetime) -> bool:
-        """Return whether the run was heard of after a call was made that sets `time_updated` to an earlier value."""
+        """Return whether the run was updated after a call was made that sets `time_updated` to an earlier value."""
         return self.updated is not None and call.time < self.updated and value < self.updated
 
     def present(self, client: Client, connection: Any, call: Call) -> tuple[Any, ...] | None:
-        """Return the arguments of a call as far as they still count, None if nothing of it does."""
+        """Return the arguments of a call that still apply, None if none do."""
         if call.name == "set_columns":
             values = {
                 column: value
@@ -295,7 +295,7 @@ class _History:
         if column in _STATE_COLUMNS:
             if self.is_past(call):
                 return False
-            # Whoever has ended the run since knows better.
+            # A process that has ended the run since knows better.
             has_ended = self.status in ENDED_STATES and self.updated is not None and call.time < self.updated
             value = call.arguments[2][column]
             return not has_ended and (column != "time_updated" or not self.has_later_update(call, value))
@@ -312,7 +312,7 @@ def _is_owner_missing(call: Call, reason: Exception) -> bool:
 
 
 def _merged(rows: Iterable[Row]) -> list[Row]:
-    """Return rows of which no two are of one point in time: of a metric the last value counts."""
+    """Return one row for each point in time, with the last value of each metric."""
     merged: dict[Any, Row] = {}
     for row in rows:
         before = merged.get(row.key)
@@ -325,7 +325,7 @@ def _merged(rows: Iterable[Row]) -> list[Row]:
 
 
 def _groups(calls: Iterable[Call]) -> Iterable[list[Call]]:
-    """Return calls in groups that can be sent at once: those in a row that store metrics of one run, or describe it."""
+    """Return calls in groups that can be sent together: consecutive calls with metrics of one run, or describing it."""
 
     def key(call: Call) -> Any:
         is_single = call.name.startswith(_BEGIN) or not call.owner.startswith("runs ")

@@ -16,21 +16,21 @@ Mode = Literal["off", "on", "always"]
 
 _DEFAULT_MODE: Mode = "on"
 _PATIENCE = 1.0
-# More milliseconds than PostgreSQL and the system take as a limit are as good as none.
+# PostgreSQL and the system have upper limits for timeouts in milliseconds; longer ones are as good as none.
 _LONGEST_PATIENCE = 1e6
 _LIMIT = 2**30
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class OutboxSettings(NamedTuple):
-    """How a client uses its outbox.
+    """The settings of a client's outbox.
 
     Attributes:
-        mode: "on" uses it while the database is away, "always" for all calls.
+        mode: "on" uses it during an outage, "always" for all calls, "off" never.
         folder: absolute path of the folder for files.
-        is_default_folder: whether nobody has chosen it.
+        is_default_folder: whether the folder was not configured.
         patience: seconds that a call may wait for the database.
-        limit: bytes that the file may have.
+        limit: largest size of the file in bytes.
         keep: seconds for which a file is kept after all of it was sent.
     """
 
@@ -46,7 +46,7 @@ def mode_setting(config: Mapping[str, Any]) -> Mode:
     """Return the setting `outbox` of a configuration.
 
     Raises:
-        ConfigError: (a ValueError) it is none of off, on and always.
+        ConfigError: (a ValueError) it is not off, on or always.
     """
     value = config.get("outbox")
     if value is None:
@@ -62,10 +62,10 @@ def mode_setting(config: Mapping[str, Any]) -> Mode:
 
 
 def outbox_settings(config: Mapping[str, Any]) -> OutboxSettings:
-    """Return the settings of a configuration.
+    """Return the outbox settings of a configuration.
 
     Raises:
-        ConfigError: (a ValueError) one of them cannot be used.
+        ConfigError: (a ValueError) a setting cannot be used.
     """
     return OutboxSettings(
         mode_setting(config),
@@ -78,10 +78,10 @@ def outbox_settings(config: Mapping[str, Any]) -> OutboxSettings:
 
 
 def _size_setting(config: Mapping[str, Any], name: str, default: int) -> int:
-    """Return a setting as a number of bytes, which may have a unit: 500 MB and 500 MiB are the same.
+    """Return a setting as a number of bytes; it may have a unit, where 500 MB and 500 MiB are the same.
 
     Raises:
-        ConfigError: (a ValueError) it is something else.
+        ConfigError: (a ValueError) it is not a size.
     """
     value = config.get(name)
     if value is None:
