@@ -1,6 +1,6 @@
 """SQL text: queries as strings, quoted names and values.
 
-Queries may contain parts of psycopg's module `sql`. This module need not import psycopg: programs with such parts have.
+Queries may contain parts of psycopg's module `sql`. This module does not import psycopg; a program with such parts has.
 """
 
 from __future__ import annotations

@@ -783,7 +783,7 @@ class Session:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> BaseException:
-        """Return the error that stands for a driver's error: Ctrl-C if that is what interrupted the driver."""
+        """Return the error that stands for a driver's error: Ctrl-C if that interrupted the driver."""
         return _interruption_behind(error) or self.engine.translate_error(error)
 
     def _translated_in_block(self, error: Exception) -> BaseException:

@@ -69,7 +69,7 @@ def text_setting(config: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ConfigError(f"{name} must be a text of names separated by commas, got {value!r}")
+        raise ConfigError(f"{name} must be a text with names separated by commas, got {value!r}")
     return value
 
 

@@ -35,7 +35,7 @@ def as_time(value: Timestamp) -> datetime | None:
         raise UnusableValueError(f"a timestamp must be 'auto', a datetime or None, got {quote(value)}")
     check_zone(value)
     if not 1 < value.year < 9999:
-        raise UnusableValueError(f"a timestamp must be of the years 2 to 9998, got {quote(value)}")
+        raise UnusableValueError(f"a timestamp must be in the years 2 to 9998, got {quote(value)}")
     return value
 
 

@@ -60,7 +60,6 @@ def as_run_id(value: Any) -> int | None:
 
     Raises:
         UnusableValueError: it is not an id.
-        UnusableValueError: it is no id.
     """
     if is_instance(value, str):
         return as_row_id(id_from_env(str(value)), f"environment variable {value!r}")

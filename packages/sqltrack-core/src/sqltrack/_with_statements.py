@@ -48,7 +48,7 @@ class WithStatement:
 
         Args:
             on_end: the function.
-            opened: what `__enter__` is about to open for the statement, default: nothing.
+            opened: the object that `__enter__` is about to open for the statement, default: none.
         """
         self.opened = opened
         self._on_end = on_end

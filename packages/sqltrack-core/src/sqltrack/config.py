@@ -301,7 +301,7 @@ def _read_config_file(path: Path) -> dict[str, Any]:
 def _read_text(path: Path) -> tuple[str | None, str]:
     """Return the text of a file, or None and the reason; chaining the original error would show the path."""
     if re.search(_ADDRESS, str(path)):
-        raise ConfigError("a config file cannot be named by an address", "a database is named by: postgresql://…")
+        raise ConfigError("an address is not a config file", "a database is named by: postgresql://…")
     try:
         return path.read_text(encoding="utf-8-sig"), ""
     except FileNotFoundError:
@@ -309,7 +309,7 @@ def _read_text(path: Path) -> tuple[str | None, str]:
     except UnicodeDecodeError as error:
         return None, f"cannot be read: {error}"
     except (OSError, ValueError) as error:
-        return None, f"cannot be read: {getattr(error, 'strerror', None) or 'a path cannot be like this'}"
+        return None, f"cannot be read: {getattr(error, 'strerror', None) or 'it is not a valid path'}"
 
 
 def _parse(text: str) -> tuple[Mapping[str, str] | None, str]:

@@ -82,7 +82,7 @@ class OutboxInfo(NamedTuple):
         if self.state == "unusable":
             return self.damage
         if self.state == "alive":
-            return f"its process is alive (host {self.host}, pid {self.pid}), and sends it"
+            return f"its process is alive (host {self.host}, pid {self.pid}) and will send it"
         if self.state == "unknown" and not force:
             return f"its process may be alive on host {self.host}; if it is not, use force"
         return None

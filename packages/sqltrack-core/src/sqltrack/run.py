@@ -143,7 +143,7 @@ class Run:
             raise no_block()
 
         def __exit__(self, *_: object) -> None:
-            """Exist, so that Python calls `__enter__`, which explains what to use."""
+            """Do nothing; exists so that Python calls `__enter__`, whose error names the right call."""
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, experiment_id={self.experiment_id!r})"

@@ -149,7 +149,7 @@ class SQL(Composable):
             if name is None:
                 continue
             if spec or conversion:
-                raise ValueError(f"no format or conversion is possible in SQL, got {{{name}}} with one")
+                raise ValueError(f"a place in SQL cannot have a format or conversion, got one for {{{name}}}")
             if name == "" or name.isdigit():
                 automatic, index = _next_index(name, automatic)
                 parts.append(args[index])

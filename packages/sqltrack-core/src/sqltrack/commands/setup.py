@@ -31,6 +31,7 @@ __all__ = ["create_missing_tables", "create_table_once", "set_up_quietly", "setu
 
 _BASE = "base.sql"
 _EXPECTED = "paths of files, or pairs of name and SQL text"
+_EXPECTED_ONE = "the path of a file, or a pair of name and SQL text"
 
 # The scripts that have been executed. Not one of the documented tables, so that those stay as documented.
 _RECORD_TABLE = "setup_scripts"
@@ -164,7 +165,7 @@ def _load(script: Any) -> tuple[str, str]:
         name, text = script
         return Path(name).name, text
     if not isinstance(script, (str, os.PathLike)):
-        raise UnusableValueError(f"a script must be one of {_EXPECTED}, got {script!r}")
+        raise UnusableValueError(f"a script must be {_EXPECTED_ONE}, got {script!r}")
     _refuse_text(os.fspath(script))
     path = Path(script)
     try:
@@ -179,11 +180,11 @@ def _refuse_text(script: Any) -> None:
         return
     if "://" in str(script):
         raise UnusableValueError(
-            f"a script must be one of {_EXPECTED}, got an address", "a database is named by: Client('postgresql://…')"
+            f"a script must be {_EXPECTED_ONE}, got an address", "a database is named by: Client('postgresql://…')"
         )
     if re.search(r"[;\n]|^\s*(?i:ALTER|CREATE|DROP|GRANT|INSERT|UPDATE)\s(?!.*\.sql$)", str(script)):
         raise UnusableValueError(
-            f"a script must be one of {_EXPECTED}, got SQL text",
+            f"a script must be {_EXPECTED_ONE}, got SQL text",
             "give it a name: setup(client, [('v001.sql', 'ALTER …')])",
         )
 
