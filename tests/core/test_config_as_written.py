@@ -282,5 +282,7 @@ def test_a_single_script_may_be_named_without_a_list(client: sqltrack.Client, tm
 
 @pytest.mark.parametrize("scripts", [3, None, [None], [("a.sql",)], [("a.sql", None)], [b"a.sql"], [["a.sql", "x"]]])
 def test_scripts_that_are_neither_paths_nor_pairs_are_an_error(client: sqltrack.Client, scripts: Any) -> None:
-    with pytest.raises(UnusableValueError, match="must be .*paths? of .*files?, or .*pairs? of name and SQL text, got "):
+    with pytest.raises(
+        UnusableValueError, match="must be .*paths? of .*files?, or .*pairs? of name and SQL text, got "
+    ):
         setup(client, scripts)
