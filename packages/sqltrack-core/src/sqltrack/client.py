@@ -86,9 +86,11 @@ class Client:
 
     A client is a context manager. Inside `with client as connection:` all calls of this thread share one connection and
     one transaction, also in nested blocks. The outermost block commits at its end, or rolls back if it ends with an
-    exception, and closes the connection. Outside of a block, each call connects if necessary and uses a transaction of
-    its own. The connection is then kept for the next call: while a run is tracked until it has been idle for
-    `keepalive`, otherwise for a second at most, and not at all after `execute` and its siblings.
+    exception. Outside of a block, each call uses a transaction of its own.
+
+    Connections are opened when they are needed. While a run is tracked, they are kept until they have been idle for
+    `keepalive` seconds. Otherwise blocks, `execute` and its siblings close their connection, and other calls keep it
+    for a second at most.
 
     Threads and asyncio tasks can share a client; each has its own blocks, and so does a generator that opens one. A
     forked child can use its parent's client. Copies and pickles have the same configuration, and connections of their

@@ -74,7 +74,7 @@ class Experiment:
             lambda outbox, reason: outbox.begin_experiment(experiment_id, name, reason),
         )
 
-    # Hidden from type checkers, which find wrong names by themselves.
+    # Hidden from type checkers, which find wrong names themselves.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:

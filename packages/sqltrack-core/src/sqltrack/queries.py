@@ -199,8 +199,8 @@ def seed_statistics(
 ) -> Query:
     """Return the query for mean and standard deviation over runs that differ only in their random seeds.
 
-    Its columns are experiment_id; args, without the seeds, as JSON text; runs, their number; mean, stddev (of the
-    sample, NULL for a single run), min and max of the runs' best values of the metric.
+    Its columns are experiment_id, args (without the seeds, as JSON text), runs (their number), and mean, stddev, min
+    and max of the runs' best values of the metric. stddev is that of the sample, NULL for a single run.
 
     Args:
         client: client whose database the query is for; databases read JSON in different ways.

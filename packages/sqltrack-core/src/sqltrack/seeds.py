@@ -128,13 +128,12 @@ def seed_statistics(
         over: names of the arguments that may differ, default "seed"; "data.seed" is the argument `seed` in `data`.
         experiment: id or name of the only experiment to look at, default: all.
         value: the value of a run that counts: "best" (default), without NaN, or "last", which may be NaN.
-        maximize: whether great values are best (default), or small ones.
+        maximize: whether the greatest value is the best (default), or the smallest.
         statuses: only runs with these statuses, default: "COMPLETED"; None for all.
 
     Raises:
         NotFoundError: the experiment does not exist, or no run has the metric.
-        UnusableValueError: (a ValueError) the values of the metric are not numbers, or an argument is not one of the
-            above.
+        UnusableValueError: (a ValueError) the metric is not numeric, or `value` or `statuses` is not one of the above.
         NotSetUpError: the database has no tables.
     """
     names = [over] if isinstance(over, str) else list(over)
@@ -184,7 +183,7 @@ def _find_metric(client: Client, metric: str) -> tuple[bool, list[str]]:
 
     Raises:
         UnusableValueError: the column does not hold numbers.
-        NotFoundError: there is no such metric.
+        NotFoundError: no run has the metric.
     """
     engine = client.engine
     with client as connection:

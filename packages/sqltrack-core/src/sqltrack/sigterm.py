@@ -141,7 +141,7 @@ def _end_process() -> NoReturn:
             return
         sys.unraisablehook = below
         # Later and in another thread, because an exception raised now would be dropped, too.
-        with contextlib.suppress(RuntimeError):  # no new threads while the interpreter ends, as it should
+        with contextlib.suppress(RuntimeError):  # the interpreter is exiting, and starts no more threads
             _thread.start_new_thread(_send_again, ())
 
     sys.unraisablehook = try_again
