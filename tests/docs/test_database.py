@@ -23,7 +23,7 @@ from support.typed_pages import file_name, section_blocks, type_blocks
 PAGE = ROOT / "docs" / "database.md"
 GETTING_STARTED = ROOT / "docs" / "getting-started.md"
 DUMP = "PostgreSQL"
-SIZES = "How large it becomes"
+SIZES = "Disk space"
 ROWS = 5000
 
 Type = Callable[[list[Block]], str]
