@@ -196,14 +196,14 @@ def test_there_are_recipes_for_everything_and_nearly_all_are_computed_again() ->
     names = {recipe.title for recipe in READING if len(recipe.engines) == 2}
     assert len(names | set(CHANGES)) >= 36
     assert set(expectations) <= {recipe.title for recipe in READING}
-    assert names - set(expectations) == {"Runs that only look as if they were running"}
+    assert names - set(expectations) == {"Which runs are probably dead?"}
 
 
 # What depends on the clock or on the database
 
 
 def test_a_run_that_has_just_logged_something_does_not_look_dead(copy: sqltrack.Client) -> None:
-    (recipe,) = (recipe for recipe in READING if recipe.title == "Runs that only look as if they were running")
+    (recipe,) = (recipe for recipe in READING if recipe.title == "Which runs are probably dead?")
     running = [row[0] for row in result(copy, "SELECT id FROM runs WHERE status = 'RUNNING' ORDER BY id")]
     now = datetime.now(timezone.utc)
     ages = dict(zip(running, (timedelta(0), timedelta(hours=23), timedelta(hours=25), timedelta(days=30))))
@@ -223,7 +223,9 @@ def recent(columns: str, moment: str) -> str:
 
 @pytest.mark.engines("postgres")
 def test_the_sizes_of_the_tables_are_shown(recipes_client: sqltrack.Client) -> None:
-    (recipe,) = (recipe for recipe in READING if recipe.title == "How big is it, how fast does it grow? 2")
+    (recipe,) = (
+        recipe for recipe in READING if recipe.title == "How large is the database, and how fast does it grow? 2"
+    )
     sizes = result(recipes_client, recipe.sql)
     assert {name for name, _ in sizes} == {"experiments", "runs", "run_links", "metrics"}
     assert all(size > 0 for _, size in sizes)
@@ -231,7 +233,9 @@ def test_the_sizes_of_the_tables_are_shown(recipes_client: sqltrack.Client) -> N
 
 @pytest.mark.engines("sqlite")
 def test_the_size_of_the_file_is_shown(copy: sqltrack.Client) -> None:
-    (recipe,) = (recipe for recipe in READING if recipe.title == "How big is it, how fast does it grow? 3")
+    (recipe,) = (
+        recipe for recipe in READING if recipe.title == "How large is the database, and how fast does it grow? 3"
+    )
     copy.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     assert result(copy, recipe.sql) == [(Path(copy.engine.path).stat().st_size,)]
 
@@ -325,7 +329,7 @@ def test_tags_are_added_to_many_runs_and_others_are_kept(copy: sqltrack.Client) 
     query = "SELECT id, tags FROM runs WHERE args ->> 'model' = 'vit_small'"
     before = dict(copy.execute(query).fetchall())
     assert {None} < {str(tags) if tags else None for tags in before.values()}
-    change("Tags for many runs" if copy.engine.name == "sqlite" else "Tags for many runs 2", copy)
+    change("Tag many runs" if copy.engine.name == "sqlite" else "Tag many runs 2", copy)
     after = dict(copy.execute(query).fetchall())
     assert after == {run_id: {**(tags or {}), "paper": True} for run_id, tags in before.items()}
     others = "SELECT COUNT(*) FROM runs WHERE tags ->> 'paper' IS NOT NULL AND args ->> 'model' <> 'vit_small'"
@@ -341,7 +345,7 @@ def test_a_run_is_planned_with_the_arguments_of_another(copy: sqltrack.Client) -
 
 def test_what_was_logged_after_a_checkpoint_is_deleted(copy: sqltrack.Client) -> None:
     (others,) = result(copy, "SELECT COUNT(*) FROM metrics WHERE run_id <> 1")[0]
-    assert change("Delete what was logged after a checkpoint", copy).rowcount == EPOCHS - 4
+    assert change("Delete the rows after a checkpoint", copy).rowcount == EPOCHS - 4
     assert result(copy, "SELECT step FROM metrics WHERE run_id = 1 ORDER BY step") == [(0,), (1,), (2,), (3,)]
     assert result(copy, "SELECT COUNT(*) FROM metrics WHERE run_id <> 1") == [(others,)]
 
@@ -350,7 +354,7 @@ def test_only_failed_runs_without_metrics_are_deleted(copy: sqltrack.Client) -> 
     experiment = sqltrack.Experiment(copy, name=SWEEP)
     empty = experiment.get_run().set_status("FAILED").add_link("repeats", 1)
     before = {run_id for (run_id,) in result(copy, "SELECT id FROM runs")}
-    change("Delete runs that failed before they logged anything", copy)
+    change("Delete failed runs without metrics", copy)
     assert before - {run_id for (run_id,) in result(copy, "SELECT id FROM runs")} == {empty.id}
     assert result(copy, f"SELECT kind FROM run_links WHERE from_id = {empty.id}") == []
     assert result(copy, "SELECT COUNT(*) FROM runs WHERE status = 'FAILED'")[0][0] > 0

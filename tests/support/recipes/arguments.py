@@ -10,7 +10,7 @@ from support.recipes.expectations import expectations, expects
 from support.recipes.tables import SWEEP, Row, Tables, day, grouped
 
 
-@expects("Runs with given arguments")
+@expects("Which runs have these arguments?")
 def _(tables: Tables) -> list[Row]:
     return [
         (run_id, run["args"]["model"], run["args"]["augmentation"].get("flip", {}).get("p"))
@@ -23,7 +23,7 @@ def _(tables: Tables) -> list[Row]:
     ]
 
 
-@expects("Which arguments were varied?")
+@expects("Which arguments vary?")
 def _(tables: Tables) -> list[Row]:
     names = ("model", "lr", "optimizer", "schedule", "seed", "augmentation", "weight_decay")
     values = grouped(
@@ -41,8 +41,8 @@ def _all_varied(tables: Tables) -> list[Row]:
     return sorted((name, len(set(found))) for name, found in values.items() if len(set(found)) > 1)
 
 
-expectations["Which arguments were varied? 2"] = _all_varied
-expectations["Which arguments were varied? 3"] = _all_varied
+expectations["Which arguments vary? 2"] = _all_varied
+expectations["Which arguments vary? 3"] = _all_varied
 
 
 @expects("Which cells of a grid are missing?")
@@ -60,7 +60,7 @@ def _(tables: Tables) -> list[Row]:
     return [(*key, count) for key, count in sorted(missing.items()) if count > 0]
 
 
-@expects("Runs that are duplicates")
+@expects("Which runs are duplicates?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped(
         ((run["experiment_id"], json.dumps(run["args"], sort_keys=True)), run_id) for run_id, run in tables.runs.items()
@@ -69,7 +69,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: row[2])
 
 
-@expects("Runs with a tag")
+@expects("Which runs have a tag?")
 def _(tables: Tables) -> list[Row]:
     return [
         (run_id, tables.name(run_id))
@@ -78,7 +78,7 @@ def _(tables: Tables) -> list[Row]:
     ]
 
 
-@expects("Parents and children")
+@expects("How much did fine-tuning gain?")
 def _(tables: Tables) -> list[Row]:
     best = tables.best()
     return sorted(
@@ -88,7 +88,7 @@ def _(tables: Tables) -> list[Row]:
     )
 
 
-@expects("Where a run comes from, over all generations")
+@expects("Which runs does a run build on?")
 def _(tables: Tables) -> list[Row]:
     targets = grouped((from_id, to_id) for from_id, _, to_id in tables.links)
     rows = set()
@@ -103,7 +103,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: (row[0], row[2], row[1]))
 
 
-@expects("Results by commit")
+@expects("How good was each commit?")
 def _(tables: Tables) -> list[Row]:
     best = tables.best()
     groups = grouped(

@@ -15,7 +15,7 @@ def _ended(tables: Tables) -> dict[int, dict[str, Any]]:
     return {key: run for key, run in tables.runs.items() if run["time_started"] and run["time_updated"]}
 
 
-@expects("The slowest runs")
+@expects("Which runs are slowest?")
 def _(tables: Tables) -> list[Row]:
     rows = [
         (key, run["status"], run["args"]["model"], round(60 * hours(run), 2)) for key, run in _ended(tables).items()
@@ -23,7 +23,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: (-row[3], row[0]))[:10]
 
 
-@expects("Throughput")
+@expects("How fast is training?")
 def _(tables: Tables) -> list[Row]:
     rates = grouped(
         (tables.arg(run_id, "model"), 50000 / (row["train_end"] - row["train_start"]).total_seconds())
@@ -34,7 +34,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: -row[2])
 
 
-@expects("Throughput 2")
+@expects("How fast is training? 2")
 def _(tables: Tables) -> list[Row]:
     return [
         (run_id, len(tables.metrics[run_id]) / (3600 * hours(run)))
@@ -47,14 +47,14 @@ def _gpu_hours(run: dict[str, Any]) -> float:
     return hours(run) * float(run["env"].get("SLURM_GPUS_ON_NODE", 1))
 
 
-@expects("GPU hours by experiment")
+@expects("How many GPU hours did each experiment use?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped((tables.name(run_id), _gpu_hours(run)) for run_id, run in _ended(tables).items())
     rows = [(name, len(values), sum(values)) for name, values in groups.items()]
     return sorted(rows, key=lambda row: -row[2])
 
 
-@expects("GPU hours by user and week")
+@expects("How many GPU hours did each user use per week?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped(
         ((run["time_started"].isocalendar()[:2], run["env"]["USER"]), run) for run in _ended(tables).values()
@@ -65,7 +65,7 @@ def _(tables: Tables) -> list[Row]:
     )
 
 
-@expects("Time to accuracy")
+@expects("How long did runs take to reach a target?")
 def _(tables: Tables) -> list[Row]:
     rows = []
     for run_id, run in tables.runs.items():
@@ -76,7 +76,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: (row[2], row[0]))
 
 
-@expects("How long runs waited in the queue")
+@expects("How long did runs wait in the queue?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped(
         (run["env"].get("SLURM_JOB_PARTITION", "(no job)"), 60 * hours(run, "time_created", "time_started"))
@@ -87,7 +87,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: -row[3])
 
 
-@expects("How many runs at once?")
+@expects("How many runs were active at once?")
 def _(tables: Tables) -> list[Row]:
     runs = _ended(tables).values()
     moments = [moment for run in runs for moment in (run["time_started"], run["time_updated"])]
@@ -98,7 +98,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: (-row[1], row[0]))
 
 
-@expects("When will it be done?")
+@expects("When will a run be done?")
 def _(tables: Tables) -> list[Row]:
     rows = []
     for run_id, run in tables.runs.items():
@@ -108,7 +108,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: (row[2], row[0]))
 
 
-@expects("Runs by day")
+@expects("How many runs are there per day?")
 def _(tables: Tables) -> list[Row]:
     begin = datetime(2025, 2, 10, tzinfo=timezone.utc)
     groups = grouped(

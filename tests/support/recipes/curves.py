@@ -11,7 +11,7 @@ from support.recipes.expectations import expects
 from support.recipes.tables import GRAD_NORMS, SWEEP, Row, Tables, deviation, grouped, is_number
 
 
-@expects("Learning curves of runs that were resumed")
+@expects("How do I merge the curves of resumed runs?")
 def _(tables: Tables) -> list[Row]:
     earlier = {from_id: to_id for from_id, kind, to_id in tables.links if kind == "resumes"}
     points: dict[tuple[int, int], Row] = {}
@@ -26,7 +26,7 @@ def _(tables: Tables) -> list[Row]:
     return rows
 
 
-@expects("A moving average")
+@expects("How do I smooth a curve with a moving average?")
 def _(tables: Tables) -> list[Row]:
     rows = []
     for run_id in tables.runs:
@@ -37,7 +37,7 @@ def _(tables: Tables) -> list[Row]:
     return rows
 
 
-@expects("Exponential smoothing, as TensorBoard's slider does it")
+@expects("How do I smooth a curve as TensorBoard does?")
 def _(tables: Tables) -> list[Row]:
     rows = []
     for run_id in (1, 2):
@@ -49,7 +49,7 @@ def _(tables: Tables) -> list[Row]:
     return rows
 
 
-@expects("The best so far")
+@expects("What was the best value so far?")
 def _(tables: Tables) -> list[Row]:
     rows = []
     for run_id in tables.runs:
@@ -59,7 +59,7 @@ def _(tables: Tables) -> list[Row]:
     return rows
 
 
-@expects("Mean curve over seeds")
+@expects("What is the mean curve over seeds?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped(
         ((tables.arg(run_id, "model"), row["step"]), row["val_top1"])
@@ -70,7 +70,7 @@ def _(tables: Tables) -> list[Row]:
     return [(*key, len(values), mean(values), deviation(values)) for key, values in sorted(groups.items())]
 
 
-@expects("A curve of few points")
+@expects("How do I thin out a curve?")
 def _(tables: Tables) -> list[Row]:
     rows = []
     for run_id in tables.runs:
@@ -81,13 +81,13 @@ def _(tables: Tables) -> list[Row]:
     return rows
 
 
-@expects("When a target was reached first")
+@expects("When did a run first reach a target?")
 def _(tables: Tables) -> list[Row]:
     steps = grouped((run_id, row["step"]) for run_id, row in tables.rows() if (row["val_top1"] or 0) >= 0.7)
     return sorted(((run_id, min(reached)) for run_id, reached in steps.items()), key=lambda row: row[::-1])
 
 
-@expects("What early stopping would have cost")
+@expects("What would early stopping have cost?")
 def _(tables: Tables) -> list[Row]:
     expected = []
     for run_id in tables.runs:
@@ -110,7 +110,7 @@ def _stop_step(rows: list[dict[str, Any]], patience: int = 2) -> int | None:
     return None
 
 
-@expects("Area under the curve")
+@expects("What is the area under the curve?")
 def _(tables: Tables) -> list[Row]:
     expected = []
     for run_id in tables.runs:
@@ -121,7 +121,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(expected, key=lambda row: (-row[1], row[0]))
 
 
-@expects("How much runs overfit")
+@expects("How much do runs overfit?")
 def _(tables: Tables) -> list[Row]:
     gaps = {}
     for run_id, row in tables.rows():
@@ -130,6 +130,6 @@ def _(tables: Tables) -> list[Row]:
     return sorted(gaps.values(), key=lambda row: (-row[2], row[0]))
 
 
-@expects("Metrics that are no columns")
+@expects("Where are metrics that have no column?")
 def _(tables: Tables) -> list[Row]:
     return [row for row in GRAD_NORMS if is_number(row[2])]

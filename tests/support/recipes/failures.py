@@ -9,7 +9,7 @@ from support.recipes.expectations import expects
 from support.recipes.tables import Row, Tables, day, grouped
 
 
-@expects("Runs that diverged, and when")
+@expects("Which runs diverged, and when?")
 def _(tables: Tables) -> list[Row]:
     steps = grouped(
         (run_id, row["step"])
@@ -22,7 +22,7 @@ def _(tables: Tables) -> list[Row]:
     ]
 
 
-@expects("Runs by status")
+@expects("How did runs end?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped((run["status"], run_id) for run_id, run in tables.runs.items())
     rows = [(status, len(ids), 100 * len(ids) / len(tables.runs)) for status, ids in groups.items()]
@@ -38,7 +38,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: (-row[3], row[0]))
 
 
-@expects("Runs without metrics")
+@expects("Which runs have no metrics?")
 def _(tables: Tables) -> list[Row]:
     return [
         (run_id, run["status"], run["comment"])
@@ -47,7 +47,7 @@ def _(tables: Tables) -> list[Row]:
     ]
 
 
-@expects("How big is it, how fast does it grow?")
+@expects("How large is the database, and how fast does it grow?")
 def _(tables: Tables) -> list[Row]:
     months = grouped((day(tables.runs[run_id]["time_started"])[:7], 1) for run_id, _ in tables.rows())
     counts = [(month, len(found)) for month, found in sorted(months.items())]

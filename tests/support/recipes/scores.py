@@ -10,14 +10,14 @@ from support.recipes.expectations import expects
 from support.recipes.tables import BASELINES, SWEEP, Row, Tables, deviation, grouped, is_number
 
 
-@expects("The best run")
+@expects("Which run is best?")
 def _(tables: Tables) -> list[Row]:
     rows = [(run_id, row["step"], row["val_top1"]) for run_id, row in tables.rows() if is_number(row["val_top1"])]
     rows.sort(key=lambda row: (-row[2], *row))
     return [(*row, tables.arg(row[0], "model"), tables.arg(row[0], "lr")) for row in rows[:3]]
 
 
-@expects("The best epoch of each run, with its test score")
+@expects("Which epoch of each run is best?")
 def _(tables: Tables) -> list[Row]:
     expected = []
     for run_id in tables.runs:
@@ -29,13 +29,13 @@ def _(tables: Tables) -> list[Row]:
     return expected
 
 
-@expects("The last value of each run")
+@expects("What is the last value of each run?")
 def _(tables: Tables) -> list[Row]:
     values = grouped((run_id, row) for run_id, row in tables.rows() if row["val_top1"] is not None)
     return [(run_id, rows[-1]["step"], rows[-1]["val_top1"]) for run_id, rows in values.items()]
 
 
-@expects("A leaderboard with ties")
+@expects("How do runs rank, with ties?")
 def _(tables: Tables) -> list[Row]:
     percents = {
         run_id: float(Decimal(f"{100 * top1:.15g}").quantize(Decimal("0.1"), ROUND_HALF_UP))
@@ -50,7 +50,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows)[:10]
 
 
-@expects("The best two runs of each model")
+@expects("Which two runs of each model are best?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped((tables.arg(run_id, "model"), (-top1, run_id)) for run_id, top1 in tables.best().items())
     return [
@@ -60,7 +60,7 @@ def _(tables: Tables) -> list[Row]:
     ]
 
 
-@expects("Mean and standard deviation over seeds")
+@expects("What are mean and standard deviation over seeds?")
 def _(tables: Tables) -> list[Row]:
     best = tables.best()
     completed = [run_id for run_id in tables.of(SWEEP) if tables.runs[run_id]["status"] == "COMPLETED"]
@@ -69,7 +69,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: -row[3])
 
 
-@expects("Median and percentiles")
+@expects("What are the median and the 90th percentile?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped(
         (tables.arg(run_id, "model"), top1)
@@ -85,7 +85,7 @@ def _percentile(values: list[float], percent: int) -> float:
     )
 
 
-@expects("The mean of the best three")
+@expects("What is the mean of the best three runs?")
 def _(tables: Tables) -> list[Row]:
     groups = grouped(
         ((tables.arg(run_id, "model"), tables.arg(run_id, "schedule")), top1) for run_id, top1 in tables.best().items()
@@ -94,7 +94,7 @@ def _(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: -row[2])
 
 
-@expects("A column for each seed")
+@expects("How do I get a column for each seed?")
 def _(tables: Tables) -> list[Row]:
     best = tables.best()
     chosen = [
@@ -105,7 +105,7 @@ def _(tables: Tables) -> list[Row]:
     return [(model, *(max(scores.get((model, seed), [None])) for seed in range(3))) for model in models]
 
 
-@expects("Two experiments side by side")
+@expects("How do two experiments compare?")
 def _(tables: Tables) -> list[Row]:
     best = tables.best()
 
@@ -119,7 +119,7 @@ def _(tables: Tables) -> list[Row]:
     return [(*key, baseline[key], sweep[key], sweep[key] - baseline[key]) for key in both]
 
 
-@expects("Accuracy against memory: the Pareto front")
+@expects("Which runs are on the Pareto front?")
 def _(tables: Tables) -> list[Row]:
     best = tables.best()
     # By memory: each run on the front is better than all that need less or as much.
