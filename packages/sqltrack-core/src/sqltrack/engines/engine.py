@@ -1,4 +1,4 @@
-"""The interface for tracking, which each engine implements for its database."""
+"""The interface for tracking that each engine implements for its database."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ __all__ = ["Engine", "find_sql_type"]
 class Engine(ABC):
     """A database that SQLTrack can store experiments in.
 
-    An engine opens connections and says how its database spells what SQLTrack needs. It holds only its configuration;
-    connections belong to the client.
+    An engine opens connections and knows the SQL of its database. It holds only its configuration; connections belong
+    to the client.
 
-    A class of your own must define `connect`, `data_dir` and `map_type`. To track runs it defines the other methods
-    that raise NotImplementedError here, and a `metrics_table`. Methods that do something here are defaults, which fit
-    a database with one user at a time.
+    To write your own engine, define `connect`, `data_dir` and `map_type`. To track runs with it, also define
+    `metrics_table` and the other methods that raise NotImplementedError here. The remaining methods have defaults that
+    suit a database with one user at a time.
 
     Attributes:
         name: value of `engine` in the configuration.
         driver_error: base class of the errors that the database driver raises.
-        dialect: how the database quotes and comments.
-        metrics_table: the metrics table as the database sees it.
-        admin_class: "module:class" of the `sqltrack.engines.admin.Admin` of the engine, None if it has none.
-        connects_in_threads: whether other threads may use a connection than the one that has opened it. Then a call
-            that must not wait leaves a thread alone that tries to connect; default: no.
-        may_create: whether `connect` may create a database that does not exist. It may not while a run is tracked.
+        dialect: syntax of quotes and comments.
+        metrics_table: SQL and types of the table `metrics`.
+        admin_class: "module:class" of the engine's `sqltrack.engines.admin.Admin`, None if it has none.
+        connects_in_threads: whether a connection may be used outside the thread that opened it. Calls can then stop
+            waiting for a slow connection attempt, which continues in a thread. Default False.
+        may_create: whether `connect` may create a missing database. Default True, False while a run is tracked.
         schema: the database schema in which names are looked up, None for the database's default.
-        access_advice: what to advise where the database refuses access, None for the usual.
+        access_advice: advice for the error when the database refuses access, None for the usual advice.
     """
 
     name: ClassVar[str] = "unnamed"
@@ -55,9 +55,8 @@ class Engine(ABC):
         """Open a connection to the database.
 
         Returns:
-            The driver's connection (`sqltrack.engines.dbapi.DBAPIConnection`), in a mode in which changes wait for
-            `commit()`. It takes the placeholders %s and %(name)s, binds `sqltrack.engines.json.Jsonb`, and returns
-            JSON as Python objects.
+            The driver's connection (`sqltrack.engines.dbapi.DBAPIConnection`), not in autocommit mode. It takes the
+            placeholders %s and %(name)s, binds `sqltrack.engines.json.Jsonb`, and returns JSON as Python objects.
 
         Raises:
             DatabaseUnavailableError: the database cannot be reached or opened.
@@ -65,7 +64,7 @@ class Engine(ABC):
 
     @abstractmethod
     def data_dir(self) -> str:
-        """Return the path of the folder that holds the SQL scripts of this engine."""
+        """Return the path of the folder that holds the engine's SQL scripts."""
 
     @abstractmethod
     def map_type(self, client: Any, typ: type) -> str:
@@ -80,11 +79,11 @@ class Engine(ABC):
         """
 
     def describe(self) -> str:
-        """Return which database this is, for messages, without secrets; default: the name of the engine."""
+        """Return a description of the database for messages, without secrets; default: the engine's name."""
         return f"{self.name} database"
 
     def target(self) -> dict[str, Any]:
-        """Return what tells this database from others, for later and without secrets; default: the engine's name."""
+        """Return the parameters that identify this database, without secrets; default: the engine's name."""
         return {"engine": self.name}
 
     def exists(self) -> bool:
@@ -92,66 +91,71 @@ class Engine(ABC):
         return True
 
     def set_autocommit(self, connection: Any, enabled: bool) -> None:
-        """Choose whether every statement commits by itself or changes wait for `commit()`."""
+        """Turn autocommit mode on or off."""
         raise lacking(self, "set_autocommit", "begin and end transactions")
 
     def is_usable(self, connection: Any) -> bool:
-        """Return whether an idle connection works, as far as the client can tell without asking the server."""
-        raise lacking(self, "is_usable", "use a connection again")
+        """Return whether an idle connection looks usable, without a round trip to the server."""
+        raise lacking(self, "is_usable", "reuse a connection")
 
     def answers(self, connection: Any) -> bool:
-        """Return whether an idle connection works, after asking the server; the default asks no server."""
+        """Return whether an idle connection works, by a round trip to the server; default: same as `is_usable`."""
         return self.is_usable(connection)
 
     def is_busy(self, connection: Any) -> bool:
-        """Return whether a connection is executing a statement, which code that interrupts it must not disturb."""
+        """Return whether a connection is executing a statement, so that a signal handler must leave it alone."""
         return False
 
     def limit_waits(self, connection: Any, seconds: float | None) -> None:
-        """Wait for locks at most `seconds` in the open transaction, None for as long as usual; default: no limit."""
+        """Set the lock timeout of the open transaction; by default, do nothing.
+
+        Args:
+            connection: the connection.
+            seconds: the timeout, None for the usual one.
+        """
         return
 
     def bounded(self, connection: Any, seconds: float | None = None) -> AbstractContextManager[None]:
-        """Return a context manager in which short work on a connection waits for the database with a limit.
+        """Return a context manager that limits how long short statements wait for an answer of the server.
 
-        By default there is none: nothing ends a wait for a file system. An engine with a server closes a connection
-        on which nothing came for too long, and raises a `driver_error` that it translates to
-        DatabaseUnavailableError. Without this context manager a statement may take as long as the server works on it.
+        When the time is up, an engine with a server closes the connection and raises a `driver_error` that it
+        translates to DatabaseUnavailableError. Outside the context manager, statements may take as long as the server
+        works on them. By default there is no limit, because a wait for a file system cannot be ended.
 
         Args:
-            connection: the connection, used in this thread alone.
-            seconds: how long each answer may take, default: what the engine finds right. In nested ones the lowest
-                limit counts.
+            connection: the connection, used in this thread only.
+            seconds: seconds that each answer may take, default: set by the engine. When nested, the lowest limit
+                applies.
         """
         return contextlib.nullcontext()
 
     def limit(self, connection: Any, seconds: float | None) -> None:
-        """Let all waits on a connection end after some seconds, also those for the locks of others; default: no limit.
+        """Limit all waits on a connection, including those for locks; by default, do nothing.
 
-        A statement whose end nobody waits for may be executed later; see `ends_abandoned`.
+        The server may still execute a statement after the client stopped waiting for it; see `ends_abandoned`.
 
         Args:
             connection: the connection.
-            seconds: how long each wait may take from now on, None for as long as usual.
+            seconds: seconds that each wait may take from now on, None for the usual limits.
         """
         return
 
     def ends_abandoned(self, connection: Any, others: Sequence[Engine]) -> bool:
-        """Make sure that no statement is executed any more whose connection was dropped before it had ended.
+        """End the statements that the server still executes although their connections were dropped.
 
-        By default there are no such statements.
+        The default suits databases without such statements.
 
         Args:
             connection: a connection to the same database.
             others: engines whose connections were dropped.
 
         Returns:
-            Whether that is so; if not, ask again later.
+            Whether all have ended; if not, call again later.
         """
         return True
 
     def connecting_within(self, seconds: float) -> AbstractContextManager[None]:
-        """Return a context manager in which connecting takes about `seconds` at most; by default there is no limit."""
+        """Return a context manager in which connecting takes about `seconds` at most; default: no limit."""
         return contextlib.nullcontext()
 
     def execute_within(self, connection: Any, seconds: float, sql: str, parameters: Sequence[Any]) -> Any:
@@ -163,9 +167,9 @@ class Engine(ABC):
             self.limit_waits(connection, None)
 
     def savepoint(self, connection: Any) -> AbstractContextManager[None]:
-        """Undo only what the `with` block did if it raises, so that the transaction can continue.
+        """Return a context manager that undoes only its block when that raises, so that the transaction can continue.
 
-        Without savepoints an override may do nothing. Then a statement that fails costs the whole transaction.
+        If the database has no savepoints, an override may do nothing. A failed statement then fails the transaction.
         """
         return self._savepoint(connection)
 
@@ -182,38 +186,38 @@ class Engine(ABC):
         connection.execute("RELEASE SAVEPOINT sqltrack")
 
     def abort(self, connection: Any) -> None:
-        """Roll back and close a connection that may be in the middle of a statement; never raises."""
+        """Roll back and close a connection, even in the middle of a statement; never raises."""
         for end in (connection.rollback, connection.close):
             with contextlib.suppress(self.driver_error):
                 end()
 
     def abort_within(self, connection: Any) -> bool:
-        """Roll back a connection whose statement a signal may have interrupted; never raises.
+        """Roll back a connection from a signal handler that may have interrupted its statement; never raises.
 
-        The connection is not used again. `abort` closes it when the statement has ended.
+        Do not use the connection again. `abort` closes it after the statement has ended.
 
         Returns:
-            Whether its locks are free now, which they may be only when the statement has ended.
+            Whether its locks are released; if not, they are when the statement ends.
         """
         self.abort(connection)
         return True
 
     def translate_error(self, error: Exception) -> SQLTrackError:
-        """Return the error that says what the driver's `error` means, and what to do about it.
+        """Return the SQLTrackError for an error of the driver, with its meaning and advice.
 
         Raises:
-            NotImplementedError: `error` is one. An engine that names no `driver_error` meets all exceptions here, and
-                a method that a class lacks is not an error of the database.
+            NotImplementedError: `error` is one. An engine without a `driver_error` gets all exceptions here, and a
+                missing method is not a database error.
         """
         if isinstance(error, NotImplementedError):
             raise error
         return error if isinstance(error, SQLTrackError) else DatabaseError(f"{self.describe()}: {error}")
 
     def may_pass(self, error: Exception) -> bool:
-        """Return whether a driver's error, for which there is no class of ours, may not come again later; default: no.
+        """Return whether a retry may succeed after a driver's error that has no class of ours; default: False.
 
         Args:
-            error: the driver's error, such as that of a disk that fails.
+            error: the driver's error, for example of a failing disk.
         """
         return False
 
@@ -222,61 +226,61 @@ class Engine(ABC):
         return split_statements(script, self.dialect)
 
     def execute_script(self, connection: Any, script: str) -> Any:
-        """Execute the statements of a script in turn and return the last cursor."""
+        """Execute the statements of a script in order and return the last cursor."""
         cursor = connection.cursor()
         for statement in self.split_script(script):
             cursor.execute(statement)
         return cursor
 
     def lock_schema(self, connection: Any) -> None:
-        """Begin to change the schema: wait for others that do so, create the configured schema if it is missing.
+        """Lock out other transactions that change tables, and create the configured schema if it is missing.
 
-        By default nothing is locked.
+        By default, do nothing.
         """
         return
 
     def lock_rows(self, connection: Any, table: str, ids: Sequence[int], *, for_deletion: bool = False) -> None:
-        """Lock rows until the end of the transaction, waiting for others that change them; default: no lock.
+        """Lock rows until the end of the transaction; by default, do nothing.
 
         Args:
             connection: the connection, not in autocommit mode.
             table: name of a table with the key `id`.
-            ids: ids of the rows; those that do not exist are no error.
+            ids: ids of the rows; missing rows are ignored.
             for_deletion: whether to lock out new references to the rows, too.
         """
         return
 
     def table_columns(self, connection: Any, table: str) -> dict[str, str]:
-        """Return names and SQL types of a table's columns in order, empty if there is no such table."""
+        """Return names and SQL types of a table's columns in order, an empty dict if the table does not exist."""
         raise lacking(self, "table_columns", "find the columns of a table")
 
     def new_id_sql(self, table: str) -> str:
-        """Return the value of the key `id` for a new row of a table: DEFAULT, or an expression in its place."""
+        """Return the SQL for the `id` of a new row of a table: DEFAULT, or an expression."""
         return "DEFAULT"
 
     def next_id(self, connection: Any, table: str) -> int | None:
-        """Return an unused id for a new row of a table, which nobody else gets; None, the default: there is none yet.
+        """Reserve an id for a new row of a table and return it, or None if the database cannot reserve ids (default).
 
-        With it a row can be inserted again if it is not known whether it was.
+        With a reserved id, an INSERT can be retried although it may have succeeded.
         """
         return None
 
     def merge_json_sql(self, column: str) -> str:
-        """Return an expression: the JSON `column` with the top-level keys of the Jsonb object %s added or replaced."""
+        """Return an expression for the JSON `column` with the top-level keys of the Jsonb object %s merged in."""
         raise lacking(self, "merge_json_sql", "add tags, arguments, environment variables and extras")
 
     def remove_keys_sql(self, column: str) -> str:
-        """Return an expression: the JSON `column` without the top-level keys in the Jsonb list %s."""
+        """Return an expression for the JSON `column` without the top-level keys in the Jsonb list %s."""
         raise lacking(self, "remove_keys_sql", "remove tags, arguments, environment variables and extras")
 
     def json_items_sql(self, column: str) -> str:
-        """Return a query: run_id, name and value for each top-level key of a JSON `column` of the table runs.
+        """Return a query for run_id, name and value of each top-level key of a JSON `column` of the table `runs`.
 
-        Values are JSON, which CAST(… AS TEXT) turns into its text. A run whose column holds no object has none.
+        Values are JSON; CAST(… AS TEXT) turns them into text. Runs whose column does not hold an object are left out.
         """
         raise lacking(self, "json_items_sql", "compare the arguments of runs")
 
 
 def find_sql_type(typ: type, sql_types: Mapping[type, str]) -> str | None:
-    """Return the SQL type of the nearest base class of `typ` that has one, None if none has; for `map_type`."""
+    """Return the SQL type of `typ` or its nearest base class, None if it has none; for `map_type`."""
     return next((sql_types[base] for base in typ.__mro__ if base in sql_types), None)
