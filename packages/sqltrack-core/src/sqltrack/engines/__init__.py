@@ -1,4 +1,4 @@
-"""The databases that SQLTrack can use, and how a configuration chooses one."""
+"""Create the engine, PostgreSQL or SQLite, that a configuration or an address names."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class _Known(NamedTuple):
-    """An engine by its module and class, loaded when it is used: its driver may be slow to import, or missing.
+    """An engine by its module and class, loaded on first use: its driver may be slow to import, or missing.
 
     Attributes:
-        module: its module, which has a module `addresses` if there are schemes.
+        module: its module, with a submodule `addresses` if it has schemes.
         cls: its class.
-        has_users: whether its databases are on a server, with users who have rights.
-        other_names: further names of the engine, in lower case.
-        schemes: what the URLs of its databases begin with.
-        suffixes: how the files of its databases are called.
-        header: what those begin with.
+        has_users: whether its databases have users and permissions.
+        other_names: other names of the engine, in lower case.
+        schemes: schemes of its URLs.
+        suffixes: suffixes of its files.
+        header: first bytes of its files.
     """
 
     module: str
@@ -61,15 +61,15 @@ _ENGINES = {
 
 
 def create_engine(config: Mapping[str, Any]) -> Engine:
-    """Create the engine that a configuration asks for.
+    """Create the engine that a configuration names.
 
     Args:
-        config: parameters as returned by `load_config`; `engine` is "postgres" (default) or "sqlite", in any case, and
-            "sqlite" by default if `dbpath` is given and nothing of a server; the others are the engine's own. Those
-            of another engine may be there, too.
+        config: parameters as returned by `load_config`. `engine` is "postgres" or "sqlite", in upper or lower case;
+            default: "sqlite" if `dbpath` is given without parameters of a server, otherwise "postgres". Parameters
+            of other engines are ignored.
 
     Raises:
-        ConfigError: the engine is unknown, or cannot use its parameters, or no engine knows one of them.
+        ConfigError: the engine or a parameter is unknown, or a value cannot be used.
         MissingPackageError: the engine's driver is not installed.
     """
     from sqltrack.engines._parameters import refuse_unknown
@@ -81,7 +81,7 @@ def create_engine(config: Mapping[str, Any]) -> Engine:
 
 
 def engine_name(config: Mapping[str, Any]) -> str:
-    """Return the name of the engine that a configuration asks for, as SQLTrack writes it: "postgres" or "sqlite".
+    """Return the name of the engine that a configuration names: "postgres" or "sqlite".
 
     Args:
         config: parameters as returned by `load_config`.
@@ -102,22 +102,22 @@ def engine_name(config: Mapping[str, Any]) -> str:
 
     expected = " or ".join(repr(known) for known in _ENGINES)
     if name and not may_be_engine(name):
-        # It may be a password, or an address that holds one.
+        # Do not show it: it may be a password, or an address with one.
         advice = "the address of a database goes to Client('postgresql://…')"
         raise ConfigError(f"engine takes the name of an engine, expected {expected}, got something else", advice)
     raise ConfigError(f"unknown engine {quote(given)}, expected {expected}")
 
 
 def config_of_address(address: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return the configuration that the address of a database means, None if it is not an address.
+    """Return the configuration for the address of a database, None if it is not an address.
 
     Args:
-        address: "postgresql://…", or the path of a SQLite file: one that exists and is a SQLite database, whatever its
-            name, or one that is called so (.db, .sqlite, .sqlite3), unless a text file of that name exists.
+        address: "postgresql://…", or the path of a SQLite file: an existing SQLite database of any name, or a path
+            that ends in .db, .sqlite or .sqlite3 and is not an existing text file.
 
     Raises:
-        ConfigError: the address cannot be understood.
-        MissingPackageError: the driver that reads it is not installed.
+        ConfigError: the address cannot be parsed.
+        MissingPackageError: the driver that parses it is not installed.
     """
     text = os.fspath(address)
     check_path(text)
@@ -145,7 +145,7 @@ def _is_file_of(engine: _Known, path: str) -> bool:
 
 
 def has_users(config: Mapping[str, Any]) -> bool:
-    """Return whether the database of a configuration is on a server, with users who have rights; needs no driver.
+    """Return whether the database of a configuration has users and permissions; needs no driver.
 
     Args:
         config: parameters as returned by `load_config`.
@@ -157,7 +157,7 @@ def has_users(config: Mapping[str, Any]) -> bool:
 
 
 def __getattr__(name: str) -> Any:
-    """Return PostgresEngine or SQLiteEngine, whose drivers are loaded when they are asked for."""
+    """Import PostgresEngine or SQLiteEngine on first use, with its driver."""
     for known in _ENGINES.values():
         if known.cls == name:
             return _load_engine(known)

@@ -11,6 +11,6 @@ def lacking(owner: object, method: str, purpose: str) -> NotImplementedError:
     Args:
         owner: the object whose class lacks the method.
         method: name of the method.
-        purpose: what SQLTrack needs it for, as in "store metrics".
+        purpose: what SQLTrack needs the method for, such as "store metrics".
     """
     return NotImplementedError(f"{type(owner).__name__} does not define {method}(), which SQLTrack needs to {purpose}")

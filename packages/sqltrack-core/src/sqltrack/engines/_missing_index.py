@@ -1,4 +1,4 @@
-"""Suggest an index for best values, where the table of metrics is large."""
+"""Suggest an index for best values if the table `metrics` is large."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from sqltrack.engines.checks import Verdict, note
 
 __all__ = ["LARGE_ROWS", "missing_index"]
 
-# Rows of metrics from which the index is worth a word.
+# Suggest an index from this number of rows of `metrics`.
 LARGE_ROWS = 1_000_000
 
 
 def missing_index(metric: str) -> Verdict:
-    """Return that no metric has an index, with the statement that creates one for a metric."""
+    """Return the note that no metric has an index, with the statement that creates one for `metric`."""
     name, column = quote_identifier(f"metrics_by_{metric}"), quote_identifier(metric)
     return note(
         "no metric in the large table metrics has an index, so finding the best value of each run reads all rows",

@@ -1,4 +1,4 @@
-"""The interface for operators' commands: read a database safely, examine it, change its tables and users."""
+"""The interface for operators' commands: read, check and change a database, its tables and its users."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Admin", "Question", "admin_of"]
 
 
 class Question(NamedTuple):
-    """A query of the program's, or with a part of the user's.
+    """A query of a command, which may contain SQL of the user.
 
     Attributes:
-        sql: its text.
+        sql: the text.
         parameters: values for its placeholders, default: none.
     """
 
@@ -33,14 +33,14 @@ class Question(NamedTuple):
 
 
 def admin_of(engine: Engine, connection: Any = None) -> Admin:
-    """Return what operators' commands can do with the database of an engine.
+    """Create the `Admin` of an engine.
 
     Args:
         engine: the engine.
         connection: a connection of the engine, default: none yet.
 
     Raises:
-        NotImplementedError: the engine has no such commands.
+        NotImplementedError: the engine has no `admin_class`.
     """
     if engine.admin_class is None:
         raise NotImplementedError(
@@ -52,20 +52,20 @@ def admin_of(engine: Engine, connection: Any = None) -> Admin:
 
 
 class Admin(ABC):
-    """What only operators' commands need of a database.
+    """Operations that only operators' commands need.
 
     Args:
         engine: the engine.
-        connection: a connection of it, None before there is one; then only `missing`, `connect_read_only`,
-            `driver_variables`, `find_password`, `encrypt_password` and the attributes are of use.
+        connection: a connection of the engine, or None; without one, use only `missing`, `connect_read_only`,
+            `driver_variables`, `find_password`, `encrypt_password` and the attributes.
 
     Attributes:
-        engine: the same.
-        connection: the same.
-        keeps_space: whether the space of deleted rows stays with the database until `reclaim_space` is called.
-        pending_table: name of the table in which extras wait while `metrics` cannot get the column, None if there is
-            no such table.
-        extras_keep_floats: whether a float in `extras` is still told from an integer if it is very large.
+        engine: the engine.
+        connection: the connection.
+        keeps_space: whether the space of deleted rows is not freed until `reclaim_space` is called.
+        pending_table: name of the table for extras that wait until `metrics` has the column, None if the database does
+            not need one.
+        extras_keep_floats: whether very large floats in `extras` can be distinguished from integers.
     """
 
     keeps_space: ClassVar[bool] = False
@@ -76,18 +76,18 @@ class Admin(ABC):
         self.engine = engine
         self.connection: Any = connection
 
-    # Before there is a connection
+    # Without a connection
 
     def missing(self, advice: str = NotSetUpError.ADVICE) -> NotSetUpError:
         """Return the error for a database that does not exist.
 
         Args:
-            advice: what to do if it can be created; default: to set it up.
+            advice: advice if the database can be created; default: to set it up.
         """
         return NotSetUpError(f"{self.engine.describe()} does not exist", advice)
 
     def connect_read_only(self) -> Any:
-        """Open a connection that is only used to read, and leaves the database as it is.
+        """Open a connection for reading, without changing the database.
 
         Raises:
             DatabaseUnavailableError: the database cannot be reached or opened.
@@ -95,11 +95,11 @@ class Admin(ABC):
         return self.engine.connect()
 
     def driver_variables(self) -> dict[str, str]:
-        """Return the environment variables that the driver looks at, with the names of their parameters."""
+        """Return the environment variables that the driver reads, with the names of their parameters."""
         return {}
 
     def find_password(self, user: str, dbname: str) -> str | None:
-        """Return the password that the password file holds for a user of a database, None if there is none.
+        """Return a user's password for a database from the password file, None if it has none.
 
         Raises:
             ConfigError: the database has no users.
@@ -115,9 +115,9 @@ class Admin(ABC):
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:
-        """Let the statements in the `with` block see the database as it is at one moment, and only read.
+        """Return a context manager in which all statements read the same state of the database.
 
-        The connection must be in no transaction.
+        The block is read-only. The connection must not be in a transaction.
 
         Raises:
             DatabaseError: the database refused a statement in the block.
@@ -127,33 +127,34 @@ class Admin(ABC):
     def read_only(
         self, seconds: float, *, as_superuser: bool = False, own_sql: bool = False
     ) -> AbstractContextManager[None]:
-        """Let the database refuse all but queries in the `with` block, whatever the text of the statements says.
+        """Return a context manager in which the database executes queries only, whatever SQL it is given.
 
-        The connection must be in no transaction; the block is one of its own, or none, and leaves no trace.
+        The connection must not be in a transaction. The block changes nothing, and no settings outlive it.
 
         Args:
-            seconds: how long a statement may take, more than 0.
-            as_superuser: whether the statements of a superuser keep all rights, where the database has superusers.
-                Default False: they have the rights of a role that may only read.
-            own_sql: whether the statements are the program's own and not the user's. They may then be executed by a
-                superuser without such a role, if the database has none. Default False.
+            seconds: timeout of a statement in seconds, more than 0.
+            as_superuser: whether the statements of a superuser keep all permissions, if the database has superusers.
+                Default False: they have the permissions of a read-only role.
+            own_sql: whether the statements are SQLTrack's own and not the user's. A superuser may then execute them
+                without a read-only role, if the database has none. Default False.
 
         Raises:
             ReadOnlyDatabaseError: a statement in the block would change something, or could execute code with which
-                another user can take on the rights of a superuser.
+                another user gains the permissions of a superuser.
             StatementTimeoutError: a statement in the block took too long.
             DatabaseError: the database refused a statement for another reason, or a transaction is open.
         """
 
     def ask_together(self, questions: Sequence[Question], *, are_last: bool = False) -> list[Any]:
-        """Execute queries inside of `read_only`, over a network in as few round trips as possible.
+        """Execute queries inside a `read_only` block, in as few round trips as possible.
 
         Args:
             questions: the queries.
-            are_last: whether the block asks nothing after these, so that it can end with them; default False.
+            are_last: whether these are the last queries of the block, so that it can end in the same round trip;
+                default False.
 
         Returns:
-            A cursor for each, in their order.
+            A cursor for each query, in their order.
         """
         return [
             self.connection.execute(sql, tuple(parameters)) if parameters else self.connection.execute(sql)
@@ -161,35 +162,35 @@ class Admin(ABC):
         ]
 
     def columns_question(self, table: str) -> Question | None:
-        """Return the query for names and SQL types of a table's columns, None if it takes more than a query."""
+        """Return the query for names and SQL types of a table's columns, None if one query is not enough."""
         return None
 
     def facts_question(self, metric: str) -> Question | None:
-        """Return the query for what decides how best values of a metric are found, None if that takes no query.
+        """Return the query for the facts that decide how to find best values of a metric, None if there are none.
 
-        Its answer goes to `take_facts`. Otherwise the statement that finds them makes a round trip to ask.
+        Pass the cursor to `take_facts`, or the statement that finds best values needs another round trip.
         """
         return None
 
     def take_facts(self, metric: str, answer: Any) -> None:
-        """Take the cursor with the answer to `facts_question`, for statements on this connection."""
+        """Keep the result of `facts_question` for statements on this connection."""
         return
 
     def refuse_foreign_code(self, tables: Iterable[str]) -> None:
-        """Make sure that other users cannot take on the rights of a superuser when that reads tables.
+        """Refuse to read tables as a superuser if other users could then gain the superuser's permissions.
 
-        The connection must be in no transaction. There is nothing to do where the database has no users.
+        The connection must not be in a transaction. By default, for databases without users, do nothing.
 
         Args:
-            tables: names of the tables; those that do not exist are left out.
+            tables: names of the tables; missing tables are ignored.
 
         Raises:
-            ReadOnlyDatabaseError: they can, because the tables are views that call functions, for example.
+            ReadOnlyDatabaseError: they could, for example because the tables are views that call functions.
         """
         return
 
     def interruptible(self) -> AbstractContextManager[None]:
-        """Let Ctrl-C end a statement in the `with` block, and not only what comes after it."""
+        """Return a context manager in which Ctrl-C interrupts a running statement."""
         return contextlib.nullcontext()
 
     def fail_fast_on_locks(self) -> None:
@@ -200,16 +201,16 @@ class Admin(ABC):
         return
 
     def reason_of(self, error: Exception) -> str:
-        """Return what the database says about a statement that failed, without quoting it."""
+        """Return the database's message for a failed statement, without quotes from the statement."""
         return str(error)
 
     def command_tag(self, cursor: Any, statement: str, count: int) -> str:
-        """Return what the database calls a statement that it has executed, such as "CREATE TABLE" or "SELECT 3".
+        """Return the command tag of an executed statement, such as "CREATE TABLE" or "SELECT 3".
 
         Args:
             cursor: the statement's cursor.
             statement: its text.
-            count: number of rows that it returned or changed, -1 if that is not known.
+            count: number of rows that it returned or changed, -1 if unknown.
         """
         words = [
             word for word in keywords(statement, self.engine.dialect) if word not in ("TEMP", "TEMPORARY", "UNIQUE")
@@ -218,20 +219,20 @@ class Admin(ABC):
         return " ".join(words[: 2 if is_definition else 1]) + (f" {count}" if count >= 0 else "")
 
     def watch_notices(self, notify: Callable[[str], None]) -> None:
-        """Call `notify` with each notice or warning that the server sends; not every database sends any."""
+        """Call `notify` with each notice or warning of the server; by default, do nothing."""
         return
 
-    # What there is
+    # Metadata
 
     @abstractmethod
     def identity(self) -> str:
-        """Return a text that two connections have in common if and only if they lead to the same tables."""
+        """Return a text that is equal for two connections if and only if they lead to the same tables."""
 
     @abstractmethod
     def python_types(self, table: str) -> dict[str, type]:
-        """Return the Python type of the values in each of a table's columns, apart from those of unknown type.
+        """Return the Python types of a table's columns, without columns of unknown type.
 
-        The type is what a column is declared to hold, unless the database lets it hold more, and it does.
+        The type follows the declaration of the column, unless the database accepts other values and it holds some.
         """
 
     @abstractmethod
@@ -240,68 +241,68 @@ class Admin(ABC):
 
     @abstractmethod
     def column_usage(self, table: str) -> tuple[int, int]:
-        """Return how many columns of a table count, and how many the database allows."""
+        """Return the number of a table's columns that count towards the limit, and the limit."""
 
     @abstractmethod
     def row_estimate(self, table: str) -> int | None:
-        """Return how many rows the database believes a table to have, None if it has no idea."""
+        """Return the database's estimate of a table's row count, None if it has none."""
 
     @abstractmethod
     def table_bytes(self, table: str) -> int | None:
-        """Return the size of a table with its indexes, None if that cannot be told quickly."""
+        """Return the size of a table and its indexes in bytes, None if finding it would take long."""
 
     @abstractmethod
     def checks(self, *, full: bool) -> Checks:
-        """Return the checks that only this database needs, by name.
+        """Return the checks for this kind of database, by name.
 
         Args:
-            full: whether to look at everything, however long it takes.
+            full: whether to include checks that take long.
         """
 
     @abstractmethod
     def json_keys_sql(self, column: str) -> str:
-        """Return an item of a FROM clause: `item` with the column `key`, the top-level keys of a JSON `column`."""
+        """Return a FROM item: `item` with the column `key`, the top-level keys of a JSON `column`."""
 
     def json_value_sql(self, column: str, name: str, typ: type) -> str:
-        """Return an expression: the value of a top-level key of a JSON column, to compare with values of a type.
+        """Return an expression for the value of a top-level key of a JSON column, comparable with values of a type.
 
         Args:
-            column: the column, as it stands in a statement.
+            column: the column, as SQL.
             name: the key.
-            typ: bool, int or float for truth values and numbers, any other for texts.
+            typ: bool, int or float; any other type means text.
         """
         text = f"{column}->>{quote_text(name)}"
         sql_type = {bool: "BOOLEAN", int: "DOUBLE PRECISION", float: "DOUBLE PRECISION"}.get(typ)
         return text if sql_type is None else f"CAST({text} AS {sql_type})"
 
-    # Changes; every statement of the connection must commit by itself
+    # Changes; the connection must be in autocommit mode
 
     @abstractmethod
     def reclaim_space(self) -> None:
-        """Give back the space of deleted rows."""
+        """Free the space of deleted rows."""
 
     @abstractmethod
     def rename_metric(self, name: str, new_name: str) -> bool:
-        """Rename the column of a metric, without making others wait for long.
+        """Rename the column of a metric, without blocking other connections for long.
 
         Returns:
-            False if the table stayed locked for some time, so that nothing was done.
+            False if nothing was done because the table stayed locked.
         """
 
     @abstractmethod
     def drop_empty_metric(self, name: str) -> bool:
-        """Drop the column of a metric unless it holds values, without making others wait for long.
+        """Drop the column of a metric if it is empty, without blocking other connections for long.
 
         Returns:
-            False if it holds values, or if the table stayed locked for some time.
+            False if it holds values, or if the table stayed locked.
         """
 
     def move_pending(self, limit: int) -> int:
-        """Move up to `limit` rows that wait in `pending_table`, if there is one, to `extras`, and return how many."""
+        """Move up to `limit` rows from `pending_table`, if any, to `extras`, and return their number."""
         return 0
 
     def encrypt_password(self, user: str, password: str) -> str:
-        """Return a user's password in the form in which the server keeps it, or can keep it if there is no connection.
+        """Hash a user's password as the server does, or in a form that any server accepts if there is no connection.
 
         Raises:
             ConfigError: the database has no users.

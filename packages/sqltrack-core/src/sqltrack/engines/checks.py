@@ -1,4 +1,4 @@
-"""Checks of a database, and the verdicts that they return."""
+"""Types and helpers for checks of a database."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENCE", "Check", "Checks", "Severity", "Verdict", "fetch_rows", "note", "ok", "problem"]
 
-#: Seconds for which an examination waits for the locks of others.
+#: Lock timeout of a check, in seconds.
 PATIENCE = 5.0
 
 Severity = Literal["ok", "note", "problem"]
 
 
 class Verdict(NamedTuple):
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        result: "ok", "note" for what is worth knowing, "problem" for what has to be done something about.
-        found: what was found.
-        advice: what to do, None if there is nothing.
+        result: "ok", "note" for information, or "problem" if you need to act.
+        found: the finding.
+        advice: what to do, None for nothing.
     """
 
     result: Severity
@@ -30,27 +30,27 @@ class Verdict(NamedTuple):
     advice: str | None = None
 
 
-# Examines one thing; None where there is nothing to say.
+# Returns None if it has nothing to report.
 Check = Callable[[], "Verdict | None"]
 Checks = Mapping[str, Check]
 
 
 def fetch_rows(engine: Engine, connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-    """Return the rows of a query, waiting at most `PATIENCE` seconds for locks."""
+    """Return the rows of a query, with a lock timeout of `PATIENCE` seconds."""
     rows: list[Any] = engine.execute_within(connection, PATIENCE, sql, parameters).fetchall()
     return rows
 
 
 def ok(found: str) -> Verdict:
-    """Return that all is well."""
+    """Return the verdict "ok"."""
     return Verdict("ok", found)
 
 
 def note(found: str, advice: str | None = None) -> Verdict:
-    """Return something that is worth knowing."""
+    """Return the verdict "note"."""
     return Verdict("note", found, advice)
 
 
 def problem(found: str, advice: str | None = None) -> Verdict:
-    """Return something that should not be so."""
+    """Return the verdict "problem"."""
     return Verdict("problem", found, advice)

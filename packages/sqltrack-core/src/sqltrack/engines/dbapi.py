@@ -7,12 +7,12 @@ from typing import Any, Protocol, TypeAlias
 
 __all__ = ["DBAPIConnection", "DBAPICursor", "Parameters"]
 
-# Positional parameters as a sequence, named ones as a mapping.
+# A sequence for positional parameters, a mapping for named ones.
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 
 class DBAPICursor(Protocol):
-    """A database cursor, also usable in a `with` block, which closes it."""
+    """A database cursor; as a context manager, it closes itself."""
 
     @property
     def description(self) -> Sequence[Any] | None: ...

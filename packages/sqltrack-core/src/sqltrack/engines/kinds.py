@@ -1,4 +1,4 @@
-"""The kinds of values that columns hold, whatever the database calls their types."""
+"""The kinds of values that columns hold, independent of the database's type names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["KINDS", "ColumnKind"]
 
 ColumnKind = Literal["boolean", "bytes", "date", "float", "integer", "interval", "json", "text", "timestamp"]
 
-#: The kind of values of a Python type.
+#: The kind of each Python type's values.
 KINDS: Mapping[type, ColumnKind] = {
     bool: "boolean",
     bytes: "bytes",

@@ -1,4 +1,4 @@
-"""The metrics table of an engine: which values fit which columns, how columns are added, how rows are stored."""
+"""The interface for the metrics table: which values fit a column, how to add columns and store rows."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = [
     "upsert_sql",
 ]
 
-# Seconds by which the time may lag.
+# How much `time_updated` may lag.
 _TOUCH_INTERVAL = timedelta(seconds=1)
 
-#: Sets a run's `time_updated` unless that lags by less than a second; for the values of `touch_if_due_values`.
+#: Set a run's `time_updated` unless it lags by less than a second; takes the values of `touch_if_due_values`.
 TOUCH_IF_DUE_SQL: str = """
     UPDATE runs SET time_updated = %s
     WHERE id = %s AND (time_updated IS NULL OR NOT time_updated BETWEEN %s AND %s)
@@ -43,26 +43,26 @@ RowConverter = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 class MisfitError(Exception):
-    """A value cannot be stored unaltered in a column whose type is the right one for others of its kind."""
+    """A column would alter this value, although it suits other values of the type."""
 
 
 class Fault(enum.Enum):
     """Why the database refused a statement that stores metrics."""
 
     STALE = enum.auto()
-    """The table has changed: a column is missing, or has another type."""
+    """The table has changed: a column is missing or has another type."""
 
     TOO_BIG = enum.auto()
-    """The row has more values than fit into one."""
+    """The row has more values than fit into a row."""
 
 
 class MovedRow(NamedTuple):
-    """Metrics of one row that move from the column `extras` to their own.
+    """Metrics of one row that move from `extras` to columns of their own.
 
     Attributes:
         key: run id, step and progress.
-        values: names, and the values to bind for the columns.
-        extras: the same names, and the values that are among the extras.
+        values: values to bind for the columns, by name.
+        extras: values in `extras`, by the same names.
     """
 
     key: tuple[int, int, float]
@@ -71,13 +71,13 @@ class MovedRow(NamedTuple):
 
 
 class Upsert:
-    """Stores rows that hold one set of metrics; prepared once, executed for every step.
+    """The statement that stores rows with one set of metrics, made once and executed for every step.
 
-    A class of your own must define `execute`.
+    Subclasses must define `execute`.
 
     Attributes:
-        is_atomic: whether an `execute` that fails changes nothing, and the open transaction can continue. The default
-            is False: in a `with` block of the client a savepoint sees to that.
+        is_atomic: whether a failed `execute` changes nothing and leaves the transaction usable. Default False: in a
+            `with` block of the client, each `execute` then needs a savepoint.
     """
 
     is_atomic: ClassVar[bool] = False
@@ -87,17 +87,17 @@ class Upsert:
 
         Args:
             connection: the connection.
-            values: run id, step, progress, the metrics in order, and the extras if there are any.
+            values: run id, step, progress, the metrics in order, and the extras, if any.
         """
         raise lacking(self, "execute", "store metrics")
 
     def execute_and_touch(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
-        """Do the same, and then set the run's `time_updated`."""
+        """Insert or update one row, then set the run's `time_updated`."""
         self.execute(connection, values)
         connection.execute("UPDATE runs SET time_updated = %s WHERE id = %s", (updated, values[0]))
 
     def execute_and_touch_if_due(self, connection: Any, values: Sequence[Any], updated: datetime) -> None:
-        """Do the same, but leave the run's `time_updated` as it is if that is less than a second before `updated`."""
+        """Insert or update one row, then set the run's `time_updated` unless it lags by less than a second."""
         self.execute(connection, values)
         connection.execute(TOUCH_IF_DUE_SQL, touch_if_due_values(values[0], updated))
 
@@ -108,25 +108,24 @@ class Upsert:
 
 
 class MetricsTable:
-    """The metrics table as a database sees it.
+    """SQL and types of the table `metrics`.
 
-    A class of your own must define the methods that raise NotImplementedError here; the others are defaults.
+    Subclasses must define the methods that raise NotImplementedError here; the others have defaults.
 
     Attributes:
-        grows_beside: whether columns are added over a connection of their own, and not by the transaction that
-            needs them.
+        grows_beside: whether columns are added over a separate connection, not in the transaction that needs them.
     """
 
     grows_beside: ClassVar[bool] = False
 
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
-        """Return whether a metric can be a column in addition to `columns`."""
+        """Return whether a metric can get a column in addition to `columns`."""
         raise lacking(self, "can_be_column", "find a place for new metrics")
 
     def converter(self, sql_type: str, typ: type) -> Converter | None:
-        """Return what turns values of the plain Python type `typ` into those for a column, None if nothing need.
+        """Return the function that converts values of the Python type `typ` for a column, None if it takes them as is.
 
-        The converter raises MisfitError for a value that the column would alter.
+        The function raises MisfitError for a value that the column would alter.
 
         Raises:
             TypeError: the column would alter or refuse such values.
@@ -134,7 +133,7 @@ class MetricsTable:
         raise lacking(self, "converter", "store metrics unaltered")
 
     def row_converter(self, converters: Sequence[Converter | None]) -> RowConverter:
-        """Return what does the work of `converters` on a sequence of values, one for each."""
+        """Return a function that applies `converters` to a sequence of values, one to each."""
         if not any(converters):
             return _as_they_are
         return lambda values: [
@@ -142,7 +141,7 @@ class MetricsTable:
         ]
 
     def wider_type(self, sql_type: str, typ: type) -> str | None:
-        """Return the type with which a column also holds values of `typ`; None, the default, if there is none."""
+        """Return the SQL type to which to widen a column so that it holds values of `typ`, too; default: None."""
         return None
 
     def extras_value(self, values: Mapping[str, Any]) -> Any:
@@ -150,46 +149,45 @@ class MetricsTable:
         return Jsonb(values)
 
     def grow(self, connection: Any, added: Mapping[str, str], widened: Mapping[str, str]) -> bool:
-        """Add and widen columns, given by name and SQL type, as many as there is room for.
+        """Add and widen columns, given by name and SQL type, up to the limit on columns.
 
         Returns:
-            False if the table stayed locked for about a second, or if the user has no right to change it, so that
-            nothing was done.
+            False if nothing was done, because the table stayed locked for about a second or the user may not alter it.
         """
         raise lacking(self, "grow", "add columns for new metrics")
 
     def may_grow(self, connection: Any) -> bool:
-        """Return whether the user has the right to add columns; only asked after `grow` has returned False."""
+        """Return whether the user may add columns; only called after `grow` returned False."""
         return True
 
     def move_to_columns(self, connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
-        """Move metrics of rows from `extras` to their columns, where they are still as given.
+        """Move metrics from `extras` to their columns, in rows whose extras are still as given.
 
-        Only called where `grows_beside`, or where `grow` may return False.
+        Only called if `grows_beside`, or if `grow` may return False.
 
         Args:
             connection: the connection.
-            names: the metrics.
+            names: names of the metrics.
             rows: rows with these metrics, in the order of their keys.
         """
         raise lacking(self, "move_to_columns", "move metrics to columns that were added later")
 
     def make_room(self, connection: Any, key: tuple[int, int, float]) -> bool:
-        """Make room for `extras` in a row that is full of metrics, by moving some of them there.
+        """Make room in a full row by moving some of its metrics to `extras`.
 
         Args:
             connection: the connection.
             key: run id, step and progress.
 
         Returns:
-            Whether there is more room now. The default is False, for databases without such a limit.
+            Whether the row has more room now; default False, for databases without such a limit.
         """
         return False
 
     def is_in_use(self, connection: Any) -> bool:
-        """Return whether the open transaction of a connection itself keeps the table from growing.
+        """Return whether the open transaction of a connection holds a lock that keeps columns from being added.
 
-        Only asked where `grows_beside`.
+        Only called if `grows_beside`.
         """
         return False
 
@@ -197,17 +195,17 @@ class MetricsTable:
         """Return the statement that stores the metrics `names`.
 
         Args:
-            names: columns.
-            extras: whether there are values for the column `extras`, too.
-            pending: whether such values wait in a table of their own until there is that column, where `names` are
-                removed from what waits for the row; never if `grow` always returns True.
-            has_extras: whether there is the column `extras`. Then `names` are removed from what a row has there,
-                because the new values take the place of those.
+            names: names of the columns.
+            extras: whether there are values for `extras`, too.
+            pending: whether extras go to `metrics_pending`, because `metrics` has no column for them yet. The
+                statement then removes `names` from the row's pending extras. Never True if `grow` always returns True.
+            has_extras: whether `metrics` has the column `extras`. The statement then removes `names` from the row's
+                extras, because the new values replace them.
         """
         raise lacking(self, "upsert", "store metrics")
 
     def fault_of(self, error: BaseException) -> Fault | None:
-        """Return what a driver's error says about a statement of an `Upsert`, None if it says neither."""
+        """Return the fault that a driver's error about an `Upsert` stands for, None for other errors."""
         raise lacking(self, "fault_of", "try again after a statement that failed")
 
 
@@ -216,11 +214,10 @@ def _as_they_are(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def exact_float(value: int) -> float:
-    """Return an integer of 64 bits as a float.
+    """Return a 64-bit integer as a float.
 
     Raises:
-        MisfitError: there is no float of exactly this value; or the integer is greater, so that no column of integers
-            could have held it, and would look rounded as a float.
+        MisfitError: no float has exactly this value, or the integer does not fit into 64 bits.
     """
     number = float(check_int64(value))
     if number != value:
@@ -229,7 +226,7 @@ def exact_float(value: int) -> float:
 
 
 def check_int64(value: int) -> int:
-    """Return an integer that fits into 64 bits.
+    """Return `value` if it is an integer that fits into 64 bits.
 
     Raises:
         MisfitError: it does not, or is not an integer.
@@ -240,10 +237,10 @@ def check_int64(value: int) -> int:
 
 
 def check_time(value: datetime) -> datetime:
-    """Return a datetime that is a datetime in any time zone.
+    """Return `value` if Python can represent it in any time zone.
 
     Raises:
-        MisfitError: it is not: in some of them its year is before 1 or after 9999.
+        MisfitError: in some time zone its year would be below 1 or above 9999.
     """
     if not 1 < value.year < 9999:
         raise MisfitError
@@ -262,9 +259,9 @@ def upsert_sql(
 
     Args:
         columns: quoted names of the metrics' columns.
-        placeholder: how the driver marks the place of a parameter.
-        merged_extras: expression for the extras of the row and those to be added, None if there are none to be.
-        kept_extras: expression for the extras that the row keeps if none are added, None if those are all.
+        placeholder: the driver's placeholder for a parameter.
+        merged_extras: expression for the row's extras with the new ones merged in, None without new extras.
+        kept_extras: expression for the extras that the row keeps without new ones, None if it keeps all.
     """
     inserted = [*KEY, *columns, *([] if merged_extras is None else [EXTRAS])]
     return (
@@ -274,7 +271,7 @@ def upsert_sql(
 
 
 def conflict_sql(columns: Sequence[str], merged_extras: str | None, kept_extras: str | None = None) -> str:
-    """Return what an INSERT does with a row that exists, the end of `upsert_sql`, which has the same arguments."""
+    """Return the ON CONFLICT clause of `upsert_sql`; the arguments are the same."""
     updates = [f"{column} = excluded.{column}" for column in columns]
     if merged_extras is not None:
         updates.append(f"{EXTRAS} = {merged_extras}")

@@ -1,4 +1,4 @@
-"""Read the result of a query chunk by chunk, with what the database tells of its columns."""
+"""Read the result of a query in chunks, with the names and kinds of its columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqltrack.engines.kinds import ColumnKind
 
 __all__ = ["Reader", "Reading", "find_reader"]
 
-# By the package that a cursor's class comes from.
+# By the package of the cursor's class.
 _READERS = {
     "psycopg": ("sqltrack.engines.postgres._results", "PostgresReader"),
     "sqlite3": ("sqltrack.engines.sqlite._results", "SQLiteReader"),
@@ -25,10 +25,10 @@ class Reading(NamedTuple):
     """A result that is being read.
 
     Attributes:
-        names: names of the columns, which need not be unique.
-        kinds: what the columns hold by their declaration, None where the database does not tell.
-        chunks: the rows, in lists of about the number asked for; only the present one is in memory.
-        is_typed: whether a column holds values of its kind and NULL alone, default False.
+        names: names of the columns, not necessarily unique.
+        kinds: declared kinds of the columns, None if unknown.
+        chunks: the rows, in lists of about the requested size; only the current list is in memory.
+        is_typed: whether each column holds only values of its kind and NULL, default False.
     """
 
     names: Sequence[str]
@@ -38,11 +38,11 @@ class Reading(NamedTuple):
 
 
 class Reader(ABC):
-    """Reads results over the connection of a cursor, as part of its transaction; the cursor itself stays unused."""
+    """Reads results over the connection of a cursor, in its transaction, without using the cursor itself."""
 
     @abstractmethod
     def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> AbstractContextManager[Reading]:
-        """Execute a query; its rows can be read in the `with` block.
+        """Execute a query and return a context manager in which its rows can be read.
 
         Args:
             cursor: a cursor of the database driver.
@@ -51,12 +51,12 @@ class Reader(ABC):
             size: number of rows in a chunk.
 
         Raises:
-            Exception: the driver's, also if the statement is none that returns rows.
+            Exception: an error of the driver, also if the statement returns no rows.
         """
 
 
 class _AnyReader(Reader):
-    """Reads with the cursor itself, whatever driver it is of."""
+    """Reads with the cursor itself, for any driver."""
 
     @contextmanager
     def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> Iterator[Reading]:
@@ -67,10 +67,10 @@ class _AnyReader(Reader):
 
 
 def find_reader(cursor: Any) -> Reader:
-    """Return what reads many rows over the connection of a cursor, of whatever engine.
+    """Return the reader for a cursor of any engine.
 
     Raises:
-        UnusableValueError: (a ValueError) it is not a cursor.
+        UnusableValueError: (a ValueError) `cursor` is not a cursor.
     """
     check_cursor(cursor)
     for cls in type(cursor).__mro__:

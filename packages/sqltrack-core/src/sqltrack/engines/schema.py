@@ -7,18 +7,18 @@ from typing import Any
 
 __all__ = ["COLUMNS", "EXTRAS", "INT64", "KEY", "PENDING", "TABLES", "fits_int64"]
 
-#: The columns that say which row of metrics it is.
+#: The key of the table `metrics`.
 KEY = ("run_id", "step", "progress")
-#: The column for metrics that cannot be columns.
+#: The column for metrics without a column of their own.
 EXTRAS = "extras"
 
-#: The table in which extras wait while metrics cannot get that column, in databases that need it.
+#: The table for extras that wait until `metrics` has that column, in databases that need it.
 PENDING = "metrics_pending"
 
-#: What ids, steps and metrics of the type int can be.
+#: The range of ids, steps and integer metrics.
 INT64 = range(-(2**63), 2**63)
 
-#: The columns that everything relies on; metrics has one more for each metric.
+#: The required columns; `metrics` has another one for each metric.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "experiments": ("id", "name", "comment", "tags", "extras"),
     "experiment_links": ("from_id", "kind", "to_id"),
@@ -30,7 +30,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "metrics": KEY,
 }
 
-#: The tables, in the order in which their foreign keys allow to fill them.
+#: The tables, in an order in which foreign keys allow filling them.
 TABLES = tuple(COLUMNS)
 
 
