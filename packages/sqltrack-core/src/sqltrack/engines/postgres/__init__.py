@@ -1,4 +1,4 @@
-"""PostgreSQL as a backend, through psycopg 3, which is loaded when the engine is first used."""
+"""Store experiments in PostgreSQL, with psycopg 3, which is imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements whose connection was dropped before the server had answered, and which it may still execute."""
+"""End statements that the server may still execute after their connection was dropped."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import psycopg
 
 __all__ = ["Abandoned", "AbandonedStatements"]
 
-# More than a process drops before somebody asks.
+# More connections than a process drops between two calls of `take`.
 _MAX_KEPT = 1_000
 
-# Seconds to wait for processes that were told to end, and between two looks.
+# Seconds to wait for terminated backends to end, and between two checks.
 _PATIENCE, _PAUSE = 2.0, 0.02
 
-# Seconds in which processes that were frozen with a server, and go on, read what was sent to them meanwhile. Until then
-# nothing tells those behind a pooler from idle ones.
+# Seconds in which the backends of a server that was frozen read the statements that arrived meanwhile. Until then,
+# behind a pooler, they cannot be distinguished from idle ones.
 _GRACE = 0.5
 
-# A process of that number which began later is another's.
+# A backend with the same pid that started later belongs to another connection.
 _END_SQL = """
     SELECT pg_terminate_backend(activity.pid)
     FROM pg_stat_activity AS activity
@@ -31,7 +31,7 @@ _END_SQL = """
         AND activity.backend_start <= clock_timestamp() - dropped.age * INTERVAL '1 second'
 """
 
-# Behind a pooler processes have other numbers, so this asks for any statement that began before and writes.
+# Behind a pooler, the pids are unknown, so this counts all writing statements that began before.
 _COUNT_SQL = r"""
     SELECT count(*) FROM pg_stat_activity
     WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid() AND state = 'active'
@@ -44,8 +44,8 @@ class Abandoned(NamedTuple):
     """A connection that was dropped in the middle of a statement.
 
     Attributes:
-        process_id: number of the process that serves it, as the server or the pooler has told.
-        dropped: when it was dropped (monotonic).
+        process_id: pid of its backend, as reported by the server or the pooler.
+        dropped: time of the drop (monotonic).
     """
 
     process_id: int
@@ -53,7 +53,7 @@ class Abandoned(NamedTuple):
 
 
 class AbandonedStatements:
-    """The connections of an engine that were dropped in the middle of something."""
+    """The connections of an engine that were dropped in the middle of a statement."""
 
     def __init__(self) -> None:
         self._dropped: deque[Abandoned] = deque(maxlen=_MAX_KEPT)
@@ -63,7 +63,7 @@ class AbandonedStatements:
         self._dropped.append(Abandoned(process_id, time.monotonic()))
 
     def take(self) -> list[Abandoned]:
-        """Return what was noted, and forget it."""
+        """Return the noted connections and forget them."""
         taken = []
         with contextlib.suppress(IndexError):
             while True:
@@ -71,22 +71,22 @@ class AbandonedStatements:
         return taken
 
     def give_back(self, dropped: Sequence[Abandoned]) -> None:
-        """Remember again what `take` has returned."""
+        """Remember connections again that `take` returned."""
         self._dropped.extend(dropped)
 
     def end(self, connection: psycopg.Connection[Any], dropped: Sequence[Abandoned], *, has_pooler: bool) -> bool:
-        """Let the server end the statements of connections; return whether none of them can be executed any more.
+        """Terminate the backends of dropped connections; return whether all their statements have ended.
 
-        Behind a pooler this only waits for them, because nothing tells whose statements they are. One that is still in
-        the socket of a process, which alone is frozen, is not seen.
+        Behind a pooler, only wait for the statements, because their owners are unknown. If a single backend is frozen,
+        a statement that still waits in its socket is missed.
 
         Args:
             connection: a connection to the same database.
-            dropped: the connections.
-            has_pooler: whether there is a pooler in between.
+            dropped: the dropped connections.
+            has_pooler: whether a pooler is in between.
 
         Raises:
-            psycopg.Error: the server cannot be asked.
+            psycopg.Error: the server does not answer, or refuses.
         """
         if not dropped:
             return True

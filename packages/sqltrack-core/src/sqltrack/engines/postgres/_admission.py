@@ -1,4 +1,4 @@
-"""Let the server decide whether a text is one query, and whether its functions are harmless."""
+"""Let the server check that a text is a single query and calls only harmless functions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sqltrack.errors import ReadOnlyDatabaseError
 
 __all__ = ["Query", "check", "declare", "read_query", "refusal"]
 
-# A cursor can only be declared for SELECT, VALUES, TABLE, and WITH that changes nothing (PostgreSQL manual, DECLARE).
-# The line that the server names in errors is one more than that of the text.
+# DECLARE accepts only SELECT, VALUES, TABLE, and WITH without changes (PostgreSQL manual, DECLARE). Line numbers in
+# the server's errors are one higher than in the text.
 _DECLARE = "DECLARE sqltrack_query NO SCROLL CURSOR FOR\n{query}"
 _CLOSE = b"CLOSE sqltrack_query"
 
-# The planner looks for functions that are PARALLEL UNSAFE before anything else; set_config() is one, and so is any
-# that runs SQL from a text (PostgreSQL manual, 15.4). Asked to, it puts each plan without them below a Gather node. The
-# query itself is never used, so that nothing else decides.
+# The planner first looks for PARALLEL UNSAFE functions, such as set_config() and all that run SQL from a text
+# (PostgreSQL manual, 15.4). With these settings, it puts each plan without such functions below a Gather node. The
+# result of the query is not used, so that nothing else affects the plan.
 _SET_PARALLEL = """
     SAVEPOINT sqltrack_query;
     SELECT
@@ -32,7 +32,7 @@ _SET_PARALLEL = """
 _RESET = b"ROLLBACK TO SAVEPOINT sqltrack_query; RELEASE SAVEPOINT sqltrack_query"
 _EXPLAIN = "EXPLAIN (FORMAT JSON, COSTS OFF) WITH sqltrack_query AS (SELECT EXISTS (\n{query}\n)) SELECT 1"
 
-# syntax_error, feature_not_supported: what no cursor can be declared for (PostgreSQL manual, appendix A).
+# syntax_error, feature_not_supported: DECLARE does not accept the statement (PostgreSQL manual, appendix A).
 _NO_CURSOR_STATES = ("42601", "0A000")
 
 _ONLY_QUERIES = "the statement is not a query, and the database is opened read-only here"
@@ -44,23 +44,23 @@ _FOREIGN = "a superuser's query is refused here: it could execute {code} of a us
 _ADVICE = "connect as a user who may only read (sqltrack grant makes one)"
 _FOREIGN_ADVICE = f"{_ADVICE}, or use --as-superuser if you trust the users of this database"
 
-# They read tables and views by name, and execute functions in these that the planner does not see.
+# Functions that read tables and views by name, and execute functions in them that the planner does not see.
 _READ_BY_NAME = frozenset(
     f"{kind}_to_{what}"
     for kind in ("cursor", "database", "query", "schema", "table")
     for what in ("xml", "xmlschema", "xml_and_xmlschema")
 )
 
-# Catalogs of what has expressions that the planner evaluates: indexes and partitions, CHECKs, and statistics.
+# Catalogs of objects with expressions that the planner evaluates: indexes and partitions, CHECKs, and statistics.
 _EVALUATED = "'{pg_catalog.pg_class,pg_catalog.pg_constraint,pg_catalog.pg_statistic_ext}'"
 
-# Code of users who are not superusers. The mark PARALLEL SAFE is the word of the owner alone. The planner looks neither
-# into aggregates nor into the CHECKs of domains, nor at casts that to_json() calls, nor at what it evaluates in
-# indexes, statistics, partitions and CHECKs. It puts the negators of operators in their places later, and estimates
-# ranges by their functions. Functions that read by name execute views that it does not see. A function with the name of
-# one of the system is called in its place if the search path says so. Other functions that are marked UNSAFE it finds
+# Code of users who are not superusers. Owners can mark any function PARALLEL SAFE. The planner does not check
+# aggregates, CHECKs of domains, casts that to_json() calls, or the expressions that it evaluates in indexes,
+# statistics, partitions and CHECKs. It replaces operators by their negators later, and calls functions of range types
+# for its estimates. Functions that read by name execute views that it does not see. A function that shares the name of
+# a system function can replace it, depending on the search path. The planner finds all other UNSAFE functions,
 # wherever they are called. Operators are qualified here, because such a user may have put others before those of the
-# system. Objects of the system have numbers below 16384 (FirstNormalObjectId in PostgreSQL's transam.h).
+# system. System objects have OIDs below 16384 (FirstNormalObjectId in PostgreSQL's transam.h).
 _FOREIGN_SQL = f"""
     WITH strangers AS (SELECT oid FROM pg_catalog.pg_roles WHERE NOT rolsuper)
     (
@@ -135,7 +135,7 @@ class Query(NamedTuple):
 
     Attributes:
         text: the text to execute.
-        query: the part that must be a query, None if there is no such part.
+        query: the part that must be a query, None for SHOW.
     """
 
     text: str
@@ -143,9 +143,9 @@ class Query(NamedTuple):
 
 
 def read_query(text: str) -> Query:
-    """Take EXPLAIN and SHOW, for which no cursor can be declared, from the beginning of a text.
+    """Split off EXPLAIN and SHOW at the beginning of a text, which DECLARE does not accept.
 
-    The text that is executed begins with the word found, so that the server reads such a statement whatever follows.
+    The text to execute begins with the word found, so that the server parses such a statement whatever follows.
     """
     text = without_semicolons(text, POSTGRES)
     rest = _without_blanks(list(tokens(text, POSTGRES)))
@@ -166,23 +166,23 @@ def check(
     *,
     only_harmless: bool,
 ) -> None:
-    """Make sure that a text is one query. It is planned, and not executed.
+    """Make sure that a text is a single query. It is planned but not executed.
 
     Args:
         cursor_class: class of the cursors to use.
-        connection: a connection in a transaction that can only read.
+        connection: a connection in a read-only transaction.
         query: the text.
         parameters: values for its placeholders.
-        only_harmless: whether to refuse functions that are PARALLEL UNSAFE or read tables by name, and all queries
-            where users who are not superusers have code in the database that could be executed.
+        only_harmless: whether to refuse functions that are PARALLEL UNSAFE or read tables by name. It also refuses all
+            queries if users who are not superusers have code in the database that could be executed.
 
     Raises:
-        psycopg.Error: it is none.
+        psycopg.Error: the text is not a single query.
         ReadOnlyDatabaseError: it calls such a function, or could execute such code.
     """
     if only_harmless:
         _refuse_foreign_code(connection)
-        # First: planning the query itself may already call functions.
+        # Check this first: planning the query may already call functions.
         _check_functions(cursor_class, connection, query, parameters)
     declare(cursor_class, connection, query, parameters)
 
@@ -190,18 +190,18 @@ def check(
 def declare(
     cursor_class: type[psycopg.Cursor[Any]], connection: psycopg.Connection[Any], query: str, parameters: Any
 ) -> None:
-    """Let the server decide whether a text is one query, which can be told later in a pipeline; see `check`."""
+    """Let the server check that a text is a single query; in a pipeline, the error comes later. See `check`."""
     _run(cursor_class, connection, _DECLARE.format(query=query), parameters)
     psycopg.Cursor(connection).execute(_CLOSE)
 
 
 def refusal(connection: psycopg.Connection[Any], error: psycopg.Error, text: str) -> Exception:
-    """Return the error for a text that was refused with `error`: it is wrong, or it is not a query.
+    """Return the error for a text that was refused with `error`, because it is wrong or not a query.
 
     Args:
         connection: the connection, in a new transaction.
-        error: what the server said when a cursor was declared for the text.
-        text: the text, which has no placeholders.
+        error: the server's error for DECLARE with the text.
+        text: the text, without placeholders.
     """
     result = connection.pgconn.prepare(b"", text.encode(connection.info.encoding))
     if result.status == psycopg.pq.ExecStatus.COMMAND_OK:
@@ -238,7 +238,7 @@ def _check_functions(
 
 
 def _may_read_by_name(token: Token) -> bool:
-    """Return whether a token is the name of a function that reads tables by name, or is escaped and may be one."""
+    """Return whether a token is the name of a function that reads tables by name, or may be one in escaped form."""
     return token.text.lower().startswith('u&"') or token.text.lower().strip('"') in _READ_BY_NAME
 
 
@@ -250,16 +250,17 @@ def _locks_rows(query: str) -> bool:
 def _run(
     cursor_class: type[psycopg.Cursor[Any]], connection: psycopg.Connection[Any], text: str, parameters: Any
 ) -> psycopg.Cursor[Any]:
-    """Execute a text as one statement: psycopg asks for binary results by the extended protocol.
+    """Execute a text as a single statement.
 
-    In that the server accepts one statement at a time, so that none can follow a COMMIT (PostgreSQL manual, 55.2.3).
+    For binary results psycopg uses the extended protocol, in which the server accepts one statement at a time, so that
+    none can follow a COMMIT (PostgreSQL manual, 55.2.3).
     """
     arguments = (text, parameters) if parameters else (text,)
     return cursor_class(connection, row_factory=tuple_row).execute(*arguments, binary=True)
 
 
 def _split_options(rest: list[Token]) -> tuple[list[Token], list[Token]]:
-    """Return the options of EXPLAIN, and what follows them."""
+    """Return the options of EXPLAIN and the rest."""
     if rest and rest[0].text == "(":
         depth = 0
         for index, token in enumerate(rest):
@@ -275,7 +276,7 @@ def _split_options(rest: list[Token]) -> tuple[list[Token], list[Token]]:
 
 
 def _without_blanks(pieces: list[Token]) -> list[Token]:
-    """Return the pieces of a text from the first that is neither blank nor comment."""
+    """Return the tokens without leading blanks and comments."""
     for index, token in enumerate(pieces):
         if token.kind != "comment" and not token.text.isspace():
             return pieces[index:]

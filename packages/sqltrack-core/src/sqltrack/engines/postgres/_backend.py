@@ -1,4 +1,4 @@
-"""The process of a PostgreSQL server that works for a connection, asked and told over a second connection."""
+"""Watch and cancel the statement of a PostgreSQL connection over a second connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqltrack.engines.postgres._pooler import is_pooled
 
 __all__ = ["ServerBackend"]
 
-# A server that waits for its client, which waits for the server, has sent or gets what never arrives.
+# If client and server wait for each other, a message got lost.
 _IS_IDLE_SQL = """
     SELECT state LIKE 'idle%%' OR wait_event_type IS NOT DISTINCT FROM 'Client' FROM pg_stat_activity WHERE pid = %s
 """
@@ -23,15 +23,15 @@ _ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
 
 
 class ServerBackend:
-    """Tells what the server does for a connection; the `backend` of a `BoundedConnection`.
+    """Asks the server over a second connection; the `backend` of a `BoundedConnection`.
 
-    A process of the server that is frozen alone looks as if it worked. Through a pooler, of which processes have other
-    numbers, and where a query may have to queue, it counts that the pooler answers. A server that refuses the second
-    connection, because there are too many or the password was changed, answers as well.
+    A single frozen server process looks as if it worked. Behind a pooler the pid is unknown and queries may queue, so
+    any answer of the pooler counts as working. So does a refused second connection, for example because there are too
+    many or the password was changed.
 
     Args:
-        parameters: with which to connect.
-        seconds: how long to wait for an answer, once connected.
+        parameters: parameters for the second connection.
+        seconds: timeout for an answer, once connected.
         behind_pooler: whether a pooler is in between.
     """
 
@@ -41,7 +41,7 @@ class ServerBackend:
         self._behind_pooler = behind_pooler
 
     def is_working(self, connection: BoundedConnection) -> bool:
-        """Return False if the server does not answer, or works on nothing for this connection."""
+        """Return False if the server does not answer, or does not work on a statement of this connection."""
         try:
             with BoundedConnection.connect(**_at(connection, self._parameters), autocommit=True) as second:
                 second.limit = self._seconds
@@ -50,7 +50,7 @@ class ServerBackend:
             return isinstance(error, psycopg.OperationalError) and is_answer(error)
 
     def cancel(self, connection: BoundedConnection, seconds: float) -> None:
-        """End the current statement of a connection, if the server can be told so in about this time."""
+        """Cancel the current statement of a connection, if the server answers within about `seconds`."""
         if self._behind_pooler:
             return
         parameters = {**_at(connection, self._parameters), "connect_timeout": max(round(seconds), 1)}
@@ -61,13 +61,13 @@ class ServerBackend:
 
 def _is_working(connection: BoundedConnection, second: BoundedConnection) -> bool:
     row = second.execute(_IS_IDLE_SQL, (connection.pgconn.backend_pid,)).fetchone()
-    # A connection that only listens for notifications waits for a server with nothing to do.
+    # A connection that listens for notifications waits for an idle server.
     is_expected = connection.pgconn.transaction_status == _ACTIVE
     return row is not None and not (row[0] and is_expected)
 
 
 def _at(connection: BoundedConnection, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters that lead where a connection does; there may have been several hosts to choose from."""
+    """Return parameters with the host to which a connection leads; the original ones may list several."""
     pgconn = connection.pgconn
     address = {"host": pgconn.host, "hostaddr": pgconn.hostaddr, "port": pgconn.port}
     others = {name: value for name, value in parameters.items() if name not in (*address, "target_session_attrs")}

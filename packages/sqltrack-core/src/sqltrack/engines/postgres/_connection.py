@@ -1,4 +1,4 @@
-"""psycopg's connection, whose waits end when the server does not answer any more."""
+"""A psycopg connection that stops waiting when the server no longer answers."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from sqltrack.engines.postgres._pooler import LOST_STATEMENT_ERRORS, stop_prepar
 
 __all__ = ["Backend", "Bound", "BoundedConnection", "Savepoint", "SilentServerError", "is_readable"]
 
-# Seconds between two looks at the clock, and at signals, while nothing comes from the server.
+# Seconds between two checks of the clock and of signals while the server is silent.
 _INTERVAL = 0.1
 
-# Seconds to wait for the server to hear that a statement is to end, and again for the statement to end.
+# Seconds to wait for a cancel request, and again for the statement to end.
 _CANCEL_TIMEOUT = 2.0
 
-# Seconds that pass at most between two questions whether the server still works on a statement.
+# Seconds between two probes whether the server still works on a statement, at most.
 _LONGEST_PAUSE = 60.0
 
-# A single answer may be missing because the statement has just ended, or a packet got lost.
+# A single probe may fail because the statement has just ended or a packet got lost.
 _FAILURES = 2
 
-# Older versions of psycopg always wait to the end.
+# Older versions of psycopg wait without a timeout.
 _WaitTimeout: type[psycopg.Error] = getattr(psycopg.errors, "_WaitTimeout", psycopg.InterfaceError)
 _has_timeouts = hasattr(psycopg.errors, "_WaitTimeout")
 
-# In all versions these tell the operation that nothing has come; the fastest, in C, does so in some alone.
+# These report timeouts to the operation in all versions; the faster wait function in C does so only in some.
 _watching_wait: Any = waiting.wait_poll if hasattr(select, "poll") else waiting.wait_selector
 
 _ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
 
 
 class SilentServerError(psycopg.OperationalError):
-    """The server did not answer, so the connection was given up.
+    """The server did not answer, so the connection was closed.
 
     Args:
-        seconds: how long it has been silent.
+        seconds: how long the server was silent.
 
     Attributes:
-        seconds: the same.
+        seconds: how long the server was silent.
     """
 
     def __init__(self, seconds: float, **kwargs: Any) -> None:
@@ -60,32 +60,32 @@ class SilentServerError(psycopg.OperationalError):
 
 
 class Backend(Protocol):
-    """What the server does for a connection, known by other ways than this connection, and in bounded time."""
+    """The server process of a connection, reached over a second connection and in bounded time."""
 
     def is_working(self, connection: BoundedConnection) -> bool:
         """Return whether the server works on the statement of a connection."""
 
     def cancel(self, connection: BoundedConnection, seconds: float) -> None:
-        """Ask the server to end the statement of a connection, and wait about this long at most for it to listen."""
+        """Ask the server to cancel the statement of a connection, within about `seconds`."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection whose waits for the server end.
+    """A connection that limits how long it waits for the server.
 
-    TCP notices neither a frozen server nor a network that swallows acknowledged packets. A wait ends when nothing has
-    come for `limit` seconds. Without a limit, the wait continues while the `backend` works on the statement. The
-    backend is asked every now and then, after `probe_interval` seconds for the first time.
+    TCP does not notice a frozen server, nor a network that drops packets after acknowledging them. A wait ends after
+    `limit` seconds of silence. Without a limit, it continues while the `backend` works on the statement, which is
+    probed after `probe_interval` seconds for the first time and then less and less often.
 
-    A wait that ends in this way raises `SilentServerError`, and the connection is closed.
+    At the end of such a wait, the connection closes and raises `SilentServerError`.
 
     Attributes:
-        limit: seconds, None for a statement that may take as long as it wants; see `Bound`.
-        short_limit: the most seconds that commit and rollback wait for an answer, default 30.
-        probe_interval: seconds of silence before the backend is asked, default 10.
-        process_id: number of the process that serves it, as the server has told when it was opened, 0 if not.
-        backend: tells what the server does; None: only limits end a wait.
-        may_copy: whether the user may create temporary tables, as far as is known.
-        metric_facts: what is known about metrics, see `Admin.take_facts`.
+        limit: limit in seconds, None for statements of any length; see `Bound`.
+        short_limit: limit of commit and rollback in seconds, default 30.
+        probe_interval: seconds of silence before the backend is probed, default 10.
+        process_id: pid of the server process, as reported when the connection was opened, 0 if unknown.
+        backend: the server process of the connection; without one, only limits end a wait.
+        may_copy: whether the user may create temporary tables; True until the server refuses.
+        metric_facts: known facts about metrics, see `Admin.take_facts`.
         plain_cursor_factory: class of the cursor that `write` keeps, psycopg's own or one that chooses a schema.
     """
 
@@ -100,10 +100,10 @@ class BoundedConnection(psycopg.Connection[Any]):
     _plain_cursor: Any = None
 
     def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
-        """Wait for an operation of psycopg's. All waits come through here, but for those for a new connection."""
+        """Wait for an operation of psycopg. All waits go through here, except while connecting."""
         try:
             if timeout is None and _has_timeouts:
-                # Most answers come at once, and then it costs nothing to look out for their absence.
+                # Most answers come at once, so watch only after the first interval.
                 try:
                     return waiting.wait(gen, self.pgconn.socket, interval, _INTERVAL)
                 except _WaitTimeout:
@@ -116,14 +116,14 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     @property
     def plain_cursor(self) -> Any:
-        """A cursor that is kept, for statements that need none of the care of others."""
+        """A cursor that is kept and reused, for statements that need no conversions."""
         cursor = self._plain_cursor
         if cursor is None:
             cursor = self._plain_cursor = self.plain_cursor_factory(self)
         return cursor
 
     def write(self, sql: str, values: Sequence[Any]) -> None:
-        """Execute a statement that returns no rows, with values of types that psycopg knows."""
+        """Execute a statement that returns no rows, with values of psycopg's types."""
         cursor = self._plain_cursor or self.plain_cursor
         try:
             cursor.execute(sql, values)
@@ -133,42 +133,42 @@ class BoundedConnection(psycopg.Connection[Any]):
             cursor.execute(sql, values)
 
     def close(self) -> None:
-        """Close the connection, and let go of its cursor, or only the garbage collector would free both."""
+        """Close the connection and drop its cursor, because only the garbage collector could free the cycle."""
         self._plain_cursor = None
         super().close()
 
     def commit(self) -> None:
-        """Commit, waiting `short_limit` seconds at most for the server to answer."""
+        """Commit, waiting at most `short_limit` seconds for the server."""
         with Bound(self, self.short_limit):
             super().commit()
 
     def rollback(self) -> None:
-        """Roll back, waiting `short_limit` seconds at most for the server to answer."""
+        """Roll back, waiting at most `short_limit` seconds for the server."""
         with Bound(self, self.short_limit):
             super().rollback()
 
     def cancel(self) -> None:
-        """Ask the server to end the current statement, and wait a few seconds at most for it to listen."""
+        """Ask the server to cancel the current statement, within a few seconds."""
         if psycopg.capabilities.has_cancel_safe():
             self.cancel_safe(timeout=_CANCEL_TIMEOUT)
         elif self.backend is not None and self._should_cancel():
-            # An older libpq stops all threads until the server has answered.
+            # An older libpq blocks all threads until the server answers.
             self.backend.cancel(self, _CANCEL_TIMEOUT)
 
     def give_up(self) -> None:
-        """Close the connection at once, also in the middle of a statement."""
+        """Close the connection at once, even in the middle of a statement."""
         with contextlib.suppress(OSError, psycopg.Error):
             _shut_down(self.pgconn.socket)
         self.pgconn.finish()
 
     def _wait_watched(self, watched: Any, interval: float, timeout: float | None) -> Any:
         interval = interval if self.limit is None else min(interval, self.limit)
-        # Only a version that has it is asked for it.
+        # Older versions lack this parameter.
         options = () if timeout is None else (timeout,)
         return _watching_wait(watched, self.pgconn.socket, interval, *options)
 
     def _end_statement(self, gen: Any) -> None:
-        """Let the server end a statement that Ctrl-C has interrupted, or give up the connection."""
+        """Cancel a statement that Ctrl-C interrupted, or give up the connection."""
         try:
             self.cancel_safe(timeout=_CANCEL_TIMEOUT)
             with Bound(self, _CANCEL_TIMEOUT):
@@ -177,16 +177,16 @@ class BoundedConnection(psycopg.Connection[Any]):
             pass
         except BaseException as error:
             self.give_up()
-            # The interruption is what the caller must see, or the second one.
+            # The caller must see this interruption, or the second one.
             if not isinstance(error, Exception):
                 raise
 
 
 class Savepoint:
-    """A context manager that undoes only what its block did if that raises, so that the transaction can continue.
+    """A context manager that undoes only its block when that raises, so that the transaction can continue.
 
     Args:
-        connection: whose transaction.
+        connection: the connection of the transaction.
     """
 
     __slots__ = ("_connection",)
@@ -204,7 +204,7 @@ class Savepoint:
             self._execute(b"RELEASE SAVEPOINT sqltrack")
             return
         if self._connection.lock.locked():
-            # A signal's handler raised before psycopg could let go of the lock, for which it would wait without end.
+            # A signal handler raised before psycopg released the lock; waiting for it would never end.
             self._connection.give_up()
             return
         with contextlib.suppress(psycopg.Error):
@@ -216,11 +216,11 @@ class Savepoint:
 
 
 class Bound:
-    """A context manager in which waits for the server have a limit, or that of an outer `Bound` if it is lower.
+    """A context manager that limits each wait for the server; an outer `Bound` with a lower limit still applies.
 
     Args:
-        connection: whose waits.
-        seconds: the limit of each wait.
+        connection: the connection.
+        seconds: limit of each wait, in seconds.
     """
 
     __slots__ = ("_connection", "_outer", "_seconds")
@@ -242,14 +242,13 @@ class Bound:
 
 
 class _Watched:
-    """A generator of psycopg's for an operation, which is told what its socket is ready for, or that it is not.
+    """Wraps the generator of a psycopg operation and checks the clock while its socket is not ready.
 
-    In the second case this looks at the clock. It is not a generator itself, so that a signal handler that raises in
-    here leaves the operation as it was.
+    It is not a generator itself, so that a signal handler that raises in here does not end the operation.
 
     Args:
-        operation: the generator.
-        connection: on which it works.
+        operation: the generator, to which the state of the socket is sent.
+        connection: its connection.
     """
 
     __slots__ = ("_connection", "_failures", "_limit", "_next_probe", "_operation", "_pause", "_silent_since")
@@ -258,7 +257,7 @@ class _Watched:
         self._operation = operation
         self._connection = connection
         self._limit = connection.limit
-        # Nothing is measured while answers come at once.
+        # Unknown until the first wait.
         self._silent_since = -1.0
 
     def __iter__(self) -> _Watched:
@@ -268,7 +267,7 @@ class _Watched:
         return next(self._operation)
 
     def send(self, ready: Any) -> Any:
-        """Tell the operation what the socket is ready for, 0 for nothing."""
+        """Send the state of the socket to the operation: the events for which it is ready, 0 for none."""
         if ready:
             self._silent_since = -1.0
         else:
@@ -305,7 +304,7 @@ class _Watched:
 
 
 def is_readable(fd: int, seconds: float = 0) -> bool:
-    """Return whether something can be read from a socket, after waiting for it no longer than that."""
+    """Return whether a socket becomes readable within `seconds`."""
     if hasattr(select, "poll"):  # pragma: no branch - Windows
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -314,6 +313,6 @@ def is_readable(fd: int, seconds: float = 0) -> bool:
 
 
 def _shut_down(fd: int) -> None:
-    """Let the server see the end of a connection, also while forked children hold it open."""
+    """Shut down a socket, so that the server sees its end even if forked children hold it open."""
     with socket.socket(fileno=os.dup(fd)) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)

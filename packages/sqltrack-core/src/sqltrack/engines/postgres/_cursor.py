@@ -1,4 +1,4 @@
-"""Cursors of psycopg that accept SQLTrack's composed queries, and prepare no statement that returns rows."""
+"""Make psycopg cursors that accept composed queries and never prepare statements that return rows."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from sqltrack.engines.sqltext import outer_keywords
 
 __all__ = ["accepting_sql"]
 
-# Statements that return no rows, unless they say RETURNING.
+# Statements that return no rows without RETURNING.
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
 _VERBS = _CHANGES | {"SELECT", "VALUES", "TABLE"}
 
-# Types of parameters that psycopg takes as they are.
+# Types of parameters that are passed to psycopg unchanged.
 _OWN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, timedelta, dict, list, type(None), Jsonb})
 
 
 def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
-    """Return a class of cursors whose queries may be `sqltrack.util.SQL`.
+    """Return a cursor class whose queries may be `sqltrack.util.SQL`.
 
-    Parameters may be missing values and numbers of other packages, as on SQLite.
+    Parameters may be missing values and numbers of other packages, as in SQLite.
 
-    They leave it to psycopg to prepare the statements that return no rows. A prepared `SELECT *` would fail for ever
-    once a table has another column, and it is a new metric that adds one.
+    Only statements that return no rows are prepared, by psycopg's rules. A prepared `SELECT *` would fail forever
+    after a new metric has added a column.
     """
 
     class SQLCursor(cursor_class):  # type: ignore[valid-type,misc]
@@ -79,7 +79,7 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
 def _with_own_types(
     cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a statement with parameters that psycopg knows."""
+    """Return the arguments of a statement with its parameters converted to types that psycopg knows."""
     if args:
         return (_parameters(cursor, args[0]), *args[1:]), kwargs
     if "params" in kwargs:
@@ -102,7 +102,7 @@ def _parameters(cursor: Any, params: Any) -> Any:
 
 
 def _parameter(cursor: Any, value: Any) -> Any:
-    """Return None for a missing value, and a number or time that psycopg does not know as one of Python's own."""
+    """Convert a missing value to None, and a number or time that psycopg does not know to a Python type."""
     if type(value) in _OWN_TYPES:
         return value
     plain = native(value)
@@ -114,7 +114,7 @@ def _parameter(cursor: Any, value: Any) -> Any:
 def _without_empty_parameters(
     query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments without empty parameters, for which psycopg would look into the names in a text of ours."""
+    """Return the arguments without empty parameters, which would make psycopg parse placeholders in our own queries."""
     if isinstance(query, EngineText):
         if args and not args[0]:
             args = (None, *args[1:])
@@ -137,7 +137,7 @@ def _as_text(query: Any, cursor: Any, has_parameters: bool) -> Any:
 
 @lru_cache(maxsize=512)
 def _returns_rows(query: str | bytes) -> bool:
-    """Return whether a statement may return rows: all but INSERT, UPDATE, DELETE and MERGE without RETURNING."""
+    """Return whether a statement may return rows: False for INSERT, UPDATE, DELETE and MERGE without RETURNING."""
     text = query if isinstance(query, str) else query.decode("utf-8", "replace")
     words = outer_keywords(text, POSTGRES)
     verb = next(words, "")
@@ -148,7 +148,7 @@ def _returns_rows(query: str | bytes) -> bool:
 
 @contextmanager
 def _preparing_nothing(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let psycopg prepare nothing in the `with` block, which `executemany` does without asking."""
+    """Return a context manager in which psycopg prepares nothing; `executemany` has no option for that."""
     threshold, connection.prepare_threshold = connection.prepare_threshold, None
     try:
         yield

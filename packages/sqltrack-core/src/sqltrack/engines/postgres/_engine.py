@@ -1,4 +1,4 @@
-"""The interface for tracking, implemented for PostgreSQL with psycopg 3."""
+"""Implement the interface for tracking for PostgreSQL, with psycopg 3."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS_SQL", "PostgresEngine"]
 
-# Names and types of a table's columns; its value is the name of the table, quoted.
+# Names and types of a table's columns; the parameter is the quoted name of the table.
 COLUMNS_SQL = """
     SELECT attname, format_type(atttypid, atttypmod)
     FROM pg_attribute
@@ -70,7 +70,7 @@ COLUMNS_SQL = """
     ORDER BY attnum
 """
 
-# What messages show, of the parameters that users take for others. An address in one of them may hold a password.
+# Parameters that messages show. Users may put a whole address into one of them by mistake, with a password.
 _SHOWN: Mapping[str, str] = {
     "host": "the name of a server",
     "hostaddr": "the address of a server",
@@ -82,7 +82,7 @@ _SHOWN: Mapping[str, str] = {
 }
 _ADDRESS = re.compile(r"^\s*[\w+.-]{2,}:/|\bpassword\s*=", re.IGNORECASE)
 
-# Signs that they cannot hold, but parts of an address with a password can. The name of a Unix socket may begin with @.
+# Characters that they cannot contain, but parts of an address with a password can. A Unix socket may begin with @.
 _NOT_SHOWN: Mapping[str, re.Pattern[str]] = {
     "host": re.compile(r"(?:^|,)[^/@,][^,]*@"),
     "hostaddr": re.compile(r"@"),
@@ -90,7 +90,7 @@ _NOT_SHOWN: Mapping[str, re.Pattern[str]] = {
     "user": re.compile(r":"),
 }
 
-# An unreachable server must cost seconds, not the minutes that TCP would wait.
+# Notice an unreachable server in seconds; TCP would wait for minutes.
 _DEFAULTS: Mapping[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -100,22 +100,22 @@ _DEFAULTS: Mapping[str, Any] = {
     "fallback_application_name": "sqltrack",
 }
 
-# Seconds to wait for the server to hear that nobody waits for a statement any more.
+# Timeout of a cancel request, in seconds.
 _CANCEL_TIMEOUT = 2.0
 
-# Seconds that a question whether the server is there may take.
+# Timeout for probing whether the server is alive, in seconds.
 _PROBE_TIMEOUT = 5.0
 
-# Seconds for which a terminated process lets a statement end, and then the server hear that it is to end.
+# Seconds that a terminated process waits for its statement to end, and then for the cancel request.
 _LAST_WORD, _LAST_CANCEL = 0.25, 0.5
 
-# Classes of SQLSTATE: deadlocks and other conflicts, lack of resources, intervention by an operator, system errors.
+# Classes of SQLSTATE: transaction rollback (deadlocks), insufficient resources, operator intervention, system errors.
 _PASSING_STATES = ("40", "53", "57", "58")
 
-# "sqltrack" as a number, so that no other program's advisory locks are in the way.
+# "sqltrack" as a number, so that it differs from the advisory locks of other programs.
 _SETUP_LOCK = 0x73716C747261636B
 
-# Whoever wants to change rows by hand rather hears that others hold them than waits for a forgotten transaction.
+# Interactive commands fail with a clear error instead of waiting for a forgotten transaction.
 _ROW_LOCK_TIMEOUT = "30s"
 
 
@@ -127,7 +127,7 @@ class _JsonbDumper(Dumper):
 
 
 class _DatetimeDumper(DatetimeDumper):
-    """Refuses what PostgreSQL would take for a time in the time zone of the session."""
+    """Refuses naive datetimes, which PostgreSQL would read in the session's time zone."""
 
     def get_key(self, obj: datetime, format: PyFormat) -> Any:  # noqa: A002
         if obj.utcoffset() is None:
@@ -136,7 +136,7 @@ class _DatetimeDumper(DatetimeDumper):
 
 
 class _DatetimeBinaryDumper(DatetimeBinaryDumper):
-    """The same in binary form."""
+    """The same for the binary format."""
 
     def get_key(self, obj: datetime, format: PyFormat) -> Any:  # noqa: A002
         if obj.utcoffset() is None:
@@ -148,16 +148,16 @@ class PostgresEngine(Engine):
     """Stores experiments in a PostgreSQL database.
 
     Args:
-        config: connection parameters as libpq knows them
+        config: connection parameters of libpq
             (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS), and `schema`, the
             schema in which names are looked up.
 
     Attributes:
-        has_pooler: whether a pooler was found in between, which takes a connection to find out.
-        refuses_options: whether it has refused start-up options.
-        answer_limit: seconds that short work waits for an answer of the server, see `bounded`; default 30.
-        probe_interval: seconds after which a second connection asks whether the server still works on a statement of
-            any length; default 10.
+        has_pooler: whether a pooler is in between; known after the first connection.
+        refuses_options: whether the pooler has refused start-up options.
+        answer_limit: seconds that short statements wait for an answer of the server, see `bounded`; default 30.
+        probe_interval: seconds after which a second connection checks whether the server still works on a long
+            statement; default 10.
     """
 
     name = "postgres"
@@ -187,10 +187,10 @@ class PostgresEngine(Engine):
         """Connect to the server.
 
         Args:
-            cursor_factory: class of the cursors that the connection makes.
+            cursor_factory: class of the connection's cursors.
 
         Raises:
-            DatabaseUnavailableError: the server cannot be reached, or has no such database.
+            DatabaseUnavailableError: the server cannot be reached, or the database does not exist.
             AccessDeniedError: the server refuses the user.
         """
         try:
@@ -212,11 +212,11 @@ class PostgresEngine(Engine):
         return connection
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters for libpq, those of the configuration and our defaults; a password is among them."""
+        """Return the parameters for libpq, from the configuration and our defaults; they may include a password."""
         parameters = {**_defaults(), **self._parameters}
         seconds = getattr(self._hurry, "seconds", None)
         if seconds is not None:
-            # libpq waits for two seconds at least.
+            # libpq waits at least two seconds.
             parameters["connect_timeout"] = max(math.ceil(min(seconds, connect_timeout(parameters))), 2)
         return parameters
 
@@ -238,11 +238,11 @@ class PostgresEngine(Engine):
         try:
             told = psycopg.conninfo.conninfo_to_dict(self._parameters.get("conninfo", ""))
         except psycopg.ProgrammingError:
-            # Whoever connects with it hears what is wrong.
+            # Connecting will report the error.
             told = {}
         given = {**told, **self._parameters}
         place = {name: given.get(name) or told_to_libpq(name) for name in ("service", "host", "hostaddr", "port")}
-        # Without a name the database is called like the user.
+        # The default database has the name of the user.
         place["dbname"] = given.get("dbname") or told_to_libpq("dbname") or given.get("user")
         place["schema"] = self.schema
         return {"engine": self.name, **{name: str(value) for name, value in place.items() if value}}
@@ -252,7 +252,7 @@ class PostgresEngine(Engine):
         return str(Path(__file__).parent)
 
     def map_type(self, client: Any, typ: type) -> str:
-        """Return the SQL type of a column for values of the Python type `typ`, others than ours as psycopg adapts it.
+        """Return the SQL type of a column for values of `typ`; for other types than ours, the one that psycopg uses.
 
         Raises:
             TypeError: no SQL type fits.
@@ -272,7 +272,7 @@ class PostgresEngine(Engine):
     def is_usable(self, connection: psycopg.Connection[Any]) -> bool:
         if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             return False
-        # A server that ended the session has said so already; the news waits in the socket.
+        # If the server ended the session, its message already waits in the socket.
         try:
             return not is_readable(connection.pgconn.socket) or not _has_ended(connection)
         except psycopg.Error:
@@ -289,8 +289,8 @@ class PostgresEngine(Engine):
         return True
 
     def is_busy(self, connection: psycopg.Connection[Any]) -> bool:
-        # psycopg holds the lock while it talks to the server, and would wait for it for ever.
-        # A pipeline takes no statement of others before it has ended.
+        # psycopg holds the lock while it talks to the server; a signal handler would wait for it forever.
+        # A pipeline must end before other statements can be executed.
         return (
             connection.lock.locked()
             or connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
@@ -340,14 +340,14 @@ class PostgresEngine(Engine):
             self._abandoned.note(connection.process_id)
         with contextlib.suppress(Exception):
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                # With a limit, because a server that does not answer does not answer to this either.
+                # With a timeout: a server that does not answer ignores this request, too.
                 connection.cancel_safe(timeout=seconds)
         with contextlib.suppress(Exception):
             connection.close()
 
     def abort_within(self, connection: psycopg.Connection[Any]) -> bool:
         if connection.autocommit:
-            # A statement that commits by itself may well end, but whatever else there is must not go on.
+            # In autocommit mode the statement may still complete. In a transaction it could only be rolled back.
             _wait_for_answer(connection, _LAST_WORD)
         self._abort(connection, _LAST_CANCEL)
         return True
@@ -361,7 +361,7 @@ class PostgresEngine(Engine):
 
     def execute_script(self, connection: psycopg.Connection[Any], script: str) -> Any:
         cursor = connection.cursor()
-        # Behind a pooler the schema is set for one transaction, and the script may begin others.
+        # Behind a pooler, the schema is set per transaction, and the script may contain several.
         sets_schema = self.has_pooler and self.schema is not None
         for part in self.split_script(script) if sets_schema else [script]:
             cursor.execute(part.encode("utf-8"))
@@ -378,7 +378,7 @@ class PostgresEngine(Engine):
         self, connection: psycopg.Connection[Any], table: str, ids: Sequence[int], *, for_deletion: bool = False
     ) -> None:
         connection.execute("SELECT set_config('lock_timeout', %s, true)", (_ROW_LOCK_TIMEOUT,))
-        # In order, so that two who lock the same rows do not wait for each other.
+        # Lock in order, to avoid deadlocks.
         strength = "UPDATE" if for_deletion else "NO KEY UPDATE"
         sql = f"SELECT id FROM {quote_identifier(table)} WHERE id = ANY(%s) ORDER BY id FOR {strength}"
         connection.execute(sql.encode("utf-8"), (list(ids),))
@@ -406,7 +406,7 @@ class PostgresEngine(Engine):
 
     def _connect(self, cursor_factory: type[psycopg.Cursor[Any]]) -> BoundedConnection:
         connection = self._connect_with_options(cursor_factory)
-        # Of many connections to a pooler one may look direct, so what was seen once holds for all that follow.
+        # Not every connection to a pooler is recognized, so remember the first one that is.
         self.has_pooler = self.has_pooler or self.refuses_options or is_pooled(connection)
         if self.has_pooler:
             disable_session_features(connection, self.schema)
@@ -416,7 +416,7 @@ class PostgresEngine(Engine):
         return connection
 
     def _bound(self, connection: BoundedConnection) -> None:
-        """Let a connection wait no longer than this engine's limits."""
+        """Apply this engine's limits to a connection."""
         parameters = self.parameters()
         connection.short_limit = self.answer_limit
         connection.probe_interval = self.probe_interval
@@ -426,7 +426,7 @@ class PostgresEngine(Engine):
         connection.backend = ServerBackend(parameters, seconds, behind_pooler=self.has_pooler)
 
     def _connect_with_options(self, cursor_factory: type[psycopg.Cursor[Any]]) -> BoundedConnection:
-        """Connect, with the schema as a start-up option unless a pooler refuses those; a pooler may also ignore it."""
+        """Connect, with the schema as a start-up option unless a pooler refuses it; poolers may also ignore it."""
         parameters = with_addresses(self.parameters())
         if self.schema is not None and not self.refuses_options:
             search_path = f"-c search_path={_escape_option(quote_identifier(self.schema))}"
@@ -452,12 +452,12 @@ class PostgresEngine(Engine):
 
 
 def _object_sql(column: str) -> str:
-    """Return an expression: what a JSON column holds if that has keys, else an object without any."""
+    """Return an expression for the object in a JSON column, an empty one if it holds something else."""
     return f"CASE WHEN jsonb_typeof({column}) = 'object' THEN {column} ELSE '{{}}' END"
 
 
 def _check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Refuse values that libpq would cut off, or show in an error with the passwords that they hold."""
+    """Refuse values that libpq would truncate, or that contain a password that it would show in an error."""
     for name, value in parameters.items():
         text = str(value)
         if "\0" in text or not is_storable_text(text):
@@ -484,12 +484,12 @@ def _defaults() -> dict[str, Any]:
 
 
 def _escape_option(text: str) -> str:
-    """Escape a word of libpq's `options`, where blanks separate and backslashes escape."""
+    """Escape a word of libpq's `options`: blanks separate words, and backslashes escape."""
     return text.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _has_ended(connection: psycopg.Connection[Any]) -> bool:
-    """Read what the server has sent to an idle connection; return whether it says that the session is over.
+    """Read the server's messages on an idle connection and return whether it ended the session.
 
     Raises:
         psycopg.Error: the connection is broken.
@@ -503,7 +503,7 @@ def _has_ended(connection: psycopg.Connection[Any]) -> bool:
     try:
         while is_readable(connection.pgconn.socket):
             connection.pgconn.consume_input()
-            # Lets libpq look at it.
+            # Makes libpq parse the input.
             connection.pgconn.is_busy()
     finally:
         connection.remove_notice_handler(note)

@@ -1,4 +1,4 @@
-"""The metrics table in PostgreSQL."""
+"""Implement the interface for the metrics table for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ __all__ = ["ADD_MOVED_SQL", "PostgresMetricsTable"]
 
 _MAX_WAIT = 1.0
 
-# A table is rewritten under a lock that stops everybody, at some 50 MB in a second.
+# Widening rewrites the table under an exclusive lock, at some 50 MB per second.
 _MAX_REWRITTEN_BYTES = 16 * 2**20
 
-# MaxHeapAttributeNumber less one column that is kept for the extras, and system columns (PostgreSQL manual,
-# appendix K and section 5.6).
+# MaxHeapAttributeNumber minus one column reserved for extras, and the system columns (PostgreSQL manual, appendix K
+# and section 5.6).
 _MAX_COLUMNS = 1599
 _SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 
@@ -44,8 +44,8 @@ _FAULTS: Mapping[str | None, Fault] = {"42703": Fault.STALE, "42804": Fault.STAL
 
 _THIS_ROW = "run_id = %s AND step = %s AND progress = %s"
 
-# Metrics, of 8 bytes each, that make room for the extras of a full row. Those need 18 bytes in it; and a row with NULL
-# has a bitmap, of a bit for each column, up to 200 bytes (PostgreSQL manual, sections 73.2 and 73.6).
+# Metrics of 8 bytes each to move out of a full row. Its extras need 18 bytes, and a row with NULLs has a bitmap with
+# one bit per column, up to 200 bytes (PostgreSQL manual, sections 73.2 and 73.6).
 _MOVED_FOR_ROOM = 40
 _NEWEST_COLUMNS_SQL = """
     SELECT attname FROM pg_attribute
@@ -53,7 +53,7 @@ _NEWEST_COLUMNS_SQL = """
     ORDER BY attnum DESC
 """
 
-# Rows from which on a temporary table, which takes some six statements, is faster than a statement for each row.
+# From this number of rows, a temporary table, which takes about six statements, beats one statement per row.
 _COPIED_FROM = 200
 
 _KEY_LENGTH = len(KEY)
@@ -62,7 +62,7 @@ _MERGED_EXTRAS = "COALESCE(metrics.extras, '{}') || excluded.extras"
 
 
 class PostgresMetricsTable(MetricsTable):
-    """Columns are added beside the transactions that need them, and without making others wait for long."""
+    """Adds columns over a separate connection, without blocking others for long."""
 
     grows_beside = True
 
@@ -86,7 +86,7 @@ class PostgresMetricsTable(MetricsTable):
         try:
             return patiently(lambda: _alter(connection, added, widened), _MAX_WAIT)
         except psycopg.errors.InsufficientPrivilege:
-            # Only the table's owner can; what others log is kept without a column of its own.
+            # Only the owner may alter the table; new metrics of other users go to `extras`.
             return False
 
     def may_grow(self, connection: Any) -> bool:
@@ -96,7 +96,7 @@ class PostgresMetricsTable(MetricsTable):
     def move_to_columns(self, connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> None:
         with connection.transaction():
             if _move_to_columns(connection, names, rows) < len(rows):
-                # Some of the metrics of a row have been stored again meanwhile, and the others are still to be moved.
+                # Some metrics of a row were stored again in the meantime; move the others one by one.
                 for name in names:
                     _move_to_columns(connection, [name], rows)
 
@@ -129,9 +129,9 @@ class PostgresMetricsTable(MetricsTable):
 
 
 def _move_to_columns(connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> int:
-    """Move metrics of rows that have all of them among their extras; return how many rows that are."""
+    """Move metrics in rows whose extras hold all of them; return the number of these rows."""
     columns = [quote_identifier(name).replace("%", "%%") for name in names]
-    # A value that was stored in the column meanwhile is newer.
+    # A value that is already in the column is newer.
     sets = ", ".join(f"{column} = COALESCE(metrics.{column}, %s)" for column in columns)
     sql = f"""
         UPDATE metrics SET {sets}, extras = NULLIF(extras - %s::text[], '{{}}')
@@ -147,7 +147,7 @@ def _move_to_columns(connection: Any, names: Sequence[str], rows: Sequence[Moved
 
 
 class _PostgresUpsert(Upsert):
-    """An INSERT … ON CONFLICT that psycopg prepares, one round trip; the touch of the run travels with it."""
+    """An INSERT … ON CONFLICT that psycopg prepares; it also updates the run in the same round trip."""
 
     def __init__(self, names: Sequence[str], extras: bool, has_extras: bool = False) -> None:
         columns = [quote_identifier(name) for name in names]
@@ -160,7 +160,7 @@ class _PostgresUpsert(Upsert):
             f"NULLIF({kept}, '{{}}')" if has_extras and names else None,
         )
         values = placeholders(len(KEY) + len(names) + extras, "%s")
-        # psycopg looks for placeholders inside quotes as well.
+        # psycopg finds placeholders inside quotes, too.
         inserted, conflict = (part.replace("%", "%%") for part in (self._columns, self._conflict))
         self._sql = f"INSERT INTO metrics ({inserted}) VALUES ({values}) {conflict}"
         self._touching_sql = f"WITH touched AS (UPDATE runs SET time_updated = %s WHERE id = %s) {self._sql}"
@@ -181,9 +181,9 @@ class _PostgresUpsert(Upsert):
                 cursor.executemany(self._sql, rows)
 
     def _copy(self, connection: BoundedConnection, rows: Sequence[Sequence[Any]]) -> bool:
-        """Insert or update many rows through a temporary table; return False, with nothing done, if that is impossible.
+        """Insert or update many rows through a temporary table; return False, with nothing done, if that fails.
 
-        It is then for the slower way to succeed, or to say what is wrong.
+        The caller then takes the slower way, which succeeds or raises the error.
         """
         if not connection.may_copy:
             return False
@@ -191,7 +191,7 @@ class _PostgresUpsert(Upsert):
             with Savepoint(connection):
                 self._copy_rows(connection.cursor(), rows)
         except psycopg.errors.InsufficientPrivilege:
-            # The user may not create temporary tables, or not write; the next call need not ask again.
+            # The user may not create temporary tables, or not write: do not try again.
             connection.may_copy = False
             return False
         except (psycopg.DataError, psycopg.NotSupportedError, psycopg.ProgrammingError):
@@ -199,7 +199,7 @@ class _PostgresUpsert(Upsert):
         return True
 
     def _copy_rows(self, cursor: Any, rows: Sequence[Sequence[Any]]) -> None:
-        # A name of its own, because the user's block may have tables of any name.
+        # A random name, because the user's transaction may have temporary tables of any name.
         table, columns = f"pg_temp.sqltrack_{os.urandom(8).hex()}", self._columns
         cursor.execute(f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP AS SELECT {columns} FROM metrics WITH NO DATA")
         with cursor.copy(f"COPY {table} FROM STDIN") as copy:
@@ -211,13 +211,13 @@ class _PostgresUpsert(Upsert):
 
 
 def _last_of_each(rows: Sequence[Sequence[Any]]) -> Iterable[Sequence[Any]]:
-    """Return the last row of each point in time: all have the same metrics, and a statement takes a row only once."""
+    """Return the last row of each key: one INSERT cannot update a row twice, and all rows have the same metrics."""
     last = {tuple(row[:_KEY_LENGTH]): row for row in rows}
     return last.values()
 
 
 class _PendingUpsert(Upsert):
-    """The same where `metrics` cannot get its column `extras` now: those values wait in `metrics_pending`."""
+    """The statement while `metrics` has no column `extras`: extras go to `metrics_pending`."""
 
     def __init__(self, names: Sequence[str], extras: bool) -> None:
         self._rest = _PostgresUpsert(names, extras=False)
@@ -254,7 +254,7 @@ class _PendingUpsert(Upsert):
             cursor.executemany(self._sql, [pending for _, pending in split])
 
     def _split(self, values: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
-        """Return the values of `metrics`, and those of `metrics_pending`."""
+        """Return the values for `metrics` and those for `metrics_pending`."""
         key = values[:_KEY_LENGTH]
         return (values[:-1], (*key, values[-1])) if self._has_extras else (values, key)
 
@@ -264,7 +264,7 @@ def _alter(connection: Any, added: Mapping[str, str], widened: Mapping[str, str]
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         if widened:
-            # Two that have both read the table could not both go on to change it.
+            # Lock before reading the table, or two transactions that both read it would deadlock.
             connection.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
         additions, widenings = _additions(connection, added), _widenings(connection, widened)
         if not widenings or not _is_changed(connection, [*additions, *widenings]):
@@ -298,7 +298,7 @@ _MOVE_PENDING_SQL = f"WITH moved AS (DELETE FROM metrics_pending RETURNING *) {A
 
 
 def _additions(connection: Any, added: Mapping[str, str]) -> list[str]:
-    """Return the changes that add columns, as many as the table still takes: dropped ones count for ever."""
+    """Return the ALTER TABLE actions that add columns, up to the limit, in which dropped columns still count."""
     query = "SELECT COALESCE(max(attnum), 0) FROM pg_attribute WHERE attrelid = 'metrics'::regclass"
     room = _MAX_COLUMNS - int(connection.execute(query).fetchone()[0])
     metrics = [name for name in added if name != EXTRAS][: max(room, 0)]
@@ -309,7 +309,7 @@ def _additions(connection: Any, added: Mapping[str, str]) -> list[str]:
 
 
 def _widenings(connection: Any, widened: Mapping[str, str]) -> list[str]:
-    """Return the changes that widen columns, none if the table is too big to be rewritten or a value would change."""
+    """Return the ALTER TABLE actions that widen columns, if the table is small and no value would change."""
     if not widened:
         return []
     size = connection.execute("SELECT pg_total_relation_size('metrics'::regclass)").fetchone()[0]

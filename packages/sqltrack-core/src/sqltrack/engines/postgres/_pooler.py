@@ -1,7 +1,7 @@
-"""Get along with a pooler such as PgBouncer, which gives each transaction any session of the server.
+"""Work with a pooler such as PgBouncer, which runs each transaction in any session of the server.
 
-What one transaction leaves in its session, others find there: a prepared statement of the same name, or the schema of
-a plain SET. So none are prepared, and the schema is set for each transaction anew
+Sessions are shared, so prepared statements and settings of one transaction are visible to others. Behind a pooler,
+SQLTrack therefore prepares no statements and sets the schema in each transaction
 (https://www.pgbouncer.org/features.html, transaction pooling).
 """
 
@@ -30,13 +30,13 @@ __all__ = [
     "stop_preparing",
 ]
 
-# A transaction got a session without the statement, or one with another client's of that name.
+# The session lacks the prepared statement, or has another client's under that name.
 LOST_STATEMENT_ERRORS = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
-# How psycopg calls the statements that it prepares, before their number.
+# psycopg's prefix of the names of prepared statements, followed by a number.
 _STATEMENT_PREFIX = "_pg3_"
 
-# No process of a server has a higher number: PID_MAX_LIMIT of Linux, and other systems end below.
+# The highest pid: PID_MAX_LIMIT of Linux; other systems have a lower one.
 _MAX_PROCESS_ID = 2**22
 
 
@@ -46,20 +46,20 @@ def is_refused_option(error: psycopg.Error) -> bool:
 
 
 def is_pooled(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether a pooler answered in place of the server, as far as can be told without asking.
+    """Return whether a connection probably leads to a pooler, without a round trip.
 
-    A pooler has no process of the server to name, so that it makes up 32 bits. About one in a thousand looks like a
-    process all the same, see `name_statements_uniquely`.
+    A pooler reports 32 random bits in place of a pid. About one in a thousand looks like a pid; see
+    `name_statements_uniquely`.
     """
     return not 0 < connection.info.backend_pid <= _MAX_PROCESS_ID
 
 
 def disable_session_features(connection: BoundedConnection, schema: str | None) -> None:
-    """Let a connection rely on nothing that an earlier transaction left in the session.
+    """Make a connection independent of the state of its session.
 
     Args:
         connection: a new connection to a pooler.
-        schema: where its cursors look names up, None for wherever the server looks.
+        schema: the schema in which its cursors look names up, None for the server's default.
     """
     connection.prepare_threshold = None
     if schema is not None:
@@ -69,10 +69,10 @@ def disable_session_features(connection: BoundedConnection, schema: str | None) 
 
 
 def name_statements_uniquely(connection: psycopg.Connection[Any]) -> None:
-    """Let no two connections call their prepared statements the same.
+    """Give the prepared statements of a connection unique names.
 
-    Through a pooler that was not recognised one would else execute those of another, with its own values, and psycopg
-    counts them from 0 in each connection.
+    psycopg numbers them from 0 in each connection. Through a pooler that was not recognized, a connection could
+    otherwise execute another one's statement with its own values.
     """
     manager: Any = getattr(connection, "_prepared", None)
     if hasattr(manager, "_prepared_idx"):  # pragma: no branch - other versions of psycopg
@@ -80,10 +80,10 @@ def name_statements_uniquely(connection: psycopg.Connection[Any]) -> None:
 
 
 def stop_preparing(connection: psycopg.Connection[Any], error: psycopg.Error) -> bool:
-    """Let a connection prepare no more, if it was one of its statements that got lost in a pooler.
+    """Stop preparing statements if a pooler lost a prepared statement of this connection.
 
     Returns:
-        Whether the statement can be executed again: it was not before, and no transaction has failed with it.
+        Whether the statement can be retried: it was not executed, and no transaction failed with it.
     """
     if _STATEMENT_PREFIX not in str(error) or connection.prepare_threshold is None:
         return False
@@ -92,7 +92,7 @@ def stop_preparing(connection: psycopg.Connection[Any], error: psycopg.Error) ->
 
 
 def choosing_schema(cursor_class: type[Any], schema: str) -> type[Any]:
-    """Return a class of cursors whose statements look names up in `schema`."""
+    """Return a cursor class whose statements look names up in `schema`."""
     set_schema = f"SET LOCAL search_path TO {quote_identifier(schema)}".encode()
 
     @contextmanager
@@ -101,7 +101,7 @@ def choosing_schema(cursor_class: type[Any], schema: str) -> type[Any]:
             with _transaction(connection, set_schema):
                 yield
             return
-        # Nothing tells whether this transaction has had its schema set: it may have begun outside of our cursors.
+        # Always set the schema: the transaction may have begun outside our cursors.
         if connection.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
             psycopg.Cursor(connection).execute(set_schema)
         yield
@@ -129,12 +129,12 @@ def choosing_schema(cursor_class: type[Any], schema: str) -> type[Any]:
 
 @contextmanager
 def _transaction(connection: psycopg.Connection[Any], first: bytes) -> Iterator[None]:
-    """Let the `with` block be a transaction, of which a first statement travels together with BEGIN."""
+    """Return a context manager for a transaction whose first statement is sent together with BEGIN."""
     psycopg.Cursor(connection).execute(b"BEGIN; " + first)
     try:
         yield
     except BaseException:
-        # The first error counts, and the connection may be lost.
+        # Keep the first error; the connection may be lost.
         with contextlib.suppress(psycopg.Error):
             connection.rollback()
         raise

@@ -1,4 +1,4 @@
-"""Cancel statements of PostgreSQL that take too long, from the client."""
+"""Cancel PostgreSQL statements that take too long, from the client."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import psycopg
 
 __all__ = ["Clock", "keeping_time"]
 
-# Seconds by which the server, which has the same limit, may be late.
+# Seconds to wait for the server's own timeout, which has the same limit.
 _GRACE = 0.25
 
-# Seconds that a cancel request may take, and a statement after it, before the connection is cut.
+# Seconds that a cancel request may take, and then the statement, before the connection is cut.
 _CANCEL_TIMEOUT = 2.0
 _LAST_GRACE = 3.0
 
 
 class Clock:
-    """How long the statements of a connection may take, and when the last one began.
+    """Cancels the statements of a connection after a timeout.
 
     Args:
         connection: the connection.
-        seconds: how long a statement may take.
+        seconds: timeout of a statement.
 
     Attributes:
-        seconds: the same.
+        seconds: timeout of a statement.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], seconds: float) -> None:
@@ -43,14 +43,14 @@ class Clock:
         self._statements = 1
 
     def begin(self, statements: int = 1) -> None:
-        """Start anew, for a statement or for several that are sent together."""
-        # Waits while a cancel request is on its way, which would hit the new statement.
+        """Restart the clock, for one statement or for several that are sent together."""
+        # Wait for a cancel request that is on its way, or it would hit the new statement.
         with self._changed:
             self._begin = time.monotonic()
             self._statements = statements
 
     def stop(self) -> None:
-        """End the watch."""
+        """Stop watching."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
@@ -61,7 +61,7 @@ class Clock:
         return self._has_cut or (is_late and isinstance(error, psycopg.errors.QueryCanceled))
 
     def watch(self) -> None:
-        """End statements that take longer, until `stop` is called."""
+        """Cancel statements that take too long, until `stop` is called."""
         with self._changed:
             while not self._is_stopped:
                 left = self._begin + self.seconds * self._statements + _GRACE - time.monotonic()
@@ -83,10 +83,10 @@ class Clock:
         return self._connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
 
     def _cut(self) -> None:
-        """Let the thread that waits for the server see the end of the connection."""
+        """Cut the connection, so that the thread that waits for the server wakes up."""
         self._has_cut = True
         with contextlib.suppress(OSError, psycopg.Error):
-            # A copy of the descriptor: psycopg closes its own.
+            # Copy the descriptor: psycopg closes its own.
             copy = socket.fromfd(self._connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
             with copy:
                 copy.shutdown(socket.SHUT_RDWR)
@@ -94,9 +94,9 @@ class Clock:
 
 @contextmanager
 def keeping_time(connection: psycopg.Connection[Any], seconds: float) -> Iterator[Clock]:
-    """End statements in the `with` block that take longer than `seconds`.
+    """Return a context manager that cancels statements that take longer than `seconds`.
 
-    The server has the same limit, but a statement can lift that for the next one, and a server can be unable to act.
+    The server has the same limit. But a statement can lift it for the next one, and the server may not respond.
     """
     clock = Clock(connection, seconds)
     thread = threading.Thread(target=clock.watch, name="sqltrack-time-limit", daemon=True)
