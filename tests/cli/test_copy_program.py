@@ -119,7 +119,7 @@ def test_addresses_are_told_apart(tmp_path: Path, postgres_server: Any) -> None:
         ("missing.conf", "does not exist"),
         ("mysql://user:secret@host/db", "unknown kind of address 'mysql://…'"),
         ("postgresql://user:secret@host/db?nonsense=secret", "unknown parameter 'nonsense'"),
-        ("host=x password='secret", "cannot be understood"),
+        ("host=x password='secret", "cannot parse the address"),
     ):
         with pytest.raises(ConfigError, match=message) as caught:
             client_of(path)

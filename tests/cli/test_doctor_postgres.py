@@ -113,7 +113,7 @@ def test_a_table_that_is_locked_does_not_stop_the_doctor(
         other.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
         findings = {finding.check: finding for finding in examine(postgres_client)}
     assert results(findings) == {"sizes": "problem", "dead runs": "problem"}
-    assert "somebody holds a lock for too long" in findings["dead runs"].found
+    assert "another transaction holds a lock for too long" in findings["dead runs"].found
 
 
 def test_metrics_that_wait_are_noted(postgres_client: sqltrack.Client) -> None:

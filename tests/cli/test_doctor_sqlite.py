@@ -44,7 +44,7 @@ def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "text.db"
     path.write_text("no database, " * 100)
     finding = found_by(sqltrack.Client(engine="sqlite", dbpath=str(path)))["connection"]
-    assert finding == ("connection", "problem", f"file {str(path)!r} is no SQLite database", finding.advice)
+    assert finding == ("connection", "problem", f"file {str(path)!r} is not a SQLite database", finding.advice)
     assert finding.advice == "choose another file with dbpath"
 
 
@@ -66,7 +66,7 @@ def test_the_advice_about_a_path_with_semicolons_stays_whole(tmp_path: Path) -> 
     path.write_text("no database, " * 100)
     finding = found_by(sqltrack.Client(engine="sqlite", dbpath=str(path)))["connection"]
     assert (finding.found, finding.advice) == (
-        f"file {str(path)!r} is no SQLite database",
+        f"file {str(path)!r} is not a SQLite database",
         "choose another file with dbpath",
     )
 
@@ -135,7 +135,7 @@ def test_what_may_only_be_read_is_a_problem(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     path.chmod(0o444)
-    assert problems() == ["writable: the file can only be read, runs cannot be tracked"]
+    assert problems() == ["writable: the file is read-only, so runs cannot be tracked"]
     path.chmod(0o666)
     assert problems() == []
     with contextlib.closing(sqlite3.connect(path)) as connection:

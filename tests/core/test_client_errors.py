@@ -130,7 +130,7 @@ def test_a_table_that_a_query_does_not_name_is_no_missing_set_up(client: sqltrac
 def test_a_file_that_is_no_database_is_an_error_that_names_it() -> None:
     Path("notes.txt").write_text("no database " * 100)
     client = sqltrack.Client(engine="sqlite", dbpath="notes.txt")
-    with pytest.raises(NotADatabaseError, match=r"notes\.txt' is no SQLite database"):
+    with pytest.raises(NotADatabaseError, match=r"notes\.txt' is not a SQLite database"):
         setup(client)
     assert Path("notes.txt").read_text() == "no database " * 100
 

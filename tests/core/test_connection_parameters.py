@@ -75,8 +75,7 @@ def test_a_connection_string_that_cannot_be_read_is_not_quoted(conninfo: str) ->
     with pytest.raises(ConfigError) as info:
         sqltrack.Client({"engine": "postgres", "conninfo": conninfo}).execute("SELECT 1")
     assert str(info.value) == (
-        "the connection string (conninfo) cannot be understood; "
-        "expected 'name=value …', values with blanks in quotes, or a URI"
+        "cannot parse the connection string (conninfo); expected 'name=value …', values with blanks in quotes, or a URI"
     )
     assert_hides(info.value, "s3cret")
 

@@ -100,8 +100,8 @@ def test_a_standby_can_only_be_read(server_binaries: Path) -> None:
         Path(server.data_dir, "standby.signal").touch()
         server.restart()
         verdict = examine(client, "writable")
-        assert (verdict.result, verdict.found) == ("problem", "the server is a standby that can only be read")
-        with pytest.raises(ReadOnlyDatabaseError, match="can only be read"):
+        assert (verdict.result, verdict.found) == ("problem", "the server is a read-only standby")
+        with pytest.raises(ReadOnlyDatabaseError, match="is read-only"):
             run.add_metrics({"loss": 1.0})
         assert client.execute("SELECT status FROM runs").fetchall() == [("PLANNED",)]
 

@@ -194,7 +194,7 @@ def test_a_file_that_becomes_read_only_costs_no_value(sqlite_config: dict[str, A
     with Script(PROTECT + LOG, config) as script:
         ended = script.finish()
     expect_all_steps(sqlite_config, ended.lines)
-    assert "can only be read" in ended.errors
+    assert "is read-only" in ended.errors
     assert outbox_files(config) == []
 
 

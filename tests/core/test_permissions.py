@@ -54,7 +54,7 @@ def test_a_file_that_may_only_be_read_is_an_error_that_says_so(tmp_path: Path) -
     path.chmod(0o444)
     with Script(UNPRIVILEGED + WRITE, config) as script:
         lines = script.succeed()
-    assert lines == ["1.0"] + [f"database {str(path)!r} can only be read, check its permissions"] * 7
+    assert lines == ["1.0"] + [f"database {str(path)!r} is read-only, check its permissions"] * 7
 
 
 @pytest.mark.no_outbox
@@ -79,7 +79,7 @@ def test_a_database_of_a_server_that_may_only_be_read_is_an_error_that_says_so(
         lambda: run.start(),
     ]
     for call in calls:
-        with pytest.raises(ReadOnlyDatabaseError, match="can only be read"):
+        with pytest.raises(ReadOnlyDatabaseError, match="is read-only"):
             call()
     assert client.execute("SELECT loss FROM metrics").fetchall() == [(1.0,)]
 

@@ -259,7 +259,7 @@ def test_the_limit_is_for_each_statement_and_cannot_be_lifted_by_one(client: sql
 
 @pytest.mark.engines("postgres")
 def test_many_statements_at_once_are_no_reading(client: sqltrack.Client) -> None:
-    refused = pytest.raises(DatabaseError, match="not for reading")
+    refused = pytest.raises(DatabaseError, match="not supported on a read-only connection")
     with client as connection, refused, admin_of(client.engine, connection).read_only(60):
         connection.cursor().executemany("SELECT %s", [(1,), (2,)])
 

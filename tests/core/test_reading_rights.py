@@ -429,7 +429,10 @@ def test_no_other_way_of_a_cursor_reads(client: sqltrack.Client) -> None:
         execute_named,
     ]
     for way in ways:
-        with pytest.raises(DatabaseError, match="not for reading"), reading_connection(client) as connection:
+        with (
+            pytest.raises(DatabaseError, match="not supported on a read-only connection"),
+            reading_connection(client) as connection,
+        ):
             way(connection)
     with client as connection, connection.cursor(name="named") as cursor:
         assert cursor.execute("SELECT id FROM runs").fetchall() == [(1,)]

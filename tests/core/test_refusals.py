@@ -108,7 +108,7 @@ REFUSALS = {
     "a user whom pg_hba.conf rejects": Refusal(
         AccessDeniedError,
         rf"FATAL: pg_hba.conf rejects connection .*{WITH_SSL}{THEN}FATAL: pg_hba.conf rejects .*{WITHOUT_SSL}",
-        "whoever runs the server has excluded this user, database or host",
+        "the server's administrator has excluded this user, database or host",
         "rejected",
     ),
     "a user whom pg_hba.conf does not know": Refusal(
@@ -120,7 +120,7 @@ REFUSALS = {
     "no SSL where SSL is a must": Refusal(
         AccessDeniedError,
         rf'FATAL: no pg_hba.conf entry for host "127.0.0.1", user "only_ssl", database "postgres", {WITHOUT_SSL}',
-        "pg_hba.conf must allow this user, database and host, perhaps it does with sslmode=require",
+        "the server's pg_hba.conf must allow this user, database and host; try sslmode=require",
         "only_ssl",
         {"sslmode": "disable"},
     ),
@@ -204,7 +204,7 @@ REFUSALS = {
     "a key that others can read": Refusal(
         ConfigError,
         'private key file ".*/loose.key" has group or world access; file must have permissions .*',
-        "let nobody else read it: chmod 600",
+        "make it readable only by you: chmod 600",
         "certified",
         {**SSL_AND_KEY, "sslkey": "CERTIFICATES/loose.key"},
     ),
@@ -319,7 +319,7 @@ def test_the_user_of_the_operating_system_counts_where_the_server_asks_for_it(se
     assert type(error) is AccessDeniedError
     assert str(error).endswith(
         'failed: FATAL: Peer authentication failed for user "peer"; '
-        "leave out user, to connect as the operating system calls you, or connect to host=localhost by password"
+        "leave out user to connect under your operating system name, or connect to host=localhost with a password"
     )
 
 

@@ -150,7 +150,7 @@ def test_a_schema_that_cannot_be_locked_or_created_is_a_clear_error(
 ) -> None:
     if engine_name == "postgres":
         client = sqltrack.Client(empty_config, schema="new", options="-c default_transaction_read_only=on")
-        with pytest.raises(ReadOnlyDatabaseError, match="can only be read"):
+        with pytest.raises(ReadOnlyDatabaseError, match="is read-only"):
             setup(client)
     else:
         with sqltrack.Client(empty_config) as connection:

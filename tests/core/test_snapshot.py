@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailableError, match="cannot open"):
         admin_of(client.engine).connect_read_only()
     path.write_text("no database " * 100)
-    with pytest.raises(NotADatabaseError, match=r"notes\.txt' is no SQLite database"):
+    with pytest.raises(NotADatabaseError, match=r"notes\.txt' is not a SQLite database"):
         admin_of(client.engine).connect_read_only()
 
 

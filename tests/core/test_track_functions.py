@@ -333,9 +333,7 @@ for name in ("full.db", "empty.db"):
         Path(name).chmod(0o444)
     with Script(UNPRIVILEGED + code, {"engine": "sqlite"}) as script:
         full, empty = script.succeed()
-    assert (
-        full == f"ReadOnlyDatabaseError database {str(tmp_path / 'full.db')!r} can only be read, check its permissions"
-    )
+    assert full == f"ReadOnlyDatabaseError database {str(tmp_path / 'full.db')!r} is read-only, check its permissions"
     assert empty.startswith("NotSetUpError")
     assert "has no sqltrack tables, and they cannot be created" in empty
 
@@ -344,10 +342,10 @@ for name in ("full.db", "empty.db"):
 @pytest.mark.not_pooled("it sets the parameter options, which a pooler refuses")
 def test_a_server_that_only_lets_read_is_an_error_that_says_so(postgres_config: dict[str, Any]) -> None:
     reading = Client(postgres_config, options="-c default_transaction_read_only=on")
-    with pytest.raises(NotSetUpError, match="cannot be created: .*can only be read"):
+    with pytest.raises(NotSetUpError, match="cannot be created: .*is read-only"):
         start("digits", client=reading)
     Client(postgres_config).setup()
-    with pytest.raises(ReadOnlyDatabaseError, match="can only be read"):
+    with pytest.raises(ReadOnlyDatabaseError, match="is read-only"):
         start("digits", client=reading)
 
 

@@ -287,7 +287,7 @@ def test_a_file_that_is_no_database_is_an_error_and_is_left_alone(run_here, tmp_
     notes = tmp_path / "notes.txt"
     text = "these are my notes\n" * 100
     notes.write_text(text, encoding="utf-8")
-    assert_one_error(run_here(SQLTRACK_DSN_DBPATH=notes), "notes.txt", "no SQLite database")
+    assert_one_error(run_here(SQLTRACK_DSN_DBPATH=notes), "notes.txt", "not a SQLite database")
     assert notes.read_text(encoding="utf-8") == text
 
 

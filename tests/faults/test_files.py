@@ -299,7 +299,7 @@ def truncate(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
-        (overwrite, NotADatabaseError, "is no SQLite database"),
+        (overwrite, NotADatabaseError, "is not a SQLite database"),
         (overwrite_middle, DatabaseError, "is damaged"),
         (truncate, DatabaseError, "is damaged"),
     ],

@@ -41,7 +41,7 @@ _LOCKS = frozenset({"UPDATE", "SHARE", "NO", "KEY"})
 _UNSAFE = "a superuser's query is read-only here, and may only call functions marked PARALLEL SAFE or RESTRICTED"
 
 _FOREIGN = "a superuser's query is refused here: it could execute {code} of a user who is not a superuser"
-_ADVICE = "connect as a user who may only read (sqltrack grant makes one)"
+_ADVICE = "connect as a read-only user (sqltrack grant makes one)"
 _FOREIGN_ADVICE = f"{_ADVICE}, or use --as-superuser if you trust the users of this database"
 
 # Functions that read tables and views by name, and execute functions in them that the planner does not see.

@@ -1,4 +1,4 @@
-"""Examine a PostgreSQL database, and what its server allows."""
+"""Check a PostgreSQL database and its server."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Connection = psycopg.Connection[Any]
 
 _OLDEST_VERSION, _NEWEST_VERSION = 13, 18
 
-# A transaction that has been idle for this many seconds was probably forgotten.
+# A transaction that is idle for this many seconds was probably forgotten.
 _IDLE_SECONDS = 60
 
-# Part of the connections in use, above which new ones may soon be refused.
+# Above this share of used connections, new ones may soon be refused.
 _CROWDED = 0.8
 
 _TABLES = [*TABLES, PENDING]
@@ -35,7 +35,7 @@ _SEQUENCES = ["experiments_id_seq", "runs_id_seq"]
 
 
 def postgres_checks(engine: PostgresEngine, connection: Connection) -> Checks:
-    """Return the checks of a database on a server."""
+    """Return the checks for a PostgreSQL database."""
     checks = {
         "version": _version,
         "schema": _schema,
@@ -58,7 +58,7 @@ def _version(engine: PostgresEngine, connection: Connection) -> Verdict:
     if major < _OLDEST_VERSION:
         return problem(found, "upgrade the server")
     if major > _NEWEST_VERSION:
-        return note(found, "newer than what sqltrack was tested with; look for a newer sqltrack")
+        return note(found, "sqltrack was not tested with this version; look for a newer sqltrack")
     return ok(found)
 
 
@@ -85,12 +85,12 @@ def _pooler(engine: PostgresEngine, connection: Connection) -> Verdict | None:
         return ok(f"{found}; statements are not prepared")
     return note(
         f"{found}, with which prepared statements may fail",
-        "PgBouncer before 1.21 loses them; with a parameter schema (public, say) sqltrack prepares none",
+        "PgBouncer before 1.21 loses them; if you set the parameter schema, for example to public, sqltrack uses none",
     )
 
 
 def _refuses_options(engine: PostgresEngine) -> bool:
-    """Return whether a pooler is in between that takes no start-up options; connects to find out.
+    """Connect and return whether a pooler refuses start-up options.
 
     Raises:
         psycopg.OperationalError: connecting fails for another reason.
@@ -108,9 +108,9 @@ def _writable(engine: PostgresEngine, connection: Connection) -> Verdict:
     query = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
     is_standby, is_read_only = fetch_rows(engine, connection, query)[0]
     if is_standby:
-        return problem("the server is a standby that can only be read", "connect to the primary to track runs")
+        return problem("the server is a read-only standby", "connect to the primary to track runs")
     if is_read_only:
-        return problem("transactions can only read here", "see default_transaction_read_only of server, database, user")
+        return problem("transactions are read-only", "see default_transaction_read_only of server, database and user")
     return ok("transactions may write")
 
 
@@ -155,7 +155,7 @@ def _ownership(engine: PostgresEngine, connection: Connection) -> Verdict | None
         if may_alter:
             return ok(f"user {user!r} may add columns to metrics")
         return note(
-            f"user {user!r} may not add columns to metrics, whose owner is {owner!r}: new metrics will be refused",
+            f"user {user!r} may not add columns to metrics, whose owner is {owner!r}: new metrics go to extras",
             "add their columns beforehand as the owner (sqltrack setup SCRIPT), or as a superuser: "
             f"GRANT {quote_identifier(owner)} TO {quote_identifier(user)}",
         )
@@ -163,7 +163,7 @@ def _ownership(engine: PostgresEngine, connection: Connection) -> Verdict | None
 
 
 def _connections(engine: PostgresEngine, connection: Connection) -> Verdict:
-    # Visible to everybody, as opposed to what pg_stat_activity says of other users.
+    # All users can read pg_stat_database; pg_stat_activity hides details of other users.
     query = """
         SELECT
             (SELECT sum(numbackends)::int FROM pg_stat_database),
@@ -192,10 +192,10 @@ def _idle_transactions(engine: PostgresEngine, connection: Connection) -> Verdic
     """
     idle = fetch_rows(engine, connection, query, (_IDLE_SECONDS,))
     if not idle:
-        return ok("none is seen that locks metrics")
+        return ok("none found that locks metrics")
     shown = ", ".join(f"pid {pid} of user {user!r} for {seconds:,} s" for pid, user, seconds in idle)
     return note(
-        f"metrics is locked by transactions in which nothing happens: {shown}",
+        f"metrics is locked by idle transactions: {shown}",
         "no column can be added until they end, new metrics go to extras; "
         f"end them in the program that forgot them, or with: SELECT pg_terminate_backend({idle[0][0]})",
     )
@@ -209,12 +209,12 @@ def _pending(engine: PostgresEngine, connection: Connection) -> Verdict | None:
     if not rows:
         return ok("no metrics wait for a column")
     shown = "more than 100,000 rows hold" if rows > 100_000 else pluralize(rows, "row holds", "rows hold")
-    found = f"{shown} metrics that wait because the table metrics could not be changed"
+    found = f"{shown} pending metrics, because the table metrics could not be changed"
     return note(found, "move them with: sqltrack tidy")
 
 
 def _best_values(engine: PostgresEngine, connection: Connection) -> Verdict | None:
-    # An estimate, 0 or -1 before the first ANALYZE.
+    # An estimate; 0 or -1 before the first ANALYZE.
     query = "SELECT reltuples FROM pg_class WHERE oid = to_regclass('metrics')"
     if not any(rows >= LARGE_ROWS for (rows,) in fetch_rows(engine, connection, query)):
         return None

@@ -1,4 +1,4 @@
-"""What it means when connecting to PostgreSQL fails, and what to do about it."""
+"""Translate errors of connecting to PostgreSQL, with advice."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from sqltrack.errors import (
 
 __all__ = ["is_answer", "translate_connect_error"]
 
-# What psycopg puts before, and libpq behind, what matters; our advice says more.
+# Text that psycopg puts before the message, and advice of libpq after it; ours is better.
 _UNWANTED = re.compile(
     r"^connection (?:failed|is bad): (?!$)|\n\s*Is the server running .*\?|\nEither provide the file\b.*", re.M
 )
 
-# libpq writes two blanks behind the severity, a word in the language of the server.
+# libpq writes two blanks after the severity, a word in the server's language.
 _SERVER_ANSWER = re.compile(r"(?:^|failed: )[^\s:][^:\n]*:  ", re.M)
 
 _Advice = tuple[str, type[SQLTrackError], str]
 
-# While connecting there is no SQLSTATE, only what libpq (in English) and the server (perhaps in English) say. With
-# sslmode=prefer there may be two answers, so what tells more comes first.
+# While connecting there is no SQLSTATE, only messages of libpq, in English, and of the server, perhaps in English. With
+# sslmode=prefer there may be two messages, so the more specific patterns come first.
 _WRONG_PARAMETERS: tuple[_Advice, ...] = (
     (
         r"definition of service|service file",
@@ -42,7 +42,7 @@ _WRONG_PARAMETERS: tuple[_Advice, ...] = (
         "set sslrootcert to the file of the server's authority, or to 'system' for those that the system trusts",
     ),
     (r"could not read root certificate file", ConfigError, "sslrootcert must be a file of certificates in PEM format"),
-    (r"private key file .* has group or world access", ConfigError, "let nobody else read it: chmod 600"),
+    (r"private key file .* has group or world access", ConfigError, "make it readable only by you: chmod 600"),
     (
         r"private key file|could not (?:open|read) certificate file",
         ConfigError,
@@ -64,7 +64,7 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
     (
         r"(?:Peer|Ident) authentication failed",
         AccessDeniedError,
-        "leave out user, to connect as the operating system calls you, or connect to host=localhost by password",
+        "leave out user to connect under your operating system name, or connect to host=localhost with a password",
     ),
     (
         r"certificate authentication failed",
@@ -81,17 +81,17 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
         AccessDeniedError,
         "check user and password (a user that does not exist and an expired password look the same)",
     ),
-    # The servers of other languages say so in other words, but libpq says this only of passwords that are wrong.
+    # Servers translate their messages, but libpq adds this one, for wrong passwords only.
     (r"password retrieved from file", AccessDeniedError, "check user and password in that file"),
     (r"authentication failed", AccessDeniedError, "check user and password"),
     (r"is not permitted to log in", AccessDeniedError, "an administrator can permit it: ALTER ROLE … LOGIN"),
     (r'role ".*" does not exist', AccessDeniedError, "create it, the command 'sqltrack create' prints how"),
     (r"no such user", AccessDeniedError, "the pooler must know this user, by its auth_file or auth_query"),
-    (r"pg_hba\.conf rejects", AccessDeniedError, "whoever runs the server has excluded this user, database or host"),
+    (r"pg_hba\.conf rejects", AccessDeniedError, "the server's administrator has excluded this user, database or host"),
     (
         r"^(?!.*SSL (?:encryption|on)\b).*no pg_hba\.conf entry",
         AccessDeniedError,
-        "pg_hba.conf must allow this user, database and host, perhaps it does with sslmode=require",
+        "the server's pg_hba.conf must allow this user, database and host; try sslmode=require",
     ),
     (r"no pg_hba\.conf entry", AccessDeniedError, "the server's pg_hba.conf must allow this user, database and host"),
     (r"permission denied for database", AccessDeniedError, "ask its owner for: GRANT CONNECT ON DATABASE"),
@@ -99,7 +99,7 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
 
 _NOT_REACHED = "check host and port and whether it runs, or choose SQLite with engine=sqlite"
 
-# What no waiting helps against.
+# Errors that a retry does not help with.
 _WRONG_SERVER: tuple[_Advice, ...] = (
     (
         r"certificate verify failed",
@@ -149,7 +149,7 @@ _UNAVAILABLE: tuple[_Advice, ...] = (
         TooManyConnectionsError,
         "raise max_connections, or use a pooler",
     ),
-    # The queue of those who want to connect by a Unix socket is full.
+    # The connection queue of the Unix socket is full.
     (r"Resource temporarily unavailable", TooManyConnectionsError, "raise max_connections, or use a pooler"),
     (_STARTING, DatabaseUnavailableError, "try again when the server has started"),
 )
@@ -158,13 +158,13 @@ _REFUSED = "the server runs, but refuses the connection for the reason that it g
 
 
 def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQLTrackError:
-    """Return the SQLTrackError for a connection to the database `target` that did not come about."""
+    """Return the SQLTrackError for a failed connection to the database `target`."""
     text = _UNWANTED.sub("", str(error))
-    # Of two answers with the same words, with SSL and without, one is enough.
+    # Show equal answers, with SSL and without, only once.
     answers = "\n".join(dict.fromkeys(text.splitlines())).replace("\nconnection to", ", then connection to")
     message = " ".join(answers.split())
     cls, advice = _find_advice(error, text, message)
-    # It stays the cause of ours. Its frames hold the parameters, password included, and some tools show what they hold.
+    # It stays the cause of ours. Its frames hold the parameters with the password, and some tools show variables.
     error.__traceback__ = None
     error.args = (masked_text(str(error)),)
     translated = cls(f"cannot connect to {target}: {message}", advice)
@@ -175,7 +175,7 @@ def translate_connect_error(error: psycopg.OperationalError, target: str) -> SQL
 
 
 def is_answer(error: psycopg.OperationalError) -> bool:
-    """Return whether a connection did not come about because the server, or a pooler, has said no."""
+    """Return whether the server or a pooler answered and refused the connection."""
     return _SERVER_ANSWER.search(_UNWANTED.sub("", str(error))) is not None
 
 
@@ -185,5 +185,5 @@ def _find_advice(error: psycopg.OperationalError, text: str, message: str) -> tu
     for pattern, cls, advice in _WRONG_PARAMETERS + _WRONG_CREDENTIALS + _WRONG_SERVER + _UNAVAILABLE:
         if re.search(pattern, message):
             return cls, advice
-    # Unknown words may mean that there are too many connections just now, after which it is worth to try again.
+    # An unknown message may mean too many connections, so that a retry may help.
     return DatabaseUnavailableError, _REFUSED if _SERVER_ANSWER.search(text) else _NOT_REACHED

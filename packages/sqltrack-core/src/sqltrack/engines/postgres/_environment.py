@@ -1,4 +1,4 @@
-"""What libpq takes from the environment by itself. Needs no driver."""
+"""Read the environment variables of libpq that choose a database; needs no driver."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _VARIABLES = {
 
 
 def names_told_to_libpq(given: Container[str]) -> frozenset[str]:
-    """Return those of `user` and `dbname` that libpq finds by itself, so that our defaults must not hide them.
+    """Return which of `user` and `dbname` libpq finds in the environment, so that our defaults must not override them.
 
     Args:
-        given: names of the parameters that the configuration holds.
+        given: names of the parameters in the configuration.
     """
     if "service" in given or "conninfo" in given or os.environ.get("PGSERVICE") or os.environ.get("PGUSER"):
         return frozenset({"user", "dbname"})
@@ -28,9 +28,9 @@ def names_told_to_libpq(given: Container[str]) -> frozenset[str]:
 
 
 def told_to_libpq(name: str) -> str | None:
-    """Return what the environment tells libpq of where a database is, None for nothing.
+    """Return the value of a parameter in the environment, None without one.
 
     Args:
-        name: a parameter: dbname, host, hostaddr, port or service.
+        name: dbname, host, hostaddr, port or service.
     """
     return os.environ.get(_VARIABLES[name]) or None

@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean to users of SQLTrack."""
+"""Translate PostgreSQL's errors into SQLTrack's."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from sqltrack.errors import (
 
 __all__ = ["translate_error", "without_excerpt"]
 
-# The line of a statement in which its error is, and a mark below.
+# The erroneous line of a statement, and the mark below it.
 _EXCERPT = re.compile(r"\nLINE \d+: .*(?:\n *\^)?")
 
-# The word of a statement at which the server's parser gave up.
+# The word of a statement at which the server's parser failed.
 _NEAR = re.compile(r'(?<= at or near ").*(?=")')
 
-# What libpq says of connection strings that it cannot read.
+# libpq's messages about connection strings that it cannot parse.
 _UNREADABLE = re.compile(r"connection info string|percent-encoded| URI\b")
-_UNREADABLE_MESSAGE = "the connection string (conninfo) cannot be understood"
+_UNREADABLE_MESSAGE = "cannot parse the connection string (conninfo)"
 
 
 def translate_error(error: Exception, target: str) -> SQLTrackError:
@@ -43,18 +43,18 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
     _hide_secrets(error)
     message = " ".join(str(error).split())
     if isinstance(error, SilentServerError):
-        message = f"{target} did not answer for {error.seconds:.3g} s, so the connection was given up"
+        message = f"{target} did not answer for {error.seconds:.3g} s, so the connection was closed"
         return DatabaseUnavailableError(message, "the server, or the network in between, hangs")
     if not state and isinstance(error, psycopg.OperationalError):
         return translate_connect_error(error, target)
     if not state and isinstance(error, psycopg.ProgrammingError) and "connection option" in message:
         return ConfigError(message, "see the parameters of libpq, and of sqltrack's PostgreSQL engine")
     if not state and isinstance(error, psycopg.ProgrammingError) and _UNREADABLE.search(message):
-        # What it says, what came before it and its frames hold what may be a password, and it stays the cause of ours.
+        # It stays the cause of ours, but its message, context and frames may hold a password.
         error.__context__ = error.__traceback__ = None
         error.args = (_UNREADABLE_MESSAGE,)
         return ConfigError(_UNREADABLE_MESSAGE, "expected 'name=value …', values with blanks in quotes, or a URI")
-    # Whatever it is, such as a full disk below its log: the server ends, and starts again if it can.
+    # On any PANIC, such as a full disk for the WAL, the server crashes and restarts if it can.
     if isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == "PANIC":
         return DatabaseUnavailableError(f"{target} has crashed: {message}")
     if state == "3F000" or (state == "42P01" and _is_our_table(message) and not _is_unnamed_table(error)):
@@ -62,9 +62,9 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
     if state == "42501" or state.startswith("28"):
         return AccessDeniedError(f"{target} refuses access: {message}")
     if state == "25006":
-        return ReadOnlyDatabaseError(f"{target} can only be read: {message}")
+        return ReadOnlyDatabaseError(f"{target} is read-only: {message}")
     if state == "55P03":
-        return DatabaseLockedError(f"{target}: somebody holds a lock for too long: {message}")
+        return DatabaseLockedError(f"{target}: another transaction holds a lock for too long: {message}")
     if state == "53100":
         return DiskFullError(f"{target}: the server's disk is full: {message}")
     if state == "54000" and "index row" in message:
@@ -77,7 +77,7 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
 
 
 def _hide_secrets(error: Exception) -> None:
-    """Take the statement out of an error that shows the part of it where it sets a password, such as that of a role."""
+    """Remove the excerpt of a statement from an error if it sets a password, for example of a role."""
     text = str(error)
     excerpt = _EXCERPT.search(text)
     if excerpt is not None and holds_secret(excerpt[0]):
@@ -85,7 +85,7 @@ def _hide_secrets(error: Exception) -> None:
 
 
 def without_excerpt(message: str) -> str:
-    """Return what PostgreSQL says about a statement without the part of it, perhaps of a password, that it shows."""
+    """Return a message of PostgreSQL without its excerpt of the statement, which may contain a password."""
     return _EXCERPT.sub("", message)
 
 
@@ -94,5 +94,5 @@ def _is_our_table(message: str) -> bool:
 
 
 def _is_unnamed_table(error: Exception) -> bool:
-    """Return whether a table is missing in the FROM clause of a statement, not in the database."""
+    """Return whether a table is missing from the FROM clause of a statement, not from the database."""
     return isinstance(error, psycopg.Error) and error.diag.source_function == "errorMissingRTE"

@@ -1,4 +1,4 @@
-"""Find each run's first row in an order, in PostgreSQL: by searches if an index or the statistics speak for them."""
+"""Find each run's first row in an order in PostgreSQL, in the way that indexes and statistics suggest."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sqltrack.engines.postgres._connection import BoundedConnection
 
 __all__ = ["FACTS_SQL", "first_rows_sql", "take_facts"]
 
-# Part of rows without a value from which reading all rows once is quicker: the others are few then.
+# From these shares of NULL, reading all rows once is faster, because few have a value.
 _SPARSE, _VERY_SPARSE = 0.5, 0.9
 
-# Rows of a run from which joining with the best values is quicker than sorting.
+# From this number of rows per run, joining with the best values is faster than sorting.
 _MANY_ROWS = 100
 
 
 class _Facts(NamedTuple):
-    """Facts about a metric, from the catalog.
+    """Facts about a metric from the catalog.
 
     Attributes:
         is_indexed: whether an index leads to the best value of a run.
-        null_part: part of the rows without a value, None if it is not known.
-        rows_per_run: rows of a run, None if it is not known.
+        null_part: share of rows without a value, None if unknown.
+        rows_per_run: rows per run, None if unknown.
     """
 
     is_indexed: bool
@@ -35,20 +35,20 @@ class _Facts(NamedTuple):
 
 
 def first_rows_sql(connection: BoundedConnection, parts: Parts) -> str | None:
-    """Return the statement, None for the one that reads and sorts all rows that have a value.
+    """Return the statement, None for the default one, which reads and sorts all rows with a value.
 
-    A search in an index takes microseconds. Without one it reads the run by its key, which is slower than reading the
-    whole table, in whose pages the rows of different runs stand next to each other.
+    An index search takes microseconds. Without an index, a search reads the run by its key. That is slower than
+    reading the whole table, because rows of different runs share its pages.
     """
     facts = _facts(connection, parts.metric)
     if facts is None:
         return None
     null_part, rows_per_run = facts.null_part or 0.0, facts.rows_per_run or 0.0
     if parts.which == "last":
-        # The key is the index; only where values are missing it has to be followed further.
+        # The primary key serves as index. The search skips rows without a value.
         return _searches_sql(parts, parts.condition) if null_part < _VERY_SPARSE else None
     if facts.is_indexed:
-        # NaN is the greatest number, and a range leaves it out without reading it.
+        # NaN is the greatest number, so a range excludes it without reading it.
         return _searches_sql(parts, f"{parts.column} < COALESCE('NaN', 0.0)")
     return _join_sql(parts) if null_part < _SPARSE and rows_per_run >= _MANY_ROWS else None
 
@@ -69,7 +69,7 @@ def _searches_sql(parts: Parts, condition: str) -> str:
 
 
 def _join_sql(parts: Parts) -> str:
-    """Return the statement that reads the table twice, with several processes, and sorts only the best rows."""
+    """Return the statement that reads the table twice, in parallel, and sorts only the best rows."""
     return f"""
         SELECT DISTINCT ON (metrics.run_id) metrics.run_id, metrics.step, metrics.progress, {parts.columns}
         FROM (
@@ -84,7 +84,7 @@ def _join_sql(parts: Parts) -> str:
 
 
 def take_facts(connection: Any, metric: str, row: Sequence[Any] | None) -> None:
-    """Remember the facts about a metric for statements on this connection: the answer to `FACTS_SQL`."""
+    """Keep the result of `FACTS_SQL` for a metric, for statements on this connection."""
     connection.metric_facts = {**connection.metric_facts, metric: row}
 
 
@@ -97,12 +97,12 @@ def _facts(connection: BoundedConnection, metric: str) -> _Facts | None:
 
 def _ask(connection: BoundedConnection, metric: str) -> Sequence[Any] | None:
     with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        # Not prepared: it would be lost behind a pooler.
+        # Not prepared, because a pooler could lose the prepared statement.
         return cursor.execute(FACTS_SQL, (metric,), prepare=False).fetchone()
 
 
-# An index that is a part of the table's does not serve all rows; one that puts NULL where ORDER BY does not, no order.
-# Without statistics reltuples is 0 or -1. A negative n_distinct is a part of the rows.
+# Partial indexes lack rows, and an index must sort NULLs like ORDER BY. Without statistics reltuples is 0 or -1. A
+# negative n_distinct is a share of the rows.
 FACTS_SQL = """
     SELECT
         EXISTS (

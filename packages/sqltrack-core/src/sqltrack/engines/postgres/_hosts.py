@@ -1,4 +1,4 @@
-"""Find the addresses of hosts within the time that connecting may take."""
+"""Resolve host names within the connect timeout."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["connect_timeout", "with_addresses"]
 
 
 def connect_timeout(parameters: Mapping[str, Any]) -> float:
-    """Return the seconds that psycopg waits for an address to answer, by parameters or environment."""
+    """Return psycopg's connect timeout per address in seconds, from parameters or environment."""
     return float(timeout_from_conninfo(dict(parameters)))
 
 
 def with_addresses(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters of libpq that name the addresses of their hosts.
+    """Return parameters of libpq with the addresses of their hosts.
 
-    psycopg would look the names up as well, and wait for as long as the resolver of the system does. A name of which
-    no address is found is left out if there are others. Names in a service file are left to libpq.
+    psycopg would resolve the names, too, but wait as long as the system's resolver. Names without an address are left
+    out if other hosts have one. libpq resolves names in a service file.
 
     Raises:
         psycopg.OperationalError: no address was found, or not in time.
@@ -35,7 +35,7 @@ def with_addresses(parameters: Mapping[str, Any]) -> dict[str, Any]:
         return dict(parameters)
     ports = _split(parameters, "port") or [""]
     if len(ports) not in (1, len(hosts)):
-        # psycopg says what is wrong.
+        # psycopg will report the error.
         return dict(parameters)
     found = _look_up(hosts, connect_timeout(parameters))
     ports = ports * len(hosts) if len(ports) == 1 else ports
@@ -51,7 +51,7 @@ def _split(parameters: Mapping[str, Any], name: str) -> list[str]:
 
 
 def _needs_lookup(host: str) -> bool:
-    # What libpq takes for the path of a Unix socket (in the abstract namespace for "@"), or of a folder on Windows.
+    # libpq takes these for the path of a Unix socket (in the abstract namespace for "@"), or of a folder on Windows.
     if not host or host.startswith(("/", "@")) or host[1:2] == ":":
         return False
     try:
@@ -62,10 +62,10 @@ def _needs_lookup(host: str) -> bool:
 
 
 def _look_up(hosts: Sequence[str], seconds: float) -> dict[str, list[str]]:
-    """Return the addresses of hosts, an empty text for those that need none.
+    """Return the addresses of hosts, an empty string for hosts that need none.
 
     Raises:
-        psycopg.OperationalError: none was found.
+        psycopg.OperationalError: no address was found.
     """
     deadline = time.monotonic() + seconds
     lookups = {host: _Lookup(host) for host in hosts if _needs_lookup(host)}
@@ -79,12 +79,12 @@ def _look_up(hosts: Sequence[str], seconds: float) -> dict[str, list[str]]:
 
 
 class _Lookup:
-    """A host whose addresses are looked for, in a thread of its own because that can take long.
+    """Resolves a host in a separate thread, because that can take long.
 
-    At the end of the interpreter, where no thread can begin, it is done at once.
+    At interpreter shutdown, when no thread can start, it resolves the host in the constructor.
 
     Attributes:
-        addresses: those that were found.
+        addresses: the addresses found.
     """
 
     def __init__(self, host: str) -> None:
@@ -98,11 +98,11 @@ class _Lookup:
             self._run()
 
     def wait(self, seconds: float) -> bool:
-        """Return whether there is a result within this time."""
+        """Return whether there is a result within `seconds`."""
         return self._done.wait(seconds)
 
     def describe(self, seconds: float) -> str:
-        """Return why there are no addresses, after this time."""
+        """Return why no address was found within `seconds`."""
         return f"failed to resolve host {self._host!r}: {self._error or f'no answer within {seconds:g} s'}"
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""The names of the parameters that are handed to libpq. Needs no driver, but asks it for names of newer versions."""
+"""List the parameters of libpq; needs no driver, but asks an installed one for names of newer versions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 
 __all__ = ["LIBPQ_PARAMETERS", "is_known_to_libpq"]
 
-# Those of libpq 13 to 18 (PostgreSQL manual, 34.1.2), and psycopg's own for a whole connection string.
+# Parameters of libpq 13 to 18 (PostgreSQL manual, 34.1.2), and psycopg's `conninfo` for a whole connection string.
 _NAMES = """
     application_name channel_binding client_encoding conninfo connect_timeout dbname fallback_application_name
     gssdelegation gssencmode gsslib host hostaddr keepalives keepalives_count keepalives_idle keepalives_interval
@@ -20,7 +20,7 @@ LIBPQ_PARAMETERS = frozenset(_NAMES.split())
 
 
 def is_known_to_libpq(name: str) -> bool:
-    """Return whether libpq knows a parameter: it is asked for those that are not listed here, if it is installed."""
+    """Return whether libpq knows a parameter; an installed libpq is asked for names that are not listed here."""
     return name in LIBPQ_PARAMETERS or name in _installed_parameters()
 
 

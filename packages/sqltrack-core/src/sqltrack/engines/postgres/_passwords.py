@@ -1,4 +1,4 @@
-"""Passwords of PostgreSQL's users: where they are kept on this side, and in which form the server keeps them."""
+"""Find passwords of PostgreSQL users in the password file, and hash them for the server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["advise_on_password_file", "encrypt_password", "encrypt_password_offl
 
 
 def find_password(parameters: Mapping[str, Any]) -> str | None:
-    """Return the password that the password file (passfile, PGPASSFILE, ~/.pgpass) holds for a connection.
+    """Return the password for a connection from the password file (passfile, PGPASSFILE, ~/.pgpass).
 
-    libpq looks for it by its own rules, and warns on stderr if others can read the file.
+    libpq finds it by its own rules, and warns on stderr if others can read the file.
     """
-    # An empty password keeps libpq from taking that of PGPASSWORD or a service.
+    # An empty password keeps libpq from using PGPASSWORD or a service.
     conninfo = make_conninfo("", **{**parameters, "password": ""})
-    # The file is read before anything is sent, and after that the connection is not needed.
+    # libpq reads the file before it sends anything; the connection is not needed after that.
     connection = psycopg.pq.PGconn.connect_start(conninfo.encode("utf-8"))
     try:
         password = connection.password
@@ -30,18 +30,18 @@ def find_password(parameters: Mapping[str, Any]) -> str | None:
     return password.decode("utf-8", "surrogateescape") if password else None
 
 
-# An address that no host has, so that libpq gives up before it sends anything.
+# An invalid address, so that libpq gives up before it sends anything.
 _NOWHERE = b"hostaddr=nowhere"
 
 
 def encrypt_password(connection: psycopg.Connection[Any], user: str, password: str) -> str:
-    """Return a password encrypted by the method that the server's setting password_encryption names."""
+    """Hash a password by the method of the server's setting password_encryption."""
     secret = password.encode("utf-8", "surrogateescape")
     return connection.pgconn.encrypt_password(secret, user.encode("utf-8")).decode("ascii")
 
 
 def encrypt_password_offline(user: str, password: str) -> str:
-    """Return a password encrypted by scram-sha-256, which all servers accept, whatever their password_encryption."""
+    """Hash a password by scram-sha-256, which all servers accept, whatever their password_encryption."""
     connection = psycopg.pq.PGconn.connect_start(_NOWHERE)
     try:
         secret = password.encode("utf-8", "surrogateescape")
@@ -51,9 +51,9 @@ def encrypt_password_offline(user: str, password: str) -> str:
 
 
 def advise_on_password_file(connection: psycopg.pq.abc.PGconn) -> str:
-    """Return what to do about a password that libpq has not found.
+    """Return advice for a password that libpq did not find.
 
-    libpq does not tell why, or only on stderr, which a notebook does not show.
+    libpq does not report why, or only on stderr, which a notebook does not show.
 
     Args:
         connection: the connection that needed a password.

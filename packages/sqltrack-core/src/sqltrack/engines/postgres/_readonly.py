@@ -1,4 +1,4 @@
-"""Keep a connection from everything but reading, and from reading for too long."""
+"""Make a PostgreSQL connection read-only, with a statement timeout."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sqltrack.errors import ReadOnlyDatabaseError
 
 __all__ = ["ask_together", "guarded"]
 
-# As a query it fixes the snapshot of the transaction, after which nothing can make that writable again
-# (PostgreSQL manual, SET TRANSACTION). The limit of time is read when a statement begins. All is qualified,
-# because other users may have objects of the same names earlier in the search path.
+# As a query it takes the transaction's snapshot, after which the transaction cannot become writable again (PostgreSQL
+# manual, SET TRANSACTION). The server reads the timeout when a statement begins. All names are qualified, because
+# other users may have objects of the same names earlier in the search path.
 _GUARD_SQL = b"""
     SELECT
         pg_catalog.set_config('transaction_read_only', 'on', true),
@@ -32,16 +32,16 @@ _GUARD_SQL = b"""
         pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on'
 """
 
-# The same for a pipeline, in which the server executes nothing after an error: that of a division by zero if the user
-# can become a superuser, whose statements need more care.
+# The same for a pipeline, in which the server executes nothing after an error. It divides by zero if the user can
+# become a superuser, whose statements need more checks.
 _STRICT_GUARD_SQL = (
     b"SELECT *, 1 OPERATOR(pg_catalog./) (CASE WHEN guard.can_be_superuser THEN 0 ELSE 1 END) FROM ("
     + _GUARD_SQL
     + b") AS guard"
 )
 
-# The role comes last. The schema "$user" would be another one with it. Rows that a policy hides from it, and not from a
-# superuser, are an error rather than missing.
+# The role is set last, because it changes the schema "$user". With row_security off, a policy that would hide rows from
+# the role, but not from a superuser, raises an error instead.
 _READING_ROLE_SQL = b"""
     SELECT
         pg_catalog.set_config(
@@ -60,13 +60,14 @@ _READING_ROLE_SQL = b"""
 """
 _READING_ROLE_VERSION = 140000
 
-# Locks that no transaction ends; together, because a pooler may give the next transaction another session.
+# Also release the locks that outlive a transaction. Sent together, because a pooler may run the next transaction in
+# another session.
 _END_SQL = (b"ROLLBACK", b"SELECT pg_catalog.pg_advisory_unlock_all()")
 
-_NO_ROLE = "a superuser's query needs a role that may only read, which PostgreSQL has from version 14 on"
-_NO_ROLE_ADVICE = "connect as a user who may only read (sqltrack grant makes one), or use --as-superuser"
+_NO_ROLE = "a superuser's query needs a read-only role, which PostgreSQL has from version 14 on"
+_NO_ROLE_ADVICE = "connect as a read-only user (sqltrack grant makes one), or use --as-superuser"
 
-# Classes of errors that a text can have before it is executed: feature_not_supported, and
+# Classes of errors that occur before a statement is executed: feature_not_supported, and
 # syntax_error_or_access_rule_violation (PostgreSQL manual, appendix A).
 _TEXT_ERRORS = ("0A", "42")
 
@@ -80,15 +81,15 @@ def guarded(
     own_sql: bool = False,
     has_pooler: bool = False,
 ) -> Iterator[Clock]:
-    """Let the statements of a connection, which is in no transaction, only read until the end of the `with` block.
+    """Return a context manager in which a connection is read-only.
 
     Args:
-        connection: the connection.
-        seconds: how long a statement may take.
-        as_superuser: whether a superuser's statements keep all rights.
-        own_sql: whether the statements are the program's own, which servers without a role that may only read execute
-            as well. They are looked at like others, for the code of other users that they could execute.
-        has_pooler: whether a pooler lies in between; what that does with a pipeline depends on its version.
+        connection: the connection, not in a transaction.
+        seconds: timeout of a statement.
+        as_superuser: whether a superuser's statements keep all permissions.
+        own_sql: whether the statements are SQLTrack's own, which are executed even if the server has no read-only
+            role. Like others, they are checked for code of other users that they could execute.
+        has_pooler: whether a pooler is in between; not all versions support pipelines.
     """
     factory, server_factory, autocommit = (
         connection.cursor_factory,
@@ -106,7 +107,7 @@ def guarded(
         finally:
             connection.cursor_factory = factory
             connection.server_cursor_factory = server_factory
-            # The connection may be lost, which whoever uses it next will notice.
+            # If the connection is lost, its next use will report that.
             with contextlib.suppress(psycopg.Error):
                 if not reading.has_ended:
                     psycopg.Cursor(connection).execute(b"; ".join(_END_SQL))
@@ -116,7 +117,7 @@ def guarded(
 def ask_together(
     connection: psycopg.Connection[Any], questions: Sequence[Question], *, are_last: bool
 ) -> list[Any] | None:
-    """Send queries in one round trip, each behind its guard; see `sqltrack.engines.admin.Admin.ask_together`.
+    """Send queries in one round trip, each after its guard; see `sqltrack.engines.admin.Admin.ask_together`.
 
     Args:
         connection: a connection in a block of `guarded`.
@@ -124,23 +125,23 @@ def ask_together(
         are_last: whether the transaction ends with them.
 
     Returns:
-        A cursor for each; None if they have to be asked one by one: by a superuser, or because one fails.
+        A cursor for each query; None if they must be executed one by one, for a superuser or because one failed.
     """
     reading: _Reading | None = getattr(connection.cursor_factory, "reading", None)
     return None if reading is None else reading.ask_together(questions, are_last=are_last)
 
 
 class _Reading:
-    """What happens between the begin and the end of a block of `guarded`.
+    """The state of a block of `guarded`.
 
     Args:
         connection: the connection.
-        cursor_class: the class of its cursors outside of the block.
-        clock: keeps the time of statements.
+        cursor_class: class of its cursors outside the block.
+        clock: clock of the statement timeout.
         as_superuser: see `guarded`.
 
     Attributes:
-        has_ended: whether the transaction has ended, with all that it left.
+        has_ended: whether the transaction has ended and its locks are released.
         takes_pipelines: whether statements can be sent together.
     """
 
@@ -159,21 +160,21 @@ class _Reading:
         self.takes_pipelines = False
 
     def ask_together(self, questions: Sequence[Question], *, are_last: bool) -> list[Any] | None:
-        """Do the work of the function of this name."""
+        """See the function `ask_together`."""
         new = [self._cursor_class(self._connection, row_factory=tuple_row) for _ in questions]
         return new if self.execute_together(new, questions, are_last=are_last) else None
 
     def execute_together(
         self, cursors: Sequence[psycopg.Cursor[Any]], questions: Sequence[Question], *, are_last: bool = False
     ) -> bool:
-        """Execute queries by these cursors of the class outside of the block; return whether that was possible."""
+        """Execute queries with unguarded cursors in one round trip; return whether that was possible."""
         if not self.takes_pipelines or any(read_query(sql) != (sql, sql) for sql, _ in questions):
             return False
         self.has_ended = False
         self._clock.begin(len(questions))
         begins = self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
         if begins:
-            # By itself psycopg would wait for the answer to BEGIN.
+            # Otherwise psycopg would send BEGIN itself and wait for the answer.
             self._connection.autocommit = True
         error = self._in_pipeline(lambda: self._send_all(cursors, questions, begins=begins, are_last=are_last))
         if error is None:
@@ -183,23 +184,23 @@ class _Reading:
         is_wrong = isinstance(error, psycopg.Error) and not isinstance(error, psycopg.errors.QueryCanceled)
         if not is_wrong or self._connection.closed:
             raise error
-        # One by one they are as they should be for a superuser, and have the right error if they are wrong.
+        # One by one, they get the checks for a superuser, or the right error.
         self.takes_pipelines = False
         self._connection.rollback()
         self.begin_by_itself()
         return False
 
     def begin_by_itself(self) -> None:
-        """Let the next statement begin a transaction, without which it would have no guard, unless one is open."""
+        """Make the next statement begin a transaction, which the guard needs, unless one is open."""
         if self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             self._connection.autocommit = False
 
     def _in_pipeline(self, send: Callable[[], object]) -> BaseException | None:
-        """Send statements and wait for the answers to all; return the first error, None if there is none."""
+        """Send statements and wait for all answers; return the first error, if any."""
         first: BaseException | None = None
         try:
             with self._connection.pipeline():
-                # Of an error in here psycopg would log what follows from it.
+                # If an error left this block, psycopg would log its consequences.
                 try:
                     send()
                 except BaseException as error:
@@ -216,17 +217,17 @@ class _Reading:
         for cursor, (sql, parameters) in zip(cursors, questions):
             self._cursor_class(self._connection).execute(self._guard)
             declare(self._cursor_class, self._connection, sql, parameters)
-            # Past the guard of cursors in the block.
+            # Call the base class, without the guard of the block's cursors.
             self._cursor_class.execute(cursor, sql, *([parameters] if parameters else []))
         for end in _END_SQL if are_last else ():
             psycopg.Cursor(self._connection).execute(end)
 
 
 class _RefusingCursor(psycopg.ServerCursor[Any]):
-    """A cursor on the server, which would see no guard."""
+    """Refuses server-side cursors, which would bypass the guard."""
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
-        raise psycopg.NotSupportedError("cursors on the server are not for reading here")
+        raise psycopg.NotSupportedError("server-side cursors are not supported on a read-only connection")
 
 
 def _guard_sql(sql: bytes, clock: Clock) -> bytes:
@@ -244,9 +245,9 @@ def _query_text(query: Any, cursor: Any, parameters: Any) -> str:
 def _guarding(
     cursor_class: type[psycopg.Cursor[Any]], clock: Clock, as_superuser: bool, own_sql: bool, reading: _Reading
 ) -> type[psycopg.Cursor[Any]]:
-    """Return a class of cursors that make every statement one that only reads.
+    """Return a cursor class that makes every statement read-only.
 
-    The guard goes before each, because a statement may end the transaction that the one before was in.
+    The guard precedes each statement, because the previous one may have ended the transaction.
     """
     guard = _guard_sql(_GUARD_SQL, clock)
     block = reading
@@ -257,14 +258,15 @@ def _guarding(
 
         def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
             text = _query_text(query, self, params)
-            # One round trip instead of four, for queries that are short and not wrong.
+            # Saves three of four round trips.
             if own_sql and not any(kwargs.values()) and block.execute_together([self], [Question(text, params or ())]):
                 return self
             statement = self._admitted(text, params)
             if statement.query == statement.text:
-                # The server has said that it is one statement.
+                # The server has checked that it is a single statement.
                 return super().execute(statement.text, params, **kwargs)
-            # Others give text, the same in binary form, for which psycopg uses the protocol that allows only one.
+            # EXPLAIN and SHOW return text, which is the same in binary format. For that, psycopg uses the extended
+            # protocol, which allows only one statement.
             self.adapters.register_loader("xml", TextBinaryLoader)
             return super().execute(statement.text, params, **{**kwargs, "binary": True})
 
@@ -272,13 +274,13 @@ def _guarding(
             yield from super().stream(self._admitted(query, params).text, params, **kwargs)
 
         def executemany(self, *args: Any, **kwargs: Any) -> Any:
-            raise psycopg.NotSupportedError("executemany is not for reading")
+            raise psycopg.NotSupportedError("executemany is not supported on a read-only connection")
 
         def copy(self, *args: Any, **kwargs: Any) -> Any:
-            raise psycopg.NotSupportedError("copy is not for reading here")
+            raise psycopg.NotSupportedError("copy is not supported on a read-only connection")
 
         def _admitted(self, query: Any, params: Any) -> Query:
-            """Return what to execute, after the server has agreed that it is a query."""
+            """Let the server check that a text is a query, and return it."""
             block.has_ended = False
             text = _query_text(query, self, params)
             statement = read_query(text)
@@ -293,7 +295,7 @@ def _guarding(
                     self.connection.rollback()
                     block.begin_by_itself()
                 except psycopg.ProgrammingError:
-                    # The caller has to end a block of connection.transaction() before more can be asked.
+                    # Inside a block of connection.transaction(), only the caller can roll back.
                     raise error from None
                 self._guard()
                 raise refusal(self.connection, error, text) from error
@@ -301,7 +303,7 @@ def _guarding(
             return statement
 
         def _guard(self) -> bool:
-            """Begin a statement that can only read; return whether its user can become a superuser, and must not."""
+            """Make the next statement read-only; return whether its user could become a superuser, but must not."""
             row = cursor_class(self.connection, row_factory=tuple_row).execute(guard).fetchone()
             clock.begin()
             if row is None or as_superuser:

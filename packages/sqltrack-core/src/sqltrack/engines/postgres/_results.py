@@ -22,17 +22,17 @@ __all__ = ["PostgresReader"]
 _INFOS = {name: psycopg.postgres.types[name] for name in (*NAMES, "oid", "time without time zone", "uuid")}
 _KINDS: Mapping[int, ColumnKind] = {_INFOS[name].oid: KINDS[typ] for name, typ in NAMES.items()}
 
-# Types that psycopg reads in binary form as it does in text form; what it does not know it would leave as bytes.
+# Types that psycopg loads alike from the binary and the text format; unknown types would stay bytes.
 _BINARY = {oid for info in _INFOS.values() for oid in (info.oid, info.array_oid)}
 
-# Statements that a savepoint undoes. Others, such as COMMIT and COPY, act beyond their transaction.
+# Statements that a savepoint undoes. Others, such as COMMIT and COPY, have effects outside their transaction.
 _UNDONE = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "INSERT", "UPDATE", "DELETE", "MERGE", ""})
 
 _NO_ROWS = "the statement returns no rows, expected a query"
 
 
 class PostgresReader(Reader):
-    """Streams rows in binary form, which is about twice as fast as text, and holds few of them."""
+    """Streams rows in the binary format, which is about twice as fast as text, with few rows in memory."""
 
     @contextmanager
     def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> Iterator[Reading]:
@@ -44,20 +44,20 @@ class PostgresReader(Reader):
                 _refuse_commands(connection, text)
             reading.row_factory = tuple_row
             rows = reading.stream(*arguments, binary=True, size=_stream_size(size))
-            # A stream that is not closed keeps the connection for itself.
+            # An open stream blocks the connection.
             with _undo_unless_done(connection) as done, closing(rows):
                 first = _first_rows(rows, size)
                 if first and all(column.type_code in _BINARY for column in reading.description):
                     done.append(True)
                     yield _reading(reading, chain([first], iter(lambda: list(islice(rows, size)), [])))
                     return
-            # A stream without rows does not describe its columns either.
+            # A stream without rows does not describe its columns.
             reading.execute(*arguments, binary=False)
             yield _reading(reading, iter(lambda: reading.fetchmany(size), []))
 
 
 def _refuse_commands(connection: Any, text: str) -> None:
-    """Refuse a statement that returns no rows before it is executed, where that could not be undone."""
+    """Refuse a statement that returns no rows and could not be undone, before it is executed."""
     if first_keyword(text, POSTGRES) in _UNDONE:
         return
     pgconn = connection.pgconn
@@ -85,13 +85,13 @@ def _first_rows(rows: Iterator[Any], size: int) -> list[Any]:
 
 
 def _stream_size(size: int) -> int:
-    """Return how many rows can come at once, which libpq before 17 cannot choose."""
+    """Return the number of rows to fetch at once; libpq before 17 supports only 1."""
     return size if psycopg.capabilities.has_stream_chunked() else 1
 
 
 @contextmanager
 def _undo_unless_done(connection: Any) -> Iterator[list[bool]]:
-    """Undo what the `with` block did if it adds nothing to the list, so that it can be done in another way."""
+    """Return a context manager that undoes its block if that adds nothing to the list, to allow another attempt."""
     done: list[bool] = []
     if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE and not connection.autocommit:
         yield done

@@ -1,6 +1,6 @@
-"""PostgreSQL's types: which hold the values of a Python type, and how a value gets into each.
+"""Map Python types to PostgreSQL types, and convert values for each.
 
-A new type is one more row; all other tables are derived.
+To support a new type, add a row to `_TYPES`; the other tables are derived from it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ __all__ = ["CONVERTERS", "NAMES", "PYTHON_TYPES", "SQL_TYPES", "WIDER"]
 
 
 class _Type(NamedTuple):
-    """The values of a Python type.
+    """The SQL types for a Python type.
 
     Attributes:
-        python: the type.
+        python: the Python type.
         sql: SQL type of new columns.
-        columns: the SQL types, by the names that format_type() gives them, of the columns whose values are read as
-            the Python type.
-        results: further SQL types of results that are.
-        converters: turn a metric into the value for a column of an SQL type, None if nothing need; where there is
-            none, the column would alter such values, or refuse them.
-        widened: SQL types that are changed to `sql` when such a value arrives.
+        columns: SQL types of columns that are read as the Python type, named as by format_type().
+        results: further SQL types that are read as the Python type, in results of queries.
+        converters: functions that convert a metric for a column, by its SQL type; None if the value is stored as is.
+            Columns of other SQL types would alter or refuse such values.
+        widened: SQL types of columns that are changed to `sql` when such a value arrives.
     """
 
     python: type
@@ -57,8 +56,8 @@ def _checked_text(value: str) -> str:
 
 
 def _decimal(value: float) -> Decimal:
-    """Return a float as the shortest decimal that is this float again; the server would round it to 15 digits."""
-    # PostgreSQL 13 knows no infinities in such columns.
+    """Return the shortest decimal that converts back to the same float; the server would round it to 15 digits."""
+    # PostgreSQL 13 has no infinities in NUMERIC.
     if math.isinf(value):
         raise MisfitError
     return Decimal(repr(value))
@@ -113,14 +112,14 @@ _TYPES = (
 # SQL types of new columns, by Python type.
 SQL_TYPES: Mapping[type, str] = {row.python: row.sql for row in _TYPES}
 
-# Python types, by the names of the SQL types of columns.
+# Python types of columns, by the names of SQL types.
 PYTHON_TYPES: Mapping[str, type] = {name: row.python for row in _TYPES for name in row.columns}
 
-# The same by those of results.
+# Python types of results, by the names of SQL types.
 NAMES: Mapping[str, type] = {name: row.python for row in _TYPES for name in (*row.columns, *row.results)}
 
-# By Python type and the name of the column's type.
+# Converters by Python type and the name of the column's SQL type.
 CONVERTERS: Mapping[type, Mapping[str, Callable[[Any], Any] | None]] = {row.python: row.converters for row in _TYPES}
 
-# The type to which a column is changed for values of a Python type, by that and the name of the column's type.
+# The SQL type to which to widen a column, by the Python type of a new value and the name of the column's SQL type.
 WIDER: Mapping[tuple[type, str], str] = {(row.python, name): row.sql.lower() for row in _TYPES for name in row.widened}

@@ -1,4 +1,4 @@
-"""Addresses of PostgreSQL databases, as libpq writes them."""
+"""Parse addresses of PostgreSQL databases: URIs and connection strings of libpq."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from sqltrack.errors import ConfigError
 __all__ = ["address_config"]
 
 _OWN_IN_ADDRESSES = CLIENT_SETTINGS | {"schema"}
-# As libpq reads ssl=true of JDBC (PostgreSQL manual, 34.1.1.2).
+# libpq accepts ssl=true for JDBC (PostgreSQL manual, 34.1.1.2).
 _JDBC = frozenset({"ssl"})
 
-# A parameter of a connection string (PostgreSQL manual, 34.1.1.1): values may be quoted, characters escaped.
+# A parameter of a connection string (PostgreSQL manual, 34.1.1.1), with quotes and escapes.
 _PARAMETER = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", re.S)
 
 
 def address_config(address: str) -> dict[str, Any]:
-    """Return the configuration that a URI or a connection string means.
+    """Return the configuration for a URI or a connection string.
 
-    Both may also hold SQLTrack's parameter `schema`, and the settings of the client.
+    Both may also contain SQLTrack's parameter `schema` and the settings of the client.
 
     Args:
         address: "postgresql://…", or parameters as in "host=… dbname=…".
 
     Raises:
-        ConfigError: it is none, or names an unknown parameter; the message does not quote it, because it may hold a
-            password.
+        ConfigError: the address cannot be parsed, or a parameter is unknown. The message does not quote the address,
+            because it may contain a password.
     """
     _refuse_signs_of_passwords(address)
     others, own = _split_uri(address) if "://" in address.partition("?")[0] else _split_parameters(address)
     config = _read(others)
     if config is None:
         raise ConfigError(
-            "the address of a PostgreSQL database cannot be understood",
+            "cannot parse the address of a PostgreSQL database",
             "expected postgresql://USER@HOST:PORT/DBNAME with special characters as %XX, or 'host=HOST dbname=DBNAME'",
         )
     return {"engine": "postgres", **config, **own}
 
 
 def _refuse_signs_of_passwords(address: str) -> None:
-    """Refuse a URI of which libpq would take a part of the password for the host, the port or the database.
+    """Refuse a URI in which libpq would mistake a part of the password for the host, the port or the database.
 
-    It ends the password at the first @, and takes the text behind a / for the database.
+    libpq ends the password at the first @, and takes the text after a / for the database.
     """
     authority, mark, rest = address.partition("://")[2].partition("@")
     if not mark or "/" in authority:
@@ -65,7 +65,7 @@ def _refuse_signs_of_passwords(address: str) -> None:
 
 
 def _read(address: str) -> dict[str, Any] | None:
-    """Return the parameters of libpq in an address, None if it is none; the error of psycopg quotes a password."""
+    """Return the libpq parameters of an address, None if it is invalid; psycopg's error would quote a password."""
     try:
         return dict(psycopg.conninfo.conninfo_to_dict(address))
     except psycopg.Error:
@@ -77,14 +77,14 @@ def _is_own(name: str) -> bool:
 
 
 def _split_uri(uri: str) -> tuple[str, dict[str, str]]:
-    """Return a URI without the parameters that libpq does not know, and those."""
+    """Split the parameters that libpq does not know off a URI."""
     scheme, mark, rest = uri.partition("://")
-    # libpq knows the scheme in lower case alone.
+    # libpq knows the scheme in lower case only.
     uri = f"{scheme.lower()}{mark}{rest}"
     base, mark, query = uri.partition("?")
     pairs = query.split("&") if mark else []
     own = dict(urllib.parse.parse_qsl("&".join(filter(_is_own_pair, pairs)), keep_blank_values=True))
-    # With another @ all this may be a password, of which no error must show a part.
+    # With another @, this may be part of a password, which no error may show.
     if not own or ("@" in query and not _OWN_IN_ADDRESSES.issuperset(own)):
         return uri, {}
     _refuse(own)
@@ -94,15 +94,15 @@ def _split_uri(uri: str) -> tuple[str, dict[str, str]]:
 
 def _is_own_pair(pair: str) -> bool:
     name, mark, _ = pair.partition("=")
-    # libpq takes a few names from JDBC, which no list of its parameters has.
+    # libpq accepts a few names from JDBC, which are not in its list of parameters.
     return mark != "" and name not in _JDBC and _is_own(urllib.parse.unquote(name))
 
 
 def _split_parameters(text: str) -> tuple[str, dict[str, str]]:
-    """Return a connection string without the parameters that libpq does not know, and those."""
+    """Split the parameters that libpq does not know off a connection string."""
     own = {match[1]: _unquoted(match[2]) for match in _PARAMETER.finditer(text) if _is_own(match[1])}
     names = [match[1] for match in _PARAMETER.finditer(text)]
-    # A password with a blank in it has another part behind it, of which no error must show anything.
+    # The rest of a password with a blank may look like a parameter, which no error may show.
     if not own or ("password" in names and not _OWN_IN_ADDRESSES.issuperset(own)):
         return text, {}
     _refuse(own)
@@ -115,10 +115,10 @@ def _unquoted(value: str) -> str:
 
 
 def _refuse(names: Iterable[str]) -> None:
-    """Raise an error for a name that no part of SQLTrack knows, or that does not belong into an address."""
+    """Raise an error for a name that SQLTrack does not know, or that does not belong in an address."""
     refuse_unknown(names, "postgres", dict.fromkeys(names, "the address"))
     for name in names:
         if name not in _OWN_IN_ADDRESSES:
             raise ConfigError(
-                f"the address of a PostgreSQL database cannot hold {name!r}", "remove it from the address"
+                f"the address of a PostgreSQL database cannot contain {name!r}", "remove it from the address"
             )

@@ -1,4 +1,4 @@
-"""The interface for operators' commands, implemented for PostgreSQL."""
+"""Implement the interface for operators' commands for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["PostgresAdmin"]
 # MaxHeapAttributeNumber (PostgreSQL manual, appendix K).
 _MAX_COLUMNS = 1600
 
-# Seconds to wait for locks: a user who asks for a change would rather wait than be told to come again.
+# Seconds to wait for locks: for an interactive command, waiting is better than an error.
 _MAX_WAIT = 30.0
 _MAX_WAIT_FOR_ROWS = 1.0
 
@@ -45,18 +45,18 @@ _MOVE_SOME_PENDING_SQL = f"""
 
 
 class PostgresAdmin(Admin):
-    """What only operators' commands need of a PostgreSQL database."""
+    """Operations that only operators' commands need, for PostgreSQL."""
 
     engine: PostgresEngine
     connection: psycopg.Connection[Any]
     pending_table: ClassVar[str | None] = PENDING
-    # JSONB spells 1e+38 with 39 digits.
+    # JSONB writes 1e+38 with 39 digits.
     extras_keep_floats = False
 
     def driver_variables(self) -> dict[str, str]:
         options = psycopg.pq.Conninfo.get_defaults()
         variables = {option.envvar.decode(): option.keyword.decode() for option in options if option.envvar}
-        # Looked at for the parameter service.
+        # Read for the parameter service.
         return {**variables, "PGSERVICEFILE": "servicefile"}
 
     def find_password(self, user: str, dbname: str) -> str | None:
@@ -79,14 +79,14 @@ class PostgresAdmin(Admin):
             with self._translated_errors():
                 yield
         finally:
-            # If the connection is lost, the next statement on it says so.
+            # If the connection is lost, its next use will report that.
             with contextlib.suppress(psycopg.Error):
                 connection.rollback()
 
     @contextlib.contextmanager
     def read_only(self, seconds: float, *, as_superuser: bool = False, own_sql: bool = False) -> Iterator[None]:
         if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-            raise DatabaseError("a transaction is open", "end it before reading without the right to write")
+            raise DatabaseError("a transaction is open", "end it before a read-only block")
         try:
             options = {"as_superuser": as_superuser, "own_sql": own_sql, "has_pooler": self.engine.has_pooler}
             with guarded(self.connection, seconds, **options) as clock:
@@ -113,7 +113,7 @@ class PostgresAdmin(Admin):
         with self.read_only(PATIENCE, own_sql=True):
             for table in tables:
                 if self.engine.table_columns(self.connection, table):
-                    # It is planned, and the plan is looked at, before it is executed.
+                    # The statement is planned and checked before it is executed.
                     self.connection.execute(f"SELECT * FROM {quote_identifier(table)} LIMIT 0".encode())
 
     def fail_fast_on_locks(self) -> None:
@@ -144,7 +144,7 @@ class PostgresAdmin(Admin):
         return {name for (name,) in self.connection.execute(query, (quote_identifier(table),))}
 
     def column_usage(self, table: str) -> tuple[int, int]:
-        # Columns that were dropped count for ever.
+        # Dropped columns still count.
         query = "SELECT COALESCE(max(attnum), 0)::int FROM pg_attribute WHERE attrelid = to_regclass(%s)"
         return _first_value(self.connection.execute(query, (quote_identifier(table),))), _MAX_COLUMNS
 

@@ -1,4 +1,4 @@
--- The tables of SQLTrack in PostgreSQL.
+-- SQLTrack's tables in PostgreSQL.
 
 CREATE TABLE experiments (
     id BIGINT PRIMARY KEY,
@@ -36,7 +36,7 @@ CREATE TABLE run_links (
     PRIMARY KEY (from_id, kind, to_id)
 );
 
--- One row per point in time of a run; every metric is a column, added when it is first logged.
+-- One row per point in time of a run. Each metric is a column, which is added when the metric is first logged.
 CREATE TABLE metrics (
     run_id BIGINT NOT NULL REFERENCES runs (id) ON UPDATE CASCADE ON DELETE CASCADE,
     step BIGINT NOT NULL DEFAULT 0,
@@ -44,8 +44,8 @@ CREATE TABLE metrics (
     PRIMARY KEY (run_id, step, progress)
 );
 
--- Metrics that cannot be columns belong into the column metrics.extras, which is added when it is first needed. While
--- somebody's transaction stands in the way of that, they wait here.
+-- Metrics that cannot be columns go to the column metrics.extras, which is added when it is first needed. While another
+-- transaction blocks that, they wait here.
 CREATE TABLE metrics_pending (
     run_id BIGINT NOT NULL REFERENCES runs (id) ON UPDATE CASCADE ON DELETE CASCADE,
     step BIGINT NOT NULL,
@@ -54,8 +54,8 @@ CREATE TABLE metrics_pending (
     PRIMARY KEY (run_id, step, progress)
 );
 
--- Ids may also be chosen by the user (the number of a Slurm job, say), which does not move a sequence. This function
--- steps over such ids, so that a generated id is never one that is in use.
+-- Users may choose ids, for example the number of a Slurm job, which does not advance the sequence. This function skips
+-- ids that are in use.
 CREATE FUNCTION next_unused_id(id_table REGCLASS, id_sequence REGCLASS) RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
     candidate BIGINT;

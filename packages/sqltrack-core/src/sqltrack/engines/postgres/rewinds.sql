@@ -1,4 +1,4 @@
--- When runs were rewound, and to which step, so that rows which were logged before do not come back from an outbox.
+-- When runs were rewound and to which step, so that an outbox does not send rows that were logged before.
 CREATE TABLE rewinds (
     run_id BIGINT NOT NULL REFERENCES runs (id) ON UPDATE CASCADE ON DELETE CASCADE,
     time TIMESTAMP WITH TIME ZONE NOT NULL,

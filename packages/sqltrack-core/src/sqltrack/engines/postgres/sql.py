@@ -1,4 +1,4 @@
-"""PostgreSQL's SQL: how it quotes, which words it reserves, how it spells values. Needs no driver."""
+"""Write names and values in PostgreSQL's SQL; needs no driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqltrack.engines.json import Jsonb, dumps
 
 __all__ = ["MAX_NAME_BYTES", "POSTGRES", "json_text", "quote_if_needed", "sql_literal"]
 
-#: What differs in the text of statements for PostgreSQL.
+#: Syntax of quotes and comments in PostgreSQL.
 POSTGRES = Dialect(
     r"[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)",
     r"[uUbBxXnN]?&?" + STRING,
@@ -25,13 +25,13 @@ POSTGRES = Dialect(
 #: The longest name in bytes: NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1).
 MAX_NAME_BYTES = 63
 
-# Of JSON: strings, and the floats that Python spells with a positive exponent, those from 1e16 on.
+# Strings in JSON, and floats that Python writes with a positive exponent, from 1e16.
 _STRING_OR_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?[0-9.]+e\+[0-9]+)')
 
 _PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 
-# Reserved words of PostgreSQL 18, and those that can only be names of functions or types (manual, appendix C), which
-# include all such words of older versions.
+# Reserved words of PostgreSQL 18, including those that can be names of functions or types (manual, appendix C). They
+# include all reserved words of older versions.
 _RESERVED_WORDS = """
     all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation
     column concurrently constraint create cross current_catalog current_date current_role current_schema
@@ -45,18 +45,18 @@ _RESERVED = frozenset(_RESERVED_WORDS.split())
 
 
 def quote_if_needed(name: str) -> str:
-    """Return `name` as an SQL identifier of PostgreSQL, in quotes only if it would mean something else without."""
+    """Return `name` as an identifier of PostgreSQL, in quotes only if it needs them."""
     if _PLAIN_IDENTIFIER.fullmatch(name) and name not in _RESERVED:
         return name
     return quote_identifier(name)
 
 
 def sql_literal(value: Any) -> str:
-    """Return `value` spelled out in PostgreSQL's SQL.
+    """Return `value` as a literal in PostgreSQL's SQL.
 
     Raises:
-        NaiveDatetimeError: it is a datetime without a time zone.
-        TypeError: there is no literal for its type.
+        NaiveDatetimeError: a datetime has no time zone.
+        TypeError: its type has no literal.
     """
     value = literal_value(value)
     if value is None:
@@ -78,9 +78,9 @@ def sql_literal(value: Any) -> str:
 
 
 def json_text(obj: Any) -> str:
-    """Return the JSON text of an object, from which JSONB makes the same numbers.
+    """Return the JSON text of an object in a form from which JSONB reads the same numbers.
 
-    It keeps numbers as decimals, so that 1e23 would come back as the integer 10**23, which is another number.
+    JSONB keeps numbers as decimals, so that 1e23 would be read back as the integer 10**23, which is another number.
     """
     text = dumps(obj)
     return _STRING_OR_FLOAT.sub(_write_out, text) if "e+" in text else text
@@ -95,7 +95,7 @@ def _spelled(value: Any) -> str:
     return json_text(value.obj) if isinstance(value, Jsonb) else str(value)
 
 
-# By the names of the types, so that none has to be imported.
+# By the names of the types, to avoid importing them.
 _TYPED_LITERALS = {
     "datetime": "timestamptz",
     "date": "date",

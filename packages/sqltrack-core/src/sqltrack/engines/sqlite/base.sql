@@ -1,7 +1,7 @@
--- The tables of SQLTrack in SQLite.
+-- SQLTrack's tables in SQLite.
 --
--- SQLite keeps any value in any column; the declared types tell SQLTrack how to read them: JSONB is JSON text,
--- TIMESTAMP WITH TIME ZONE is UTC text with microseconds (it sorts), INTERVAL is a number of seconds.
+-- SQLite stores any value in any column; SQLTrack reads it by the declared type: JSONB is JSON text,
+-- TIMESTAMP WITH TIME ZONE is UTC text with microseconds (which sorts), INTERVAL is a number of seconds.
 
 CREATE TABLE experiments (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -46,7 +46,7 @@ CREATE TABLE run_links (
 
 CREATE INDEX run_links_to_id ON run_links (to_id, kind);
 
--- One row per point in time of a run; every metric is a column, added when it is first logged.
+-- One row per point in time of a run. Each metric is a column, which is added when the metric is first logged.
 CREATE TABLE metrics (
     run_id INTEGER NOT NULL REFERENCES runs (id) ON UPDATE CASCADE ON DELETE CASCADE,
     step INTEGER NOT NULL DEFAULT 0,

@@ -1,6 +1,6 @@
--- Where runs that were copied from other databases come from, so that a later copy finds them again.
+-- The origins of runs that were copied from other databases, so that a later copy finds them again.
 --
--- What tells a run apart is its id in the database in which it was created, and when that was.
+-- A run is identified by its id in the database in which it was created, and by the time of its creation.
 
 CREATE TABLE copied_runs (
     source_id INTEGER NOT NULL,
