@@ -142,7 +142,7 @@ def test_what_may_only_be_read_is_a_problem(tmp_path: Path) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
     tmp_path.chmod(0o555)
     (problem,) = problems()
-    assert problem.startswith("writable: nothing can be created in the folder ")
+    assert problem.startswith("writable: no file can be created in the folder ")
     tmp_path.chmod(0o700)
 
 
@@ -167,7 +167,7 @@ def test_rows_that_belong_to_nothing_are_found_by_a_full_examination(sqlite_clie
         connection.execute("INSERT INTO metrics (run_id) VALUES (99)")
     findings = found_by(sqlite_client, full=True)
     assert results(findings) == {"references": "problem"}
-    assert findings["references"].found == "rows that belong to nothing: 1 of metrics"
+    assert findings["references"].found == "rows whose run or experiment does not exist: 1 of metrics"
 
 
 def test_ctrl_c_ends_the_check_of_integrity(sqlite_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:

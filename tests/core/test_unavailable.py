@@ -378,7 +378,7 @@ def test_a_damaged_file_is_an_error_that_says_so(sqlite_config: dict[str, Any]) 
     close_lingering(client)
     path = Path(sqlite_config["dbpath"])
     path.write_bytes(path.read_bytes()[: 3 * 4096])
-    with pytest.raises(DatabaseError, match="is damaged: .*; restore it from a copy"):
+    with pytest.raises(DatabaseError, match="is damaged: .*; restore a backup"):
         client.execute("SELECT * FROM metrics")
 
 

@@ -1,4 +1,4 @@
-"""SQLite as a backend, with nothing but the standard library."""
+"""Store experiments in SQLite, with the standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examine a SQLite database and the file system on which it lies."""
+"""Check a SQLite database and its file system."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN_FAULTS = 3
 
 
 def sqlite_checks(engine: SQLiteEngine, connection: Connection, *, full: bool) -> Checks:
-    """Return the checks of a database in a file."""
+    """Return the checks for a SQLite database."""
     checks = {
         "version": _version,
         "file": _file,
@@ -48,12 +48,12 @@ def _version(engine: SQLiteEngine, connection: Connection) -> Verdict:
 
 def _file(engine: SQLiteEngine, connection: Connection) -> Verdict:
     path = engine.path
-    # The write-ahead log holds what is not in the file yet.
+    # The write-ahead log holds changes that are not in the file yet.
     size = sum(os.path.getsize(file) for file in (path, f"{path}-wal") if os.path.exists(file))
     found = f"{path}, {short_bytes(size)}"
     if is_network_file_system(path):
         return note(
-            f"{found}, on a file system that machines share",
+            f"{found}, on a network file system",
             "SQLite relies on its locks; if several machines write, PostgreSQL is the safe choice",
         )
     return ok(found)
@@ -64,21 +64,21 @@ def _journal(engine: SQLiteEngine, connection: Connection) -> Verdict:
     on_network = is_network_file_system(engine.path)
     if mode == "wal" and on_network:
         return problem(
-            "write-ahead log on a file system that machines share, which corrupts the database",
-            "while nobody uses it, execute: PRAGMA journal_mode = DELETE",
+            "write-ahead log on a network file system, which corrupts the database",
+            "while no process uses it, execute: PRAGMA journal_mode = DELETE",
         )
     if mode == "wal" or on_network:
         return ok(f"journal_mode = {mode}")
     return note(
         f"journal_mode = {mode}: slower than the write-ahead log, and readers and writers wait for each other",
-        "sqltrack switches when nobody else uses the file; if not, execute: PRAGMA journal_mode = WAL",
+        "sqltrack switches when no other process uses the file; if not, execute: PRAGMA journal_mode = WAL",
     )
 
 
 def _writable(engine: SQLiteEngine, connection: Connection) -> Verdict:
     try:
         engine.execute_within(connection, PATIENCE, "BEGIN IMMEDIATE", ())
-        # In a file that can only be read this transaction is one that reads. What follows is undone.
+        # In a read-only file, this transaction would only read, so change something and roll back.
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         connection.execute(f"PRAGMA user_version = {version}")
     except sqlite3.OperationalError as error:
@@ -96,13 +96,13 @@ def _why_not_writable(message: str, path: str) -> Verdict:
                 f"the file system refuses locks ({refusal})", "move the file to a local disk, and set dbpath"
             )
         found = f"another process has been writing for {PATIENCE:g} s"
-        return problem(found, "find out which has the file open, and why")
-    # SQLite says of a file that it can only be read also if that is true of its folder.
+        return problem(found, "find out which process has the file open, and why")
+    # SQLite reports a read-only file also if only its folder is read-only.
     if "unable to open" in message or ("readonly" in message and os.access(path, os.W_OK)):
-        found = f"nothing can be created in the folder {os.path.dirname(path)!r}, where SQLite has to put its journal"
+        found = f"no file can be created in the folder {os.path.dirname(path)!r}, where SQLite must put its journal"
         return problem(found, "check its permissions")
     if "readonly" in message:
-        return problem("the file can only be read, runs cannot be tracked", "check its permissions")
+        return problem("the file is read-only, so runs cannot be tracked", "check its permissions")
     return problem(f"the file cannot be written to: {message}")
 
 
@@ -110,8 +110,8 @@ def _disk(engine: SQLiteEngine, connection: Connection) -> Verdict:
     free = shutil.disk_usage(os.path.dirname(engine.path)).free
     found = f"{short_bytes(free)} free"
     if free < _NO_ROOM:
-        return problem(found, "make room; when the disk is full, metrics cannot be stored")
-    return note(found, "make room before the disk is full") if free < _LITTLE_ROOM else ok(found)
+        return problem(found, "free space; when the disk is full, metrics cannot be stored")
+    return note(found, "free space before the disk is full") if free < _LITTLE_ROOM else ok(found)
 
 
 def _best_values(engine: SQLiteEngine, connection: Connection) -> Verdict | None:
@@ -141,14 +141,14 @@ def _integrity(engine: SQLiteEngine, connection: Connection) -> Verdict:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
-        # Too damaged to be checked.
+        # Too damaged to check.
         faults = [str(error)]
     if faults == ["ok"]:
         return ok("quick_check finds the file intact")
     shown = "; ".join(" ".join(fault.split()) for fault in faults[:_SHOWN_FAULTS])
     return problem(
         f"quick_check finds the file damaged: {shown}",
-        "go back to a backup, or save what can be read with: sqlite3 FILE .recover",
+        "restore a backup, or save the readable data with: sqlite3 FILE .recover",
     )
 
 
@@ -156,8 +156,8 @@ def _references(engine: SQLiteEngine, connection: Connection) -> Verdict:
     query = 'SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1'
     broken = [f"{count} of {table}" for table, count in connection.execute(query)]
     if not broken:
-        return ok("all rows belong to a run or experiment that exists")
+        return ok("all rows belong to an existing run or experiment")
     return problem(
-        f"rows that belong to nothing: {', '.join(broken)}",
-        "they came about without PRAGMA foreign_keys = ON; delete them, PRAGMA foreign_key_check names them",
+        f"rows whose run or experiment does not exist: {', '.join(broken)}",
+        "they result from changes without PRAGMA foreign_keys = ON; delete them, PRAGMA foreign_key_check lists them",
     )

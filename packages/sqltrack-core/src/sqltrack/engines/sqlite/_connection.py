@@ -1,4 +1,4 @@
-"""sqlite3's connection and cursor, taught psycopg's placeholders, SQLTrack's values and safe transactions."""
+"""Extend sqlite3's connection and cursor with psycopg's placeholders, SQLTrack's values and safe transactions."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["Connection", "Cursor", "LockTimeoutError", "split_script"]
 
 T = TypeVar("T")
 
-# Seconds that SQLite may wait by itself; Python's signal handlers run in between.
+# Seconds that SQLite may wait by itself, because signal handlers run only between these waits.
 _UNINTERRUPTED = 0.25
 
-# What errors say of a statement that a handler of a signal got in between.
+# Messages of errors after a signal handler raised during a statement.
 _FUNCTION_RAISED = "user-defined function raised exception"
 _ROLLED_BACK = "abort due to ROLLBACK"
 
@@ -41,7 +41,7 @@ _WRITING_AFTER_WITH = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE"})
 
 @lru_cache(maxsize=512)
 def _writes(statement: str) -> bool:
-    """Return whether a statement may change the database, and so needs a transaction that can be committed."""
+    """Return whether a statement may change the database and so needs a write transaction."""
     words = keywords(statement, SQLITE)
     first = next(words, "")
     if first == "WITH":
@@ -50,64 +50,64 @@ def _writes(statement: str) -> bool:
 
 
 class Connection(sqlite3.Connection):
-    """A connection that takes the write lock before the first change of a transaction, not in the middle of it.
+    """A connection that takes the write lock at the beginning of a transaction.
 
-    SQLite refuses, without waiting, a transaction that has read and then wants to write while another one writes
-    (https://sqlite.org/isolation.html); BEGIN IMMEDIATE waits for its turn instead.
+    If a transaction reads first and then writes while another one writes, SQLite fails without waiting
+    (https://sqlite.org/isolation.html). BEGIN IMMEDIATE waits instead.
 
-    It also waits for locks here and not in SQLite, where no signal handler could run meanwhile.
+    The connection waits for locks in Python, because no signal handler could run while SQLite waits.
 
     Attributes:
-        autocommit_enabled: whether each statement commits by itself; else changes wait for `commit()`.
-        busy_timeout: seconds to wait for the locks of others.
+        autocommit_enabled: whether the connection is in autocommit mode.
+        busy_timeout: seconds to wait for locks of other connections.
         is_busy: whether a statement of a `Cursor` is being executed.
-        plain_cursor: a cursor of the sqlite3 module itself, for statements that need none of our care.
-        raised: what was raised inside of functions that SQLite called.
+        plain_cursor: a cursor of the sqlite3 module, for statements that need no conversions.
+        raised: exceptions raised in functions that SQLite called.
     """
 
     def __init__(self, database: str, *, timeout: float, path: str | None = None, **kwargs: Any) -> None:
         self.busy_timeout = timeout
         super().__init__(database, timeout=min(timeout, _UNINTERRUPTED), **kwargs)
-        # No transactions by the module's own rules.
+        # Turn off the module's own handling of transactions.
         self.isolation_level: Literal["DEFERRED", "EXCLUSIVE", "IMMEDIATE"] | None = None
         self.autocommit_enabled = False
         self.is_busy = False
         self.raised: list[BaseException] = []
         self.plain_cursor: sqlite3.Cursor = sqlite3.Cursor(self)
-        # Without a callback, in which what a signal's handler raises would be lost.
+        # Without a callback, because exceptions of signal handlers would be lost there.
         self._last_cursor: Callable[[], sqlite3.Cursor | None] = weakref.ref(self.plain_cursor)
         # A URI is not a path.
         self._path = database if path is None else path
         self._file = _file_identity(self._path)
 
     def cursor(self, factory: Any = None) -> Any:
-        """Return a new `Cursor`, or what `factory` makes."""
+        """Return a new `Cursor`, or a cursor of `factory`."""
         cursor = super().cursor(factory or Cursor)
         self._last_cursor = weakref.ref(cursor)
         return cursor
 
-    # sqlite3's own shortcuts would make cursors of its own.
+    # sqlite3's own shortcuts would not use our `Cursor`.
 
     def execute(self, query: Any, params: Any = (), /) -> Any:
-        """Execute a statement with a new cursor and return that."""
+        """Execute a statement with a new cursor and return the cursor."""
         return self.cursor().execute(query, params)
 
     def executemany(self, query: Any, params_seq: Iterable[Any], /) -> Any:
-        """Execute a statement once for each of `params_seq` with a new cursor and return that."""
+        """Execute a statement for each item of `params_seq` with a new cursor and return the cursor."""
         return self.cursor().executemany(query, params_seq)
 
     def executescript(self, script: Any, /) -> Any:
-        """Execute the statements of a script with a new cursor and return that."""
+        """Execute the statements of a script with a new cursor and return the cursor."""
         return self.cursor().executescript(script)
 
     def sql_literal(self, value: Any) -> str:
-        """Return `value` spelled out in SQL."""
+        """Return `value` as an SQL literal."""
         return sql_literal(value)
 
     def begin_write(self) -> None:
-        """Make sure that the file is there, and take the write lock unless every statement commits by itself.
+        """Check that the file exists and, unless in autocommit mode, take the write lock.
 
-        Within a transaction both have been done.
+        Does nothing in an open transaction.
         """
         if self.in_transaction:
             return
@@ -116,7 +116,7 @@ class Connection(sqlite3.Connection):
             self.patiently(self.plain_cursor.execute, "BEGIN IMMEDIATE")
 
     def write(self, sql: str, values: Sequence[Any]) -> None:
-        """Execute a changing statement that has SQLite's placeholders, and values in SQLite's form."""
+        """Execute a statement that changes something, with SQLite's placeholders and types of values."""
         if not self.autocommit_enabled:
             self.begin_write()
         try:
@@ -128,11 +128,11 @@ class Connection(sqlite3.Connection):
             self.patiently(self.plain_cursor.execute, sql, values)
 
     def commit(self) -> None:
-        """Commit the open transaction, which in a rollback journal waits for readers."""
+        """Commit the open transaction; with a rollback journal, this waits for readers."""
         self.patiently(super().commit, within_transaction=True)
 
     def patiently(self, execute: Callable[..., T], *arguments: Any, within_transaction: bool = False) -> T:
-        """Call `execute(*arguments)` again as long as others hold locks, up to `busy_timeout`."""
+        """Call `execute(*arguments)` and retry it while other connections hold locks, up to `busy_timeout`."""
 
         def attempt() -> T:
             try:
@@ -145,7 +145,7 @@ class Connection(sqlite3.Connection):
             return self._may_wait(error) or (within_transaction and "is locked" in str(error))
 
         try:
-            # SQLite does not always wait by itself, as when it sees a deadlock.
+            # SQLite does not always wait by itself, for example if it detects a deadlock.
             return retry(attempt, can_help, seconds=self.busy_timeout, pause=0.001, longest=0.01)
         except sqlite3.OperationalError as error:
             if not can_help(error):
@@ -153,10 +153,10 @@ class Connection(sqlite3.Connection):
             raise LockTimeoutError(str(error), self.busy_timeout) from error
 
     def raise_swallowed(self, error: sqlite3.OperationalError) -> None:
-        """Raise what the handler of a signal raised in a statement, if that is why it failed with `error`."""
+        """Raise the exception of a signal handler that made a statement fail with `error`, if any."""
         cause = self.raised[0] if self.raised else None
         self.raised.clear()
-        # Python looks for signals before a function begins, too, and then the function cannot know.
+        # Python also checks for signals before a function begins, so that the function cannot record the exception.
         if cause is None and str(error) in (_FUNCTION_RAISED, _ROLLED_BACK):
             cause = sigterm.begun_exit()
         if cause is None and str(error) == _FUNCTION_RAISED:
@@ -165,7 +165,7 @@ class Connection(sqlite3.Connection):
             raise cause
 
     def close(self) -> None:
-        """Close the connection, and first its cursors, whose last statements would keep file and lock for a while."""
+        """Close the connection after its cursors, which would otherwise keep the file and the lock for a while."""
         for cursor in (self.plain_cursor, self._last_cursor()):
             if cursor is not None:
                 with contextlib.suppress(sqlite3.ProgrammingError):
@@ -173,7 +173,7 @@ class Connection(sqlite3.Connection):
         super().close()
 
     def check_file(self) -> None:
-        """Raise an error if the file was removed or replaced: what is written would vanish with it.
+        """Make sure that the file was not removed or replaced, because changes to it would be lost.
 
         Raises:
             sqlite3.OperationalError: it was.
@@ -182,7 +182,7 @@ class Connection(sqlite3.Connection):
             raise sqlite3.OperationalError("unable to open database file: it was removed or replaced")
 
     def _may_wait(self, error: Exception) -> bool:
-        """Whether waiting helps: inside of a transaction others may just as well wait for us."""
+        """Return whether waiting helps; inside a transaction, others may wait for this connection."""
         return "is locked" in str(error) and not self.in_transaction
 
 
@@ -191,10 +191,10 @@ class LockTimeoutError(sqlite3.OperationalError):
 
     Args:
         message: SQLite's own message.
-        seconds: how long the connection has waited.
+        seconds: how long the connection waited.
 
     Attributes:
-        seconds: the same.
+        seconds: how long the connection waited.
     """
 
     def __init__(self, message: str, seconds: float) -> None:
@@ -211,7 +211,7 @@ def _file_identity(path: str) -> tuple[int, int] | None:
 
 
 class Cursor(sqlite3.Cursor):
-    """A cursor that accepts psycopg's placeholders besides SQLite's own, and closes at the end of a `with` block."""
+    """A cursor that accepts psycopg's and SQLite's placeholders, and closes at the end of a `with` block."""
 
     connection: Connection
 
@@ -224,15 +224,15 @@ class Cursor(sqlite3.Cursor):
         self.close()
 
     def sql_literal(self, value: Any) -> str:
-        """Return `value` spelled out in SQL."""
+        """Return `value` as an SQL literal."""
         return sql_literal(value)
 
     def first_rows_sql(self, parts: Parts) -> str:
-        """Return the statement for each run's first row in an order, as SQLite answers it quickest."""
+        """Return the statement for each run's first row in an order that is fastest in SQLite."""
         return first_rows_sql(self.connection, parts)
 
     def execute(self, query: Any, params: Any = (), /) -> Cursor:
-        """Execute one statement; without parameters its text is not touched."""
+        """Execute one statement; without parameters, its text is not changed."""
         connection = self.connection
         outer, connection.is_busy = connection.is_busy, True
         try:
@@ -244,7 +244,7 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], /) -> Cursor:
-        """Execute one statement for each of `params_seq`."""
+        """Execute one statement for each item of `params_seq`."""
         connection = self.connection
         outer, connection.is_busy = connection.is_busy, True
         try:
@@ -260,9 +260,9 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def executescript(self, script: Any, /) -> Cursor:
-        """Execute statements in turn as part of the open transaction, where sqlite3 would commit it first.
+        """Execute the statements of a script in the open transaction; sqlite3 would commit it first.
 
-        As in PostgreSQL, a BEGIN inside of a transaction changes nothing.
+        As in PostgreSQL, a BEGIN inside a transaction is ignored.
         """
         for statement in split_script(query_text(script, self)):
             if self.connection.in_transaction and next(keywords(statement, SQLITE), "") == "BEGIN":
@@ -278,7 +278,7 @@ class Cursor(sqlite3.Cursor):
 
 
 def split_script(script: str) -> list[str]:
-    """Return the statements of a script; SQLite adds one column at a time, so one for each added column."""
+    """Return the statements of a script, with one ALTER TABLE per added column, as SQLite requires."""
     return [part for statement in split_statements(script, SQLITE) for part in split_additions(statement)]
 
 
@@ -301,7 +301,7 @@ def _bind_values(names: tuple[str, ...] | None, params: Any) -> Any:
         except KeyError as error:
             raise sqlite3.ProgrammingError(f"query parameter missing: {error.args[0]}") from None
         except TypeError:
-            # As psycopg does.
+            # The same error as in psycopg.
             raise TypeError("named placeholders need a mapping of parameters") from None
     if isinstance(params, Mapping):
         return {name: adapt(value) for name, value in params.items()}

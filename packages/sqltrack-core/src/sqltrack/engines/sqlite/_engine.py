@@ -1,4 +1,4 @@
-"""The interface for tracking, implemented for SQLite with the standard library."""
+"""Implement the interface for tracking for SQLite, with the standard library."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ __all__ = ["SQLiteEngine"]
 _MINIMUM_VERSION = (3, 35, 0)
 _BUSY_TIMEOUT = 60.0
 _JOURNAL_TIMEOUT = 5.0
-# Pages of the log after which a commit moves them into the file, and waits for the disk (benchmarks/checkpoints.py).
+# Pages in the log after which a commit moves them to the file and waits for the disk (benchmarks/checkpoints.py).
 _CHECKPOINT_PAGES = 4_000
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
-# URLs, of whose slashes a path keeps one, and the parameters of a server.
+# URLs, of which pathlib keeps only one slash, and parameters of a server.
 _NOT_A_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*=", re.IGNORECASE)
-# Ids that the database chooses are below this, greater ones are chosen by others.
+# Ids that the database generates are below this; users may choose greater ones.
 _MAX_NEW_ID = 2**52
 
 
 class SQLiteEngine(Engine):
-    """Stores experiments in one SQLite file.
+    """Stores experiments in a SQLite file.
 
     Args:
         config: `dbpath`, path of the file, default "sqltrack.db"; `busy_timeout`, seconds to wait for other writers,
-            default 60; `synchronous`, one of OFF, NORMAL, FULL, EXTRA, default NORMAL where the write-ahead log can
-            be used, else FULL (https://sqlite.org/pragma.html#pragma_synchronous).
+            default 60; `synchronous`, one of OFF, NORMAL, FULL, EXTRA, default NORMAL with a write-ahead log and FULL
+            without (https://sqlite.org/pragma.html#pragma_synchronous).
 
     Attributes:
-        path: path of the file, absolute.
-        busy_timeout: the same.
+        path: absolute path of the file.
+        busy_timeout: seconds to wait for other writers.
 
     Raises:
         ConfigError: a parameter cannot be used, or the SQLite library is older than 3.35.
@@ -81,7 +81,7 @@ class SQLiteEngine(Engine):
         self.path: str = _database_path("sqltrack.db" if config.get("dbpath") is None else config["dbpath"])
         self.busy_timeout: float = number_setting(config, "busy_timeout", _BUSY_TIMEOUT)
         self._synchronous = _synchronous_setting(config.get("synchronous"))
-        # None while that is not known.
+        # None if unknown.
         self._allows_wal: bool | None = None
         register_converters()
 
@@ -89,11 +89,11 @@ class SQLiteEngine(Engine):
         return f"SQLiteEngine({self.path!r})"
 
     def connect(self) -> Connection:
-        """Open the database file, or create it if it does not exist and `may_create` is true.
+        """Open the database file; if it does not exist and `may_create` is true, create it.
 
         Raises:
             DatabaseUnavailableError: the file cannot be opened.
-            NotADatabaseError: the file is no SQLite database.
+            NotADatabaseError: the file is not a SQLite database.
         """
         try:
             connection = Connection(
@@ -101,7 +101,7 @@ class SQLiteEngine(Engine):
                 uri=True,
                 timeout=self.busy_timeout,
                 detect_types=sqlite3.PARSE_DECLTYPES,
-                # The client hands a connection to one thread at a time.
+                # The client lets only one thread at a time use a connection.
                 check_same_thread=False,
                 path=self.path,
             )
@@ -144,7 +144,7 @@ class SQLiteEngine(Engine):
     def is_usable(self, connection: Connection) -> bool:
         try:
             connection.check_file()
-            # Of the two only the first notices that somebody has closed it.
+            # Only total_changes raises an error if the connection was closed.
             return connection.total_changes >= 0 and not connection.in_transaction
         except sqlite3.Error:
             return False
@@ -167,9 +167,9 @@ class SQLiteEngine(Engine):
 
     def abort_within(self, connection: Connection) -> bool:
         if not connection.in_transaction:
-            # What commits by itself cannot be rolled back, and ends soon.
+            # In autocommit mode, the statement cannot be rolled back, and ends soon.
             return False
-        # A statement that calls a function must neither be reset nor finalized before that returns, and closing does.
+        # While a statement calls a function, it must not be reset or finalized, which closing would do.
         with contextlib.suppress(sqlite3.Error):
             sqlite3.Cursor(connection).execute("ROLLBACK")
         return True
@@ -183,7 +183,7 @@ class SQLiteEngine(Engine):
             unavailable.may_pass = False
             return unavailable
         if "not a database" in message:
-            return NotADatabaseError(f"file {self.path!r} is no SQLite database", "choose another file with dbpath")
+            return NotADatabaseError(f"file {self.path!r} is not a SQLite database", "choose another file with dbpath")
         if "no such table" in message and message.rpartition(": ")[2].removeprefix("main.") in TABLES:
             return NotSetUpError(f"database {self.path!r} has no sqltrack tables")
         if message.startswith("database table is locked"):
@@ -192,7 +192,7 @@ class SQLiteEngine(Engine):
                 "read its rows to the end, or close its cursor",
             )
         if "locked" in message:
-            # SQLite cannot tell a file system without locks from a process that holds one.
+            # SQLite does not distinguish a file system without locks from a lock of another process.
             refusal = find_lock_refusal(self.path)
             if refusal is not None:
                 return refused_locks(self.path, refusal)
@@ -202,15 +202,15 @@ class SQLiteEngine(Engine):
                 f"database {self.path!r} is locked: another process has been writing for longer than {limit}"
             )
         if "readonly database" in message:
-            return ReadOnlyDatabaseError(f"database {self.path!r} can only be read, check its permissions")
+            return ReadOnlyDatabaseError(f"database {self.path!r} is read-only, check its permissions")
         if "disk is full" in message:
-            return DiskFullError(f"the disk is full, database {self.path!r} cannot grow", "free space, then go on")
+            return DiskFullError(f"the disk is full, database {self.path!r} cannot grow", "free space, then continue")
         if message in ("disk I/O error", "locking protocol"):
             return explain_io_error(error, self.path)
         if "malformed" in message:
             return DatabaseError(
                 f"database {self.path!r} is damaged: {message}",
-                "restore it from a copy, or save what can be read with the command .recover of SQLite's own program",
+                "restore a backup, or save the readable data with the command .recover of SQLite's own program",
             )
         return DatabaseError(f"database {self.path!r}: {message}")
 
@@ -227,14 +227,14 @@ class SQLiteEngine(Engine):
         connection.begin_write()
 
     def lock_rows(self, connection: Connection, table: str, ids: Sequence[int], *, for_deletion: bool = False) -> None:
-        # There is one lock for all.
+        # SQLite has a single write lock.
         connection.begin_write()
 
     def table_columns(self, connection: Connection, table: str) -> dict[str, str]:
         return dict(connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,)))
 
     def new_id_sql(self, table: str) -> str:
-        # NULL is one more than the greatest id that there ever was, which may be the last that SQLite has.
+        # For NULL, SQLite uses the greatest id ever plus one, which fails after the greatest possible id.
         return f"""
             CASE WHEN (SELECT seq FROM sqlite_sequence WHERE name = '{table}') >= {_MAX_NEW_ID}
             THEN (SELECT COALESCE(MAX(id), 0) + 1 FROM {table} WHERE id < {_MAX_NEW_ID})
@@ -271,11 +271,11 @@ class SQLiteEngine(Engine):
         create_functions(connection, connection.raised)
 
     def _journal_mode(self, connection: Connection) -> str:
-        """Return the journal mode, after switching to the write-ahead log where the file system allows it."""
+        """Switch to the write-ahead log, if the file system allows it, and return the journal mode."""
         mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
         if mode != "delete" or is_network_file_system(self.path):
             return mode
-        # Before the switch, which works anywhere: where memory cannot be shared, it is the file that no longer does.
+        # Check before the switch: it always succeeds, but makes the file unusable if memory cannot be shared.
         if self._allows_wal is None:
             self._allows_wal = allows_wal(self.path)
         if not self._allows_wal:
@@ -284,14 +284,14 @@ class SQLiteEngine(Engine):
             self.limit_waits(connection, _JOURNAL_TIMEOUT)
             return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
         except sqlite3.OperationalError:
-            # The switch needs the file for itself. Where it does not get it, or the log is refused (read-only file,
-            # file system without shared memory), the journal that is there serves as well.
+            # The switch needs exclusive access. Without it, or if the log is refused (read-only file, file system
+            # without shared memory), keep the current journal.
             return mode
         finally:
             self.limit_waits(connection, None)
 
     def _why_not_opened(self) -> tuple[str, str]:
-        """Return why the file cannot be opened, and what to do about it."""
+        """Return why the file cannot be opened, and advice."""
         problem = find_folder_problem(self.path)
         if problem is not None:
             return problem
@@ -314,7 +314,7 @@ def _database_path(dbpath: Any) -> str:
     if path.startswith((":memory:", "file:")):
         raise ConfigError(
             f"dbpath must name a file, got {path!r}",
-            "connections come and go, and memory goes with them",
+            "a database in memory would be lost when its connection closes",
         )
     check_path(path)
     # A training script may change the working directory between two connections.

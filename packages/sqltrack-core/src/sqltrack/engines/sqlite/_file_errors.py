@@ -1,4 +1,4 @@
-"""Find out why the file system refuses something, with a file next to the database: SQLite does not say."""
+"""Find out why the file system refuses an operation, with a probe file, because SQLite does not report it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from sqltrack.errors import DatabaseError, DiskFullError
 
 __all__ = ["allows_wal", "explain_io_error", "find_lock_refusal", "refused_locks"]
 
-# Result codes (https://sqlite.org/rescode.html) of calls that fail where a file may not grow, where locks are refused,
-# or where processes cannot share the memory that the write-ahead log needs. In Python 3.10 an error has no code, so it
-# may be any of them.
+# Result codes (https://sqlite.org/rescode.html) if a file cannot grow, if locks are refused, or if processes cannot
+# share the memory that the write-ahead log needs. In Python 3.10 errors have no code, so it may be any of them.
 _UNKNOWN = "SQLITE_IOERR"
 _GROWING = frozenset({_UNKNOWN, "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
 _LOCKING = frozenset(f"SQLITE_IOERR_{name}" for name in ("LOCK", "RDLOCK", "UNLOCK", "CHECKRESERVEDLOCK", "BLOCKED"))
@@ -42,7 +41,7 @@ def allows_wal(path: str) -> bool:
 
 
 def find_lock_refusal(path: str) -> str | None:
-    """Return why files in the folder of `path` cannot be locked, None if they can or that is not known."""
+    """Return why files in the folder of `path` cannot be locked, None if they can or if it is unknown."""
     try:
         import fcntl
     except ImportError:  # pragma: no cover - Windows
@@ -66,7 +65,7 @@ def refused_locks(path: str, reason: str) -> DatabaseError:
 
 
 def explain_io_error(error: Exception, path: str) -> DatabaseError:
-    """Return the error for a database whose file system has refused something."""
+    """Return the error for a database whose file system refused an operation."""
     unnamed = "SQLITE_PROTOCOL" if str(error) == "locking protocol" else _UNKNOWN
     name = getattr(error, "sqlite_errorname", unnamed)
     if name in _LOCKING:
@@ -75,13 +74,13 @@ def explain_io_error(error: Exception, path: str) -> DatabaseError:
     if failure is not None and failure.errno in _full_errors():
         return DiskFullError(
             f"database {path!r}: disk I/O error ({name}): {failure.strerror}",
-            "free space or raise the limit, then go on",
+            "free space or raise the limit, then continue",
         )
     is_unknown = name == _UNKNOWN and failure is None and os.path.exists(f"{path}-wal")
     if name in _SHARING or (is_unknown and not allows_wal(path)):
         return _refused_sharing(path, name)
     return DatabaseError(
-        f"database {path!r}: disk I/O error ({name})", "check the disk, its quota, and whether it can still be reached"
+        f"database {path!r}: disk I/O error ({name})", "check the disk, its quota, and whether it is still reachable"
     )
 
 
@@ -94,7 +93,7 @@ def _refused_sharing(path: str, name: str) -> DatabaseError:
 
 
 def _try_to_grow(path: str) -> OSError | None:
-    """Return what happens if files in the folder of `path` grow, None if they can or that is not known."""
+    """Return why files in the folder of `path` cannot grow, None if they can or if it is unknown."""
     limit = _file_size_limit()
     sizes = [os.path.getsize(name) for name in (path, f"{path}-wal", f"{path}-journal") if os.path.exists(name)]
     if limit is not None and max(sizes, default=0) + _PROBE_BYTES > limit:
@@ -125,7 +124,7 @@ def _file_size_limit() -> int | None:
 
 @contextmanager
 def _probe_file(path: str) -> Iterator[int | None]:
-    """Open a new file next to `path` for the `with` block; return its descriptor, None if none can be made."""
+    """Return a context manager with the descriptor of a new file next to `path`, None if it cannot be created."""
     import tempfile
 
     try:

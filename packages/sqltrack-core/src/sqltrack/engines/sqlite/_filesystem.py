@@ -1,4 +1,4 @@
-"""Tell whether a file can be where it is said to be, and whether several machines share its file system."""
+"""Check whether the folder of a file exists, and whether it is on a network file system."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 __all__ = ["find_folder_problem", "is_network_file_system"]
 
-# Names as in the third field after the dash of /proc/self/mountinfo (proc(5)).
+# Names of file systems as in the first field after the dash of /proc/self/mountinfo (proc(5)).
 _NETWORK_TYPES = re.compile(
     r"9p|afs|beegfs|ceph|cifs|fuse\.(beegfs|ceph|glusterfs|juicefs|sshfs)|glusterfs|gpfs|lustre|ncpfs|nfs4?|ocfs2"
     r"|orangefs|panfs|pvfs2|quobyte|smb3|smbfs|virtiofs|wekafs"
@@ -15,7 +15,7 @@ _NETWORK_TYPES = re.compile(
 
 
 def find_folder_problem(path: str) -> tuple[str, str] | None:
-    """Return why no file can be created at a path, and what to do about it; None if its folder is there."""
+    """Return why no file can be created at a path, and advice; None if its folder exists."""
     folder = os.path.dirname(path)
     if os.path.isdir(folder):
         return None
@@ -25,9 +25,9 @@ def find_folder_problem(path: str) -> tuple[str, str] | None:
 
 
 def is_network_file_system(path: str) -> bool:
-    """Return whether `path` is on NFS, Lustre, GPFS or another shared file system; False where that is not known.
+    """Return whether `path` is on NFS, Lustre, GPFS or another network file system; False if unknown.
 
-    SQLite's WAL needs memory shared by all who use the database, so it fails there or corrupts the file
+    SQLite's WAL needs memory shared by all processes that use the database, so it fails there or corrupts the file
     (https://sqlite.org/wal.html).
     """
     try:
@@ -37,7 +37,7 @@ def is_network_file_system(path: str) -> bool:
         return False
     target = os.path.realpath(path)
     containing = [(len(point), index) for index, (point, _) in enumerate(mounts) if _contains(point, target)]
-    # Of two mounts on one point the later one is seen.
+    # If several mounts have the same mount point, the last one is visible.
     return bool(containing) and _NETWORK_TYPES.fullmatch(mounts[max(containing)[1]][1]) is not None
 
 

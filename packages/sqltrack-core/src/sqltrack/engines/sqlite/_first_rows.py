@@ -1,4 +1,4 @@
-"""Find each run's first row in an order by one search per run, in SQLite."""
+"""Find each run's first row in an order in SQLite, by one search per run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["first_rows_sql"]
 def first_rows_sql(connection: sqlite3.Connection, parts: Parts) -> str:
     """Return the statement.
 
-    CROSS JOIN keeps the order of the tables: with metrics outside, SQLite would search for each of their rows. The
-    range holds all steps; without it SQLite may take an index on the run and another metric for the shorter way, and
-    would have to find each row of the run by its key.
+    CROSS JOIN fixes the order of the tables: with metrics as the outer table, SQLite would search for each of its rows.
+    The condition on the step is always true. Without it, SQLite may use an index on the run and another metric, and
+    then look up each row of the run by its key.
     """
     if parts.which != "last" and _has_index(connection, parts.metric):
         return _by_value_sql(parts)
@@ -35,7 +35,7 @@ def first_rows_sql(connection: sqlite3.Connection, parts: Parts) -> str:
 
 
 def _by_value_sql(parts: Parts) -> str:
-    """Return the statement that finds the value first, which needs an index but sorts no rows with equal values."""
+    """Return the statement that finds the value first; it needs an index, but does not sort rows with equal values."""
     return f"""
         WITH best (run_id, value) AS MATERIALIZED (
             SELECT
@@ -59,7 +59,7 @@ def _by_value_sql(parts: Parts) -> str:
 
 
 def _has_index(connection: sqlite3.Connection, metric: str) -> bool:
-    """Return whether an index begins with the run and the metric, and holds all rows."""
+    """Return whether an index on all rows begins with the run and the metric."""
     cursor = sqlite3.Cursor(connection)
     try:
         return cursor.execute(_INDEX_SQL, (metric,)).fetchone() is not None

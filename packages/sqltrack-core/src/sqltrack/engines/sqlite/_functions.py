@@ -1,4 +1,4 @@
-"""Functions that SQLTrack's statements need, and SQLite does not have."""
+"""Add SQL functions to SQLite that SQLTrack's statements need."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["create_functions"]
 
 
 def create_functions(connection: sqlite3.Connection, raised: list[BaseException]) -> None:
-    """Let the statements of a connection use them.
+    """Add the functions to a connection.
 
     Args:
         connection: the connection.
-        raised: takes what the functions raise, and handlers of signals while they run: sqlite3 makes an error of the
-            statement of it.
+        raised: list to which exceptions in the functions are added, including those of signal handlers, because sqlite3
+            replaces them by an error of the statement.
     """
     functions = {"sqltrack_merge_json": _merge_json, "sqltrack_remove_keys": _remove_keys}
     for name, function in functions.items():
@@ -40,7 +40,7 @@ def _noting(function: Callable[..., Any], raised: list[BaseException]) -> Callab
 
 
 def _object(stored: str | float | None) -> dict[str, Any] | None:
-    """Return the JSON object that a column holds, None if it holds something else, which only plain SQL has stored."""
+    """Return the JSON object in a column, None if it holds something else, which only plain SQL can have stored."""
     value = json.loads(stored) if isinstance(stored, str) else None
     return value if isinstance(value, dict) else None
 
@@ -61,9 +61,10 @@ def _remove_keys(old: str | float | None, keys: str) -> str | float | None:
 
 
 class _StandardDeviation:
-    """The sample standard deviation, as PostgreSQL's stddev_samp; NULL for fewer than two values, NaN if one is.
+    """The sample standard deviation, like PostgreSQL's stddev_samp.
 
-    Computed in one pass without cancellation (B. P. Welford, Technometrics 4, 1962).
+    NULL for fewer than two values, NaN if a value is NaN. Computed in one pass without cancellation (B. P. Welford,
+    Technometrics 4, 1962).
     """
 
     def __init__(self) -> None:

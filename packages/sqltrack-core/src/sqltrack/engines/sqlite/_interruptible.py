@@ -1,4 +1,4 @@
-"""Let Ctrl-C end a statement of SQLite."""
+"""Make SQLite statements interruptible by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 __all__ = ["interruptible"]
 
-# Instructions of SQLite's virtual machine between two looks for a signal; a few milliseconds.
+# Instructions of SQLite's virtual machine between two checks for signals; a few milliseconds.
 _LOOK_EVERY = 100_000
 
 
 @contextmanager
 def interruptible(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let Ctrl-C end a statement in the `with` block, and not only what comes after it."""
-    # Python looks for signals when SQLite calls back, and SQLite takes the exception for a wish to stop.
+    """Return a context manager in which Ctrl-C interrupts a running statement."""
+    # Python checks for signals when SQLite calls back, and SQLite stops the statement after an exception.
     connection.set_progress_handler(lambda: 0, _LOOK_EVERY)
     try:
         yield

@@ -1,14 +1,14 @@
 """Add many columns to the metrics table in SQLite by one edit of its definition.
 
-SQLite adds one column at a time, and for each it reads the definitions of all columns again: two thousand columns
-take seconds. Its manual describes how to edit the definition instead, for changes that leave the stored rows alone
+SQLite adds one column at a time, and parses all columns again for each: two thousand columns take seconds. For changes
+that do not affect stored rows, its manual describes how to edit the definition instead
 (https://sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema Changes"). A definition that SQLite cannot
-read would make the database useless. So nothing here depends on an understanding of SQL of our own:
+parse would make the database unusable. So nothing here parses SQL:
 
-- SQLite adds the first column. That shows where the columns end, in front of the constraints of the table, and changes
-  the number by which other connections notice that there is a new schema.
-- The other columns are put right behind the first.
-- SQLite reads the result before it is committed. Unless that has all former columns and the new ones, it is undone.
+- SQLite adds the first column. That shows where the columns end, before the constraints of the table. It also changes
+  the schema version, by which other connections notice the change.
+- The other columns are inserted right after the first.
+- SQLite parses the result before the commit. Unless it has all previous columns and the new ones, it is rolled back.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from sqltrack.engines.sqlite._sql import fold
 
 __all__ = ["MAX_COLUMNS", "add_many"]
 
-# SQLITE_MAX_COLUMN, less one that is kept for the extras (https://sqlite.org/limits.html).
+# SQLITE_MAX_COLUMN minus one column reserved for extras (https://sqlite.org/limits.html).
 MAX_COLUMNS = 1999
 
-# Fewer columns are left to ALTER TABLE, of which three cost as much as an edit.
+# Use ALTER TABLE for fewer columns; an edit costs as much as three of them.
 _FEWEST = 8
-# So are those for which it reads no more definitions of columns than that, in a few milliseconds.
+# Use ALTER TABLE if it parses at most this many column definitions, which takes a few milliseconds.
 _MOST_READ = 4_000
 
 _COLUMNS_SQL = """
     SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo('metrics')
 """
 _DEFINITION_SQL = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'metrics'"
-# It changes nothing if the first column is gone, because a handler of a signal has rolled back.
+# Changes nothing if the first column is missing because a signal handler rolled back.
 _EDIT_SQL = "UPDATE sqlite_master SET sql = ? WHERE type = 'table' AND name = 'metrics' AND sql = ?"
 
 _Column = tuple[Any, ...]
 
 
 class _UnexpectedError(sqlite3.DatabaseError):
-    """The definition of the table is not as it has to be for an edit."""
+    """The definition of the table cannot be edited."""
 
     def __init__(self) -> None:
         super().__init__("the definition of the table metrics is not as expected")
 
 
 def add_many(connection: Connection, added: Mapping[str, str]) -> bool:
-    """Add columns to the metrics table, as many as there is room for, if ALTER TABLE would take long.
+    """Add columns to the metrics table, up to the limit, if ALTER TABLE would take long.
 
-    They are part of the open transaction. Where every statement commits by itself, they have one of their own.
+    This is part of the open transaction; in autocommit mode, it uses a transaction of its own.
 
     Args:
         connection: the connection.
-        added: SQL types of the columns by name. Columns that others have added meanwhile are left as they are.
+        added: SQL types of the columns by name; existing columns are skipped.
 
     Returns:
-        False if nothing was done, and ALTER TABLE is the way.
+        False if nothing was done, so that the caller must use ALTER TABLE.
     """
     if len(added) < _FEWEST or not _takes_long(connection, len(added)) or not _can_edit():
         return False
@@ -74,14 +74,14 @@ def add_many(connection: Connection, added: Mapping[str, str]) -> bool:
 
 
 def _takes_long(connection: Connection, number: int) -> bool:
-    """Return whether ALTER TABLE takes long to add a number of columns."""
+    """Return whether ALTER TABLE would take long to add `number` columns."""
     ((present,),) = connection.execute("SELECT count(*) FROM pragma_table_info('metrics')").fetchall()
     return bool(number * (present + number / 2) > _MOST_READ)
 
 
 @functools.cache
 def _can_edit() -> bool:
-    """Return whether SQLite lets definitions be edited: one that is old, or defensive as that of macOS, does not."""
+    """Return whether SQLite allows editing definitions; old versions and defensive ones, as on macOS, do not."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         try:
             connection.execute("CREATE TABLE example (a)")
@@ -96,7 +96,7 @@ def _can_edit() -> bool:
 
 @contextlib.contextmanager
 def _writing(connection: Connection) -> Iterator[None]:
-    """Take the write lock; where every statement commits by itself, only until the end of the `with` block."""
+    """Take the write lock; in autocommit mode, only until the end of the `with` block."""
     if connection.in_transaction or not connection.autocommit_enabled:
         connection.begin_write()
         yield
@@ -105,7 +105,7 @@ def _writing(connection: Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-        # Not commit(), which would not say that a handler of a signal has ended the transaction.
+        # Not commit(), which would not fail if a signal handler ended the transaction.
         connection.patiently(connection.plain_cursor.execute, "COMMIT", within_transaction=True)
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
@@ -114,19 +114,19 @@ def _writing(connection: Connection) -> Iterator[None]:
 
 
 def _check_open(connection: Connection) -> None:
-    """Raise an error if a handler of a signal has ended the transaction."""
+    """Raise an error if a signal handler has ended the transaction."""
     if not connection.in_transaction:
         raise sqlite3.OperationalError("the transaction was rolled back because the process was told to terminate")
 
 
 def _edit_or_undo(connection: Connection, columns: Sequence[_Column], new: Sequence[tuple[str, str]]) -> bool:
-    """Edit the definition, and return whether that was possible; if not, nothing has changed."""
+    """Edit the definition and return whether that succeeded; otherwise, nothing has changed."""
     try:
         with _savepoint(connection):
             _edit(connection, columns, new)
     except sqlite3.DatabaseError:
-        # The connection may have lower limits, or be defensive. If something else is wrong, as with a disk that is
-        # full, ALTER TABLE says it, too.
+        # The connection may have lower limits, or be defensive. ALTER TABLE will raise any other error again, for
+        # example a full disk.
         if not connection.in_transaction:
             raise
         return False
@@ -135,12 +135,12 @@ def _edit_or_undo(connection: Connection, columns: Sequence[_Column], new: Seque
 
 @contextlib.contextmanager
 def _savepoint(connection: Connection) -> Iterator[None]:
-    """Undo only what the `with` block did if it raises."""
+    """Return a context manager that undoes its block if that raises."""
     connection.execute("SAVEPOINT sqltrack_columns")
     try:
         yield
     except BaseException:
-        # There is none any more if SQLite, or a handler of a signal, has rolled back the whole transaction.
+        # The savepoint is gone if SQLite or a signal handler has rolled back the whole transaction.
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK TO sqltrack_columns")
             connection.execute("RELEASE sqltrack_columns")
@@ -160,17 +160,18 @@ def _edit(connection: Connection, columns: Sequence[_Column], new: Sequence[tupl
         _check_open(connection)
         connection.execute(_EDIT_SQL, (edited, after))
     finally:
-        # OFF, and this connection, too, reads the schema again (https://sqlite.org/pragma.html#pragma_writable_schema).
+        # RESET means OFF, and makes this connection read the schema again
+        # (https://sqlite.org/pragma.html#pragma_writable_schema).
         connection.execute("PRAGMA writable_schema = RESET")
     if _read_columns(connection) != [*columns, *((name, sql_type, 0, None, 0, 0) for name, sql_type in new)]:
         raise _UnexpectedError
 
 
 def _find_end(before: str, after: str, first: str) -> int:
-    """Return where the definition of a column ends that ALTER TABLE has added.
+    """Return where the definition of the column ends that ALTER TABLE has added.
 
     Raises:
-        _UnexpectedError: that is not plain.
+        _UnexpectedError: the position is not certain.
     """
     inserted = f", {first}"
     begin = after.rfind(inserted)
@@ -181,7 +182,7 @@ def _find_end(before: str, after: str, first: str) -> int:
 
 
 def _read_columns(connection: Connection) -> list[_Column]:
-    """Return all columns of the table, also generated ones, with what else is declared for them."""
+    """Return all columns of the table, including generated ones, with their declarations."""
     return [tuple(row) for row in connection.execute(_COLUMNS_SQL).fetchall()]
 
 

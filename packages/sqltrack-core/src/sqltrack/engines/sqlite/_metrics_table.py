@@ -1,4 +1,4 @@
-"""The metrics table in SQLite."""
+"""Implement the interface for the metrics table for SQLite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["SQLiteMetricsTable"]
 
 _TOUCH_SQL = "UPDATE runs SET time_updated = ? WHERE id = ?"
 _TOUCH_IF_DUE_SQL = TOUCH_IF_DUE_SQL.replace("%s", "?")
-# Most rows have none, and need not call the function.
+# Avoid calling the function for the many rows without extras.
 _KEPT_EXTRAS = f"CASE WHEN {EXTRAS} IS NOT NULL THEN sqltrack_remove_keys({EXTRAS}, {{}}) END"
 
 _AFFINITIES = (
@@ -44,12 +44,12 @@ _AFFINITIES = (
 
 
 class SQLiteMetricsTable(MetricsTable):
-    """Any column keeps any number; a column of another kind keeps values of its own type."""
+    """Stores any number in any numeric column, and values of other types in columns of the same type."""
 
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
         if len(columns) >= MAX_COLUMNS:
             return False
-        # All at once, because this is asked for each of many names. None holds NUL.
+        # Search all names at once, because this is called for many of them. Names contain no NUL.
         taken = fold("\0".join(("", *columns, *KEY, EXTRAS, "")))
         return b"\0" + fold(name) + b"\0" not in taken
 
@@ -80,7 +80,7 @@ class SQLiteMetricsTable(MetricsTable):
             try:
                 connection.execute(f"ALTER TABLE metrics ADD COLUMN {quote_identifier(name)} {sql_type}")
             except sqlite3.OperationalError as error:
-                # Of several processes that add the same column, all but the first find it there.
+                # Another process may have added the same column.
                 if "duplicate column name" not in str(error) and "too many columns" not in str(error):
                     raise
         return True
@@ -94,9 +94,9 @@ class SQLiteMetricsTable(MetricsTable):
 
 
 class _SQLiteUpsert(Upsert):
-    """An INSERT … ON CONFLICT, executed without any work on its text.
+    """An INSERT … ON CONFLICT, executed without translating its text.
 
-    SQLite undoes a statement that fails, and nothing else (https://sqlite.org/lang_conflict.html, ABORT).
+    SQLite undoes only the failed statement (https://sqlite.org/lang_conflict.html, ABORT).
     """
 
     is_atomic: ClassVar[bool] = True
@@ -115,8 +115,8 @@ class _SQLiteUpsert(Upsert):
         connection.write(self._sql, values)
 
     def execute_and_touch(self, connection: Connection, values: Sequence[Any], updated: datetime) -> None:
-        # Two statements that commit by themselves rather than one transaction: a signal handler that runs in between
-        # must not find its own process holding the write lock.
+        # Commit both statements separately, so that a signal handler that runs in between does not find the write lock
+        # held by its own process.
         connection.check_file()
         connection.write(self._sql, values)
         connection.write(_TOUCH_SQL, (adapt(updated), values[0]))
@@ -135,7 +135,7 @@ class _SQLiteUpsert(Upsert):
 
 
 def _affinity(sql_type: str) -> str:
-    """Return the affinity of a column (https://sqlite.org/datatype3.html section 3.1), or its type if that is ours."""
+    """Return the affinity of a column (https://sqlite.org/datatype3.html, section 3.1), or its type if it is ours."""
     name = sql_type.upper()
     if name in READ_TYPES:
         return name
@@ -146,6 +146,6 @@ def _affinity(sql_type: str) -> str:
 
 
 def _nans_as_text(values: Sequence[Any]) -> Sequence[Any]:
-    # The sum is NaN if a value is; infinities of both signs only make for a second look.
+    # The sum is NaN if a value is NaN. Infinities of both signs only cause an unnecessary second check.
     total = sum(values)
     return values if total == total else [nan_as_text(value) for value in values]

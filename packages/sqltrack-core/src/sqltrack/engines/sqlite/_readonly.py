@@ -1,4 +1,4 @@
-"""Keep a connection from everything but reading, and from reading for too long."""
+"""Make a SQLite connection read-only, with a statement timeout."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sqltrack.engines.sqlite._connection import Connection
 
 __all__ = ["TELLING_PRAGMAS", "Guard", "guarded"]
 
-# Instructions of SQLite's virtual machine between two looks at the clock; some tenths of a millisecond.
+# Instructions of SQLite's virtual machine between two checks of the clock; some tenths of a millisecond.
 _LOOK_EVERY = 10_000
 
-# Codes of the actions that statements ask leave for (https://sqlite.org/c3ref/c_alter_table.html); the sqlite3 module
-# has names for them, but not for all in all versions.
+# Action codes of SQLite's authorizer (https://sqlite.org/c3ref/c_alter_table.html). Not all versions of the sqlite3
+# module have names for all of them.
 _PRAGMA, _READ, _SELECT, _UPDATE, _FUNCTION, _RECURSIVE = 19, 20, 21, 23, 31, 33
 
-# Pragmas that tell something and change nothing, whatever their argument, and those that do so without one.
+# Pragmas that change nothing, with any argument, and pragmas that change nothing without one.
 TELLING_PRAGMAS = frozenset(
     {
         *("foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo", "integrity_check"),
@@ -34,22 +34,22 @@ _TELLING_ALONE = frozenset(
         *("page_count", "page_size", "pragma_list", "query_only", "schema_version", "synchronous", "user_version"),
     }
 )
-# Some functions act on more than their arguments. SQLite marks them (https://sqlite.org/c3ref/c_deterministic.html,
-# SQLITE_DIRECTONLY), as extensions do: writefile() is one.
+# Some functions have side effects, such as writefile(). SQLite and extensions mark them
+# (https://sqlite.org/c3ref/c_deterministic.html, SQLITE_DIRECTONLY).
 _DANGEROUS_FUNCTIONS = frozenset({"fts3_tokenizer", "load_extension"})
 _MARKED_FUNCTIONS_SQL = "SELECT lower(name) FROM pragma_function_list WHERE flags & 0x80000"
 
 
 class Guard:
-    """Decides what the statements of a connection may do, and for how long.
+    """Refuses statements of a connection that do more than read, and interrupts those that take too long.
 
     Args:
-        seconds: how long a statement may take.
+        seconds: timeout of a statement.
         refused: names of further functions to refuse, in lower case.
 
     Attributes:
-        seconds: the same.
-        is_expired: whether a statement was ended because it took longer.
+        seconds: timeout of a statement.
+        is_expired: whether a statement was interrupted because it took too long.
     """
 
     def __init__(self, seconds: float, refused: Iterable[str] = ()) -> None:
@@ -59,13 +59,13 @@ class Guard:
         self._deadline = time.monotonic() + seconds
 
     def authorize(self, action: int, one: str | None, two: str | None, *_: object) -> int:
-        """Return SQLite's code that allows an action, or refuses it."""
+        """Return SQLite's code to allow or refuse an action."""
         if action in (_READ, _SELECT, _RECURSIVE):
             return sqlite3.SQLITE_OK
         if action == _FUNCTION and (two or "").lower() not in self._refused:
             return sqlite3.SQLITE_OK
-        # The first use of json_each and the like asks for this, and changes nothing; statements that say so are refused
-        # by SQLite, and by query_only.
+        # The first use of json_each and similar functions requests this, but changes nothing. SQLite and query_only
+        # refuse real updates of this table.
         if action == _UPDATE and one == "sqlite_master":
             return sqlite3.SQLITE_OK
         if action == _PRAGMA:
@@ -79,15 +79,15 @@ class Guard:
         self._deadline = time.monotonic() + self.seconds
 
     def is_over_time(self) -> bool:
-        """Return whether to end the statement."""
+        """Return whether to interrupt the statement."""
         self.is_expired = time.monotonic() > self._deadline
         return self.is_expired
 
 
 @contextmanager
 def guarded(connection: Connection, seconds: float) -> Iterator[Guard]:
-    """Put a guard on a connection until the end of the `with` block."""
-    # The module's own cursor: a wrapped one would look after locks and placeholders.
+    """Return a context manager in which a connection has a `Guard`."""
+    # The module's own cursor, which does not handle locks and placeholders.
     cursor = connection.plain_cursor
     guard = Guard(seconds, _marked_functions(cursor))
     before = cursor.execute("PRAGMA query_only").fetchone()[0]
@@ -108,12 +108,12 @@ def _marked_functions(cursor: sqlite3.Cursor) -> list[str]:
     try:
         return [name for (name,) in cursor.execute(_MARKED_FUNCTIONS_SQL)]
     except sqlite3.OperationalError:
-        # A library that was built without the list.
+        # SQLite was built without this pragma.
         return []
 
 
 def _allow_all(connection: Any) -> None:
-    # Python 3.10 would call None, and take the failure for a refusal.
+    # Python 3.10 would call None and treat the failure as a refusal.
     connection.set_authorizer(None if sys.version_info >= (3, 11) else _allow)
 
 

@@ -25,7 +25,7 @@ _NO_ROWS = "the statement returns no rows, expected a query"
 
 
 class SQLiteReader(Reader):
-    """Reads with a cursor that makes plain tuples."""
+    """Reads rows as plain tuples, with a new cursor."""
 
     @contextmanager
     def read(self, cursor: Any, query: Any, parameters: Any, size: int) -> Iterator[Reading]:
@@ -33,7 +33,7 @@ class SQLiteReader(Reader):
         text = without_semicolons(statement_text(query, parameters, SQLITE, cursor), SQLITE)
         if not _returns_rows(connection, text, parameters):
             raise sqlite3.ProgrammingError(_NO_ROWS)
-        # First, because a change of the schema, and be it of a temporary one, can end a query that is being read.
+        # Do this first, because even a change of the temporary schema can end a query that is being read.
         kinds = _declared_kinds(connection, text)
         with closing(connection.cursor()) as reading:
             reading.row_factory = None
@@ -52,7 +52,7 @@ def _returns_rows(connection: Any, text: str, parameters: Any) -> bool:
     if words[:1] == ["SELECT"]:
         return True
     if "PRAGMA" in words:
-        # Some act when they are prepared (https://sqlite.org/pragma.html), and so in EXPLAIN as well.
+        # Some pragmas run when they are prepared (https://sqlite.org/pragma.html), even in EXPLAIN.
         return _asks(text)
     if words[:1] == ["EXPLAIN"]:
         return True
@@ -60,12 +60,12 @@ def _returns_rows(connection: Any, text: str, parameters: Any) -> bool:
     with closing(connection.cursor()) as cursor:
         cursor.row_factory = None
         cursor.execute(explain, parameters) if parameters else cursor.execute(explain)
-        # The program of a statement that returns rows has an instruction for that (https://sqlite.org/opcode.html).
+        # The bytecode of a statement that returns rows has this instruction (https://sqlite.org/opcode.html).
         return any(instruction[1] == "ResultRow" for instruction in cursor.fetchall())
 
 
 def _asks(text: str) -> bool:
-    """Return whether a PRAGMA only asks: it has no argument, or one that says about what."""
+    """Return whether a PRAGMA only reads: it has no argument, or the argument only names an object."""
     code = [token for token in tokens(text, SQLITE) if token.kind != "comment" and not token.text.isspace()]
     name = [token.text.strip("\"'`[]").lower() for token in code if token.kind in ("word", "quoted")]
     has_argument = any(token.text in ("=", "(") for token in code)
@@ -73,8 +73,8 @@ def _asks(text: str) -> bool:
 
 
 def _declared_kinds(connection: Any, query: str) -> list[ColumnKind | None]:
-    """Return what the columns of a query are declared to hold, which sqlite3 tells for views only, or nothing."""
-    # The module's own cursor: the main database is not written to, so no lock on it must be taken.
+    """Return the declared kinds of a query's columns, found through a temporary view; empty if that fails."""
+    # The module's own cursor, which takes no lock: the main database is not written to.
     with closing(sqlite3.Cursor(connection)) as cursor:
         cursor.row_factory = None
         # The kinds do not depend on the values.
@@ -82,12 +82,12 @@ def _declared_kinds(connection: Any, query: str) -> list[ColumnKind | None]:
         try:
             cursor.execute(f"CREATE TEMP VIEW sqltrack_query AS {text}")
         except sqlite3.Error:
-            # No SELECT, or one with placeholders of SQLite's own.
+            # Not a SELECT, or it has SQLite's own placeholders.
             return []
         try:
             types = cursor.execute("SELECT type FROM pragma_table_info('sqltrack_query', 'temp')").fetchall()
         except sqlite3.Error:
-            # The query itself is wrong, as will be told where it is executed.
+            # The query is wrong; executing it will report the error.
             types = []
         finally:
             cursor.execute("DROP VIEW temp.sqltrack_query")

@@ -1,4 +1,4 @@
-"""Read a SQLite file as it is at one moment, and without changing it."""
+"""Read a consistent state of a SQLite file without changing it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from sqltrack.engines.sqlite._types import PYTHON_TYPES
 
 __all__ = ["find_python_types", "open_for_reading", "snapshot"]
 
-# Columns in a query; SQLite allows 2,000.
+# Columns per query; SQLite allows 2,000.
 _BATCH = 500
 
 
 def open_for_reading(path: str, timeout: float) -> Connection:
-    """Open a file without the right to write to it.
+    """Open a file read-only.
 
     Raises:
-        sqlite3.Error: the file cannot be opened, or is no database.
+        sqlite3.Error: the file cannot be opened, or is not a database.
     """
     uri = f"{Path(path).as_uri()}?mode=ro"
     try:
         return _open(uri, timeout)
     except sqlite3.OperationalError as error:
-        # Readers of a write-ahead log share memory through a file beside it. Where none can be made, and there is no
-        # log, nobody can be writing either.
+        # Readers of a write-ahead log share memory through a file next to it. If that file cannot be created and there
+        # is no log, no process can be writing either.
         is_refused = "unable to open" in str(error) or "readonly" in str(error)
         if not is_refused or os.access(os.path.dirname(path), os.W_OK) or os.path.exists(f"{path}-wal"):
             raise
@@ -56,7 +56,7 @@ def _open(uri: str, timeout: float) -> Connection:
 
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
-    """Let the statements in the `with` block see the database as it is now."""
+    """Return a context manager in which all statements read the current state of the database."""
     connection.patiently(_begin, connection)
     try:
         yield
@@ -67,7 +67,7 @@ def snapshot(connection: Connection) -> Iterator[None]:
 def _begin(connection: Connection) -> None:
     connection.plain_cursor.execute("BEGIN")
     try:
-        # The transaction begins to read with its first query.
+        # The snapshot is taken by the first query.
         connection.plain_cursor.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     except BaseException:
         connection.rollback()
@@ -84,7 +84,7 @@ def find_python_types(connection: Any, table: str, columns: Mapping[str, str]) -
     integers = [name for name, typ in types.items() if typ is int]
     for begin in range(0, len(integers), _BATCH):
         names = integers[begin : begin + _BATCH]
-        # A column that is declared for integers keeps floats as well, and NaN as text.
+        # A column that is declared for integers may hold floats, too, and NaN as text.
         sums = ", ".join(f"MAX(typeof(metrics.{quote_identifier(name)}) IN ('real', 'text'))" for name in names)
         found = connection.execute(f"SELECT {sums} FROM {quote_identifier(table)} AS metrics").fetchone()
         types.update({name: float for name, holds_floats in zip(names, found) if holds_floats})

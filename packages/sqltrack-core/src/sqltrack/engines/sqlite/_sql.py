@@ -1,4 +1,4 @@
-"""SQLite's SQL: how it quotes and compares names, and one added column at a time."""
+"""Handle SQLite's SQL: its quotes, its comparison of names, and one added column per statement."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SQLITE = Dialect(
 
 
 def fold(name: str) -> bytes:
-    """Return a form of a name that is equal for names that SQLite takes for one, whatever the case of ASCII letters."""
+    """Return a form of a name that is equal for names that SQLite considers equal: ASCII letters ignore case."""
     return name.encode("utf-8", "surrogatepass").lower()
 
 
 def split_additions(statement: str) -> list[str]:
-    """Split an ALTER TABLE that adds several columns into one for each, as SQLite needs it."""
+    """Split an ALTER TABLE that adds several columns into one per column, as SQLite requires."""
     words = [
         token for token in tokens(statement, SQLITE) if token.kind not in ("comment",) and not token.text.isspace()
     ]

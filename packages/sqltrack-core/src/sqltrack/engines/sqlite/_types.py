@@ -1,7 +1,7 @@
-"""SQLite's types: how values of a Python type are kept in a column that is declared for them.
+"""Map Python types to declared types of SQLite columns, and convert values for each.
 
-SQLite stores any value in any column; what a column is declared to hold tells how it is read. A new type is one more
-row; all other tables are derived.
+SQLite stores any value in any column; SQLTrack reads it by the declared type of the column. To support a new type, add
+a row to `_TYPES`; the other tables are derived from it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ __all__ = ["ADAPTERS", "CONVERTERS", "PYTHON_TYPES", "READERS", "READ_TYPES", "S
 
 
 class _Type(NamedTuple):
-    """The values of a Python type.
+    """The declared types for a Python type.
 
     Attributes:
-        python: the type.
+        python: the Python type.
         sql: declared type of new columns.
-        adapt: returns the form in which SQLite keeps a value, None if there is nothing to do.
-        read: returns the value that a text in such a column stands for; None if SQLite tells it by itself.
-        convert: `adapt` for metrics, where it differs; raises MisfitError for values that cannot be kept.
-        others: first words of other declared types of columns that hold such values.
+        adapt: function that converts a value for SQLite, None if it is stored as is.
+        read: function that converts the text in such a column to a value, None if SQLite returns the value itself.
+        convert: replaces `adapt` for metrics; raises MisfitError for values that would be altered.
+        others: first words of other declared types of columns with such values.
     """
 
     python: type
@@ -42,7 +42,7 @@ class _Type(NamedTuple):
 
 
 def nan_as_text(value: float) -> float | str:
-    """Return a float as SQLite keeps it: NaN would become NULL, as text it stays apart, and `= 'NaN'` finds it."""
+    """Return a float, or "NaN" in place of NaN, which SQLite would store as NULL; `= 'NaN'` finds it."""
     return value if value == value else "NaN"
 
 
@@ -84,7 +84,7 @@ def _adapt_jsonb(value: Jsonb) -> str:
 
 
 def _checked_text(value: str) -> str:
-    # SQLite would keep a NUL, but most of its functions, and other programs, end a text there.
+    # SQLite stores NUL, but most of its functions and other programs end a text there.
     if "\0" in value or not is_storable_text(value):
         raise MisfitError
     return value
@@ -96,7 +96,7 @@ def _checked_datetime(value: datetime) -> str:
 
 def _checked_timedelta(value: timedelta) -> float:
     seconds = value.total_seconds()
-    # Converters get a number as SQLite writes it, with 15 digits, and decades have more microseconds than that.
+    # Converters get a number with SQLite's 15 digits, and the microseconds of decades have more.
     try:
         is_exact = _read_timedelta(f"{seconds:.15g}") == value
     except OverflowError:
@@ -106,7 +106,7 @@ def _checked_timedelta(value: timedelta) -> float:
     return seconds
 
 
-# From the special to the general: a bool is an int, too, a datetime a date.
+# Subclasses first: a bool is an int, and a datetime is a date.
 _TYPES = (
     _Type(float, "REAL", nan_as_text, others=("DOUBLE", "FLOAT")),
     _Type(bool, "BOOLEAN", int, _read_bool),
@@ -124,18 +124,18 @@ _TYPES = (
 # Declared types of new columns, by Python type.
 SQL_TYPES: Mapping[type, str] = {row.python: row.sql for row in _TYPES}
 
-# How values are kept, by Python type.
+# Functions that convert values for SQLite, by Python type.
 ADAPTERS: Mapping[type, Callable[[Any], Any]] = {row.python: row.adapt for row in _TYPES if row.adapt is not None}
 
-# How metrics are kept in columns of their own type, by Python type.
+# Functions that convert metrics for columns of their own type, by Python type.
 CONVERTERS: Mapping[type, Converter] = {
     python: convert for python, convert in ((row.python, row.convert or row.adapt) for row in _TYPES) if convert
 }
 
-# Declared types whose columns read any value as one of theirs.
+# Declared types whose columns convert all values on reading.
 READ_TYPES = frozenset(row.sql for row in _TYPES if row.read is not None)
 
-# How columns are read, by the first word of their declared type, as the sqlite3 module chooses its converters.
+# Functions that convert values on reading, by the first word of the declared type, as the sqlite3 module needs it.
 READERS: Mapping[str, Callable[[str], Any]] = {row.sql.split()[0]: row.read for row in _TYPES if row.read is not None}
 
 # Python types, by the first word of the declared type.

@@ -1,4 +1,4 @@
-"""How Python values are written to SQLite and read back."""
+"""Convert Python values for SQLite and back."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sqltrack.errors import UnusableValueError
 __all__ = ["adapt", "adapt_all", "register_converters", "sql_literal"]
 
 
-# Values that are kept as they are.
+# Types that SQLite stores as is.
 _BYTES = (bytes, bytearray, memoryview)
 
 
 def adapt(value: Any) -> Any:
-    """Return the form in which SQLite keeps `value`; numbers and times of other packages as Python's own.
+    """Convert `value` for SQLite; numbers and times of other packages are converted to Python types first.
 
     Raises:
         NaiveDatetimeError: (a ValueError) a datetime has no time zone.
-        UnusableValueError: (a ValueError) an integer has more than 64 bits, or the value is an array or the like, which
-            SQLite would keep as the bytes that it has in memory.
+        UnusableValueError: (a ValueError) an integer has more than 64 bits, or the value is an array or similar, of
+            which SQLite would store the bytes in memory.
     """
     adapter = ADAPTERS.get(type(value))
     if adapter is not None:
@@ -34,7 +34,7 @@ def adapt(value: Any) -> Any:
     if value is None or is_instance(value, _BYTES):
         return value
     plain = native(value)
-    # Before all else: NaT says that it is a datetime.
+    # Check this first: NaT claims to be a datetime.
     if plain is None:
         return None
     for typ, adapter in ADAPTERS.items():
@@ -45,30 +45,30 @@ def adapt(value: Any) -> Any:
             return value
     elif not is_instance(plain, (list, Spelled)):
         return adapt(plain)
-    raise UnusableValueError(f"a parameter must be one value that SQLite can keep, got {quote(value)}")
+    raise UnusableValueError(f"a parameter must be a single value that SQLite can store, got {quote(value)}")
 
 
 def adapt_all(parameters: Sequence[Any]) -> list[Any]:
-    """Return `parameters` as SQLite keeps them."""
+    """Convert `parameters` for SQLite."""
     return [adapt(value) for value in parameters]
 
 
 def sql_literal(value: Any) -> str:
-    """Return `value` spelled out in SQLite's SQL.
+    """Return `value` as a literal in SQLite's SQL.
 
     Raises:
-        NaiveDatetimeError: it is a datetime without a time zone.
-        TypeError: there is no literal for its type.
+        NaiveDatetimeError: a datetime has no time zone.
+        TypeError: its type has no literal.
     """
     value = literal_value(value)
     if isinstance(value, int):
-        # SQLite reads one of more than 64 bits as a float.
+        # SQLite reads integers of more than 64 bits as floats.
         return str(int(value))
     value = adapt(value)
     if value is None:
         return "NULL"
     if isinstance(value, float):
-        # There is no word for infinity; a number beyond the range of doubles is read as one.
+        # SQLite has no literal for infinity, but reads numbers beyond the range of doubles as infinity.
         return repr(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}9e999"
     if isinstance(value, int):
         return str(value)
@@ -78,10 +78,10 @@ def sql_literal(value: Any) -> str:
 
 
 def register_converters() -> None:
-    """Tell the sqlite3 module how to read columns by their declared type.
+    """Register converters by declared type with the sqlite3 module.
 
-    The module knows converters for the whole process only; ours read what others store under these names as the
-    standard library's own did (DATE, TIMESTAMP), and leave alone what they cannot read.
+    They apply to the whole process. Under the names that the standard library uses (DATE, TIMESTAMP), they read values
+    like its own converters. They return text that they cannot convert unchanged.
     """
     for name, read in READERS.items():
         sqlite3.register_converter(name, _lenient(read))

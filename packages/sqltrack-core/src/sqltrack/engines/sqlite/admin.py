@@ -1,4 +1,4 @@
-"""The interface for operators' commands, implemented for SQLite."""
+"""Implement the interface for operators' commands for SQLite."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_COLUMNS = 2000
 
 
 class SQLiteAdmin(Admin):
-    """What only operators' commands need of a SQLite database."""
+    """Operations that only operators' commands need, for SQLite."""
 
     engine: SQLiteEngine
     connection: Connection
@@ -36,7 +36,7 @@ class SQLiteAdmin(Admin):
     def missing(self, advice: str = NotSetUpError.ADVICE) -> NotSetUpError:
         error = super().missing(advice)
         problem = find_folder_problem(self.engine.path)
-        # Setting it up would fail as well.
+        # Setup would fail, too.
         return error if problem is None else NotSetUpError(f"{error.message}: {problem[0]}", problem[1])
 
     def connect_read_only(self) -> Connection:
@@ -44,7 +44,7 @@ class SQLiteAdmin(Admin):
             return open_for_reading(self.engine.path, self.engine.busy_timeout)
         except sqlite3.Error as error:
             if "readonly" in str(error):
-                # A process was killed while writing, and the file has to be repaired before it can be read.
+                # A process was killed while writing, so the file must be recovered before it can be read.
                 return self.engine.connect()
             raise self.engine.translate_error(error) from error
 
@@ -63,11 +63,11 @@ class SQLiteAdmin(Admin):
     @contextlib.contextmanager
     def read_only(self, seconds: float, *, as_superuser: bool = False, own_sql: bool = False) -> Iterator[None]:
         if self.connection.in_transaction:
-            raise DatabaseError("a transaction is open", "end it before reading without the right to write")
+            raise DatabaseError("a transaction is open", "end it before a read-only block")
         with guarded(self.connection, seconds) as guard:
             try:
                 yield
-            # Python up to 3.11 warns of a second statement by an exception that is no sqlite3.Error.
+            # Up to Python 3.11, a second statement raises an exception that is not a sqlite3.Error.
             except (sqlite3.Error, sqlite3.Warning) as error:
                 raise self._translate_refusal(error, guard) from error
 
@@ -103,7 +103,7 @@ class SQLiteAdmin(Admin):
         return f"json_each({column}) AS item"
 
     def json_value_sql(self, column: str, name: str, typ: type) -> str:
-        # The value has its own type here. Older versions have no operator for it.
+        # SQLite keeps the type of the value. Older versions do not have this operator.
         if sqlite3.sqlite_version_info >= (3, 38):
             return f"{column}->>{quote_text(name)}"
         return f"json_extract({column}, {quote_text(f'$.{json.dumps(name)}')})"
@@ -131,12 +131,12 @@ class SQLiteAdmin(Admin):
         return is_empty
 
     def _translate_refusal(self, error: Exception, guard: Guard) -> BaseException:
-        """Return what an error means where only reading is allowed."""
+        """Return the error to raise for a failed statement of a read-only block."""
         message = str(error)
         if message == "interrupted":
             if guard.is_expired:
                 return StatementTimeoutError(guard.seconds)
-            # By the handler of a signal, Ctrl-C; SQLite has ended what it was doing, and swallowed the exception.
+            # A signal handler raised, after Ctrl-C; SQLite ended the statement and swallowed the exception.
             return KeyboardInterrupt()
         if "not authorized" in message or message.endswith(("authorization denied", "is prohibited")):
             return ReadOnlyDatabaseError(
