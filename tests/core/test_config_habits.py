@@ -63,9 +63,9 @@ VARIABLES = {
     "SQLTRACK_PASSWORD": "did you mean 'SQLTRACK_DSN_PASSWORD'?",
     "SQLTRACK_RECONNECT": "did you mean 'SQLTRACK_DSN_RECONNECT'?",
     "SQLTRACK_DNS_ENGINE": "did you mean 'SQLTRACK_DSN_ENGINE'?",
-    "SQLTRACK_URL": "an address goes to Client('postgresql://…')",
-    "SQLTRACK_DSN": "an address goes to Client('postgresql://…')",
-    "SQLTRACK_TRACKING_URI": "an address goes to Client('postgresql://…')",
+    "SQLTRACK_URL": "pass an address as Client('postgresql://…')",
+    "SQLTRACK_DSN": "pass an address as Client('postgresql://…')",
+    "SQLTRACK_TRACKING_URI": "pass an address as Client('postgresql://…')",
 }
 
 

@@ -279,7 +279,7 @@ def test_a_stack_without_room_is_an_error_of_ours() -> None:
         except RecursionError:
             return dumps(value)
 
-    with pytest.raises(UnusableValueError, match="nested deeper"):
+    with pytest.raises(UnusableValueError, match="nested too deeply"):
         descend()
 
 

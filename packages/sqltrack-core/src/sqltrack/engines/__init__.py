@@ -103,7 +103,7 @@ def engine_name(config: Mapping[str, Any]) -> str:
     expected = " or ".join(repr(known) for known in _ENGINES)
     if name and not may_be_engine(name):
         # Do not show it: it may be a password, or an address with one.
-        advice = "the address of a database goes to Client('postgresql://…')"
+        advice = "pass the address of a database as Client('postgresql://…')"
         raise ConfigError(f"engine takes the name of an engine, expected {expected}, got something else", advice)
     raise ConfigError(f"unknown engine {quote(given)}, expected {expected}")
 

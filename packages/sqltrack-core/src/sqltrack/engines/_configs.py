@@ -1,4 +1,4 @@
-"""Read the names and values that an object holds, whatever package made it, and without importing that package."""
+"""Read names and values from configuration objects of many packages, without importing these packages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Items = Iterable[tuple[Any, Any]]
 
 
 def named_values(obj: Any) -> Items | None:
-    """Return the names and values of an object that holds a configuration, None if it is nothing of the kind.
+    """Return the names and values of a configuration object, None for other objects.
 
-    Known are mappings, dataclasses, namespaces (argparse's, too), partial functions, and the objects of OmegaConf and
+    Supports mappings, dataclasses, namespaces (including argparse's), partial functions, and objects of OmegaConf and
     Hydra, pydantic, attrs, absl.flags and ml_collections.
     """
     readers = (_read_omegaconf, _read_mapping, _read_fields, _read_namespace, _read_partial, _read_pydantic, _read_absl)
@@ -28,14 +28,14 @@ def named_values(obj: Any) -> Items | None:
 
 
 def _read_omegaconf(obj: Any) -> Items | None:
-    # Where the package was not imported there is no object of it.
+    # Without the imported package, there are no objects of it.
     omegaconf: Any = sys.modules.get("omegaconf")
     if omegaconf is None or not isinstance(obj, getattr(omegaconf, "DictConfig", ())):
         return None
     try:
         resolved = omegaconf.OmegaConf.to_container(obj, resolve=True)
     except Exception:
-        # A reference that leads nowhere is kept as it is written.
+        # A reference cannot be resolved, so keep references as written.
         resolved = omegaconf.OmegaConf.to_container(obj, resolve=False)
     return resolved.items() if isinstance(resolved, dict) else ()
 
@@ -86,7 +86,7 @@ def _read_pydantic(obj: Any) -> Items | None:
 def _read_absl(obj: Any) -> Items | None:
     if not callable(getattr(type(obj), "flags_by_module_dict", None)):
         return None
-    # absl defines some thirty flags of its own, for logging and debugging.
+    # Leave out some thirty flags that absl itself defines for logging and debugging.
     return (
         (flag.name, flag.value)
         for module, flags in obj.flags_by_module_dict().items()

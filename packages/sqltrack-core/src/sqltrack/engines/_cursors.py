@@ -1,4 +1,4 @@
-"""Make sure that a cursor is one."""
+"""Check that an object is a cursor."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class _NoCursorError(UnusableValueError, TypeError):
 
 
 def check_cursor(cursor: Any) -> None:
-    """Make sure that an object has what a cursor of any driver has.
+    """Check that an object has the methods of a cursor.
 
     Raises:
         UnusableValueError: (a ValueError and a TypeError) it does not.
     """
-    # Of a connection the result of a query cannot be fetched.
+    # A connection has no fetch methods.
     if attempt(lambda obj: (obj.execute, obj.fetchone, obj.fetchall), cursor) is UNKNOWN:
         raise _NoCursorError(
             f"client must be a Client or a cursor, got {quote(cursor)}", "use: client = sqltrack.Client()"

@@ -1,4 +1,4 @@
-"""The statement for each run's first row in an order: a text for any database, and the parts for other ones."""
+"""Represent the statement for each run's first row in an order, as text for any database and as parts for engines."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["FirstRows", "Parts", "is_number_sql"]
 
 
 class Parts(NamedTuple):
-    """Parts of the statement, in SQL with doubled per cent signs.
+    """Parts of the statement, as SQL with doubled percent signs.
 
     Attributes:
         metric: name of the metric.
-        column: its column, which names the table.
+        column: its column, qualified by the table.
         columns: the columns of the result after run_id, step and progress, separated by commas.
-        which: the row that comes first in a run: that with the greatest or the smallest number, at equal ones the first
-            by step and progress, or the last row that has a value.
+        which: the row to find in each run: the one with the greatest or smallest number, the earliest if there are
+            several, or the last one with a value.
         ids: the condition on the ids of runs, `IN (%s, …)`, empty for all runs.
     """
 
@@ -29,7 +29,7 @@ class Parts(NamedTuple):
 
     @property
     def condition(self) -> str:
-        """The condition that a row must meet: a number, or any value if the last row is asked for."""
+        """The condition on a row: it has a number, or any value if `which` is "last"."""
         return f"{self.column} IS NOT NULL" if self.which == "last" else is_number_sql(self.column)
 
     @property
@@ -42,43 +42,43 @@ class Parts(NamedTuple):
 
     @property
     def best(self) -> str:
-        """The greatest or smallest value of rows."""
+        """The aggregate for the greatest or smallest value."""
         return f"{'MAX' if self.which == 'greatest' else 'MIN'}({self.column})"
 
     def on_ids(self, keyword: Literal["WHERE", "AND"], column: str) -> str:
-        """Return the condition on a column with ids of runs, nothing if all runs are meant."""
+        """Return the condition on a column with ids of runs, an empty string for all runs."""
         return f"{keyword} {column} {self.ids}" if self.ids else ""
 
 
 class FirstRows(EngineText):
-    """The statement as text for any database; engines' cursors take the quickest one for theirs.
+    """The statement as text for any database; cursors of engines replace it by a faster one.
 
-    Those have a method `first_rows_sql`. It takes the parts and returns a statement with the same result and the same
-    parameters, or None for this text.
+    These cursors have a method `first_rows_sql`. It takes the parts and returns a statement with the same result and
+    parameters, or None to use this text.
     """
 
     parts: Parts
 
     def __new__(cls, text: str, parts: Parts | None = None) -> FirstRows:
-        """Make a text. Without parts, as while a copy is unpickled, they are set later."""
+        """Create the text. While unpickling, `parts` is None and set later."""
         made = super().__new__(cls, text)
         if parts is not None:
             made.parts = parts
         return made
 
     def text_for(self, context: Any) -> str:
-        """Return the statement of a cursor that has one, otherwise this text, which a cursor may still adapt."""
+        """Return the cursor's own statement, if any, otherwise this text, which the cursor may still adapt."""
         adapt = getattr(context, "first_rows_sql", None)
         text = None if adapt is None else adapt(self.parts)
         if text is None:
             return self
-        # Without parameters nobody looks for placeholders, nor for doubled per cent signs.
+        # Without parameters, drivers do not replace doubled percent signs.
         return str(text) if self.parts.ids else text.replace("%%", "%")
 
 
 def is_number_sql(column: str) -> str:
     """Return a condition that is false for NULL and NaN.
 
-    To compare with 'NaN' PostgreSQL needs a type that knows it, which integers get by the 0.0; to SQLite it is text.
+    PostgreSQL compares 'NaN' only with types that have it, to which the 0.0 converts integers. In SQLite, NaN is text.
     """
     return f"{column} IS NOT NULL AND COALESCE({column}, 0.0) <> 'NaN'"

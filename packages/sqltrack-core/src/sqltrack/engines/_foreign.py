@@ -1,4 +1,4 @@
-"""Values of other packages, such as numpy's, as values of Python's own types, without importing those packages."""
+"""Convert values of other packages, such as numpy, to Python types, without importing these packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["UNKNOWN", "Spelled", "attempt", "exact_number", "is_complex", "is_in
 
 
 class Spelled:
-    """A value that no plain Python type holds exactly, as text.
+    """A value that no Python type represents exactly, as text.
 
     Attributes:
         text: the text.
@@ -29,18 +29,18 @@ class Spelled:
         return f"Spelled({self.text!r})"
 
 
-#: Stands for a value that cannot be told.
+#: Stands for a result that could not be determined.
 UNKNOWN: Any = object()
 
-# What is equal to an object whose class does not say.
+# The default comparison, by identity.
 _IDENTITY: Any = object.__eq__
 
-# Units of numpy's times: those that count days, those that have no fixed length, and those below microseconds.
+# Units of numpy's times: those stored as days, those without a fixed length, and those below microseconds.
 _DAYS = frozenset({"Y", "M", "W", "D"})
 _VAGUE = frozenset({"Y", "M", "generic"})
 _FINE = frozenset({"ns", "ps", "fs", "as"})
 
-# How they are called.
+# Names of the units.
 _UNITS = {
     "Y": "years",
     "M": "months",
@@ -59,11 +59,11 @@ _UNITS = {
 
 
 def native(obj: Any) -> Any:
-    """Return an object as a value of Python's own types, itself if there is none.
+    """Convert an object to a Python type; return it unchanged if that is not possible.
 
-    Missing values (`pandas.NA`, NaT, masked numbers) become None. Scalars of numpy, and of packages that follow it,
-    become bool, int, float, complex, str or bytes, and their arrays lists. A `datetime64` becomes a date, or a datetime
-    in UTC, a `timedelta64` a timedelta. A `Spelled` stands for numbers and times that these types would round.
+    Missing values (`pandas.NA`, NaT, masked numbers) become None. Scalars of numpy and packages with the same interface
+    become bool, int, float, complex, str or bytes, and their arrays lists. A `datetime64` becomes a date or a datetime
+    in UTC, a `timedelta64` a timedelta. Numbers and times that these types would round become a `Spelled`.
     """
     for read in (_read_missing, _read_time, _read_array, _read_wrapper):
         value = attempt(read, obj)
@@ -73,11 +73,11 @@ def native(obj: Any) -> Any:
 
 
 def literal_value(obj: Any) -> Any:
-    """Return a value of a type that all engines have a literal for: without subclasses, and without numpy's scalars.
+    """Convert a value to a type for which all engines have a literal, for example subclasses and numpy's scalars.
 
     Raises:
-        NaiveDatetimeError: it is a datetime without a time zone.
-        TypeError: there is no literal for its type.
+        NaiveDatetimeError: a datetime has no time zone.
+        TypeError: its type has no literal.
     """
     value = native(obj)
     if value is None or isinstance(value, bool):
@@ -92,19 +92,19 @@ def literal_value(obj: Any) -> Any:
     return value
 
 
-# Members of an Enum are spelled by the value that they hold, if they are such a value, too.
+# This includes members of an Enum that are also of such a type, such as IntEnum.
 _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (int, int),
     (float, float),
     (str, str.__str__),
     ((bytes, bytearray, memoryview), bytes),
 )
-# By the names of the types, so that none has to be imported.
+# By the names of the types, to avoid importing them.
 _SPELLED = frozenset({"datetime", "date", "time", "timedelta", "Decimal", "UUID", "Jsonb"})
 
 
 def attempt(function: Callable[[Any], Any], obj: Any) -> Any:
-    """Return `function(obj)`, UNKNOWN if that fails: an object of another package may raise anything."""
+    """Return `function(obj)`, UNKNOWN if it raises: objects of other packages may raise anything."""
     try:
         return function(obj)
     except (RecursionError, MemoryError):
@@ -114,13 +114,13 @@ def attempt(function: Callable[[Any], Any], obj: Any) -> Any:
 
 
 def is_instance(obj: Any, types: type | tuple[type, ...]) -> bool:
-    """Do the same as `isinstance`, but an object that raises anything when it is asked for its class is none."""
-    # What a signal's handler raises must be caught for none but those that only pretend to be of a class.
+    """Like `isinstance`, but False for an object that raises when asked for its class."""
+    # Check the real type first, so that exceptions of signal handlers are caught only for objects that fake a class.
     return issubclass(type(obj), types) or attempt(lambda obj: isinstance(obj, types), obj) is True
 
 
 def exact_number(obj: Any) -> Any:
-    """Return the int or float that an object converts to; UNKNOWN if it has none, or one that differs from it."""
+    """Return the int or float that is equal to an object, UNKNOWN if there is none."""
     for method, convert in (("__index__", operator.index), ("__float__", float)):
         if hasattr(type(obj), method) and not is_complex(obj):
             number = attempt(convert, obj)
@@ -130,19 +130,19 @@ def exact_number(obj: Any) -> Any:
 
 
 def _is_same(obj: Any, number: Any) -> bool:
-    # An object that does not define what is equal to it can only be trusted.
+    # Without its own comparison, trust the object's conversion.
     return type(obj).__eq__ is _IDENTITY or number != number or bool(obj == number)
 
 
 def is_complex(number: Any) -> bool:
-    """Return whether a number is complex, of which float() would leave only a part without an error."""
+    """Return whether a number is complex; float() may silently drop its imaginary part."""
     from numbers import Complex, Real
 
     return isinstance(number, Complex) and not isinstance(number, Real)
 
 
 def _read_missing(obj: Any) -> Any:
-    # Where a package was not imported there is no object of it.
+    # Without the imported package, there are no objects of it.
     pandas: Any = sys.modules.get("pandas")
     if pandas is not None and (obj is getattr(pandas, "NA", UNKNOWN) or obj is getattr(pandas, "NaT", UNKNOWN)):
         return None
@@ -155,7 +155,7 @@ def _read_time(obj: Any) -> Any:
         return None if numpy.isnat(obj) else _read_datetime64(numpy, obj)
     if numpy is not None and isinstance(obj, numpy.timedelta64):
         return None if numpy.isnat(obj) else _read_timedelta64(numpy, obj)
-    # pandas' subclasses of datetime and timedelta count nanoseconds as well.
+    # pandas' subclasses of datetime and timedelta also have nanoseconds.
     if isinstance(obj, datetime) and getattr(obj, "nanosecond", 0) != 0:
         return Spelled(str(obj))
     if isinstance(obj, timedelta) and hasattr(type(obj), "nanoseconds"):
@@ -173,7 +173,7 @@ def _read_datetime64(numpy: Any, obj: Any) -> Any:
         return day if isinstance(day, date) else Spelled(str(obj))
     moment = _whole_microseconds(numpy, obj, "datetime64[us]").item()
     if not isinstance(moment, datetime):
-        # As datetimes are spelled; numpy's are in UTC.
+        # The same format as for datetimes; numpy's are in UTC.
         return Spelled(f"{str(obj).replace('T', ' ')}+00:00")
     return moment.replace(tzinfo=timezone.utc)
 
@@ -189,18 +189,18 @@ def _read_timedelta64(numpy: Any, obj: Any) -> Any:
 
 
 def _count_beyond_numpy(numpy: Any, obj: Any) -> str | None:
-    """Return a time as a number of its units if numpy, which counts in 64 bits, would make another time of it."""
+    """Return a time as a number of units if numpy would overflow 64 bits when it converts it, else None."""
     unit, step = numpy.datetime_data(obj.dtype)
     number = int(obj.astype("int64")) * step
-    # It counts days, which it shifts to another year, for all units that are no shorter.
+    # numpy converts units of a day and longer by a shifted number of days, which overflows earlier.
     limit = 2**60 if unit in _DAYS else 2**63
     return f"{number} {_UNITS.get(unit, unit)}" if abs(number) >= limit else None
 
 
 def _whole_microseconds(numpy: Any, obj: Any, dtype: str) -> Any:
-    """Return a time in microseconds if its unit is smaller and nothing is lost, else as it is.
+    """Convert a time with a smaller unit to microseconds if that is exact, else return it unchanged.
 
-    Then item() returns an integer for a unit that is smaller, or a time that Python's types do not reach.
+    In the second case, item() returns an integer for a smaller unit, or for a time beyond the range of Python's types.
     """
     if numpy.datetime_data(obj.dtype)[0] not in _FINE:
         return obj
@@ -209,9 +209,9 @@ def _whole_microseconds(numpy: Any, obj: Any, dtype: str) -> Any:
 
 
 def _read_array(obj: Any) -> Any:
-    """Read scalars and arrays, which have `dtype`, and one method to make Python objects of them.
+    """Convert scalars and arrays that have a `dtype` and a method for conversion to Python objects.
 
-    They are looked for in the class: objects that invent attributes, such as mocks, would have them all.
+    Look these up in the class, because objects that create attributes on access, such as mocks, have them all.
     """
     typ = type(obj)
     if not hasattr(typ, "dtype"):
@@ -226,7 +226,7 @@ def _read_array(obj: Any) -> Any:
 
 
 def _is_numpy_with_times(obj: Any) -> bool:
-    """Return whether an object is an array or record of numpy's of whose times tolist() would make integers."""
+    """Return whether an object is a numpy array or record with times, which tolist() may convert to integers."""
     numpy: Any = sys.modules.get("numpy")
     return numpy is not None and isinstance(obj, (numpy.ndarray, numpy.void)) and _has_times(obj.dtype)
 
@@ -243,7 +243,7 @@ def _read_times(obj: Any) -> Any:
 
 
 def _read_unusual_scalar(obj: Any) -> Any:
-    """Read a scalar of which Python has no counterpart, such as longdouble or bfloat16."""
+    """Convert a scalar without a counterpart in Python, such as longdouble or bfloat16."""
     if is_complex(obj):
         return complex(obj) if complex(obj) == obj else Spelled(str(obj))
     number = exact_number(obj)
@@ -253,7 +253,7 @@ def _read_unusual_scalar(obj: Any) -> Any:
 
 
 def _read_wrapper(obj: Any) -> Any:
-    """Read objects that hold a value: psycopg's Json and Jsonb, scalars and arrays of Arrow, tensors of TensorFlow."""
+    """Unwrap objects that hold a value: psycopg's Json and Jsonb, Arrow scalars and arrays, TensorFlow tensors."""
     psycopg_json: Any = sys.modules.get("psycopg.types.json")
     if psycopg_json is not None and isinstance(obj, (psycopg_json.Json, psycopg_json.Jsonb)):
         return obj.obj

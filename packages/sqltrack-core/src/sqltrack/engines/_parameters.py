@@ -1,4 +1,4 @@
-"""The names of all parameters, whatever the engine, and which of them a wrong name stands for."""
+"""Check the names of parameters of all engines, and suggest the right name for a wrong one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = [
 ]
 
 _SQLITE = frozenset({"busy_timeout", "dbpath", "synchronous"})
-# Those of SQLTrack itself; the others go to the driver of the engine.
+# SQLTrack's own parameters; all others go to the driver of the engine.
 OWN_PARAMETERS = CLIENT_SETTINGS | _SQLITE | {"engine", "schema"}
 
 _OF_ENGINE = {"postgres": LIBPQ_PARAMETERS | {"schema"}, "sqlite": _SQLITE}
 
-# What other libraries call these parameters, which may not look like ours.
+# Names of these parameters in other libraries that do not resemble ours.
 _OTHER_NAMES = {
     "postgres": {
         "dbname": ("database", "database_name", "db", "db_name", "name"),
@@ -45,25 +45,25 @@ _OTHER_NAMES = {
         "synchronous": ("sync",),
     },
 }
-_ADDRESS_ADVICE = "an address goes to Client('postgresql://…')"
+_ADDRESS_ADVICE = "pass an address as Client('postgresql://…')"
 _ADDRESSES = frozenset({"address", "connection_string", "database_url", "db_url", "dsn", "tracking_uri", "uri", "url"})
 _DATABASES = frozenset({"database", "db", "db_file", "db_path"})
-# Parameters that are given by variables, for which a shorter prefix is a slip.
+# Parameters that environment variables set; users may forget the DSN_ in their prefix.
 _IN_VARIABLES = OWN_PARAMETERS | {"dbname", "host", "password", "port", "user"}
 
 
 def implied_engine(names: Iterable[Any]) -> str:
-    """Return the engine of a configuration that names none: "sqlite" if it names its file and nothing of a server.
+    """Return the engine for a configuration without one: "sqlite" if it has `dbpath` and no parameters of a server.
 
     Args:
-        names: names of the parameters that were given.
+        names: names of the given parameters.
     """
     given = set(names)
     return "sqlite" if "dbpath" in given and given <= _SQLITE | CLIENT_SETTINGS | {"engine"} else "postgres"
 
 
 def meant_variable(variable: str) -> str | None:
-    """Return what to use in place of an environment variable that looks like a parameter, None for any other variable.
+    """Return advice for an environment variable that looks like a parameter, None for other variables.
 
     Args:
         variable: name of the variable, which begins with SQLTRACK_.
@@ -75,9 +75,9 @@ def meant_variable(variable: str) -> str | None:
     return f"did you mean 'SQLTRACK_DSN_{meant.upper()}'?" if meant in _IN_VARIABLES else None
 
 
-# Parameters that say which database it is: another value means another one.
+# Parameters that identify the database.
 _PLACES = frozenset({"dbname", "dbpath", "host", "hostaddr", "port", "schema", "service"})
-# A whole address, which cannot be compared.
+# A whole address, which is not compared.
 _WHOLE_ADDRESS = "conninfo"
 
 
@@ -87,7 +87,7 @@ def is_known(name: Any) -> bool:
 
 
 def may_be_engine(text: str) -> bool:
-    """Return whether a text looks like the name of an engine, known or not, rather than like a password."""
+    """Return whether a text looks like the name of an engine, known or not, and not like a password."""
     import difflib
 
     known = (*_OF_ENGINE, "postgresql")
@@ -95,17 +95,17 @@ def may_be_engine(text: str) -> bool:
 
 
 def refuse_contradictions(address: Mapping[str, Any], engine: str, arguments: Mapping[str, Any]) -> None:
-    """Raise an error for an argument that means another engine or database than an address.
+    """Raise an error if an argument names another engine or database than an address.
 
-    Others, such as `user` or `sslmode`, may differ from what the address says.
+    Other arguments, such as `user` or `sslmode`, may differ from the address.
 
     Args:
-        address: the configuration that the address means.
-        engine: name of the engine that the arguments ask for, that of the address if they do not name one.
-        arguments: the parameters that were given with the address, all of them known.
+        address: the configuration for the address.
+        engine: name of the engine in the arguments, or else of the address.
+        arguments: the parameters given with the address, all known.
 
     Raises:
-        ConfigError: an argument does; the message holds no value, which may be part of a password.
+        ConfigError: an argument contradicts the address; the message shows no values, which may be parts of a password.
     """
     kind = address["engine"]
     if engine != kind:
@@ -134,22 +134,22 @@ def _belongs_to(name: str, engine: str) -> bool:
 
 
 def _place(name: str, value: Any) -> str:
-    """Return a value in the form in which two are the same if they name the same place."""
+    """Return a normalized value, for comparison."""
     if name == "dbpath" and isinstance(value, (str, os.PathLike)):
         return os.path.abspath(os.path.expanduser(os.fspath(value)))
     return str(value).lower() if name == "host" else str(value)
 
 
 def refuse_unknown(names: Iterable[Any], engine: str, sources: Mapping[str, str] | None = None) -> None:
-    """Raise an error for a name that neither SQLTrack nor libpq knows as that of a parameter.
+    """Raise an error for a parameter that neither SQLTrack nor libpq knows.
 
     Args:
-        names: names of the parameters that a configuration holds.
-        engine: name of the engine that it chooses, whose parameters are suggested first.
-        sources: where names come from, default: unknown.
+        names: names of the parameters in a configuration.
+        engine: name of its engine, whose parameters are suggested first.
+        sources: where the names come from, default: unknown.
 
     Raises:
-        ConfigError: a name is unknown; the error tells which known one is like it.
+        ConfigError: a name is unknown; the advice suggests a similar one.
     """
     for name in names:
         if is_known(name):
@@ -157,7 +157,7 @@ def refuse_unknown(names: Iterable[Any], engine: str, sources: Mapping[str, str]
         source = (sources or {}).get(name, "argument")
         where = "" if source == "argument" else f" in {source}"
         if not re.fullmatch(r"[\w.-]*", str(name)):
-            # Part of a line or address, and perhaps of a password.
+            # Do not show it: it may be part of an address with a password.
             raise ConfigError(f"the name of a parameter must be a word{where}", "expected name = value")
         raise ConfigError(f"unknown parameter {quote(name)}{where}", _advise(str(name).lower(), engine))
 
@@ -170,9 +170,9 @@ def _advise(name: str, engine: str) -> str:
 
 
 def find_meant(name: str, engine: str) -> str | None:
-    """Return the known name that a wrong one in lower case stands for, that of the chosen engine if there are several.
+    """Return the known name that is most similar to a wrong name in lower case, preferring those of the engine.
 
-    None if none resembles it.
+    None if no name is similar.
     """
     import difflib
 
@@ -189,7 +189,7 @@ def find_meant(name: str, engine: str) -> str | None:
 
 
 def _spellings(engine: str) -> dict[str, str]:
-    """Return the names that may have been meant where an engine is used, by how they and their other names look."""
+    """Return the names of an engine's parameters, by simplified spellings of them and of their other names."""
     others = {_bare(other): known for known, names in _OTHER_NAMES[engine].items() for other in names}
     return {**others, **{_bare(known): known for known in _OF_ENGINE[engine] | CLIENT_SETTINGS | {"engine"}}}
 

@@ -1,4 +1,4 @@
-"""Make sure that texts can be paths of files."""
+"""Check that texts can be paths of files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["check_path"]
 
 
 def check_path(path: str) -> None:
-    """Make sure that a path, or an address, can be the name of a file.
+    """Check that a path or an address can be the name of a file.
 
     Raises:
-        ConfigError: (a ValueError) it holds NUL, or characters that the file system cannot store.
+        ConfigError: (a ValueError) it contains NUL, or characters that the file system cannot store.
     """
     try:
         is_name = "\0" not in path and bool(os.fsencode(path) or True)

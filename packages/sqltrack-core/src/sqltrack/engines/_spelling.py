@@ -1,4 +1,4 @@
-"""Objects as text that is the same in each process, so that equal runs look equal."""
+"""Convert objects to text that is the same in each process, so that equal runs look equal."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 __all__ = ["quote", "spell"]
 
-# Characters of a repr in a message.
+# Longest repr in a message, in characters.
 _MAX_QUOTED = 200
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def spell(obj: Any) -> str:
-    """Return the text of an object, `str(obj)` without addresses in memory.
+    """Return `str(obj)` without memory addresses.
 
-    Functions become their name with that of their module, modules `<module 'name'>`. An object whose text cannot be
-    had becomes the name of its class.
+    Functions become their qualified name, modules `<module 'name'>`. An object whose str() fails becomes the name of
+    its class.
     """
     try:
         name = _function_name(obj)
@@ -30,20 +30,21 @@ def spell(obj: Any) -> str:
     except MemoryError:
         raise
     except Exception:
-        # An object of another package may raise anything.
+        # Objects of other packages may raise anything.
         return _class_text(obj)
 
 
 def _class_text(obj: Any) -> str:
-    """Return the name of an object's class, whatever its metaclass does."""
+    """Return the name of an object's class, without calling its metaclass."""
     module, name = (type.__getattribute__(type(obj), attribute) for attribute in ("__module__", "__qualname__"))
     return f"<{module}.{name} object>"
 
 
 def quote(obj: Any) -> str:
-    """Return the repr of an object for a message, shortened; an integer of many digits as the number of its bits.
+    """Return the repr of an object for a message, shortened; never raises.
 
-    It raises nothing: what is nested too deeply, or has no text, is the name of its class.
+    A long integer becomes the number of its bits. An object that is nested too deeply, or whose repr() and str() fail,
+    becomes the name of its class.
     """
     try:
         if isinstance(obj, int) and obj.bit_length() > _MAX_QUOTED:

@@ -1,4 +1,4 @@
-"""Tell code from comments, string literals and quoted identifiers, by the rules of one database."""
+"""Split SQL text into tokens: code, comments, string literals and quoted identifiers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["IDENTIFIER", "STRING", "Dialect", "Token", "tokens"]
 
 
 class Dialect:
-    """How a database quotes and comments.
+    """The syntax of quotes and comments in a database.
 
     Args:
         quoted: patterns of string literals and quoted identifiers.
-        nested_comments: whether a comment may hold others.
+        nested_comments: whether comments can be nested.
     """
 
     def __init__(self, *quoted: str, nested_comments: bool) -> None:
@@ -24,26 +24,26 @@ class Dialect:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        """The pattern of one token, whose kind is the name of a group; compiled when first needed."""
+        """The pattern of a token, with a named group for each kind; compiled on first use."""
         groups = (
             rf"(?P<quoted>{'|'.join(self._quoted)})",
             r"(?P<comment>--[^\n]*|/\*)",
             r"(?P<placeholder>%%|%s|%\((?P<name>[^)]+)\)s)",
             r"(?P<word>[^\W\d][\w$]*)",
             r"(?P<semicolon>;)",
-            # Numbers are taken whole: the e of 1e5 is no word, the $1 of a prepared statement no quote.
+            # Match whole numbers: the e of 1e5 is not a word, and the $1 of a prepared statement is not a quote.
             r"(?P<other>\$?\d[\w.]*|\s+|.)",
         )
         return re.compile("|".join(groups), re.DOTALL)
 
 
-# An unterminated quote runs to the end of the text, where the database will complain about it.
+# An unterminated quote extends to the end of the text; the database will report the error.
 STRING = r"'(?:[^']|'')*(?:'|\Z)"
 IDENTIFIER = r'"(?:[^"]|"")*(?:"|\Z)'
 
 
 class Token(NamedTuple):
-    """A piece of SQL text: its kind is the name of a group of the pattern; `name` is that of a named placeholder."""
+    """A piece of SQL text; `kind` is a group of the pattern, and `name` the name of a named placeholder."""
 
     kind: str
     text: str
@@ -51,7 +51,7 @@ class Token(NamedTuple):
 
 
 def tokens(text: str, dialect: Dialect) -> Iterator[Token]:
-    """Yield the pieces of a text, which together are the text."""
+    """Yield the tokens of a text; joined, they are the text."""
     position = 0
     while position < len(text):
         match = dialect._pattern.match(text, position)

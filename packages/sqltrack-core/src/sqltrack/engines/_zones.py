@@ -1,4 +1,4 @@
-"""Make sure that datetimes have a time zone, and that it can be asked."""
+"""Check that datetimes have a working time zone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["check_zone"]
 
 
 def check_zone(value: datetime) -> None:
-    """Make sure that a datetime has an offset from UTC.
+    """Check that a datetime has an offset from UTC.
 
     Raises:
         NaiveDatetimeError: (a ValueError) it has no time zone.
-        UnusableValueError: (a ValueError) its time zone fails to tell the offset.
+        UnusableValueError: (a ValueError) its time zone raises an error.
     """
     offset = attempt(lambda moment: moment.utcoffset(), value)
     if offset is None:
         raise NaiveDatetimeError(value)
     if offset is UNKNOWN:
-        raise UnusableValueError(f"the time zone of a datetime must tell its offset from UTC, got {quote(value)}")
+        raise UnusableValueError(f"cannot get the UTC offset of the datetime {quote(value)} from its time zone")

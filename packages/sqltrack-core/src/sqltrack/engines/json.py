@@ -1,7 +1,7 @@
-"""Turn the Python values that a configuration can hold into JSON that both databases accept.
+"""Convert Python values to JSON that all databases accept.
 
-PostgreSQL's JSONB knows no NaN, no infinities, no NUL character and no lone surrogates (RFC 8259, PostgreSQL
-manual 8.14), so they are spelled out as text here, for both engines alike.
+PostgreSQL's JSONB does not allow NaN, infinities, NUL characters and lone surrogates (RFC 8259, PostgreSQL manual
+8.14), so both engines store them as text.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from sqltrack.errors import UnusableValueError
 
 __all__ = ["MAX_DEPTH", "MAX_INT", "Jsonb", "dumps", "escape_text", "is_storable_text", "jsonb", "plain"]
 
-#: Levels of containers. Python reads JSON that is nested much deeper only where its stack is nearly empty.
+#: Levels of containers. Python can parse much deeper JSON only if its stack is nearly empty.
 MAX_DEPTH: int = 200
 
-#: Greater integers are spelled as hexadecimal text: Python refuses to read numbers of more than 4,300 digits.
+#: Greater integers become hexadecimal text: Python refuses to parse numbers of more than 4,300 digits.
 MAX_INT: int = 10**4000
 
-# A longer range is spelled as Python does.
+# Longer ranges become their repr.
 _MAX_RANGE = 10_000
 
 
 class Jsonb:
-    """Wraps a Python object that is to be stored as JSON; every engine knows how to bind it."""
+    """Wraps a Python object to store it as JSON; every engine can bind it."""
 
     __slots__ = ("obj",)
 
@@ -42,7 +42,7 @@ class Jsonb:
         return f"Jsonb({self.obj!r})"
 
     def detached(self) -> Jsonb:
-        """Return the same with containers of its own."""
+        """Return a copy that shares no containers."""
         return Jsonb(plain(self.obj))
 
 
@@ -52,32 +52,34 @@ def jsonb(obj: Any) -> Jsonb | None:
 
 
 def dumps(obj: Any) -> str:
-    """Return `obj` as JSON text; what has no JSON form becomes its str.
+    """Return `obj` as JSON text.
 
-    What holds names and values (see `sqltrack.engines._configs`) becomes an object, sequences and sets arrays,
-    enumeration members their value, numpy and torch scalars numbers and their arrays arrays, missing values (such as
-    `pandas.NA`) null. NaN and the infinities become the strings "NaN", "Infinity" and "-Infinity". NUL and lone
-    surrogates are escaped with a backslash. A str never holds an address in memory, and functions become their names.
-    A key that is no str and whose text is another key's as well is followed by its type: "1 (int)".
+    - Mappings and other objects with names and values (see `sqltrack.engines._configs`) become objects.
+    - Sequences, sets and arrays become arrays. Members of an Enum become their value.
+    - Scalars of numpy and torch become numbers. Missing values, such as `pandas.NA`, become null.
+    - NaN and infinities become the strings "NaN", "Infinity" and "-Infinity".
+    - Functions become their names, and all other objects their str without memory addresses.
+    - NUL and lone surrogates are escaped with a backslash.
+    - Keys become strings. If two keys have the same text, one that is not a str gets its type appended: "1 (int)".
 
     Raises:
-        UnusableValueError: the program's stack has no room for an object that is nested deeply.
+        UnusableValueError: the object is nested too deeply for the stack.
     """
     import json
 
     try:
         return json.dumps(plain(obj), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except RecursionError:
-        raise UnusableValueError("a value is nested deeper than the stack has room for") from None
+        raise UnusableValueError("a value is nested too deeply for the stack") from None
 
 
 def plain(obj: Any) -> Any:
-    """Return `obj` made of dict, list, str, int, float, bool and None; see `dumps`."""
+    """Return `obj` converted to dict, list, str, int, float, bool and None; see `dumps`."""
     return _plain(obj, ())
 
 
 def is_storable_text(text: str) -> bool:
-    """Return whether a text has a form in UTF-8, which lone surrogates have not."""
+    """Return whether a text can be encoded as UTF-8, that is, has no lone surrogates."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -92,9 +94,9 @@ def escape_text(text: str) -> str:
 
 
 def _plain(obj: Any, parents: tuple[int, ...]) -> Any:
-    """Do the work of `plain`; `parents` are the ids of the containers around `obj`.
+    """Convert `obj` for `plain`; `parents` are the ids of the containers around it.
 
-    One call for each level, because levels are limited by the stack.
+    Uses only one stack frame per level, because the stack limits the depth.
     """
     scalar = attempt(_plain_scalar, obj)
     if scalar is not UNKNOWN:
@@ -114,12 +116,12 @@ def _plain(obj: Any, parents: tuple[int, ...]) -> Any:
 
 
 def _plain_scalar(obj: Any) -> Any:
-    """Return the form of a value that holds no others, UNKNOWN if it may."""
+    """Convert a scalar; return UNKNOWN for a value that may contain others."""
     if obj is None or isinstance(obj, bool):
         return obj
-    # Of a subclass the value is meant, whatever its own methods say.
+    # Use the value of a subclass, whatever its own methods return.
     if isinstance(obj, (str, int, float)) and not isinstance(obj, enum.Enum):
-        # A mock says that it is an instance of whatever it stands for.
+        # A mock may claim to be an instance of these types.
         return attempt(_plain_base, obj)
     if isinstance(obj, (bytes, bytearray)):
         return str(bytes(obj))
@@ -146,7 +148,7 @@ def _plain_float(value: float) -> float | str:
 
 
 def _content(obj: Any) -> Any:
-    """Return what an object holds, as a dict with names as keys, a list, or one other object; UNKNOWN if nothing."""
+    """Return the content of an object as a dict, a list or another object; UNKNOWN without content."""
     content = attempt(_read_content, obj)
     if content is not UNKNOWN:
         return content
@@ -175,7 +177,7 @@ def _is_sequence(obj: Any) -> bool:
 
 
 def _named(items: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
-    """Return items by the names that JSON has for their keys, each by one of its own."""
+    """Return items by the JSON names of their keys, made unique."""
     taken = {key for key, _ in items if type(key) is str and key == escape_text(key)}
     named: dict[str, Any] = {}
     for key, value in items:
@@ -191,12 +193,12 @@ def _plain_key(key: Any) -> str:
     name = plain(key)
     if isinstance(name, str):
         return name
-    # The keys True, None and 1 are spelled as JSON spells them.
+    # The keys True, None and 1 become "true", "null" and "1", as in JSON.
     return escape_text(spell(key)) if isinstance(name, (list, dict)) else dumps(name)
 
 
 def _in_order(items: Iterable[Any]) -> list[Any]:
-    """Sets have no order of their own: sort, so that equal sets are stored alike."""
+    """Sort the items of a set, so that equal sets are stored alike."""
     items = list(items)
     types = set(map(type, items))
     return sorted(items) if types <= {int, float} or types == {str} else sorted(items, key=dumps)

@@ -1,7 +1,7 @@
-"""Read SQL text far enough to tell its statements and what they do.
+"""Split SQL text into statements and find their keywords, placeholders and passwords.
 
-This is no parser: it knows quotes and comments by the rules of one database (a `Dialect`), and counts the few keywords
-that open and close bodies with semicolons inside.
+This is not a parser. It knows the quotes and comments of one database (a `Dialect`), and the few keywords that open and
+close bodies with semicolons inside.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     "without_semicolons",
 ]
 
-#: Standard SQL, as ISO 9075 has it.
+#: Standard SQL (ISO 9075).
 STANDARD = Dialect(r"[uUbBxXnN]?&?" + STRING, r"(?:[uU]&)?" + IDENTIFIER, nested_comments=True)
 
 
@@ -60,9 +60,9 @@ def first_keyword(statement: str, dialect: Dialect) -> str:
 
 
 def column_names(expression: str, dialect: Dialect) -> Iterator[str]:
-    """Yield the names in an expression that may be columns, without quotes. Keywords are among them, functions are not.
+    """Yield the names in an expression that may be columns, without quotes; including keywords, but not functions.
 
-    A name that follows another and a dot comes with it, such as `runs.id`.
+    A qualified name is a single name, such as `runs.id`.
     """
     name = ""
     for token in (*tokens(expression, dialect), Token("other", "")):
@@ -78,7 +78,7 @@ def column_names(expression: str, dialect: Dialect) -> Iterator[str]:
 
 
 def _unquoted(identifier: str) -> str:
-    """Return the name for which a quoted identifier stands."""
+    """Return the name in a quoted identifier."""
     if identifier[0] == "[":
         return identifier[1:].removesuffix("]")
     quote = identifier[0]
@@ -86,14 +86,14 @@ def _unquoted(identifier: str) -> str:
 
 
 def split_statements(script: str, dialect: Dialect) -> list[str]:
-    """Split a script into its statements, without their semicolons; comments stay, empty statements go."""
+    """Split a script into statements without semicolons; comments are kept, empty statements dropped."""
     return [script[span.start : span.end].strip() for span in _spans(script, dialect)]
 
 
 def without_semicolons(statement: str, dialect: Dialect) -> str:
-    """Return a statement without the semicolons before and after it, in whose places there are blanks.
+    """Replace the semicolons before and after a statement by blanks.
 
-    A text that holds no statement, or more than one, stays as it is: the database will complain about it.
+    A text without a statement, or with several, is returned unchanged: the database will report the error.
     """
     if ";" not in statement:
         return statement
@@ -109,14 +109,14 @@ def without_semicolons(statement: str, dialect: Dialect) -> str:
 
 
 class Located(NamedTuple):
-    """A statement without the comments before it, and the number of the line in which it begins."""
+    """A statement without the comments before it, and the number of its first line."""
 
     line: int
     text: str
 
 
 def locate_statements(script: str, dialect: Dialect) -> list[Located]:
-    """Split a script into its statements, and tell where they are."""
+    """Split a script into statements with their line numbers."""
     statements = []
     line, counted = 1, 0
     for span in _spans(script, dialect):
@@ -126,7 +126,7 @@ def locate_statements(script: str, dialect: Dialect) -> list[Located]:
 
 
 def find_backslash(script: str, dialect: Dialect) -> Located | None:
-    """Return where there is a backslash outside of quotes and comments, as there is in a command of psql's."""
+    """Return the first word that starts with a backslash outside quotes and comments, such as a psql command."""
     position = 0
     for token in tokens(script, dialect):
         if token.text == "\\":
@@ -138,32 +138,32 @@ def find_backslash(script: str, dialect: Dialect) -> Located | None:
 def script_error(
     script: str, statement: str, reason: object, dialect: Dialect, *, line: int | None = None, note: str = ""
 ) -> ScriptError:
-    """Return the error of a script's statement, without the passwords in the statement and in the reason.
+    """Return the error for a statement of a script, with passwords masked in the statement and the reason.
 
-    If the error's `statement` is not the one given here, it held passwords. Do not chain the driver's error then.
+    If the error's `statement` differs from the one given here, passwords were masked. Do not chain the driver's error
+    then.
 
     Args:
         script: name of the script.
         statement: text of the statement.
         reason: why it failed, such as the driver's error.
-        dialect: how the database quotes and comments.
-        line: number of the line in which the statement begins, default: not known.
-        note: what to add to the reason, default: nothing.
+        dialect: syntax of quotes and comments.
+        line: number of the statement's first line, default: unknown.
+        note: text to append to the reason, default: none.
     """
     shown, hidden = hide_passwords(statement, dialect)
     said = str(reason)
     if hidden:
-        # The lines after the first quote the statement, or the row that it would have made.
+        # The lines after the first quote the statement or its row.
         said = _hide_quoted(said.partition("\n")[0], hidden)
     return ScriptError(script, shown, said + note, line)
 
 
 def hide_passwords(statement: str, dialect: Dialect) -> tuple[str, list[str]]:
-    """Return a statement with stars in the places of possible passwords, and the pieces that were there.
+    """Mask possible passwords in a statement; return it with the masked pieces.
 
-    It hides all literals of a statement that names a password, a secret or the like, and of one that creates or changes
-    users or subscriptions; and all literals and comments that speak of a password. It hides too much rather than too
-    little.
+    Masks all literals in statements that mention a password or secret, or create or change users or subscriptions. Also
+    masks all literals and comments that mention a password. In doubt, it masks too much.
     """
     pieces: list[str] = []
     hidden: list[str] = []
@@ -185,7 +185,7 @@ def hide_passwords(statement: str, dialect: Dialect) -> tuple[str, list[str]]:
             hidden.append(token.text)
         pieces.append(text)
         if text == "'***'" and _is_broken(all_tokens, index):
-            # A password with a quote in it: the rest of it looks like code.
+            # The password contains a quote, so that its rest looks like code.
             hidden += [following.text for following in all_tokens[index + 1 :] if not following.text.isspace()]
             return "".join(pieces) + " …", hidden
         if token.kind != "comment" and not token.text.isspace() and not _is_assignment(token, before):
@@ -195,7 +195,7 @@ def hide_passwords(statement: str, dialect: Dialect) -> tuple[str, list[str]]:
 
 _ACCESS = frozenset({"ROLE", "USER", "GROUP", "SUBSCRIPTION"})
 _IDENTIFIER_QUOTES = ('"', "`", "[", 'U&"', 'u&"')
-# What may stand before a literal in double quotes, which SQLite accepts, and others refuse in an error.
+# Characters before a literal in double quotes, which SQLite accepts and other databases show in an error.
 _BEFORE_VALUE = frozenset("=>(,")
 
 
@@ -214,7 +214,7 @@ def _is_body(token: Token, before: Token) -> bool:
 
 
 def _hide_in_body(text: str, dialect: Dialect) -> tuple[str, list[str]]:
-    """Return the body of a routine, in quotes of dollars, without its passwords."""
+    """Mask passwords in the dollar-quoted body of a routine."""
     mark = text[: text.index("$", 1) + 1]
     body = text.removeprefix(mark).removesuffix(mark)
     shown, hidden = hide_passwords(body, dialect)
@@ -233,10 +233,10 @@ def _is_hidden(token: Token, before: Token, is_secret_statement: bool) -> bool:
 
 
 def _is_bare_password(token: Token, before: Token) -> bool:
-    """Return whether a token may be a password, or its beginning, that lacks its quotes."""
+    """Return whether a token may be (the beginning of) a password without quotes."""
     if before.text.upper() != "PASSWORD" or token.kind in ("comment", "semicolon") or token.text.isspace():
         return False
-    # The second is that of a role whose name is the word.
+    # PASSWORD after PASSWORD: a role may have this name.
     return token.text.upper() not in ("NULL", "PASSWORD") and not _is_assignment(token, before)
 
 
@@ -245,13 +245,13 @@ def _is_assignment(token: Token, before: Token) -> bool:
 
 
 def _is_broken(all_tokens: list[Token], index: int) -> bool:
-    """Return whether what follows a literal without a blank cannot follow one."""
+    """Return whether the token right after a literal cannot follow one."""
     following = all_tokens[index + 1] if index + 1 < len(all_tokens) else None
     return following is not None and (following.kind in ("word", "quoted") or following.text in ("-", "\\", "@", "!"))
 
 
 def _hide_quoted(message: str, hidden: list[str]) -> str:
-    """Return the message of a driver without the hidden pieces, whole or as far as the driver quotes them."""
+    """Mask the hidden pieces in a driver's message, including parts of them in double quotes."""
     for piece in sorted(hidden, key=len, reverse=True):
         if len(piece) > _LONG_ENOUGH:
             message = message.replace(piece, "'***'")
@@ -259,12 +259,12 @@ def _hide_quoted(message: str, hidden: list[str]) -> str:
     return re.sub(r'"([^"]+)("|$)', lambda match: '"***"' if match[1] in everything else match[0], message)
 
 
-# Shorter pieces are in many words.
+# Shorter pieces occur in many words.
 _LONG_ENOUGH = 3
 
 
 class _Span(NamedTuple):
-    """Where a statement begins, with the comments before it and without, and where it ends."""
+    """The positions of a statement: its start with the comments before it, its start without them, and its end."""
 
     start: int
     code: int
@@ -272,7 +272,7 @@ class _Span(NamedTuple):
 
 
 def _spans(script: str, dialect: Dialect) -> Iterator[_Span]:
-    """Yield where the statements of a script are, but for those without code."""
+    """Yield the positions of a script's statements, without empty ones."""
     start = code = position = 0
     statement = _Statement()
     for token in tokens(script, dialect):
@@ -291,8 +291,9 @@ def _spans(script: str, dialect: Dialect) -> Iterator[_Span]:
 
 
 class _Statement:
-    """Follows one statement: whether it holds code, and whether it is inside of parentheses (those of a rule may hold
-    statements) or a routine's BEGIN … END body.
+    """Tracks whether a statement has code, and whether the position is inside a body.
+
+    A body is the BEGIN … END of a routine, or any parentheses: those of a rule may contain statements.
     """
 
     _BEFORE_KIND = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY"})
@@ -328,17 +329,17 @@ class _Statement:
 
 
 def statement_text(query: QueryText, parameters: Any, dialect: Dialect, context: Any = None) -> str:
-    """Return a query as the text to execute with parameters; see `query_text`.
+    """Return the text of a query for executing it with parameters; see `query_text`.
 
     Args:
         query: the query.
         parameters: values for its placeholders, None or empty for none.
-        dialect: how the database quotes and comments.
+        dialect: syntax of quotes and comments.
         context: connection or cursor.
     """
     text = query_text(query, context)
     if not parameters or isinstance(query, str) or not any(map(_is_parameter, tokens(text, dialect))):
-        # A text without our placeholders is not searched for per cent signs: it may hold the driver's own.
+        # Without our placeholders, leave percent signs alone: the text may have the driver's own placeholders.
         return text
     return query_text(query, context, has_parameters=True)
 
@@ -357,18 +358,18 @@ class Translated(NamedTuple):
 
 @lru_cache(maxsize=512)
 def translate_placeholders(query: str, dialect: Dialect, placeholder: str = "?") -> Translated:
-    """Turn the placeholders %s and %(name)s into those of another driver, and %% into %.
+    """Convert the placeholders %s and %(name)s to those of another driver, and %% to %.
 
     Placeholders in literals, quoted identifiers and comments are left alone. A query without such placeholders is
-    returned untouched: it may hold the driver's own.
+    returned unchanged: it may have the driver's own.
 
     Args:
         query: the query.
-        dialect: how the database quotes and comments.
-        placeholder: how the driver marks a parameter, default ?.
+        dialect: syntax of quotes and comments.
+        placeholder: the driver's placeholder, default "?".
 
     Raises:
-        ValueError: named and positional placeholders are mixed.
+        ValueError: the query mixes named and positional placeholders.
     """
     pieces = list(tokens(query, dialect))
     marks = [token for token in pieces if _is_parameter(token)]

@@ -309,7 +309,7 @@ def _database_path(dbpath: Any) -> str:
     if _NOT_A_PATH.search(path):
         raise ConfigError(
             "dbpath must name a file, got the address of a database",
-            "an address goes to Client('postgresql://…'), the parameters of a server to engine='postgres'",
+            "pass an address as Client('postgresql://…'), or the parameters of a server with engine='postgres'",
         )
     if path.startswith((":memory:", "file:")):
         raise ConfigError(

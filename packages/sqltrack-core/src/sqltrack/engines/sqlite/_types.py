@@ -56,7 +56,7 @@ def _adapt_text(value: str) -> str:
 def _adapt_int(value: int) -> int:
     number = int(value)
     if not fits_int64(number):
-        raise UnusableValueError(f"SQLite keeps integers of at most 64 bits, got {quote(number)}")
+        raise UnusableValueError(f"SQLite stores integers of at most 64 bits, got {quote(number)}")
     return number
 
 
