@@ -1,4 +1,4 @@
-"""Arguments with types, from the help text of a script, and without running it."""
+"""Parse a script's arguments by its help text, and convert them to types, without running the script."""
 
 from sqltrack.args._conversions import (
     Conversion,

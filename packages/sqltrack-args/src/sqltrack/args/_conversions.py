@@ -1,4 +1,4 @@
-"""Values with types, from the texts of a command line."""
+"""Convert the texts of a command line to values with types."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ __all__ = [
 
 Conversion: TypeAlias = Callable[[str, str], tuple[Any, bool]]
 
-# What a function raises to say that a text is not of its kind; RecursionError is for JSON that is nested too deeply.
+# Errors that mean that a function cannot convert a text; RecursionError is for JSON that is nested too deeply.
 _MISFITS = (ValueError, ArithmeticError, LookupError, RecursionError)
 
 
 class ParsedOptions(docopt.ParsedOptions):
-    """Arguments by name, a dict whose items are attributes as well.
+    """Arguments by name: a dict whose items are also attributes.
 
-    A name that is none of Python's, or that dicts use themselves (`items`), can only be had as `args["items"]`.
+    If a name is not an identifier, or is an attribute of dicts such as `items`, use `args["items"]`.
     """
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"there is no argument {name!r}, only {', '.join(map(repr, self))}") from None
+            raise AttributeError(f"no argument {name!r}, expected one of {', '.join(map(repr, self))}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if hasattr(dict, name):
@@ -49,7 +49,7 @@ class ParsedOptions(docopt.ParsedOptions):
         try:
             del self[name]
         except KeyError:
-            raise AttributeError(f"there is no argument {name!r}") from None
+            raise AttributeError(f"no argument {name!r}") from None
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(name for name in self if name.isidentifier())]
@@ -60,10 +60,10 @@ def make_conversion(pattern: str, func: Callable[[str], Any]) -> Conversion:
 
     Args:
         pattern: a pattern as in `fnmatch.fnmatchcase`.
-        func: converts the value; a ValueError, ArithmeticError or LookupError means that it cannot.
+        func: function that converts the value, or raises ValueError, ArithmeticError or LookupError if it cannot.
 
     Returns:
-        A function that takes name and value, and returns the value, converted if possible, and whether it was.
+        A function that takes name and value. It returns the converted value and True, or the value and False.
     """
 
     def conversion(name: str, value: str) -> tuple[Any, bool]:
@@ -88,14 +88,14 @@ _conversions: dict[str, Conversion] = {
 
 
 def register_conversion(name: str, func: Conversion) -> None:
-    """Add a conversion after those that there are, or replace the one of the same name in its place.
+    """Append a conversion to the registered ones, or replace the one with the same name.
 
-    What is registered is unknown to whoever detects the arguments of a script without running it.
+    A registered conversion does not apply when another program detects the arguments of your script without running it.
 
     Args:
-        name: what the conversion is called; those that there are: int, float, complex, path, json, str.
-        func: takes name and value of an argument, and returns the converted value and True, or the value and False if
-            it is not for this argument; see `make_conversion`.
+        name: name of the conversion; int, float, complex, path, json and str are registered by default.
+        func: function that takes name and value of an argument. It returns the converted value and True, or the value
+            and False if it does not convert this argument; see `make_conversion`.
     """
     _conversions[name] = func
 
@@ -103,16 +103,18 @@ def register_conversion(name: str, func: Conversion) -> None:
 def convert_argument(name: str, value: str) -> Any:
     """Convert the value of an argument to the type that its name or its text suggests.
 
-    First the conversions by name are tried: a name that ends in int, float, complex, path, json or str. Then int,
-    float, complex and JSON in this order, as Python reads them. What fits nothing stays a str.
+    If the name ends in int, float, complex, path, json or str, the value is converted to this type, if possible.
+    Otherwise int, float, complex and JSON are tried in this order, by Python's rules. If none of them fits, the value
+    stays a str.
 
-    So `007` is 7, `1_000` is 1000, `1e5` a float, `true` and `null` are True and None, but `True`, `None` and `0x10`
-    stay text. Text that only looks like a number (a zip code, a commit's hash) needs a name that ends in str. A number
-    too big for a float, such as the hash `1234e567`, stays text, and so does the letter `j`, to Python a complex one.
+    So `007` becomes 7, `1_000` 1000 and `1e5` a float. `true` and `null` become True and None, but `True`, `None` and
+    `0x10` stay text. If text only looks like a number, such as a zip code or a commit hash, give the argument a name
+    that ends in str. Numbers too big for a float, such as the hash `1234e567`, stay text. So does the letter `j`, which
+    is a complex number in Python.
 
     Args:
-        name: name of the argument, without dashes in front.
-        value: its value as given on the command line.
+        name: name of the argument, without leading dashes.
+        value: value from the command line.
     """
     for conversion in _conversions.values():
         converted, done = conversion(name, value)
@@ -127,14 +129,14 @@ def convert_argument(name: str, value: str) -> Any:
 
 
 def convert_arguments(arguments: Mapping[str, Any], simplify_names: bool = True) -> ParsedOptions:
-    """Convert the values of arguments as docopt returns them; see `convert_argument`.
+    """Convert the values of docopt's arguments; see `convert_argument`.
 
     Args:
-        arguments: names and values; a str is converted, a list item by item, anything else (a switch, a count, an
-            argument that was not given) stays as it is.
-        simplify_names: whether to leave out dashes in front and angle brackets around a name, and to replace other
-            dashes by underscores: `--batch-size` becomes `batch_size`. Names that would become the same stay as they
-            are. Default: True.
+        arguments: names and values. Strings are converted, lists item by item. Other values (switches, counts, None for
+            missing arguments) are not changed.
+        simplify_names: whether to remove leading dashes and angle brackets from names, and to replace other dashes by
+            underscores: `--batch-size` becomes `batch_size`. Names that would become equal are not changed. Default
+            True.
     """
     names = _simple_names(arguments) if simplify_names else {name: name for name in arguments}
     return ParsedOptions((names[name], _convert_value(_simple_name(name), value)) for name, value in arguments.items())
@@ -155,7 +157,7 @@ def _simple_names(names: Mapping[str, Any]) -> dict[str, str]:
 
 def _simple_name(name: str) -> str:
     bare = name[1:-1] if name.startswith("<") and name.endswith(">") else name.lstrip("-")
-    # Of "-" and "--", which stand for standard input and the end of the options, nothing would be left.
+    # Keep "-" and "--", for standard input and the end of options.
     return bare.replace("-", "_") or name
 
 
@@ -177,5 +179,6 @@ def _finite_json(text: str) -> Any:
     return json.loads(text, parse_float=_finite_float)
 
 
-# For all names, after the others; not to be changed, so that arguments can be detected without running any code.
+# For all names, after the registered conversions. Not configurable, so that arguments can be detected without running
+# code.
 _TRIALS: tuple[Callable[[str], Any], ...] = (int, _finite_float, _finite_complex, _finite_json)

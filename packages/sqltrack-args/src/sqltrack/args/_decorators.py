@@ -1,4 +1,4 @@
-"""Functions that receive the command line as their docstrings describe it."""
+"""Decorate functions to receive the command line that their docstrings describe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Decorated(Protocol[T_co]):
-    """A function that is called with arguments to override, or without."""
+    """A decorated function, called with or without arguments that override the command line."""
 
     def __call__(self, overrides: Mapping[str, Any] | None = None) -> T_co: ...
 
@@ -33,9 +33,9 @@ def docopt_arguments(
 def docopt_arguments(
     f: Callable[[ParsedOptions], Any] | None = None, main: bool = False, main_guard: bool = True, **kwargs: Any
 ) -> Any:
-    """Let a function be called with the arguments of the command line, parsed by docopt.
+    """Decorate a function to receive the arguments of the command line, parsed by docopt.
 
-    The function's docstring describes the command line, or else the docstring of its module:
+    The docstring of the function, or else of its module, describes the command line:
 
         @docopt_arguments
         def train(args):
@@ -47,17 +47,16 @@ def docopt_arguments(
         if __name__ == "__main__":
             train({})
 
-    The decorated function takes a dict of arguments that are added to those of the command line, or override them,
-    default none.
+    The decorated function accepts a dict of arguments that extend or override those of the command line.
 
     Args:
-        f: the function, a plain one that takes one positional argument; without it a decorator is returned.
-        main: whether to call the function at once with the arguments of the command line, default False.
-        main_guard: whether to do so only if the function's module is the script that was started, default True.
+        f: the function, which takes one positional argument; without it, return a decorator.
+        main: whether to call the function at once, default False.
+        main_guard: whether to do so only if the function's module is the started script, default True.
         kwargs: further arguments of `docopt_parse_docstrings`, and so of `docopt.docopt`.
 
     Raises:
-        TypeError: the function is none, is a method, a coroutine or a generator, or takes no positional argument.
+        TypeError: `f` is not a function, is a method, coroutine or generator, or takes no positional argument.
         UsageError: (a ValueError) when called: the command line matches no docstring.
         ValueError: when called: no docstring describes a command line.
     """
@@ -84,9 +83,9 @@ def docopt_main(
     f: None = None, main_guard: bool = True, **kwargs: Any
 ) -> Callable[[Callable[[ParsedOptions], T]], Decorated[T]]: ...
 def docopt_main(f: Callable[[ParsedOptions], Any] | None = None, main_guard: bool = True, **kwargs: Any) -> Any:
-    """Do the same as `docopt_arguments(main=True)`: call the function at once with the arguments of the command line.
+    """Call a function at once with the arguments of the command line, like `docopt_arguments(main=True)`.
 
-    So the function must come after everything that it uses, at the end of its script.
+    Put the function at the end of the script, after everything that it uses.
     """
     if f is None:
         return functools.partial(docopt_main, main_guard=main_guard, **kwargs)
@@ -96,11 +95,11 @@ def docopt_main(f: Callable[[ParsedOptions], Any] | None = None, main_guard: boo
 def _check_function(f: Any) -> None:
     name = getattr(f, "__qualname__", repr(f))
     if not inspect.isfunction(f):
-        raise TypeError(f"only functions can take the command line's arguments, got {f!r}")
+        raise TypeError(f"a function is expected, got {f!r}")
     if inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f):
         raise TypeError(f"{name!r} is asynchronous; decorate a plain function that runs it: asyncio.run(…)")
     if inspect.isgeneratorfunction(f):
-        raise TypeError(f"{name!r} is a generator, nobody would iterate over it; decorate a plain function")
+        raise TypeError(f"{name!r} is a generator, which would never run; decorate a plain function")
     owner = name.rpartition(".")[0]
     if owner and not owner.endswith("<locals>"):
         raise TypeError(f"{name!r} is a method; decorate a function outside of the class")

@@ -1,4 +1,4 @@
-"""Find the arguments of a script by reading its text; it is neither run nor imported."""
+"""Detect the arguments of a script from its source, without running or importing it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["detect_args"]
 _DECORATORS = frozenset({"docopt_arguments", "docopt_main"})
 _OWN_KEYWORDS = frozenset({"f", "main", "main_guard"})
 
-# What is larger is no script that anybody wrote: a program that carries its own Python, say.
+# Larger files are not handwritten scripts, but for example programs that include Python itself.
 _MAX_SIZE = 4 * 2**20
 
 
 class _Usage(NamedTuple):
-    """A docstring, and the arguments for docopt that stand in the decorator of its function."""
+    """A docstring, and the arguments for docopt in the decorator of its function."""
 
     docstring: str
     kwargs: dict[str, Any]
@@ -33,19 +33,19 @@ class _Usage(NamedTuple):
 def detect_args(path: Path | str | None = None, **kwargs: Any) -> ParsedOptions | None:
     """Detect the arguments of a script from its docstrings, without running it.
 
-    The docstrings of functions decorated with `docopt_arguments` or `docopt_main` are tried in the order in which they
-    appear, then the docstring of the module.
+    Tries the docstrings of functions decorated with `docopt_arguments` or `docopt_main` in their order, then the
+    docstring of the module.
 
     Args:
-        path: file of the script, also a zip archive or folder that Python can run; default: the running one,
+        path: path of the script, or of a zip archive or folder that Python can run; default: the running script,
             `sys.argv[0]`.
-        kwargs: further arguments of `docopt_parse_docstrings`, and so of `docopt.docopt`; they win over those in the
-            script's decorators as far as these are written out. `argv` is the list of arguments after the script's
-            name, for a script that has not started yet; default: those of this process.
+        kwargs: further arguments of `docopt_parse_docstrings`, and so of `docopt.docopt`. They override the literal
+            arguments in the script's decorators. For a script that has not started yet, pass the arguments after its
+            name as the list `argv`; default: the arguments of this process.
 
     Returns:
-        The arguments, converted as in `convert_arguments`; None if nothing is detected, because there is no such file,
-        it cannot be read or parsed, it has no usage text, the command line does not match, or asks for help.
+        The arguments, converted as by `convert_arguments`. None if the file does not exist, cannot be read or parsed,
+        or has no usage text, or if the command line does not match or asks for help.
     """
     script = _running_script() if path is None else Path(path)
     source = _read_script(script) if script is not None else None
@@ -59,7 +59,7 @@ def detect_args(path: Path | str | None = None, **kwargs: Any) -> ParsedOptions 
 
 
 def _parse(docstring: str, kwargs: dict[str, Any]) -> ParsedOptions | None:
-    """Parse the command line, None if it does not match, or if the script itself would show a text and end."""
+    """Parse the command line; None if it does not match, or if the script would only show its help or version."""
     text_switches = set()
     if kwargs.pop("default_help", True):
         text_switches |= {"--help", "-h"}
@@ -71,18 +71,18 @@ def _parse(docstring: str, kwargs: dict[str, Any]) -> ParsedOptions | None:
         if any(plain.get(switch) for switch in text_switches):
             return None
         return docopt_parse_docstrings([docstring], simplify_names=simplify_names, default_help=False, **kwargs)
-    # docopt meets texts here that were never meant for it, and stumbles over some.
+    # docopt gets docstrings here that are not usage texts, and fails on some in odd ways.
     except Exception:
         return None
 
 
 def _running_script() -> Path | None:
-    """Return the file of the running script, None if there is none."""
+    """Return the path of the running script, None without one."""
     name = sys.argv[0] if sys.argv else ""
     if name in ("", "-", "-c", "-m"):
         return None
     if not os.path.isabs(name):
-        # The script may have changed the working directory since it started, Python has kept the full path.
+        # The script may have changed the working directory, but Python has kept the full path.
         started: str | None = getattr(sys.modules.get("__main__"), "__file__", None)
         if started is not None and os.path.basename(started) == os.path.basename(name):
             return Path(started)
@@ -90,7 +90,7 @@ def _running_script() -> Path | None:
 
 
 def _read_script(path: Path) -> bytes | None:
-    """Return the source of a script as Python would run it, None if that is impossible."""
+    """Return the source that Python would run for a path, None if it cannot be read."""
     try:
         if path.is_dir():
             path = path / "__main__.py"
@@ -98,7 +98,7 @@ def _read_script(path: Path) -> bytes | None:
             return _read_member(path, "__main__.py")
         if path.exists():
             return path.read_bytes() if path.is_file() and path.stat().st_size <= _MAX_SIZE else None
-        # With `python -m` a module can lie inside of a zip archive.
+        # With `python -m`, a module can be inside a zip archive.
         archive = next((parent for parent in path.parents if parent.is_file()), None)
         return _read_member(archive, path.relative_to(archive).as_posix()) if archive is not None else None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
@@ -111,10 +111,10 @@ def _read_member(archive: Path, name: str) -> bytes | None:
 
 
 def _usages(source: bytes) -> Iterator[_Usage]:
-    """Yield what may describe a command line in a script's source, in the order in which it is tried."""
+    """Yield the docstrings in a script's source that may describe a command line, in the order to try them."""
     try:
         with warnings.catch_warnings():
-            # Python tells whoever runs the script about its odd escapes.
+            # Running the script shows warnings about invalid escapes anyway.
             warnings.simplefilter("ignore")
             module = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -127,7 +127,7 @@ def _usages(source: bytes) -> Iterator[_Usage]:
         if decorator is None:
             continue
         kwargs = _keywords(decorator)
-        # A decorated function without a usage text takes the module's, with its own keywords.
+        # A decorated function without a usage text uses the module's, with its own keywords.
         module_kwargs = kwargs if module_kwargs is None else module_kwargs
         docstring = ast.get_docstring(function)
         if docstring is not None:
@@ -138,7 +138,7 @@ def _usages(source: bytes) -> Iterator[_Usage]:
 
 
 def _decorator_names(module: ast.Module) -> set[str]:
-    """Return the names under which a script knows our decorators."""
+    """Return the names of our decorators in a script, including import aliases."""
     names = set(_DECORATORS)
     for node in ast.walk(module):
         if isinstance(node, ast.ImportFrom) and node.module == "sqltrack.args":
@@ -154,7 +154,7 @@ def _is_ours(decorator: ast.expr, names: set[str]) -> bool:
 
 
 def _keywords(decorator: ast.expr) -> dict[str, Any]:
-    """Return the keywords of a decorator as far as their values are written out."""
+    """Return the keywords of a decorator whose values are literals."""
     keywords: dict[str, Any] = {}
     for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
         if keyword.arg is None or keyword.arg in _OWN_KEYWORDS:
@@ -163,6 +163,6 @@ def _keywords(decorator: ast.expr) -> dict[str, Any]:
             keywords[keyword.arg] = ast.literal_eval(keyword.value)
         except (ValueError, TypeError, SyntaxError):
             if keyword.arg == "version":
-                # Whatever it is, the script would print it.
+                # The script would print it, whatever its value.
                 keywords[keyword.arg] = True
     return keywords

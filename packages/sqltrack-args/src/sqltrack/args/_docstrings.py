@@ -1,4 +1,4 @@
-"""Parse a command line by the help texts that describe it."""
+"""Parse a command line by the docstrings that describe it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sqltrack.args._conversions import ParsedOptions, convert_arguments
 __all__ = ["UsageError", "docopt_parse_docstrings"]
 
 
-# How docopt begins its list of what it did not expect, in words of its own.
+# The beginning of docopt's message about unexpected arguments.
 _UNMATCHED = re.compile(r"\AWarning: found unmatched .*")
 _MISMATCH = "the command line does not match the usage"
 
 _USAGE_SECTION = re.compile(r"^.*\busage:.*(?:\n[ \t].*)*", re.MULTILINE | re.IGNORECASE)
-# [--name VALUE...], and nothing else in the brackets.
+# [--name VALUE...], with nothing else in the brackets.
 _REPEATABLE_OPTION = re.compile(
     r"(?:\[|\()\s*(?P<option>--?[A-Za-z][\w-]*)\s+(?P<value>[A-Z][A-Z0-9_-]*|<[^<>]+>)\s*"
     r"(?:\.\.\.\s*[\])]|[\])]\s*\.\.\.)"
@@ -32,7 +32,7 @@ _DEFAULT = re.compile(r"\[default: (?P<text>.*)\]", re.IGNORECASE)
 class UsageError(ValueError, SystemExit):
     """the command line does not match the usage
 
-    Where nothing catches it, it ends the program with the usage on stderr and exit status 1, and without a traceback.
+    If it is not caught, the program prints the usage on stderr and ends with exit status 1, without a traceback.
     """
 
     def __init__(self, message: str) -> None:
@@ -46,17 +46,17 @@ def docopt_parse_docstrings(
     """Parse the command line by the first docstring that describes it.
 
     Args:
-        docstrings: help texts as docopt reads them (http://docopt.org), tried in this order; None values are ignored.
+        docstrings: help texts for docopt (http://docopt.org), tried in this order; None is ignored.
         simplify_names: whether to simplify the names of arguments, default True; see `convert_arguments`.
         kwargs: further arguments of `docopt.docopt`: `argv`, list of arguments, default `sys.argv[1:]`; `default_help`,
-            whether `--help` prints the help text and ends the program, default True; `version`, what `--version`
-            prints before it ends the program; `options_first`, default False.
+            whether `--help` prints the help text and ends the program, default True; `version`, the text that
+            `--version` prints before it ends the program; `options_first`, default False.
 
     Returns:
-        The arguments with their values converted; see `convert_arguments`.
+        The arguments with converted values; see `convert_arguments`.
 
     Raises:
-        UsageError: (a ValueError) the command line matches no docstring; also a SystemExit that shows the usage.
+        UsageError: (a ValueError and a SystemExit) the command line matches no docstring.
         ValueError: no docstring describes a command line.
     """
     if isinstance(docstrings, str):
@@ -80,11 +80,11 @@ def docopt_parse_docstrings(
 
 
 def _parse(docstring: str, kwargs: dict[str, Any]) -> Mapping[str, Any]:
-    """Parse the command line as docopt does, except for what docopt would misunderstand."""
+    """Parse the command line with docopt, and work around its errors."""
     completed = _describe_options(docstring)
     argv = kwargs.get("argv")
     words = sys.argv[1:] if argv is None else argv.split() if isinstance(argv, str) else argv
-    # docopt shows the text that it parses, and that is the one as it was written.
+    # For --help, docopt must show the original text.
     shows_text = kwargs.get("default_help", True) and not {"-h", "--help"}.isdisjoint(words)
     arguments = docopt.docopt(docstring if shows_text else completed, **kwargs)
     defaults = dict(_mistaken_defaults(docstring))
@@ -92,9 +92,9 @@ def _parse(docstring: str, kwargs: dict[str, Any]) -> Mapping[str, Any]:
 
 
 def _describe_options(docstring: str) -> str:
-    """Return a help text in which all repeatable options of the usage are described, if only by their argument.
+    """Add missing descriptions of repeatable options to a help text.
 
-    Without a description docopt takes `[--name VALUE...]` for a switch, and a value that has nothing to do with it.
+    Without a description, docopt takes `[--name VALUE...]` for a switch and an unrelated value.
     """
     usage = _USAGE_SECTION.search(docstring)
     if usage is None:
@@ -107,7 +107,7 @@ def _describe_options(docstring: str) -> str:
 
 
 def _mistaken_defaults(docstring: str) -> Iterator[tuple[str, str]]:
-    """Yield each default that docopt reads beyond its bracket, to the last one of the line, and the right one."""
+    """Yield each default that docopt would read up to the last bracket of its line, and the right default."""
     for match in _DEFAULT.finditer(docstring):
         text = match["text"]
         depth = 0
