@@ -1,1 +1,1 @@
-"""What the modules for data frames have in common."""
+"""Share code between the modules for data frames."""

@@ -1,8 +1,8 @@
-"""Query results column by column, as numpy arrays: what the modules for data frames have in common.
+"""Read query results as numpy arrays, one per column, for the modules for data frames.
 
-Rows are fetched in chunks. The values of a chunk become arrays at once, one for each column, so that not all rows are
-Python objects at the same time. Arrays of the same kind grow into one. The type of a column is decided when its last
-chunk is there, because SQLite keeps any value in any column. The result does not depend on where chunks end.
+Rows are fetched in chunks, and each chunk is converted to arrays at once, so that only few rows are Python objects at
+the same time. Arrays of the same kind grow into one. The type of a column is chosen after its last chunk, because
+SQLite stores any value in any column. The result does not depend on the size of chunks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqltrack.engines.results import find_reader
 
 __all__ = ["Column", "Texts", "read_columns"]
 
-# Few enough to stay in the processor's cache, measured.
+# Few enough to stay in the processor's cache; chosen by measurement.
 CHUNK_ROWS = 500
 
 Array = npt.NDArray[Any]
@@ -34,11 +34,11 @@ _NUMBERS = frozenset({int, float, Decimal})
 
 
 class Texts(NamedTuple):
-    """How texts are kept.
+    """Functions that store texts compactly.
 
     Attributes:
-        pack: turns texts, and None for NULL, into a form that takes less memory.
-        unpack: turns them back into a list.
+        pack: converts texts, and None for NULL, to a form that takes less memory.
+        unpack: converts them back to a list.
     """
 
     pack: Callable[[Sequence[str | None]], Any]
@@ -49,13 +49,12 @@ class Column(NamedTuple):
     """A column of a result.
 
     Attributes:
-        name: its name, which others may have as well.
-        kind: what it holds; "mixed" are values of several kinds, or of one that is not known here, None: only NULL,
-            and the database does not tell more.
-        values: array of bool, int64, float64, datetime64[us] in UTC or timedelta64[us]; texts as a list of what
-            they were packed to; for all other kinds an array of objects.
-        missing: array of bool that tells what is NULL, None if nothing is. There floats are NaN, times NaT, objects
-            None.
+        name: its name, not necessarily unique.
+        kind: kind of its values; "mixed" for values of several or unknown kinds, None for only NULL of unknown kind.
+        values: array of bool, int64, float64, datetime64[us] in UTC or timedelta64[us]; for texts, a list of packed
+            texts; for all other kinds, an array of objects.
+        missing: array of bool, True for NULL; None if there is no NULL. NULL is NaN in floats, NaT in times and None in
+            objects.
     """
 
     name: str
@@ -65,14 +64,14 @@ class Column(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """The values that a chunk has of a column, or several chunks that follow each other.
+    """The values of a column in one chunk, or in several consecutive chunks.
 
     Attributes:
-        kind: as that of a column; None: nothing but NULL, "nan": nothing but texts that say NaN, "numbers": integers
-            and others, as objects, because integers are not all exact as floats.
+        kind: see `Column`; also None for only NULL, "nan" for only texts "NaN", and "numbers" for integers and other
+            numbers, as objects, because not all integers are exact as floats.
         size: number of rows.
-        values: as those of a column.
-        missing: as that of a column.
+        values: see `Column`.
+        missing: see `Column`.
     """
 
     kind: Kind | Literal["nan", "numbers"] | None
@@ -88,10 +87,10 @@ def read_columns(client: Any, query: Any, parameters: Any, texts: Texts) -> list
         client: client or cursor to use.
         query: the query, a str or SQL.
         parameters: values for its placeholders.
-        texts: how texts are kept.
+        texts: functions that store texts.
 
     Raises:
-        DatabaseError: the database refused the query; with a cursor it is the driver's own error.
+        DatabaseError: the database refused the query; with a cursor, the driver's own error is raised.
     """
     if not isinstance(client, Client):
         return _read(client, query, parameters, texts)
@@ -116,7 +115,7 @@ def _read(cursor: Any, query: Any, parameters: Any, texts: Texts) -> list[Column
 
 
 class _Growing:
-    """An array that others are appended to, in memory that grows in place."""
+    """An array to which others are appended, in memory that grows in place."""
 
     def __init__(self, values: Array) -> None:
         self._array: Array = values.copy()
@@ -125,7 +124,7 @@ class _Growing:
     def append(self, values: Array) -> None:
         size = self._size + len(values)
         if size > len(self._array):
-            # No view of it is handed out before it is complete.
+            # There are no views of the array before it is complete.
             self._array.resize(size + size // 2, refcheck=False)
         self._array[self._size : size] = values
         self._size = size
@@ -136,7 +135,7 @@ class _Growing:
 
 
 class _Parts:
-    """The parts of a column, of which numbers and times of the same kind that follow each other become one part."""
+    """The parts of a column; consecutive parts with numbers or times of the same kind are merged."""
 
     def __init__(self) -> None:
         self._parts: list[_Part] = []
@@ -157,7 +156,7 @@ class _Parts:
         self._size += part.size
 
     def finish(self) -> list[_Part]:
-        """Return the parts. Nothing can be appended after that."""
+        """Return the parts; do not append after that."""
         if self._values is not None:
             missing = None if self._missing is None else self._missing.finish()
             self._parts.append(_Part(self._kind, self._size, self._values.finish(), missing))
@@ -197,12 +196,12 @@ def _part(values: Sequence[Any], declared: ColumnKind | None, texts: Texts, is_t
         make_array: Callable[[Sequence[Any]], Any] = _MAKERS.get(kind, _objects)
         return _Part(kind, len(values), make_array(values), missing)
     except OverflowError:
-        # The last times that Python knows are none in UTC, the longest intervals no 64 bits of microseconds.
+        # Python's last times may not exist in UTC, and its longest intervals do not fit into 64 bits of microseconds.
         return _Part("mixed", len(values), _objects(values), missing)
 
 
 def _part_kind(values: Sequence[Any], declared: ColumnKind | None) -> tuple[Any, bool]:
-    """Return the kind of a part, and whether some of it is NULL."""
+    """Return the kind of a part, and whether it has NULL."""
     types = set(map(type, values))
     has_missing = type(None) in types
     types.discard(type(None))
@@ -222,7 +221,7 @@ def _part_kind(values: Sequence[Any], declared: ColumnKind | None) -> tuple[Any,
 
 
 def _only_nan(values: Sequence[Any]) -> bool:
-    """Whether all texts are the one that stands for NaN in SQLite."""
+    """Return whether all texts are "NaN", which SQLite stores in place of NaN."""
     return all(value == "NaN" for value in values if type(value) is str)
 
 
@@ -237,10 +236,10 @@ def _integers(values: Sequence[int]) -> Array:
 
 
 def _plain_floats(values: Sequence[Any]) -> Array | None:
-    """Return numbers as floats, None if there are other values among them."""
+    """Convert numbers to floats; return None if there are other values."""
     floats = np.empty(len(values))
     try:
-        # Much faster than a look at the types.
+        # Much faster than checking the types.
         struct.pack_into(f"{len(values)}d", floats.data, 0, *values)
     except struct.error:
         return None
@@ -248,12 +247,12 @@ def _plain_floats(values: Sequence[Any]) -> Array | None:
 
 
 def _floats(values: Sequence[Any]) -> Array:
-    # None, and texts that say NaN, are NaN to numpy.
+    # numpy converts None and "NaN" to NaN.
     return np.fromiter(values, np.float64, len(values))
 
 
 def _missing_floats(values: Sequence[Any], floats: Array) -> Array:
-    """Return which of the values with these floats are NULL. Only those that are NaN need a look."""
+    """Return which values are NULL; only those whose float is NaN are checked."""
     missing: Array = np.isnan(floats)
     places = np.flatnonzero(missing)
     missing[places] = [values[place] is None for place in places.tolist()]
@@ -261,7 +260,7 @@ def _missing_floats(values: Sequence[Any], floats: Array) -> Array:
 
 
 def _utc(value: datetime | None) -> datetime | None:
-    """Return a datetime as numpy takes it: in UTC and without saying so. One without time zone is taken for UTC."""
+    """Convert a datetime for numpy: in UTC, without a time zone. A naive datetime counts as UTC."""
     if value is None or value.tzinfo is None:
         return value
     return (value if value.tzinfo is timezone.utc else value.astimezone(timezone.utc)).replace(tzinfo=None)
@@ -287,7 +286,7 @@ _MAKERS: dict[Any, Callable[[Sequence[Any]], Any]] = {
 
 
 def _join(name: str, declared: ColumnKind | None, parts: list[_Part], texts: Texts) -> Column:
-    """Return the column that parts make up, and forget them."""
+    """Join parts to a column, and free them."""
     kind = _common_kind({part.kind for part in parts} - {None}, declared)
     missing = None
     if any(part.missing is not None for part in parts):
@@ -304,7 +303,7 @@ def _join(name: str, declared: ColumnKind | None, parts: list[_Part], texts: Tex
 
 
 def _common_kind(kinds: set[Any], declared: ColumnKind | None) -> Any:
-    """Return the kind of a column from those of its parts."""
+    """Return the kind of a column, given the kinds of its parts."""
     if not kinds:
         return declared
     if kinds == {"integer"} and declared != "float":
@@ -346,7 +345,7 @@ def _packed(part: _Part, texts: Texts) -> Any:
 
 
 def _as_objects(part: _Part, texts: Texts) -> Array:
-    """Return a part as the objects that the database gave."""
+    """Return the values of a part as the objects that the database returned."""
     if part.kind is None or part.kind == "nan":
         objects = np.full(part.size, "NaN", dtype=object)
     elif part.kind == "timestamp":

@@ -1,7 +1,7 @@
-"""Show experiments in notebooks: values as readable HTML, tables that sort by value.
+"""Show experiments in notebooks, with values as readable HTML and tables that sort by value.
 
-The functions `format_*` turn one value into HTML. Everything that comes from data is escaped by them; a function of
-your own returns HTML, too, and must escape what comes from data (`html.escape`).
+The functions `format_*` convert a value to HTML and escape all data. If you write your own function, it must return
+HTML and escape data, too (`html.escape`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Colors for texts."""
+"""Choose colors for texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 __all__ = ["COLORS", "textcolor"]
 
-# CSS names of background colors, and the color of readable text on them (contrast of 4.5 and more).
+# CSS names of background colors, and the text color that is readable on them (a contrast of at least 4.5).
 COLORS = {
     "teal": "white",
     "steelblue": "black",
@@ -29,14 +29,14 @@ COLORS = {
 
 
 def textcolor(text: str, colors: Sequence[str] | None = None) -> str:
-    """Return the name of a color for a text, the same one in each process.
+    """Return the name of a color for a text, the same in each process.
 
     Args:
         text: the text.
-        colors: colors to choose from, default: names of CSS colors that stand out on light and dark ground.
+        colors: colors to choose from, default: CSS colors that stand out on light and dark backgrounds.
 
     Raises:
-        ValueError: colors is empty.
+        ValueError: `colors` is empty.
     """
     names = tuple(COLORS) if colors is None else colors
     if not len(names):

@@ -1,4 +1,4 @@
-"""Runs side by side, with their differences marked."""
+"""Show runs side by side and mark their differences."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["format_comparison"]
 def format_comparison(
     df: pd.DataFrame, formatting: Mapping[Any, Callable[[Any], object] | None] | None = None, **kwargs: Any
 ) -> pd.DataFrame:
-    """Return a data frame of runs, a row each, formatted and turned round: a column each, with differing values marked.
+    """Format and transpose a data frame of runs, so that each run is a column, and mark values that differ.
 
-    The rows in which the runs differ come first; otherwise they are in the order of the columns of `df`.
+    Rows in which the runs differ come first, both groups in the order of the columns of `df`.
 
-    Values are the same if they are equal; missing values (None, NaN, NaT, NA) are the same as each other, True is not
-    the same as 1. The rows of the result hold values of all kinds: show it by `itables.show(…, ordering=False)`.
+    Missing values (None, NaN, NaT, NA) count as equal, but True and 1 as different. The columns of the result have
+    values of all kinds, so show it by `itables.show(…, ordering=False)`.
 
     Args:
-        df: the data frame, whose index tells the runs.
+        df: the data frame, with a row for each run and the runs as index.
         formatting: functions by column name, see `format_dataframe`.
         kwargs: further arguments of `format_dataframe`.
 
@@ -47,7 +47,7 @@ def format_comparison(
 
 
 def _mark(cell: object, name: str) -> str:
-    # Also where nothing differs: the cells of a column hold values of all kinds, which are aligned alike.
+    # Also mark equal values, so that all cells of a column are aligned alike.
     return f'<span class="sqltrack-{name}">{cell if isinstance(cell, str) else escape(cell)}</span>'
 
 
@@ -63,5 +63,5 @@ def _same(one: Any, other: Any) -> bool:
     try:
         return bool(one == other)
     except (TypeError, ValueError):
-        # Arrays have no truth of their own.
+        # The comparison of arrays has no truth value.
         return repr(one) == repr(other)

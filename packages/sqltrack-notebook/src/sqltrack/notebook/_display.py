@@ -1,4 +1,4 @@
-"""The stylesheet, and tables without itables."""
+"""Add the stylesheet to a notebook, and show tables without itables."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["init_notebook_mode", "stylesheet", "to_html"]
 
 
 def init_notebook_mode() -> None:
-    """Add the stylesheet to the notebook, and let itables, if installed, show formatted data frames as they should be.
+    """Add the stylesheet to the notebook, and set up itables, if installed, for formatted data frames.
 
-    Tables then show HTML, sort by value with missing values last, and give columns the width of what is shown. Call
-    `itables.init_notebook_mode` first; with its `connected=True`, missing values come first in descending order.
+    Tables then render HTML, sort by value with missing values last, and fit the width of columns to their visible text.
+    Call `itables.init_notebook_mode` first. With its `connected=True`, missing values come first in descending order.
 
-    From then on `itables.show` takes the text of all data frames for HTML. What `format_dataframe` returns is
-    escaped; other data frames with text from strangers should be shown with `allow_html=False`.
+    From then on, `itables.show` renders the text of all data frames as HTML. The result of `format_dataframe` is
+    escaped. Show other data frames with untrusted text with `allow_html=False`.
 
     Raises:
         MissingPackageError: IPython is not installed.
@@ -39,7 +39,7 @@ def _prepare_itables() -> str:
     except ImportError:
         return ""
     itables.options.allow_html = True
-    # DataTables would give a column the width of the whole text, also where the stylesheet cuts it.
+    # Otherwise, DataTables makes columns as wide as the whole text, even if the stylesheet cuts it.
     itables.options.autoWidth = False
     script = resources.files(__package__).joinpath("order.js").read_text(encoding="utf-8")
     names = {"UNDERSCORES": itables.__version__.replace(".", "_"), "VERSION": itables.__version__}
@@ -49,22 +49,22 @@ def _prepare_itables() -> str:
 
 
 def stylesheet() -> str:
-    """Return the rules of CSS that formatted values rely on."""
+    """Return the CSS that formatted values need."""
     css = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     return add_status_colors(css)
 
 
 def to_html(formatted: pd.DataFrame) -> str:
-    """Return a data frame from `format_dataframe` as one HTML table, for use without itables.
+    """Convert a data frame from `format_dataframe` to an HTML table, for use without itables.
 
     Args:
         formatted: the formatted data frame.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: `formatted` is not a data frame.
     """
     if not isinstance(formatted, pd.DataFrame):
         raise TypeError(f"a pandas DataFrame is expected, got {type(formatted).__name__}")
-    # pandas would cut the HTML of long cells in the middle otherwise.
+    # Otherwise, pandas cuts the HTML of long cells.
     with pd.option_context("display.max_colwidth", None):
         return formatted.to_html(escape=False, classes="sqltrack-table")

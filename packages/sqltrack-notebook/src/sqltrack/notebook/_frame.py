@@ -1,4 +1,4 @@
-"""Data frames as tables of HTML."""
+"""Format data frames as HTML."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _BY_NAME: dict[Any, Formatter] = {
     "tags": format_tags,
     "progress": format_percentage,
 }
-# These decide themselves how to show what is missing; others are told by their parameter na_rep.
+# Functions with their own form of missing values; others take it as the parameter na_rep.
 _OWN_NOTHING = (format_marked, format_status, format_tags)
-# The numbers that JavaScript can tell apart.
+# Integers up to this one are exact in JavaScript.
 _EXACT = 2**53
 
 
@@ -63,23 +63,24 @@ def format_dataframe(
 ) -> pd.DataFrame:
     """Return a copy of a data frame with its values formatted as HTML.
 
-    Columns called " ", "m" or "marked" show stars, "s" or "status" icons, "tags" bubbles and "progress" percentages;
-    all others are formatted by type. Columns of nothing but numbers stay as they are. Labels are escaped, like
-    everything else that comes from data. In interactive tables the result sorts by value, missing values last.
+    Columns named " ", "m" or "marked" show stars, "s" or "status" icons, "tags" bubbles and "progress" percentages.
+    Other columns are formatted by type. Purely numeric columns without missing values are not changed. Labels and
+    values are escaped. In interactive tables, the result sorts by value, with missing values last.
 
     Args:
         df: the data frame.
-        formatting: functions by column name in any case, which precede the defaults; None as a function means by type.
-            A function takes one value and returns HTML. Missing values (None, NaN, NaT, NA) are replaced by na_rep,
-            unless the function has a parameter of that name: then it is called with None. The columns of a
-            MultiIndex are looked up as a whole, then by their innermost to outermost label.
-        na_rep: replacement for missing values.
-        relative_datetimes: show how long ago a point in time was instead of the time itself.
-        string_ellipsis: the side on which long text is cut: 'left' (default, or True), 'right', or False for none.
+        formatting: functions by column name, in upper or lower case, that override the defaults; None formats by type.
+            A function takes one value and returns HTML. Missing values (None, NaN, NaT, NA) become `na_rep`; if the
+            function has a parameter of that name, it is called with None instead. Columns of a MultiIndex are looked
+            up by their whole name, then by their labels from the innermost to the outermost.
+        na_rep: replacement for missing values, default "--".
+        relative_datetimes: whether to show the time that has passed since a point in time, default True, or the point
+            in time.
+        string_ellipsis: the side on which long text is cut: "left" (default, or True), "right", or False for neither.
 
     Raises:
-        ValueError: a function failed (the message names column and value), or string_ellipsis is something else.
-        TypeError: df is no data frame, or formatting holds something other than functions.
+        ValueError: a function failed (the message shows column and value), or `string_ellipsis` is another value.
+        TypeError: `df` is not a data frame, or `formatting` contains something other than functions.
     """
     if not isinstance(df, pd.DataFrame):
         raise TypeError(f"a pandas DataFrame is expected, got {type(df).__name__}")
@@ -121,7 +122,7 @@ def _find(by_name: Mapping[Any, Formatter | None], name: Any) -> Formatter | Non
 
 
 def _fill_in(function: Formatter, na_rep: str) -> Formatter:
-    """Return a function that also takes missing values."""
+    """Return a function that also accepts missing values."""
     if function in _OWN_NOTHING:
         return function
     if not _has_na_rep(function):
@@ -164,7 +165,7 @@ def _category_codes(series: pd.Series[Any]) -> list[int | None] | None:
 
 
 def _is_plain(series: pd.Series[Any]) -> bool:
-    """Tell whether a column holds nothing but numbers that a browser shows as they are."""
+    """Return whether a column has only numbers that a browser shows exactly."""
     if series.dtype.kind not in "iuf" or not len(series) or bool(series.isna().any()):
         return False
     if series.dtype.kind == "f":
@@ -187,7 +188,7 @@ def _format_by_type(value: Any, na_rep: str, relative: bool, ellipsis: str | boo
         return (format_datetime_relative if relative else format_datetime)(as_datetime(value))
     if isinstance(value, (timedelta, np.timedelta64)):
         return format_timedelta(as_timedelta(value))
-    # After the durations: numpy's are integers by name.
+    # After the durations, because numpy's are also integers.
     if isinstance(value, (bool, np.bool_)):
         return format_bool(bool(value))
     if isinstance(value, (Integral, Decimal)):
@@ -200,7 +201,7 @@ def _format_by_type(value: Any, na_rep: str, relative: bool, ellipsis: str | boo
 
 
 def _safe_labels(index: pd.Index[Any], na_rep: str) -> pd.Index[Any]:
-    """Return labels that are shown as the text they are, where labels are shown as HTML."""
+    """Escape labels, because they are shown as HTML."""
     names = [None if name is None else _safe_label(name, na_rep) for name in index.names]
     safe: pd.Index[Any]
     if isinstance(index, pd.MultiIndex):

@@ -1,14 +1,13 @@
-"""Hidden text that makes tables sort by value.
+"""Add hidden text to cells that makes tables sort by value.
 
-DataTables, which itables shows, sorts cells with HTML by their text without tags, in which references like "&#8203;"
-stay as written. Each cell therefore starts with the rank of its value within the column, in as many digits for all,
-so that sorting by text is sorting by rank. The digits are characters without width, which nobody searches for and
-which stay invisible wherever the text ends up, in exported files for instance. As references they have one length
-and sort like the digits they stand for, both by character and by the rules of a language, which ignore punctuation
-and compare numbers as a whole.
+DataTables, which itables uses, sorts HTML cells by their text without tags, in which references such as "&#8203;" are
+not resolved. Each cell therefore starts with the rank of its value in the column, with the same number of digits in
+all cells, so that sorting by text sorts by rank. The digits are characters of zero width. They do not affect searches,
+and stay invisible wherever the text is copied, for example in exported files. Their references all have the same
+length. They sort like the digits, both by character and by the rules of a language, which ignore punctuation and
+compare numbers as a whole.
 
-In notebooks a script teaches DataTables to sort such columns (order.js), so that missing values come last in both
-directions.
+In notebooks, a script (order.js) makes DataTables sort such columns with missing values last in both directions.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ _MISSING = (9,)
 
 
 def sort_keys(values: Sequence[Any], ranked: Sequence[Any] | None = None) -> list[str]:
-    """Return hidden HTML for each value of a column, whose text sorts as the values do.
+    """Return hidden HTML for each value of a column whose text sorts like the values.
 
-    Numbers come first, then points in time, durations, text in any case, other objects, and missing values last.
+    Numbers come first, then points in time, durations, text (ignoring case), other objects, and missing values.
 
     Args:
         values: the column.
-        ranked: what to sort by instead, of the same length.
+        ranked: values of the same length to sort by instead.
     """
     orders = [_order(value) for value in (values if ranked is None else ranked)]
     ranks = {order: rank for rank, order in enumerate(sorted(set(orders)))}
@@ -55,7 +54,7 @@ def _octal(number: int) -> str:
 
 
 def _key(digits: str, is_number: bool, is_missing: bool) -> str:
-    # Columns of numbers are aligned by their class, and missing values are told by theirs.
+    # The classes align columns of numbers, and mark missing values.
     name = "sqltrack-key" + (" sqltrack-number" if is_number else "") + (" sqltrack-missing" if is_missing else "")
     return f'<span class="{name}" hidden>{"".join(_DIGITS[int(digit)] for digit in digits)}</span>'
 
@@ -71,7 +70,7 @@ def _order(value: Any) -> tuple[Any, ...]:
         return 1, _since_epoch(as_datetime(value))
     if isinstance(value, (timedelta, np.timedelta64)):
         return 2, nanoseconds(as_timedelta(value))
-    # After the durations: numpy's are integers by name.
+    # After the durations, because numpy's are also integers.
     if isinstance(value, (Real, Decimal, np.bool_)):
         return 0, _number(value)
     if isinstance(value, str):
@@ -80,14 +79,14 @@ def _order(value: Any) -> tuple[Any, ...]:
 
 
 def _number(value: Any) -> int | float | Decimal:
-    """Return a number of a type that compares with all others."""
+    """Convert a number to a type that is comparable with all others."""
     if isinstance(value, (Integral, np.bool_)):
         return int(value)
     return value if isinstance(value, Decimal) else float(value)
 
 
 def _since_epoch(time: date) -> int:
-    """Return the time since 1970; without a time zone it counts as UTC."""
+    """Return the time since 1970 in nanoseconds; naive datetimes count as UTC."""
     extra = 0
     if isinstance(time, pd.Timestamp):
         extra = time.nanosecond

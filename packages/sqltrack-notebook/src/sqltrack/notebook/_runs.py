@@ -1,4 +1,4 @@
-"""Runs of a database side by side."""
+"""Compare runs of a database side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqltrack.util import placeholders
 
 __all__ = ["compare_runs"]
 
-# As JSON has them.
+# As stored in JSON.
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -27,11 +27,16 @@ def compare_runs(
     env: bool = True,
     **kwargs: Any,
 ) -> pd.DataFrame:
-    """Return runs side by side, a column for each, with the rows first in which they differ; see `format_comparison`.
+    """Return a data frame with runs side by side, a column for each; rows with differences come first.
 
-    The rows are experiment, status, started, updated, runtime, comment and tags; arguments, such as `args.lr`; of each
-    metric the last, the smallest and the greatest value, such as `loss (min)`; extras and environment variables, such
-    as `env.USER`. Arguments in others are named by their path, such as `args.optimizer.lr`.
+    The rows are:
+
+    - experiment, status, started, updated, runtime, comment and tags;
+    - arguments, such as `args.lr`, or `args.optimizer.lr` if they are nested;
+    - the last, smallest and greatest value of each metric, such as `loss (min)`;
+    - extras, and environment variables, such as `env.USER`.
+
+    See `format_comparison` for the format.
 
     Args:
         client: client to use.
@@ -41,8 +46,8 @@ def compare_runs(
         kwargs: further arguments of `format_dataframe`.
 
     Raises:
-        NotFoundError: there is no such run.
-        UnusableValueError: (a ValueError) no run is named.
+        NotFoundError: a run does not exist.
+        UnusableValueError: (a ValueError) `run_ids` is empty.
     """
     ids = list(dict.fromkeys(map(operator.index, run_ids)))
     if not ids:
@@ -57,7 +62,7 @@ def compare_runs(
 
 
 def _read_runs(client: Client, ids: Sequence[int]) -> pd.DataFrame:
-    """Return the runs in the order of their ids, which are the index."""
+    """Return the runs in the order of `ids`, with the ids as index."""
     sql = f"""
         SELECT
             runs.id, experiments.name AS experiment, status, time_started AS started, time_updated AS updated,
@@ -75,7 +80,7 @@ def _read_runs(client: Client, ids: Sequence[int]) -> pd.DataFrame:
 
 
 def _read_metrics(client: Client, ids: Sequence[int]) -> pd.DataFrame:
-    """Return last, smallest and greatest values of metrics, a row for each run."""
+    """Return the last, smallest and greatest values of metrics, with a row for each run."""
     sql = f"SELECT * FROM metrics WHERE run_id IN ({placeholders(len(ids))}) ORDER BY run_id, step, progress"
     rows = query_dataframe(client, sql, ids)
     if "extras" in rows:
@@ -96,7 +101,7 @@ def _read_metrics(client: Client, ids: Sequence[int]) -> pd.DataFrame:
 
 
 def _with_extras(rows: pd.DataFrame, extras: pd.Series[Any]) -> pd.DataFrame:
-    """Return the rows with the metrics that are among their extras."""
+    """Return the rows with columns for the metrics in their extras."""
     found = {index: items for index, items in extras.items() if isinstance(items, dict)}
     for name in dict.fromkeys(name for items in found.values() for name in items):
         values = pd.Series({index: _number(items[name]) for index, items in found.items() if name in items})
@@ -111,7 +116,7 @@ def _number(value: Any) -> Any:
 
 
 def _unfolded(column: pd.Series[Any], section: str) -> pd.DataFrame:
-    """Return the items of a column of JSON objects, a column for each."""
+    """Convert a column of JSON objects to a column for each of their items."""
     items = [dict(_leaves(value, section)) for value in column]
     names = dict.fromkeys(name for item in items for name in item)
     columns = {name: pd.Series([item.get(name) for item in items], column.index) for name in names}

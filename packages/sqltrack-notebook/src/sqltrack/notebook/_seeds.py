@@ -1,4 +1,4 @@
-"""Means over random seeds as data frames."""
+"""Compute means over random seeds as data frames."""
 
 from __future__ import annotations
 
@@ -26,28 +26,32 @@ def seed_statistics(
     statuses: Collection[str] | None = ("COMPLETED",),
     constant: bool = False,
 ) -> pd.DataFrame:
-    """Return mean and standard deviation of a metric over runs that differ in nothing but their seeds.
+    """Return mean and standard deviation of a metric over runs that differ only in their seeds.
 
     Args:
         client: client to use.
-        metric: name of the metric, whose values are numbers.
+        metric: name of a metric with numbers.
         over: names of the arguments that may differ, default "seed"; "data.seed" is the argument `seed` in `data`.
-        experiment: id or name of the only experiment to look at, default: all.
-        value: which value of a run counts: its best (default), NaN left out, or its last, which may be NaN.
-        maximize: whether great values are best (default), or small ones.
-        statuses: only runs of these statuses, default: "COMPLETED"; None for all.
+        experiment: id or name of an experiment, default: all experiments.
+        value: the value of a run to use: "best" (default), which ignores NaN, or "last", which may be NaN.
+        maximize: whether the best value is the greatest (default) or the smallest.
+        statuses: use only runs with these statuses, default: "COMPLETED"; None for all.
         constant: whether to include arguments that are the same in all groups, default False.
 
     Returns:
-        A row for each group, that with the best mean first. The column experiment holds its name. The arguments in
-        which groups differ come next. Nested ones are named by their path, such as "optimizer.lr"; None stands where
-        a group lacks one. Then n is the number of runs, and mean, stddev, min and max describe their values. The
-        deviation is that of a sample, NaN for a single run. run_ids holds lists of ids. not_finite is the number of
-        runs that do not count because their value is NaN or infinite. An argument with the name of another column is
-        called `args.n`, for example.
+        A row for each group, with the best mean first, and these columns:
+
+        - experiment: name of the experiment;
+        - the arguments in which groups differ, nested ones as "optimizer.lr"; None if a group lacks the argument;
+        - n: number of runs;
+        - mean, stddev, min, max: statistics of their values; stddev is the sample standard deviation, NaN for one run;
+        - run_ids: lists of ids;
+        - not_finite: number of runs that do not count because their value is NaN or infinite.
+
+        An argument with the name of another column is called `args.n`, for example.
 
     Raises:
-        NotFoundError: there is no such experiment, or no run has such a metric.
+        NotFoundError: the experiment does not exist, or no run has the metric.
         UnusableValueError: (a ValueError) the values of the metric are not numbers.
     """
     found = seeds.seed_statistics(

@@ -1,4 +1,4 @@
-"""Icons for the statuses of runs."""
+"""Show statuses of runs as icons."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from sqltrack.statuses import GROUPS, OTHER, find_group
 
 __all__ = ["add_status_colors", "format_status"]
 
-# Asks for the shape instead of a colorful picture where a font has both.
+# Selects the plain symbol instead of an emoji, if a font has both.
 _AS_TEXT = "\ufe0e"
 
 
 def format_status(status: str | None) -> str:
-    """Return an icon for a status; hovering shows its name.
+    """Return an icon for a status that shows its name on hover.
 
     Args:
-        status: a state of a Slurm job in any case, also as sacct puts it ("CANCELLED by 1000"), or PLANNED; see
+        status: PLANNED or a state of a Slurm job, in upper or lower case, also in sacct's form "CANCELLED by 1000"; see
             `sqltrack.statuses`. Any other text is shown next to a neutral icon.
 
     Returns:
@@ -28,7 +28,7 @@ def format_status(status: str | None) -> str:
     if group is OTHER:
         icon = f'<span aria-hidden="true">{group.symbol}</span>'
         return f'<span class="sqltrack-status sqltrack-{group.name}">{icon} {name}</span>'
-    # The hidden name is what a table's search finds.
+    # The search of a table finds the hidden name.
     return (
         f'<span class="sqltrack-status sqltrack-{group.name}" role="img" aria-label="{name}" title="{name}">'
         f"{group.symbol}{_AS_TEXT}<span hidden> {name}</span></span>"
@@ -36,7 +36,7 @@ def format_status(status: str | None) -> str:
 
 
 def add_status_colors(css: str) -> str:
-    """Return a stylesheet with the colors of all statuses in place of its comments about them."""
+    """Replace the placeholder comments of a stylesheet by the colors of all statuses."""
     parts = {
         "/* light colors of statuses */": [f"--sqltrack-{group.name}: {group.light};" for group in GROUPS],
         "/* dark colors of statuses */": [f"--sqltrack-{group.name}: {group.dark};" for group in GROUPS],

@@ -1,4 +1,4 @@
-"""Tags as bubbles."""
+"""Show tags as bubbles."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["format_tags"]
 
 
 def format_tags(tags: Mapping[str, Any] | Iterable[str] | str | None) -> str:
-    """Return a bubble for each tag, in a color that its name decides.
+    """Return a bubble for each tag, in a color that depends on its name.
 
     Args:
-        tags: names with values, or names alone. The value is shown as name=value unless it is True, None or empty.
+        tags: names with values, or names only. Values are shown as name=value unless they are True, None or empty.
 
     Returns:
-        HTML text, empty if there are no tags.
+        HTML text, empty without tags.
     """
     if is_missing(tags):
         return ""

@@ -1,4 +1,4 @@
-"""Text that is safe inside of HTML, and values that stand for nothing."""
+"""Escape text for HTML, and detect missing values."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import pandas as pd
 
 __all__ = ["escape", "is_missing"]
 
-# Line breaks and tabs as references, because itables shows them as "\n" otherwise. Other control characters
-# have no place in HTML.
+# Write line breaks and tabs as references, because itables would show them as "\n". Other control characters are not
+# allowed in HTML.
 _CONTROLS = {**dict.fromkeys((*range(32), *range(127, 160)), "\ufffd"), 9: "&#9;", 10: "&#10;", 13: "&#13;"}
 
 
 def escape(text: object) -> str:
-    """Return a value's text as HTML that shows just this text, also inside of an attribute's quotes.
+    """Escape a value's text for HTML, including quoted attributes.
 
     Args:
-        text: the value; what is no str is shown as its str.
+        text: the value; str() is applied to other types.
     """
     return html.escape(str(text), quote=True).translate(_CONTROLS)
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a value is None, NaN, NaT or pandas' NA.
+    """Return whether a value is None, NaN, NaT or pandas' NA.
 
     Args:
         value: any object.
@@ -37,5 +37,5 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, Decimal):
         return value.is_nan()
     missing = pd.isna(value)
-    # An array for whatever pandas takes for a column of values.
+    # The result is an array if pandas takes the value for a column.
     return bool(missing) if getattr(missing, "ndim", 0) == 0 else False

@@ -1,4 +1,4 @@
-"""Points in time and durations as HTML."""
+"""Format points in time and durations as HTML."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = [
 
 
 def as_datetime(value: Any) -> date:
-    """Return a point in time as a datetime, or as a date if it is one.
+    """Convert a point in time to a datetime; a date stays a date.
 
     Args:
         value: datetime, date, numpy's datetime64 or text in ISO format.
 
     Raises:
-        ValueError: text is in another format.
-        TypeError: it is something else.
+        ValueError: a text has another format.
+        TypeError: the value has another type.
     """
     if isinstance(value, date):
         return value
@@ -42,13 +42,13 @@ def as_datetime(value: Any) -> date:
 
 
 def as_timedelta(value: Any) -> timedelta:
-    """Return a duration as a timedelta.
+    """Convert a duration to a timedelta.
 
     Args:
         value: timedelta, numpy's timedelta64 or a number of seconds.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: the value has another type.
     """
     if isinstance(value, np.timedelta64):
         value = pd.Timedelta(value)
@@ -65,7 +65,7 @@ def nanoseconds(duration: timedelta) -> int:
     """Return a duration in nanoseconds, exactly.
 
     Args:
-        duration: timedelta, also one of pandas, whose total_seconds() leaves nanoseconds out in some versions.
+        duration: timedelta, also of pandas, whose total_seconds() drops nanoseconds in some versions.
     """
     seconds = duration.days * 86400 + duration.seconds
     return (seconds * 1_000_000 + duration.microseconds) * 1000 + getattr(duration, "nanoseconds", 0)
@@ -87,10 +87,10 @@ def format_datetime(dt: date | None, sep: str = " ", timespec: str = "seconds", 
 
 
 def format_datetime_relative(dt: date | None, sep: str = " ", timespec: str = "seconds", na_rep: str = "--") -> str:
-    """Return the time that has passed since a point in time; hovering shows the point in time.
+    """Return the time that has passed since a point in time, which is shown on hover.
 
     Args:
-        dt: datetime, date, or text in ISO format; without a time zone it is taken as local time.
+        dt: datetime, date, or text in ISO format; without a time zone, it counts as local time.
         sep: separator of date and time.
         timespec: precision of the time: 'auto', 'hours', 'minutes', 'seconds', 'milliseconds' or 'microseconds'.
         na_rep: replacement for missing values.
@@ -108,7 +108,7 @@ def format_datetime_relative(dt: date | None, sep: str = " ", timespec: str = "s
     try:
         elapsed = _humanize(_elapsed(time))
     except OverflowError:
-        # At the ends of the calendar the difference, or the time in another zone, is not a time any more.
+        # At the limits of the calendar, the difference or the converted time is out of range.
         return shown
     return f'<span title="{shown}">{escape(elapsed)}</span>'
 
@@ -136,10 +136,10 @@ def _humanize(elapsed: timedelta) -> str:
 
 
 def format_timedelta(td: timedelta | float | None, na_rep: str = "--") -> str:
-    """Return a duration with its two largest units, like "2 h 13 min"; hovering shows all of it.
+    """Return a duration in its two largest units, such as "2 h 13 min"; the exact duration is shown on hover.
 
     Args:
-        td: timedelta, or a number of seconds; one that no timedelta can be is shown as a number.
+        td: timedelta, or a number of seconds; durations too long for a timedelta are shown in seconds.
         na_rep: replacement for missing values.
 
     Returns:
@@ -156,7 +156,7 @@ def format_timedelta(td: timedelta | float | None, na_rep: str = "--") -> str:
 
 
 def _beyond_timedelta(value: Any) -> str:
-    """Return a duration that is infinite, or longer than a timedelta can be."""
+    """Return the text of a duration that is infinite or too long for a timedelta."""
     if isinstance(value, np.timedelta64):
         return str(value)
     number = Decimal(value if isinstance(value, int) else float(value))

@@ -1,4 +1,4 @@
-"""Numbers, text, truth values and JSON as HTML."""
+"""Format numbers, text, booleans and JSON as HTML."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ __all__ = [
     "format_string",
 ]
 
-# So many characters fit into the width that the stylesheet grants, even if all of them are wide.
+# This many characters fit into the stylesheet's column width, even if all are wide.
 SHORT = 12
-# Hashes in hexadecimal, of MD5 to SHA-512, of which people know the first digits.
+# Hexadecimal hashes, from MD5 to SHA-512, which people know by their first digits.
 _HASH = re.compile(r"[0-9a-f]{32,128}")
 ELLIPSES = {"left": "left", "right": "right", True: "left", False: None}
 _STAR = '<span class="sqltrack-marked" role="img" aria-label="marked" title="marked">★</span>'
 
 
 def check_ellipsis(ellipsis: str | bool) -> None:
-    """Raise if a value says nothing about where text is cut.
+    """Check the argument `ellipsis` of `format_string`.
 
     Args:
         ellipsis: see `format_string`.
 
     Raises:
-        ValueError: it is none of the values that `format_string` takes.
+        ValueError: `format_string` does not accept the value.
     """
     if not isinstance(ellipsis, (str, bool)) or ellipsis not in ELLIPSES:
         raise ValueError(f"ellipsis must be 'left', 'right', True (the same as 'left') or False, got {ellipsis!r}")
 
 
 def format_string(s: str | None, ellipsis: str | bool = "left", na_rep: str = "--") -> str:
-    """Return text in one line, cut where it is too long for a table; hovering shows all of it.
+    """Return text in one line, cut if it is too long for a table; the whole text is shown on hover.
 
-    The stylesheet cuts, so the whole text can still be searched and copied. Of a hash, such as that of a commit, the
-    first eight digits are shown, whichever side is cut.
+    The stylesheet cuts the text, so you can still search and copy all of it. A hash, such as that of a commit, is cut
+    to its first eight digits on either side.
 
     Args:
-        s: the text; what is no str is shown as its str.
-        ellipsis: the side that is cut: 'left' (default, or True) shows the end, as suits file names; 'right' shows
-            the beginning; False leaves text whole.
+        s: the text; str() is applied to other types.
+        ellipsis: the side to cut: "left" (default, or True) shows the end, which suits file names; "right" shows the
+            beginning; False does not cut.
         na_rep: replacement for missing values.
 
     Returns:
         HTML text.
 
     Raises:
-        ValueError: ellipsis is something else.
+        ValueError: `ellipsis` has another value.
     """
     check_ellipsis(ellipsis)
     if is_missing(s):
@@ -72,15 +72,15 @@ def _shorten(text: str, side: str | None, hover: str | None = None) -> str:
     title = escape(hover or text)
     if _HASH.fullmatch(text):
         return f'<span class="sqltrack-text sqltrack-hash" title="{title}">{shown}</span>'
-    # Cutting the left side is done by writing from right to left; <bdi> keeps the text itself as it is.
+    # CSS cuts the left side by writing from right to left; <bdi> isolates the text from that.
     return f'<span class="sqltrack-text sqltrack-cut-{side}" title="{title}"><bdi>{shown}</bdi></span>'
 
 
 def format_json(value: Any, na_rep: str = "--") -> str:
-    """Return a JSON value as compact text, cut on the right; hovering shows all of it.
+    """Return a JSON value as compact text, cut on the right; the whole text is shown on hover.
 
     Args:
-        value: dict, list, or whatever JSON can hold; other objects are shown as their str.
+        value: dict, list, or another JSON value; str() is applied to other objects.
         na_rep: replacement for missing values.
 
     Returns:
@@ -92,7 +92,7 @@ def format_json(value: Any, na_rep: str = "--") -> str:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON text, or its str if JSON cannot hold it.
+    """Return a value as JSON text, or its str if it has no JSON form.
 
     Args:
         value: any object; sets and arrays become lists.
@@ -114,7 +114,7 @@ def format_bool(v: bool | None, na_rep: str = "--") -> str:
     """Return True or False as text.
 
     Args:
-        v: anything that is true or false.
+        v: any value with a truth value.
         na_rep: replacement for missing values.
 
     Returns:
@@ -129,7 +129,7 @@ def format_float(v: float | None, spec: str = ".2f", na_rep: str = "--") -> str:
     Args:
         v: the number.
         spec: format specification, default ".2f".
-        na_rep: what to show for None and NaN.
+        na_rep: replacement for missing values.
 
     Returns:
         HTML text.
@@ -140,7 +140,7 @@ def format_float(v: float | None, spec: str = ".2f", na_rep: str = "--") -> str:
 
 
 def format_number(number: float) -> str:
-    """Return a number with up to six digits; whole numbers are shown in full, others when hovered over.
+    """Return a number with up to six digits, with all digits on hover; whole numbers always have all digits.
 
     Args:
         number: the number.
@@ -155,10 +155,10 @@ def format_number(number: float) -> str:
 
 
 def format_marked(is_marked: bool | None) -> str:
-    """Return a gold star for what is marked, and nothing for the rest.
+    """Return a gold star if a value is true, otherwise an empty text.
 
     Args:
-        is_marked: anything that is true or false; missing values are false.
+        is_marked: any value with a truth value; missing values are false.
 
     Returns:
         HTML text.
@@ -171,12 +171,12 @@ def format_percentage(v: float | None, mul: float = 100, spec: str = ".1f", na_r
 
     Args:
         v: the value.
-        mul: factor that turns it into percent, default 100 for values between 0 and 1.
+        mul: factor that converts it to percent, default 100 for values between 0 and 1.
         spec: format specification of the percentage, default ".1f".
         na_rep: replacement for missing values.
 
     Returns:
-        HTML text. The bar ends at 0 and at 100 percent, the number is shown as it is.
+        HTML text. The bar is limited to the range from 0 to 100 percent, the number is not.
     """
     if is_missing(v) or math.isnan(number := float(v) * mul):  # type: ignore[arg-type]
         return escape(na_rep)

@@ -1,5 +1,5 @@
-// Sort columns that format_dataframe has made: by the key at the begin of each cell, missing values last in both
-// directions. VERSION is that of itables, whose bundle holds DataTables.
+// Sort columns of format_dataframe by the key at the start of each cell, with missing values last in both directions.
+// VERSION is replaced by the version of itables, which bundles DataTables.
 (() => {
   const numbers = '<span class="sqltrack-key sqltrack-number';
   const any = '<span class="sqltrack-key';
@@ -25,7 +25,7 @@
         search: DataTable.ext.type.search.html,
       });
     add("sqltrack-text", any, "sqltrack-left");
-    // Tried before the other.
+    // Tried before the type above.
     add("sqltrack-number", numbers, "dt-type-numeric");
   };
 

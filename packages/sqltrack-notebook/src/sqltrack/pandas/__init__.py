@@ -1,4 +1,4 @@
-"""Query results as pandas data frames."""
+"""Read query results as pandas data frames."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 
 __all__ = ["query_dataframe"]
 
-# Integers up to here are all exact as floats.
+# Integers up to this one are exact as floats.
 _EXACT = 2**53
 
-# More blocks of memory than these make pandas slow, and 100 make it warn of that when a column is added.
+# With more blocks of memory pandas is slow, and from 100 it warns of that when a column is added.
 _BLOCKS = 50
 
 
 def query_dataframe(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> pd.DataFrame:
     """Run a query and return its result as a data frame.
 
-    The types are the same on all engines:
+    The types are the same for all engines:
 
-    - integers int64; with NULL among them float64, or Int64 if float64 would alter one of them;
-    - other numbers float64, where NULL becomes NaN; also NUMERIC, and the text that SQLite keeps for NaN;
-    - booleans bool, with NULL among them boolean;
-    - timestamps datetime64 in UTC, intervals timedelta64, both in microseconds, as databases keep them;
-    - text as pandas has it, str or object;
-    - dates, JSON, bytes and all else Python objects, as is what SQLite keeps of several types in one column.
+    - integers become int64; with NULL they become float64, or Int64 if float64 would alter a value;
+    - other numbers, including NUMERIC and SQLite's text "NaN", become float64, with NaN for NULL;
+    - booleans become bool; with NULL they become boolean;
+    - timestamps become datetime64 in UTC and intervals timedelta64, both in microseconds;
+    - text becomes pandas' default type for text, str or object;
+    - all other values, such as dates, JSON and bytes, become Python objects. So do SQLite columns with mixed types.
 
-    Columns without any value get the type that they are declared with, where the database tells (SQLite does not for
-    expressions), else object. Names need not be unique.
+    Columns without values get their declared type if the database knows it (SQLite does not for expressions), otherwise
+    object. Names need not be unique.
 
-    Expressions are computed by the database. On SQLite `args -> 'model'` is JSON text with quotes and the difference of
-    two times is 0: use `args ->> 'model'`, and subtract columns of the data frame.
+    The database computes expressions. In SQLite, `args -> 'model'` is JSON text with quotes: use `args ->> 'model'`.
+    The difference of two times is 0: subtract columns of the data frame instead.
 
     Args:
-        client: client or cursor to use; with a cursor the query is part of its transaction.
+        client: client or cursor to use; with a cursor, the query is part of its transaction.
         query: the query, a str or SQL.
         parameters: values for its placeholders.
 
     Raises:
-        DatabaseError: the database refused the query; with a cursor it is the driver's own error.
+        DatabaseError: the database refused the query; with a cursor, the driver's own error is raised.
     """
     dtype = pd.Series([""]).dtype
     texts = _arrow_texts() if getattr(dtype, "storage", None) == "pyarrow" else _OBJECTS
@@ -57,9 +57,9 @@ def query_dataframe(client: Client | DBAPICursor, query: QueryText, parameters: 
     names = [column.name for column in columns]
     series: dict[int, pd.Series[Any]] = {}
     for index in range(len(names)):
-        # From the front, to forget each column as soon as pandas has it.
+        # Remove each column after its conversion, to free memory.
         series[index] = _series(columns.pop(0), dtype)
-    # By position first: names need not be unique.
+    # By position first, because names need not be unique.
     frame: pd.DataFrame = pd.DataFrame(series, copy=len(names) > _BLOCKS)
     frame.columns = pd.Index(names, dtype=object if not names else None)
     return frame
@@ -69,12 +69,12 @@ def _as_objects(texts: Sequence[str | None]) -> Any:
     return np.array(texts, dtype=object)
 
 
-# Texts that pandas keeps as Python objects.
+# Texts that pandas stores as Python objects.
 _OBJECTS = Texts(_as_objects, np.ndarray.tolist)
 
 
 def _arrow_texts() -> Texts:
-    """Return how texts are kept where pandas has them in Arrow's form: in the same form."""
+    """Return functions that store texts in Arrow's format, for a pandas that uses it."""
     arrow: Any = importlib.import_module("pyarrow")
     return Texts(lambda texts: arrow.array(texts, arrow.large_string()), lambda packed: packed.to_pylist())
 
@@ -89,7 +89,7 @@ def _series(column: Column, text_dtype: Any) -> pd.Series[Any]:
         values = pd.DatetimeIndex(values).tz_localize("UTC")
     elif column.kind == "text":
         values = _join_texts(values, text_dtype)
-    # Of objects pandas would make what it takes them for, strings of JSON texts, for one.
+    # Give the dtype, or pandas would infer another one for objects, for example strings for JSON texts.
     series: pd.Series[Any] = pd.Series(values, dtype=values.dtype, copy=False)
     return series
 

@@ -1,4 +1,4 @@
-"""Query results as polars data frames."""
+"""Read query results as polars data frames."""
 
 from __future__ import annotations
 
@@ -26,23 +26,28 @@ _TYPES: dict[Any, Any] = {"bytes": pl.Binary, "date": pl.Date, None: pl.Null}
 def query_polars(client: Client | DBAPICursor, query: QueryText, parameters: Parameters = ()) -> pl.DataFrame:
     """Run a query and return its result as a polars data frame.
 
-    NULL is null whatever the type. Integers are Int64, other numbers (also NUMERIC, and the text that SQLite keeps
-    for NaN) Float64, booleans Boolean, text String, dates Date, bytes Binary, timestamps Datetime in UTC and intervals
-    Duration, both in microseconds. JSON and all else are Python objects (Object). Columns without any value get the
-    type that they are declared with, where the database tells, else Null. Of columns with the same name the later
-    ones are called `name_duplicated_0`, `name_duplicated_1` and so on, as polars does it.
+    The types are the same for all engines:
+
+    - integers become Int64, and other numbers, including NUMERIC and SQLite's text "NaN", Float64;
+    - booleans become Boolean, text String, dates Date and bytes Binary;
+    - timestamps become Datetime in UTC and intervals Duration, both in microseconds;
+    - all other values, such as JSON, become Python objects (Object).
+
+    NULL becomes null in all types. Columns without values get their declared type if the database knows it, otherwise
+    Null. If several columns have the same name, the later ones are renamed to `name_duplicated_0`, `name_duplicated_1`
+    and so on, as in polars.
 
     Args:
-        client: client or cursor to use; with a cursor the query is part of its transaction.
+        client: client or cursor to use; with a cursor, the query is part of its transaction.
         query: the query, a str or SQL.
         parameters: values for its placeholders.
 
     Raises:
-        DatabaseError: the database refused the query; with a cursor it is the driver's own error.
+        DatabaseError: the database refused the query; with a cursor, the driver's own error is raised.
     """
     columns = read_columns(client, query, parameters, _TEXTS)
     names = _unique_names([column.name for column in columns])
-    # From the front, to forget each column as soon as polars has it.
+    # Remove each column after its conversion, to free memory.
     return pl.DataFrame([_series(columns.pop(0)).alias(name) for name in names])
 
 
