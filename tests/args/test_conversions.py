@@ -204,7 +204,7 @@ def test_options_are_attributes_of_a_dict() -> None:
     assert {"epochs", "keys"} <= set(dir(options))
     assert callable(options.items)
     assert not hasattr(options, "epoch")
-    with pytest.raises(AttributeError, match="no argument 'epoch', only 'epochs', 'items'"):
+    with pytest.raises(AttributeError, match="no argument 'epoch', expected one of 'epochs', 'items'"):
         options.epoch  # noqa: B018
     with pytest.raises(AttributeError, match="method of dicts"):
         options.items = 2

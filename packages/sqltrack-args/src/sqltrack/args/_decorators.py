@@ -95,7 +95,7 @@ def docopt_main(f: Callable[[ParsedOptions], Any] | None = None, main_guard: boo
 def _check_function(f: Any) -> None:
     name = getattr(f, "__qualname__", repr(f))
     if not inspect.isfunction(f):
-        raise TypeError(f"a function is expected, got {f!r}")
+        raise TypeError(f"only functions can be decorated, got {f!r}")
     if inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f):
         raise TypeError(f"{name!r} is asynchronous; decorate a plain function that runs it: asyncio.run(…)")
     if inspect.isgeneratorfunction(f):
