@@ -122,7 +122,7 @@ def test_metrics_that_wait_are_noted(postgres_client: sqltrack.Client) -> None:
     postgres_client.execute(query, (run.id, Jsonb({"loss": 1.0})))
     findings = found_by(postgres_client)
     assert results(findings) == {"metrics_pending": "note"}
-    assert findings["metrics_pending"].found.startswith("1 row holds metrics that wait")
+    assert findings["metrics_pending"].found.startswith("1 row holds pending metrics")
 
 
 def test_columns_that_were_dropped_count(postgres_client: sqltrack.Client) -> None:

@@ -120,7 +120,7 @@ REFUSALS = {
     "no SSL where SSL is a must": Refusal(
         AccessDeniedError,
         rf'FATAL: no pg_hba.conf entry for host "127.0.0.1", user "only_ssl", database "postgres", {WITHOUT_SSL}',
-        "the server's pg_hba.conf must allow this user, database and host; try sslmode=require",
+        "the server's pg_hba.conf must allow this user, database and host, or try sslmode=require",
         "only_ssl",
         {"sslmode": "disable"},
     ),

@@ -302,7 +302,7 @@ class Admin(ABC):
         return 0
 
     def encrypt_password(self, user: str, password: str) -> str:
-        """Hash a user's password as the server does, or in a form that any server accepts if there is no connection.
+        """Hash a user's password as the server does, or without a connection, in a form that any server accepts.
 
         Raises:
             ConfigError: the database has no users.

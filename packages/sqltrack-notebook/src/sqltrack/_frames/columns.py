@@ -53,7 +53,7 @@ class Column(NamedTuple):
         kind: kind of its values; "mixed" for values of several or unknown kinds, None for only NULL of unknown kind.
         values: array of bool, int64, float64, datetime64[us] in UTC or timedelta64[us]; for texts, a list of packed
             texts; for all other kinds, an array of objects.
-        missing: array of bool, True for NULL; None if there is no NULL. NULL is NaN in floats, NaT in times and None in
+        missing: array of bool, True for NULL; None without NULL. NULL is NaN in floats, NaT in times and None in
             objects.
     """
 

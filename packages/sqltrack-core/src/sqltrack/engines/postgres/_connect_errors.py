@@ -91,7 +91,7 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
     (
         r"^(?!.*SSL (?:encryption|on)\b).*no pg_hba\.conf entry",
         AccessDeniedError,
-        "the server's pg_hba.conf must allow this user, database and host; try sslmode=require",
+        "the server's pg_hba.conf must allow this user, database and host, or try sslmode=require",
     ),
     (r"no pg_hba\.conf entry", AccessDeniedError, "the server's pg_hba.conf must allow this user, database and host"),
     (r"permission denied for database", AccessDeniedError, "ask its owner for: GRANT CONNECT ON DATABASE"),
