@@ -28,7 +28,8 @@ from support.processes import Script
 from support.small_file_systems import find_private_mounts, mounted, resize
 from support.unprivileged import UNPRIVILEGED, needs_permissions
 
-pytestmark = pytest.mark.faults
+# With an outbox none of these is an error, see test_outbox.py.
+pytestmark = [pytest.mark.faults, pytest.mark.no_outbox]
 
 # Gives a small disk to the script, by mounting one or by a limit of the size of files, and later a bigger one.
 SMALL_DISK = """
@@ -97,9 +98,8 @@ def test_a_disk_that_is_full_costs_no_confirmed_row_of_sqlite(
     folder = tmp_path / "small"
     folder.mkdir()
     begin = SMALL_DISK.replace("HAS_MOUNT", str(limit == "disk")) + (WITH_JOURNAL if journal == "delete" else "")
-    with Script(
-        begin + FILL, {"engine": "sqlite", "dbpath": str(folder / "sqltrack.db")}, prefix=prefix, patience=300
-    ) as script:
+    config = sqlite_config(folder / "sqltrack.db")
+    with Script(begin + FILL, config, prefix=prefix, patience=300) as script:
         found = json.loads(script.succeed()[-1])
     figures = {name: found[name] for name in ("confirmed", "missing", "slowest")}
     record(faults=2, errors=len(found["classes"]), **figures)
@@ -215,7 +215,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def sqlite_config(path: Path) -> dict[str, Any]:
-    return {"engine": "sqlite", "dbpath": str(path)}
+    return {"engine": "sqlite", "dbpath": str(path), "outbox": "off"}
 
 
 @needs_movable_files
