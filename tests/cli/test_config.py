@@ -67,7 +67,7 @@ def test_places_without_a_config_file_are_named(
     assert result["searched"] == config_locations()
     assert main(["config", "--engine", engine_name]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("config file: none, looked for:\n  sqltrack.conf\n")
+    assert out.startswith("config file: none found, searched:\n  sqltrack.conf\n")
     Path("named.conf").write_text("")
     monkeypatch.setenv("SQLTRACK_CONFIG_PATH", "named.conf")
     result = shown(capsys, "--engine", engine_name)
@@ -161,7 +161,7 @@ def test_variables_of_the_driver_are_shown_with_whether_they_are_used(
     assert shown(capsys, "--engine", "sqlite")["driver_variables"] == []
     assert main(["config", "--engine", "postgres", "--host", "h"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "host pg environment variable PGHOST of the driver, overruled by host above" in lines
+    assert "host pg environment variable PGHOST of the driver, overridden by host above" in lines
     assert "port 7 environment variable PGPORT of the driver" in lines
 
 

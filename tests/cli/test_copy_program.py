@@ -46,7 +46,7 @@ def test_the_program_says_which_links_it_left_out(
 ) -> None:
     fill(client)
     assert main(["copy", address(client), address(target), "--experiment", "experiment 0"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "left out: 4 links to what is not copied"
+    assert capsys.readouterr().out.splitlines()[-1] == "left out: 4 links to runs or experiments that are not copied"
 
 
 def test_the_configured_database_is_a_point(

@@ -218,7 +218,7 @@ def test_space_can_be_given_back(
         """
     )
     assert main(["gc", "--status", "FAILED", "--yes", "--vacuum", *options]) == 0
-    assert capsys.readouterr().err.splitlines()[-1] == "the space of deleted rows was given back"
+    assert capsys.readouterr().err.splitlines()[-1] == "the space of deleted rows was reclaimed"
     if "dbpath" in config:
         assert os.path.getsize(config["dbpath"]) < 500_000
     assert main(["gc", "--vacuum", *options]) == 0

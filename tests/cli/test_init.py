@@ -109,7 +109,7 @@ def test_tables_that_are_there_stay(config: dict[str, Any], capsys: pytest.Captu
     sqltrack.Experiment(sqltrack.Client(config), name="before")
     capsys.readouterr()
     assert main(["init", *options(config)]) == 0
-    assert "the tables are there already\n" in capsys.readouterr().out
+    assert "the tables exist already\n" in capsys.readouterr().out
     assert ask(load_config(), "SELECT name FROM experiments") == "before"
 
 

@@ -253,5 +253,5 @@ def test_markdown_and_latex_have_the_steps_of_the_table_and_csv_has_all(
 def test_a_scale_without_a_plot_says_what_to_add(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["metrics", "1", "loss", "--log"])
-    expected = "sqltrack: --log is the scale of a plot: add --plot; see: sqltrack metrics --help\n"
+    expected = "sqltrack: --log needs --plot; see: sqltrack metrics --help\n"
     assert (ended.value.code, capsys.readouterr()) == (2, ("", expected))

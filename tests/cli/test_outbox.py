@@ -196,7 +196,7 @@ def test_json_tells_of_each_file(leave: Leave, options: list[str], client: sqltr
         path = leave()
     with pytest.raises(SystemExit):
         main(["outbox", "--format", "csv", "send", *options])
-    assert "--format csv is for the list alone" in capsys.readouterr().err
+    assert "--format csv applies only to the list" in capsys.readouterr().err
 
 
 def test_files_for_other_databases_stay_and_are_counted(
@@ -256,7 +256,7 @@ def test_a_live_process_sends_its_file_itself(
         sqltrack.Experiment(client, name="alive").get_run().add_metrics({"loss": 0.5}, 1)
         (path,) = folder.glob("*.db")
         assert main(["outbox", "send", *options]) == 0
-        left = "1 file left to processes that are alive, and send them\n"
+        left = "1 file left to their processes, which are alive and send them\n"
         assert capsys.readouterr().err == f"there is nothing to send\n{left}"
         for action in ("send", "drop"):
             assert main(["outbox", action, path.name, "--force", *options]) == 1
@@ -273,7 +273,7 @@ def test_refused_calls_are_named_and_can_be_sent_again_or_dropped(
     refused = path.with_name(f"{path.name}.refused")
     assert capsys.readouterr().err.splitlines()[-2:] == [
         "2 calls of 2 files sent",
-        f"the database refuses 2 calls, which stay in {refused}",
+        f"the database refused 2 calls, kept in {refused}",
     ]
     assert rows(client) == 2
     # Nobody has to hear of it again and again.
@@ -300,7 +300,7 @@ def test_a_damaged_file_is_sent_as_far_as_it_can_be_read_and_stays(
     assert f"skipped {path}: no such table: outbox_about" in capsys.readouterr().err
     # For which database it is, only the user can tell.
     assert main(["outbox", "send", path.name, "--force", *options]) == 1
-    assert f"{path} is damaged, and kept: no such table: outbox_about" in capsys.readouterr().err
+    assert f"kept {path}, which is damaged: no such table: outbox_about" in capsys.readouterr().err
     assert (rows(client), path.exists()) == (3, True)
 
 

@@ -130,7 +130,7 @@ def test_json_holds_the_same(
 
 def test_nothing_to_do_says_so(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reap", *options]) == 0
-    assert capsys.readouterr().err == "no run says that it is running\n"
+    assert capsys.readouterr().err == "no run is running\n"
 
 
 def test_a_dry_run_changes_nothing(

@@ -303,7 +303,7 @@ def test_it_says_what_will_be_done_and_warns_of_jobs_that_run(
     said = capsys.readouterr().err.splitlines()
     assert said == [
         "'acc' → 'accuracy': column renamed, 6 values of 2 runs",
-        "1 run is RUNNING: what still logs 'acc' creates it anew",
+        "1 run is RUNNING: jobs that still log 'acc' create it again",
         "renamed",
     ]
 

@@ -56,7 +56,7 @@ def test_it_says_what_goes_before_it_does(
     assert output.out == f"run {run.id} after step 6: 3 rows, from step 7 to step 9\n"
     assert output.err == "3 rows removed\n"
     assert main(["rewind", str(run.id), "6", *options]) == 0
-    assert capsys.readouterr().out == f"there is nothing of run {run.id} after step 6\n"
+    assert capsys.readouterr().out == f"run {run.id} after step 6: no rows\n"
 
 
 def test_json_tells_the_same(

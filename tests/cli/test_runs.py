@@ -439,5 +439,5 @@ def test_a_wide_table_has_no_limit_in_a_terminal(client: sqltrack.Client, option
 def test_a_direction_without_a_metric_says_what_to_add(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["runs", option])
-    expected = f"sqltrack: {option} is for the best value: add --best METRIC; see: sqltrack runs --help\n"
+    expected = f"sqltrack: {option} needs --best METRIC; see: sqltrack runs --help\n"
     assert (ended.value.code, capsys.readouterr()) == (2, ("", expected))

@@ -139,7 +139,7 @@ def test_arguments_may_be_called_like_columns(client: sqltrack.Client, options: 
         ["6", "--", "1", "1", "--"],
     ]
     assert "no run has an argument 'seed'; there are 'n', 'mean'\n" in output.err
-    assert "no two runs are in one group, for they also differ in n, mean; add --over " in output.err
+    assert "each group has only one run: they also differ in n, mean; add --over " in output.err
 
 
 def test_groups_of_several_experiments_are_named(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:

@@ -75,7 +75,7 @@ def test_a_dry_run_says_that_what_waits_would_be_moved(
     sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, 0, 0, %s)"
     client.execute(sql, (run.id, Jsonb({"run_id": 1})))
     assert main(["tidy", "--dry-run", *options]) == 0
-    assert capsys.readouterr().err == "what waits would be moved to extras\n"
+    assert capsys.readouterr().err == "pending metrics would be moved to extras\n"
 
 
 @pytest.mark.parametrize(("text", "status"), [("y", 0), ("n", 1), (CTRL_C, 130)])

@@ -14,7 +14,7 @@ __all__ = ["add_owner_option", "tables_of"]
 
 def add_owner_option(parser: Parser) -> None:
     """Add the option that names the owner of the tables."""
-    parser.add_argument("--owner", metavar="ROLE", help="who has set up the database, default: the configured user")
+    parser.add_argument("--owner", metavar="ROLE", help="role that set up the database (default: the configured user)")
 
 
 def tables_of(options: argparse.Namespace) -> dict[str, Any]:

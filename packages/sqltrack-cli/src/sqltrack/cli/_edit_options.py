@@ -59,7 +59,7 @@ def statuses(text: str) -> tuple[str, ...]:
 
 def add_runs(parser: Parser, *, nargs: str) -> None:
     """Add an argument that names runs."""
-    parser.add_argument("runs", nargs=nargs, type=run_ranges, metavar="RUN", help="ids of runs, such as 5, 5-9 or 3,7")
+    parser.add_argument("runs", nargs=nargs, type=run_ranges, metavar="RUN", help="run ids, such as 5, 5-9 or 3,7")
 
 
 def add_experiment(parser: Parser, text: str) -> None:
@@ -70,7 +70,7 @@ def add_experiment(parser: Parser, text: str) -> None:
 def add_edit_options(parser: Parser) -> None:
     """Add the options that all commands have which change what the database holds."""
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

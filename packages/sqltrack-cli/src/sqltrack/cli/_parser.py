@@ -1,4 +1,4 @@
-"""The command line of the program, of which each module of a command brings its part."""
+"""The command line of the program; the module of each command adds its own part."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ __all__ = [
     "parse",
 ]
 
-# Where the name of the command is kept.
+# The attribute of the options that holds the name of the command.
 _COMMAND = "_command"
 
 _CONNECTION_OPTIONS = {
     "engine": "database engine: postgres (default) or sqlite",
-    "dbpath": "SQLite: path of the database file; alone it means --engine sqlite",
+    "dbpath": "SQLite: path of the database file; given alone, implies --engine sqlite",
     "host": "PostgreSQL: host name, address, or folder of the server's socket",
     "port": "PostgreSQL: port",
-    "user": "PostgreSQL: name of the user",
-    "dbname": "PostgreSQL: name of the database",
-    "schema": "PostgreSQL: schema in which the tables are",
+    "user": "PostgreSQL: user name",
+    "dbname": "PostgreSQL: database name",
+    "schema": "PostgreSQL: schema that holds the tables",
 }
 
 
@@ -176,7 +176,7 @@ class Commands(_SubParsersAction):
             parser: parser of the command.
             actions: pairs of a word, which follows the name of the command, and a text for the help.
         """
-        group = parser.add_subparsers(dest="action", metavar="ACTION", help="what else to do:")
+        group = parser.add_subparsers(dest="action", metavar="ACTION", help="other actions:")
         parents: Any = [_connection_parser()]
         return {
             name: group.add_parser(
@@ -259,7 +259,7 @@ def add_superuser_option(parser: Parser) -> None:
     parser.add_argument(
         "--as-superuser",
         action="store_true",
-        help="PostgreSQL: let a superuser read with all rights, even if code of other users could take these on",
+        help="PostgreSQL: keep a superuser's rights while reading, even if code of other users could use them",
     )
 
 
@@ -275,7 +275,7 @@ def open_client(options: argparse.Namespace) -> Client:
 def _connection_parser() -> argparse.ArgumentParser:
     """Return a parser of the options that are allowed before and after a command; those not given leave no trace."""
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    group = parser.add_argument_group("connection (otherwise as configured)")
+    group = parser.add_argument_group("connection (default: as configured)")
     config: Any = group.add_argument("--config-path", metavar="PATH", help="config file to read")
     config.complete = FILE
     for name, text in _CONNECTION_OPTIONS.items():

@@ -30,9 +30,9 @@ def add_parser(commands: Commands) -> None:
         "words",
         nargs="+",
         metavar="RUN … TEXT",
-        help="ids of runs, such as 5, 5-9 or 3,7, and the comment: '' removes it, - reads it from the standard input",
+        help="run ids, such as 5, 5-9 or 3,7, and the comment: '' removes it, - reads it from standard input",
     )
-    add_experiment(parser, "name or id of an experiment to comment on, instead of runs")
+    add_experiment(parser, "experiment to comment on (name or id), instead of runs")
     add_edit_options(parser)
     parser.words = "words"
     parser.set_defaults(run=_run, parser=parser)
@@ -56,7 +56,7 @@ def _split(options: argparse.Namespace) -> tuple[list[list[RunRange]], str]:
     try:
         return [run_ranges(word) for word in words], text
     except argparse.ArgumentTypeError as error:
-        parser.error(f"{error}; a text of several words needs quotes")
+        parser.error(f"{error}; quote a text of several words")
 
 
 def _read() -> str:

@@ -1,4 +1,4 @@
-"""sqltrack completion: let shells complete the program's command line."""
+"""sqltrack completion: print a completion script for a shell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add_parser(commands: Commands) -> None:
         "completion",
         example='eval "$(sqltrack completion bash)"    # in ~/.bashrc',
     )
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="shell that reads the script")
     parser.set_defaults(run=_run)
 
 

@@ -1,4 +1,4 @@
-"""sqltrack config: show the configuration in force, and where it comes from."""
+"""sqltrack config: show the configuration and where each value comes from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["add_parser"]
 
 
 class _Shown(NamedTuple):
-    """The parameters, those that the driver finds by itself, and the problem, if any."""
+    """The parameters, those that the driver reads itself, and the problem, if any."""
 
     parameters: list[dict[str, Any]]
     driver_variables: list[dict[str, Any]]
@@ -31,7 +31,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "config",
-        description="Passwords are not shown. No connection is made.",
+        description="Hides passwords, and does not connect to the database.",
         example="sqltrack config --engine sqlite",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -63,11 +63,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _read_settings(path: str | None, arguments: Mapping[str, Any]) -> tuple[dict[str, Setting], str | None]:
-    """Return the settings, and why the config file is not among them."""
+    """Return the settings, and why the config file could not be read, if so."""
     try:
         return config_sources(path, **arguments), None
     except ConfigError as error:
-        # An empty file in its place lets the other sources be seen.
+        # An empty file in its place still shows the other sources.
         return config_sources(os.devnull, **arguments), str(error)
 
 
@@ -82,7 +82,7 @@ def _inspect(settings: Mapping[str, Setting]) -> _Shown:
         problem = str(error)
     parameters = [
         {
-            # What is not a word is part of an address or of a line that was not understood, and perhaps of a password.
+            # Anything else is part of an address or of an invalid line, and may hold a password.
             "name": name if name.replace("_", "").isalnum() else "***",
             "value": shown_value(name, setting.value),
             "source": "command line" if setting.source == "argument" else setting.source,
@@ -105,12 +105,12 @@ def _inspect(settings: Mapping[str, Setting]) -> _Shown:
 def _as_parameter(variable: Mapping[str, Any]) -> dict[str, Any]:
     source = f"environment variable {variable['variable']} of the driver"
     if not variable["used"]:
-        source += f", overruled by {variable['parameter']} above"
+        source += f", overridden by {variable['parameter']} above"
     return {"name": variable["parameter"], "value": variable["value"], "source": source}
 
 
 def _is_named(path: str | None) -> bool:
-    """Return whether the config file is named, so that none is looked for."""
+    """Return whether the config file is named explicitly, so that no search is needed."""
     return path is not None or bool(os.environ.get("SQLTRACK_CONFIG_PATH"))
 
 
@@ -119,7 +119,7 @@ def _print_file(config_file: Any, path: str | None) -> None:
     if config_file is not None:
         console.print(f"config file: {printable(masked('', str(config_file)))}", soft_wrap=True)
     else:
-        console.print("config file: none, looked for:", soft_wrap=True)
+        console.print("config file: none found, searched:", soft_wrap=True)
         for location in config_locations():
             console.print(f"  {printable(location)}", soft_wrap=True)
     console.print()

@@ -1,4 +1,4 @@
-"""sqltrack copy: bring experiments from one database into another."""
+"""sqltrack copy: copy experiments from one database to another."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["add_parser"]
 _CONFIGURED = (".", "configured")
 
 _DESCRIPTION = """
-Only what the target lacks is added, so the same copy may be made again and again: after it was interrupted, or while
-runs are still going on. Runs that were copied before follow the source, and what only the target has stays; where a run
-goes back to the database in which it was created, it only gets what it lacks, unless it was changed later in the copy.
-Experiments of the same name are one. The source is only read.
+Adds only what the target lacks, so you can repeat a copy after an interruption, or while runs are still logging. Runs
+that were copied before follow the source, and additions in the target stay. A run that is copied back to the
+database that created it only gets what it lacks, unless it was changed later in the copy. Experiments with the same name are
+merged. The source is never changed.
 
-SOURCE and TARGET are each a file, if there is one of that name (it is seen from its content whether it is a SQLite
-database or a config file); or the address of a PostgreSQL database, postgresql://USER@HOST/DBNAME?schema=SCHEMA or
-parameters such as "host=HOST dbname=DBNAME"; or '.' (or 'configured') for the configured database, which is also the
-only one to which the connection options and SQLTRACK_DSN_* apply. A password belongs into the password file (~/.pgpass)
-or a config file, because others can see command lines.
+SOURCE and TARGET are each a file, the address of a PostgreSQL database, or '.' (or 'configured') for the configured
+database. An existing file comes first; its content tells a SQLite database from a config file. An address is
+postgresql://USER@HOST/DBNAME?schema=SCHEMA, or parameters such as "host=HOST dbname=DBNAME". Connection options and
+SQLTRACK_DSN_* apply only to the configured database. Put passwords in the password file (~/.pgpass) or in a config
+file, because other users can see command lines.
 """
 _EXAMPLE = """sqltrack copy laptop.db .
          sqltrack copy laptop.db postgresql://alice@db.example.org/alice
@@ -49,14 +49,12 @@ def add_parser(commands: Commands) -> None:
         "--experiment",
         action="append",
         metavar="NAME",
-        help="copy only the experiment of this name or id; may be given more than once (default: all)",
+        help="copy only this experiment (name or id), may be repeated (default: all)",
     )
-    parser.add_argument("--setup", action="store_true", help="set up the target first, if that was not done")
-    parser.add_argument(
-        "--full", action="store_true", help="compare all metrics, also of runs that seem to be the same"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be copied")
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    parser.add_argument("--setup", action="store_true", help="set up the target first if necessary")
+    parser.add_argument("--full", action="store_true", help="compare all metrics, even of runs that seem unchanged")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be copied, and change nothing")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_superuser_option(parser)
     parser.set_defaults(run=_run)
 
@@ -92,7 +90,7 @@ def _client(options: argparse.Namespace, address: str) -> Client:
 
 
 def _summary(result: CopyResult, *, dry_run: bool) -> str:
-    """Return what was done, one line for what was added and one for each other thing that there is to say."""
+    """Return the summary: a line for the additions, and one for each other kind of outcome."""
     would = "would be " if dry_run else ""
     added = [
         pluralize(result.experiments, "experiment"),
@@ -111,5 +109,5 @@ def _summary(result: CopyResult, *, dry_run: bool) -> str:
     if result.runs_unchanged:
         lines.append(f"unchanged: {pluralize(result.runs_unchanged, 'run')}")
     if result.links_left_out:
-        lines.append(f"left out: {pluralize(result.links_left_out, 'link')} to what is not copied")
+        lines.append(f"left out: {pluralize(result.links_left_out, 'link')} to runs or experiments that are not copied")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""sqltrack create: print how to create a user and a database."""
+"""sqltrack create: print the SQL that creates a PostgreSQL user and database."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sqltrack.config import load_config
 __all__ = ["add_parser"]
 
 _DESCRIPTION = (
-    "Nothing is executed: look at the commands, and execute them with psql or 'sqltrack execute' as somebody who may. "
-    "What is created is called as --user and --dbname say (default: as the user), or else the configuration. A "
-    "password is encrypted as the server says, or by scram-sha-256 if the configuration without these two options "
-    "cannot connect, for example as the user who does not exist yet."
+    "Executes nothing: review the SQL, and execute it with psql or 'sqltrack execute' as a user who may create users "
+    "and databases. The names are those of --user and --dbname (default: the name of the user), or those in the "
+    "configuration. To find the server's password encryption, the command connects as configured, without these two "
+    "options. If it cannot connect, for example because the user does not exist yet, it uses scram-sha-256."
 )
 
 
@@ -27,15 +27,15 @@ def add_parser(commands: Commands) -> None:
         example="sqltrack create | sudo -u postgres psql\n"
         "         sqltrack create --user alice | sqltrack execute --user postgres --dbname postgres",
     )
-    parser.add_argument("--no-user", action="store_true", help="leave out the user")
-    parser.add_argument("--no-db", action="store_true", help="leave out the database")
+    parser.add_argument("--no-user", action="store_true", help="do not create a user")
+    parser.add_argument("--no-db", action="store_true", help="do not create a database")
     parser.add_argument(
         "--password",
         action="store_true",
-        help="give the user a password: the one in the password file (~/.pgpass), else it is asked for",
+        help="give the user a password: from the password file (~/.pgpass), or from a prompt",
     )
     parser.add_argument(
-        "--plain-password", action="store_true", help="the same, but print the password as plain text, unencrypted"
+        "--plain-password", action="store_true", help="like --password, but print the password unencrypted"
     )
     parser.set_defaults(run=_run)
 

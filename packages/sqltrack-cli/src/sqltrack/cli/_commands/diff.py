@@ -1,4 +1,4 @@
-"""sqltrack diff: tell in what runs differ."""
+"""sqltrack diff: show how runs differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["add_parser"]
 
 _MISSING = object()
 
-# A value that is longer than _SHORT begins that many characters before the first difference, and has at most _LONGEST.
+# A value longer than _SHORT is shown from _BEFORE characters before the first difference, _LONGEST at most.
 _SHORT, _BEFORE, _LONGEST = 20, 8, 60
 
 
@@ -28,13 +28,13 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "diff",
-        description="One column for each run. Metrics count by their last, smallest and greatest value. Environment "
-        "variables come last, because many differ from job to job. A run without something has '--' there. The table "
-        "shows long values from where they differ, the other formats show them whole.",
+        description="Prints one column for each run, and '--' where a run lacks a value. Metrics are compared by their "
+        "last, smallest and greatest values. Environment variables come last, because many differ between jobs. The "
+        "table shortens long values to the part that differs; the other formats show them whole.",
         example="sqltrack diff 12 13\n         sqltrack diff 3,20-22",
     )
     add_runs(parser, nargs="+")
-    parser.add_argument("--all", action="store_true", help="also show what is the same, marked with =")
+    parser.add_argument("--all", action="store_true", help="also show values that are the same, marked with =")
     add_format_options(parser)
     add_superuser_option(parser)
     parser.set_defaults(run=_run, parser=parser)
@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> None:
         parser: Parser = options.parser
         parser.error("expected the ids of two or more runs")
     rows = compare_runs(open_client(options), runs, as_superuser=options.as_superuser)
-    # Every run has a row in the table runs, and so all of its columns.
+    # The first row comes from a column of the table runs, so it has a value for every run.
     run_ids = list(rows[0]["values"])
     shown = [row for row in rows if options.all or row["differs"]]
     if options.format == "table" and not shown:
@@ -80,7 +80,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]], run_ids: Sequence[int], *, m
 
 
 def _shortened(cells: Sequence[Text]) -> list[Text]:
-    """Return cells that show where long values differ."""
+    """Return cells that show long values from where they differ."""
     long = {cell.plain for cell in cells if len(cell) > _SHORT}
     common = _common_length(list(long)) if len(long) > 1 else 0
     begin = common - _BEFORE if common > _BEFORE + 1 else 0
@@ -88,13 +88,13 @@ def _shortened(cells: Sequence[Text]) -> list[Text]:
 
 
 def _common_length(texts: Sequence[str]) -> int:
-    """Return how many characters texts have in common at their beginning."""
+    """Return the length of the common prefix of texts."""
     differing = (place for place, chars in enumerate(zip(*texts)) if len(set(chars)) > 1)
     return next(differing, min(map(len, texts)))
 
 
 def _cut(cell: Text, begin: int) -> Text:
-    """Return the part of a cell that begins somewhere, with an ellipsis for the part before it."""
+    """Return a cell from a position on, with an ellipsis for the part before it."""
     rest = cell[begin:]
     rest.truncate(_LONGEST - bool(begin), overflow="ellipsis")
     return styled("…").append_text(rest) if begin else rest
@@ -105,7 +105,7 @@ def _cell(name: str, value: Any) -> Text:
         return show_value(None)
     if name == "status":
         return show_status(value)
-    # A null that somebody has set is not the same as nothing.
+    # A null that was set explicitly differs from a missing value.
     return styled("null") if value is None and name not in _OFTEN_EMPTY else show_exact(value)
 
 

@@ -1,4 +1,4 @@
-"""sqltrack doctor: examine installation and database."""
+"""sqltrack doctor: check the installation and the database, and suggest fixes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "doctor",
-        description="Nothing is changed. The exit status is 1 if there is a problem; notes are none.",
+        description="Changes nothing. The exit status is 1 if there is a problem; a note does not count as one.",
         example="sqltrack doctor --stale-after 2",
     )
     parser.add_argument(
@@ -33,7 +33,7 @@ def add_parser(commands: Commands) -> None:
         type=_hours,
         default=24.0,
         metavar="HOURS",
-        help="hours without news after which a run that is RUNNING counts as dead, default: 24",
+        help="hours without an update after which a RUNNING run counts as dead (default: 24)",
     )
     parser.add_argument("--full", action="store_true", help="SQLite: check the integrity of the whole file")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -54,7 +54,7 @@ def _examine(options: argparse.Namespace) -> list[Finding]:
     try:
         client = open_client(options)
     except (ConfigError, MissingPackageError) as error:
-        advice = "see what is set where with: sqltrack config"
+        advice = "see each value and its source with: sqltrack config"
         return [*examine_installation(), Finding("configuration", "problem", str(error), advice)]
     with progress_bar("examining") as progress:
         return examine(
@@ -101,7 +101,7 @@ def _hours(text: str) -> float:
         hours = float(text)
     except ValueError:
         hours = -1.0
-    # A date has to be computed from it.
+    # A larger number would be out of range for a date.
     if not 0 <= hours <= 1_000_000:
         raise argparse.ArgumentTypeError(f"must be a number of hours from 0 to 1,000,000, got {text!r}")
     return hours

@@ -18,10 +18,10 @@ from sqltrack.commands.execute import Outcome, execute
 __all__ = ["add_parser"]
 
 _DESCRIPTION = """
-Each statement is committed by itself, but for those between a BEGIN and a COMMIT in the script. The first one that
-fails ends it all. A script that creates users and databases and does nothing else is executed on the database
-'postgres' if the configured one does not exist yet, and as user 'postgres' if the configured user cannot connect and
-you do not give --user. For each statement the rows are printed that it returned, and what the database calls it.
+Commits each statement by itself, except between a BEGIN and a COMMIT in the script, and stops at the first error. A
+script that only creates users and databases is executed on the database 'postgres' if the configured one does not exist
+yet, and as user 'postgres' if the configured user cannot connect and you do not give --user. Prints the rows that each
+statement returns, and its command tag, such as CREATE TABLE.
 """
 
 
@@ -34,10 +34,10 @@ def add_parser(commands: Commands) -> None:
         "         sqltrack create --user alice | sqltrack execute --user postgres --dbname postgres",
     )
     scripts: Any = parser.add_argument(
-        "scripts", nargs="*", metavar="FILE", help="SQL file, default or '-': standard input"
+        "scripts", nargs="*", metavar="FILE", help="SQL file, '-' for standard input (default)"
     )
     scripts.complete = FILE
-    parser.add_argument("--json", action="store_true", help="print a JSON list with an object for each statement")
+    parser.add_argument("--json", action="store_true", help="print JSON, a list with an object for each statement")
     parser.set_defaults(run=_run)
 
 
@@ -50,13 +50,13 @@ def _run(options: argparse.Namespace) -> None:
         for name, script in scripts:
             execute(client, script, name=name, on_result=show, on_notice=_print_notice)
     finally:
-        # What was executed before an error has happened.
+        # Statements before an error have taken effect.
         if options.json:
             print_json([_as_object(outcome) for outcome in outcomes])
 
 
 def _open(options: argparse.Namespace, scripts: Sequence[str]) -> Client:
-    """Return the client to use, which may not be the configured one if the scripts create what is configured."""
+    """Return the configured client, or another one if the scripts create its user or database."""
     client = open_client(options)
     if not only_creates(client, scripts):
         return client
@@ -88,7 +88,7 @@ def _as_object(outcome: Outcome) -> dict[str, Any]:
 
 
 def _distinct(columns: Iterable[str]) -> list[str]:
-    """Return names of columns, with a number where one comes again."""
+    """Return names of columns, with a number after repeated names."""
     names: list[str] = []
     for column in columns:
         count, name = 1, column

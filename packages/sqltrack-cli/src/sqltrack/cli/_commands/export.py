@@ -1,4 +1,4 @@
-"""sqltrack export: write the tables as files."""
+"""sqltrack export: write the tables to CSV, JSON or Parquet files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sqltrack.commands.export import FORMATS, TABLES, export
 __all__ = ["add_parser"]
 
 _DESCRIPTION = """
-For each table a file is written into a folder: experiments.csv, experiment_links.csv, runs.csv, run_links.csv and
-metrics.csv; if a command is interrupted, or the disk is full, none of them. NULL is nothing in CSV, NaN is NaN in all
-formats (in JSON a text), times are in UTC, intervals in seconds.
+The folder gets a file for each table: experiments.csv, experiment_links.csv, runs.csv, run_links.csv and metrics.csv.
+If the command is interrupted or the disk is full, it writes none of them. NULL is empty in CSV, NaN is NaN
+in all formats (a string in JSON), times are in UTC, intervals in seconds.
 """
 
 
@@ -27,13 +27,13 @@ def add_parser(commands: Commands) -> None:
         example="sqltrack export --output backup\n"
         "         sqltrack export baseline --format parquet --table runs --table metrics",
     )
-    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="name or id; only what belongs to it")
+    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="export only this experiment (name or id)")
     parser.add_argument("--format", choices=FORMATS, default="csv", help="format of the files (default: %(default)s)")
     output: Any = parser.add_argument(
         "--output",
         default="sqltrack-export",
         metavar="FOLDER",
-        help="folder to write to, created if there is none (default: %(default)s)",
+        help="folder to write to, created if missing (default: %(default)s)",
     )
     output.complete = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
     parser.add_argument(
@@ -42,9 +42,9 @@ def add_parser(commands: Commands) -> None:
         choices=TABLES,
         default=[],
         metavar="TABLE",
-        help=f"write only this table, one of {', '.join(TABLES)}; may be given again",
+        help=f"write only this table, one of {', '.join(TABLES)}, may be repeated",
     )
-    parser.add_argument("--force", action="store_true", help="replace files that are there already")
+    parser.add_argument("--force", action="store_true", help="replace existing files")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_superuser_option(parser)
     parser.set_defaults(run=_run)

@@ -1,4 +1,4 @@
-"""sqltrack gc: delete old runs by what they are."""
+"""sqltrack gc: delete runs by status, age or lack of metrics."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sqltrack.wording import pluralize
 __all__ = ["add_parser"]
 
 _DESCRIPTION = """
-Deleted are the runs that meet all criteria, with their metrics and links, all of it or nothing. An age alone is not
-enough, nor an experiment alone. Kept are runs with the tag of --keep-tag, runs to which others link that are kept, runs
-that are being logged to, and runs that have not ended, PLANNED or RUNNING say, unless --status names that.
+Runs that meet all criteria are deleted with their metrics and links, all of them or none. An age or an experiment alone
+is not enough. Keeps runs with the tag of --keep-tag, runs to which other kept runs link, runs that are being
+logged to, and, unless --status names theirs, runs that have not ended, such as PLANNED or RUNNING ones.
 """
 
 
@@ -31,19 +31,22 @@ def add_parser(commands: Commands) -> None:
         example="sqltrack gc --status FAILED,CANCELLED --older-than 30d --dry-run\n"
         "         sqltrack gc --without-metrics --experiment scratch --vacuum",
     )
-    parser.add_argument("--status", type=statuses, metavar="STATUS,…", help="only runs with one of these")
+    parser.add_argument("--status", type=statuses, metavar="STATUS,…", help="only runs with one of these statuses")
     parser.add_argument(
-        "--older-than", type=duration, metavar="AGE", help="only runs not heard of for so long, such as 12h, 30d, 8w"
+        "--older-than",
+        type=duration,
+        metavar="AGE",
+        help="only runs without an update for this long, such as 12h, 30d or 8w",
     )
     parser.add_argument("--without-metrics", action="store_true", help="only runs without metrics")
-    add_experiment(parser, "only runs of this experiment, name or id")
+    add_experiment(parser, "only runs of this experiment (name or id)")
     parser.add_argument(
-        "--keep-tag", default="marked", metavar="TAG", help="keep runs that have this tag (default: %(default)s)"
+        "--keep-tag", default="marked", metavar="TAG", help="keep runs with this tag (default: %(default)s)"
     )
     parser.add_argument(
         "--vacuum",
         action="store_true",
-        help="give the space of deleted rows back, which takes a while; alone it does nothing else",
+        help="reclaim the space of deleted rows, which takes a while; alone, delete nothing",
     )
     add_edit_options(parser)
     parser.set_defaults(run=_run)
@@ -61,9 +64,9 @@ def _run(options: argparse.Namespace) -> int:
     if any(criteria.values()) or not options.vacuum:
         status = _delete(options, client, {**criteria, "keep_tag": options.keep_tag})
     if options.vacuum and not status and not options.dry_run:
-        with progress_bar("giving space back"):
+        with progress_bar("reclaiming space"):
             reclaim_space(client)
-        print_note("the space of deleted rows was given back")
+        print_note("the space of deleted rows was reclaimed")
     return status
 
 
@@ -74,7 +77,7 @@ def _delete(options: argparse.Namespace, client: Client, criteria: dict[str, Any
 
     def delete() -> Garbage:
         with progress_bar("deleting runs", len(garbage.deletion.runs)) as progress:
-            # With --yes nobody has seen what was planned.
+            # With --yes the user has not seen the plan.
             return apply_gc(client, garbage, progress, even_if_changed=options.yes)
 
     question = f"delete {describe(garbage.deletion)}" if garbage.deletion.runs else None

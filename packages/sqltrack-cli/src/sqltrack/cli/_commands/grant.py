@@ -1,4 +1,4 @@
-"""sqltrack grant: print how to let another user read or write."""
+"""sqltrack grant: print the SQL that gives another PostgreSQL user access."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "grant",
-        description="Nothing is executed: look at the statements, and execute them as the owner of the database.",
+        description="Executes nothing: review the SQL, and execute it as the owner of the database.",
         example="sqltrack grant bob --write | sqltrack execute",
     )
-    parser.add_argument("role", metavar="USER", help="who is given access")
+    parser.add_argument("role", metavar="USER", help="user who gets access")
     rights = parser.add_mutually_exclusive_group()
-    rights.add_argument("--read", action="store_true", help="to read (default)")
-    rights.add_argument("--write", action="store_true", help="to read and write; new metrics go to metrics.extras")
+    rights.add_argument("--read", action="store_true", help="allow reading (default)")
+    rights.add_argument(
+        "--write", action="store_true", help="allow reading and writing; new metrics go to metrics.extras"
+    )
     rights.add_argument(
         "--as-owner",
         action="store_true",
-        help="to read and write, and to do all that the owner may, such as add columns for new metrics or drop tables",
+        help="allow all that the owner may do, such as adding columns for new metrics or dropping tables",
     )
     add_owner_option(parser)
     parser.set_defaults(run=_run)
@@ -40,8 +42,8 @@ def _run(options: argparse.Namespace) -> None:
     print("\n".join(statements))
     if options.write:
         print(
-            "-- Only the owner can add columns: new metrics of this user are kept in metrics.extras, and until the\n"
-            "-- owner has added that, in metrics_pending. A member of the owner's role can add columns, and do all\n"
-            "-- else that the owner may. Who may grant that role (a superuser, say) can execute:\n"
+            "-- Only the owner can add columns: new metrics of this user are stored in metrics.extras, or in\n"
+            "-- metrics_pending until the owner has added that column. A member of the owner's role can add columns,\n"
+            "-- and do all else that the owner may. A user who may grant that role, such as a superuser, can execute:\n"
             f"-- GRANT {quote_if_needed(tables['owner'])} TO {quote_if_needed(options.role)};"
         )

@@ -17,18 +17,18 @@ from sqltrack.errors import ConfigError
 __all__ = ["add_parser"]
 
 _DESCRIPTION = (
-    "Scripts, this program and notebooks in this folder then use that database. In a terminal, and without options, "
-    "the command asks. Elsewhere the options choose; without any it is the SQLite file sqltrack.db. A file that exists "
-    "is never overwritten, and a password is never written: it belongs into ~/.pgpass."
+    "Scripts, notebooks and this program use that database from then on in this folder. Without options, the command "
+    "asks if it runs in a terminal; elsewhere it chooses the SQLite file sqltrack.db. It never overwrites an existing "
+    "config file, and never writes a password: put it in ~/.pgpass."
 )
 
 _QUESTIONS = {
     "dbpath": "SQLite: path of the file?",
-    "host": "PostgreSQL: host (none: this machine)?",
-    "port": "PostgreSQL: port (none: the usual one)?",
+    "host": "PostgreSQL: host (empty: this machine)?",
+    "port": "PostgreSQL: port (empty: default)?",
     "user": "PostgreSQL: user?",
     "dbname": "PostgreSQL: database?",
-    "schema": "PostgreSQL: schema (none: the usual one)?",
+    "schema": "PostgreSQL: schema (empty: default)?",
 }
 
 _NEXT = """
@@ -55,7 +55,7 @@ def add_parser(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     path, given = getattr(options, "config_path", None), connection_options(options)
-    # Before anything is asked.
+    # Fail before asking anything.
     new_config_path(path)
     if not given and sys.stdin.isatty():
         given = _ask_for_parameters()
@@ -64,11 +64,11 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _ask_for_parameters() -> dict[str, str]:
-    """Return what the user answers; empty answers choose what stands in brackets."""
+    """Return the answers of the user; an empty answer chooses the value in brackets."""
     known = {name: str(value) for name, value in {**DEFAULT_CONFIG, **get_env_config()}.items() if value is not None}
     answers = {"engine": _ask_for_engine(get_env_config().get("engine", DEFAULT_ENGINE))}
     for name in PARAMETERS[answers["engine"]]:
-        # The default database is called like the user who connects.
+        # The default database has the name of the user who connects.
         default = known.get(name, "")
         if name == "dbname" and name not in get_env_config():
             default = answers.get("user", "")
@@ -89,8 +89,8 @@ def _print_outcome(plan: Init, *, created_tables: bool) -> None:
     path = str(plan.path)
     said = ", ".join(f"{name} = {value}" for name, value in plan.settings.items())
     print(printable(f"wrote {path}: {said}"))
-    print("created the tables" if created_tables else "the tables are there already")
+    print("created the tables" if created_tables else "the tables exist already")
     if not plan.is_found:
         full = shlex.quote(str(Path(path).absolute()))
-        print(f"\nLet programs find the file: export SQLTRACK_CONFIG_PATH={printable(full)}")
+        print(f"\nTo let programs find the file: export SQLTRACK_CONFIG_PATH={printable(full)}")
     print(_NEXT)

@@ -1,4 +1,4 @@
-"""sqltrack link: link runs or experiments."""
+"""sqltrack link: add or remove links between runs or experiments."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ def add_parser(commands: Commands) -> None:
         "         sqltrack link 13 resumes 12 --remove\n"
         "         sqltrack link ablation continues baseline --experiments",
     )
-    parser.add_argument("from_", metavar="FROM", help="id of the run that the link starts from")
-    parser.add_argument(
-        "kind", metavar="KIND", help="what the link means; curves are joined where one run 'resumes' another"
-    )
-    parser.add_argument("to", metavar="TO", help="id of the run that the link points to")
+    parser.add_argument("from_", metavar="FROM", help="id of the run where the link starts")
+    parser.add_argument("kind", metavar="KIND", help="meaning of the link; 'resumes' joins the curves of the runs")
+    parser.add_argument("to", metavar="TO", help="id of the run where the link ends")
     parser.add_argument("--remove", action="store_true", help="remove the link")
-    parser.add_argument("--experiments", action="store_true", help="FROM and TO are names or ids of experiments")
+    parser.add_argument("--experiments", action="store_true", help="link experiments; FROM and TO are names or ids")
     add_edit_options(parser)
     parser.set_defaults(run=_run)
 

@@ -19,13 +19,13 @@ __all__ = ["add_parser"]
 
 _ROWS = 20
 _KEY = ("step", "progress")
-# Formats for programs, which get all steps and all columns.
+# Formats for programs: with all steps and columns.
 _COMPLETE = ("csv", "json")
 
 _DESCRIPTION = f"""
-JSON and CSV show all steps, the other formats the last {_ROWS} of each run. In a plot NaN and infinities leave gaps,
-which the legend counts. The first words that consist of digits, commas and hyphens are runs, the others are metrics.
-Give a metric with such a name by --metric.
+JSON and CSV show all steps, the other formats the last {_ROWS} of each run. Plots leave gaps for NaN and infinities,
+and count them in the legend. Leading words of digits, commas and hyphens are runs, the others are metrics. Use --metric
+for a metric with such a name.
 """
 _EXAMPLE = """sqltrack metrics 12 train_loss val_loss --plot --log
          sqltrack metrics 3,20-22 val_loss --plot"""
@@ -39,17 +39,19 @@ def add_parser(commands: Commands) -> None:
         "words",
         nargs="+",
         metavar="RUN … METRIC",
-        help="ids of runs, such as 5, 5-9 or 3,7, and names of metrics, default: all",
+        help="run ids, such as 5, 5-9 or 3,7, and names of metrics (default: all)",
     )
     parser.add_argument(
         "--metric", action="append", default=[], metavar="NAME", help="name of a metric, may be repeated"
     )
-    parser.add_argument("--merged", action="store_true", help="with the runs that they resume, and that resume them")
+    parser.add_argument(
+        "--merged", action="store_true", help="join each run with the runs that it resumes, and that resume it"
+    )
     parser.add_argument(
         "--limit", type=count, metavar="N", help=f"show the last N steps, 0 for all (default: {_ROWS}, or all)"
     )
     _add_formats(parser)
-    parser.add_argument("--log", action="store_true", help="logarithmic scale of the plot")
+    parser.add_argument("--log", action="store_true", help="use a logarithmic scale in the plot")
     add_superuser_option(parser)
     parser.words = "words"
     parser.set_defaults(run=_run, parser=parser)
@@ -65,7 +67,7 @@ def _run(options: argparse.Namespace) -> None:
     runs, metrics = _split(options)
     if options.log and not options.plot:
         parser: Parser = options.parser
-        parser.error("--log is the scale of a plot: add --plot")
+        parser.error("--log needs --plot")
     found = read_curves_of_runs(
         open_client(options),
         runs,
@@ -94,12 +96,12 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _split(options: argparse.Namespace) -> tuple[list[RunRange], list[str]]:
-    """Return the runs and the names of metrics; a name that looks like a run ends the program if none is before it."""
+    """Return the runs and the names of metrics; end the program if the first word does not name a run."""
     parser: Parser = options.parser
     words: list[str] = options.words
     number = next((index for index, word in enumerate(words) if not names_runs(word)), len(words))
     try:
-        # Without a run the first word is wrong.
+        # Without a run, report the first word as the error.
         runs = [item for word in words[: number or 1] for item in run_ranges(word)]
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
@@ -107,7 +109,7 @@ def _split(options: argparse.Namespace) -> tuple[list[RunRange], list[str]]:
 
 
 def _note_missing(found: Mapping[int, Curves], *, is_chosen: bool) -> None:
-    """Say which runs have no values, and which lack metrics that the user has named."""
+    """Print which runs have no values, and which lack metrics that the user named."""
     names = list(dict.fromkeys(name for curves in found.values() for name in curves.names))
     for run_id, curves in found.items():
         own = set(curves.names)
@@ -119,12 +121,12 @@ def _note_missing(found: Mapping[int, Curves], *, is_chosen: bool) -> None:
 
 
 def _print(points: Sequence[Mapping[str, Any]], columns: Sequence[str], names: Sequence[str], format_: str) -> None:
-    # A column that says nothing makes room for others.
+    # An empty column makes room for others.
     is_told = format_ in _COMPLETE or any(point["progress"] for point in points)
     shown = [name for name in columns if name != "progress" or is_told]
     left_out = print_records(points, shown, format_, cells=dict.fromkeys(shown, show_exact), optional=names)
     if left_out:
-        print_note(f"no room for {', '.join(left_out)}; name metrics to choose")
+        print_note(f"no room for {', '.join(left_out)}; name the metrics to show")
 
 
 def _plot(found: Mapping[int, Curves], names: Sequence[str], *, log: bool) -> None:
@@ -141,7 +143,7 @@ def _plot(found: Mapping[int, Curves], names: Sequence[str], *, log: bool) -> No
 
 
 def _x_axis(found: Mapping[int, Curves]) -> str:
-    """Return what the runs have in common: steps, or progress where a run counts no steps and all tell progress."""
+    """Return the x axis: steps, or progress if all runs have it and one has no steps."""
     with_steps, with_progress = (
         {run_id for run_id, curves in found.items() if any(point[name] for point in curves.points)} for name in _KEY
     )
@@ -157,6 +159,6 @@ def _call(run_id: int, name: str, found: Mapping[int, Curves], names: Sequence[s
 
 
 def _values(points: Sequence[Mapping[str, Any]], x: str, name: str) -> tuple[list[float], list[Any]]:
-    """Return where a metric was logged, and what; metrics that are logged more rarely than others have no gaps."""
+    """Return the x and y values of a metric; metrics that are logged less often than others have no gaps."""
     logged = [(point[x], point[name]) for point in points if point[name] is not None]
     return [place for place, _ in logged], [value for _, value in logged]

@@ -1,4 +1,4 @@
-"""sqltrack mv: move runs into another experiment."""
+"""sqltrack mv: move runs to another experiment."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "mv",
-        description="Runs keep their ids, metrics and links. A job that is still running logs on undisturbed.",
+        description="Runs keep their ids, metrics and links. Jobs that are still running continue to log.",
         example="sqltrack mv 5-9 12 failures --create",
     )
     add_runs(parser, nargs="+")
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="name or id of the experiment to move them into")
-    parser.add_argument("--create", action="store_true", help="create the experiment if there is none of that name")
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="experiment to move the runs to (name or id)")
+    parser.add_argument("--create", action="store_true", help="create the experiment if it does not exist")
     add_edit_options(parser)
     parser.set_defaults(run=_run)
 

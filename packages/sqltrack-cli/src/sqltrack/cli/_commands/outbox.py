@@ -1,4 +1,4 @@
-"""sqltrack outbox: list, send and drop calls that wait for their database."""
+"""sqltrack outbox: list, send or drop calls that wait for their database."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["add_parser"]
 
 _COLUMNS = ("file", "state", "calls", "runs", "age", "size", "target", "host", "pid", "problem")
 _DESCRIPTION = """
-Without ACTION it lists the files, and connects to no database. The state of a file tells about the process that wrote
-it: alive (it sends the file itself), dead (you may send it), unknown (another host's). A file of refused calls is
-"refused", one that is kept after it was sent is "sent".
+Without ACTION, lists the files and does not connect to a database. The state of a file is that of the process that
+wrote it: alive (it sends the file itself), dead (you can send the file) or unknown (it ran on another host). The state
+is "refused" for a file of calls that the database refused, and "sent" for a file that was kept after it was sent.
 """
 _SEND_DESCRIPTION = """
-Sends the calls to the configured database, and deletes the files of which nothing is left. Without FILE it sends all
-files for this database whose process is dead. To send a file twice changes nothing. The exit status is 1 if
-something was skipped, refused or damaged.
+Sends the calls to the configured database, and deletes files that have no calls left. Without FILE, sends all files for
+this database whose process is dead. Sending a file twice changes nothing. The exit status is 1 if a file was skipped or
+damaged, or calls were refused.
 """
 
 
@@ -52,23 +52,22 @@ def add_parser(commands: Commands) -> None:
 def _add_send(parser: Parser) -> None:
     parser.description = " ".join(_SEND_DESCRIPTION.split())
     parser.epilog = "example: sqltrack outbox send"
-    _add_files(parser, "*", "file to send, by its path or by its name in the folder for outboxes")
+    _add_files(parser, "*", "file to send, as a path or as a name in the outbox folder")
     parser.add_argument(
         "--force",
         action="store_true",
-        help="send the files that are named, also those of another host, whose process must be dead, and those that "
-        "say that they are for another database",
+        help="also send named files of another host, whose process must be dead, and named files for another database",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_send, parser=parser)
 
 
 def _add_drop(parser: Parser) -> None:
-    parser.description = "Deletes files with all their calls, which are lost if they were not sent."
+    parser.description = "Deletes files with all their calls. Calls that were not sent are lost."
     parser.epilog = "example: sqltrack outbox drop 20250131T120000-node17-4711-0a1b2c.db --dry-run"
-    _add_files(parser, "+", "file to delete, by its path or by its name in the folder for outboxes")
+    _add_files(parser, "+", "file to delete, as a path or as a name in the outbox folder")
     parser.add_argument(
-        "--force", action="store_true", help="delete also the files of another host, whose process must be dead"
+        "--force", action="store_true", help="also delete files of another host, whose process must be dead"
     )
     add_edit_options(parser)
     parser.set_defaults(run=_drop, parser=parser)
@@ -80,14 +79,14 @@ def _add_files(parser: Parser, nargs: str, text: str) -> None:
 
 
 def _folders(options: argparse.Namespace) -> list[str]:
-    """Return the folders for outboxes, for which no driver is needed."""
+    """Return the outbox folders; this needs no driver."""
     return outbox_folders(load_config(getattr(options, "config_path", None), **connection_options(options)))
 
 
 def _take_format(options: argparse.Namespace) -> None:
-    """Let `--json` in front of an action count for that."""
+    """Apply a `--json` in front of an action to that action."""
     if options.format not in ("table", "json"):
-        options.parser.error(f"--format {options.format} is for the list alone")
+        options.parser.error(f"--format {options.format} applies only to the list")
     options.json = options.json or options.format == "json"
 
 
@@ -108,7 +107,7 @@ def _print(infos: Sequence[OutboxInfo], format_: str) -> None:
     records = [_record(info, format_) for info in infos]
     columns = [name for name in _COLUMNS if format_ != "table" or name != "problem" or any(map(_problem, infos))]
     if format_ == "table":
-        # A name that is cut names no file.
+        # A shortened name would not name a file.
         print_table(
             records,
             columns,
@@ -180,14 +179,14 @@ def _tell_sent(done: Sequence[SentOutbox]) -> Iterator[str]:
     yield _count_sent(done) if done else "there is nothing to send"
     outdated = sum(sent.outdated for sent in done)
     if outdated:
-        yield f"{pluralize(outdated, 'call')} came too late: the run was started again or rewound since"
+        yield f"{pluralize(outdated, 'call')} came too late: the run was resumed or rewound in the meantime"
     for sent in done:
         if sent.skipped is not None:
             yield f"skipped {sent.path}: {sent.skipped}"
         if sent.refused:
-            yield f"the database refuses {pluralize(sent.refused, 'call')}, which stay in {sent.refused_path}"
+            yield f"the database refused {pluralize(sent.refused, 'call')}, kept in {sent.refused_path}"
         if sent.damage is not None:
-            yield f"{sent.path} is damaged, and kept: {sent.damage}"
+            yield f"kept {sent.path}, which is damaged: {sent.damage}"
 
 
 def _tell_left(left: LeftOutboxes, told: Collection[str]) -> Iterator[str]:
@@ -196,7 +195,7 @@ def _tell_left(left: LeftOutboxes, told: Collection[str]) -> Iterator[str]:
     for info in left.unknown:
         yield f"skipped {info.path}: {info.reason_to_leave()}"
     if left.alive:
-        yield f"{pluralize(len(left.alive), 'file')} left to processes that are alive, and send them"
+        yield f"{pluralize(len(left.alive), 'file')} left to their processes, which are alive and send them"
     refused = sum(info.path not in told for info in left.refused)
     if refused:
         yield f"{pluralize(refused, 'file')} left with calls that were refused before; see: sqltrack outbox"

@@ -1,4 +1,4 @@
-"""sqltrack reap: mark runs whose process is gone."""
+"""sqltrack reap: mark RUNNING runs whose process has died."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["add_parser"]
 
 _COLUMNS = ("id", "experiment", "job", "last_update", "status", "new_status", "why")
 _DESCRIPTION = """
-Looks at the runs that say that they have a process (RUNNING, say). Where the environment that is stored with a run
-names a Slurm job, sacct is asked, and the run gets the state in which the job ended; as long as the job is alive, it is
-left alone. Runs without a job, or of whose job Slurm knows nothing, are judged by how long ago they were last updated,
-and only if --older-than says how long is too long. A run that is updated in the meantime is left alone.
+Checks the runs whose status says that they have a process, such as RUNNING. If the environment of a run names a Slurm
+job, the command asks sacct: if the job has ended, the run gets the state of the job; otherwise it is left alone. Runs
+without a job, or with a job that Slurm does not know, are judged by the time since their last update, and only with
+--older-than. A run that is updated in the meantime is left alone.
 """
 
 
@@ -38,13 +38,13 @@ def add_parser(commands: Commands) -> None:
         "--older-than",
         type=duration,
         metavar="AGE",
-        help="judge runs of which Slurm knows nothing by their age, such as 90min, 24h, 7d; longer than any pause "
-        "between two calls that log metrics",
+        help="mark runs that Slurm does not know after this time without an update, such as 90min, 24h or 7d; choose "
+        "more than the longest pause between two calls that log metrics",
     )
     parser.add_argument(
-        "--status", default="FAILED", help="status of runs of which Slurm knows nothing (default: %(default)s)"
+        "--status", default="FAILED", help="new status of runs that Slurm does not know (default: %(default)s)"
     )
-    add_experiment(parser, "only runs of this experiment, name or id")
+    add_experiment(parser, "only runs of this experiment (name or id)")
     add_edit_options(parser)
     parser.set_defaults(run=_run)
 
@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace, findings: Sequence[Finding], marked: Sequence[Finding] | None) -> int:
     number = sum(finding.new_status is not None for finding in findings)
     if not number:
-        print_note("no run has to be marked" if findings else "no run says that it is running")
+        print_note("no run needs to be marked" if findings else "no run is running")
     elif options.dry_run:
         print_note(f"{pluralize(number, 'run')} would be marked")
     elif marked is None:
@@ -88,7 +88,7 @@ def _report(options: argparse.Namespace, findings: Sequence[Finding], marked: Se
     else:
         done = sum(finding.marked for finding in marked)
         spared = (
-            f", {pluralize(number - done, 'was', 'were')} spared, because they have changed in the meantime"
+            f", {pluralize(number - done, 'was', 'were')} left alone because they have changed in the meantime"
             if done < number
             else ""
         )

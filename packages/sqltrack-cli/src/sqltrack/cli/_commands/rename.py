@@ -16,12 +16,12 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "rename",
-        description="Runs keep their experiment. A script that names the experiment must use the new name from now on, "
-        "or it creates another one of the old name.",
+        description="Its runs stay in the experiment. Use the new name in scripts from now on; the old name creates "
+        "a new experiment.",
         example='sqltrack rename baseline "baseline with warm-up"',
     )
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="name or id of the experiment")
-    parser.add_argument("name", metavar="NEW-NAME", help="its new name")
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="experiment to rename (name or id)")
+    parser.add_argument("name", metavar="NEW-NAME", help="new name")
     add_edit_options(parser)
     parser.set_defaults(run=_run)
 

@@ -1,4 +1,4 @@
-"""sqltrack rename-metric: give a metric another name."""
+"""sqltrack rename-metric: rename a metric."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sqltrack.wording import pluralize
 __all__ = ["add_parser"]
 
 _DESCRIPTION = """
-Without --experiment the column is renamed, for all runs. With it the values of the experiment's runs are moved to the
-new name, whose column is created if it is missing. --merge moves values to a metric that there is; rows that have
-values of both are a reason to refuse. Jobs that go on to log under the old name create it anew.
+Without --experiment, renames the column for all runs. With it, moves the values of the experiment's runs to the new
+name, and creates its column if missing. --merge moves values to an existing metric, and fails if a row has values of
+both. Jobs that continue to log under the old name create the metric again.
 """
 
 
@@ -28,9 +28,9 @@ def add_parser(commands: Commands) -> None:
         example="sqltrack rename-metric acc accuracy\n         sqltrack rename-metric acc accuracy --merge --dry-run",
     )
     parser.add_argument("name", metavar="OLD", help="name of the metric")
-    parser.add_argument("new_name", metavar="NEW", help="name that it gets")
-    add_experiment(parser, "only runs of this experiment, name or id")
-    parser.add_argument("--merge", action="store_true", help="move values to a metric that there is")
+    parser.add_argument("new_name", metavar="NEW", help="new name")
+    add_experiment(parser, "only runs of this experiment (name or id)")
+    parser.add_argument("--merge", action="store_true", help="move values to an existing metric")
     add_edit_options(parser)
     parser.set_defaults(run=_run)
 
@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
         print_note(_describe(renaming))
     if renaming.running:
         runs = pluralize(renaming.running, "run is", "runs are")
-        print_note(f"{runs} RUNNING: what still logs {renaming.name!r} creates it anew")
+        print_note(f"{runs} RUNNING: jobs that still log {renaming.name!r} create it again")
 
     def rename() -> Renaming:
         moves = len(renaming.runs) if renaming.column == "move" else 0
@@ -69,7 +69,7 @@ def _report(renamed: Renaming) -> int:
         print_note("renamed")
         return 0
     later = renamed.left - renamed.both
-    reasons = [f"{renamed.both:,} in rows that have values of both"] if renamed.both else []
+    reasons = [f"{renamed.both:,} in rows with values of both"] if renamed.both else []
     reasons += [f"{later:,} that came in the meantime"] if later else []
     print_note(f"renamed, but {renamed.name!r} still has {pluralize(renamed.left, 'value')}: {', '.join(reasons)}")
     return 1 if renamed.both else 0

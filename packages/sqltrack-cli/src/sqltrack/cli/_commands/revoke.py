@@ -1,4 +1,4 @@
-"""sqltrack revoke: print how to take access away."""
+"""sqltrack revoke: print the SQL that revokes access from a PostgreSQL user or from PUBLIC."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "revoke",
-        description="Nothing is executed: look at the statements, and execute them as the owner of the database.",
+        description="Executes nothing: review the SQL, and execute it as the owner of the database.",
         example="sqltrack revoke --public | sqltrack execute\n         sqltrack revoke bob | sqltrack execute",
     )
     whose = parser.add_mutually_exclusive_group(required=True)
-    whose.add_argument("role", metavar="USER", nargs="?", help="whose access is taken")
+    whose.add_argument("role", metavar="USER", nargs="?", help="user who loses access")
     whose.add_argument(
-        "--public", action="store_true", help="let nobody connect who was not given the right (the owner has it)"
+        "--public", action="store_true", help="let only users connect who were granted the right (the owner has it)"
     )
     parser.add_argument(
         "--as-owner",
         action="store_true",
-        help="also end the membership in the owner's role that grant --as-owner gives",
+        help="also revoke membership in the owner's role, which grant --as-owner gives",
     )
     add_owner_option(parser)
     parser.set_defaults(run=_run)
@@ -43,6 +43,6 @@ def _run(options: argparse.Namespace) -> None:
     print("\n".join(revoke_sql(options.role, **tables, as_owner=options.as_owner)))
     if not options.as_owner:
         print(
-            "-- If the user was made a member of the owner's role, access lasts until somebody who may grant that\n"
-            f"-- role executes: REVOKE {quote_if_needed(tables['owner'])} FROM {quote_if_needed(options.role)};"
+            "-- A member of the owner's role keeps access until a user who may grant that role executes:\n"
+            f"-- REVOKE {quote_if_needed(tables['owner'])} FROM {quote_if_needed(options.role)};"
         )

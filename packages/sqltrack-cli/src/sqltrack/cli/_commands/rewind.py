@@ -1,4 +1,4 @@
-"""sqltrack rewind: remove what a run has logged after a checkpoint."""
+"""sqltrack rewind: remove the metrics that a run logged after a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "rewind",
-        description="For a run that goes on from a checkpoint: rows of metrics whose step is greater are removed.",
+        description="Rows with a greater step are removed. Use it before a run continues from the checkpoint.",
         example="sqltrack rewind 12 40000 --dry-run",
     )
     parser.add_argument("run_id", type=run_id, metavar="RUN", help="id of the run")
-    parser.add_argument("step", type=int, metavar="STEP", help="step of the checkpoint, which stays; -1 removes all")
-    parser.add_argument("--force", action="store_true", help="also if the run is RUNNING and was updated of late")
+    parser.add_argument("step", type=int, metavar="STEP", help="step of the checkpoint, which is kept; -1 removes all")
+    parser.add_argument(
+        "--force", action="store_true", help="also rewind a run that is RUNNING and was updated in the last 10 minutes"
+    )
     add_edit_options(parser)
     parser.set_defaults(run=_run)
 
@@ -36,7 +38,7 @@ def _run(options: argparse.Namespace) -> int:
 
     def remove() -> Rewinding:
         with progress_bar("removing rows"):
-            # With --yes nobody has seen what was planned.
+            # With --yes the user has not seen the plan.
             return apply_rewind(client, rewinding, even_if_changed=options.yes)
 
     question = f"remove {pluralize(rewinding.rows, 'row')} of run {rewinding.run_id}" if rewinding.rows else None
@@ -60,7 +62,7 @@ def _record(rewinding: Rewinding, *, removed: bool) -> dict[str, object]:
 def _describe(rewinding: Rewinding) -> str:
     where = f"run {rewinding.run_id} after step {rewinding.step}"
     if not rewinding.rows:
-        return f"there is nothing of {where}"
+        return f"{where}: no rows"
     return (
         f"{where}: {pluralize(rewinding.rows, 'row')}, from step {rewinding.first_step} to step {rewinding.last_step}"
     )

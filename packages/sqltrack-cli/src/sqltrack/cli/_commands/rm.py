@@ -1,4 +1,4 @@
-"""sqltrack rm: delete runs, or an experiment."""
+"""sqltrack rm: delete runs, or an experiment with all its runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "rm",
-        description="With them go their metrics and links, for good; all of it or, if anything fails, nothing.",
+        description="Their metrics and links are deleted too, permanently. If anything fails, nothing is deleted.",
         example="sqltrack rm 5-9 12 --dry-run\n         sqltrack rm --experiment scratch",
     )
     add_runs(parser, nargs="*")
-    add_experiment(parser, "name or id of an experiment to delete, with all its runs")
+    add_experiment(parser, "experiment to delete with all its runs (name or id)")
     parser.add_argument(
-        "--force", action="store_true", help="delete also runs that are RUNNING and were updated in the last 10 minutes"
+        "--force", action="store_true", help="also delete runs that are RUNNING and were updated in the last 10 minutes"
     )
     add_edit_options(parser)
     parser.set_defaults(run=_run, parser=parser)
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
 
     def delete() -> Deletion:
         with progress_bar("deleting runs", len(deletion.runs)) as progress:
-            # With --yes nobody has seen what was planned.
+            # With --yes the user has not seen the plan.
             return apply_rm(client, deletion, progress, even_if_changed=options.yes)
 
     deleted = apply_if_agreed(

@@ -15,13 +15,13 @@ from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]
 
-# So many runs take less than a second.
+# Reading this many runs takes less than a second.
 _QUICK = 1_000
 
 _DESCRIPTION = """
-Newest first, or with --best the best first. Arguments in which the runs differ are shown as far as there is room; the
-limit has no influence on that. A condition sees the columns of the table runs, and experiment (its name),
-experiment_comment, experiment_tags and experiment_extras. The database lets it read and nothing else.
+Newest first, or best first with --best. The table shows the arguments in which the runs differ, as many as fit; --limit
+does not affect which. A condition can use the columns of the table runs, and experiment (its name),
+experiment_comment, experiment_tags and experiment_extras. It is read-only.
 """
 _EXAMPLE = """sqltrack runs baseline --best accuracy
          sqltrack runs --where "status = 'FAILED'" --limit 0
@@ -33,9 +33,9 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("runs", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
     parser.add_argument(
-        "experiment", nargs="?", metavar="EXPERIMENT", help="name or id, a name that is a number goes before an id"
+        "experiment", nargs="?", metavar="EXPERIMENT", help="name or id; a name that is a number comes before an id"
     )
-    parser.add_argument("--where", metavar="SQL", help="condition that runs must meet")
+    parser.add_argument("--where", metavar="SQL", help="SQL condition that runs must meet")
     _add_best(parser)
     _add_order(parser)
     parser.add_argument(
@@ -50,20 +50,22 @@ def add_parser(commands: Commands) -> None:
 
 
 def _add_best(parser: Parser) -> None:
-    parser.add_argument(
-        "--best", metavar="METRIC", help="show the best value of a metric and its step, the best run first"
-    )
+    parser.add_argument("--best", metavar="METRIC", help="show the best value of a metric and its step, best run first")
     direction = parser.add_mutually_exclusive_group()
-    direction.add_argument("--max", dest="maximize", action="store_true", default=None, help="the greatest (default)")
-    direction.add_argument("--min", dest="maximize", action="store_false", default=None, help="the smallest")
+    direction.add_argument(
+        "--max", dest="maximize", action="store_true", default=None, help="the greatest value is the best (default)"
+    )
+    direction.add_argument(
+        "--min", dest="maximize", action="store_false", default=None, help="the smallest value is the best"
+    )
 
 
 def _add_order(parser: Parser) -> None:
     parser.add_argument(
         "--sort",
         metavar="COLUMN",
-        help=f"smallest first: {', '.join(name for name in COLUMNS)}, the metric of --best, or an argument; "
-        "missing values are last",
+        help=f"sort by a column, smallest first: {', '.join(name for name in COLUMNS)}, the metric of --best, or an "
+        "argument; missing values come last",
     )
     parser.add_argument("--reverse", action="store_true", help="reverse the order; missing values stay last")
 
@@ -71,7 +73,7 @@ def _add_order(parser: Parser) -> None:
 def _run(options: argparse.Namespace) -> None:
     if options.maximize is not None and options.best is None:
         parser: Parser = options.parser
-        parser.error(f"{'--max' if options.maximize else '--min'} is for the best value: add --best METRIC")
+        parser.error(f"{'--max' if options.maximize else '--min'} needs --best METRIC")
     names = ("where", "best", "sort", "reverse", "limit", "as_superuser")
     chosen = {"maximize": options.maximize is not False, **{name: getattr(options, name) for name in names}}
     with_args = options.format != "json"

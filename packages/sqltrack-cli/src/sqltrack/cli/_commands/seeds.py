@@ -24,15 +24,15 @@ __all__ = ["add_parser"]
 
 _STATISTICS = ("n", "mean", "stddev", "min", "max")
 _MISSING = object()
-# Digits of the deviation in Markdown and LaTeX, which decide those of the mean.
+# Digits of the deviation in Markdown and LaTeX, which decide the decimals of the mean.
 _DIGITS = 2
-# Ids and names that a note shows.
+# Maximum number of ids and names in a note.
 _SHOWN = 5
 
 _DESCRIPTION = """
-A group holds the runs of an experiment whose arguments are the same, apart from those of --over. That with the best
-mean comes first. The standard deviation is that of a sample (n - 1), and missing for a single run. Runs whose value is
-NaN or infinite do not count; how many there are is said. Arguments that are the same in all groups are hidden.
+A group holds the runs of an experiment that have the same arguments, apart from those of --over. The group with the
+best mean comes first. The standard deviation is that of a sample (n - 1), and missing for a single run. Runs with a NaN
+or infinite value are left out and counted in a note. Arguments that are the same in all groups are hidden.
 """
 _EXAMPLE = """sqltrack seeds accuracy --experiment digits
          sqltrack seeds val_loss --min --over seed --over fold
@@ -47,9 +47,9 @@ def add_parser(commands: Commands) -> None:
         "--over",
         action="append",
         metavar="ARG",
-        help="argument in which runs of a group may differ, such as data.seed; may be repeated (default: seed)",
+        help="argument that may differ within a group, such as data.seed, may be repeated (default: seed)",
     )
-    add_experiment(parser, "only runs of this experiment, name or id")
+    add_experiment(parser, "only runs of this experiment (name or id)")
     _add_value(parser)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
@@ -57,9 +57,11 @@ def add_parser(commands: Commands) -> None:
         type=statuses,
         default=("COMPLETED",),
         metavar="STATUS,…",
-        help="only runs with one of these (default: COMPLETED)",
+        help="only runs with one of these statuses (default: COMPLETED)",
     )
-    chosen.add_argument("--any-status", action="store_const", const=None, dest="status", help="runs with any status")
+    chosen.add_argument(
+        "--any-status", action="store_const", const=None, dest="status", help="include runs with any status"
+    )
     parser.add_argument("--wide", action="store_true", help="also show arguments that are the same in all groups")
     add_format_options(parser)
     add_superuser_option(parser)
@@ -71,8 +73,8 @@ def _add_value(parser: Parser) -> None:
     direction.add_argument(
         "--max", dest="maximize", action="store_true", default=True, help="the greatest value is the best (default)"
     )
-    direction.add_argument("--min", dest="maximize", action="store_false", help="the smallest is the best")
-    parser.add_argument("--last", action="store_true", help="the last value of a run counts, not its best")
+    direction.add_argument("--min", dest="maximize", action="store_false", help="the smallest value is the best")
+    parser.add_argument("--last", action="store_true", help="use the last value of each run instead of its best")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -105,7 +107,7 @@ def _print(found: SeedStatistics, options: argparse.Namespace) -> None:
     settings = found.settings()
     if options.wide:
         settings.update(found.settings(constant=True))
-    # An argument may be called as a column is.
+    # An argument may have the name of a column.
     args = {f"args.{name}": name for name in settings}
     has_several = len({group.experiment_id for group in groups}) > 1
     described = ["experiment", *args] if has_several else list(args)
@@ -135,7 +137,7 @@ def _print(found: SeedStatistics, options: argparse.Namespace) -> None:
 
 
 def _print_csv(records: Sequence[Mapping[str, Any]], described: Sequence[str], args: Mapping[str, str]) -> None:
-    # Heads of CSV are unique.
+    # Headings of CSV are unique.
     taken = {"experiment", *_STATISTICS}
     heads = {key: name for key, name in args.items() if name not in taken}
     known = [{key: value for key, value in record.items() if value is not _MISSING} for record in records]
@@ -143,7 +145,7 @@ def _print_csv(records: Sequence[Mapping[str, Any]], described: Sequence[str], a
 
 
 class _Mean(float):
-    """A mean with its standard deviation: a number that is written with as many decimals as the deviation deserves."""
+    """A mean with its standard deviation, which decides how many decimals are printed."""
 
     _text: str
 
@@ -159,12 +161,12 @@ class _Mean(float):
 def _cell(value: Any) -> Text:
     if value is _MISSING:
         return show_value(None)
-    # A null is not the same as nothing.
+    # A null differs from a missing value.
     return styled("null") if value is None else show_exact(value)
 
 
 def _mean(group: SeedGroup) -> str:
-    """Return mean and standard deviation, with as many decimals as the deviation deserves."""
+    """Return mean and standard deviation, with the decimals that the deviation justifies."""
     mean, stddev = group.mean, group.stddev
     if mean is None:
         return "--"
@@ -177,7 +179,7 @@ def _mean(group: SeedGroup) -> str:
 
 
 def _add_notes(found: SeedStatistics, options: argparse.Namespace, over: Sequence[str]) -> None:
-    """Print notes about runs and arguments that the table does not show, and about odd groups."""
+    """Print notes about runs and arguments that the table leaves out, and about unusual groups."""
     groups = found.groups
     if not groups:
         print_note(f"no run {_of(options.status)}has a value of {options.metric!r}")
@@ -201,7 +203,9 @@ def _add_notes(found: SeedStatistics, options: argparse.Namespace, over: Sequenc
     if len(groups) > 1 and all(group.n + len(group.not_finite) == 1 for group in groups):
         names = list(found.settings())
         shown = f"{', '.join(names[:_SHOWN])}{' and more' if len(names) > _SHOWN else ''}"
-        print_note(f"no two runs are in one group, for they also differ in {shown}; add --over for what may differ")
+        print_note(
+            f"each group has only one run: they also differ in {shown}; add --over for arguments that may differ"
+        )
 
 
 def _of(chosen: Sequence[str] | None) -> str:

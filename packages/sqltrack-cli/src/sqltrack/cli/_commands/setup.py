@@ -1,4 +1,4 @@
-"""sqltrack setup: create the tables."""
+"""sqltrack setup: create the tables and execute new SQL scripts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "setup",
-        description="For each script a line is printed: (NEW) if it was executed just now, (OK) if it had been before.",
+        description="Prints a line for each script: (NEW) if it was executed now, (OK) if it was executed before.",
         example="sqltrack setup v001.sql",
     )
-    scripts: Any = parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="SQL file, after the base script")
+    scripts: Any = parser.add_argument(
+        "scripts", nargs="*", metavar="SCRIPT", help="SQL file to execute after the base script"
+    )
     scripts.complete = FILE
     parser.set_defaults(run=_run)
 

@@ -1,4 +1,4 @@
-"""sqltrack show: tell everything about runs."""
+"""sqltrack show: show all details of runs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "show",
-        description="Of metrics it tells the last, the smallest and the greatest value, the steps of these, how many "
-        "values there are, and how many of them are NaN. JSON is a list if several runs or a range are named.",
+        description="Metrics are summarized: their last, smallest and greatest values with the steps, the number of "
+        "values, and how many of them are NaN. JSON is a list if you name several runs or a range.",
         example="sqltrack show 12\n         sqltrack show 12,20-22 --json",
     )
     add_runs(parser, nargs="+")
@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _print_rows(described: Sequence[Mapping[str, Any]], options: argparse.Namespace, *, is_one: bool) -> None:
-    """Print a row for each value, and in front of it the run if there may be several."""
+    """Print a row for each value, with the run id in front unless only one run is named."""
     rows = [row for row in compare_descriptions(described) if options.env or row["section"] != "env"]
     records = [
         {"run_id": run["id"], **row, "value": row["values"][run["id"]]}
@@ -114,7 +114,7 @@ def _print_metrics(metrics: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _time(time: datetime | None) -> Text:
-    """Return when something was, in UTC and as seen from now."""
+    """Return a time in UTC, with its distance from now."""
     if time is None or time.tzinfo is None:
         return show_value(time)
     return styled(f"{time.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC, ").append_text(show_time(time))

@@ -23,14 +23,13 @@ from sqltrack.errors import UnusableValueError
 __all__ = ["add_parser"]
 
 _FORMATS = (*FORMATS, "parquet")
-# The formats of files whose names do not end in a format.
+# Formats by file endings that are not the name of a format.
 _SUFFIXES = {"md": "markdown", "tex": "latex"}
 _WRITERS = {"csv": write_csv, "json": write_json}
 
 _DESCRIPTION = """
-The database lets the query read and nothing else, whatever it says. NULL is nothing in CSV; NaN is NaN in all formats;
-times are in UTC. Without --format the name of the output file decides; else it is a table in a terminal, and CSV in a
-file or pipe.
+The query is read-only. NULL is empty in CSV, NaN is NaN in all formats, times are in UTC. Without --format, the ending
+of the output file decides; otherwise the result is a table in a terminal, and CSV in a file or pipe.
 """
 _EXAMPLE = """sqltrack sql "SELECT status, COUNT(*) FROM runs GROUP BY status"
          sqltrack sql "SELECT * FROM metrics" --limit 0 --output metrics.parquet
@@ -40,9 +39,9 @@ _EXAMPLE = """sqltrack sql "SELECT status, COUNT(*) FROM runs GROUP BY status"
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("sql", description=" ".join(_DESCRIPTION.split()), example=_EXAMPLE)
-    parser.add_argument("query", metavar="QUERY", help="the query, - to read it from the standard input")
+    parser.add_argument("query", metavar="QUERY", help="SQL query, - to read it from standard input")
     add_format_options(parser, formats=_FORMATS, default=None)
-    output: Any = parser.add_argument("--output", metavar="FILE", help="file to write instead of the standard output")
+    output: Any = parser.add_argument("--output", metavar="FILE", help="file to write instead of standard output")
     output.complete = FILE
     parser.add_argument(
         "--limit", type=count, default=1000, metavar="N", help="read at most N rows, 0 for all (default: %(default)s)"
@@ -52,7 +51,7 @@ def add_parser(commands: Commands) -> None:
         type=_seconds,
         default=60.0,
         metavar="SECONDS",
-        help="how long the query may take (default: %(default)g)",
+        help="time limit of the query (default: %(default)g)",
     )
     add_superuser_option(parser)
     parser.set_defaults(run=_run)
@@ -78,7 +77,7 @@ def _run(options: argparse.Namespace) -> None:
             _write(result, format_, path)
         is_cut = result.is_cut
     if is_cut:
-        print_note(f"there are more rows than the limit of {options.limit}, --limit 0 reads all")
+        print_note(f"there are more rows than the limit of {options.limit}; --limit 0 reads all")
 
 
 def _query(options: argparse.Namespace, text: str) -> AbstractContextManager[QueryResult]:
@@ -138,7 +137,7 @@ def _write_parquet(options: argparse.Namespace, text: str) -> bool:
 
 @contextmanager
 def _for_stdout() -> Iterator[Path]:
-    """Return the path of a file to write in the `with` block, which then goes to the standard output."""
+    """Return the path of a file to write in the `with` block, and copy it to standard output at the end."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "result.parquet")
         yield path

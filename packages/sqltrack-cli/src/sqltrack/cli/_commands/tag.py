@@ -1,4 +1,4 @@
-"""sqltrack tag: add and remove tags."""
+"""sqltrack tag: add or remove tags of runs or of an experiment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_parser(commands: Commands) -> None:
     add_runs(parser, nargs="*")
     parser.add_argument("--add", nargs="+", action="extend", default=[], metavar="TAG", help="tags to add")
     parser.add_argument("--remove", nargs="+", action="extend", default=[], metavar="TAG", help="tags to remove")
-    add_experiment(parser, "name or id of an experiment to tag, instead of runs")
+    add_experiment(parser, "experiment to tag (name or id), instead of runs")
     add_edit_options(parser)
     parser.set_defaults(run=_run, parser=parser)
 

@@ -1,4 +1,4 @@
-"""sqltrack tidy: move metrics into columns."""
+"""sqltrack tidy: move metrics from the column extras to their own columns."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sqltrack.wording import pluralize
 __all__ = ["add_parser"]
 
 _DESCRIPTION = """
-Metrics that could not get a column when they were logged, because others held the table, are in metrics.extras (or wait
-in metrics_pending). This moves them to columns if they are exactly the same there; the others stay, and the table says
-why. Where a row has a value in both places, that of the column counts, as it does for everybody who reads it, and the
-other one is dropped ("superseded"). Jobs may go on to log meanwhile.
+Metrics whose column could not be added when they were logged, because other connections held a lock on the table, are
+in metrics.extras (or pending in metrics_pending). This command moves them to columns that hold exactly the same values,
+and says why others stay. If a row has a value in both places, the column wins, as it does for all readers, and the
+other value is dropped ("superseded"). Jobs can continue to log meanwhile.
 """
 
 
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
         with progress_bar("moving rows") as progress:
             return apply_tidy(client, found, progress)
 
-    question = f"move {pluralize(len(movable), 'metric')}" if movable else "move what waits to extras"
+    question = f"move {pluralize(len(movable), 'metric')}" if movable else "move pending metrics to extras"
     tidied = apply_if_agreed(
         options,
         question if works else None,
@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _nothing(found: Sequence[Tidied], is_pending: bool) -> str:
     if is_pending:
-        return "what waits would be moved to extras"
+        return "pending metrics would be moved to extras"
     return "nothing can be moved" if found else "all metrics are in columns"
 
 
@@ -82,5 +82,5 @@ def _print(found: Sequence[Tidied], *, moved: bool) -> None:
         print_table(records, ["name", "values", "column", "change", *counts], optional=("change",))
         for item in found:
             if item.why is not None:
-                # Reasons are too long for a column.
+                # Reasons are too long for a column of the table.
                 print(printable(f"{item.name}: values stay, {item.why}"))
