@@ -395,7 +395,7 @@ def test_the_plan_is_printed_as_json_where_nobody_can_be_asked(
         assert main([*arguments, "--json", *options]) == 1, arguments
         output = capsys.readouterr()
         planned = json.loads(output.out)
-        assert "nobody can be asked here, add --yes to agree\n" in output.err, arguments
+        assert "cannot ask for confirmation: standard input is not a terminal (use --yes)\n" in output.err, arguments
         assert dump(client) == before, arguments
         assert main([*arguments, "--json", "--dry-run", *options]) == 0, arguments
         assert json.loads(capsys.readouterr().out) == planned, arguments

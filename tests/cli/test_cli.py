@@ -306,7 +306,10 @@ def test_only_yes_means_yes(answer: str, agrees: bool, monkeypatch: pytest.Monke
 
 def test_who_cannot_be_asked_does_not_agree(capsys: pytest.CaptureFixture[str]) -> None:
     assert not _output.confirm("delete", yes=False)
-    assert capsys.readouterr().err == "sqltrack: nobody can be asked here, add --yes to agree\n"
+    assert (
+        capsys.readouterr().err
+        == "sqltrack: cannot ask for confirmation: standard input is not a terminal (use --yes)\n"
+    )
 
 
 def test_times_are_told_by_their_distance() -> None:

@@ -87,7 +87,7 @@ def test_tags_are_added_and_removed(client: sqltrack.Client, options: list[str],
     new = {"paper": True, "a, b": True}
     assert tags_of(client) == {5: new, 6: {"other": True, **new}, 7: new, 9: None}
     assert main(["tag", "5-7", "--add", "paper", "--yes", *options]) == 0
-    assert capsys.readouterr() == ("", "nothing has to be changed\n")
+    assert capsys.readouterr() == ("", "nothing to change\n")
 
 
 def test_an_experiment_has_tags_of_its_own(client: sqltrack.Client, options: list[str]) -> None:
@@ -125,7 +125,7 @@ def test_links_are_added_and_removed(client: sqltrack.Client, options: list[str]
     assert main(["link", "6", "resumes", "5", "--yes", *options]) == 0
     assert links_of(client) == [(5, "repeats", 7), (6, "resumes", 5)]
     assert main(["link", "6", "resumes", "5", "--yes", *options]) == 0
-    assert capsys.readouterr().err.endswith("nothing has to be changed\n")
+    assert capsys.readouterr().err.endswith("nothing to change\n")
     assert main(["link", "5", "repeats", "7", "--remove", "--yes", *options]) == 0
     assert links_of(client) == [(6, "resumes", 5)]
     assert main(["link", "second", "continues", "first", "--experiments", "--yes", *options]) == 0
@@ -174,7 +174,10 @@ def test_nobody_to_ask_changes_nothing(
 ) -> None:
     before = dump(client)
     assert main([*arguments, *options]) == 1
-    assert capsys.readouterr().err == "sqltrack: nobody can be asked here, add --yes to agree\nnothing was changed\n"
+    assert (
+        capsys.readouterr().err
+        == "sqltrack: cannot ask for confirmation: standard input is not a terminal (use --yes)\nnothing was changed\n"
+    )
     assert dump(client) == before
 
 

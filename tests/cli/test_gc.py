@@ -178,7 +178,7 @@ def test_what_cannot_be_is_one_line(client: sqltrack.Client, options: list[str],
 def test_nobody_to_ask_deletes_nothing(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
     before = dump(client)
     assert main(["gc", "--status", "FAILED", *options]) == 1
-    assert capsys.readouterr().err.startswith("sqltrack: nobody can be asked here")
+    assert capsys.readouterr().err.startswith("sqltrack: cannot ask for confirmation: ")
     assert dump(client) == before
 
 

@@ -352,7 +352,7 @@ def test_nothing_is_dropped_unless_the_user_agrees(leave: Leave, folder: Path, c
     path = leave()
     before = sorted(os.listdir(folder))
     assert main(["outbox", "drop", path.name]) == 1
-    assert capsys.readouterr().err.endswith("add --yes to agree\nnothing was changed\n")
+    assert capsys.readouterr().err.endswith("(use --yes)\nnothing was changed\n")
     assert main(["outbox", "drop", path.name, "--dry-run"]) == 0
     assert capsys.readouterr().err == "1 file with 2 calls not sent would be deleted\n"
     for text, status in (("n", 1), (CTRL_C, 130)):

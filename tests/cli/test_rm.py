@@ -104,7 +104,10 @@ def test_a_dry_run_deletes_nothing(client: sqltrack.Client, options: list[str], 
 def test_nobody_to_ask_deletes_nothing(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
     before = dump(client)
     assert main(["rm", "5", *options]) == 1
-    assert capsys.readouterr().err == "sqltrack: nobody can be asked here, add --yes to agree\nnothing was deleted\n"
+    assert (
+        capsys.readouterr().err
+        == "sqltrack: cannot ask for confirmation: standard input is not a terminal (use --yes)\nnothing was deleted\n"
+    )
     assert dump(client) == before
 
 

@@ -35,9 +35,9 @@ LINES = {
     "runs --db x.db": "there is no option --db; did you mean --dbpath?",
     "runs --username alice": "there is no option --username; did you mean --user?",
     "runs --limt 3": "there is no option --limt; did you mean --limit?; see: sqltrack runs --help",
-    "--password secret runs": "there is no option --password; a password belongs into ~/.pgpass or PGPASSWORD",
+    "--password secret runs": "there is no option --password; put a password in ~/.pgpass or PGPASSWORD",
     "runs --uri postgresql://alice:secret@h/db": "there is no option --uri; name the database by",
-    "runs digits mnist": "there is one argument too many: 'mnist'",
+    "runs digits mnist": "unexpected argument: 'mnist'",
 }
 
 

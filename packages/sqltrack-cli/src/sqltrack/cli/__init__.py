@@ -1,4 +1,4 @@
-"""The sqltrack program."""
+"""The program sqltrack."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sqltrack.errors import SQLTrackError
 __all__ = ["main"]
 
 _FAILED = 1
-# What shells report for programs that SIGINT ended.
+# The exit status that shells report after SIGINT.
 _INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program.
 
-    Errors are one line on stderr; with the environment variable SQLTRACK_DEBUG=1 they are raised.
+    Errors are printed as one line on stderr. With the environment variable SQLTRACK_DEBUG=1, they are raised.
 
     Args:
         argv: arguments without the program's name, default: those of the process.
 
     Returns:
-        The exit status: 0, 1 if the command failed, 130 if it was interrupted; a wrong command line ends the process
+        The exit status: 0, 1 if the command failed, 130 if it was interrupted. A wrong command line ends the process
         with 2.
     """
     with open_streams(), any_encoding():
@@ -37,11 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     try:
         status: int | None = options.run(options)
-        # What cannot be written is noticed here, and not when the interpreter ends.
+        # Find errors of the output here, not when the interpreter ends.
         sys.stdout.flush()
         return status or 0
     except BrokenPipeError:
-        # Whoever was reading has seen enough, `head` say.
+        # The reader of the pipe, for example `head`, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
     except KeyboardInterrupt:

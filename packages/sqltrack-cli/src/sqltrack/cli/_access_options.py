@@ -1,4 +1,4 @@
-"""Options of the commands that print how to give and take access."""
+"""Options of the commands `grant` and `revoke`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def add_owner_option(parser: Parser) -> None:
 
 
 def tables_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Return which tables in which database the options mean, as the functions that build the SQL take it.
+    """Return the arguments that name the tables and their database for the functions that build the SQL.
 
     Raises:
-        ConfigError: the database has no users, or the configuration cannot be used.
+        ConfigError: the database has no users, or the configuration is unusable.
     """
     config = load_config(getattr(options, "config_path", None), **connection_options(options))
     require_users(config)

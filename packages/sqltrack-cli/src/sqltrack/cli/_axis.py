@@ -1,4 +1,4 @@
-"""Axes of plots: where values are on them, and round numbers as their ticks."""
+"""Axes of plots: the places of values, and ticks at round numbers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 __all__ = ["Axis", "Tick", "find_axis"]
 
-# Enough for the difference of any two floats that are not the same.
+# Enough for the difference of any two different floats.
 _DIGITS = 700
-# Numbers that are longer than this are written with an exponent, if that is shorter.
+# Numbers longer than this are written with an exponent, if that is shorter.
 _LONGEST = 8
 _MAX = sys.float_info.max
 
@@ -21,7 +21,7 @@ class Tick(NamedTuple):
     """A round number on an axis.
 
     Attributes:
-        place: where it is, from 0 at the beginning of the axis to 1 at its end.
+        place: its place, from 0 at the start of the axis to 1 at its end.
         label: the number as text.
     """
 
@@ -36,19 +36,19 @@ class Axis:
         low: smallest value, positive if the axis is logarithmic.
         high: greatest value, greater than `low`.
         log: whether the axis is logarithmic, default False.
-        whole: whether all values are whole numbers, so that ticks are, default False.
+        whole: whether values and ticks are whole numbers, default False.
     """
 
     def __init__(self, low: float, high: float, *, log: bool = False, whole: bool = False) -> None:
         self._values = (low, high)
         self._log = log
         self._whole = whole
-        # The difference of two floats may be too large for one.
+        # The difference of two floats may exceed the largest float.
         self._scale = 0.25 if math.isinf(high - low) else 1.0
         self._low, self._high = (self._position(value) for value in (low, high))
 
     def place(self, value: float) -> float:
-        """Return where a value is, from 0 at the beginning to 1 at the end."""
+        """Return the place of a value, from 0 at the start to 1 at the end."""
         return (self._position(value) - self._low) / (self._high - self._low)
 
     def ticks(self, number: int) -> list[Tick]:
@@ -66,12 +66,12 @@ class Axis:
 
 
 def find_axis(values: Sequence[float], *, log: bool = False, whole: bool = False) -> Axis:
-    """Return the axis that values fill; a single value is in the middle of it."""
+    """Return the axis that values fill. A single value is in the middle."""
     low, high = min(values), max(values)
     if low == high:
-        # On both sides, and never beyond what floats can be.
+        # A margin on both sides, within the range of floats.
         size = abs(low) or 1.0
-        # Half of the smallest float is nothing, and one and a half of the largest is infinite.
+        # Half of the smallest float is 0, and one and a half times the largest is infinite.
         margin = size / 2 or size
         low, high = max(low - margin, -_MAX), min(high + margin, _MAX)
         if log and low <= 0:
@@ -80,7 +80,7 @@ def find_axis(values: Sequence[float], *, log: bool = False, whole: bool = False
 
 
 def _multiples(low: Decimal, high: Decimal, number: int, least: Decimal) -> list[Decimal]:
-    """Return the multiples of a round number, `least` or more, of which at most `number` are in a range."""
+    """Return the multiples of a round number, at least `least`, with at most `number` of them in the range."""
     span = high - low
     exponent = span.adjusted() - len(str(number)) - 1
     while True:
@@ -94,7 +94,7 @@ def _multiples(low: Decimal, high: Decimal, number: int, least: Decimal) -> list
 
 
 def _powers(low: Decimal, high: Decimal, number: int) -> list[Decimal]:
-    """Return the powers of ten in a range, with 2 and 5 times each if there is room; none if they are too few."""
+    """Return the powers of ten in a range, and 2 and 5 times each if there is room; none if they are too few."""
     first, last = low.adjusted(), high.adjusted()
     for digits in ((1, 2, 5), (1,)):
         found = [Decimal(digit).scaleb(power) for power in range(first, last + 1) for digit in digits]

@@ -1,4 +1,4 @@
-"""Values as cells of tables: short for tables, exact for results of queries."""
+"""Show values as cells: short in tables, exact in results of queries."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "holds_numbers", "show_exact", "show_status", "show_tags", "show_time", "show_value", "styled"]
 
-# Returns a value as a cell.
+# A function that returns a value as a cell.
 Cell: TypeAlias = Callable[[Any], "Text"]
 
 
 def styled(text: str, style: str | Style = "") -> Text:
-    """Return a text for a terminal."""
+    """Return a styled text for a terminal."""
     return _text_class()(text, style)
 
 
 @cache
 def _text_class() -> type[Text]:
-    """Return the class of texts, which is slow to import, and many commands print none."""
+    """Return the class of texts. It is slow to import, and many commands do not need it."""
     from rich.text import Text
 
     return Text
 
 
 def holds_numbers(values: Sequence[Any]) -> bool:
-    """Tell whether all values of a column that are not None are numbers or durations, and there is one."""
+    """Return whether a column holds numbers or durations only, apart from None, and at least one."""
     present = [value for value in values if value is not None]
     return bool(present) and all(
         isinstance(value, (int, float, Decimal, timedelta)) and not isinstance(value, bool) for value in present
@@ -47,7 +47,7 @@ def holds_numbers(values: Sequence[Any]) -> bool:
 
 
 def show_value(value: Any) -> Text:
-    """Return any value as a cell; numbers have five digits, times are told by their distance from now."""
+    """Return any value as a cell: numbers with five digits, times as their distance from now."""
     if value is None:
         return styled("--", "bright_black")
     if isinstance(value, datetime):
@@ -57,13 +57,13 @@ def show_value(value: Any) -> Text:
     if isinstance(value, (dict, list)):
         return styled(printable(json.dumps(plain(value), ensure_ascii=False)))
     if isinstance(value, float):
-        # NaN is spelled as in other formats, and as SQLite has it.
+        # Spell NaN as in other formats and in SQLite.
         return styled("NaN", "red") if math.isnan(value) else styled(f"{value:.5g}")
     return styled(printable(value))
 
 
 def show_exact(value: Any) -> Text:
-    """Return a value as `show_value` does, but times as they are, in UTC."""
+    """Return a value like `show_value`, but with exact times in UTC."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return styled(f"{value.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}Z")
     return show_value(value)
@@ -78,13 +78,13 @@ def show_status(status: str | None) -> Text:
 
 
 def show_tags(tags: Mapping[str, Any] | None) -> Text:
-    """Return the names of tags, with the values that are not true."""
+    """Return the names of tags, with their values unless these are true."""
     names = (name if value is True else f"{name}={value}" for name, value in (tags or {}).items())
     return styled(printable(", ".join(names)), "cyan")
 
 
 def show_time(time: datetime) -> Text:
-    """Return how long ago a time was; a time without time zone as it is."""
+    """Return the distance of a time from now; a time without a time zone stays as it is."""
     if time.tzinfo is None:
         return styled(str(time))
     elapsed = (datetime.now(timezone.utc) - time).total_seconds()

@@ -1,4 +1,4 @@
-"""Show a plan, ask whether to carry it out, and tell the outcome."""
+"""Show a plan, ask for confirmation, and report the outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["apply_if_agreed", "as_record", "describe", "print_deletion", "report
 
 T = TypeVar("T")
 
-# Show at most this many changes, of which --json shows all, and ids of runs.
+# Show at most this many changes (--json shows all), and ids of runs.
 _SHOWN_CHANGES = 40
 _SHOWN_IDS = 20
 
@@ -31,16 +31,16 @@ _SHOWN_IDS = 20
 def apply_if_agreed(
     options: argparse.Namespace, question: str | None, apply: Callable[[], T], record: Callable[[T | None], Any]
 ) -> T | None:
-    """Carry out a plan if the user agrees, and print JSON if the user wants it, whatever the answer.
+    """Apply a plan if the user agrees. With --json, print JSON in either case.
 
     Args:
         options: options of the command line, of `add_edit_options`.
-        question: what to ask, without a question mark; None if there is nothing to carry out.
-        apply: carries it out.
-        record: returns what --json prints of the outcome, or, if that is None, of the plan.
+        question: the question without a question mark, None if there is nothing to do.
+        apply: applies the plan.
+        record: returns the output of --json for an outcome, or for the plan if the outcome is None.
 
     Returns:
-        The outcome, None if the plan was not carried out.
+        The outcome, None if the plan was not applied.
     """
     outcome = None
     if question is not None and not options.dry_run and confirm(question, yes=options.yes):
@@ -54,13 +54,13 @@ def apply_if_agreed(
 
 
 def run_edit(options: argparse.Namespace, client: Client, edit: Edit, question: str) -> int:
-    """Make the changes of an edit if the user agrees, and tell which.
+    """Make the changes of an edit if the user agrees, and print them.
 
     Args:
         options: options of the command line, of `add_edit_options`.
         client: client to use.
-        edit: what to do.
-        question: what to ask, without a question mark.
+        edit: the changes.
+        question: the question without a question mark.
 
     Returns:
         The exit status.
@@ -68,7 +68,7 @@ def run_edit(options: argparse.Namespace, client: Client, edit: Edit, question: 
     planned = edit.changes
     if planned and not options.json and not options.yes:
         _print_changes(planned)
-    # With --yes nobody has seen what was planned, so that is no reason to refuse.
+    # With --yes the user has not seen the plan, so a plan that has changed is still applied.
     made = apply_if_agreed(
         options,
         f"{question} ({pluralize(len(planned), 'change')})" if planned else None,
@@ -86,7 +86,7 @@ def run_edit(options: argparse.Namespace, client: Client, edit: Edit, question: 
 
 def _report_edit(changes: Sequence[Change], *, done: bool, dry_run: bool) -> int:
     if not changes:
-        print_note("nothing has to be changed")
+        print_note("nothing to change")
     elif dry_run:
         print_note(f"{pluralize(len(changes), 'change')} would be made")
     elif not done:
@@ -115,7 +115,7 @@ def _cell(value: Any) -> Text:
 
 
 def print_deletion(deletion: Deletion, kept: Mapping[str, Sequence[int]] | None = None) -> None:
-    """Print what goes, and what is kept for which reason."""
+    """Print the runs, rows and links to delete, and the runs to keep with the reasons."""
     pairs: dict[str, Any] = {} if deletion.experiment is None else {"experiment": deletion.experiment}
     pairs["runs"] = _ids(deletion.runs)
     pairs |= {"rows of metrics": f"{deletion.metrics:,}", "links": f"{deletion.links:,}"}
@@ -123,7 +123,7 @@ def print_deletion(deletion: Deletion, kept: Mapping[str, Sequence[int]] | None 
 
 
 def describe(deletion: Deletion) -> str:
-    """Return what goes in words."""
+    """Return a description of a deletion."""
     parts = [] if deletion.experiment is None else [f"experiment {deletion.experiment!r}"]
     parts += [pluralize(len(deletion.runs), "run")]
     parts += [pluralize(deletion.metrics, "row") + " of metrics", pluralize(deletion.links, "link")]
@@ -131,10 +131,10 @@ def describe(deletion: Deletion) -> str:
 
 
 def report_deletion(options: argparse.Namespace, client: Client, deletion: Deletion, *, done: bool) -> int:
-    """Tell what was deleted, and return the exit status."""
+    """Report a deletion, and return the exit status."""
     what = describe(deletion)
     if not deletion.runs and deletion.experiment is None:
-        print_note("nothing was deleted" if done else "there is nothing to delete")
+        print_note("nothing was deleted" if done else "nothing to delete")
     elif options.dry_run:
         print_note(f"{what} would be deleted")
     elif not done:
@@ -143,12 +143,12 @@ def report_deletion(options: argparse.Namespace, client: Client, deletion: Delet
     else:
         print_note(f"{what} deleted")
         if admin_of(client.engine).keeps_space and not getattr(options, "vacuum", False):
-            print_note("the database keeps their space for new rows; sqltrack gc --vacuum gives it back")
+            print_note("the database keeps their space for new rows; sqltrack gc --vacuum reclaims it")
     return 0
 
 
 def as_record(deletion: Deletion, *, done: bool, **kept: Sequence[int]) -> dict[str, Any]:
-    """Return what goes for JSON."""
+    """Return a deletion as an object for JSON."""
     counts = {name: getattr(deletion, name) for name in ("experiment", "runs", "metrics", "links")}
     return {"done": done, **counts, **kept}
 

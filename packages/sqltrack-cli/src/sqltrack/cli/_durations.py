@@ -14,10 +14,10 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(min|[smhdw])", re.ASCII)
 
 
 def duration(text: str) -> timedelta:
-    """Return the duration that an option gives, such as 90min, 24h or 1d12h.
+    """Return the duration in an option, such as 90min, 24h or 1d12h.
 
     Raises:
-        ArgumentTypeError: it is none, or not longer than nothing.
+        ArgumentTypeError: the text is not a positive duration.
     """
     if _PATTERN.fullmatch(text):
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))

@@ -1,4 +1,4 @@
-"""Arguments that name runs, and options of the commands that change what the database holds."""
+"""Arguments that name runs, and options of the commands that change the database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_ranges(text: str) -> list[RunRange]:
     """Return the runs that an argument names.
 
     Raises:
-        ArgumentTypeError: it names none.
+        ArgumentTypeError: it does not name runs.
     """
     try:
         return parse_ranges(text)
@@ -34,10 +34,10 @@ def run_ranges(text: str) -> list[RunRange]:
 
 
 def run_id(text: str) -> int:
-    """Return the id of the one run that an argument names.
+    """Return the id of the single run that an argument names.
 
     Raises:
-        ArgumentTypeError: it names none, or more than one.
+        ArgumentTypeError: it does not name exactly one run.
     """
     ranges = run_ranges(text)
     if len(ranges) > 1 or ranges[0].first != ranges[0].last:
@@ -46,14 +46,16 @@ def run_id(text: str) -> int:
 
 
 def statuses(text: str) -> tuple[str, ...]:
-    """Return the statuses that an argument names, parted by commas.
+    """Return the statuses that an argument names, separated by commas.
 
     Raises:
         ArgumentTypeError: one is empty.
     """
     names = tuple(part.strip() for part in text.split(","))
     if not all(names):
-        raise argparse.ArgumentTypeError(f"expected statuses parted by commas, such as FAILED,CANCELLED, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected statuses separated by commas, such as FAILED,CANCELLED, got {text!r}"
+        )
     return names
 
 
@@ -68,7 +70,7 @@ def add_experiment(parser: Parser, text: str) -> None:
 
 
 def add_edit_options(parser: Parser) -> None:
-    """Add the options that all commands have which change what the database holds."""
+    """Add the options of all commands that change the database."""
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -80,6 +82,6 @@ def named_runs(arguments: Sequence[Sequence[RunRange]]) -> list[RunRange]:
 
 
 def needs_runs_or_experiment(parser: Parser, options: argparse.Namespace) -> None:
-    """End the program with status 2 unless either runs or an experiment are named."""
+    """End the program with status 2 unless either runs or an experiment is named."""
     if bool(options.runs) == (options.experiment is not None):
         parser.error("expected either runs or --experiment")

@@ -1,4 +1,4 @@
-"""Lists in the formats that users choose by --format: a table, Markdown, LaTeX, CSV or JSON."""
+"""Print lists in the formats of --format: a table, Markdown, LaTeX, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sqltrack.cli._table import print_table
 __all__ = ["FORMATS", "TEXT_FORMATS", "add_format_options", "add_short_format", "print_records", "write_records"]
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
-# What `write_records` writes.
+# The formats of `write_records`.
 TEXT_FORMATS = ("markdown", "latex", "csv")
 
-# Signs that mean something in Markdown; an underscore inside of a word does not.
+# Characters with a meaning in Markdown; an underscore inside a word has none.
 _MARKED = re.compile(r"[\\`*<\[~&$|]|(?<![^\W_])_|_(?![^\W_])")
 _LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
@@ -39,11 +39,11 @@ def add_format_options(
 
     Args:
         parser: parser of a command that lists something.
-        formats: the formats that it has, default: all of `FORMATS`.
+        formats: the formats of the command, default: all of `FORMATS`.
         default: the format without the options, default "table".
 
     Returns:
-        The group of options of which one may be given, for further short forms.
+        The group of mutually exclusive options, for further short forms.
     """
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--format", metavar="FORMAT", choices=formats, default=default, help=", ".join(formats))
@@ -52,7 +52,7 @@ def add_format_options(
 
 
 def add_short_format(group: Any, name: str, default: Any = "table") -> None:
-    """Add an option that means `--format` with its name."""
+    """Add an option that is short for `--format` with its name."""
     group.add_argument(
         f"--{name}", action="store_const", const=name, dest="format", default=default, help=f"short for --format {name}"
     )
@@ -69,7 +69,7 @@ def print_records(
     headers: Mapping[str, str] | None = None,
     objects: Any = None,
 ) -> list[str]:
-    """Print records in a format; all but the table hold every column, and no value is cut.
+    """Print records in a format. All but the table contain every column and every value in full.
 
     Args:
         records: the records.
@@ -77,9 +77,9 @@ def print_records(
         format_: one of `FORMATS`.
         cells: functions that show the values of columns in the table, default: `show_value`.
         texts: functions that show them in Markdown and LaTeX, default: `show_exact`.
-        optional: columns that the table leaves out if the terminal is too narrow, the last first.
-        headers: heads of columns, default: their names.
-        objects: what JSON holds, default: the records' values of the columns, by the names of these.
+        optional: columns that the table leaves out if the terminal is too narrow, starting with the last.
+        headers: headings of columns, default: their names.
+        objects: the value for JSON, default: the values of the records by the names of the columns.
 
     Returns:
         The names of the columns that were left out.
@@ -104,7 +104,7 @@ def write_records(
 ) -> None:
     """Write records as Markdown, LaTeX or CSV.
 
-    Numbers of Markdown and LaTeX have five digits, as in tables; CSV has all.
+    Numbers have five digits in Markdown and LaTeX, as in tables, and all digits in CSV.
 
     Args:
         file: text file; for CSV opened with newline="".
@@ -112,7 +112,7 @@ def write_records(
         columns: names of the columns, in order.
         format_: one of `TEXT_FORMATS`.
         texts: functions that show the values of columns in Markdown and LaTeX, default: `show_exact`.
-        headers: heads of columns, default: their names.
+        headers: headings of columns, default: their names.
     """
     heads = [(headers or {}).get(name, name) for name in columns]
     if format_ == "csv":
@@ -126,9 +126,9 @@ class _Column(NamedTuple):
     """A column of a table.
 
     Attributes:
-        head: its head.
+        head: its heading.
         values: the values.
-        texts: the same as texts.
+        texts: the values as texts.
         is_number: whether all values are numbers.
     """
 
@@ -159,14 +159,14 @@ def _write_csv(file: IO[str], heads: Sequence[str], rows: Iterable[Sequence[Any]
 
 
 def _write_markdown(file: IO[str], columns: Sequence[_Column]) -> None:
-    """Write a table of GitHub's Markdown, whose pipes are aligned."""
+    """Write a table of GitHub's Markdown with aligned pipes."""
     padded = [_markdown_column(column) for column in columns]
     for line in zip(*padded):
         file.write(f"| {' | '.join(line)} |\n")
 
 
 def _markdown_column(column: _Column) -> list[str]:
-    """Return the head, the line below it and the cells, all of one width."""
+    """Return the heading, the line below it and the cells, all of the same width."""
     from rich.cells import cell_len
 
     head, *cells = map(_escape_markdown, (column.head, *column.texts))
@@ -179,12 +179,12 @@ def _markdown_column(column: _Column) -> list[str]:
 
 
 def _escape_markdown(text: str) -> str:
-    """Return what Markdown shows as this text."""
+    """Return a text escaped for Markdown."""
     return _MARKED.sub(lambda match: f"\\{match.group()}", text)
 
 
 def _write_latex(file: IO[str], columns: Sequence[_Column]) -> None:
-    """Write a tabular with the rules of booktabs."""
+    """Write a tabular environment with the rules of booktabs."""
     kinds = "".join("r" if column.is_number else "l" for column in columns)
     rows = zip(*(map(_latex_cell, column.values, column.texts) for column in columns))
     file.write("% needs \\usepackage{booktabs}\n")
@@ -200,14 +200,14 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 
 def _latex_cell(value: Any, text: str) -> str:
-    """Return a cell; a missing value is a dash, and the hyphens of a number are minus signs."""
+    """Return a cell: a dash for a missing value, and minus signs for the hyphens of numbers."""
     if value is None or value != value:
         return _escape_latex(text) if text != "--" else text
     return text.replace("-", "$-$").replace("±", _LATEX["±"]) if holds_numbers([value]) else _escape_latex(text)
 
 
 def _escape_latex(text: str) -> str:
-    """Return what LaTeX shows as this text; at the start of a row a bracket or star would belong to the row before."""
-    # Hyphens next to each other would become a dash.
+    """Return a text escaped for LaTeX, also a bracket or star at its start, which would belong to the row above."""
+    # Adjacent hyphens would become a dash.
     escaped = re.sub("-(?=-)", "-{}", text.translate(_LATEX_ESCAPES))
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.startswith(("[", "*")) else escaped

@@ -1,7 +1,7 @@
-"""Write to the terminal: JSON, notes, errors, progress, questions, in whatever encoding it has.
+"""Write to the terminal in any encoding: JSON, notes, errors, progress and questions.
 
-Text for people is escaped where the encoding of the output lacks a character, and signs get an ASCII form. JSON is
-ASCII there. CSV, Markdown, LaTeX and SQL are for other programs: they are UTF-8 in files and pipes in any case.
+If the encoding of the output lacks a character, text for people is escaped, signs get an ASCII form, and JSON is ASCII.
+CSV, Markdown, LaTeX and SQL are for other programs, and always UTF-8 in files and pipes.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ __all__ = [
 # Width of tables in files and pipes.
 UNLIMITED = 100_000
 
-# Signs that the program prints, and what stands for them in encodings that lack them: one character, so that columns
-# stay aligned.
+# ASCII forms of the signs that the program prints, for encodings that lack them: one character each, to keep columns
+# aligned.
 ASCII_SIGNS: Mapping[str, str] = dict(zip("◇◔‖▶✔✖▲■•…→─━╸╺│⎯", ".:=>+x!#*~>----|-"))
 _BRAILLE = range(0x2800, 0x2900)
 
-# Names of error handlers of the codecs, for text and for JSON.
+# Names of the codec error handlers for text and for JSON.
 _ESCAPE_TEXT, _ESCAPE_JSON = "sqltrack-text", "sqltrack-json"
 
 
 @contextlib.contextmanager
 def open_streams() -> Iterator[None]:
-    """Let standard input, output and error lead to nowhere in the `with` block, those that the caller has closed.
+    """Open the null device in the `with` block for standard streams that the caller has closed.
 
-    They are opened in their order, so that no other file gets the number of one, and what is meant for it.
+    They are opened in order, so that no other file gets the number of a stream and its output.
     """
     with contextlib.ExitStack() as stack:
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -70,7 +70,7 @@ def open_streams() -> Iterator[None]:
 
 @contextlib.contextmanager
 def any_encoding() -> Iterator[None]:
-    """Let standard output and error take any text in the `with` block, and give them their encodings back after it."""
+    """Make standard output and error accept any text in the `with` block, and restore their encodings after it."""
     before = [
         (stream, stream.encoding, stream.errors)
         for stream in (sys.stdout, sys.stderr)
@@ -82,18 +82,18 @@ def any_encoding() -> Iterator[None]:
         yield
     finally:
         for stream, encoding, errors in before:
-            # Whoever was reading may have gone, which is told elsewhere.
+            # A closed pipe is reported elsewhere.
             with contextlib.suppress(OSError, ValueError):
                 stream.reconfigure(encoding=encoding, errors=errors)
 
 
 def can_encode(text: str, file: Any = None) -> bool:
-    """Tell whether a file, by default the standard output, has all characters of a text in its encoding."""
+    """Return whether the encoding of a file, by default of standard output, has all characters of a text."""
     return fit_encoding(text, file) == text
 
 
 def fit_encoding(text: str, file: Any = None) -> str:
-    """Return text as it appears in a file, by default the standard output, whose encoding may lack some characters."""
+    """Return text as it appears in a file, by default in standard output, whose encoding may lack characters."""
     encoding = getattr(file or sys.stdout, "encoding", None) or "utf-8"
     return text.encode(encoding, _ESCAPE_TEXT).decode(encoding)
 
@@ -115,7 +115,7 @@ def _escape_json(error: UnicodeError) -> tuple[str, int]:
 
 
 def _failed(error: UnicodeError) -> tuple[str, int]:
-    """Return the text that cannot be encoded, and where it ends."""
+    """Return the text that cannot be encoded, and its end."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return error.object[error.start : error.end], error.end
@@ -126,12 +126,12 @@ codecs.register_error(_ESCAPE_JSON, _escape_json)
 
 
 def stdout(file: TextIO | None = None) -> Console:
-    """Return the console for results, which is as wide as the terminal and has colors unless NO_COLOR is set.
+    """Return the console for results, as wide as the terminal, and with colors unless NO_COLOR is set.
 
-    Output to a pipe or file has neither colors nor a limit of width, and lines do not end in blanks.
+    Output to a pipe or file has no colors, unlimited width and no trailing blanks.
 
     Args:
-        file: file to print to instead of the standard output.
+        file: file to print to, default: standard output.
     """
     # Slow to import, and few lines need it.
     from rich.console import Console
@@ -144,12 +144,12 @@ def stdout(file: TextIO | None = None) -> Console:
 
 
 def _may_be_terminal(file: TextIO) -> bool:
-    """Return whether rich may take a file for a terminal, without importing it."""
+    """Return whether rich may regard a file as a terminal, without importing rich."""
     return file.isatty() or any(name in os.environ for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
 
 
 class _WithoutTrailingBlanks:
-    """A file for text in whole lines, such as tables, whose cells are filled up with blanks."""
+    """A file that removes trailing blanks, for text in whole lines such as tables."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -163,12 +163,12 @@ class _WithoutTrailingBlanks:
 
 
 def exact_output(newline: str | None = None) -> TextIO:
-    """Return the standard output for data that other programs read, such as CSV, LaTeX and SQL.
+    """Return standard output for data that other programs read, such as CSV, LaTeX and SQL.
 
-    In a file or pipe it is UTF-8 from now on, as the files that the program writes; a terminal keeps its encoding.
+    From now on it is UTF-8 in a file or pipe, like the files of the program; a terminal keeps its encoding.
 
     Args:
-        newline: how lines end, as `open` takes it; default: as usual on the system.
+        newline: the line ending, as for `open`; default: that of the system.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(newline=newline)
@@ -178,7 +178,7 @@ def exact_output(newline: str | None = None) -> TextIO:
 
 
 def json_output() -> TextIO:
-    """Return the standard output for JSON, which is ASCII from now on unless the output is in UTF-8."""
+    """Return standard output for JSON, which is ASCII from now on unless the output is UTF-8."""
     if isinstance(sys.stdout, TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
         sys.stdout.reconfigure(encoding="ascii", errors=_ESCAPE_JSON)
     return sys.stdout
@@ -190,12 +190,12 @@ def print_error(message: str) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a note on stderr, so that results can be piped."""
+    """Print a note on stderr, to keep it out of piped results."""
     print(printable(text), file=sys.stderr)
 
 
 def printable(text: object) -> str:
-    """Return text in which control characters, such as those for colors, are escaped."""
+    """Return text with control characters escaped, such as those for colors."""
     text = str(text)
     if text.isprintable():
         return text
@@ -203,20 +203,20 @@ def printable(text: object) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON: times in ISO 8601, durations in seconds, NaN and infinities as text."""
+    """Print a value as JSON, with times in ISO 8601, durations in seconds, and NaN and infinities as text."""
     print(_indented(_for_json(value), "\n"), file=json_output())
 
 
 @contextlib.contextmanager
 def progress_bar(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show the progress of slow work on stderr, if that is a terminal.
+    """Show the progress of slow work on stderr if it is a terminal.
 
     Args:
         description: name of the work.
-        total: number of steps, None if it is not known.
+        total: number of steps, None if unknown.
 
     Returns:
-        A function to call with the number of steps done.
+        A function to call with the number of finished steps.
     """
     if not _may_be_terminal(sys.stderr):
         yield lambda done: None
@@ -225,7 +225,7 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        # Older versions of rich would end a line here that they have not begun.
+        # Older versions of rich would end a line here without having started one.
         yield lambda done: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -237,14 +237,14 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
 
 
 def ask(question: str, default: str) -> str:
-    """Ask the user for a text and return it, without blanks around it.
+    """Ask the user for a text, and return it without surrounding blanks.
 
     Args:
         question: the question.
-        default: the text that an empty answer stands for, shown in brackets unless it is empty.
+        default: the text for an empty answer, shown in brackets unless it is empty.
 
     Raises:
-        KeyboardInterrupt: the user does not want to answer: Ctrl-C, or Ctrl-D.
+        KeyboardInterrupt: the user pressed Ctrl-C or Ctrl-D.
     """
     shown = f" [{printable(default)}]" if default else ""
     answer = _read_answer(f"{printable(question)}{shown} ")
@@ -254,35 +254,35 @@ def ask(question: str, default: str) -> str:
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Ask the user and return whether the answer is yes; without a terminal the answer is no.
+    """Ask the user for confirmation; return False if standard input is not a terminal.
 
     Args:
         question: the question, without a question mark.
-        yes: whether the user has already agreed.
+        yes: whether the user agreed already, with --yes.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
-        print_error("nobody can be asked here, add --yes to agree")
+        print_error("cannot ask for confirmation: standard input is not a terminal (use --yes)")
         return False
     return _read_answer(f"{printable(question)}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _read_answer(prompt: str) -> str:
-    """Return the line that the user types, with its end; empty at the end of input."""
+    """Return the line that the user types, with its line ending; empty at the end of input."""
     answer = ""
     try:
         print(prompt, end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline()
     finally:
-        # After Ctrl-C or Ctrl-D the cursor is still in the line of the question.
+        # After Ctrl-C or Ctrl-D the cursor is still on the line of the question.
         if not answer:
             print(file=sys.stderr)
     return answer
 
 
 def _for_json(value: Any) -> Any:
-    """Return a value made of what JSON knows; see `plain`, which takes five times as long for what is simple."""
+    """Return a value made of JSON types, like `plain`, which takes five times as long for simple values."""
     kind = type(value)
     if value is None or kind is bool or (kind is float and math.isfinite(value)) or (kind is str and _is_simple(value)):
         return value
@@ -299,16 +299,16 @@ def _for_json(value: Any) -> Any:
 
 
 def _is_simple(text: str) -> bool:
-    # Neither NUL nor a lone surrogate can be printed.
+    # NUL and lone surrogates are not printable.
     return text.isprintable()
 
 
 def _indented(value: Any, line: str) -> str:
-    """Return what `json.dumps` does with indent=2, which is slow.
+    """Return the same as `json.dumps` with indent=2, which is slow.
 
     Args:
         value: a value made of dict, list, str, int, float, bool and None.
-        line: the end of a line with the blanks of the next.
+        line: a line ending and the indentation of the next line.
     """
     if isinstance(value, str):
         return encode_basestring(value)

@@ -45,16 +45,16 @@ _CONNECTION_OPTIONS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all errors of the program.
+    """A parser that prints an error as one line, like the rest of the program.
 
     Attributes:
-        words: name of the argument that takes words after options as well as those before, None (default) for none.
+        words: name of the argument that takes the words both before and after options, None (default) for none.
     """
 
     words: str | None = None
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Return the options; suggest others in place of unknown ones."""
+        """Return the options, and suggest alternatives to unknown ones."""
         namespace, rest = self.parse_known_args(args, namespace)
         if rest:
             self._parser_of(namespace)._refuse_arguments(rest)
@@ -68,8 +68,8 @@ class Parser(argparse.ArgumentParser):
         return self
 
     def _refuse_arguments(self, words: Sequence[str]) -> NoReturn:
-        """End the program because of arguments that the command does not take."""
-        # Only mistakes need it.
+        """End the program with an error about unknown arguments."""
+        # Needed only after mistakes.
         from sqltrack.cli._suggestions import suggest_option
 
         self.error(suggest_option(words, self._option_string_actions))
@@ -83,13 +83,13 @@ class Parser(argparse.ArgumentParser):
             self.error(suggest_command(value, COMMANDS))
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
-        """Read text as UTF-8 whatever the encoding of the system; names of files stay what the system calls them."""
+        """Read text as UTF-8 in any encoding of the system, except names of files."""
         unknown = self._unknown_option(sys.argv[1:] if not args or args[0] is None else args[0])
         if unknown is not None:
-            # Without what follows it, which may be a password.
+            # Do not print the rest, which may be a password.
             self._refuse_arguments([unknown])
         namespace, rest = super().parse_known_args(*args, **kwargs)
-        # argparse gives an argument of many words only those up to the next option.
+        # argparse gives an argument for several words only those up to the next option.
         if self.words is not None and not any(word.startswith("-") for word in rest):
             setattr(namespace, self.words, [*getattr(namespace, self.words), *rest])
             rest = []
@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
         return namespace, rest
 
     def _unknown_option(self, arguments: Sequence[str]) -> str | None:
-        """Return the name of the first option that the parser does not know, up to the name of a command."""
+        """Return the name of the first unknown option before the name of a command."""
         options = self._option_string_actions
         words = iter(arguments)
         for word in words:
@@ -130,7 +130,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Commands(_SubParsersAction):
-    """The commands of the program. The module of a command is imported when its parser is asked for."""
+    """The commands of the program. The module of a command is imported when its parser is needed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -139,7 +139,7 @@ class Commands(_SubParsersAction):
             self._choices_actions.append(self._ChoicesPseudoAction(name, (), summary))
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        """Let the parser of a command parse what follows its name."""
+        """Parse the arguments after the name of a command with its parser."""
         self.parser_of(values[0])
         super().__call__(parser, namespace, values, option_string)
 
@@ -154,8 +154,8 @@ class Commands(_SubParsersAction):
 
         Args:
             name: name of the command, one of `COMMANDS`.
-            example: a command line that shows its use.
-            description: more about it than `COMMANDS` says, default: nothing.
+            example: an example command line.
+            description: text after the summary in `COMMANDS`, default: none.
         """
         summary = COMMANDS[name]
         parents: Any = [_connection_parser()]
@@ -170,11 +170,11 @@ class Commands(_SubParsersAction):
         return self._parsers[name]
 
     def add_actions(self, parser: Parser, *actions: tuple[str, str]) -> dict[str, Parser]:
-        """Add words that let a command do something else, and return their parsers by word.
+        """Add actions to a command, and return their parsers by name.
 
         Args:
             parser: parser of the command.
-            actions: pairs of a word, which follows the name of the command, and a text for the help.
+            actions: pairs of a name, which follows the name of the command, and its help text.
         """
         group = parser.add_subparsers(dest="action", metavar="ACTION", help="other actions:")
         parents: Any = [_connection_parser()]
@@ -187,7 +187,7 @@ class Commands(_SubParsersAction):
 
 
 class _ShowVersion(argparse._VersionAction):
-    """Find the version when it is asked for, which takes about as long as everything else."""
+    """Find the version only for --version, because that takes about as long as everything else."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         from importlib.metadata import version
@@ -197,7 +197,7 @@ class _ShowVersion(argparse._VersionAction):
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Keeps the lines of examples."""
+    """Keeps the line breaks of examples."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text.startswith("example: "):
@@ -206,7 +206,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 def build_parser() -> Parser:
-    """Return the parser of the whole command line, with those of all commands."""
+    """Return the parser of the command line, with the parsers of all commands."""
     parser, commands = _new_parser()
     for name in COMMANDS:
         commands.parser_of(name)
@@ -214,7 +214,7 @@ def build_parser() -> Parser:
 
 
 def _new_parser() -> tuple[Parser, Commands]:
-    """Return the parser of the command line, and the commands, none of which is imported yet."""
+    """Return the parser of the command line, and the commands, whose modules are not imported yet."""
     parser = Parser(
         prog="sqltrack",
         description="Work with a database of machine learning experiments.",
@@ -224,7 +224,7 @@ def _new_parser() -> tuple[Parser, Commands]:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_ShowVersion)
-    # Without a command, as of other programs with many.
+    # Without a command, print the help.
     parser.set_defaults(run=lambda options: parser.print_help())
     commands: Any = parser.add_subparsers(dest=_COMMAND, metavar="COMMAND", action=Commands)
     return parser, commands
@@ -238,16 +238,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def connection_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the connection parameters that were given on the command line; a file alone is one of SQLite."""
+    """Return the connection parameters on the command line; with a file alone the engine is SQLite."""
     given = {name: getattr(options, name) for name in _CONNECTION_OPTIONS if hasattr(options, name)}
     return {"engine": "sqlite", **given} if given.keys() == {"dbpath"} else given
 
 
 def count(text: str) -> int:
-    """Return the number that an option gives.
+    """Return the number in an option.
 
     Raises:
-        ArgumentTypeError: it is none, or negative.
+        ArgumentTypeError: it is negative, or not a number.
     """
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"expected a number that is not negative, got {text!r}")
@@ -255,7 +255,7 @@ def count(text: str) -> int:
 
 
 def add_superuser_option(parser: Parser) -> None:
-    """Add the option for the rights of a superuser's SQL."""
+    """Add the option `--as-superuser`."""
     parser.add_argument(
         "--as-superuser",
         action="store_true",
@@ -264,16 +264,16 @@ def add_superuser_option(parser: Parser) -> None:
 
 
 def open_client(options: argparse.Namespace) -> Client:
-    """Return a client of the database that command line and configuration name.
+    """Return a client of the database that the command line and the configuration name.
 
     Raises:
-        ConfigError: the configuration cannot be used.
+        ConfigError: the configuration is unusable.
     """
     return Client(getattr(options, "config_path", None), **connection_options(options))
 
 
 def _connection_parser() -> argparse.ArgumentParser:
-    """Return a parser of the options that are allowed before and after a command; those not given leave no trace."""
+    """Return a parser of the options that are allowed before and after a command; it sets only those that are given."""
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = parser.add_argument_group("connection (default: as configured)")
     config: Any = group.add_argument("--config-path", metavar="PATH", help="config file to read")
@@ -285,5 +285,5 @@ def _connection_parser() -> argparse.ArgumentParser:
     return parser
 
 
-# What shtab, which writes the completion scripts, knows as a file.
+# How shtab, which writes the completion scripts, completes a file.
 FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}

@@ -1,4 +1,4 @@
-"""Learning curves as characters."""
+"""Draw learning curves with characters."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sqltrack.wording import pluralize
 
 __all__ = ["Curve", "print_plot"]
 
-# Curves are told apart by colour and marker. Their numbers have no common factor, so that pairs repeat late.
+# Curves differ in colour and marker. The numbers of both have no common factor, so pairs repeat late.
 _COLORS = ("blue", "red", "green", "magenta", "cyan", "yellow")
 _MARKERS = "*+ox#@%"
-# Without colours there are as many as possible.
+# Without colours, use as many markers as possible.
 _MORE_MARKERS = f"{_MARKERS}&$=ABCDEFGHIJKLMNPQRSTUVWYZ"
-# Columns from one marker of a curve to its next, where its colour tells it apart as well.
+# Columns between two markers of a curve that also has a colour.
 _MARKER_DISTANCE = 12
 _HEIGHT, _LEAST_HEIGHT = 20, 5
 _LEAST_WIDTH = 10
@@ -39,8 +39,8 @@ class Curve(NamedTuple):
 
     Attributes:
         name: name of the curve.
-        x: where the values are.
-        y: the values; None, NaN, infinities and texts leave a gap.
+        x: the places of the values.
+        y: the values; None, NaN, infinities and texts leave gaps.
     """
 
     name: str
@@ -56,7 +56,7 @@ class _Piece(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """How a curve is drawn: with a color, with markers everywhere or after some columns, with both."""
+    """How a curve is drawn: its color, its marker, and how often the marker appears."""
 
     color: str | None
     marker: str | None
@@ -71,16 +71,16 @@ def print_plot(
 
     Args:
         curves: the curves.
-        x_label: what the horizontal axis is.
-        y_label: what the vertical axis is.
-        whole: whether the places on the horizontal axis are whole numbers.
-        log: whether the vertical axis is logarithmic; zero and negative numbers leave gaps then.
+        x_label: label of the horizontal axis.
+        y_label: label of the vertical axis.
+        whole: whether the horizontal axis has whole numbers.
+        log: whether the vertical axis is logarithmic; then zero and negative numbers leave gaps.
 
     Raises:
-        UnusableValueError: there is nothing to draw.
+        UnusableValueError: no value can be drawn.
     """
     console = stdout()
-    # Without braille the points between markers are all alike.
+    # Without braille, all points between markers look alike.
     is_colored = console.is_terminal and console.color_system is not None and not console.no_color
     is_colored = is_colored and can_encode("\u28ff")
     quality = "positive" if log else "finite"
@@ -130,7 +130,7 @@ def _is_drawable(value: Any, positive: bool) -> bool:
     try:
         return math.isfinite(value) and (value > 0 or not positive)
     except OverflowError:
-        # An integer in extras may be too large for a float.
+        # An integer in extras may exceed the range of floats.
         return False
 
 
@@ -138,19 +138,19 @@ def _look(number: int, total: int, is_colored: bool) -> _Look:
     if not is_colored:
         return _Look(None, _MORE_MARKERS[number % len(_MORE_MARKERS)], is_sparse=False, first=0)
     marker = _MARKERS[number % len(_MARKERS)] if total > 1 else None
-    # Those of curves that lie on each other do not hide each other.
+    # Shift the markers, so that identical curves do not hide each other.
     return _Look(_COLORS[number % len(_COLORS)], marker, is_sparse=True, first=number * 5 % _MARKER_DISTANCE)
 
 
 def _canvas(
     drawn: Sequence[Sequence[_Piece]], looks: Sequence[_Look], axes: tuple[Axis, Axis], size: tuple[int, int]
 ) -> list[str]:
-    """Return the lines of the plot inside of its axes."""
-    # Only this needs it.
+    """Return the lines of the plot inside its axes."""
+    # Only plots need it.
     import plotille
 
     width, height = size
-    # Its coordinates are dots.
+    # Its coordinates are in dots.
     canvas = plotille.Canvas(width, height, xmax=width * _ACROSS, ymax=height * _DOWN)
     x_axis, y_axis = axes
     for pieces, look in zip(drawn, looks):
@@ -163,7 +163,7 @@ def _canvas(
 
 
 def _thinned(dots: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Return the dots of a curve of which there are at most four in a column: first, lowest, highest and last."""
+    """Return at most four dots of a curve in each column: first, lowest, highest and last."""
     column: list[tuple[int, int]] = []
     for dot in dots:
         if column and dot[0] != column[0][0]:
@@ -190,7 +190,7 @@ def _draw(canvas: Any, dots: Sequence[tuple[int, int]], look: _Look) -> None:
 
 
 def _row_labels(ticks: Sequence[Tick], height: int) -> list[str]:
-    """Return the labels of the rows from the highest to the lowest."""
+    """Return the labels of the rows, from top to bottom."""
     labels = [""] * height
     for tick in ticks:
         labels[height - 1 - _cell(tick, height, _DOWN)] = tick.label
@@ -198,7 +198,7 @@ def _row_labels(ticks: Sequence[Tick], height: int) -> list[str]:
 
 
 def _horizontal_axis(ticks: Sequence[Tick], width: int, arrow: str) -> list[str]:
-    """Return the lines of the axis, and of its labels where they have room."""
+    """Return the line of the axis, and the line of the labels that have room."""
     line, labels = ["-"] * width, ""
     for tick in ticks:
         column = _cell(tick, width, _ACROSS)

@@ -1,4 +1,4 @@
-"""The table of runs: which columns it has, and what they are called."""
+"""The table of runs: its columns and their headings."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sqltrack.wording import pluralize
 
 __all__ = ["RunsTable"]
 
-# Values that are longer are shown only if they are asked for.
+# Longer values are shown only on request.
 _LONGEST = 20
-# Assumed widths of columns. They do not depend on the runs shown, so that the limit changes no column.
+# Assumed widths of columns. They do not depend on the runs shown, so that the limit does not affect the columns.
 _WIDTHS = {"started": 10, "runtime": 8, "step": 6, "best": 10, "best_step": 7}
-# As many arguments go before columns that say less about a run.
+# This many arguments come before columns that say less about a run.
 _IMPORTANT_ARGS = 3
 _STATUS_SYMBOL = 2
 
 
 class RunsTable:
-    """Runs as they are printed.
+    """Runs as a table to print.
 
     Args:
-        listed: the runs, and the arguments of all that were chosen.
-        with_experiment: whether the experiment is a column.
+        listed: the runs, with the arguments of all chosen runs.
+        with_experiment: whether the table has a column for the experiment.
     """
 
     def __init__(self, listed: RunList, *, with_experiment: bool) -> None:
@@ -47,16 +47,16 @@ class RunsTable:
             (argument for argument in listed.args if argument.differs), key=lambda argument: argument.name != sorted_by
         )
         self._forced = [_key(argument) for argument in self._args if argument.name == sorted_by]
-        # An argument may be called as a column is.
+        # An argument may have the name of a column.
         self._heads = {_key(argument): heads[argument.name] for argument in self._args}
         if listed.metric is not None:
             self._heads.update(best=metric_head(listed.metric), best_step="at step")
 
     def print(self, *, wide: bool) -> None:
-        """Print a table for a terminal, and a note about the arguments that it lacks.
+        """Print a table for a terminal, and a note about the arguments that it leaves out.
 
         Args:
-            wide: whether all arguments in which runs differ are shown, whatever the width of the terminal.
+            wide: whether to show all arguments in which runs differ, even if the terminal is too narrow.
         """
         args = [_key(argument) for argument in self._args if wide or self._is_short(argument)]
         left_out = print_table(
@@ -76,7 +76,7 @@ class RunsTable:
         print_records(self._records(), columns, format_, texts={"tags": show_tags}, headers=self._heads)
 
     def _optional(self, args: Sequence[str]) -> list[str]:
-        """Return the columns that a narrow terminal lacks, the last first."""
+        """Return the columns to leave out in a narrow terminal, the last first."""
         args = [key for key in args if key not in self._forced]
         return [*self._described, *args[:_IMPORTANT_ARGS], "step", "runtime", *args[_IMPORTANT_ARGS:]]
 

@@ -1,4 +1,4 @@
-"""SQL scripts, from files and from standard input."""
+"""Read SQL scripts from files and standard input."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from sqltrack.errors import UnusableValueError
 
 __all__ = ["STDIN", "read_script", "script_name"]
 
-# What stands for standard input.
+# The name of standard input.
 STDIN = "-"
 
 
 def script_name(file: str) -> str:
-    """Return what messages call a script."""
+    """Return the name of a script in messages."""
     return "<stdin>" if file == STDIN else file
 
 
 def read_script(file: str) -> str:
-    """Return the text of a file, or of the standard input, which is UTF-8 whatever the encoding of the terminal.
+    """Return the text of a file or of standard input, which is always UTF-8.
 
     Raises:
         UnusableValueError: (a ValueError) it is not UTF-8.

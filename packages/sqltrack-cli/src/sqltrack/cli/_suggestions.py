@@ -1,4 +1,4 @@
-"""Suggest commands and options in place of words that other programs know."""
+"""Suggest commands and options for words of other programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqltrack.config import masked
 __all__ = ["suggest_command", "suggest_option"]
 
 
-# Words of other programs, by the command that does here what they do there; the first that there is counts.
+# Words of other programs, by the command that does the same here; the first match counts.
 _WORDS: Mapping[str, str] = {
     "--help": "help usage commands",
     "--version": "version",
@@ -48,12 +48,12 @@ _OPTIONS: Mapping[str, str] = {
     "--engine": "--backend --driver",
 }
 
-# What paths of databases look like.
+# Endings of database files.
 _SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 
 
 def suggest_command(word: str, commands: Iterable[str]) -> str:
-    """Return a message about a word that is not a command, with the command to type.
+    """Return a message about a word that is not a command, with a command to use instead.
 
     Args:
         word: the word.
@@ -69,7 +69,7 @@ def suggest_command(word: str, commands: Iterable[str]) -> str:
 
 
 def _meant(word: str, known: Sequence[str]) -> str | None:
-    """Return the command for a word: of a slip, of another program, or the one that looks most like it."""
+    """Return the command for a word: for a word of another program, or the most similar command."""
     words = [command for command, names in _WORDS.items() if word in names.split()]
     likely = [command for command in words if command.startswith("-") or command.split()[0] in known]
     if word in known:
@@ -79,7 +79,7 @@ def _meant(word: str, known: Sequence[str]) -> str | None:
 
 
 def suggest_option(words: Sequence[str], options: Iterable[str]) -> str:
-    """Return a message about arguments that no command takes, with the option to type.
+    """Return a message about unknown arguments, with an option to use instead.
 
     Args:
         words: the arguments.
@@ -89,9 +89,9 @@ def suggest_option(words: Sequence[str], options: Iterable[str]) -> str:
     word = next((word for word in words if word.startswith("-")), words[0])
     name = word.partition("=")[0]
     if not word.startswith("-"):
-        return f"there is one argument too many: {masked('', word)!r}"
+        return f"unexpected argument: {masked('', word)!r}"
     if name in ("--pass", "--passwd", "--pw", "--pwd") or difflib.get_close_matches(name, ["--password"], cutoff=0.8):
-        return f"there is no option {name}; a password belongs into ~/.pgpass or PGPASSWORD"
+        return f"there is no option {name}; put a password in ~/.pgpass or PGPASSWORD"
     if name in ("--url", "--uri", "--dsn", "--tracking-uri"):
         return f"there is no option {name}; name the database by --dbpath, or by --host, --user and --dbname"
     other = [option for option, names in _OPTIONS.items() if name in names.split() and option in known]

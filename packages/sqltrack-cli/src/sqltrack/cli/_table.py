@@ -1,4 +1,4 @@
-"""Tables that fit the terminal. A record is a line, whose long cells are cut."""
+"""Print tables that fit the terminal: one line for each record, with long cells shortened."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["print_pairs", "print_result", "print_table"]
 
-# Columns wider than _RIGID are cut first, to _NARROW at least; the others only if that is not enough.
+# Columns wider than _RIGID are shortened first, down to _NARROW; the others only if that is not enough.
 _RIGID, _NARROW = 20, 12
 _GAP = 2
 
-# A text with the blanks before and after it.
+# A text between the blanks before and after it.
 _Filled: TypeAlias = "tuple[str, Text, str]"
 
 
@@ -36,16 +36,16 @@ def print_table(
     assumed: Mapping[str, int] | None = None,
     is_limited: bool = True,
 ) -> list[str]:
-    """Print records as a table, which is never wider than the terminal.
+    """Print records as a table that is never wider than the terminal.
 
     Args:
         records: the records.
         columns: names of the columns, in order.
         cells: functions that show the values of columns, default: `show_value`.
-        optional: columns to leave out if the terminal is too narrow, the last first.
-        wrapped: columns whose cells continue on the next line instead of being cut.
-        headers: heads of columns, default: their names.
-        assumed: widths of cells by which columns are left out, default: those of the records.
+        optional: columns to leave out if the terminal is too narrow, starting with the last.
+        wrapped: columns whose cells continue on the next line instead of being shortened.
+        headers: headings of columns, default: their names.
+        assumed: widths of cells that decide which columns are left out, default: those of the records.
         is_limited: whether the terminal limits the width (default).
 
     Returns:
@@ -91,13 +91,13 @@ def print_result(
     headers: Mapping[str, str] | None = None,
     file: TextIO | None = None,
 ) -> None:
-    """Print the result of a query as a table, or one record below the other if there are too many columns.
+    """Print the result of a query as a table, or each record as a list if there are too many columns.
 
     Args:
         records: the records.
         columns: names of the columns, in order.
-        headers: heads of columns, default: their names.
-        file: file to print to, which does not limit the width; default: the standard output.
+        headers: headings of columns, default: their names.
+        file: file to print to, with unlimited width; default: standard output.
     """
     console = stdout(file)
     headers = headers or {}
@@ -117,7 +117,7 @@ def print_pairs(
     indent: int = 0,
     console: Console | None = None,
 ) -> None:
-    """Print names and values, one pair on a line or, if a value is long, on more."""
+    """Print names and values: each pair on one line, or on several if the value is long."""
     from rich.table import Table
 
     console = console or stdout()
@@ -134,10 +134,10 @@ class _Column(NamedTuple):
     """A column of a table.
 
     Attributes:
-        head: its head.
+        head: its heading.
         texts: its cells.
-        width: how wide it is; longer texts are cut.
-        is_number: whether the texts are numbers, which end where the column ends.
+        width: its width; longer texts are shortened.
+        is_number: whether the texts are numbers, which are aligned to the right.
     """
 
     head: Text
@@ -147,7 +147,7 @@ class _Column(NamedTuple):
 
 
 def _print_lines(console: Console, columns: Sequence[_Column]) -> None:
-    """Print a table in which a record is a line. It looks as a table of rich, which takes ten times as long."""
+    """Print a table with one line for each record. It looks like a table of rich, which takes ten times as long."""
     from rich.segment import Segment, Segments
 
     rule = "-" if console.options.ascii_only else "─"
@@ -165,7 +165,7 @@ def _bold(text: Text) -> Text:
 
 
 def _fill(text: Text, column: _Column) -> _Filled:
-    """Return a text with the blanks that make it as wide as its column, and cut it if it is wider."""
+    """Return a text that is padded or shortened to the width of its column."""
     width = _width(text)
     if width > column.width:
         text = text.copy()
@@ -176,7 +176,7 @@ def _fill(text: Text, column: _Column) -> _Filled:
 
 
 def _line(console: Console, cells: Iterable[_Filled]) -> Iterator[Segment]:
-    """Yield the parts of a line; neighbours without a style are one part."""
+    """Yield the segments of a line, joining adjacent ones without a style."""
     from rich.segment import Segment
 
     plain: list[str] = []
@@ -193,16 +193,16 @@ def _line(console: Console, cells: Iterable[_Filled]) -> Iterator[Segment]:
         else:
             plain += text.plain, after
         plain.append(" " * _GAP)
-    # The last gap is none.
+    # There is no gap after the last cell.
     yield Segment("".join(plain[:-1]) + "\n")
 
 
 def _print_by_rich(console: Console, columns: Sequence[_Column], wraps: Sequence[bool]) -> None:
-    """Print a table whose cells go on in further lines, or that is wider than the terminal whatever is cut."""
+    """Print a table with wrapped cells, or one that is wider than the terminal even if shortened."""
     from rich.box import SIMPLE_HEAD, Box
     from rich.table import Table
 
-    # The same frame for encodings without lines.
+    # The same frame for encodings without box characters.
     ascii_head = Box(str(SIMPLE_HEAD).replace("─", "-"), ascii=True)
     box = ascii_head if console.options.ascii_only else SIMPLE_HEAD
     table = Table(box=box, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
@@ -222,7 +222,7 @@ def _texts(
     headers: Mapping[str, str],
     console: Console,
 ) -> tuple[dict[str, Text], dict[str, list[Text]]]:
-    """Return the head and the cells of each column, as the console's encoding has them."""
+    """Return the heading and the cells of each column in the console's encoding."""
     heads = {name: styled(printable(headers.get(name, name))) for name in columns}
     texts = {name: [cells.get(name, show_value)(record.get(name)) for record in records] for name in columns}
     if not can_encode(
@@ -234,13 +234,13 @@ def _texts(
 
 
 def _fit(text: Text, console: Console) -> Text:
-    """Return a text whose width is that of what will be seen."""
+    """Return a text as the console shows it, so that its width is right."""
     shown = fit_encoding(text.plain, console.file)
     return text if shown == text.plain else styled(shown, text.style)
 
 
 def _width(text: Text) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the number of terminal columns that a text takes."""
     plain = text.plain
     return len(plain) if plain.isascii() else text.cell_len
 
@@ -250,12 +250,12 @@ def _widths(heads: Mapping[str, Text], texts: Mapping[str, Sequence[Text]]) -> d
 
 
 def _room(widths: Collection[int]) -> int:
-    """Return how much room columns need, with the gaps between them."""
+    """Return the width of columns with the gaps between them."""
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _least(widths: Iterable[int]) -> int:
-    """Return how wide a table is if all columns are cut that may be."""
+    """Return the width of a table with all columns shortened as far as possible."""
     return _room([_least_width(width) for width in widths])
 
 
@@ -264,7 +264,7 @@ def _least_width(width: int) -> int:
 
 
 def _leave_out(widths: dict[str, int], optional: Sequence[str], room: int) -> list[str]:
-    """Remove columns that do not fit even if others are cut, the last first, and return their names in order."""
+    """Remove columns that do not fit even if others are shortened, the last first, and return their names in order."""
     removed: dict[str, int] = {}
     least = _least(widths.values())
     for name in reversed(optional):
@@ -272,7 +272,7 @@ def _leave_out(widths: dict[str, int], optional: Sequence[str], room: int) -> li
             break
         removed[name] = widths.pop(name)
         least -= _least_width(removed[name]) + _GAP
-    # Where a wide column has gone, a narrow one that went before it may have room.
+    # After a wide column is removed, a narrow one that was removed earlier may fit again.
     for name in optional:
         if name in removed and least + _least_width(removed[name]) + _GAP <= room:
             widths[name] = removed.pop(name)
@@ -281,13 +281,13 @@ def _leave_out(widths: dict[str, int], optional: Sequence[str], room: int) -> li
 
 
 def _narrow(widths: dict[str, int], room: int) -> None:
-    """Take width from the widest columns until all have room."""
+    """Narrow the widest columns until the table fits."""
     room -= _GAP * (len(widths) - 1)
     for rigid, least in ((_RIGID, _NARROW), (1, 1)):
         wide = {name: width for name, width in widths.items() if width > rigid}
         if not wide or sum(widths.values()) <= room:
             continue
-        # One by one would take as long as the longest text.
+        # Narrowing one by one would take as many rounds as the longest text has characters.
         left = max(room - sum(widths.values()) + sum(wide.values()), least * len(wide))
         for place, (name, width) in enumerate(sorted(wide.items(), key=lambda item: item[1])):
             widths[name] = min(width, left // (len(wide) - place))

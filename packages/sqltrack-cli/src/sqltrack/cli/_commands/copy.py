@@ -20,8 +20,8 @@ _CONFIGURED = (".", "configured")
 
 _DESCRIPTION = """
 Adds only what the target lacks, so you can repeat a copy after an interruption, or while runs are still logging. Runs
-that were copied before follow the source, and additions in the target stay. A run that is copied back to the
-database that created it only gets what it lacks, unless it was changed later in the copy. Experiments with the same name are
+that were copied before follow the source, and additions in the target stay. A run that is copied back to the database
+that created it only gets what it lacks, unless it was changed later in the copy. Experiments with the same name are
 merged. The source is never changed.
 
 SOURCE and TARGET are each a file, the address of a PostgreSQL database, or '.' (or 'configured') for the configured
