@@ -243,7 +243,7 @@ def test_a_user_who_may_not_connect_is_told_to_name_another(server: dict[str, An
     """The advice is not the command whose output is being executed."""
     status, output, error = pipe(into=("--user", "newcomer"))
     assert (status, output, error.count("\n")) == (1, "", 1)
-    assert error.endswith("; execute it as a user who may create users and databases: add --user NAME\n")
+    assert error.endswith("; connect as a user who may create users and databases: add --user NAME\n")
     assert "sqltrack create" not in error
 
 

@@ -213,7 +213,7 @@ def test_all_names_are_quoted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["public"], "'public' means everybody, expected the name of one user"),
+        (["public"], "'public' means all users, expected the name of one user"),
         (["alice"], "user 'alice' owns the tables and has all rights, expected another user"),
         ([""], "the name of a user must not be empty"),
         (["a\nb"], "the name of a user must not hold control characters, got 'a\\nb'"),

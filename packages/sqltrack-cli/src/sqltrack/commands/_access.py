@@ -1,4 +1,4 @@
-"""Users and databases for `create`, `execute`, `grant` and `revoke`: check their names, find who may create them."""
+"""Check names of users and databases, and find a user who may create them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = [
     "require_users",
 ]
 
-# The user and the database that a new server has.
+# The user and the database of a new server.
 _FIRST = "postgres"
 
 
 def require_users(config: Mapping[str, Any]) -> None:
-    """Make sure that the database of a configuration has users; its driver need not be installed.
+    """Check that the database of a configuration has users. Its driver need not be installed.
 
     Raises:
-        ConfigError: it has none, or the engine is unknown.
+        ConfigError: it has no users, or the engine is unknown.
     """
     if not has_users(config):
         raise ConfigError(
-            f"engine {config['engine']!r} has neither users nor rights, and its database is created when it is set up",
+            f"engine {config['engine']!r} has no users or rights; setup creates its database",
             "for a database on a server choose engine=postgres",
         )
 
@@ -43,23 +43,23 @@ def configured_user(config: Mapping[str, Any]) -> str:
     """Return the name of the user in a configuration.
 
     Raises:
-        ConfigError: there is none.
-        UnusableValueError: (a ValueError) it cannot be a name.
+        ConfigError: no user is configured.
+        UnusableValueError: (a ValueError) the name is unusable.
     """
     return check_name("user", _parameter(config, "user", "PGUSER"))
 
 
 def configured_database(config: Mapping[str, Any]) -> str:
-    """Return the name of the database in a configuration; raises as `configured_user`."""
+    """Return the name of the database in a configuration; raises like `configured_user`."""
     name = config.get("dbname", os.environ.get("PGDATABASE"))
     return configured_user(config) if name is None else check_name("database", name)
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return the name of a user, database or schema.
+    """Return the name of a user, database or schema after checking it.
 
     Raises:
-        UnusableValueError: (a ValueError) it is empty, or longer than PostgreSQL's names, or holds what is not shown.
+        UnusableValueError: (a ValueError) it is empty, too long for PostgreSQL, or holds control characters.
     """
     if not name:
         raise UnusableValueError(f"the name of a {kind} must not be empty")
@@ -74,22 +74,22 @@ def check_name(kind: str, name: str) -> str:
 
 
 def check_grantee(user: str, owner: str) -> None:
-    """Check that rights can be given to, and taken from, a user.
+    """Check that rights can be granted to a user and revoked.
 
     Raises:
-        UnusableValueError: (a ValueError) they cannot.
+        UnusableValueError: (a ValueError) the user is the owner, or "public".
     """
     check_name("user", user)
     check_name("user", owner)
     if user == "public":
-        # In quotes as well, to PostgreSQL.
-        raise UnusableValueError("'public' means everybody, expected the name of one user")
+        # PostgreSQL reads it as a keyword even in quotes.
+        raise UnusableValueError("'public' means all users, expected the name of one user")
     if user == owner:
         raise UnusableValueError(f"user {user!r} owns the tables and has all rights, expected another user")
 
 
 def only_creates(client: Client, scripts: Iterable[str]) -> bool:
-    """Tell whether scripts create users and databases, and do nothing else, as the SQL that `create` prints."""
+    """Return whether scripts only create users and databases, like the SQL of `create`."""
     if not has_users(client.config):
         return False
     statements = [item.text for script in scripts for item in locate_statements(script, client.engine.dialect)]
@@ -102,18 +102,18 @@ _CREATIONS = (["CREATE", "ROLE"], ["CREATE", "DATABASE"])
 def find_creator(client: Client, *, keep_user: bool) -> Client:
     """Return a client that can connect before the configured user and database exist.
 
-    The configured database is tried first, then the one that each server has, and then that one as the user that each
-    server has.
+    It tries the configured database first, then the default database of servers, and then that database as the default
+    user of servers.
 
     Args:
         client: client of the configured database.
-        keep_user: whether to connect as the configured user only.
+        keep_user: whether to connect only as the configured user.
 
     Raises:
-        AccessDeniedError, DatabaseUnavailableError: the configured database does not accept a connection, nor do the
-            others.
+        AccessDeniedError, DatabaseUnavailableError: neither the configured database nor the others accept a
+            connection.
     """
-    # Users and databases belong to the whole server. The password is that of the configured user.
+    # Users and databases belong to the whole server. The password is for the configured user.
     configs = [client.config, {**client.config, "dbname": _FIRST}]
     if not keep_user:
         configs.append({name: value for name, value in configs[1].items() if name != "password"} | {"user": _FIRST})
@@ -127,9 +127,9 @@ def find_creator(client: Client, *, keep_user: bool) -> Client:
             errors.append(error)
     denied = next((error for error in errors if isinstance(error, AccessDeniedError)), None)
     if denied is None:
-        # The server does not answer, or lacks even its own database.
+        # The server does not answer, or its default database is missing.
         raise errors[-1]
-    raise AccessDeniedError(denied.message, "execute it as a user who may create users and databases: add --user NAME")
+    raise AccessDeniedError(denied.message, "connect as a user who may create users and databases: add --user NAME")
 
 
 def _parameter(config: Mapping[str, Any], name: str, variable: str) -> str:

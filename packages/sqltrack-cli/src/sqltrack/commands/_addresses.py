@@ -1,4 +1,4 @@
-"""Databases as they are named on a command line: a file, a config file, or the address of a server."""
+"""Find the database of an address on a command line: a file, a config file or a server."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _CONFIG_SUFFIXES = frozenset({".cfg", ".conf", ".ini"})
 def client_of(address: str) -> Client:
     """Return a client of the database that an address names.
 
-    A file that exists comes before all else: it is a SQLite database if it begins as one does or is empty, else a
-    config file. What begins with `postgresql://` or `postgres://`, or holds parameters such as `host=…`, is the address
-    of a server. Anything else is the path of a file that does not exist: of a config file if it ends with .conf, .cfg
-    or .ini, else of a SQLite database.
+    An existing file comes first: it is a SQLite database if it is empty or begins like one, and otherwise a config
+    file. A text that begins with `postgresql://` or `postgres://`, or holds parameters such as `host=…`, is the address
+    of a server. Anything else is the path of a new file: a config file if it ends in .conf, .cfg or .ini, and otherwise
+    a SQLite database.
 
-    A config file is taken as it is: environment variables do not change what it says.
+    Environment variables do not change the settings of a config file.
 
     Raises:
-        ConfigError: the address cannot be understood, or the config file cannot be used.
+        ConfigError: the address is invalid, or the config file is unusable.
     """
     path = Path(address).expanduser()
     is_file = path.is_file()
     if not is_file and _PARAMETERS.match(address):
-        # Only now: it needs the driver.
+        # Imported late, because it needs the driver.
         from sqltrack.engines.postgres.addresses import address_config
 
         return Client(address_config(address))

@@ -1,4 +1,4 @@
-"""Decide which metrics in `extras` can be columns, by the rules by which they would have become some."""
+"""Decide which metrics in `extras` can be columns, by the same rules as for new metrics."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sqltrack.engines.schema import EXTRAS, KEY, fits_int64
 
 __all__ = ["Candidate", "Seen", "find_candidates"]
 
-# How JSON spells floats that it does not know.
+# The texts in JSON for floats that JSON lacks.
 _SPECIAL = frozenset({"NaN", "Infinity", "-Infinity"})
 
-# How times, durations, bytes, fractions and great integers are spelled where there is no column of their own.
+# The texts in JSON for times, durations, bytes, fractions and large integers.
 _OTHER_TYPES = re.compile(
     r"(?:-?\d+ days?,? )?\d+:\d\d:\d\d(?:\.\d+)?|-?\d+ (?:[a-z]*seconds|minutes|hours|days|weeks|months|years)"
     r"|b'.*'|b\".*\"|-?\d+/\d+|-?0x[0-9a-f]+",
@@ -31,14 +31,14 @@ _NANOSECONDS = re.compile(r"(:\d\d\.\d{6})\d+")
 
 @dataclasses.dataclass
 class Seen:
-    """What values of one metric there are.
+    """A summary of the values of one metric.
 
     Attributes:
         values: number of values.
-        types: their types, apart from that of None, and of texts that may stand for floats.
-        has_special: whether there are such texts.
+        types: their types, except those of None and of texts that may be floats.
+        has_special: whether there are texts that may be floats.
         has_big: whether there are integers of more than 64 bits.
-        may_be_other: whether there are texts that may stand for something else.
+        may_be_other: whether there are texts that may be values of other types.
     """
 
     values: int = 0
@@ -48,7 +48,7 @@ class Seen:
     may_be_other: bool = False
 
     def add(self, value: Any) -> None:
-        """Take a value into account."""
+        """Count a value."""
         self.values += 1
         if isinstance(value, str) and value in _SPECIAL:
             self.has_special = True
@@ -62,14 +62,14 @@ class Seen:
 
 
 class Candidate:
-    """Where the values of a metric belong.
+    """The place for the values of a metric.
 
     Attributes:
         name: name of the metric.
-        values: how many values there are in `extras`.
-        column: SQL type of the column, None if they stay.
-        change: "add" or "widen" if the table has to be changed for that, else None.
-        why: why values stay, None if it is not known that any do.
+        values: number of values in `extras`.
+        column: SQL type of the column, None if the values stay.
+        change: "add" or "widen" if the table must be changed first, otherwise None.
+        why: why values stay, None if no reason is known.
     """
 
     def __init__(self, table: MetricsTable, name: str, seen: Seen, *, extras_keep_floats: bool) -> None:
@@ -84,15 +84,15 @@ class Candidate:
         self._converters: dict[type, Converter | None] = {}
 
     def keep_in_extras(self, why: str) -> None:
-        """Leave the values where they are."""
+        """Keep the values in `extras`."""
         self.column, self.change, self.why = None, None, why
 
     def move_to(self, sql_type: str, change: str | None = None) -> None:
-        """Let the values go to a column."""
+        """Move the values to a column."""
         self.column, self.change = sql_type, change
 
     def is_ready(self, columns: Mapping[str, str]) -> bool:
-        """Return whether the table has the column; its type is then taken from there."""
+        """Return whether the table has the column, and take the type from the table."""
         sql_type = columns.get(self.name)
         if sql_type is None:
             return False
@@ -104,10 +104,10 @@ class Candidate:
         return True
 
     def bind(self, value: Any) -> Any:
-        """Return what to bind for a value, once the place is ready.
+        """Return the parameter to bind for a value, after the column exists.
 
         Raises:
-            MisfitError: the column would alter it.
+            MisfitError: the column would change the value.
             TypeError: the column does not hold such values.
         """
         if self._holds_numbers:
@@ -120,7 +120,7 @@ class Candidate:
         return value if convert is None else convert(value)
 
     def _as_float(self, value: Any) -> Any:
-        """Return the float that JSON has spelled in another way, else the value itself."""
+        """Return the float that a text in JSON stands for, otherwise the value itself."""
         if isinstance(value, str):
             return float(value) if value in _SPECIAL else value
         if type(value) is int and _is_big(value) and not self._extras_keep_floats:
@@ -131,12 +131,12 @@ class Candidate:
 
 
 def find_candidates(client: Client, columns: Mapping[str, str], seen: Mapping[str, Seen]) -> dict[str, Candidate]:
-    """Return where metrics belong.
+    """Return the places for the values of metrics.
 
     Args:
         client: client to use.
-        columns: names and SQL types of the columns that there are.
-        seen: what values there are, by name.
+        columns: names and SQL types of the existing columns.
+        seen: the summaries of their values, by name.
     """
     table = client.engine.metrics_table
     keep_floats = admin_of(client.engine).extras_keep_floats
@@ -213,7 +213,7 @@ def _names(types: set[type]) -> str:
 def _may_be_other(text: str) -> bool:
     if _OTHER_TYPES.fullmatch(text):
         return True
-    # Before Python 3.11 a time has at most six digits after the point.
+    # Before Python 3.11, a time has at most six decimals.
     for read, form in ((datetime.fromisoformat, _NANOSECONDS.sub(r"\1", text)), (complex, text)):
         with contextlib.suppress(ValueError):
             read(form)

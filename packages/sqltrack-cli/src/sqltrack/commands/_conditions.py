@@ -1,4 +1,4 @@
-"""Find the right expression for a condition on runs that the database refused."""
+"""Suggest the right expression after the database refused a condition on runs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sqltrack.util import quote_identifier
 
 __all__ = ["check_quoted_names", "explain_condition"]
 
-# Columns of runs that hold values by name, and what such a value is called.
+# Columns of runs that hold values by name, and the word for such a value.
 _OBJECTS = {"args": "an argument", "tags": "a tag", "extras": "one of the extras", "env": "an environment variable"}
-# What the table of runs shows, by the names that its columns have there.
+# Advice for the names of columns in the table of runs.
 _SHOWN = {
     "created": "write time_created",
     "started": "write time_started",
@@ -42,18 +42,18 @@ from group having ilike in interval is isnull join like limit not notnull null o
 then timestamp to true union when where
 """
 _KEYWORDS = frozenset(_KEYWORD_TEXT.split())
-# A value by its name, such as args->>'lr', as users write it.
+# A value by its name, such as args->>'lr'.
 _ITEM = re.compile(rf"\b({'|'.join(_OBJECTS)})\s*->>?\s*'((?:[^']|'')+)'", re.IGNORECASE)
-# Runs whose names of values, and rows whose names of metrics, are known here.
+# Runs in which names of values are looked up, and rows in which names of metrics are.
 _RUNS, _ROWS = 1_000, 1_000
 
 
 class _Known(NamedTuple):
-    """The names that a condition may mean.
+    """The names that a condition can use.
 
     Attributes:
-        columns: names of the columns that it sees.
-        expressions: advice for each other name: its kind, and the expression to write.
+        columns: names of the columns in scope.
+        expressions: advice for each other name: its kind, and the right expression.
         items: types of the values in columns that hold values by name.
     """
 
@@ -63,14 +63,14 @@ class _Known(NamedTuple):
 
 
 def check_quoted_names(client: Client, condition: str, *, as_superuser: bool) -> None:
-    """Make sure that no name in double quotes is that of an argument or metric; SQLite would take it for a text.
+    """Check that no argument or metric is named in double quotes, which SQLite would read as a text.
 
     Raises:
-        DatabaseError: one is.
+        DatabaseError: an argument or metric is.
     """
     names = list(column_names(condition, client.engine.dialect))
     quoted = [name for name in names if f'"{name}"' in condition]
-    # A query inside of the condition can have any columns.
+    # A subquery in the condition can have any columns.
     if not quoted or any(name.lower() == "select" for name in names):
         return
     with read_only(client, as_superuser=as_superuser) as connection:
@@ -81,12 +81,12 @@ def check_quoted_names(client: Client, condition: str, *, as_superuser: bool) ->
 
 
 def explain_condition(client: Client, condition: str, *, as_superuser: bool) -> str | None:
-    """Return advice on a condition that the database refused, None if there is none."""
+    """Return advice on a condition that the database refused, None without advice."""
     try:
         with read_only(client, as_superuser=as_superuser) as connection:
             known = _read_known(client, connection)
     except SQLTrackError:
-        # The error that is to be explained says more.
+        # The original error is more helpful.
         return None
     names = [name for name in column_names(condition, client.engine.dialect) if name.lower() not in _KEYWORDS]
     columns = {name.lower() for name in known.columns}
@@ -108,7 +108,7 @@ def _by_name(name: str, known: _Known) -> str | None:
 
 
 def _by_near_name(name: str, known: _Known) -> str | None:
-    # Only mistakes need it.
+    # Needed only after mistakes.
     import difflib
 
     folded = {other.lower(): other for other in (*known.expressions, *known.columns)}
@@ -121,7 +121,7 @@ def _by_near_name(name: str, known: _Known) -> str | None:
 
 
 def _by_type(condition: str, known: _Known, admin: Admin) -> str | None:
-    """Return advice if a value is compared as text, where the database does not know its type."""
+    """Return advice if a value of unknown type is compared as text."""
     for column, quoted in _ITEM.findall(condition):
         name = quoted.replace("''", "'")
         typ = known.items.get((column.lower(), name), str)
@@ -149,7 +149,7 @@ def _read_known(client: Client, connection: Any) -> _Known:
 
 
 def _read_items(client: Client, connection: Any, column: str) -> Iterable[tuple[str, type]]:
-    """Return the names of the values in a column of the newest runs, and the types of these."""
+    """Return the names and types of the values in a column of the newest runs."""
     sql = f"""
         SELECT name, MIN(CAST(value AS TEXT)) AS example
         FROM (

@@ -1,4 +1,4 @@
-"""Open a database: to read, to change rows in one transaction, or to change tables."""
+"""Open a database to read, to change rows in one transaction, or to change tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqltrack.errors import NotSetUpError
 
 __all__ = ["READ_SECONDS", "administering", "read_only", "require_database", "table_columns", "transaction"]
 
-# Seconds that a statement may take.
+# Time limit of a statement, in seconds.
 READ_SECONDS = 60.0
 
 
@@ -21,17 +21,17 @@ READ_SECONDS = 60.0
 def read_only(
     client: Client, seconds: float = READ_SECONDS, *, as_superuser: bool = True, own_sql: bool = True
 ) -> Iterator[Any]:
-    """Return a connection whose statements can only read.
+    """Return a read-only connection.
 
     Args:
         client: client to use.
-        seconds: how long a statement may take, default 60.
-        as_superuser: whether the statements of a superuser keep all rights (default); False for what only reads.
-        own_sql: whether the statements are the program's own (default), or hold text of the user's.
+        seconds: time limit of a statement, default 60.
+        as_superuser: whether statements of a superuser keep all rights (default); False for statements that only read.
+        own_sql: whether the statements are our own (default), or contain text of the user.
 
     Raises:
-        NotSetUpError: there is no database; it is not created.
-        ReadOnlyDatabaseError: a statement would change something, or could execute code of others as a superuser.
+        NotSetUpError: the database does not exist; it is not created.
+        ReadOnlyDatabaseError: a statement would change something, or could execute other users' code as a superuser.
         StatementTimeoutError: a statement took too long.
         DatabaseError: the database refused a statement for another reason.
     """
@@ -44,10 +44,10 @@ def read_only(
 
 @contextmanager
 def transaction(client: Client) -> Iterator[Any]:
-    """Return a connection for one transaction, which Ctrl-C ends without a trace.
+    """Return a connection for one transaction, which Ctrl-C rolls back.
 
     Raises:
-        NotSetUpError: there is no database; it is not created.
+        NotSetUpError: the database does not exist; it is not created.
         DatabaseError: the database refused a statement.
     """
     require_database(client.engine)
@@ -60,13 +60,13 @@ def transaction(client: Client) -> Iterator[Any]:
 
 @contextmanager
 def administering(client: Client) -> Iterator[Admin]:
-    """Open a connection for the `with` block, in which each statement commits by itself and Ctrl-C ends it.
+    """Open a connection for the `with` block. Each statement commits by itself, and Ctrl-C ends it.
 
     Returns:
-        What can be done over it.
+        The administrative functions of the connection.
 
     Raises:
-        DatabaseError: the database cannot be reached, or refuses a statement.
+        DatabaseError: the database is not available, or refuses a statement.
     """
     engine = client.engine
     connection = engine.connect()
@@ -82,20 +82,20 @@ def administering(client: Client) -> Iterator[Admin]:
 
 
 def require_database(engine: Engine, advice: str = NotSetUpError.ADVICE) -> None:
-    """Make sure that connecting does not create a database.
+    """Check that the database exists, so that connecting does not create it.
 
     Args:
         engine: the engine of the database.
-        advice: what to do if there is none, and it can be created.
+        advice: what to do if the database is missing and can be created.
 
     Raises:
-        NotSetUpError: there is none.
+        NotSetUpError: the database does not exist.
     """
     if not engine.exists():
         raise admin_of(engine).missing(advice)
 
 
 def table_columns(client: Client, table: str) -> dict[str, str]:
-    """Return names and SQL types of a table's columns in order, empty if there is no such table."""
+    """Return names and SQL types of a table's columns in order, empty if the table does not exist."""
     with read_only(client) as connection:
         return client.engine.table_columns(connection, table)

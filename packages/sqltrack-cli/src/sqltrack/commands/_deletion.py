@@ -1,4 +1,4 @@
-"""Delete runs with everything that belongs to them, unless they are still being logged to."""
+"""Delete runs with everything that belongs to them, and find runs that are still being logged to."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sqltrack.util import placeholders
 
 __all__ = ["ACTIVE", "count_links", "delete_runs", "find_active", "last_sign"]
 
-# A run that says that it is running, and was updated less than this ago, has somebody who logs to it.
+# A run whose status says that it is running, and that was updated less than this ago, is still being logged to.
 ACTIVE = timedelta(minutes=10)
 
 
 def count_links(connection: Any, run_ids: Sequence[int]) -> int:
-    """Return how many links begin or end at runs."""
+    """Return the number of links that begin or end at runs."""
     links: set[tuple[int, str, int]] = set()
     for batch in batches(run_ids):
         for end in ("from_id", "to_id"):
@@ -27,7 +27,7 @@ def count_links(connection: Any, run_ids: Sequence[int]) -> int:
 
 
 def find_active(connection: Any, run_ids: Sequence[int], now: datetime | None = None) -> dict[int, str]:
-    """Return those of some runs to which somebody seems to be logging, each with a reason."""
+    """Return the runs that seem to be still logging, each with a reason."""
     now = now or datetime.now(timezone.utc)
     active = {}
     for batch in batches(run_ids):
@@ -43,7 +43,7 @@ def find_active(connection: Any, run_ids: Sequence[int], now: datetime | None = 
 
 
 def last_sign(row: dict[str, Any]) -> datetime:
-    """Return when a run was last heard of."""
+    """Return the time of the last sign of life of a run."""
     time: datetime = row["time_updated"] or row["time_started"] or row["time_created"]
     return time
 
@@ -54,11 +54,11 @@ def delete_runs(connection: Any, run_ids: Sequence[int], progress: Callable[[int
     Args:
         connection: the connection.
         run_ids: their ids.
-        progress: called with the number of runs done, now and then.
+        progress: called now and then with the number of runs done.
     """
     done = 0
     for batch in batches(run_ids):
-        # The database deletes what refers to them: metrics, links, and what users have added.
+        # The database also deletes the rows that refer to them: metrics, links, and those in tables of users.
         connection.execute(f"DELETE FROM runs WHERE id IN ({placeholders(len(batch))})", tuple(batch))
         done += len(batch)
         if progress is not None:

@@ -1,4 +1,4 @@
-"""Read and change the rows of metrics that have extras, beside writers that go on."""
+"""Read and change the rows of metrics that have extras, while jobs continue to log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sqltrack.errors import DatabaseError, DatabaseLockedError
 
 __all__ = ["ExtrasRow", "Outcome", "RowEdit", "edit_rows", "has_extras", "has_pending", "move_pending", "read_rows"]
 
-# A transaction with so many rows takes a small part of a second, for which others may have to wait.
+# A transaction with this many rows takes a fraction of a second, during which others may have to wait.
 _ROWS_PER_TRANSACTION = 200
 _ROWS_PER_QUERY = 1_000
 
@@ -35,7 +35,7 @@ class ExtrasRow(NamedTuple):
 
     Attributes:
         key: run id, step and progress.
-        text: the extras as the database writes them, by which one can see whether they have changed.
+        text: the extras as text of the database, to see whether they have changed.
         values: the extras.
     """
 
@@ -45,12 +45,12 @@ class ExtrasRow(NamedTuple):
 
 
 class RowEdit(NamedTuple):
-    """A statement that changes one row, provided that its extras are as they were.
+    """A statement that changes one row if its extras have not changed.
 
     Attributes:
         sql: the statement.
         parameters: its parameters.
-        names: the metrics that it is about.
+        names: the metrics that it changes.
     """
 
     sql: str
@@ -59,13 +59,13 @@ class RowEdit(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a row.
+    """The outcome for a row.
 
     Attributes:
         row: the row.
-        edit: the statement that changed it, None if none did.
-        returned: what that returned.
-        why: why it was not changed, None if there was no need to.
+        edit: the statement that changed it, None if the row was not changed.
+        returned: the row that the statement returned.
+        why: why it was not changed, None if no change was needed.
     """
 
     row: ExtrasRow
@@ -74,19 +74,19 @@ class Outcome(NamedTuple):
     why: str | None = None
 
 
-# Returns the statement for a row, which changes at most so many metrics; None if there is nothing to do.
+# A function that returns the statement for a row, with at most this many metrics; None if there is nothing to do.
 Editor = Callable[[ExtrasRow, int], "RowEdit | None"]
 
 _ALL = 2**31
 
 
 def has_extras(client: Client) -> bool:
-    """Return whether there is a column for extras."""
+    """Return whether the column for extras exists."""
     return EXTRAS in table_columns(client, "metrics")
 
 
 def has_pending(client: Client) -> bool:
-    """Return whether metrics wait in another table until there is a column for extras."""
+    """Return whether there are pending metrics, which wait for the column for extras."""
     table = admin_of(client.engine).pending_table
     if table is None or not table_columns(client, table):
         return False
@@ -94,7 +94,7 @@ def has_pending(client: Client) -> bool:
 
 
 def move_pending(client: Client) -> bool:
-    """Move metrics that wait in another table to the column for extras; return whether none is left."""
+    """Move pending metrics to the column for extras; return whether none are left."""
     if not has_pending(client):
         return True
     table = client.engine.metrics_table
@@ -111,16 +111,16 @@ def move_pending(client: Client) -> bool:
 def read_rows(
     client: Client, *, table: str = "metrics", condition: str = "1 = 1", parameters: Sequence[Any] = (), guarded: bool
 ) -> Iterator[list[ExtrasRow]]:
-    """Return rows with extras, part by part in the order of their keys.
+    """Return rows with extras in batches, in the order of their keys.
 
-    Each part is read by a transaction of its own: a long one would keep writers from adding columns.
+    Each batch is read in its own transaction: a long transaction would keep writers from adding columns.
 
     Args:
         client: client to use.
-        table: `metrics`, or the table in which extras wait.
-        condition: which rows, in SQL.
-        parameters: for that condition.
-        guarded: whether the database refuses changes meanwhile.
+        table: `metrics`, or the table of pending metrics.
+        condition: condition on the rows, in SQL.
+        parameters: parameters of the condition.
+        guarded: whether to use a read-only connection.
     """
     sql = f"""
         SELECT run_id, step, progress, CAST({table}.{EXTRAS} AS TEXT) FROM {table}
@@ -139,15 +139,15 @@ def read_rows(
 
 
 def edit_rows(client: Client, rows: Sequence[ExtrasRow], editor: Editor) -> Iterator[list[Outcome]]:
-    """Change rows, part by part, each part in a transaction of its own.
+    """Change rows in batches, each in its own transaction.
 
-    Rows that somebody else has changed since they were read are read again. Others never have to wait for long, and
-    where two wait for each other, it is this side that tries again.
+    Rows that others have changed since they were read are read again. Others never wait long for a lock, and after a
+    deadlock this side retries.
 
     Args:
         client: client to use.
         rows: rows, in the order of their keys.
-        editor: returns what to do with each.
+        editor: returns the statement for each row.
     """
     for begin in range(0, len(rows), _ROWS_PER_TRANSACTION):
         part = rows[begin : begin + _ROWS_PER_TRANSACTION]
@@ -158,7 +158,7 @@ def edit_rows(client: Client, rows: Sequence[ExtrasRow], editor: Editor) -> Iter
 
 
 def _try(client: Client, edits: Sequence[tuple[ExtrasRow, RowEdit | None]]) -> list[Outcome] | DatabaseError:
-    """Change rows in one transaction; return the error if it fails, and another attempt can be better."""
+    """Change rows in one transaction; return the error if it fails and a retry can help."""
     try:
         with client as connection:
             admin_of(client.engine, connection).fail_fast_on_locks()
@@ -173,11 +173,11 @@ def _execute(client: Client, row: ExtrasRow, edit: RowEdit | None) -> Outcome:
     if edit is None:
         return Outcome(row, None)
     rows = client.execute(edit.sql, edit.parameters).fetchall()
-    return Outcome(row, edit, rows[0]) if rows else Outcome(row, None, why="changed by others again and again")
+    return Outcome(row, edit, rows[0]) if rows else Outcome(row, None, why="changed by others repeatedly")
 
 
 def _edit_alone(client: Client, row: ExtrasRow, editor: Editor) -> Outcome:
-    """Change one row, with patience for others, and with fewer metrics if it would grow too big."""
+    """Change one row, with retries while it is locked, and with fewer metrics if the row would grow too big."""
     most = _ALL
     outcome = Outcome(row, None, why="locked by others")
     for _ in range(_ATTEMPTS):

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ __all__ = ["creating", "replacing"]
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Return the path of a file to write in the `with` block, which then takes the place of `path`.
+    """Return the path of a file to write in the `with` block, which then replaces `path`.
 
-    If the block ends by an exception, Ctrl-C included, what was at `path` stays as it was. A device or pipe is written
-    to directly.
+    If the block ends with an exception, including Ctrl-C, `path` stays unchanged. A device or pipe is written directly.
 
     Raises:
         OSError: the file cannot be written.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(21, "it is a folder, expected the name of a file", str(path))
+        raise IsADirectoryError(21, "it is a folder, expected the path of a file", str(path))
     if target.exists() and not target.is_file():
         yield target
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        # Made here, so that an error names a folder that does not exist, or may not be written to, before all work.
+        # Create it now, so that an error about the folder comes before any work.
         part.touch()
         yield part
         if target.exists():
@@ -43,18 +42,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def creating(path: str | Path) -> Iterator[Path]:
-    """Return the path of a file to write in the `with` block, which is then called `path`.
+    """Return the path of a file to write in the `with` block, which is then renamed to `path`.
 
-    If the block ends by an exception, Ctrl-C included, nothing of it remains.
+    If the block ends with an exception, including Ctrl-C, nothing remains.
 
     Raises:
-        FileExistsError: something of that name exists at the end of the block; it stays as it was.
+        FileExistsError: `path` exists at the end of the block; it stays unchanged.
         OSError: the file cannot be written.
     """
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        # Made here for the same reason.
+        # Create it now for the same reason.
         part.touch()
         yield part
         try:
@@ -62,7 +61,7 @@ def creating(path: str | Path) -> Iterator[Path]:
         except FileExistsError:
             raise
         except OSError:
-            # Not all file systems have links.
+            # Some file systems have no links.
             with target.open("xb") as file:
                 file.write(part.read_bytes())
     finally:

@@ -1,4 +1,4 @@
-"""Find experiments, runs and metrics by the names that users give them, and suggest others."""
+"""Find experiments, runs and metrics by name, and suggest similar names."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = [
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """Return advice that names what the user may have meant, or what there is."""
-    # Only mistakes need it.
+    """Return advice that names similar names, or existing ones."""
+    # Needed only after mistakes.
     import difflib
 
     known = list(names)
@@ -41,7 +41,7 @@ def near(name: str, names: Iterable[str]) -> str:
 
 
 def experiment_question(experiment: str) -> Question:
-    """Return the query for the id of an experiment, by its name or else by its id; NULL if there is none."""
+    """Return the query for the id of an experiment, by its name or otherwise its id; NULL if it does not exist."""
     name = escape_text(experiment)
     number = int(name) if name.isascii() and name.isdigit() and len(name) < 19 else None
     by_name, by_id = ("SELECT id FROM experiments WHERE name = %s", "SELECT id FROM experiments WHERE id = %s")
@@ -49,10 +49,10 @@ def experiment_question(experiment: str) -> Question:
 
 
 def find_experiment(connection: Any, experiment: str) -> int:
-    """Return the id of an experiment; a name that is a number goes before the id of that number.
+    """Return the id of an experiment; a name that is a number comes before an id.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: the experiment does not exist.
     """
     (row,) = fetch(connection, *experiment_question(experiment))
     if row["id"] is not None:
@@ -63,10 +63,10 @@ def find_experiment(connection: Any, experiment: str) -> int:
 
 
 def find_runs(connection: Any, runs: Iterable[int | RunRange]) -> list[int]:
-    """Return the ids of runs, each once, that are named by their ids or by ranges; of a range those that exist.
+    """Return the ids of runs that are named by ids or ranges, each once. In a range only existing runs count.
 
     Raises:
-        NotFoundError: a run does not exist, or no run of a range.
+        NotFoundError: a run does not exist, or a range has no runs.
     """
     found: dict[int, None] = {}
     named: list[int] = []
@@ -86,10 +86,10 @@ def find_runs(connection: Any, runs: Iterable[int | RunRange]) -> list[int]:
 
 
 def require_runs(connection: Any, run_ids: Sequence[int]) -> None:
-    """Make sure that runs exist.
+    """Check that runs exist.
 
     Raises:
-        NotFoundError: one does not.
+        NotFoundError: a run does not exist.
     """
     for batch in batches(run_ids):
         storable = [run_id for run_id in batch if fits_int64(run_id)]
@@ -118,10 +118,10 @@ def metric_columns(client: Client, connection: Any) -> dict[str, str]:
 
 
 def check_text(text: str, what: str, *, may_be_empty: bool = False) -> str:
-    """Return a text, after making sure that it can be stored.
+    """Return a text after checking that it can be stored.
 
     Raises:
-        UnusableValueError: (a ValueError) it is empty, or holds what the databases cannot store.
+        UnusableValueError: (a ValueError) it is empty, or holds characters that the databases cannot store.
     """
     if not (text.strip() or may_be_empty):
         raise UnusableValueError(f"{what} must not be empty, got {text!r}")

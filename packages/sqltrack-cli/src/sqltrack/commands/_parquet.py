@@ -24,14 +24,14 @@ except ImportError as _error:
 
 __all__ = ["write_parquet"]
 
-# A column of kind "nan" holds only the text that SQLite keeps for NaN, so it may still be one of numbers.
+# A column of kind "nan" has only held the text that SQLite stores for NaN, so it may still be a column of numbers.
 Kind: TypeAlias = Literal[ColumnKind, "nan", "time"]
 Values: TypeAlias = Sequence[Any]
 
-# A str is "text" or "nan", values of types that are not here become text.
+# A str is "text" or "nan". Values of other types become text.
 _KINDS: Mapping[type, Kind] = {**KINDS, time: "time"}
 
-# Types in the file; all other kinds are text.
+# Types in the file. All other kinds are text.
 _TYPES: Mapping[Kind | None, Any] = {
     None: pa.null(),
     "boolean": pa.bool_(),
@@ -44,18 +44,18 @@ _TYPES: Mapping[Kind | None, Any] = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 
-# Integers up to this one are exact as floating point numbers.
+# Integers up to this number are exact as floats.
 _EXACT = 2**53
 
-# Values and rows that are in memory at a time.
+# Maximum number of values and rows in memory.
 _VALUES, _ROWS = 500_000, 50_000
 
 
 def write_parquet(result: QueryResult, path: Path, progress: Callable[[int], object]) -> int:
     """Write a result to a Parquet file, with few of its rows in memory.
 
-    A column has its declared kind, or else that of its values. Times are in UTC, NaN is NaN, JSON is text. SQLite
-    allows values of other kinds: a column with such values holds floating point numbers if these are exact, else text
+    A column has its declared kind, or otherwise the kind of its values. Times are in UTC, NaN is NaN, JSON is text.
+    SQLite allows values of other kinds: a column with such values holds floats if these are exact, and otherwise text
     as in CSV.
 
     A Parquet file needs the kinds before the first row. When a kind changes, the next rows go to a new part, and the
@@ -64,7 +64,7 @@ def write_parquet(result: QueryResult, path: Path, progress: Callable[[int], obj
     Args:
         result: the result.
         path: path of the file.
-        progress: called with the number of rows read, now and then.
+        progress: called now and then with the number of rows read.
 
     Returns:
         The number of rows.
@@ -72,7 +72,7 @@ def write_parquet(result: QueryResult, path: Path, progress: Callable[[int], obj
     kinds = result.kinds or [None] * len(result.names)
     columns = [_Column(name, kind) for name, kind in zip(result.unique_names(), kinds)]
     is_device = path.exists() and not path.is_file()
-    # On the same disk, so that a part can become the file.
+    # On the same file system, so that a part can be renamed to the file.
     with tempfile.TemporaryDirectory(prefix=".sqltrack-", dir=None if is_device else path.parent) as folder:
         number, parts = _write_parts(result, columns, Path(folder), progress)
         if len(parts) == 1 and not is_device:
@@ -83,11 +83,11 @@ def write_parquet(result: QueryResult, path: Path, progress: Callable[[int], obj
 
 
 class _Column:
-    """A column, whose kind becomes wider when values do not fit.
+    """A column whose kind is widened when values do not fit.
 
     Args:
         name: name of the column.
-        kind: its declared kind, None if it is not known.
+        kind: its declared kind, None if unknown.
     """
 
     def __init__(self, name: str, kind: ColumnKind | None) -> None:
@@ -101,7 +101,7 @@ class _Column:
         return pa.field(self._name, _TYPES.get(self._kind, pa.string()))
 
     def add(self, values: Values) -> Any:
-        """Return further values as an array, after widening the kind where needed."""
+        """Return more values as an array, after widening the kind if necessary."""
         if self._kind not in ("json", "text"):
             self._widen(values)
         try:
@@ -144,7 +144,7 @@ def _in_utc(value: datetime) -> datetime:
 def _write_parts(
     result: QueryResult, columns: Sequence[_Column], folder: Path, progress: Callable[[int], object]
 ) -> tuple[int, list[Path]]:
-    """Write the rows to files, a new one whenever a kind changes; return the number of rows and the files."""
+    """Write the rows to files, starting a new one when a kind changes; return the number of rows and the files."""
     rows = iter(result)
     size = min(max(_VALUES // max(len(columns), 1), 1), _ROWS)
     number = 0
@@ -168,7 +168,7 @@ def _write_parts(
 def _writing(path: Path, fields: Sequence[Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Return a function that writes rows, as arrays of columns, to a file until the end of the `with` block."""
     schema = pa.schema(fields)
-    # The errors of Python's own files name the fault of the disk.
+    # Errors of Python's own files give the reason, such as a full disk.
     with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
         yield lambda arrays: writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 

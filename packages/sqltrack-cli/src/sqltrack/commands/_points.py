@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 _CHUNK = 1_000
-# As many values are read quicker than the columns are found that hold any.
+# This many values are read faster than it takes to find the columns that hold any.
 _FEW = 2_000_000
-# Columns of which one statement counts the values; PostgreSQL takes 1,664 expressions.
+# Columns that one statement counts values of; PostgreSQL allows 1,664 expressions.
 _COUNTED = 1_000
 
 METRICS = "metrics"
@@ -54,18 +54,18 @@ class ExtraValues(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where metrics are.
+    """The places of metrics.
 
     Attributes:
-        columns: names and SQL types of those that are columns, in order.
-        extras: the tables that hold others as JSON.
+        columns: names and SQL types of the metrics that are columns, in order.
+        extras: the tables that hold other metrics as JSON.
     """
 
     columns: dict[str, str]
     extras: list[str]
 
     def sort(self, names: Iterable[str]) -> list[str]:
-        """Return names of metrics in the order of the columns, which is that in which they were first logged."""
+        """Return names of metrics in the order of the columns, in which they were first logged."""
         found = set(names)
         return [*(name for name in self.columns if name in found), *sorted(found - self.columns.keys())]
 
@@ -75,8 +75,8 @@ class Chunk(NamedTuple):
 
     Attributes:
         keys: run id, step and progress of each row.
-        values: by the names of metrics, what each row holds of them, None where there is no value. Metrics without a
-            value in any of the rows may be missing.
+        values: the values of each metric by its name, None for rows without a value. Metrics without a value in any of
+            the rows may be missing.
     """
 
     keys: list[Key]
@@ -84,21 +84,21 @@ class Chunk(NamedTuple):
 
 
 def find_places(client: Client, connection: Any) -> Places:
-    """Return where metrics are."""
+    """Return the places of metrics."""
     questions = places_questions(client)
     answers = [dict(cursor.fetchall()) for cursor in ask(client, connection, questions)]
     return as_places(client, connection, answers)
 
 
 def places_questions(client: Client) -> list[Question]:
-    """Return the queries that tell where metrics are, none if it takes more than queries."""
+    """Return the queries for the places of metrics, none if queries are not enough."""
     admin = admin_of(client.engine)
     tables = [METRICS, *([] if admin.pending_table is None else [admin.pending_table])]
     return [question for question in map(admin.columns_question, tables) if question is not None]
 
 
 def as_places(client: Client, connection: Any, answers: Sequence[dict[str, str]]) -> Places:
-    """Return where metrics are, given the columns that the answers to `places_questions` hold."""
+    """Return the places of metrics, given the columns in the answers to `places_questions`."""
     pending = admin_of(client.engine).pending_table
     columns = answers[0] if answers else client.engine.table_columns(connection, METRICS)
     extras = [METRICS] if EXTRAS in columns else []
@@ -109,7 +109,7 @@ def as_places(client: Client, connection: Any, answers: Sequence[dict[str, str]]
 
 
 def logged_metrics(client: Client, connection: Any, run_ids: Sequence[int], places: Places) -> list[str]:
-    """Return the metrics of which runs have values, in order."""
+    """Return the metrics that runs have values of, in order."""
     columns = list(places.columns)
     condition = f"run_id IN ({placeholders(len(run_ids))})"
     found: set[str] = set()
@@ -131,18 +131,18 @@ def read_extras(
     name: str | None = None,
     tables: Sequence[str] | None = None,
 ) -> Iterator[ExtraValues]:
-    """Return the rows of runs that have extras, those that wait in another table included.
+    """Return the rows of runs that have extras, including pending ones.
 
     Args:
         client: client to use.
-        connection: connection that it has open.
+        connection: open connection of the client.
         run_ids: ids of the runs, default: all.
         name: name of a metric; rows without it are left out.
         tables: tables to read, default: all that hold extras.
     """
     for table in find_places(client, connection).extras if tables is None else tables:
         sql, parameters = extras_question(table, run_ids, name=name)
-        # Without parameters a placeholder is not looked for.
+        # Without parameters, the driver does not look for placeholders.
         yield from extras_rows(connection.execute(sql, parameters) if parameters else connection.execute(sql), name)
 
 
@@ -153,7 +153,7 @@ def extras_question(table: str, run_ids: Sequence[int] | None = None, *, name: s
         conditions.append(f"run_id IN ({placeholders(len(run_ids))})")
         parameters += run_ids
     if name is not None:
-        # The name may stand elsewhere in the text as well.
+        # The name may also occur elsewhere in the text.
         conditions.append("CAST(extras AS TEXT) LIKE %s ESCAPE '!'")
         parameters.append(f"%{_escape_pattern(dumps(name))}%")
     sql = f"SELECT run_id, step, progress, extras FROM {table} WHERE {' AND '.join(conditions)}"
@@ -161,7 +161,7 @@ def extras_question(table: str, run_ids: Sequence[int] | None = None, *, name: s
 
 
 def extras_rows(cursor: Any, name: str | None = None) -> Iterator[ExtraValues]:
-    """Return the rows that a cursor has of the answer to `extras_question`."""
+    """Return the rows of a cursor with the answer to `extras_question`."""
     for run_id, step, progress, values in cursor:
         if isinstance(values, dict) and (name is None or name in values):
             yield ExtraValues((run_id, step, progress), values)
@@ -180,17 +180,17 @@ def read_chunks(
 
     Args:
         client: client to use.
-        connection: connection that it has open.
+        connection: open connection of the client.
         run_id: id of the run.
         places: where metrics are.
-        names: the metrics to read, default: all that the run has logged.
+        names: the metrics to read, default: all metrics of the run.
         merged: whether to follow links.
     """
     number = _values(connection, run_id, places)
     if names is None and number > _FEW:
         names = logged_metrics(client, connection, [run_id], places)
     chosen = None if names is None else frozenset(names)
-    # There are few of them, and mostly none.
+    # There are few pending rows, and usually none.
     waiting = [table for table in places.extras if table != METRICS]
     pending = {row.key: row.values for row in read_extras(client, connection, tables=waiting)}
     yield Chunk([], {name: [] for key, values in pending.items() if key[0] == run_id for name in values})
@@ -199,7 +199,7 @@ def read_chunks(
         columns.append(EXTRAS)
     query = _merged_query(run_id, columns or []) if merged else _query(run_id, columns)
     if number <= _FEW and not merged:
-        # A stream takes more round trips.
+        # A stream needs more round trips.
         cursor = connection.execute(*query)
         rows = Reading([column[0] for column in cursor.description], (), iter(lambda: cursor.fetchmany(_CHUNK), []))
         yield from _chunks(rows, places, pending, chosen, columns)
@@ -209,7 +209,7 @@ def read_chunks(
 
 
 def _values(connection: Any, run_id: int, places: Places) -> int:
-    """Return how many values the rows of a run hold, those included that are missing."""
+    """Return the number of values in the rows of a run, including missing ones."""
     sql = "SELECT COUNT(*) FROM metrics WHERE run_id = %s"
     return int(connection.execute(sql, (run_id,)).fetchone()[0]) * len(places.columns)
 
@@ -232,7 +232,7 @@ def _chunk(
     pending: Mapping[Key, Mapping[str, Any]],
     chosen: Collection[str] | None,
 ) -> Chunk:
-    """Return rows that were read, with their extras among the metrics."""
+    """Return rows with their extras among the metrics."""
     keys = list(zip(*(columns[name] for name in KEY)))
     values: dict[str, list[Any]] = {}
     for name in places.columns:
@@ -242,7 +242,7 @@ def _chunk(
     for index, (key, extras) in enumerate(zip(keys, columns.get(EXTRAS, itertools.repeat(None)))):
         if not extras and key not in pending:
             continue
-        # A value that does not fit into the column of its metric is among the extras.
+        # A value that does not fit the column of its metric is in the extras.
         for name, value in {**(extras or {}), **pending.get(key, {})}.items():
             if chosen is not None and name not in chosen:
                 continue
@@ -255,7 +255,7 @@ def _chunk(
 
 
 def _as_numbers(name: str, places: Places, values: Sequence[Any]) -> list[Any]:
-    """Return the values of a metric; as text stands what is no number in SQLite, and in JSON."""
+    """Return the values of a metric. SQLite and JSON store NaN and infinities as text."""
     return list(values) if places.columns.get(name, "").upper() == "TEXT" else list(map(to_number, values))
 
 
@@ -270,7 +270,7 @@ def _query(run_id: int, columns: Sequence[str] | None) -> Query:
 
 def _merged_query(run_id: int, columns: Sequence[str]) -> Query:
     merged = merged_curves(*columns, run_ids=[run_id])
-    # By position, because a metric may have the name of any column.
+    # By position, because a metric may have the name of another column.
     names = ", ".join(("run_id", "step", "progress", *(f"value_{number}" for number in range(len(columns)))))
     sql = f"WITH merged (merged_id, {names}) AS (\n{merged.sql}\n) SELECT {names} FROM merged ORDER BY step, progress"
     return Query(sql, merged.parameters)

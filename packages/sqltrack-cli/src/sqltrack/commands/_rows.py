@@ -1,4 +1,4 @@
-"""Rows of tables: read as dicts, in batches, and locked."""
+"""Read rows as dicts, split ids into batches, and lock rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["BATCH", "ask", "batches", "dicts", "fetch", "lock_rows", "to_number"
 
 T = TypeVar("T")
 
-# Values that a statement holds at most; SQLite before 3.32 takes 999.
+# Maximum number of values in a statement; SQLite before 3.32 takes 999.
 BATCH = 500
 
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -25,7 +25,7 @@ def fetch(connection: Any, sql: str, parameters: Sequence[Any] = ()) -> list[dic
 
 
 def ask(client: Client, connection: Any, questions: Sequence[Question], *, are_last: bool = False) -> list[Any]:
-    """Return cursors with the answers to several queries, which take few round trips; see `Admin.ask_together`."""
+    """Return cursors with the answers to several queries, in few round trips; see `Admin.ask_together`."""
     return admin_of(client.engine, connection).ask_together(questions, are_last=are_last)
 
 
@@ -36,7 +36,7 @@ def dicts(cursor: Any) -> list[dict[str, Any]]:
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Return parts of a sequence, each of which fits into a statement."""
+    """Return parts of a sequence that fit into a statement."""
     for begin in range(0, len(items), BATCH):
         yield items[begin : begin + BATCH]
 
@@ -44,11 +44,11 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def lock_rows(
     client: Client, connection: Any, table: str, ids: Iterable[int | None], *, for_deletion: bool = False
 ) -> None:
-    """Lock rows until the end of the transaction; ids that are None are left out."""
+    """Lock rows until the end of the transaction, except ids that are None."""
     found = sorted({id_ for id_ in ids if id_ is not None})
     client.engine.lock_rows(connection, table, found, for_deletion=for_deletion)
 
 
 def to_number(value: Any) -> Any:
-    """Return the number that a text stands for, NaN or an infinity, where numbers are kept; else the value itself."""
+    """Return the float for a text that stands for NaN or an infinity, otherwise the value itself."""
     return _NUMBERS.get(value, value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Tell in which arguments runs differ, by one query over all of them."""
+"""Find the arguments in which runs differ, with one query over all runs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 
-# Rows that are read at once.
+# Number of rows to read at once.
 _CHUNK = 1_000
-# As many values of an argument are told apart.
+# Maximum number of different values of an argument to count.
 _MANY = 100
-# Floats have five digits in tables, with sign and exponent as many characters.
+# Maximum width of a float in a table: five digits, a sign and an exponent.
 _FLOAT_WIDTH = 10
 _NOTHING = object()
 
@@ -37,8 +37,8 @@ class ChosenRuns(NamedTuple):
 
     Attributes:
         sql: an item of a FROM clause, for a statement with parameters.
-        parameters: the values for its placeholders; there is one at least if these are not all runs.
-        are_all: whether these are all runs that there are.
+        parameters: the values for its placeholders, at least one if these are not all runs.
+        are_all: whether these are all runs of the database.
     """
 
     sql: str
@@ -46,7 +46,7 @@ class ChosenRuns(NamedTuple):
     are_all: bool
 
     def among(self, column: str) -> str:
-        """Return a condition: the run whose id is in a column is one of these."""
+        """Return the condition that a column holds the id of one of these runs."""
         return "TRUE" if self.are_all else f"{column} IN (SELECT id FROM {self.sql})"
 
     @property
@@ -63,9 +63,9 @@ class Argument(NamedTuple):
 
     Attributes:
         name: its name.
-        differs: whether the runs have different values of it, or some do not have it.
-        longest: length of the longest value that is a text, or of a list or dict as JSON; 0 if there is none.
-        width: how wide its values are in a table, at most.
+        differs: whether its values differ, or some runs lack it.
+        longest: length of the longest text, or list or dict as JSON; 0 without any.
+        width: maximum width of its values in a table.
     """
 
     name: str
@@ -80,7 +80,7 @@ def args_question(chosen: ChosenRuns) -> Question:
 
 
 def read_args(connection: Any, chosen: ChosenRuns) -> Iterator[Any]:
-    """Yield the arguments of each run; to compare them here takes a tenth of the time that databases need."""
+    """Yield the arguments of each run. Comparing them here takes a tenth of the time that databases need."""
     sql, parameters = args_question(chosen)
     with find_reader(connection.cursor()).read(connection.cursor(), sql, parameters or None, _CHUNK) as rows:
         for chunk in rows.chunks:
@@ -89,7 +89,7 @@ def read_args(connection: Any, chosen: ChosenRuns) -> Iterator[Any]:
 
 
 def summarize_args(args_of_runs: Iterable[Any]) -> list[Argument]:
-    """Return the arguments of runs: first those in which they differ, and of these those that most runs have.
+    """Return the arguments of runs: first those that differ, and among these first those that most runs have.
 
     Args:
         args_of_runs: the arguments of each run.
@@ -109,7 +109,7 @@ def summarize_args(args_of_runs: Iterable[Any]) -> list[Argument]:
 
 
 class _Use:
-    """Counts the values of an argument, while runs are being read."""
+    """Counts the values of an argument while runs are read."""
 
     __slots__ = ("_last", "_width", "longest", "runs", "variants")
 
@@ -121,7 +121,7 @@ class _Use:
         self._last: Any = _NOTHING
 
     def add(self, value: Any) -> None:
-        """Take account of a value."""
+        """Count a value."""
         self.runs += 1
         # Most arguments are the same in most runs.
         if type(value) is type(self._last) and value == self._last:
@@ -148,7 +148,7 @@ class _Use:
 
 
 def argument_question(client: Client, chosen: ChosenRuns, name: str) -> Question:
-    """Return the query for the values of an argument, as JSON text, by the ids of the runs that have it."""
+    """Return the query for the values of an argument as JSON text, by the ids of the runs that have it."""
     items = client.engine.json_items_sql("runs.args")
     sql = f"""
         SELECT run_id AS id, CAST(value AS TEXT) AS value

@@ -1,4 +1,4 @@
-"""The order of runs: by any column of their table, with missing values last."""
+"""Sort runs by any column of their table, with missing values last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqltrack.engines.json import plain
 
 __all__ = ["COLUMNS", "argument_heads", "column_question", "column_value", "metric_head", "order_runs"]
 
-# Names of columns, of the table or for its order alone, and the SQL of those that a row of runs holds.
+# Names of columns, in the table or only for sorting, and the SQL of those that a row of runs holds.
 _SQL = {
     "id": "id",
     "experiment": "experiment",
@@ -31,12 +31,12 @@ COLUMNS = (*_SQL, "runtime", "duration", "step", "at step")
 
 
 def metric_head(metric: str) -> str:
-    """Return the head of the column of a metric, next to the other columns."""
+    """Return the heading for the column of a metric, distinct from the other columns."""
     return f"metrics.{metric}" if metric in COLUMNS else metric
 
 
 def argument_heads(names: Sequence[str], metric: str | None = None) -> dict[str, str]:
-    """Return the heads of the columns of arguments, next to the other columns and that of a metric."""
+    """Return the headings for the columns of arguments, distinct from the other columns and that of a metric."""
     taken = {*COLUMNS, *([] if metric is None else [metric_head(metric)])}
     heads: dict[str, str] = {}
     for name in names:
@@ -48,12 +48,12 @@ def argument_heads(names: Sequence[str], metric: str | None = None) -> dict[str,
 
 
 def column_question(chosen: ChosenRuns, runs_sql: str, name: str) -> Question:
-    """Return the query for the values of a column by the ids of runs; `column_value` takes a row of its answer.
+    """Return the query for the values of a column by run id; `column_value` takes a row of its answer.
 
     Args:
         chosen: the runs.
-        runs_sql: an item of a FROM clause: runs with the names of their experiments.
-        name: a name from `COLUMNS`, but not "at step".
+        runs_sql: an item of a FROM clause with runs and the names of their experiments.
+        name: a name from `COLUMNS`, except "at step".
     """
     if name == "step":
         sql = f"SELECT run_id AS id, MAX(step) AS value FROM metrics WHERE {chosen.among('run_id')} GROUP BY run_id"
@@ -65,16 +65,16 @@ def column_question(chosen: ChosenRuns, runs_sql: str, name: str) -> Question:
 
 
 def column_value(row: Mapping[str, Any]) -> Any:
-    """Return the value by which a run is sorted."""
+    """Return the value to sort a run by."""
     return row["value"] if "value" in row else runtime(row["time_started"], row["time_updated"])
 
 
 def order_runs(run_ids: Sequence[int], values: Mapping[int, Any], *, reverse: bool) -> list[int]:
-    """Return the ids of runs sorted by values: numbers before texts before others, and NaN and missing values last.
+    """Return the ids of runs sorted by values: numbers, texts, other values, and last NaN and missing values.
 
     Args:
-        run_ids: the runs; those with the same value stay in this order.
-        values: the values by the ids.
+        run_ids: the runs; runs with equal values keep this order.
+        values: the values by run id.
         reverse: whether the greatest value comes first; missing values stay last.
     """
     present = [run_id for run_id in run_ids if not _is_missing(values.get(run_id))]

@@ -1,4 +1,4 @@
-"""What a plan has seen of runs and experiments, to be compared with what is there when it is applied."""
+"""Record the state of runs and experiments in a plan, to find changes before it is applied."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "refuse_changes",
 ]
 
-#: What was seen: fields and their values, by kind ("run" or "experiment") and id or name.
+#: A recorded state: fields and their values, by kind ("run" or "experiment") and id or name.
 Sight = Mapping[tuple[str, int | str], Mapping[str, Any]]
 
 #: Number of rows of metrics, as a field of runs.
@@ -33,12 +33,12 @@ ROWS = "rows of metrics"
 #: Number of rows after a checkpoint, as `rewind` counts them.
 ROWS_AFTER = "rows after the step"
 
-#: Fields of runs: where they belong, how they are doing, and all that is deleted with them.
+#: Fields of runs: their experiment, their state, and everything that is deleted with them.
 PLACE = ("experiment", "experiment id")
 STATE = (*PLACE, "status", "time_created", "time_started", "time_updated")
 BELONGINGS = (*STATE, "comment", "tags", ROWS, "links")
 
-# What a job changes that runs all the time.
+# Fields that a running job changes all the time.
 _PROGRESS = frozenset({"time_updated", ROWS, ROWS_AFTER, "last step"})
 
 _SHOWN_FIELDS = 3
@@ -54,7 +54,7 @@ _RUNS_SQL = """
 
 
 def look_at_runs(connection: Any, run_ids: Sequence[int], fields: Collection[str] = STATE) -> Sight:
-    """Return some fields of runs: `PLACE`, `STATE` or `BELONGINGS`; of runs that do not exist nothing."""
+    """Return fields of existing runs: `PLACE`, `STATE` or `BELONGINGS`."""
     seen: dict[tuple[str, int | str], dict[str, Any]] = {}
     for batch in batches(run_ids):
         among = f"IN ({placeholders(len(batch))})"
@@ -66,7 +66,7 @@ def look_at_runs(connection: Any, run_ids: Sequence[int], fields: Collection[str
 
 
 def look_at_experiment(connection: Any, experiment_id: int | None) -> Sight:
-    """Return name, comment, tags and number of links of an experiment; nothing for None, or if it does not exist."""
+    """Return name, comment, tags and number of links of an experiment; nothing for None or a missing experiment."""
     if experiment_id is None:
         return {}
     sql = """
@@ -78,11 +78,11 @@ def look_at_experiment(connection: Any, experiment_id: int | None) -> Sight:
 
 
 def find_changes(before: Sight, after: Sight, *, may_progress: bool = False) -> dict[tuple[str, int | str], str]:
-    """Return what has changed, in words.
+    """Return descriptions of the changes.
 
     Args:
-        before: what a plan has seen.
-        after: what is there now.
+        before: the state in the plan.
+        after: the state now.
         may_progress: whether a run that was running, and still is, may have logged in the meantime.
     """
     changes: dict[tuple[str, int | str], str] = {}
@@ -100,16 +100,16 @@ def find_changes(before: Sight, after: Sight, *, may_progress: bool = False) -> 
 
 
 def refuse_changes(before: Sight, after: Sight, advice: str, *, may_progress: bool = False) -> None:
-    """Make sure that nothing has changed since a plan was made.
+    """Check that nothing has changed since a plan was made.
 
     Args:
-        before: what the plan has seen.
-        after: what is there now.
-        advice: what to do if it is not the same.
+        before: the state in the plan.
+        after: the state now.
+        advice: what to do after a change.
         may_progress: see `find_changes`.
 
     Raises:
-        ConflictError: (a ValueError) it is not the same.
+        ConflictError: (a ValueError) something has changed.
     """
     changes = find_changes(before, after, may_progress=may_progress)
     if changes:
@@ -119,7 +119,7 @@ def refuse_changes(before: Sight, after: Sight, advice: str, *, may_progress: bo
 
 
 def _count_belongings(connection: Any, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Return the number of rows of metrics of runs, and that of links from and to them."""
+    """Return the numbers of rows of metrics of runs, and of links from and to them."""
     among = f"IN ({placeholders(len(run_ids))})"
     numbers = {run_id: {ROWS: 0, "links": 0} for run_id in run_ids}
     for field, table, column in ((ROWS, "metrics", "run_id"), *(("links", "run_links", f"{end}_id") for end in _ENDS)):

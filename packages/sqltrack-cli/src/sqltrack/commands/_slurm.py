@@ -18,7 +18,7 @@ from sqltrack.wording import pluralize
 
 __all__ = ["Job", "JobState", "ask_slurm", "find_job", "has_slurm"]
 
-# Each call is a request to slurmdbd, which many small ones would slow down for everybody.
+# Each call is a request to slurmdbd. Many small ones would slow it down for all users.
 _JOBS_PER_CALL = 200
 _TIMEOUT = 60.0
 
@@ -28,11 +28,11 @@ _CLUSTER = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 class Job(NamedTuple):
-    """A job, or a task of an array of jobs.
+    """A job, or a task of a job array.
 
     Attributes:
-        id: as Slurm writes it, "123" or "123_4".
-        cluster: name of its cluster, None if that is not known.
+        id: id in the form of Slurm, "123" or "123_4".
+        cluster: name of its cluster, None if unknown.
     """
 
     id: str
@@ -40,11 +40,11 @@ class Job(NamedTuple):
 
 
 class JobState(NamedTuple):
-    """What Slurm knows of a job.
+    """The state of a job in Slurm.
 
     Attributes:
-        state: such as "TIMEOUT".
-        ended: when it ended, None if it has not, or if Slurm does not tell.
+        state: state, such as "TIMEOUT".
+        ended: end time, None if it has not ended, or if Slurm does not report it.
         exit_code: exit status and signal, such as "1:0".
     """
 
@@ -54,7 +54,7 @@ class JobState(NamedTuple):
 
 
 def find_job(env: Any) -> Job | None:
-    """Return the job that a run was part of, by the environment variables that were stored with it."""
+    """Return the job of a run, from its stored environment."""
     if not isinstance(env, Mapping):
         return None
     array, task = _number(env.get("SLURM_ARRAY_JOB_ID")), _number(env.get("SLURM_ARRAY_TASK_ID"))
@@ -68,18 +68,18 @@ def find_job(env: Any) -> Job | None:
 
 
 def has_slurm() -> bool:
-    """Return whether there is a command sacct."""
+    """Return whether the command sacct exists."""
     return shutil.which("sacct") is not None
 
 
 def ask_slurm(
     jobs: Iterable[Job], progress: Callable[[int], object] | None = None
 ) -> tuple[dict[Job, JobState], list[str]]:
-    """Return what Slurm knows of jobs, and why it could not be asked about some of them.
+    """Return the states of jobs, and why queries for some of them failed.
 
     Args:
         jobs: the jobs.
-        progress: called with the number of jobs that were asked for, now and then.
+        progress: called now and then with the number of jobs done.
     """
     states: dict[Job, JobState] = {}
     failures: list[str] = []
@@ -94,8 +94,8 @@ def ask_slurm(
                 states.update(_ask(cluster, part))
             except SlurmError as error:
                 number = pluralize(len(members) - begin, "job")
-                failures.append(f"{error}, so {number}{_of(cluster)} could not be asked for")
-                # What fails or hangs once would do so again.
+                failures.append(f"{error}, so {number}{_of(cluster)} could not be looked up")
+                # A command that failed or hung once would do so again.
                 break
             asked += len(part)
             if progress is not None:
@@ -117,7 +117,7 @@ def _ask(cluster: str | None, jobs: Sequence[Job]) -> dict[Job, JobState]:
         "sacct",
         "--noheader",
         "--parsable2",
-        # Runs of a shared database may be those of others.
+        # Runs in a shared database may belong to other users.
         "--allusers",
         "--allocations",
         "--format=JobID,State,End,ExitCode",
@@ -132,12 +132,12 @@ def _ask(cluster: str | None, jobs: Sequence[Job]) -> dict[Job, JobState]:
 
 
 def _output_of(command: Sequence[str]) -> str:
-    """Return what sacct prints.
+    """Return the output of sacct.
 
     Raises:
-        SlurmError: it fails, or takes too long.
+        SlurmError: sacct fails, or takes too long.
     """
-    # Epoch seconds need no time zone; array tasks that wait are listed in full.
+    # Epoch seconds need no time zone; a bit string length of 0 lists pending array tasks in full.
     environment = {**os.environ, "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
     try:
         process = subprocess.Popen(  # noqa: S603
@@ -148,7 +148,7 @@ def _output_of(command: Sequence[str]) -> str:
             env=environment,
             text=True,
             errors="replace",
-            # So that what a wrapper around it has started ends with it.
+            # So that a wrapper script and its children can be killed together.
             start_new_session=True,
         )
     except OSError as error:
@@ -158,12 +158,12 @@ def _output_of(command: Sequence[str]) -> str:
             output, errors = process.communicate(timeout=_TIMEOUT)
         except subprocess.TimeoutExpired:
             _kill(process)
-            raise SlurmError(f"sacct gave no answer within {_TIMEOUT:g} s") from None
+            raise SlurmError(f"sacct did not answer within {_TIMEOUT:g} s") from None
         except BaseException:
             _kill(process)
             raise
     if process.returncode:
-        said = " ".join(errors.split()) or "without saying why"
+        said = " ".join(errors.split()) or "no message"
         raise SlurmError(f"sacct failed with exit status {process.returncode}: {said[:200]}")
     return output
 
@@ -177,13 +177,13 @@ class _Rows:
     """The rows of sacct's answer."""
 
     def __init__(self) -> None:
-        # By job, then by the component of a heterogeneous job, "0" for others. Of several rows, after the job was
-        # queued again, the last one counts.
+        # By job, then by the component of a heterogeneous job, "0" for others. After a requeue a job has several
+        # rows; the last one counts.
         self._jobs: dict[str, dict[str, JobState]] = {}
         self._groups: list[tuple[str, str, JobState]] = []
 
     def add(self, line: str) -> None:
-        """Take in one row; rows of steps and lines that are no rows are left out."""
+        """Add one row; rows of job steps and other lines are left out."""
         fields = line.strip().split("|")
         if len(fields) < 4 or "." in fields[0]:
             return
@@ -193,15 +193,15 @@ class _Rows:
             self._groups.append((group[1], group[2], state))
             return
         job, _, component = fields[0].partition("+")
-        # Of a job that several clusters of a federation could have started, one has.
+        # In a federation, several clusters could have started the job; only one did.
         if state.state != "REVOKED" or job not in self._jobs:
             self._jobs.setdefault(job, {})[component or "0"] = state
 
     def find(self, job: str) -> JobState | None:
-        """Return the state of a job, None if there is none."""
+        """Return the state of a job, None if it is unknown."""
         components = self._jobs.get(job)
         array, _, task = job.partition("_")
-        # A task that is queued again is among those that wait, and these may have their own row as well.
+        # A requeued task is among the pending ones, and may also have its own row.
         for group, tasks, state in self._groups:
             if (
                 task
@@ -231,7 +231,7 @@ def _as_time(text: str) -> datetime | None:
     try:
         if text.isascii() and text.isdigit():
             return datetime.fromtimestamp(int(text), timezone.utc) if int(text) else None
-        # Should sacct not know the format, it writes local time.
+        # A sacct that does not know the format writes local time.
         return datetime.fromisoformat(text).astimezone(timezone.utc)
     except (ValueError, OverflowError, OSError):
         return None

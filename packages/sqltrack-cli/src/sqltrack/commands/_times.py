@@ -1,4 +1,4 @@
-"""How long runs took."""
+"""Compute the runtime of runs."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["runtime"]
 
 
 def runtime(started: Any, updated: Any) -> timedelta | None:
-    """Return how long a run has been running, None before its start."""
+    """Return the runtime of a run, None before its start."""
     return updated - started if started and updated else None

@@ -37,7 +37,7 @@ def plan_comment(
         The changes, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
-        NotFoundError: there is no such run or experiment.
+        NotFoundError: the run or experiment does not exist.
         UnusableValueError: (a ValueError) the text cannot be stored.
     """
     named = list(runs)

@@ -87,7 +87,7 @@ def copy(
         What was added and changed.
 
     Raises:
-        NotFoundError: the source has no such experiment.
+        NotFoundError: the source does not have the experiment.
         NotSetUpError: a database has no tables of SQLTrack.
         ConflictError: (a ValueError) source and target are the same database.
         DatabaseError: a database failed; what was stored until then stays.

@@ -24,7 +24,7 @@ def compare_runs(client: Client, runs: Iterable[int | RunRange], *, as_superuser
     Args:
         client: client to use.
         runs: ids of two or more runs, or ranges of ids.
-        as_superuser: whether a superuser reads with all rights, default False.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Returns:
         Dicts with section ("run", "tags", "args", "metrics", "extras" or "env"), name, differs (whether the runs are
@@ -32,7 +32,7 @@ def compare_runs(client: Client, runs: Iterable[int | RunRange], *, as_superuser
         a metric counts by its last, smallest and greatest value.
 
     Raises:
-        NotFoundError: there is no such run.
+        NotFoundError: the run does not exist.
         UnusableValueError: (a ValueError) fewer than two runs are named.
     """
     described = describe_runs(client, runs, as_superuser=as_superuser)

@@ -71,7 +71,7 @@ def plan_edit(
         look: see `Edit`; default: nothing else matters.
 
     Raises:
-        NotSetUpError: there is no database.
+        NotSetUpError: the database does not exist.
     """
     with read_only(client) as connection:
         return Edit(find(connection), find, make, look, look(connection))

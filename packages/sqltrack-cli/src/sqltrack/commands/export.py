@@ -92,8 +92,8 @@ def export(
         tables: names of tables, default: all; `metrics_pending`, which is part of the metrics and seldom holds
             anything, only if it does.
         force: whether to replace files that are there already.
-        as_superuser: whether a superuser reads with all rights, default False.
-        progress: called with the number of rows written, now and then.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
+        progress: called now and then with the number of rows written.
 
     Returns:
         The files.
@@ -101,7 +101,7 @@ def export(
     Raises:
         ConflictError: (a ValueError) a file is there already.
         MissingPackageError: the format needs a package that is not installed.
-        NotFoundError: there is no such experiment.
+        NotFoundError: the experiment does not exist.
         OSError: a file cannot be written.
         UnusableValueError: (a ValueError) there is no such format or table, or the folder is called like a file.
     """

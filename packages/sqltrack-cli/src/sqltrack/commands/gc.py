@@ -81,7 +81,7 @@ def plan_gc(
         keep_tag: tag of runs to keep, default "marked".
 
     Raises:
-        NotFoundError: there is no such experiment.
+        NotFoundError: the experiment does not exist.
         UnusableValueError: (a ValueError) the criteria are too few.
     """
     _check(statuses, older_than, without_metrics, experiment)
@@ -103,7 +103,7 @@ def apply_gc(
     Args:
         client: client to use.
         garbage: what to delete.
-        progress: called with the number of runs done, now and then.
+        progress: called now and then with the number of runs done.
         even_if_changed: whether to delete also runs that have changed since they were shown, if they still meet the
             criteria; default: no.
 

@@ -37,7 +37,7 @@ def grant_sql(
         as_owner: whether the user becomes a member of the owner's role, who may do whatever the owner may.
 
     Raises:
-        UnusableValueError: (a ValueError) a name cannot be used.
+        UnusableValueError: (a ValueError) a name is unusable.
     """
     check_grantee(user, owner)
     on_tables, on_sequences = _WRITE if write or as_owner else _READ

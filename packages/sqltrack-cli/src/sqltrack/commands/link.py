@@ -40,7 +40,7 @@ def plan_link(
         The change of the run or experiment that the link starts from, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
-        NotFoundError: there is no such run or experiment, or no such link to remove.
+        NotFoundError: the run or experiment does not exist, or the link to remove.
         UnusableValueError: (a ValueError) the kind is empty, or something is to be linked with itself.
     """
     check_text(kind, "the kind of a link")

@@ -42,7 +42,7 @@ def list_experiments(client: Client, *, as_superuser: bool = False) -> list[dict
 
     Args:
         client: client to use.
-        as_superuser: whether a superuser reads with all rights, default False.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Returns:
         Dicts with id, name, runs (their number), running (how many of them), updated (time of the last sign of life of

@@ -45,10 +45,10 @@ def read_curves(
         run_id: id of the run.
         names: names of metrics, as they are or as they are in the points, default: all of which the run has a value.
         merged: whether to follow links of the kind "resumes", so that the runs of a chain make one curve.
-        as_superuser: whether a superuser reads with all rights, default False.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Raises:
-        NotFoundError: there is no such run, or it has no such metric.
+        NotFoundError: the run does not exist, or does not have the metric.
     """
     with read_only(client, as_superuser=as_superuser) as connection:
         require_runs(connection, [run_id])
@@ -73,10 +73,10 @@ def read_curves_of_runs(
         names: names of metrics, default: all of which a run has a value; see `read_curves`.
         merged: whether to follow links of the kind "resumes". Of the runs of a chain the first that is named stands
             for all.
-        as_superuser: whether a superuser reads with all rights, default False.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Raises:
-        NotFoundError: there is no such run, or none of the runs has such a metric.
+        NotFoundError: a run does not exist, or no run has the metric.
     """
     with read_only(client, as_superuser=as_superuser) as connection:
         return _read(client, connection, find_runs(connection, runs), names, merged)

@@ -43,7 +43,7 @@ def plan_mv(
         The changes, with names of experiments, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
-        NotFoundError: there is no such run, or no such experiment.
+        NotFoundError: the run or the experiment does not exist.
         UnusableValueError: (a ValueError) there are no runs, or the name cannot be that of an experiment.
     """
     named = list(runs)

@@ -81,14 +81,14 @@ def plan_reap(
         older_than: how long a run must have been silent of which Slurm knows nothing; default: those are left alone.
         experiment: name or id of an experiment, default: all.
         status: new status of runs of which Slurm knows nothing.
-        progress: called with the number of jobs that Slurm was asked about, now and then.
+        progress: called now and then with the number of jobs that Slurm was asked about.
 
     Returns:
         The findings about each run whose status says that it has a process, by id; and why Slurm could not be asked
         about some jobs.
 
     Raises:
-        NotFoundError: there is no such experiment.
+        NotFoundError: the experiment does not exist.
         SlurmError: sacct fails, or gives no answer, and there is no `older_than` to go by.
         UnusableValueError: (a ValueError) the status cannot be that of a run that has ended.
     """
@@ -112,7 +112,7 @@ def apply_reap(client: Client, findings: Sequence[Finding], progress: Progress |
     Args:
         client: client to use.
         findings: what `plan_reap` has found.
-        progress: called with the number of runs done, now and then.
+        progress: called now and then with the number of runs done.
 
     Returns:
         The same, as it is now.

@@ -32,7 +32,7 @@ def plan_rename(
 
     Raises:
         ConflictError: (a ValueError) another experiment has that name.
-        NotFoundError: there is no such experiment.
+        NotFoundError: the experiment does not exist.
         UnusableValueError: (a ValueError) the name is empty, or cannot be stored.
     """
     check_text(name, "the name of an experiment")

@@ -69,7 +69,7 @@ def plan_rename_metric(
         merge: whether values may be moved to a metric that there is.
 
     Raises:
-        NotFoundError: there is no such metric or experiment.
+        NotFoundError: the metric or experiment does not exist.
         ConflictError: (a ValueError) there is a metric of the new name, or there are rows that have values of both.
         UnusableValueError: (a ValueError) a name cannot be that of a metric.
     """
@@ -107,7 +107,7 @@ def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress |
     Args:
         client: client to use.
         renaming: what to do.
-        progress: called with the number of runs and rows of extras that are done, now and then.
+        progress: called now and then with the number of runs and rows of extras that are done.
 
     Returns:
         What was done.

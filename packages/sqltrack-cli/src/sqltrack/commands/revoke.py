@@ -19,7 +19,7 @@ def revoke_sql(user: str, *, dbname: str, owner: str, schema: str = "public", as
         as_owner: whether the user is a member of the owner's role, and is to be no more.
 
     Raises:
-        UnusableValueError: (a ValueError) a name cannot be used.
+        UnusableValueError: (a ValueError) a name is unusable.
     """
     check_grantee(user, owner)
     database, place = quote_if_needed(check_name("database", dbname)), quote_if_needed(check_name("schema", schema))
@@ -42,6 +42,6 @@ def revoke_public_sql(*, dbname: str) -> list[str]:
     """Return the statement after which only users who were given the right can connect to a database.
 
     Raises:
-        UnusableValueError: (a ValueError) the name cannot be used.
+        UnusableValueError: (a ValueError) the name is unusable.
     """
     return [f"REVOKE CONNECT ON DATABASE {quote_if_needed(check_name('database', dbname))} FROM PUBLIC;"]

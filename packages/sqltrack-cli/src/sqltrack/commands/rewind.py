@@ -61,7 +61,7 @@ def plan_rewind(client: Client, run_id: int, step: int, *, force: bool = False) 
         force: whether to do so though the run is RUNNING and was updated in the last ten minutes.
 
     Raises:
-        NotFoundError: there is no such run.
+        NotFoundError: the run does not exist.
         ConflictError: (a ValueError) the run is running.
         UnusableValueError: (a ValueError) the step has more than 64 bits.
     """
@@ -121,7 +121,7 @@ def _look(client: Client, connection: Any, run_id: int, step: int, *, force: boo
     """Return what is there to be removed.
 
     Raises:
-        NotFoundError: there is no such run.
+        NotFoundError: the run does not exist.
         ConflictError: (a ValueError) the run is running.
     """
     require_runs(connection, [run_id])

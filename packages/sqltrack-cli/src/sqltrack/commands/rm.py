@@ -60,7 +60,7 @@ def plan_rm(
 
     Raises:
         ConflictError: (a ValueError) a run is still being logged to.
-        NotFoundError: there is no such run or experiment.
+        NotFoundError: the run or experiment does not exist.
         UnusableValueError: (a ValueError) neither runs nor an experiment are named, or both.
     """
     named = list(runs)
@@ -86,7 +86,7 @@ def apply_rm(
     Args:
         client: client to use.
         deletion: what to delete.
-        progress: called with the number of runs done, now and then.
+        progress: called now and then with the number of runs done.
         even_if_changed: whether to delete also what has changed since it was planned, and runs that were added to the
             experiment; default: no.
 

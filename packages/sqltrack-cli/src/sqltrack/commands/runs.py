@@ -120,11 +120,11 @@ def list_runs(
         reverse: whether the order is reversed, default False.
         limit: greatest number of runs, 0 for all.
         with_args: whether the arguments of all chosen runs are compared, default False.
-        as_superuser: whether a superuser reads with all rights, default False.
-        progress: called with the number of runs that have been read, now and then.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
+        progress: called now and then with the number of runs that have been read.
 
     Raises:
-        NotFoundError: there is no such experiment, metric or column.
+        NotFoundError: the experiment, metric or column does not exist.
         DatabaseError: the database refused the condition, or would take the name of an argument or metric for a text.
     """
     order = _Order(best, maximize, sort, reverse)

@@ -36,10 +36,10 @@ def read_seeds(
         value: which value of a run counts, its best (default) or its last.
         maximize: whether great values are best (default), or small ones.
         statuses: only runs of these statuses, default: "COMPLETED"; None for all.
-        as_superuser: whether a superuser reads with all rights, default False.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Raises:
-        NotFoundError: there is no such experiment or metric.
+        NotFoundError: the experiment or metric does not exist.
         UnusableValueError: (a ValueError) the values of the metric are not numbers.
     """
     with read_only(client, as_superuser=as_superuser) as connection:

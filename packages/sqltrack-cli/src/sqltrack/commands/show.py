@@ -37,7 +37,7 @@ def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> 
     Args:
         client: client to use.
         run_id: id of the run.
-        as_superuser: whether a superuser reads with all rights, default False.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Returns:
         A dict with id, status, created, started, updated, runtime, experiment_id, experiment (its name), comment, tags,
@@ -47,7 +47,7 @@ def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> 
         (how many of these are NaN).
 
     Raises:
-        NotFoundError: there is no such run.
+        NotFoundError: the run does not exist.
     """
     return describe_runs(client, [run_id], as_superuser=as_superuser)[0]
 
@@ -60,10 +60,10 @@ def describe_runs(
     Args:
         client: client to use.
         runs: ids of runs, or ranges of ids.
-        as_superuser: whether a superuser reads with all rights, default False.
+        as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Raises:
-        NotFoundError: a run does not exist, or no run of a range.
+        NotFoundError: a run does not exist, or a range has no runs.
     """
     with read_only(client, as_superuser=as_superuser) as connection:
         return [_describe(client, connection, run_id) for run_id in find_runs(connection, runs)]

@@ -96,7 +96,7 @@ def write_csv(result: QueryResult, file: IO[str], progress: Callable[[int], obje
     Args:
         result: the result.
         file: text file, opened with newline="".
-        progress: called with the number of rows written, now and then.
+        progress: called now and then with the number of rows written.
 
     Returns:
         The number of rows.

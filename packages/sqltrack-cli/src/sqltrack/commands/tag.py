@@ -39,7 +39,7 @@ def plan_tag(
         The changes, with sorted lists of tags, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
-        NotFoundError: there is no such run or experiment.
+        NotFoundError: the run or experiment does not exist.
         UnusableValueError: (a ValueError) there is no tag, or one is to be both added and removed.
     """
     named = list(runs)

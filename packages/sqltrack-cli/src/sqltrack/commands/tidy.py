@@ -63,7 +63,7 @@ def plan_tidy(client: Client, progress: Progress | None = None) -> list[Tidied]:
 
     Args:
         client: client to use.
-        progress: called with the number of rows that have been read, now and then.
+        progress: called now and then with the number of rows that have been read.
 
     Returns:
         What becomes of each metric that has values in `extras`, by name.
@@ -80,7 +80,7 @@ def apply_tidy(client: Client, found: Sequence[Tidied], progress: Progress | Non
     Args:
         client: client to use.
         found: what to do; other metrics are left alone.
-        progress: called with the number of rows that have been moved, now and then.
+        progress: called now and then with the number of rows that have been moved.
 
     Returns:
         What became of each metric.
