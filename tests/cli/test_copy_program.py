@@ -144,8 +144,8 @@ def test_what_is_no_database_of_sqltrack_is_neither_read_nor_written(
         connection.execute("CREATE TABLE t (x)")
     here = address(client)
     for source, target, message in (
-        ("missing.db", here, "does not exist; there is nothing to copy from it"),
-        ("foreign.db", here, "has no sqltrack tables; there is nothing to copy from it"),
+        ("missing.db", here, "does not exist; the source has nothing to copy"),
+        ("foreign.db", here, "has no sqltrack tables; the source has nothing to copy"),
         (here, "missing.db", "does not exist; set it up with"),
         (here, "foreign.db", "has no sqltrack tables; set it up with"),
         ("host=nowhere.invalid password=secret", here, "cannot connect to PostgreSQL database"),

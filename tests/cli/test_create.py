@@ -140,8 +140,8 @@ def test_every_keyword_of_the_server_is_spelled_as_a_name(postgres_config: dict[
         (["--user", "a\x1b[31m"], r"the name of a user must not hold control characters, got 'a\\x1b[31m'"),
         (["--user", "ü" * 32], f"the name of a user must be at most 63 bytes long, or PostgreSQL would cut it, "
          f"got '{'ü' * 32}'"),
-        (["--engine", "sqlite"], "engine 'sqlite' has neither users nor rights, and its database is created when it is "
-         "set up; for a database on a server choose engine=postgres"),
+        (["--engine", "sqlite"], "engine 'sqlite' has no users or rights; setup creates its database; "
+         "for a database on a server choose engine=postgres"),
         (["--engine", "nonsense"], "unknown engine 'nonsense', expected 'postgres' or 'sqlite'"),
         (["--user", "a", "--no-user", "--password"], "a password needs a user: ask for no password, or do not leave "
          "out the user"),

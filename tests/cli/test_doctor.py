@@ -141,7 +141,7 @@ def test_metrics_in_extras_are_named_with_their_rows(run: sqltrack.Run) -> None:
     findings = found_by(run.client)
     assert results(findings) == {"metrics.extras": "note"}
     assert findings["metrics.extras"].found.endswith("rows by run and step: run_id (3), extras (1)")
-    assert findings["metrics.extras"].advice == "move what fits into columns: sqltrack tidy"
+    assert findings["metrics.extras"].advice == "move them to columns, where possible: sqltrack tidy"
     assert findings["metric columns"].found.startswith("1 metric is a column;")
 
 
@@ -151,7 +151,7 @@ def test_only_the_newest_rows_are_looked_at_for_extras(run: sqltrack.Run, monkey
     for step in range(1, 3):
         run.add_metrics({"loss": 1.0}, step=step)
     finding = found_by(run.client)["metrics.extras"]
-    assert (finding.result, finding.found) == ("ok", "no metrics are in there, in the last 2 rows by run and step")
+    assert (finding.result, finding.found) == ("ok", "no metrics in the last 2 rows by run and step")
 
 
 def test_dead_runs_are_counted_and_the_first_are_named(experiment: sqltrack.Experiment) -> None:
@@ -166,11 +166,13 @@ def test_dead_runs_are_counted_and_the_first_are_named(experiment: sqltrack.Expe
     finding = found_by(client)["dead runs"]
     assert finding.result == "note"
     shown = ", ".join(str(run_id) for run_id in ids[1:11])
-    assert finding.found == f"11 runs are RUNNING without news for 24 hours: {shown}, and 1 more"
+    assert finding.found == f"11 runs are RUNNING without an update for 24 hours: {shown}, and 1 more"
     assert finding.advice is not None
     assert finding.advice.endswith("sqltrack reap")
     assert found_by(client, stale_after=31)["dead runs"].result == "ok"
-    assert found_by(client, stale_after=0)["dead runs"].found.startswith("13 runs are RUNNING without news for 0 hours")
+    assert found_by(client, stale_after=0)["dead runs"].found.startswith(
+        "13 runs are RUNNING without an update for 0 hours"
+    )
 
 
 def test_a_limit_of_age_must_not_be_negative(client: sqltrack.Client) -> None:

@@ -64,7 +64,7 @@ def test_the_age_of_dead_runs_is_an_option(
 ) -> None:
     run.start()
     assert main(["doctor", *options, "--stale-after", "0"]) == 0
-    assert f"1 run is RUNNING without news for 0 hours: {run.id}" in capsys.readouterr().out
+    assert f"1 run is RUNNING without an update for 0 hours: {run.id}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("hours", ["-1", "nan", "inf", "soon"])

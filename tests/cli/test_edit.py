@@ -223,7 +223,10 @@ def test_what_fails_in_the_middle_leaves_no_trace(client: sqltrack.Client, monke
     [
         (["link", "5", "resumes", "8"], "there is no run 8; the nearest is 7 and 9"),
         (["link", "5", "resumes", "5"], "run 5 cannot be linked with itself"),
-        (["link", "5", "resumes", "first"], "expected the id of a run, got 'first' (--experiments links experiments)"),
+        (
+            ["link", "5", "resumes", "first"],
+            "expected the id of a run, got 'first' (use --experiments to link experiments)",
+        ),
         (["link", "5", " ", "6"], "the kind of a link must not be empty, got ' '"),
         (
             ["link", "first", "x", "seconds", "--experiments"],
@@ -234,11 +237,11 @@ def test_what_fails_in_the_middle_leaves_no_trace(client: sqltrack.Client, monke
         (["tag", "10-20", "--add", "x"], "there are no runs from 10 to 20"),
         (["tag", "9" * 30, "--add", "x"], f"there is no run {'9' * 30}; ids of runs have at most 63 bits"),
         (["tag", "5", "--add", ""], "a tag must not be empty, got ''"),
-        (["tag", "5", "--add", "x", "--remove", "x"], "tag 'x' is to be both added and removed"),
+        (["tag", "5", "--add", "x", "--remove", "x"], "tag 'x' cannot be both added and removed"),
         (["tag", "--experiment", "none", "--add", "x"], "there is no experiment 'none'; there are 'second', 'first'"),
         (["rename", "firs", "x"], "there is no experiment 'firs'; did you mean 'first'?"),
         (["rename", "first", ""], "the name of an experiment must not be empty, got ''"),
-        (["mv", "5", "seconds"], "there is no experiment 'seconds'; did you mean 'second'? (--create makes it)"),
+        (["mv", "5", "seconds"], "there is no experiment 'seconds'; did you mean 'second'? (--create creates it)"),
         (["mv", "5", "", "--create"], "the name of an experiment must not be empty, got ''"),
     ],
 )
@@ -402,7 +405,7 @@ def test_tags_can_be_removed_alone(client: sqltrack.Client, options: list[str]) 
 
 
 def test_without_tags_there_is_nothing_to_do(client: sqltrack.Client) -> None:
-    with pytest.raises(UnusableValueError, match="no tags to add, and none to remove"):
+    with pytest.raises(UnusableValueError, match="expected tags to add or remove"):
         plan_tag(client, [5])
 
 

@@ -173,7 +173,7 @@ def test_a_command_of_psqls_is_an_error_before_anything_is_executed(
 ) -> None:
     assert execute_text("CREATE TABLE t (a INT);\nSELECT '\\a', \"\\b\" -- \\c\n;\n\\connect other") == 1
     assert capsys.readouterr().err == (
-        "sqltrack: script '<stdin>' failed in line 4 at '\\\\connect': this is a command of psql's, not SQL; remove "
+        "sqltrack: script '<stdin>' failed in line 4 at '\\\\connect': this is a psql command, not SQL; remove "
         "it, or use psql (nothing of the script was executed)\n"
     )
     assert tables(client, "t") == []
@@ -292,7 +292,7 @@ def test_errors_do_not_show_passwords(statement: str, postgres_config: dict[str,
 
 def test_data_for_copy_is_refused(postgres_config: dict[str, Any]) -> None:
     client = sqltrack.Client(postgres_config)
-    with pytest.raises(ScriptError, match="line 3 at '\\\\\\\\.': this is a command of psql's"):
+    with pytest.raises(ScriptError, match="line 3 at '\\\\\\\\.': this is a psql command"):
         execute(client, "COPY t FROM STDIN;\n1\n\\.\n")
     with pytest.raises(ScriptError, match="COPY"):
         execute(client, "CREATE TABLE t (a INT); COPY t FROM STDIN")

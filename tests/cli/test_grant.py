@@ -220,8 +220,8 @@ def test_all_names_are_quoted() -> None:
         (["bob", "--owner", ""], "the name of a user must not be empty"),
         (["bob", "--schema", "s" * 64], "the name of a schema must be at most 63 bytes long, or PostgreSQL would cut "
          f"it, got '{'s' * 64}'"),
-        (["bob", "--engine", "sqlite"], "engine 'sqlite' has neither users nor rights, and its database is created "
-         "when it is set up; for a database on a server choose engine=postgres"),
+        (["bob", "--engine", "sqlite"], "engine 'sqlite' has no users or rights; setup creates its "
+         "database; for a database on a server choose engine=postgres"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_line(

@@ -77,7 +77,7 @@ def test_an_existing_file_is_never_overwritten(one_line_error: OneLineError) -> 
     status, line = one_line_error(["init", "--host", "nowhere"])
     assert (status, line) == (
         1,
-        "sqltrack: config file 'sqltrack.conf' exists already; see what it says with: sqltrack config; "
+        "sqltrack: config file 'sqltrack.conf' exists already; show it with: sqltrack config; "
         "remove it to start anew\n",
     )
     assert CONFIG.read_text(encoding="utf-8") == "engine = sqlite\n"
@@ -183,8 +183,8 @@ def test_the_end_of_input_at_a_question_leaves_nothing_behind(typed: str, tmp_pa
         (["--engine", "mysql"], "unknown engine 'mysql'"),
         (["--engine", "sqlite", "--host", "a"], "host is not a parameter of sqlite; expected dbpath"),
         (["--dbpath", "a.db", "--host", "a"], "is not a parameter of sqlite"),
-        (["--dbname", "postgresql://alice:hunter2@a/b"], "dbname holds a password, which is not written"),
-        (["--dbname", "host=a password=hunter2"], "dbname holds a password, which is not written"),
+        (["--dbname", "postgresql://alice:hunter2@a/b"], "dbname contains a password, which is not written"),
+        (["--dbname", "host=a password=hunter2"], "dbname contains a password, which is not written"),
         (["--host", "a\nb"], r"host must be a text of one line, got 'a\nb'"),
         (["--dbpath", "a' #b\""], "a config file cannot hold these values"),
         (["--config-path", "missing/x.conf"], "config file 'missing/x.conf' cannot be written: No such file"),
@@ -235,7 +235,7 @@ def test_parameters_of_the_environment_are_written_and_not_contradicted(monkeypa
     monkeypatch.setenv("SQLTRACK_DSN_ENGINE", "SQLite")
     monkeypatch.setenv("SQLTRACK_DSN_DBPATH", "x.db")
     assert plan_init({}).settings == plan_init({"engine": "sqlite"}).settings == {"engine": "sqlite", "dbpath": "x.db"}
-    with pytest.raises(ConfigError, match=r"dbpath is to be 'y\.db', and .* SQLTRACK_DSN_DBPATH says 'x\.db'; unset"):
+    with pytest.raises(ConfigError, match=r"dbpath is 'y\.db', but .* SQLTRACK_DSN_DBPATH is 'x\.db'; unset"):
         plan_init({"dbpath": "y.db"})
 
 

@@ -100,7 +100,7 @@ def test_a_link_leads_from_one_run_to_one(
 ) -> None:
     assert main(["link", ends[0], "repeats", ends[1], "--yes", *options]) == 1
     several = next(end for end in ends if not end.isdigit())
-    message = f"a link leads from one run to one other, got {several!r}; add a link for each"
+    message = f"a link connects two runs, got {several!r}; add a link for each"
     assert capsys.readouterr().err == f"sqltrack: {message}\n"
 
 

@@ -86,7 +86,7 @@ def test_exporting_to_a_name_of_a_file_is_refused(client: sqltrack.Client, tmp_p
     with pytest.raises(UnusableValueError) as raised:
         export(client, tmp_path / name)
     folder = str(tmp_path / name).rpartition(".")[0]
-    assert "is called like a file, and tables are written into a folder, a file for each" in str(raised.value)
+    assert "has the name of a file, but tables are written to a folder, with a file for each" in str(raised.value)
     assert f"use: --output {folder}, or: sqltrack sql QUERY --output FILE" in str(raised.value)
     assert list(tmp_path.glob("**/x*")) == []
 

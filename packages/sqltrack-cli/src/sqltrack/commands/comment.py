@@ -25,13 +25,13 @@ def plan_comment(
     *,
     experiment: str | None = None,
 ) -> Edit:
-    """Plan to set the comment of runs, or of an experiment, of all or none.
+    """Plan to set the comment of runs or of an experiment, of all or none.
 
     Args:
         client: client to use.
         runs: ids of runs, and ranges of ids.
-        text: the comment; an empty one (default) removes what there is.
-        experiment: name or id of an experiment whose own comment is meant; then there are no runs.
+        text: the comment; an empty text (default) removes it.
+        experiment: name or id of an experiment to comment on, instead of runs.
 
     Returns:
         The changes, for `sqltrack.commands.edits.apply_edit`.
@@ -42,7 +42,7 @@ def plan_comment(
     """
     named = list(runs)
     if bool(named) == (experiment is not None):
-        raise UnusableValueError("a comment belongs to runs or to an experiment", "name either")
+        raise UnusableValueError("a comment belongs to runs or to an experiment", "name one of them")
     new = check_text(text, "a comment", may_be_empty=True) or None
 
     def find(connection: Any) -> list[Change]:

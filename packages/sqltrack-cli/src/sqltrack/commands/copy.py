@@ -1,4 +1,4 @@
-"""Copy experiments from one database into another."""
+"""Copy experiments from one database to another."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["CopyResult", "copy"]
 
 Progress = Callable[[int, int], None]
 
-# Of runs with equally many rows of metrics, and the same time of their last change, it is known that they are equal
-# only if that was so long ago: `time_updated` may lag a second behind the metrics, and clocks differ.
+# Two runs with the same number of rows and the same time of the last change are known to be equal only if that was at
+# least this long ago: `time_updated` may lag a second behind the metrics, and clocks differ.
 _SETTLING = timedelta(minutes=10)
 
 _NULLS: Mapping[str, Any] = dict.fromkeys(("comment", "tags", "extras"))
@@ -30,18 +30,18 @@ _NULLS: Mapping[str, Any] = dict.fromkeys(("comment", "tags", "extras"))
 
 @dataclasses.dataclass
 class CopyResult:
-    """What was copied.
+    """The outcome of a copy.
 
     Attributes:
-        experiments: number of experiments that were new.
-        experiments_changed: of those that lacked a comment, tags or extras.
-        runs: number of runs that were new.
-        runs_changed: of those that were there, and lacked something or had it otherwise.
-        runs_unchanged: of those that were the same.
-        rows: number of rows of metrics that were new.
-        rows_changed: of those that were there, and lacked something or had it otherwise.
-        links: number of links that were new.
-        links_left_out: of those that lead to something that was not copied.
+        experiments: number of new experiments.
+        experiments_changed: number of existing experiments that lacked a comment, tags or extras.
+        runs: number of new runs.
+        runs_changed: number of existing runs that lacked values or had different ones.
+        runs_unchanged: number of existing runs that were the same.
+        rows: number of new rows of metrics.
+        rows_changed: number of existing rows that lacked values or had different ones.
+        links: number of new links.
+        links_left_out: number of links to runs or experiments that were not copied.
     """
 
     experiments: int = 0
@@ -66,34 +66,34 @@ def copy(
     as_superuser: bool = False,
     progress: Progress | None = None,
 ) -> CopyResult:
-    """Copy experiments with their runs, metrics and links from one database into another.
+    """Copy experiments with their runs, metrics and links from one database to another.
 
-    Only what the target lacks is added, so that this may be done again, also after an earlier copy was killed, or
-    while runs are still going on. The target remembers in the table `copied_runs` which run comes from where. A run
-    that was copied before follows its source; a run that was created in the target, and was not changed later in the
-    source, only gets what it lacks. What only the target has stays. The source is only read.
+    This adds only what the target lacks, so it can be repeated, also after an earlier copy was killed, or while runs
+    are still logging. The target remembers in the table `copied_runs` where each run came from. A run that was copied
+    before follows its source. A run that was created in the target only gets what it lacks, unless it was changed later
+    in the source. Additions in the target stay. The source is never changed.
 
     Args:
         source: client of the database to read.
         target: client of the database to write.
-        experiments: names (or ids) of the experiments to copy; default: all.
-        dry_run: whether to find out what would be done, and do nothing.
-        full: whether to compare all metrics, also those of runs that have not been changed as it seems.
-        set_up: whether to set up the target if need be.
-        as_superuser: whether a superuser of the source reads it with all rights, default False.
-        progress: is called with the number of rows of metrics that were dealt with, and the number of all.
+        experiments: names or ids of the experiments to copy, default: all.
+        dry_run: whether to count the changes without making them.
+        full: whether to compare all metrics, even those of runs that seem unchanged.
+        set_up: whether to set up the target if necessary.
+        as_superuser: whether a superuser of the source keeps all rights while reading, default False.
+        progress: called with the number of rows of metrics that are done, and the number of all rows.
 
     Returns:
-        What was added and changed.
+        The numbers of additions and changes.
 
     Raises:
         NotFoundError: the source does not have the experiment.
         NotSetUpError: a database has no tables of SQLTrack.
         ConflictError: (a ValueError) source and target are the same database.
-        DatabaseError: a database failed; what was stored until then stays.
+        DatabaseError: a database failed; the rows stored until then stay.
     """
     with ExitStack() as stack:
-        records = stack.enter_context(Records(source, "there is nothing to copy from it", as_superuser=as_superuser))
+        records = stack.enter_context(Records(source, "the source has nothing to copy", as_superuser=as_superuser))
         if set_up and not dry_run:
             set_up_quietly(target)
         present = stack.enter_context(Records(target, f"{NotSetUpError.ADVICE}, or copy with --setup"))
@@ -109,9 +109,9 @@ class _Copy:
     Args:
         source: reads the source.
         target: reads the target.
-        writer: writes the target, None if nothing is to be done.
+        writer: writes the target, None for a dry run.
         full: whether to compare all metrics.
-        progress: is told how far it is.
+        progress: called with the numbers of finished and of all rows.
     """
 
     def __init__(
@@ -124,16 +124,16 @@ class _Copy:
         self._progress = progress
         self._done = self._total = 0
         self._result = CopyResult()
-        # Ids in the source and in the target, which are None for what would be new.
+        # Ids in the target by ids in the source, None for new ones in a dry run.
         self._experiment_ids: dict[int, int | None] = {}
         self._run_ids: dict[int, int | None] = {}
 
     def run(self, names: Iterable[str] | None) -> CopyResult:
-        """Copy experiments by name, or all, and return what was done."""
+        """Copy experiments by name, or all, and return the outcome."""
         names = None if names is None else list(names)
         self._copy_experiments(self._source.experiments(names))
         run_ids, self._total = self._source.run_ids(list(self._experiment_ids))
-        # Those that can keep their ids first, before others are given such an id.
+        # Runs that can keep their ids come first, before other runs get one of these ids.
         in_use = self._target.run_ids_in_use(run_ids)
         run_ids.sort(key=lambda run_id: run_id in in_use)
         if names is None and self._writer is not None:
@@ -172,7 +172,7 @@ class _Copy:
         for run_id in ids:
             run = runs.get(run_id)
             if run is None:
-                # It has been deleted in the meantime.
+                # It was deleted in the meantime.
                 continue
             self._copy_run(run_id, run, present[found[run.origin]] if run.origin in found else None)
             self._done += run.rows
@@ -192,7 +192,7 @@ class _Copy:
         with Spool() as spool:
             read, layout = self._source.spool(run_id, spool)
             if read is None or read.origin != run.origin or read.values["experiment_id"] not in self._experiment_ids:
-                # It has been deleted, or moved elsewhere, in the meantime.
+                # It was deleted, or moved to another experiment, in the meantime.
                 return
             is_new = old is None
             old = old or self._add_run(read)
@@ -201,13 +201,13 @@ class _Copy:
         self._finish(read, old, rows, is_new=is_new)
 
     def _add_run(self, run: RunRecord) -> RunRecord:
-        """Store a run without its metrics, and return it as it is there."""
+        """Store a run without its metrics, and return the stored run."""
         assert self._writer is not None
         experiment_id = self._experiment_ids[run.values["experiment_id"]]
         assert experiment_id is not None
         run_id = self._writer.add_run(run, experiment_id)
         if run_id is None:
-            # Another copy was faster; from here on both do the same.
+            # Another copy stored it first; from here on both do the same.
             run_id = self._target.find([run.origin]).get(run.origin)
         stored = None if run_id is None else self._target.runs([run_id]).get(run_id)
         if stored is None:
@@ -231,7 +231,7 @@ class _Copy:
         return stored
 
     def _lacking(self, rows: Sequence[MetricsRow], old: RunRecord, replace: bool) -> list[MetricsRow]:
-        """Return those rows, and of them those metrics, that the target lacks or has otherwise."""
+        """Return the rows with the metrics that the target lacks, or has with other values."""
         present = self._target.metrics_at(old.values["id"], rows)
         wanted = []
         for row in rows:
@@ -249,7 +249,7 @@ class _Copy:
         return wanted
 
     def _finish(self, run: RunRecord, old: RunRecord, rows: int, *, is_new: bool = False) -> None:
-        """Bring a run's own columns up to date once its metrics are."""
+        """Update a run's own columns after its metrics."""
         experiment_id = self._experiment_ids.get(run.values["experiment_id"])
         values = {**run.values, "experiment_id": experiment_id}
         changes = run_changes(values, old.values, replace=_may_replace(run, old))
@@ -285,7 +285,7 @@ class _Copy:
                 self._writer.add_links(table, new)
 
     def _find_experiments(self, ids: Sequence[int]) -> Mapping[int, int]:
-        """Return the ids in the target of experiments that are not copied now."""
+        """Return the ids in the target of experiments that are not part of this copy."""
         if not ids:
             return {}
         names = {record["id"]: record["name"] for record in self._source.experiments(None) if record["id"] in ids}
@@ -293,20 +293,20 @@ class _Copy:
         return {source_id: present[name]["id"] for source_id, name in names.items() if name in present}
 
     def _find_runs(self, ids: Sequence[int]) -> Mapping[int, int]:
-        """Return the ids in the target of runs that are not copied now."""
+        """Return the ids in the target of runs that are not part of this copy."""
         runs = self._source.runs(ids)
         found = self._target.find([run.origin for run in runs.values()])
         return {run_id: found[run.origin] for run_id, run in runs.items() if run.origin in found}
 
 
 def _has_same_metrics(run: RunRecord, old: RunRecord) -> bool:
-    """Return whether a run and its copy have the same metrics, as far as can be told without reading them."""
+    """Return whether a run and its copy seem to have the same metrics, without reading them."""
     updated = run.values["time_updated"] == old.values["time_updated"]
     return updated and run.rows == old.rows and (old.is_settled or (not old.is_copy and _is_settled(run)))
 
 
 def _is_settled(run: RunRecord) -> bool:
-    """Return whether a run had not been changed for some time."""
+    """Return whether a run has not changed for some time."""
     updated = run.values["time_updated"]
     if updated is None:
         return run.rows == 0
@@ -314,10 +314,10 @@ def _is_settled(run: RunRecord) -> bool:
 
 
 def _may_replace(run: RunRecord, old: RunRecord) -> bool:
-    """Return whether a run in the target follows the one in the source, and does not only get what it lacks.
+    """Return whether a run in the target follows its source, instead of only getting what it lacks.
 
-    The copy of a run does. If the target is where the run was created, the source has the copy, which is only to be
-    followed if somebody has gone on with it.
+    The copy of a run follows. If the run was created in the target, the source has the copy, and the run follows only
+    if that copy was changed later.
     """
     if old.is_copy:
         return True

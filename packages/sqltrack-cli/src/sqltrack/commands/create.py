@@ -19,19 +19,19 @@ _RIGHTS = "NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT LOGIN"
 
 
 def create(config: dict[str, Any], no_user: bool = False, no_db: bool = False, **kwargs: Any) -> None:
-    """Print the commands that create a user, and a database that belongs to that user.
+    """Print the commands that create a user and a database of that user.
 
-    They are printed only, for whoever may execute them; nothing is when one of them cannot be made.
+    They are not executed. After an error, nothing is printed.
 
     Args:
-        config: the configuration; its `user` and `dbname` are created, unless `kwargs` holds others.
+        config: the configuration with the names in `user` and `dbname`, unless `kwargs` holds others.
         no_user: whether to leave out the user.
         no_db: whether to leave out the database.
         kwargs: see `create_sql`.
 
     Raises:
-        ConfigError: (a ValueError) the engine has no users, or nothing says how the user is called.
-        UnusableValueError: (a ValueError) a name or password cannot be used.
+        ConfigError: (a ValueError) the engine has no users, or the name of the user is missing.
+        UnusableValueError: (a ValueError) a name or password is unusable.
         DatabaseError: the server cannot encrypt the password.
     """
     print("".join(f"{statement}\n" for statement in create_sql(config, no_user, no_db, **kwargs)), end="")
@@ -49,14 +49,15 @@ def create_sql(
     """Return the commands that `create` prints.
 
     Args:
-        config: the configuration, which also says how to connect to ask how to encrypt a password.
+        config: the configuration, also for connecting to the server to find its password encryption.
         no_user: whether to leave out the user.
         no_db: whether to leave out the database.
-        password: the new user's password, or True to take it from the password file, or else to ask for it.
-        plain_password: whether the password may be seen; else it is encrypted as the server says, or by scram-sha-256
-            if connecting fails, for example because the user does not exist yet. Implies `password`.
-        kwargs: parameters that win over those of the configuration, where `user` and `dbname` are what is created,
-            and not what is connected to.
+        password: the new user's password, or True to take it from the password file or a prompt.
+        plain_password: whether to print the password unencrypted; implies `password`. By default, it is encrypted with
+            the method of the server, or with scram-sha-256 if connecting fails, for example because the user does not
+            exist yet.
+        kwargs: parameters that override the configuration; `user` and `dbname` in here are the names to create, and not
+            used for connecting.
     """
     named = {**config, **kwargs}
     require_users(named)
@@ -82,7 +83,7 @@ def _create_role_sql(user: str, password: str | None) -> str:
 
 
 def _password(config: dict[str, Any], password: bool | str) -> str:
-    """Return the password that was given, is on file, or that the user types."""
+    """Return the given password, or one from the password file or a prompt."""
     if not isinstance(password, str):
         user = configured_user(config)
         on_file = admin_of(create_engine(config)).find_password(user, configured_database(config))
@@ -95,13 +96,13 @@ def _password(config: dict[str, Any], password: bool | str) -> str:
 def _ask_for_password(user: str) -> str:
     try:
         with warnings.catch_warnings():
-            # Where it cannot turn the echo off, getpass would warn and show what is typed.
+            # If getpass cannot turn off the echo, it would warn and show the password.
             warnings.simplefilter("error", getpass.GetPassWarning)
             password = getpass.getpass(f"password for the new user {user!r}: ")
             again = getpass.getpass("the same password again: ")
     except (getpass.GetPassWarning, EOFError, OSError):
         raise ConfigError(
-            f"the password file has no password for user {user!r}, and without a terminal nobody can be asked",
+            f"the password file has no password for user {user!r}, and there is no terminal to ask for it",
             "add a line host:port:dbname:user:password to the file",
         ) from None
     if password != again:
@@ -114,7 +115,7 @@ def _encrypt(config: dict[str, Any], user: str, password: str) -> str:
     try:
         connection = engine.connect()
     except DatabaseError:
-        # The user who could ask the server is perhaps the one to create.
+        # The user of the connection may be the one to create.
         return admin_of(engine).encrypt_password(user, password)
     try:
         return admin_of(engine, connection).encrypt_password(user, password)

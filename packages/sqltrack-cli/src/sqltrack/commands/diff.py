@@ -1,4 +1,4 @@
-"""Tell in what runs differ."""
+"""Compare runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIELDS = ("experiment", "status", "created", "started", "runtime", "comment")
 
 
 def compare_runs(client: Client, runs: Iterable[int | RunRange], *, as_superuser: bool = False) -> list[dict[str, Any]]:
-    """Return what is known of runs, side by side.
+    """Return the values of runs side by side.
 
     Args:
         client: client to use.
@@ -27,9 +27,9 @@ def compare_runs(client: Client, runs: Iterable[int | RunRange], *, as_superuser
         as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Returns:
-        Dicts with section ("run", "tags", "args", "metrics", "extras" or "env"), name, differs (whether the runs are
-        not all the same in it), and values, a dict by id; a run that lacks it is not in there. NaN is the same as NaN;
-        a metric counts by its last, smallest and greatest value.
+        Dicts with section ("run", "tags", "args", "metrics", "extras" or "env"), name, differs (whether the runs differ
+        in it), and values, a dict by run id without the runs that lack the value. NaN equals NaN. A metric is compared
+        by its last, smallest and greatest value.
 
     Raises:
         NotFoundError: the run does not exist.
@@ -43,10 +43,10 @@ def compare_runs(client: Client, runs: Iterable[int | RunRange], *, as_superuser
 
 
 def compare_descriptions(descriptions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the same of runs that `sqltrack.commands.show` has described, which may be one or none.
+    """Return the same as `compare_runs` for runs that are already described, which may be one or none.
 
     Args:
-        descriptions: what `describe_runs` returns.
+        descriptions: the result of `sqltrack.commands.show.describe_runs`.
     """
     described = {run["id"]: run for run in descriptions}
     rows: list[dict[str, Any]] = []
@@ -79,7 +79,7 @@ def _differ(values: Mapping[int, Any], number: int) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    """Return what is equal for values that are the same; True is not 1, but 1 is 1.0."""
+    """Return an object that compares like the value, except that True differs from 1."""
     if isinstance(value, float) and math.isnan(value):
         return "float", "NaN"
     if isinstance(value, (int, float)) and not isinstance(value, bool):

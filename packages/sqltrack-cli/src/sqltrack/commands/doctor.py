@@ -1,4 +1,4 @@
-"""Examine an installation and its database: what is there, what is wrong, what to do about it."""
+"""Check an installation and its database for problems, and suggest fixes."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ _CREATED_INDEX = re.compile(r"CREATE INDEX (\w+) ON (\w+)")
 _DISTRIBUTIONS = ("sqltrack", "sqltrack-core", "sqltrack-cli", "sqltrack-args", "sqltrack-notebook")
 _PACKAGES = ("psycopg", "psycopg-binary", "psycopg-c", "psycopg-pool", "pandas", "polars")
 
-# Seconds that connecting may take before it is worth a word.
+# Seconds after which a connection is reported as slow.
 _SLOW = 1.0
 
-# Rows beyond which nothing is counted, and those of metrics in which names are looked for.
+# Maximum number of rows to count, and number of rows of metrics in which to look for names.
 _COUNTED_ROWS = 1_000_000
 _READ_ROWS = 10_000
 
 _SHOWN = 10
 
-# What the rows of the tables are called that grow.
+# Words for the rows of the tables that grow.
 _NOUNS = {
     "experiments": ("experiment", "experiments"),
     "runs": ("run", "runs"),
     "metrics": ("row of metrics", "rows of metrics"),
 }
 
-# Part of the columns of metrics in use, from which the limit is worth a word.
+# Fraction of the possible metric columns in use from which the limit is reported.
 _CROWDED = 0.8
 
-# Metric columns from which their number slows down each call that logs.
+# Number of metric columns that slows down each call that logs.
 _WIDE = 300
 
 
 class Finding(NamedTuple):
-    """What was found by one check.
+    """The finding of one check.
 
     Attributes:
         check: name of the check.
-        result: "ok", "note" for what is worth knowing, "problem" for what has to be done something about.
-        found: what was found.
-        advice: what to do, None if there is nothing.
+        result: "ok", "note" for useful information, "problem" if something has to be done.
+        found: description of the finding.
+        advice: what to do, None if nothing.
     """
 
     check: str
@@ -78,17 +78,17 @@ def examine(
     as_superuser: bool = False,
     progress: Callable[[int], object] = lambda done: None,
 ) -> list[Finding]:
-    """Examine the installation, and the database of a client, without changing anything.
+    """Check the installation and the database of a client without changing anything.
 
-    A check that fails is a finding like others. Work is bounded: large tables are not read as a whole.
+    A check that fails is also a finding. The work is bounded: large tables are not read completely.
 
     Args:
-        client: client of the database; it may lie unreachable, or not be set up.
-        stale_after: hours without any news after which a run that is RUNNING counts as dead, default 24.
-        full: whether to check the integrity of the whole database, too, which SQLite can do; default False.
-        as_superuser: whether a superuser reads the tables even where code of other users could take on the superuser's
-            rights, default False.
-        progress: is called with the number of checks done.
+        client: client of the database, which need not be available or set up.
+        stale_after: hours without an update after which a RUNNING run counts as dead, default 24.
+        full: whether to also check the integrity of the whole SQLite database, default False.
+        as_superuser: whether a superuser reads the tables even if other users' code could use the superuser's rights,
+            default False.
+        progress: called with the number of finished checks.
 
     Raises:
         ValueError: `stale_after` is negative.
@@ -107,7 +107,7 @@ def examine(
         admin = admin_of(engine, connection)
         refusal = None if as_superuser else _foreign_code(admin)
         if refusal is not None:
-            # Also what reads no tables could call such code, as a function with the name of one of the server's.
+            # Even queries without tables could call such code, through a function that shadows one of the server.
             return [*findings, Finding("code of others", *refusal)]
         checks = {**_checks(admin, timedelta(hours=stale_after)), **admin.checks(full=full)}
         for done, (name, check) in enumerate(checks.items()):
@@ -119,7 +119,7 @@ def examine(
 
 
 def examine_installation() -> list[Finding]:
-    """Examine what is installed, which needs no database."""
+    """Check the installed packages; this needs no database."""
     installed = _versions(_DISTRIBUTIONS)
     missing = [name for name in _DISTRIBUTIONS if name not in installed]
     distributions = _show_versions(installed)
@@ -133,12 +133,12 @@ def examine_installation() -> list[Finding]:
 
 
 def _judge_distributions(installed: Mapping[str, str], found: str) -> Verdict:
-    """Say what to do about the earlier project of the same name, whose removal takes files of ours along."""
+    """Report the earlier project of the same name, whose removal also deletes our files."""
     if not installed.get("sqltrack", "").startswith(("0.0.", "0.1.")):
         return ok(found)
     ours = " ".join(name for name in installed if name != "sqltrack")
     return problem(
-        f"{found}; sqltrack {installed['sqltrack']} is another project, whose files have the names of ours",
+        f"{found}; sqltrack {installed['sqltrack']} is another project with the same file names",
         f"pip uninstall sqltrack, then: pip install --force-reinstall --no-deps {ours}",
     )
 
@@ -170,7 +170,7 @@ def _sqlite_version() -> str:
 
 @contextmanager
 def _connected(engine: Engine) -> Iterator[tuple[Any, Verdict]]:
-    """Connect, and close at the end; the connection is None if that is impossible."""
+    """Connect, and close at the end; the connection is None if connecting fails."""
     begin = time.perf_counter()
     try:
         connection = engine.connect()
@@ -181,7 +181,7 @@ def _connected(engine: Engine) -> Iterator[tuple[Any, Verdict]]:
     found = f"{engine.describe()} answers after {seconds * 1000:,.0f} ms"
     try:
         engine.set_autocommit(connection, True)
-        yield connection, note(found, "every job waits so long when it starts") if seconds > _SLOW else ok(found)
+        yield connection, note(found, "every job waits this long when it starts") if seconds > _SLOW else ok(found)
     finally:
         engine.abort(connection)
 
@@ -193,13 +193,13 @@ def _carry_out(engine: Engine, check: Check) -> Verdict | None:
         if isinstance(error, engine.driver_error):
             error = engine.translate_error(error)
         if isinstance(error, NotSetUpError):
-            # That tables are missing is a finding of its own.
+            # Missing tables are a separate finding.
             return None
         return _failure(error, "cannot be checked: ")
 
 
 def _failure(error: Exception, prefix: str = "") -> Verdict:
-    """Return what an error says, and what it advises to do."""
+    """Return the message and the advice of an error."""
     if isinstance(error, SQLTrackError):
         return problem(f"{prefix}{error.message}", error.advice)
     return problem(f"{prefix}{error}")
@@ -218,14 +218,14 @@ def _checks(admin: Admin, stale_after: timedelta) -> dict[str, Check]:
 
 
 def _foreign_code(admin: Admin) -> Verdict | None:
-    """Return why the tables must not be read, None if they may be."""
+    """Return why the tables must not be read, None if they can be."""
     pending = [] if admin.pending_table is None else [admin.pending_table]
     try:
         admin.refuse_foreign_code([*TABLES, *pending, "setup_scripts"])
     except ReadOnlyDatabaseError as error:
         return _failure(error)
     except SQLTrackError:
-        # The checks say what cannot be read, and why.
+        # The checks themselves report unreadable tables.
         return None
     return None
 
@@ -253,12 +253,12 @@ def _setup(admin: Admin) -> Verdict:
     has_tables = bool(_columns_of(admin, "runs"))
     if not _columns_of(admin, "setup_scripts"):
         if has_tables:
-            return note("there are tables, but there is no record of scripts: they came about without sqltrack setup")
+            return note("the tables exist, but no record of scripts: they were not created by sqltrack setup")
         return problem(f"{admin.engine.describe()} is not set up", "set it up with: sqltrack setup")
     query = "SELECT setup_scripts.name FROM setup_scripts ORDER BY time_executed, name"
     names = [name for (name,) in _fetch(admin, query)]
     if _BASE not in names:
-        return problem(f"{_BASE} is not among the scripts that were executed", "set up with: sqltrack setup")
+        return problem(f"{_BASE} was not executed", "set up with: sqltrack setup")
     return ok(f"executed scripts: {_enumerate(names)}")
 
 
@@ -278,14 +278,14 @@ def _tables(admin: Admin) -> Verdict | None:
         path = Path(admin.engine.data_dir(), _BASE)
         return problem(
             f"missing: {', '.join(lacking)}",
-            f"create what is missing as in {str(path)!r}, or set up another database or schema",
+            f"create the missing parts as in {str(path)!r}, or set up another database or schema",
         )
     if beyond:
         return note(
-            f"all tables are there, with columns of others: {_enumerate(beyond)}",
-            "put them into a table of your own, a later sqltrack may use the names",
+            f"all tables exist, with additional columns: {_enumerate(beyond)}",
+            "move them to a table of your own; a later version of sqltrack may use the names",
         )
-    return ok(f"all tables are there: {', '.join(created)}")
+    return ok(f"all tables exist: {', '.join(created)}")
 
 
 def _indexes(admin: Admin) -> Verdict | None:
@@ -302,7 +302,7 @@ def _indexes(admin: Admin) -> Verdict | None:
             f"missing or unusable, which makes queries slow: {', '.join(missing)}",
             f"execute: {'; '.join(f'DROP INDEX IF EXISTS {name}; {text}' for name, text in missing.items())}",
         )
-    return ok(f"all {len(expected)} are there")
+    return ok(f"all {len(expected)} exist")
 
 
 def _sizes(admin: Admin) -> Verdict | None:
@@ -329,7 +329,7 @@ def _columns(admin: Admin) -> Verdict | None:
     metrics = len(columns) - len({*KEY, EXTRAS} & columns.keys())
     found = pluralize(metrics, "metric is a column", "metrics are columns")
     if used - len(columns) > 0:
-        found += f", {used - len(columns):,} more were dropped, which count"
+        found += f", {used - len(columns):,} more were dropped, but still count"
     found += f"; {used:,} of {limit:,} possible columns are taken"
     if used >= limit - 1:
         return problem(found, "new metrics go to metrics.extras, where queries are slower; log under fewer names")
@@ -337,8 +337,8 @@ def _columns(admin: Admin) -> Verdict | None:
         return note(found, "log under fewer names; when no column is left, new metrics go to metrics.extras")
     if metrics >= _WIDE:
         return note(
-            f"{found}; each row holds a place for all of them, which slows down the calls of every project",
-            "give each project a schema of its own, on SQLite a file, and bring its runs there by sqltrack copy",
+            f"{found}; each row has a place for all of them, which slows down the calls of every project",
+            "give each project its own schema (SQLite: its own file), and move its runs there with sqltrack copy",
         )
     return ok(found)
 
@@ -348,7 +348,7 @@ def _extras(admin: Admin) -> Verdict | None:
     if not columns:
         return None
     if EXTRAS not in columns:
-        return ok("not there, no metric needed it so far")
+        return ok("no metric has needed it so far")
     newest = f"SELECT {EXTRAS} FROM metrics ORDER BY run_id DESC, step DESC, progress DESC LIMIT {_READ_ROWS}"
     query = f"""
         SELECT item.key, count(*) FROM ({newest}) AS newest, {admin.json_keys_sql(f"newest.{EXTRAS}")}
@@ -357,10 +357,10 @@ def _extras(admin: Admin) -> Verdict | None:
     names = _fetch(admin, query)
     where = f"in the last {_READ_ROWS:,} rows by run and step"
     if not names:
-        return ok(f"no metrics are in there, {where}")
+        return ok(f"no metrics {where}")
     shown = _enumerate([f"{name} ({count:,})" for name, count in names])
-    found = pluralize(len(names), "metric is in there", "metrics are in there")
-    return note(f"{found}, {where}: {shown}", "move what fits into columns: sqltrack tidy")
+    found = pluralize(len(names), "metric", "metrics")
+    return note(f"{found} {where}: {shown}", "move them to columns, where possible: sqltrack tidy")
 
 
 def _dead_runs(admin: Admin, stale_after: timedelta) -> Verdict:
@@ -369,16 +369,16 @@ def _dead_runs(admin: Admin, stale_after: timedelta) -> Verdict:
     count = _fetch(admin, f"SELECT count(*) FROM runs WHERE {condition}", limit)[0][0]
     age = f"{stale_after.total_seconds() / 3600:g} hours"
     if not count:
-        return ok(f"no run is RUNNING without news for {age}")
+        return ok(f"no run is RUNNING without an update for {age}")
     query = f"SELECT runs.id FROM runs WHERE {condition} ORDER BY runs.id LIMIT {_SHOWN}"
     ids = [str(run_id) for (run_id,) in _fetch(admin, query, limit)]
     return note(
-        f"{pluralize(count, 'run is', 'runs are')} RUNNING without news for {age}: {_enumerate(ids, count)}",
-        "if their jobs are gone, set their status with: sqltrack reap",
+        f"{pluralize(count, 'run is', 'runs are')} RUNNING without an update for {age}: {_enumerate(ids, count)}",
+        "if their jobs have ended, set their status with: sqltrack reap",
     )
 
 
 def _enumerate(names: Sequence[str], count: int | None = None) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, and the number of others."""
     more = (len(names) if count is None else count) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f", and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Changes of what is said about runs and experiments: planned by one function, made by another."""
+"""Plan changes of runs and experiments, and apply them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Change", "Edit", "apply_edit", "plan_edit"]
 
 
 class Change(NamedTuple):
-    """A change of one thing.
+    """A change of one field.
 
     Attributes:
         kind: "run" or "experiment".
-        id: its id, None if it has yet to be created.
+        id: its id, None if it does not exist yet.
         field: the field that changes.
-        old: its value, None if there is none.
-        new: its new value, None if none remains.
+        old: its old value, None without one.
+        new: its new value, None without one.
     """
 
     kind: str
@@ -33,20 +33,20 @@ class Change(NamedTuple):
 
 
 def _see_nothing(connection: Any) -> Sight:
-    """Return nothing, because nothing else matters."""
+    """Return an empty record, because no other state matters."""
     return {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-    """Changes that were planned, and not made yet.
+    """Planned changes.
 
     Attributes:
-        changes: the changes, none if nothing has to be changed.
-        find: returns the changes that are needed, as a connection shows the database.
-        make: makes changes, in the open transaction of a client.
-        look: returns what else must not change until then, as a connection shows the database.
-        seen: what that has returned.
+        changes: the changes, empty if there is nothing to change.
+        find: takes a connection and returns the necessary changes.
+        make: makes changes in the open transaction of a client.
+        look: takes a connection and returns other state that must not change until then.
+        seen: the result of `look` for the plan.
     """
 
     changes: list[Change]
@@ -62,13 +62,13 @@ def plan_edit(
     make: Callable[[Client, Sequence[Change]], None],
     look: Callable[[Any], Sight] = _see_nothing,
 ) -> Edit:
-    """Find the changes that are needed, and change nothing.
+    """Find the necessary changes without making them.
 
     Args:
         client: client to use.
         find: see `Edit`.
         make: see `Edit`.
-        look: see `Edit`; default: nothing else matters.
+        look: see `Edit`; default: no other state matters.
 
     Raises:
         NotSetUpError: the database does not exist.
@@ -82,9 +82,9 @@ def apply_edit(client: Client, edit: Edit, *, even_if_changed: bool = False) -> 
 
     Args:
         client: client to use.
-        edit: what to do.
-        even_if_changed: whether to make other changes than those that were planned, if others have changed the same in
-            the meantime; default: no.
+        edit: the planned changes.
+        even_if_changed: whether to make the changes that are necessary now if they differ from the plan, because others
+            have changed the same; default: no.
 
     Returns:
         The changes made.
@@ -105,12 +105,12 @@ def apply_edit(client: Client, edit: Edit, *, even_if_changed: bool = False) -> 
 
 
 def _sights(planned: Sequence[Change], needed: Sequence[Change]) -> tuple[Sight, Sight]:
-    """Return what the changes of a plan are based on, and what those are based on that are needed now."""
+    """Return the states on which the planned changes and the changes necessary now are based."""
     before: dict[tuple[str, int | str], dict[str, Any]] = {}
     after: dict[tuple[str, int | str], dict[str, Any]] = {}
     for change in planned:
         before.setdefault(_key(change), {})[change.field] = change.old
-        # What needs no change any more has its new value already.
+        # A change that is no longer necessary has its new value already.
         after.setdefault(_key(change), {})[change.field] = change.new
     for change in needed:
         after.setdefault(_key(change), {})[change.field] = change.old

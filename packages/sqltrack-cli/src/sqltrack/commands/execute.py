@@ -14,7 +14,7 @@ __all__ = ["Outcome", "execute"]
 
 
 class Outcome(NamedTuple):
-    """What a statement did: the database's name for it, and the columns and rows that it returned, if any."""
+    """The outcome of a statement: its command tag, and its columns and rows, if any."""
 
     tag: str
     columns: list[str] | None
@@ -29,22 +29,21 @@ def execute(
     on_result: Callable[[Outcome], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> None:
-    """Execute the statements of a script in turn, on a connection of its own, until one fails.
+    """Execute the statements of a script on its own connection, until one fails.
 
-    Each statement is committed by itself, so that there can be a CREATE DATABASE, but for those that the script puts
-    between BEGIN and COMMIT. Of a statement that fails or is interrupted nothing remains, nor of a transaction that is
-    open then.
+    Each statement is committed by itself, to allow CREATE DATABASE, except between BEGIN and COMMIT in the script. A
+    statement that fails or is interrupted is rolled back, with the open transaction if any.
 
     Args:
         client: client of the database.
         script: SQL text.
-        name: what errors call the script.
-        on_result: is called with the outcome of each statement.
-        on_notice: is called with each notice or warning of the server.
+        name: name of the script in errors.
+        on_result: called with the outcome of each statement.
+        on_notice: called with each notice or warning of the server.
 
     Raises:
-        ScriptError: a statement failed, or a transaction was not ended; or the script holds commands of psql's, and
-            nothing of it was executed.
+        ScriptError: a statement failed, or a transaction was not ended; or the script contains psql commands, and was
+            not executed at all.
         DatabaseError: connecting failed.
     """
     engine = client.engine
@@ -71,7 +70,7 @@ def execute(
 def _refuse_commands(engine: Engine, name: str, script: str) -> None:
     command = find_backslash(script, engine.dialect)
     if command is not None:
-        reason = "this is a command of psql's, not SQL; remove it, or use psql (nothing of the script was executed)"
+        reason = "this is a psql command, not SQL; remove it, or use psql (nothing of the script was executed)"
         raise script_error(name, command.text, reason, engine.dialect, line=command.line)
 
 
@@ -93,7 +92,7 @@ def _execute_statement(admin: Admin, name: str, statement: Located) -> Outcome:
 
 
 def _execute_parts(engine: Engine, connection: Any, statement: str) -> Any:
-    """Execute a statement, which some databases need in several parts, and return the cursor."""
+    """Execute a statement, in several parts if the database needs it, and return the cursor."""
     parts = engine.split_script(statement)
     if len(parts) == 1:
         return connection.execute(parts[0])

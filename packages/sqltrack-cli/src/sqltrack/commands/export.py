@@ -1,4 +1,4 @@
-"""Write the tables as files that other programs read."""
+"""Write the tables to CSV, JSON or Parquet files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["FORMATS", "TABLES", "ExportedFile", "export"]
 #: Formats of files.
 FORMATS = ("csv", "jsonl", "parquet")
 
-# Seconds that reading a table may take; more than any takes.
+# Time limit for reading a table, in seconds; longer than any table takes.
 _PATIENCE = 1_000_000.0
 _CHUNK = 500
 
@@ -32,14 +32,14 @@ Progress = Callable[[int], object]
 Writer = Callable[[QueryResult, Path, Progress], int]
 
 
-# What files of tables and databases are called, but no folder.
+# Endings of files of tables and databases, which a folder does not have.
 _FILE_SUFFIXES = frozenset(
     {".csv", ".db", ".gz", ".json", ".jsonl", ".parquet", ".pq", ".sql", ".sqlite", ".tsv", ".txt", ".xlsx", ".zip"}
 )
 
 
 class ExportedFile(NamedTuple):
-    """A file that was written: its table, its path, and the number of rows in it."""
+    """A written file: its table, its path, and its number of rows."""
 
     table: str
     path: Path
@@ -47,7 +47,7 @@ class ExportedFile(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """How a table is read: the condition that a row belongs to an experiment, with one or two ids, and the order."""
+    """How to read a table: the condition for rows of an experiment, with one or two ids, and the order."""
 
     of_experiment: str
     order: str
@@ -55,8 +55,8 @@ class _Table(NamedTuple):
 
 _RUNS = "(SELECT runs.id FROM runs WHERE runs.experiment_id = %s)"
 
-# Those that refer to others come before these, so that in a database that grows meanwhile nothing is written that
-# refers to a row which is not.
+# Tables with references come before the tables that they refer to. In a database that grows meanwhile, this writes no
+# reference without its row.
 _READING_ORDER = {
     "metrics": _Table(f"metrics.run_id IN {_RUNS}", "run_id, step, progress"),
     "metrics_pending": _Table(f"metrics_pending.run_id IN {_RUNS}", "run_id, step, progress"),
@@ -65,7 +65,7 @@ _READING_ORDER = {
     "experiment_links": _Table("experiment_links.from_id = %s OR experiment_links.to_id = %s", "from_id, kind, to_id"),
     "experiments": _Table("experiments.id = %s", "id"),
 }
-#: Tables that can be exported.
+#: Tables to export.
 TABLES = (*schema.TABLES, schema.PENDING)
 
 
@@ -80,18 +80,18 @@ def export(
     as_superuser: bool = False,
     progress: Progress | None = None,
 ) -> list[ExportedFile]:
-    """Write tables as files into a folder, a file for each; all of them or, if anything fails, none.
+    """Write each table to a file in a folder: all tables, or none if anything fails.
 
-    Values look as those that `sqltrack.commands.sql` writes, in all formats. Few rows are in memory at a time.
+    Values have the same form as in `sqltrack.commands.sql`. Few rows are in memory at a time.
 
     Args:
         client: client to use.
-        folder: the folder, which is created if there is none.
-        experiment: name or id of an experiment; only what belongs to it is written, and links that begin or end there.
+        folder: the folder, which is created if missing.
+        experiment: name or id of the only experiment to write, with links that begin or end there.
         format: "csv" (default), "jsonl" (a JSON object on each line) or "parquet".
-        tables: names of tables, default: all; `metrics_pending`, which is part of the metrics and seldom holds
-            anything, only if it does.
-        force: whether to replace files that are there already.
+        tables: names of tables, default: all. `metrics_pending`, a part of the metrics that is usually empty, is then
+            written only if it has rows.
+        force: whether to replace existing files.
         as_superuser: whether a superuser keeps all rights while reading, default False.
         progress: called now and then with the number of rows written.
 
@@ -99,11 +99,11 @@ def export(
         The files.
 
     Raises:
-        ConflictError: (a ValueError) a file is there already.
+        ConflictError: (a ValueError) a file exists already.
         MissingPackageError: the format needs a package that is not installed.
         NotFoundError: the experiment does not exist.
         OSError: a file cannot be written.
-        UnusableValueError: (a ValueError) there is no such format or table, or the folder is called like a file.
+        UnusableValueError: (a ValueError) the format or table is unknown, or the folder has the name of a file.
     """
     writer = _find_writer(format)
     _refuse_file(Path(folder))
@@ -117,7 +117,7 @@ def export(
     paths = {table: Path(folder, f"{table}.{format}") for table in chosen}
     _refuse_existing(paths.values(), force)
     if not any(kind for table in kinds.values() for kind in table.values()):
-        # A view that is gone at the end tells the kinds in SQLite, so the database must allow more than reading.
+        # In SQLite, finding the kinds takes a temporary view, so a read-only connection is not enough.
         with transaction(client) as connection:
             kinds = {table: _kinds(connection, table) for table in chosen}
     counts: dict[str, int] = {}
@@ -136,16 +136,16 @@ def export(
 
 
 def _refuse_file(folder: Path) -> None:
-    """Refuse a new folder that is called like a file, which was meant to be one."""
+    """Refuse a new folder with the name of a file, which was probably meant."""
     if folder.suffix.lower() in _FILE_SUFFIXES and not folder.is_dir():
         raise UnusableValueError(
-            f"{str(folder)!r} is called like a file, and tables are written into a folder, a file for each",
+            f"{str(folder)!r} has the name of a file, but tables are written to a folder, with a file for each",
             f"use: --output {shlex.quote(str(folder.with_suffix('')))}, or: sqltrack sql QUERY --output FILE",
         )
 
 
 def _after(done: int, progress: Progress | None) -> Progress:
-    """Return what is called with the number of rows of a table, where some rows of others have been written."""
+    """Return a callback for the rows of a table that adds the rows of tables already written."""
 
     def show(number: int) -> None:
         if progress is not None:
@@ -160,7 +160,7 @@ def _find_writer(format_: str) -> Writer:
     if format_ == "jsonl":
         return lambda rows, path, progress: _write_text(write_json_lines, None, rows, path, progress)
     if format_ == "parquet":
-        # Needs a package that others do not.
+        # Needs an additional package.
         from sqltrack.commands._parquet import write_parquet
 
         return write_parquet
@@ -175,7 +175,7 @@ def _write_text(
 
 
 def _filled(client: Client, connection: Any) -> list[str]:
-    """Return the names of the tables to write if none are named."""
+    """Return the names of the tables to write by default."""
     names = [name for name in TABLES if name != "metrics_pending"]
     has_pending = client.engine.table_columns(connection, "metrics_pending")
     if has_pending and connection.execute("SELECT run_id FROM metrics_pending LIMIT 1").fetchall():
@@ -184,7 +184,7 @@ def _filled(client: Client, connection: Any) -> list[str]:
 
 
 def _kinds(connection: Any, table: str) -> dict[str, ColumnKind | None]:
-    """Return what columns hold by their declaration, which not all databases tell where one can only read."""
+    """Return the declared kinds of columns, which some databases do not report on read-only connections."""
     cursor = connection.cursor()
     with find_reader(cursor).read(cursor, f"SELECT {table}.* FROM {table} LIMIT 0", None, 1) as result:
         return dict(zip(result.names, result.kinds))
@@ -211,7 +211,7 @@ def _refuse_existing(paths: Any, force: bool) -> None:
 
 @contextmanager
 def _folder(folder: Path) -> Iterator[None]:
-    """Make a folder, which goes again if the `with` block fails."""
+    """Create a folder, and remove it again if the `with` block fails."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -225,7 +225,7 @@ def _folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Let errors of files name the file, which those of writing do not."""
+    """Add the name of the file to errors of writing, which lack it."""
     try:
         yield
     except OSError as error:

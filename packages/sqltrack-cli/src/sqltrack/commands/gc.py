@@ -1,4 +1,4 @@
-"""Delete old runs by what they are."""
+"""Delete runs by status, age or lack of metrics."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["Criteria", "Garbage", "apply_gc", "plan_gc", "reclaim_space"]
 
 
 class Criteria(NamedTuple):
-    """Which runs are garbage: those that meet all criteria.
+    """Criteria for garbage: runs that meet all of them.
 
     Attributes:
-        statuses: only runs with one of these, of all that have ended if there are none.
-        before: only runs that were last heard of before this time, None for no limit.
-        without_metrics: whether only runs without metrics are meant.
+        statuses: only runs with one of these statuses; if empty, runs that have ended.
+        before: only runs without an update since this time, None for no limit.
+        without_metrics: whether to choose only runs without metrics.
         experiment: name or id of an experiment, None for all.
         keep_tag: tag of runs to keep.
     """
@@ -39,15 +39,15 @@ class Criteria(NamedTuple):
 
 
 class Garbage(NamedTuple):
-    """Runs to delete, and runs that meet the same criteria and are kept.
+    """Runs to delete, and runs that meet the criteria but are kept.
 
     Attributes:
-        deletion: what is to be deleted.
+        deletion: the deletion.
         tagged: ids of runs that are kept for their tag.
-        linked: ids of runs that are kept because runs that stay link to them.
+        linked: ids of runs that are kept because other kept runs link to them.
         active: ids of runs that are kept because they are still being logged to.
         criteria: the criteria.
-        changed: ids of runs that are kept because they have changed since they were shown.
+        changed: ids of runs that are kept because they have changed since the plan.
     """
 
     deletion: Deletion
@@ -67,22 +67,22 @@ def plan_gc(
     experiment: str | None = None,
     keep_tag: str = "marked",
 ) -> Garbage:
-    """Plan to delete runs that meet all criteria, and everything that belongs to them.
+    """Plan to delete runs that meet all criteria, with everything that belongs to them.
 
-    Kept are runs with a tag, runs to which others link that stay, runs that are still being logged to, and, unless
+    This keeps runs with the tag, runs to which other kept runs link, runs that are still being logged to, and, unless
     their status is named, runs that have not ended.
 
     Args:
         client: client to use.
-        statuses: only runs with one of these.
-        older_than: only runs that have not been heard of for so long.
+        statuses: only runs with one of these statuses.
+        older_than: only runs without an update for this long.
         without_metrics: only runs without metrics.
         experiment: name or id of an experiment, default: all.
         keep_tag: tag of runs to keep, default "marked".
 
     Raises:
         NotFoundError: the experiment does not exist.
-        UnusableValueError: (a ValueError) the criteria are too few.
+        UnusableValueError: (a ValueError) there are too few criteria.
     """
     _check(statuses, older_than, without_metrics, experiment)
     before = None if older_than is None else _ago(older_than)
@@ -98,17 +98,17 @@ def apply_gc(
     *,
     even_if_changed: bool = False,
 ) -> Garbage:
-    """Delete what `plan_gc` has found, all of it or nothing, apart from runs that are to be kept by now.
+    """Delete the runs of a plan, all or none, except runs that must be kept by now.
 
     Args:
         client: client to use.
-        garbage: what to delete.
+        garbage: the plan.
         progress: called now and then with the number of runs done.
-        even_if_changed: whether to delete also runs that have changed since they were shown, if they still meet the
-            criteria; default: no.
+        even_if_changed: whether to also delete runs that have changed since the plan, if they still meet the criteria;
+            default: no.
 
     Returns:
-        What was deleted, and kept.
+        The deleted and the kept runs.
     """
     planned = garbage.deletion
     with transaction(client) as connection:
@@ -118,17 +118,17 @@ def apply_gc(
         changed = sorted(
             {run_id for run_id in planned.runs if ("run", run_id) in changes and ("run", run_id) in current}
         )
-        # Runs that have become old in the meantime were not planned.
+        # Runs that have met the age in the meantime are not part of the plan.
         garbage = _find(connection, garbage.criteria, planned.runs, changed)
         delete_runs(connection, garbage.deletion.runs, progress)
     return garbage
 
 
 def reclaim_space(client: Client) -> None:
-    """Give the space of deleted rows back.
+    """Reclaim the space of deleted rows.
 
     Raises:
-        DatabaseError: the database is in use, or refuses for another reason.
+        DatabaseError: the database is in use, or refuses it for another reason.
     """
     with administering(client) as admin:
         admin.reclaim_space()
@@ -140,11 +140,11 @@ def _check(
     if statuses or without_metrics:
         return
     if experiment is None:
-        raise UnusableValueError("name what to delete beside its age: --status, --without-metrics or --experiment")
+        raise UnusableValueError("an age alone is not enough, add --status, --without-metrics or --experiment")
     if older_than is None:
         raise UnusableValueError(
             "an experiment alone is not enough, add --older-than, --status or --without-metrics "
-            "(sqltrack rm --experiment deletes all of it)"
+            "(sqltrack rm --experiment deletes all its runs)"
         )
 
 
@@ -158,7 +158,7 @@ def _ago(duration: timedelta) -> datetime:
 def _find(
     connection: Any, criteria: Criteria, among: Collection[int] | None = None, changed: Collection[int] = ()
 ) -> Garbage:
-    """Return the runs that meet the criteria, among some runs or all, but for those that have changed."""
+    """Return the runs that meet the criteria, among given runs or all, except changed ones."""
     rows = _candidates(connection, criteria)
     if among is not None:
         allowed = set(among)
@@ -174,7 +174,7 @@ def _find(
 
 
 def _candidates(connection: Any, criteria: Criteria) -> list[dict[str, Any]]:
-    """Return the runs that meet the criteria, whatever else speaks for keeping them."""
+    """Return the runs that meet the criteria, before checking for reasons to keep them."""
     statuses = criteria.statuses or UNFINISHED_STATES
     conditions = [f"runs.status {'' if criteria.statuses else 'NOT '}IN ({placeholders(len(statuses))})"]
     parameters: list[Any] = [*statuses]
@@ -196,7 +196,7 @@ def _is_old(row: dict[str, Any], before: datetime | None) -> bool:
 
 
 def _linked(connection: Any, chosen: set[int]) -> set[int]:
-    """Return those of the chosen runs to which runs link that stay, and those to which these link, and so on."""
+    """Return the chosen runs to which kept runs link, directly or through other chosen runs."""
     targets = _links_to(connection, sorted(chosen))
     linked: set[int] = set()
     waiting = [to for from_, ends in targets.items() if from_ not in chosen for to in ends]
@@ -209,7 +209,7 @@ def _linked(connection: Any, chosen: set[int]) -> set[int]:
 
 
 def _links_to(connection: Any, run_ids: Sequence[int]) -> Mapping[int, list[int]]:
-    """Return the links that end at some runs: the ends of each start."""
+    """Return the links that end at runs: the ends by start."""
     targets: dict[int, list[int]] = {}
     for batch in batches(run_ids):
         sql = f"SELECT from_id, to_id FROM run_links WHERE to_id IN ({placeholders(len(batch))})"

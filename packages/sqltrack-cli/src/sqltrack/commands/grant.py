@@ -1,4 +1,4 @@
-"""The SQL that lets other users read or write a database of experiments in PostgreSQL."""
+"""Return the SQL that lets other PostgreSQL users read or write a database of experiments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqltrack.engines.postgres.sql import quote_if_needed
 __all__ = ["grant_sql"]
 
 _READ = ("SELECT", "SELECT")
-# Ids come from sequences.
+# Sequences, because they generate the ids.
 _WRITE = ("SELECT, INSERT, UPDATE, DELETE", "SELECT, USAGE")
 
 
@@ -23,18 +23,17 @@ def grant_sql(
 ) -> list[str]:
     """Return the statements that give a user access to the experiments in a schema.
 
-    They are for the owner of the database, and have to be executed while connected to it. Tables that the owner
-    creates later are included. Columns of a table can be added by its owner only: new metrics of other users are kept
-    in `metrics.extras`, or in `metrics_pending` until the owner has added that column, unless they are members of the
-    owner's role.
+    The owner of the database executes them while connected to it. They include tables that the owner creates later.
+    Only the owner of a table can add columns: new metrics of other users are stored in `metrics.extras`, or in
+    `metrics_pending` until the owner has added that column, unless they are members of the owner's role.
 
     Args:
-        user: who is given access.
+        user: user who gets access.
         dbname: name of the database.
-        owner: who owns the tables: the user who has set up the database.
-        schema: the schema in which the tables are.
+        owner: owner of the tables, the user who set up the database.
+        schema: schema that holds the tables.
         write: whether the user may also write, create experiments and runs, and delete them.
-        as_owner: whether the user becomes a member of the owner's role, who may do whatever the owner may.
+        as_owner: whether the user becomes a member of the owner's role, with all its rights.
 
     Raises:
         UnusableValueError: (a ValueError) a name is unusable.

@@ -23,13 +23,13 @@ from sqltrack.errors import ConfigError
 
 __all__ = ["DEFAULT_ENGINE", "PARAMETERS", "Init", "apply_init", "new_config_path", "plan_init"]
 
-#: Names of the parameters that a config file gets, by engine.
+#: Names of the parameters in a config file, by engine.
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "sqlite": ("dbpath",),
     "postgres": ("host", "port", "user", "dbname", "schema"),
 }
 
-#: The engine of a config file, if none is chosen.
+#: The default engine of a config file.
 DEFAULT_ENGINE: str = "sqlite"
 
 
@@ -38,8 +38,8 @@ class Init(NamedTuple):
 
     Attributes:
         path: path of the file.
-        settings: names and values that it gets, `engine` first.
-        is_found: whether programs in this folder find it by themselves, else SQLTRACK_CONFIG_PATH must name it.
+        settings: its names and values, `engine` first.
+        is_found: whether programs in this folder find it; otherwise SQLTRACK_CONFIG_PATH must name it.
     """
 
     path: Path
@@ -54,7 +54,7 @@ def new_config_path(path: str | Path | None = None) -> Path:
         path: path of the file, default: that in SQLTRACK_CONFIG_PATH, else `sqltrack.conf` in the working directory.
 
     Raises:
-        ConfigError: something of that name exists.
+        ConfigError: the path exists already.
     """
     named = path is not None or os.environ.get("SQLTRACK_CONFIG_PATH")
     found = find_config_file(path) if named else None
@@ -62,24 +62,24 @@ def new_config_path(path: str | Path | None = None) -> Path:
     if os.path.lexists(target):
         raise ConfigError(
             f"config file {str(target)!r} exists already",
-            "see what it says with: sqltrack config; remove it to start anew",
+            "show it with: sqltrack config; remove it to start over",
         )
     return target
 
 
 def plan_init(parameters: Mapping[str, Any], path: str | Path | None = None) -> Init:
-    """Return the config file that `apply_init` would write; nothing is changed.
+    """Return the config file for `apply_init` to write, without changing anything.
 
-    Parameters that environment variables such as SQLTRACK_DSN_HOST give are written as well, so that the file says the
-    same where these are not set. A password is never written.
+    Parameters from environment variables such as SQLTRACK_DSN_HOST are also written, so that the file means the same
+    without these variables. A password is never written.
 
     Args:
-        parameters: `engine`, and parameters of the engine in `PARAMETERS`; those that are None count as not given. An
-            engine that is not named follows from the others, default "sqlite".
+        parameters: `engine`, and parameters of the engine in `PARAMETERS`; None means not given. The default of the
+            engine follows from the others, or is "sqlite".
         path: path of the file, see `new_config_path`.
 
     Raises:
-        ConfigError: the file exists, or the parameters contradict each other or the environment, or hold a password.
+        ConfigError: the file exists, or the parameters contradict each other or the environment, or contain a password.
     """
     target = new_config_path(path)
     given = {name: str(value) for name, value in parameters.items() if value is not None}
@@ -87,29 +87,29 @@ def plan_init(parameters: Mapping[str, Any], path: str | Path | None = None) -> 
     engine = _choose_engine(given, environment)
     given["engine"] = engine
     _refuse_contradictions(given, environment)
-    # User and database are those of each user, unless they are given.
+    # Unless given, user and database are not written, so that each user has the default ones.
     said = {"dbpath": DEFAULT_CONFIG["dbpath"], **environment, **given}
     settings = {name: said[name] for name in ("engine", *PARAMETERS[engine]) if name in said}
     _check_values(settings)
     if "dbpath" in settings and str(target) != config_locations()[0]:
-        # It must be the same file from all folders.
+        # An absolute path names the same file from all folders.
         settings["dbpath"] = os.path.abspath(os.path.expanduser(settings["dbpath"]))
     return Init(target, settings, _is_found(target))
 
 
 def apply_init(plan: Init) -> bool:
-    """Create the tables unless they are there, then write the config file; if that fails nothing is written.
+    """Create the tables if missing, then write the config file; after an error, no file is written.
 
     Args:
-        plan: what `plan_init` returned.
+        plan: the result of `plan_init`.
 
     Returns:
-        Whether the tables were created by this call.
+        Whether this call created the tables.
 
     Raises:
-        ConfigError: the file exists by now, cannot be written, or cannot hold a value.
+        ConfigError: the file exists by now, or cannot be written, or a value cannot be written to it.
         NotSetUpError: the tables are missing, and this user cannot create them.
-        DatabaseError: the database cannot be reached, or refuses something.
+        DatabaseError: the database is not available, or refuses a statement.
     """
     try:
         if plan.is_found:
@@ -127,10 +127,10 @@ def apply_init(plan: Init) -> bool:
 
 
 def _choose_engine(given: Mapping[str, str], environment: Mapping[str, str]) -> str:
-    """Return the engine that is named, or whose parameters are given.
+    """Return the engine that is named or follows from the parameters.
 
     Raises:
-        ConfigError: the engine is unknown, or there are parameters of another one.
+        ConfigError: the engine is unknown, or a parameter belongs to another one.
     """
     meant = [engine for engine, names in PARAMETERS.items() if not given.keys().isdisjoint(names)]
     named = given.get("engine", environment.get("engine"))
@@ -146,9 +146,9 @@ def _refuse_contradictions(given: Mapping[str, str], environment: Mapping[str, s
         said = environment.get(name, value)
         if said != value and not (name == "engine" and engine_name({"engine": said}) == value):
             raise ConfigError(
-                f"{name} is to be {masked(name, value)!r}, and environment variable SQLTRACK_DSN_{name.upper()} says "
+                f"{name} is {masked(name, value)!r}, but environment variable SQLTRACK_DSN_{name.upper()} is "
                 f"{masked(name, said)!r}",
-                "unset the variable, which would win over the file",
+                "unset the variable, which would override the file",
             )
 
 
@@ -156,15 +156,15 @@ def _check_values(settings: Mapping[str, str]) -> None:
     for name, value in settings.items():
         if masked(name, value) != value:
             raise ConfigError(
-                f"{name} holds a password, which is not written to a config file",
-                "give the other parameters one by one, and put the password into ~/.pgpass",
+                f"{name} contains a password, which is not written to a config file",
+                "give the other parameters separately, and put the password in ~/.pgpass",
             )
         if not value.isprintable():
             raise ConfigError(f"{name} must be a text of one line, got {value!r}")
 
 
 def _is_found(target: Path) -> bool:
-    """Return whether a config file at this path will be the one that is found."""
+    """Return whether programs in this folder will find a config file at this path."""
     if os.environ.get("SQLTRACK_CONFIG_PATH"):
         return find_config_file() == target
     for location in config_locations():
@@ -180,7 +180,7 @@ def _text(settings: Mapping[str, str]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """Return a value as it stands in a config file: in quotes where blanks, comments or quotes would be misread."""
+    """Return a value for a config file, in quotes if blanks, comments or quotes would be misread."""
     if value and value == value.strip() and not any(sign in value for sign in "#;'\""):
         return value
     quote = "'" if '"' in value else '"'

@@ -1,4 +1,4 @@
-"""Link runs or experiments, and remove links."""
+"""Add or remove links between runs or experiments."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def plan_link(
 
     Args:
         client: client to use.
-        from_: id of the run that the link starts from, or name or id of the experiment.
-        kind: what the link means, such as "resumes".
-        to: id of the run that the link points to, or name or id of the experiment.
-        experiments: whether experiments are linked, and not runs.
-        remove: whether to remove the link, and not to add it.
+        from_: id of the run, or name or id of the experiment, where the link starts.
+        kind: meaning of the link, such as "resumes".
+        to: id of the run, or name or id of the experiment, where the link ends.
+        experiments: whether to link experiments instead of runs.
+        remove: whether to remove the link instead of adding it.
 
     Returns:
-        The change of the run or experiment that the link starts from, for `sqltrack.commands.edits.apply_edit`.
+        The change of the run or experiment where the link starts, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
         NotFoundError: the run or experiment does not exist, or the link to remove.
-        UnusableValueError: (a ValueError) the kind is empty, or something is to be linked with itself.
+        UnusableValueError: (a ValueError) the kind is empty, or both ends of the link are the same.
     """
     check_text(kind, "the kind of a link")
     what = "experiment" if experiments else "run"
@@ -78,10 +78,10 @@ def _find(connection: Any, what: str, end: int | str) -> int:
         run_id = int(end)
     except ValueError:
         if names_runs(str(end)):
-            raise UnusableValueError(
-                f"a link leads from one run to one other, got {end!r}", "add a link for each"
-            ) from None
-        raise UnusableValueError(f"expected the id of a run, got {end!r} (--experiments links experiments)") from None
+            raise UnusableValueError(f"a link connects two runs, got {end!r}", "add a link for each") from None
+        raise UnusableValueError(
+            f"expected the id of a run, got {end!r} (use --experiments to link experiments)"
+        ) from None
     require_runs(connection, [run_id])
     return run_id
 

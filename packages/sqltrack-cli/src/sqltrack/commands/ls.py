@@ -11,7 +11,7 @@ from sqltrack.engines.admin import Question
 
 __all__ = ["list_experiments"]
 
-# The times are columns of a row and no results of functions, so that all databases tell that they are times.
+# The times are columns, not results of functions, so that all databases return them as times.
 _SQL = """
     SELECT
         experiments.id, experiments.name, COALESCE(counted.runs, 0) AS runs, COALESCE(counted.running, 0) AS running,
@@ -38,15 +38,15 @@ _SQL = """
 
 
 def list_experiments(client: Client, *, as_superuser: bool = False) -> list[dict[str, Any]]:
-    """Return the experiments, those that were last updated first.
+    """Return the experiments, the most recently updated first.
 
     Args:
         client: client to use.
         as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Returns:
-        Dicts with id, name, runs (their number), running (how many of them), updated (time of the last sign of life of
-        a run, None if there is no run), tags and comment.
+        Dicts with id, name, runs (number of runs), running (number of RUNNING runs), updated (time of the last sign of
+        life of a run, None without runs), tags and comment.
     """
     with read_only(client, as_superuser=as_superuser) as connection:
         (cursor,) = ask(client, connection, [Question(_SQL)], are_last=True)

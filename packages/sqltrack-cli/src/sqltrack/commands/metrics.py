@@ -18,7 +18,7 @@ from sqltrack.errors import NotFoundError
 __all__ = ["Curves", "read_curves", "read_curves_of_runs"]
 
 
-# Ids that an error names.
+# Maximum number of ids in an error.
 _SHOWN_IDS = 5
 
 
@@ -26,9 +26,9 @@ class Curves(NamedTuple):
     """The metrics of a run, or of a chain of runs.
 
     Attributes:
-        names: names of the metrics as they are in the points. A metric that is called `run_id`, `step` or `progress`
-            is `metrics.step` there, for example.
-        points: dicts with run_id, step, progress and the metrics, by step and progress; None where there is no value.
+        names: names of the metrics in the points. A metric with the name `run_id`, `step` or `progress` has a prefix
+            there, for example `metrics.step`.
+        points: dicts with run_id, step, progress and the metrics, sorted by step and progress; None for missing values.
     """
 
     names: list[str]
@@ -38,13 +38,13 @@ class Curves(NamedTuple):
 def read_curves(
     client: Client, run_id: int, names: Sequence[str] = (), *, merged: bool = False, as_superuser: bool = False
 ) -> Curves:
-    """Return what a run has logged, at every step at which there is a value.
+    """Return the metrics of a run, for each step with a value.
 
     Args:
         client: client to use.
         run_id: id of the run.
-        names: names of metrics, as they are or as they are in the points, default: all of which the run has a value.
-        merged: whether to follow links of the kind "resumes", so that the runs of a chain make one curve.
+        names: names of metrics, with or without the prefix in the points, default: all that the run has values of.
+        merged: whether to follow links of the kind "resumes", to join the runs of a chain to one curve.
         as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Raises:
@@ -63,16 +63,16 @@ def read_curves_of_runs(
     merged: bool = False,
     as_superuser: bool = False,
 ) -> dict[int, Curves]:
-    """Return what several runs have logged, by their ids and in the order in which they are named.
+    """Return the metrics of several runs by id, in the given order.
 
-    A run has the metrics of which it has values, which may be none; a metric has the same name in all runs.
+    Each run has only the metrics that it has values of, perhaps none. A metric has the same name in all runs.
 
     Args:
         client: client to use.
         runs: ids of runs, or ranges of ids.
-        names: names of metrics, default: all of which a run has a value; see `read_curves`.
-        merged: whether to follow links of the kind "resumes". Of the runs of a chain the first that is named stands
-            for all.
+        names: names of metrics, default: all that a run has values of; see `read_curves`.
+        merged: whether to follow links of the kind "resumes". The first named run of a chain then stands for all of
+            them.
         as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Raises:
@@ -109,16 +109,16 @@ def _read(
 
 
 def _names(chunks: Iterable[Chunk], places: Places) -> list[str]:
-    """Return the metrics that chunks hold, in order."""
+    """Return the metrics in chunks, in order."""
     return places.sort(itertools.chain.from_iterable(chunk.values for chunk in chunks))
 
 
 def _curves(chunks: Iterable[Chunk], heads: Mapping[str, str]) -> Curves:
-    """Return the points at which there is a value of a metric.
+    """Return the points with a value of a metric.
 
     Args:
         chunks: rows of metrics.
-        heads: what the metrics are called in the points.
+        heads: the names of the metrics in the points.
     """
     names = (*KEY, *heads.values())
     points = []
@@ -137,7 +137,7 @@ def _call(run_ids: Sequence[int]) -> str:
 
 
 def _heads(names: Iterable[str]) -> dict[str, str]:
-    """Return what metrics are called next to the columns that say which row it is."""
+    """Return the names of metrics in points, distinct from the key columns."""
     heads = {name: name for name in names}
     for name in heads.keys() & set(KEY):
         while heads[name] in (*KEY, *(heads.keys() - {name})):
@@ -146,13 +146,13 @@ def _heads(names: Iterable[str]) -> dict[str, str]:
 
 
 def _named(name: str, logged: Collection[str]) -> str:
-    """Return the metric of a name, which may be the heading of its column."""
+    """Return the metric for a name, which may be its name in points."""
     meant = {head: name for name, head in _heads(logged).items()}
     return name if name in logged else meant.get(name, name)
 
 
 def _chains(connection: Any, run_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Return the chains that runs are in, each by the first of its runs."""
+    """Return the chains of runs, by the first run of each."""
     chains: dict[int, list[int]] = {}
     seen: set[int] = set()
     for run_id in run_ids:
@@ -163,7 +163,7 @@ def _chains(connection: Any, run_ids: Sequence[int]) -> dict[int, list[int]]:
 
 
 def _chain(connection: Any, run_id: int) -> list[int]:
-    """Return the runs that are linked with a run by "resumes", in both directions."""
+    """Return the runs that are linked to a run by "resumes" in either direction."""
     sql = """
         WITH RECURSIVE chain (run_id) AS (
             SELECT id FROM runs WHERE id = %s

@@ -1,4 +1,4 @@
-"""Move runs into another experiment."""
+"""Move runs to another experiment."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def plan_mv(
     *,
     create: bool = False,
 ) -> Edit:
-    """Plan to move runs into another experiment, all or none.
+    """Plan to move runs to another experiment, all or none.
 
     Args:
         client: client to use.
         runs: ids of runs, and ranges of ids.
-        experiment: name or id of the experiment to move them into.
-        create: whether to create an experiment of that name if there is none.
+        experiment: name or id of the experiment to move them to.
+        create: whether to create the experiment if it does not exist.
 
     Returns:
         The changes, with names of experiments, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
         NotFoundError: the run or the experiment does not exist.
-        UnusableValueError: (a ValueError) there are no runs, or the name cannot be that of an experiment.
+        UnusableValueError: (a ValueError) there are no runs, or the name is unusable for an experiment.
     """
     named = list(runs)
     if not named:
@@ -67,25 +67,25 @@ def plan_mv(
     def make(client: Client, changes: Sequence[Change]) -> None:
         moved = [change for change in changes if change.kind == "run"]
         for batch in batches(moved):
-            # It may have yet to be created.
+            # This creates it if missing.
             target = Experiment(client, name=batch[0].new)
             sql = f"UPDATE runs SET experiment_id = %s WHERE id IN ({placeholders(len(batch))})"
             client.execute(sql, (target.id, *(change.id for change in batch)))
 
     def look(connection: Any) -> Sight:
-        # Another experiment may have got the name.
+        # Another experiment may have taken the name.
         return {("experiment", experiment): {"id": _find_target(connection, experiment, create)[0]}}
 
     return plan_edit(client, find, make, look)
 
 
 def _find_target(connection: Any, experiment: str, create: bool) -> tuple[int | None, str]:
-    """Return id and name of the experiment, without an id if it has yet to be created."""
+    """Return id and name of the experiment, with None as the id if it does not exist yet."""
     try:
         target = find_experiment(connection, experiment)
     except NotFoundError as error:
         if create:
             return None, experiment
-        raise NotFoundError(error.message, f"{error.advice} (--create makes it)") from None
+        raise NotFoundError(error.message, f"{error.advice} (--create creates it)") from None
     (row,) = fetch(connection, "SELECT name FROM experiments WHERE id = %s", (target,))
     return target, row["name"]

@@ -1,4 +1,4 @@
-"""Find, send and drop the outboxes that a command line names."""
+"""Find and drop the outboxes that a command line names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["LeftOutboxes", "apply_drop", "find_path", "look_at_others", "plan_dr
 
 
 class LeftOutboxes(NamedTuple):
-    """The outboxes in the folders of a client that `sqltrack.outbox.send_outboxes` leaves alone unless they are named.
+    """The outboxes in the folders of a client that `sqltrack.outbox.send_outboxes` sends only if they are named.
 
     Attributes:
         others: number of outboxes for other databases, by the text of `target_text`.
-        alive: those for this database whose process is alive, and sends them.
-        unknown: those for this database whose process may be alive on another host.
-        refused: those for this database with calls that it has refused.
-        unreadable: those that cannot be read, or not as far as the name of their database.
+        alive: outboxes for this database whose process is alive and sends them.
+        unknown: outboxes for this database whose process may be alive on another host.
+        refused: outboxes for this database with calls that it refused.
+        unreadable: outboxes that cannot be read, or whose database cannot be found out.
     """
 
     others: dict[str, int]
@@ -33,18 +33,18 @@ class LeftOutboxes(NamedTuple):
 
 
 def find_path(name: str, folders: Sequence[str]) -> str:
-    """Return the path of an outbox that is named by its path, or, if it is in a folder for outboxes, by its name.
+    """Return the path of an outbox, given its path or its name in an outbox folder.
 
     Args:
         name: the path or name.
-        folders: paths of the folders for outboxes.
+        folders: paths of the outbox folders.
     """
     inside = [os.path.join(folder, name) for folder in folders if os.path.basename(name) == name]
     return next(filter(os.path.lexists, inside), os.path.abspath(name))
 
 
 def target_text(info: OutboxInfo) -> str | None:
-    """Return the database of an outbox as a text, such as "sqlite dbpath=/data/runs.db"; None if it is not known."""
+    """Return the database of an outbox as a text, such as "sqlite dbpath=/data/runs.db"; None if unknown."""
     if not info.target:
         return None
     parameters = (f"{name}={value}" for name, value in info.target.items() if name != "engine")
@@ -52,7 +52,7 @@ def target_text(info: OutboxInfo) -> str | None:
 
 
 def look_at_others(client: Client) -> LeftOutboxes:
-    """Return the outboxes in the folders of a client that are left alone unless they are named."""
+    """Return the outboxes in the folders of a client that are sent only if they are named."""
     target = client.engine.target()
     found = [info for info in find_outboxes(*outbox_folders(client.config)) if info.state != "sent"]
     here: dict[str, list[OutboxInfo]] = {"alive": [], "unknown": [], "refused": []}
@@ -68,15 +68,15 @@ def look_at_others(client: Client) -> LeftOutboxes:
 
 
 def plan_drop(paths: Iterable[str], *, force: bool = False) -> list[OutboxInfo]:
-    """Return the outboxes at some paths, after making sure that they may be dropped.
+    """Return the outboxes at paths, after checking that they may be dropped.
 
     Args:
         paths: paths of the files.
-        force: whether to drop those as well whose process may be alive on another host.
+        force: whether to also drop outboxes whose process may be alive on another host.
 
     Raises:
-        OutboxError: one does not exist, or is not safe to use.
-        ConflictError: (a ValueError) the process of one is alive, or may be.
+        OutboxError: an outbox does not exist, or is not safe to use.
+        ConflictError: (a ValueError) the process of an outbox is or may be alive.
     """
     infos = [read_outbox(path) for path in dict.fromkeys(paths)]
     for info in infos:
@@ -87,15 +87,15 @@ def plan_drop(paths: Iterable[str], *, force: bool = False) -> list[OutboxInfo]:
 
 
 def apply_drop(infos: Sequence[OutboxInfo], *, force: bool = False) -> list[OutboxInfo]:
-    """Delete outboxes with all their calls, and return how they were at that moment.
+    """Delete outboxes with all their calls, and return their state at that moment.
 
     Args:
-        infos: what `plan_drop` has returned.
-        force: the same.
+        infos: the result of `plan_drop`.
+        force: see `plan_drop`.
 
     Raises:
-        OutboxError: one does not exist any more.
-        ConflictError: (a ValueError) another process sends one of them, or has added calls since.
+        OutboxError: an outbox no longer exists.
+        ConflictError: (a ValueError) another process is sending an outbox, or has added calls since.
     """
     dropped = []
     for info in infos:

@@ -1,4 +1,4 @@
-"""Mark runs that say that they are running, though their process is gone."""
+"""Mark RUNNING runs whose process has died."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqltrack.util import placeholders
 
 __all__ = ["Finding", "apply_reap", "plan_reap"]
 
-# By how much clocks may differ. A run that was updated later than that after its job ended is not part of the job.
+# Maximum difference of clocks. A run that was updated later than this after the end of its job has outlived the job.
 _TOLERANCE = timedelta(minutes=5)
 
 _SQL = """
@@ -34,20 +34,20 @@ Progress = Callable[[int], object]
 
 
 class Finding(NamedTuple):
-    """What was found out about a run.
+    """The finding about a run.
 
     Attributes:
         run_id: id of the run.
         experiment: name of its experiment.
-        job: its job, as Slurm writes it, None if it has none.
-        last_update: when it was last heard of.
-        status: what it says.
-        new_status: what it should say, None if it is left alone.
-        ended: when its job ended, None if that is not known.
+        job: id of its job in the form of Slurm, None without a job.
+        last_update: time of its last sign of life.
+        status: its status.
+        new_status: its new status, None if it is left alone.
+        ended: end of its job, None if unknown.
         why: the reason.
-        time_updated: its `time_updated` when it was looked at.
+        time_updated: its `time_updated` in the plan.
         marked: whether it was marked.
-        seen: what else was seen of it.
+        seen: the rest of its state in the plan.
     """
 
     run_id: int
@@ -71,29 +71,29 @@ def plan_reap(
     status: str = "FAILED",
     progress: Progress | None = None,
 ) -> tuple[list[Finding], list[str]]:
-    """Plan to mark the runs whose process is gone.
+    """Plan to mark the runs whose process has died.
 
-    A run gets the state of its Slurm job, but is left alone if the job may still run, as in a state that is not known.
-    A run of which Slurm knows nothing is judged by how long it was silent.
+    A run gets the state of its Slurm job. It is left alone if the job may still run, or has an unknown state. A run
+    that Slurm does not know is judged by the time since its last update.
 
     Args:
         client: client to use.
-        older_than: how long a run must have been silent of which Slurm knows nothing; default: those are left alone.
+        older_than: time without an update after which to mark runs that Slurm does not know; by default they are left
+            alone.
         experiment: name or id of an experiment, default: all.
-        status: new status of runs of which Slurm knows nothing.
-        progress: called now and then with the number of jobs that Slurm was asked about.
+        status: new status of runs that Slurm does not know.
+        progress: called now and then with the number of jobs that were looked up.
 
     Returns:
-        The findings about each run whose status says that it has a process, by id; and why Slurm could not be asked
-        about some jobs.
+        The finding about each run whose status says that it has a process, by id; and why lookups of some jobs failed.
 
     Raises:
         NotFoundError: the experiment does not exist.
-        SlurmError: sacct fails, or gives no answer, and there is no `older_than` to go by.
-        UnusableValueError: (a ValueError) the status cannot be that of a run that has ended.
+        SlurmError: sacct fails or does not answer, and `older_than` is not given.
+        UnusableValueError: (a ValueError) the status is not one of a run that has ended.
     """
     if not status.strip() or not status.isprintable() or find_state(status) in ALIVE_STATES:
-        raise UnusableValueError(f"status must be one of runs that have ended, such as 'FAILED', got {status!r}")
+        raise UnusableValueError(f"status must be one of a run that has ended, such as 'FAILED', got {status!r}")
     runs = _find_runs(client, experiment)
     jobs = {run["id"]: run["job"] for run in runs if run["job"] is not None}
     states: Mapping[Job, JobState] = {}
@@ -101,25 +101,25 @@ def plan_reap(
     if jobs and has_slurm():
         states, failures = ask_slurm(jobs.values(), progress)
     if failures and older_than is None:
-        raise SlurmError(failures[0], "with --older-than runs are judged by their age where Slurm is silent")
+        raise SlurmError(failures[0], "add --older-than to judge runs by their last update if Slurm does not answer")
     now = datetime.now(timezone.utc)
     return [_judge(run, states, older_than, status, now) for run in runs], failures
 
 
 def apply_reap(client: Client, findings: Sequence[Finding], progress: Progress | None = None) -> list[Finding]:
-    """Give runs the status that was found for them, unless they have been heard of since, or moved.
+    """Set the new status of runs, except those that were updated or moved since.
 
     Args:
         client: client to use.
-        findings: what `plan_reap` has found.
+        findings: the findings of `plan_reap`.
         progress: called now and then with the number of runs done.
 
     Returns:
-        The same, as it is now.
+        The findings after the changes.
     """
     done: list[Finding] = []
     for batch in batches(findings):
-        # One transaction; others see all of it or nothing.
+        # In one transaction, so that others see all changes or none.
         with transaction(client) as connection:
             done += _mark(client, connection, batch)
         if progress is not None:
@@ -128,7 +128,7 @@ def apply_reap(client: Client, findings: Sequence[Finding], progress: Progress |
 
 
 def _find_runs(client: Client, experiment: str | None) -> list[dict[str, Any]]:
-    """Return the runs that say that they have a process, with their job instead of their environment."""
+    """Return the runs whose status says that they have a process, with their job instead of their environment."""
     runs: list[dict[str, Any]] = []
     conditions = f"WHERE runs.status IN ({placeholders(len(ALIVE_STATES))})"
     parameters: list[Any] = [*ALIVE_STATES]
@@ -137,7 +137,7 @@ def _find_runs(client: Client, experiment: str | None) -> list[dict[str, Any]]:
         if experiment is not None:
             conditions += " AND runs.experiment_id = %s"
             parameters.append(find_experiment(connection, experiment))
-        # Environments are large, so not all at once.
+        # In batches, because environments are large.
         sql = f"{_SQL} {conditions} AND runs.id >= %s ORDER BY runs.id LIMIT 500"
         while batch := fetch(connection, sql, (*parameters, last)):
             seen = look_at_runs(connection, [run["id"] for run in batch])
@@ -188,7 +188,7 @@ def _judge(
 
 def _why_alive(state: str) -> str:
     if find_group(state) is OTHER:
-        return f"Slurm: {state}, a state that sqltrack does not know" if state else "Slurm: no state"
+        return f"Slurm: {state}, a state unknown to sqltrack" if state else "Slurm: no state"
     return f"Slurm: {state}"
 
 
@@ -196,12 +196,12 @@ def _by_age(age: timedelta, older_than: timedelta | None, status: str) -> tuple[
     if older_than is None:
         return None, None, "needs --older-than"
     if age < older_than:
-        return None, None, "updated of late"
-    return status, None, "silent too long"
+        return None, None, "updated recently"
+    return status, None, "not updated for too long"
 
 
 def _mark(client: Client, connection: Any, findings: Sequence[Finding]) -> list[Finding]:
-    """Mark some runs in the open transaction, but for those that are not as they were."""
+    """Mark runs in the open transaction, except those that have changed."""
     planned = [finding.run_id for finding in findings if finding.new_status is not None]
     lock_rows(client, connection, "runs", planned)
     current = look_at_runs(connection, planned)
@@ -221,7 +221,7 @@ def _mark(client: Client, connection: Any, findings: Sequence[Finding]) -> list[
 
 
 def _set_status(client: Client, finding: Finding) -> None:
-    # The time only ever goes forward.
+    # The time never moves backward.
     seen = finding.time_updated
     moves = finding.ended is not None and (seen is None or finding.ended > seen)
     changes = {"status": finding.new_status, **({"time_updated": finding.ended} if moves else {})}

@@ -1,4 +1,4 @@
-"""Give a metric another name, or move its values to a metric that there is."""
+"""Rename a metric, or move its values to an existing metric."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Progress = Callable[[int], object]
 
 
 class Renaming(NamedTuple):
-    """What renaming a metric means.
+    """The effects of renaming a metric.
 
     Attributes:
-        name: its name.
-        new_name: its name from now on.
-        experiment_id: id of the experiment whose runs are meant, None for all.
-        column: what happens to its column: "rename", "move" if values go to another column, None if it has none.
-        runs: ids of the runs that have values of it.
+        name: its old name.
+        new_name: its new name.
+        experiment_id: id of the experiment to which the change is limited, None for all.
+        column: "rename" to rename its column, "move" to move values to another column, None without a column.
+        runs: ids of the runs with values of it.
         values: number of values in its column.
         extras: number of values in the column `extras`.
-        running: number of runs that say that they are running, and may log under the old name again.
-        merges: whether there is a column of the new name already.
-        left: number of values that still have the old name when it is done: of runs that came in the meantime, or
-            logged in the meantime, and those that `both` counts.
-        both: number of those in rows that have got values of both metrics in the meantime.
+        running: number of RUNNING runs, which may log under the old name again.
+        merges: whether a column of the new name exists already.
+        left: number of values that keep the old name: those of runs that came or were logged in the meantime, and those
+            in `both`.
+        both: number of values in rows that have got values of both metrics in the meantime.
     """
 
     name: str
@@ -58,20 +58,20 @@ class Renaming(NamedTuple):
 def plan_rename_metric(
     client: Client, name: str, new_name: str, *, experiment: str | None = None, merge: bool = False
 ) -> Renaming:
-    """Plan to give a metric another name.
+    """Plan to rename a metric.
 
     Args:
         client: client to use.
         name: name of the metric.
-        new_name: name that it gets.
-        experiment: name or id of an experiment; only the values of its runs are moved then, to a metric `new_name`
-            that is created if it is missing. Default: the metric is renamed for all.
-        merge: whether values may be moved to a metric that there is.
+        new_name: its new name.
+        experiment: name or id of an experiment, to move only the values of its runs to a metric `new_name`, which is
+            created if missing. Default: the metric is renamed for all.
+        merge: whether values may be moved to an existing metric.
 
     Raises:
         NotFoundError: the metric or experiment does not exist.
-        ConflictError: (a ValueError) there is a metric of the new name, or there are rows that have values of both.
-        UnusableValueError: (a ValueError) a name cannot be that of a metric.
+        ConflictError: (a ValueError) a metric of the new name exists, or rows have values of both.
+        UnusableValueError: (a ValueError) a name is unusable for a metric.
     """
     _check_text(name)
     _check_name(new_name)
@@ -99,30 +99,30 @@ def plan_rename_metric(
 
 
 def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress | None = None) -> Renaming:
-    """Rename a metric as `plan_rename_metric` has planned.
+    """Rename a metric as planned by `plan_rename_metric`.
 
-    With an experiment, the runs are those that the plan has found, as long as they belong to the experiment. Otherwise
-    they are all that have values now. Values in rows that have got a value of the new name in the meantime stay.
+    With an experiment, this changes the runs of the plan that still belong to the experiment; otherwise all runs that
+    have values now. Values in rows that have got a value of the new name in the meantime keep the old name.
 
     Args:
         client: client to use.
-        renaming: what to do.
+        renaming: the plan.
         progress: called now and then with the number of runs and rows of extras that are done.
 
     Returns:
-        What was done.
+        The outcome.
 
     Raises:
-        ConflictError: (a ValueError) a value is not the same in the other column; or columns have been added, renamed
-            or removed, or runs deleted or moved, since this was planned.
-        DatabaseLockedError: others did not let go of the table.
+        ConflictError: (a ValueError) the other column would change a value; or columns were added, renamed or removed,
+            or runs deleted or moved, since the plan.
+        DatabaseLockedError: another transaction holds a lock on the table.
     """
     _refuse_changes(client, renaming)
     taken = _taken_rows(client, renaming)
     try:
         values = _change_columns(client, renaming, progress)
     except DatabaseError:
-        # Others may have been faster by less than a moment.
+        # Others may have changed the columns a moment earlier.
         _refuse_changed_columns(client, renaming)
         raise
     move_pending(client)
@@ -135,7 +135,7 @@ def apply_rename_metric(client: Client, renaming: Renaming, progress: Progress |
 
 
 def _refuse_changes(client: Client, renaming: Renaming) -> None:
-    """Make sure that columns are as they were planned, and that runs still belong to the experiment."""
+    """Check that columns have not changed since the plan, and that runs still belong to the experiment."""
     _refuse_changed_columns(client, renaming)
     if renaming.experiment_id is None:
         return
@@ -149,7 +149,7 @@ def _refuse_changed_columns(client: Client, renaming: Renaming) -> None:
     with read_only(client) as connection:
         columns = metric_columns(client, connection)
     for name, was_there in ((renaming.name, renaming.column is not None), (renaming.new_name, renaming.merges)):
-        # Each experiment may be the first to move values to the new column.
+        # Moving values of another experiment may have created the new column.
         is_welcome = name == renaming.new_name and renaming.column != "rename"
         if was_there and name not in columns:
             raise ConflictError(
@@ -163,7 +163,7 @@ _LOOK_AGAIN = "look again"
 
 
 def _change_columns(client: Client, renaming: Renaming, progress: Progress | None) -> int:
-    """Rename the column, or move its values, and return how many values have the new name by that."""
+    """Rename the column, or move its values, and return the number of values with the new name."""
     if renaming.column == "move":
         return _move_values(client, renaming, progress)
     if renaming.column == "rename":
@@ -171,8 +171,8 @@ def _change_columns(client: Client, renaming: Renaming, progress: Progress | Non
             is_renamed = admin.rename_metric(renaming.name, renaming.new_name)
         if not is_renamed:
             raise DatabaseLockedError(
-                f"metric {renaming.name!r} could not be renamed: somebody's transaction uses the table metrics",
-                "try again, sqltrack doctor tells who it is",
+                f"metric {renaming.name!r} could not be renamed: another transaction holds a lock on the table metrics",
+                "try again; sqltrack doctor shows the transaction",
             )
     return renaming.values
 
@@ -189,7 +189,7 @@ def _check_name(name: str) -> None:
 
 
 def _is_taken(name: str) -> bool:
-    """Return whether the column of a name is not that of a metric; a metric of the name is in `extras`."""
+    """Return whether a column has the name, but is not a metric; a metric of that name is in `extras`."""
     return name in KEY or name == EXTRAS
 
 
@@ -197,12 +197,12 @@ def _check_column(client: Client, columns: Mapping[str, str], name: str, new_nam
     table = client.engine.metrics_table
     others = dict(columns)
     if change == "rename":
-        # A name may take the place of one from which it differs by case only.
+        # The new name may differ from the old one only in case.
         del others[name]
     if new_name not in columns and not table.can_be_column(new_name, others):
         raise UnusableValueError(
-            f"{new_name!r} cannot be the name of a column here: it is too long, taken up to its case, or the "
-            "table is full"
+            f"{new_name!r} cannot be the name of a column here: it is too long, differs from another only in case, or "
+            "the table is full"
         )
 
 
@@ -246,7 +246,7 @@ def _count_extras(client: Client, name: str, new_name: str, experiment_id: int |
 
 
 def _rows_with(client: Client, rows: Sequence[ExtrasRow], name: str) -> set[tuple[int, int, float]]:
-    """Return the keys between the first and the last of `rows` at which a column has a value."""
+    """Return the keys of rows with a value in a column, between the first and the last of `rows`."""
     sql = f"""
         SELECT run_id, step, progress FROM metrics WHERE {column_sql(name)} IS NOT NULL
         AND (run_id, step, progress) >= (%s, %s, %s) AND (run_id, step, progress) <= (%s, %s, %s)
@@ -257,10 +257,10 @@ def _rows_with(client: Client, rows: Sequence[ExtrasRow], name: str) -> set[tupl
 def _count_values(
     client: Client, columns: Mapping[str, str], name: str, new_name: str, experiment_id: int | None, conflicts: int
 ) -> tuple[tuple[int, ...], int]:
-    """Return the runs with values in the column of a metric, and how many there are.
+    """Return the runs with values in the column of a metric, and the number of values.
 
     Raises:
-        ConflictError: there are rows that have values of both metrics, or values that do not fit.
+        ConflictError: rows have values of both metrics, or values do not fit.
     """
     runs: list[int] = []
     number = 0
@@ -279,12 +279,12 @@ def _count_values(
     if conflicts:
         raise ConflictError(
             f"both {name!r} and {new_name!r} have values in {pluralize(conflicts, 'row')}",
-            "which of them counts is yours to say: set one of them to NULL first",
+            "decide which value to keep, and set the other to NULL first",
         )
     return tuple(runs), number
 
 
-# Counting all values of a metric can take long.
+# Counting all values of a metric can take a long time.
 _SECONDS = 600.0
 
 
@@ -312,11 +312,11 @@ def _of_experiment(experiment_id: int | None) -> tuple[str, tuple[int, ...]]:
 
 
 def _move_values(client: Client, renaming: Renaming, progress: Progress | None) -> int:
-    """Move values from one column to the other, run by run, and return how many."""
+    """Move values from one column to the other, run by run, and return their number."""
     sql_type = _equalise(client, renaming)
     run_ids = _runs_to_move(client, renaming)
     if sql_type is not None:
-        # All of them before the first is moved, and each again when it is.
+        # Check all runs before moving the first, and each run again when it is moved.
         for run_id in run_ids:
             _check_values(client, renaming, sql_type, run_id)
     moved = 0
@@ -335,7 +335,7 @@ def _move_values(client: Client, renaming: Renaming, progress: Progress | None) 
 
 
 def _runs_to_move(client: Client, renaming: Renaming) -> Sequence[int]:
-    """Return the runs of the plan, or all that have values now if no experiment was named."""
+    """Return the runs of the plan, or all runs with values now if no experiment was named."""
     if renaming.experiment_id is not None:
         return renaming.runs
     sql = f"SELECT DISTINCT run_id FROM metrics WHERE {column_sql(renaming.name)} IS NOT NULL ORDER BY run_id LIMIT %s"
@@ -344,7 +344,7 @@ def _runs_to_move(client: Client, renaming: Renaming) -> Sequence[int]:
 
 
 def _still_belongs(client: Client, connection: Any, renaming: Renaming, run_id: int) -> bool:
-    """Return whether a run belongs to the experiment, if one was named, and lock it there."""
+    """Return whether a run still belongs to the experiment, if one was named, and lock the run."""
     if renaming.experiment_id is None:
         return True
     lock_rows(client, connection, "runs", [run_id])
@@ -353,12 +353,12 @@ def _still_belongs(client: Client, connection: Any, renaming: Renaming, run_id: 
 
 
 def _move_values_of(client: Client, connection: Any, renaming: Renaming, run_id: int) -> int:
-    """Move the values of a run, but for those in rows that have a value of the other metric, and return how many."""
+    """Move the values of a run, except in rows that have a value of the other metric, and return their number."""
     columns = client.engine.table_columns(connection, "metrics")
     taken = _rows_with_extra(client, run_id, renaming.new_name) if EXTRAS in columns else []
     old, new = column_sql(renaming.name), column_sql(renaming.new_name)
     free = " AND NOT (step = %s AND progress = %s)" * len(taken)
-    # Of SET the names must stand alone.
+    # SET takes names without the table.
     sql = f"""
         UPDATE metrics SET {new.partition(".")[2]} = {old}, {old.partition(".")[2]} = NULL
         WHERE run_id = %s AND {old} IS NOT NULL AND {new} IS NULL{free}
@@ -375,14 +375,14 @@ def _rows_with_extra(client: Client, run_id: int, name: str) -> list[tuple[int, 
 
 
 class _Left(NamedTuple):
-    """Values that keep the old name, and how many of those are in rows that have values of both."""
+    """The number of values that keep the old name, and of those in rows with values of both."""
 
     all: int
     both: int
 
 
 def _count_left(client: Client, renaming: Renaming) -> _Left:
-    """Count the values that are still in the column of the old name."""
+    """Count the values in the column of the old name."""
     with read_only(client, _SECONDS) as connection:
         columns = metric_columns(client, connection)
         if renaming.name not in columns:
@@ -398,13 +398,13 @@ def _count_left(client: Client, renaming: Renaming) -> _Left:
 
 
 def _equalise(client: Client, renaming: Renaming) -> str | None:
-    """Make sure that there is a column of the new name that holds the values of the old one.
+    """Ensure that a column of the new name exists that can hold the values of the old one.
 
     Returns:
-        The SQL type of the new column, if values have to be looked at, because it is another one.
+        The SQL type of the new column, if it differs so that values have to be checked, otherwise None.
 
     Raises:
-        DatabaseLockedError: others did not let go of the table.
+        DatabaseLockedError: another transaction holds a lock on the table.
     """
     table = client.engine.metrics_table
     _refuse_changed_columns(client, renaming)
@@ -414,7 +414,7 @@ def _equalise(client: Client, renaming: Renaming) -> str | None:
         connection = admin.connection
         if new is None:
             table.grow(connection, {renaming.new_name: old}, {})
-        # Whichever of the two is the wider one.
+        # Use the wider one of the two types.
         elif new != old and table.wider_type(old, float) == new:
             table.grow(connection, {}, {renaming.name: new})
         elif new != old and table.wider_type(new, float) == old:
@@ -422,17 +422,18 @@ def _equalise(client: Client, renaming: Renaming) -> str | None:
     columns = table_columns(client, "metrics")
     if renaming.new_name not in columns:
         raise DatabaseLockedError(
-            f"column {renaming.new_name!r} could not be added: others use the table metrics, or it is not this user's",
+            f"column {renaming.new_name!r} could not be added: others hold a lock on the table metrics, or another "
+            "user owns it",
             "try again",
         )
     return None if columns[renaming.new_name] == columns.get(renaming.name) else columns[renaming.new_name]
 
 
 def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int) -> None:
-    """Make sure that the values of a run are the same in a column of another type.
+    """Check that a column of another type does not change the values of a run.
 
     Raises:
-        ConflictError: they are not.
+        ConflictError: it does.
     """
     table = client.engine.metrics_table
     old = column_sql(renaming.name)
@@ -455,7 +456,7 @@ def _check_values(client: Client, renaming: Renaming, sql_type: str, run_id: int
 
 
 class _InRows(NamedTuple):
-    """Rows of `extras`: those that were renamed, those that keep the old name, and how many of those have both."""
+    """Numbers of rows of `extras`: renamed, keeping the old name, and among these with values of both."""
 
     renamed: int
     left: int
@@ -465,8 +466,8 @@ class _InRows(NamedTuple):
 def _taken_rows(client: Client, renaming: Renaming) -> set[tuple[int, int, float]]:
     """Return the keys of rows that have the metric in `extras`, and a value in the column of the new name.
 
-    That is to be asked before values are moved to that column: those may have a namesake in `extras`, which counts for
-    nothing, and which gets the new name with them.
+    Call it before moving values to that column. Those values may have an ignored namesake in `extras`, which gets the
+    new name with them.
     """
     columns = table_columns(client, "metrics")
     if EXTRAS not in columns or renaming.new_name not in columns:
@@ -483,7 +484,7 @@ def _taken_rows(client: Client, renaming: Renaming) -> set[tuple[int, int, float
 def _rename_keys(
     client: Client, renaming: Renaming, taken: Collection[tuple[int, int, float]], progress: Progress | None
 ) -> _InRows:
-    """Rename a metric in `extras`, but for rows that have a value of the other metric, as those have that are taken."""
+    """Rename a metric in `extras`, except in rows with a value of the other metric, such as those in `taken`."""
     columns = table_columns(client, "metrics")
     if EXTRAS not in columns:
         return _InRows(0, 0, 0)
@@ -514,11 +515,12 @@ def _rename_keys(
                 progress(len(renaming.runs) + done)
         named = {row.key for row in rows if renaming.new_name in row.values}
         if named and renaming.name in columns and not _is_taken(renaming.name):
-            # Of those the column keeps its value.
+            # In these rows, the column keeps its value.
             both += len(named & _rows_with(client, rows, renaming.name))
     if locked:
         raise DatabaseError(
-            f"{renaming.name!r} is still in the extras of {pluralize(locked, 'row')}, others use them", "try again"
+            f"{renaming.name!r} is still in the extras of {pluralize(locked, 'row')}, which others have locked",
+            "try again",
         )
     return _InRows(done, left, both)
 
@@ -526,6 +528,6 @@ def _rename_keys(
 def _keeps_name(
     row: ExtrasRow, renaming: Renaming, planned: Collection[int] | None, taken: Collection[tuple[int, int, float]]
 ) -> bool:
-    """Return whether a row is of a run that was not planned, or has a value of the other metric already."""
+    """Return whether a row belongs to a run outside the plan, or has a value of the other metric already."""
     is_planned = planned is None or row.key[0] in planned
     return not is_planned or renaming.new_name in row.values or row.key in taken

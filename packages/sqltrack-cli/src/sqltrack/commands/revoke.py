@@ -1,4 +1,4 @@
-"""The SQL that takes away what `sqltrack.commands.grant` gives."""
+"""Return the SQL that revokes the access of `sqltrack.commands.grant`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["revoke_public_sql", "revoke_sql"]
 
 
 def revoke_sql(user: str, *, dbname: str, owner: str, schema: str = "public", as_owner: bool = False) -> list[str]:
-    """Return the statements that take from a user the access to the experiments in a schema.
+    """Return the statements that revoke a user's access to the experiments in a schema.
 
     Args:
-        user: whose access is taken.
+        user: user who loses access.
         dbname: name of the database.
-        owner: who owns the tables.
-        schema: the schema in which the tables are.
-        as_owner: whether the user is a member of the owner's role, and is to be no more.
+        owner: owner of the tables.
+        schema: schema that holds the tables.
+        as_owner: whether to also revoke membership in the owner's role.
 
     Raises:
         UnusableValueError: (a ValueError) a name is unusable.
@@ -39,7 +39,7 @@ def revoke_sql(user: str, *, dbname: str, owner: str, schema: str = "public", as
 
 
 def revoke_public_sql(*, dbname: str) -> list[str]:
-    """Return the statement after which only users who were given the right can connect to a database.
+    """Return the statement after which only users who were granted the right can connect to a database.
 
     Raises:
         UnusableValueError: (a ValueError) the name is unusable.

@@ -1,4 +1,4 @@
-"""Remove what a run has logged after a checkpoint."""
+"""Remove the metrics that a run logged after a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from sqltrack.errors import AccessDeniedError, ConflictError, ScriptError, Unusa
 
 __all__ = ["Rewinding", "apply_rewind", "plan_rewind"]
 
-# Holds when runs were rewound, and to which step; from the included script of that name.
+# The table of times and steps to which runs were rewound; the included script of that name creates it.
 _RECORD = "rewinds"
 
 # A run that was updated within this time is probably alive.
 _ALIVE = timedelta(minutes=10)
 
-# Counting the rows of one run takes no longer, however many there are.
+# Counting the rows of one run never takes longer.
 _SECONDS = 600.0
 
 
 class Rewinding(NamedTuple):
-    """What rewinding a run means.
+    """The effects of rewinding a run.
 
     Attributes:
         run_id: id of the run.
-        step: step of the checkpoint, which stays.
+        step: step of the checkpoint, which is kept.
         rows: number of rows after it.
-        first_step: step of the first of them, None if there is none.
-        last_step: step of the last of them, None if there is none.
-        force: whether the run may be one that is running.
-        seen: what was seen of the run.
+        first_step: step of the first of them, None without rows.
+        last_step: step of the last of them, None without rows.
+        force: whether the run may be running.
+        seen: the state of the run in the plan.
     """
 
     run_id: int
@@ -52,13 +52,13 @@ class Rewinding(NamedTuple):
 
 
 def plan_rewind(client: Client, run_id: int, step: int, *, force: bool = False) -> Rewinding:
-    """Plan to remove the rows of a run whose step is greater than that of a checkpoint.
+    """Plan to remove the rows of a run with a greater step than a checkpoint.
 
     Args:
         client: client to use.
         run_id: id of the run.
-        step: step of the checkpoint, which stays.
-        force: whether to do so though the run is RUNNING and was updated in the last ten minutes.
+        step: step of the checkpoint, which is kept.
+        force: whether to rewind a run that is RUNNING and was updated in the last 10 minutes.
 
     Raises:
         NotFoundError: the run does not exist.
@@ -72,25 +72,25 @@ def plan_rewind(client: Client, run_id: int, step: int, *, force: bool = False) 
 
 
 def apply_rewind(client: Client, rewinding: Rewinding, *, even_if_changed: bool = False) -> Rewinding:
-    """Remove what `plan_rewind` has found, all or nothing.
+    """Remove the rows of a plan, all or none.
 
     Args:
         client: client to use.
-        rewinding: what to remove.
-        even_if_changed: whether to remove also what the run has logged since, after it was started and ended again,
-            for example; default: no.
+        rewinding: the plan.
+        even_if_changed: whether to also remove rows that the run has logged since, for example after it was resumed;
+            default: no.
 
     Returns:
-        What was removed.
+        The removed rows.
 
     Raises:
-        ConflictError: (a ValueError) the run is running by now, or is not as it was when this was planned. With
-            `force`, a run that was running then may have logged in the meantime.
-        NotFoundError: the run has been deleted.
+        ConflictError: (a ValueError) the run is running by now, or has changed since the plan. With `force`, a run that
+            was already running may have logged in the meantime.
+        NotFoundError: the run was deleted.
     """
     run_id, step = rewinding.run_id, rewinding.step
     with transaction(client) as connection:
-        # A job that starts the run, or adds rows, has to wait until this is done.
+        # A job that starts the run or adds rows waits for this lock.
         lock_rows(client, connection, "runs", [run_id], for_deletion=True)
         current = _look(client, connection, run_id, step, force=rewinding.force)
         if not even_if_changed:
@@ -106,9 +106,9 @@ def apply_rewind(client: Client, rewinding: Rewinding, *, even_if_changed: bool 
 
 
 def _record(client: Client, connection: Any, run_id: int, step: int) -> None:
-    """Remember that a run is rewound, so that rows which wait in an outbox do not come back.
+    """Record that a run is rewound, so that its rows in an outbox do not come back.
 
-    A user who may neither create the table nor write to it rewinds the run all the same.
+    A user who may not create the table or write to it can still rewind the run.
     """
     refusals = (AccessDeniedError, ScriptError, client.engine.driver_error)
     with contextlib.suppress(*refusals), client.engine.savepoint(connection):
@@ -118,7 +118,7 @@ def _record(client: Client, connection: Any, run_id: int, step: int) -> None:
 
 
 def _look(client: Client, connection: Any, run_id: int, step: int, *, force: bool) -> Rewinding:
-    """Return what is there to be removed.
+    """Return the rows to remove.
 
     Raises:
         NotFoundError: the run does not exist.

@@ -26,7 +26,7 @@ __all__ = ["Deletion", "apply_rm", "look_at_deletion", "plan_rm"]
 
 
 class Deletion(NamedTuple):
-    """What is to be deleted.
+    """A deletion of runs, or of an experiment with all its runs.
 
     Attributes:
         experiment: name of the experiment, None if only runs are deleted.
@@ -34,8 +34,8 @@ class Deletion(NamedTuple):
         metrics: number of their rows of metrics.
         links: number of links that begin or end at them, or at the experiment.
         experiment_id: id of the experiment, None if only runs are deleted.
-        force: whether runs are also deleted that are RUNNING and were updated within the last 10 minutes.
-        seen: what the plan has seen of the runs and the experiment.
+        force: whether to also delete runs that are RUNNING and were updated in the last 10 minutes.
+        seen: the state of the runs and the experiment in the plan.
     """
 
     experiment: str | None
@@ -50,22 +50,22 @@ class Deletion(NamedTuple):
 def plan_rm(
     client: Client, runs: Iterable[int | RunRange] = (), *, experiment: str | None = None, force: bool = False
 ) -> Deletion:
-    """Plan to delete runs, or an experiment with all its runs, and everything that belongs to them.
+    """Plan to delete runs, or an experiment with all its runs, with everything that belongs to them.
 
     Args:
         client: client to use.
         runs: ids of runs, and ranges of ids.
-        experiment: name or id of an experiment; then there are no runs.
-        force: whether to delete also runs that are RUNNING and were updated within the last 10 minutes.
+        experiment: name or id of an experiment, instead of runs.
+        force: whether to also delete runs that are RUNNING and were updated in the last 10 minutes.
 
     Raises:
         ConflictError: (a ValueError) a run is still being logged to.
         NotFoundError: the run or experiment does not exist.
-        UnusableValueError: (a ValueError) neither runs nor an experiment are named, or both.
+        UnusableValueError: (a ValueError) neither runs nor an experiment is named, or both are.
     """
     named = list(runs)
     if bool(named) == (experiment is not None):
-        raise UnusableValueError("name runs to delete, or an experiment, either")
+        raise UnusableValueError("name either runs or an experiment to delete")
     with read_only(client) as connection:
         id_ = None if experiment is None else find_experiment(connection, experiment)
         chosen = find_runs(connection, named) if id_ is None else _runs_of(connection, id_)
@@ -81,22 +81,22 @@ def apply_rm(
     *,
     even_if_changed: bool = False,
 ) -> Deletion:
-    """Delete what `plan_rm` has found, all of it or nothing.
+    """Delete the runs of a plan, or its experiment; everything or nothing.
 
     Args:
         client: client to use.
-        deletion: what to delete.
+        deletion: the plan.
         progress: called now and then with the number of runs done.
-        even_if_changed: whether to delete also what has changed since it was planned, and runs that were added to the
-            experiment; default: no.
+        even_if_changed: whether to also delete runs that have changed since the plan, or were added to the experiment;
+            default: no.
 
     Returns:
-        What was deleted.
+        The deletion.
 
     Raises:
-        ConflictError: (a ValueError) a run is being logged to by now; or runs, or the experiment, are not as they were
-            when this was planned. With `force`, runs that were running then may have logged in the meantime.
-        NotFoundError: a run, or the experiment, has been deleted.
+        ConflictError: (a ValueError) a run is being logged to by now; or runs or the experiment have changed since the
+            plan. With `force`, runs that were already running may have logged in the meantime.
+        NotFoundError: a run or the experiment was deleted.
     """
     with transaction(client) as connection:
         _lock(client, connection, deletion)
@@ -115,10 +115,10 @@ def apply_rm(
 def look_at_deletion(
     connection: Any, run_ids: Sequence[int], experiment_id: int | None = None, *, force: bool = False
 ) -> Deletion:
-    """Return what is deleted with runs, and with an experiment.
+    """Return the deletion of runs, and of an experiment if given.
 
     Raises:
-        NotFoundError: the experiment has been deleted.
+        NotFoundError: the experiment was deleted.
     """
     runs = look_at_runs(connection, run_ids, BELONGINGS)
     experiment = look_at_experiment(connection, experiment_id)
@@ -132,7 +132,7 @@ def look_at_deletion(
 
 def _lock(client: Client, connection: Any, deletion: Deletion) -> None:
     lock_rows(client, connection, "experiments", [deletion.experiment_id], for_deletion=True)
-    # By now nobody can add runs to the experiment.
+    # From here on, other connections cannot add runs to the experiment.
     runs = deletion.runs if deletion.experiment_id is None else _runs_of(connection, deletion.experiment_id)
     lock_rows(client, connection, "runs", runs, for_deletion=True)
 
@@ -146,7 +146,7 @@ def _runs_now(connection: Any, deletion: Deletion) -> list[int]:
     """Return the ids of the runs that would be deleted now.
 
     Raises:
-        NotFoundError: a run has been deleted.
+        NotFoundError: a run was deleted.
     """
     if deletion.experiment_id is None:
         return find_runs(connection, deletion.runs)

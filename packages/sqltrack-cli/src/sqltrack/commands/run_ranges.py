@@ -1,4 +1,4 @@
-"""Runs as people name them: 5, 5-9, or 3,5-9."""
+"""Parse the runs on a command line, such as 5, 5-9 or 3,5-9."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _LIST = re.compile(r"[\d\s,-]*\d[\d\s,-]*", re.ASCII)
 
 
 class RunRange(NamedTuple):
-    """The runs from `first` to `last`; a single run if both are the same."""
+    """The runs from `first` to `last`, a single run if both are the same."""
 
     first: int
     last: int
 
 
 def parse_ranges(text: str) -> list[RunRange]:
-    """Return the ranges that a text names, parted by commas.
+    """Return the ranges in a text, separated by commas.
 
     Raises:
-        UnusableValueError: (a ValueError) it names none.
+        UnusableValueError: (a ValueError) the text does not name runs.
     """
     ranges = []
     for part in text.split(","):
@@ -40,5 +40,5 @@ def parse_ranges(text: str) -> list[RunRange]:
 
 
 def names_runs(text: str) -> bool:
-    """Return whether a text is meant to name runs: it holds digits, and otherwise only commas, hyphens and blanks."""
+    """Return whether a text seems to name runs: it has digits, and otherwise only commas, hyphens and blanks."""
     return _LIST.fullmatch(text) is not None

@@ -48,10 +48,10 @@ from sqltrack.util import placeholders
 
 __all__ = ["Argument", "RunList", "list_runs"]
 
-# Rows whose extras are looked at for names that the user may have meant.
+# Number of rows in whose extras to look for similar names.
 _ROWS_FOR_ADVICE = 1_000
 
-# What conditions see: the columns of runs, and those of experiments that do not have the same name.
+# The columns for conditions: those of runs, and those of experiments under names that do not collide.
 _RUNS = """
     (
         SELECT
@@ -64,20 +64,20 @@ _COLUMNS = """
     id, experiment, status, time_created, time_started, time_updated,
     (SELECT MAX(metrics.step) FROM metrics WHERE metrics.run_id = runs.id) AS step, tags, comment, args
 """
-# The arguments of more runs are read as a stream, which takes round trips, but no memory.
+# The arguments of more runs are read as a stream, which needs more round trips but less memory.
 _ARGS_AT_ONCE = 20_000
 
 
 class RunList(NamedTuple):
-    """Runs, and facts about all runs that were chosen, whatever the limit.
+    """Listed runs, and facts about all chosen runs, independent of the limit.
 
     Attributes:
         runs: dicts with id, experiment, status, created, started, updated, runtime (None before the start), step (the
             last), best and best_step (None without a value), tags, comment and args.
         number: number of runs without the limit.
-        metric: name of the metric whose best values were found, None without one.
+        metric: name of the metric of the best values, None without one.
         sorted_by: name of the argument that the runs are sorted by, None without one.
-        args: the arguments of all chosen runs, first those in which they differ; empty unless they were asked for.
+        args: the arguments of all chosen runs, first those that differ; empty unless requested.
         widths: length of the longest id, experiment, status, tags and comment of all chosen runs, 0 if all are empty.
     """
 
@@ -103,29 +103,29 @@ def list_runs(
     as_superuser: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> RunList:
-    """Return runs: the best first, or in the order of a column, or else the newest first.
+    """Return runs: the best first, or sorted by a column, or by default the newest first.
 
-    Runs of the same value are listed newest first. NaN and missing values are last in any order.
+    Runs with equal values are sorted newest first. NaN and missing values always come last.
 
     Args:
         client: client to use.
         experiment: name or id of an experiment, default: all.
-        where: a condition in SQL that sees the columns of runs, and experiment (the name), experiment_comment,
+        where: a condition in SQL on the columns of runs, and experiment (its name), experiment_comment,
             experiment_tags and experiment_extras.
-        best: name of a metric whose best value is to be found.
+        best: name of a metric, to find its best value in each run.
         maximize: whether the greatest value is the best (default), or the smallest.
         sort: column to sort by, the smallest value first: id, experiment, status, created, started, updated, runtime
-            (or duration), step, tags, comment, the metric of `best`, "at step", or an argument. An argument that is
-            called like a column is `args.NAME`, and a metric `metrics.NAME`.
-        reverse: whether the order is reversed, default False.
-        limit: greatest number of runs, 0 for all.
-        with_args: whether the arguments of all chosen runs are compared, default False.
+            (or duration), step, tags, comment, the metric of `best`, "at step", or an argument. An argument with
+            the name of a column is `args.NAME`, and such a metric is `metrics.NAME`.
+        reverse: whether to reverse the order, default False.
+        limit: maximum number of runs, 0 for all.
+        with_args: whether to compare the arguments of all chosen runs, default False.
         as_superuser: whether a superuser keeps all rights while reading, default False.
-        progress: called now and then with the number of runs that have been read.
+        progress: called now and then with the number of runs done.
 
     Raises:
         NotFoundError: the experiment, metric or column does not exist.
-        DatabaseError: the database refused the condition, or would take the name of an argument or metric for a text.
+        DatabaseError: the database refused the condition, or would read the name of an argument or metric as a text.
     """
     order = _Order(best, maximize, sort, reverse)
     if where is not None:
@@ -150,7 +150,7 @@ class _Order(NamedTuple):
 
 
 class _Best(NamedTuple):
-    """The best value of a metric in a run, and where it is."""
+    """The best value of a metric in a run, with its step and progress."""
 
     value: Any
     step: int
@@ -160,19 +160,19 @@ class _Best(NamedTuple):
 def _choose(experiment: str | None, where: str | None) -> ChosenRuns:
     if experiment is None and where is None:
         return ALL_RUNS
-    # With placeholders in the statement per cent signs are doubled, so there is one in any case.
+    # Percent signs are doubled only in statements with placeholders, so always use at least one.
     conditions, parameters = ["id >= %s"], list[Any]([INT64[0]])
     if experiment is not None:
         sql, parameters = experiment_question(experiment)[0], list(experiment_question(experiment)[1])
         conditions = [f"experiment_id = ({sql})"]
     if where is not None:
-        # A comment may end the condition.
+        # The condition may end with a comment, so end its line.
         conditions.append(f"({where.replace('%', '%%')}\n)")
     return ChosenRuns(f"{_RUNS} WHERE {' AND '.join(conditions)}", parameters, False)
 
 
 class _Listing:
-    """Chosen runs, while they are being read: in few steps, each of which is a round trip over a network."""
+    """Reads chosen runs in few steps, because each step is a network round trip."""
 
     def __init__(self, client: Client, connection: Any, chosen: ChosenRuns, order: _Order) -> None:
         self._client = client
@@ -182,7 +182,7 @@ class _Listing:
         self._order = order
         self._places = Places({}, [])
         self._metric: str | None = None
-        # The best values of all chosen runs, if they are sorted by these.
+        # The best values of all chosen runs, if these decide the order.
         self._best: dict[int, _Best] | None = None
         self._sorted_by: str | None = None
 
@@ -223,7 +223,7 @@ class _Listing:
         return self._listed(records, number, widths, args)
 
     def _ask(self, questions: Mapping[str, Question], *, are_last: bool = False) -> dict[str, Any]:
-        """Return cursors with the answers to questions, all in one step."""
+        """Return cursors with the answers to questions, in one step."""
         answers = ask(self._client, self._connection, list(questions.values()), are_last=are_last)
         return dict(zip(questions, answers))
 
@@ -242,7 +242,7 @@ class _Listing:
     def _read_records(
         self, run_ids: Sequence[int], number: int, progress: Callable[[int], object] | None
     ) -> tuple[list[dict[str, Any]], Iterable[Any]]:
-        """Return the runs of some ids in their order, and the arguments of all chosen runs, which are a number."""
+        """Return the runs with the given ids in order, and the arguments of all chosen runs."""
         records: list[dict[str, Any]] = []
         args: Iterable[Any] = ()
         for batch in batches(run_ids):
@@ -268,7 +268,7 @@ class _Listing:
     # Order
 
     def _sort_questions(self, sort: str | None) -> dict[str, Question]:
-        """Return the queries for the values of the column that the runs are sorted by."""
+        """Return the queries for the values of the sort column."""
         if sort is None or sort == "at step":
             return {}
         if sort in COLUMNS:
@@ -277,7 +277,7 @@ class _Listing:
         return {f"argument {name}": argument_question(self._client, self._chosen, name) for name in names}
 
     def _sort(self, run_ids: Sequence[int], answers: Mapping[str, Any]) -> Sequence[int]:
-        """Return the ids of the runs in their order."""
+        """Return the ids of the runs in order."""
         best, maximize, sort, reverse = self._order
         if sort is not None:
             return order_runs(run_ids, self._column(sort, answers), reverse=reverse)
@@ -287,7 +287,7 @@ class _Listing:
         return order_runs(run_ids, values, reverse=maximize is not reverse)
 
     def _column(self, sort: str, answers: Mapping[str, Any]) -> dict[int, Any]:
-        """Return the values of the column that the runs are sorted by."""
+        """Return the values of the sort column."""
         if self._metric is not None and sort in (metric_head(self._metric), "at step"):
             found = (self._best or {}).items()
             return {run_id: best.step if sort == "at step" else best.value for run_id, best in found}
@@ -304,10 +304,10 @@ class _Listing:
         return {}
 
     def _require_argument(self, sort: str) -> None:
-        """Make sure that there is an argument, if of no chosen run.
+        """Check that an argument exists in any run, if no chosen run has it.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: no run has it.
         """
         args = [argument.name for argument in summarize_args(read_args(self._connection, ALL_RUNS))]
         if not set(_argument_names(sort)).isdisjoint(args):
@@ -324,19 +324,19 @@ class _Listing:
     # Best values
 
     def _facts_questions(self, best: str) -> list[tuple[str, Question]]:
-        """Return the names that the metric may have, each with the query for the facts about it."""
+        """Return the possible names of the metric, each with the query for the facts about it."""
         questions = [(name, self._admin.facts_question(name)) for name in _metric_names(best)]
         return [(name, question) for name, question in questions if question is not None]
 
     def _heads_of_best(self, best: str) -> set[str | None]:
-        """Return what the column may be called by which runs are sorted whose best values are wanted."""
+        """Return the names of sort columns that are possible with the best values of a metric."""
         return {None, "at step", *map(metric_head, _metric_names(best))}
 
     def _find_metric(self, best: str, run_ids: Sequence[int], *, is_sorted_by_it: bool) -> None:
-        """Find the metric of a name, which may be the heading of its column, and read its best values if need be.
+        """Find the metric for a name, which may be a heading of a column, and read its best values if necessary.
 
         Raises:
-            NotFoundError: there is none, as a column or among the extras.
+            NotFoundError: the metric does not exist, neither as a column nor in the extras.
         """
         names = [name for name in _metric_names(best) if name in self._places.columns]
         if names:
@@ -369,7 +369,7 @@ class _Listing:
         raise NotFoundError(f"there is no metric {best!r}", near(best, known))
 
     def _best_questions(self, groups: Sequence[Sequence[int] | None]) -> dict[str, Question]:
-        """Return the queries for the best values of groups of runs, None for all, in columns and extras."""
+        """Return the queries for the best values in columns and extras, of groups of runs, or of all runs for None."""
         assert self._metric is not None
         questions = {}
         for number, run_ids in enumerate(groups):
@@ -381,7 +381,7 @@ class _Listing:
         return questions
 
     def _read_best(self, answers: Mapping[str, Any]) -> dict[int, _Best]:
-        """Return the best values by the ids of runs, from the answers to `_best_questions`."""
+        """Return the best values by run id, from the answers to `_best_questions`."""
         best: dict[int, _Best] = {}
         for name, cursor in answers.items():
             if name.startswith("best extras "):
@@ -393,7 +393,7 @@ class _Listing:
         return best
 
     def _take_best(self, best: dict[int, _Best], row: ExtraValues, metric: str) -> None:
-        """Take account of the value of a metric in a row of extras."""
+        """Update the best values with the value of a metric in a row of extras."""
         run_id, step, progress = row.key
         found = _Best(to_number(row.values[metric]), step, progress)
         if _is_number(found.value) and _is_better(found, best.get(run_id), self._order.maximize):
@@ -405,12 +405,12 @@ def _first_questions(experiment: str | None) -> dict[str, Question]:
 
 
 def _metric_names(name: str) -> list[str]:
-    """Return the names that a metric may have whose column is called so."""
+    """Return the possible names of a metric for the heading of its column."""
     return list(dict.fromkeys((name, name.removeprefix("metrics."))))
 
 
 def _argument_names(head: str) -> Iterator[str]:
-    """Yield the names that an argument may have whose column is called so."""
+    """Yield the possible names of an argument for the heading of its column."""
     yield head
     while head.startswith("args."):
         head = head.removeprefix("args.")
@@ -418,7 +418,7 @@ def _argument_names(head: str) -> Iterator[str]:
 
 
 def _measure_question(chosen: ChosenRuns) -> Question:
-    """Return the query for the number of runs, and the length of the longest value in columns that hold text."""
+    """Return the query for the number of runs, and for the longest value in each column of text."""
     tags = "CAST(tags AS TEXT)"
     sql = f"""
         SELECT
@@ -447,14 +447,14 @@ def _newest_first(reverse: bool) -> str:
 
 
 def _newest_records_question(chosen: ChosenRuns, limit: int, *, reverse: bool) -> Question:
-    """Return the query for what the table of runs shows of the newest, or of the oldest, in their order."""
+    """Return the query for the rows of the newest or oldest runs, in order."""
     ids, parameters = _newest_question(chosen, limit, reverse=reverse)
     sql = f"SELECT {_COLUMNS} FROM {_RUNS} WHERE id IN ({ids}) ORDER BY {_newest_first(reverse)}"
     return Question(sql, parameters)
 
 
 def _records_question(run_ids: Sequence[int]) -> Question:
-    """Return the query for what the table of runs shows of a batch of them."""
+    """Return the query for the rows of a batch of runs."""
     return Question(f"SELECT {_COLUMNS} FROM {_RUNS} WHERE id IN ({placeholders(len(run_ids))})", tuple(run_ids))
 
 
@@ -471,7 +471,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_better(new: _Best, known: _Best | None, maximize: bool) -> bool:
-    """Return whether a value with its step and progress goes before the one that is known; of equal ones the first."""
+    """Return whether a value is better than the known one; of equal values, the earlier is better."""
     if known is None:
         return True
     if not _is_number(known.value) or new.value == known.value:

@@ -1,4 +1,4 @@
-"""Tell mean and standard deviation of a metric over runs that differ in nothing but their random seeds."""
+"""Read mean and standard deviation of a metric over runs that differ only in their random seeds."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ def read_seeds(
     statuses: Collection[str] | None = ("COMPLETED",),
     as_superuser: bool = False,
 ) -> SeedStatistics:
-    """Return what `sqltrack.seeds.seed_statistics` does; the experiment is found by name or id, nothing can be changed.
+    """Return the same as `sqltrack.seeds.seed_statistics`, read-only, with an experiment by name or id.
 
     Args:
         client: client to use.
-        metric: name of the metric, whose values are numbers.
+        metric: name of a metric with numbers as values.
         over: names of the arguments that may differ, default "seed".
-        experiment: name or id of the only experiment to look at, default: all; a name that is a number goes before
-            an id.
-        value: which value of a run counts, its best (default) or its last.
-        maximize: whether great values are best (default), or small ones.
-        statuses: only runs of these statuses, default: "COMPLETED"; None for all.
+        experiment: name or id of an experiment, default: all. A name that is a number comes before an id.
+        value: value of a run to use, its best (default) or its last.
+        maximize: whether the greatest value is the best (default), or the smallest.
+        statuses: only runs with one of these statuses, default: "COMPLETED"; None for all.
         as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Tell everything about runs."""
+"""Describe runs in full."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LINKS_SQL = """
 
 
 def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> dict[str, Any]:
-    """Return all that the database holds about a run, its metrics in a summary.
+    """Return everything in the database about a run, with a summary of its metrics.
 
     Args:
         client: client to use.
@@ -41,10 +41,10 @@ def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> 
 
     Returns:
         A dict with id, status, created, started, updated, runtime, experiment_id, experiment (its name), comment, tags,
-        args, extras, env; links, dicts with from_id, kind and to_id, of those that begin or end at the run; and
-        metrics, for each metric a dict with metric (its name), last and last_step, min and min_step, max and max_step
-        (None if there are no numbers; of several steps the first), values (number of those that are not NULL) and nan
-        (how many of these are NaN).
+        args, extras and env; links, a list of dicts with from_id, kind and to_id for the links that begin or end at the
+        run; and metrics, a list of dicts with metric (its name), last and last_step, min and min_step, max and max_step
+        (None without numbers; the first of equal values), values (number of values that are not NULL) and nan (number
+        of NaN among them).
 
     Raises:
         NotFoundError: the run does not exist.
@@ -55,7 +55,7 @@ def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> 
 def describe_runs(
     client: Client, runs: Iterable[int | RunRange], *, as_superuser: bool = False
 ) -> list[dict[str, Any]]:
-    """Return what `describe_run` does, of several runs in the order in which they are named.
+    """Return the same as `describe_run` for several runs, in the given order.
 
     Args:
         client: client to use.
@@ -95,14 +95,14 @@ def _summarize(client: Client, connection: Any, run_id: int) -> list[dict[str, A
 
 
 class _Summary:
-    """What is told about a metric."""
+    """The summary of a metric."""
 
     def __init__(self, metric: str) -> None:
         steps = {"last": None, "last_step": None, "min": None, "min_step": None, "max": None, "max_step": None}
         self.record: dict[str, Any] = {"metric": metric, **steps, "values": 0, "nan": 0}
 
     def add(self, step: int, value: Any) -> None:
-        """Take account of a value at a step that is not before those that came before."""
+        """Add a value at a step that is not before the earlier ones."""
         record = self.record
         record["last"], record["last_step"] = value, step
         record["values"] += 1

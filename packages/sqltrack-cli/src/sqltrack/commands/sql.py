@@ -1,4 +1,4 @@
-"""Run a query that can only read, and write its result in a format that other programs read."""
+"""Run a read-only query, and write its result as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CHUNK = 500
 
 
 class QueryResult:
-    """The result of a query, while it is being read.
+    """The result of a query while it is read.
 
     Attributes:
         names: names of the columns, which need not be unique.
-        kinds: what the columns hold by their declaration, None where the database does not tell.
-        is_cut: whether there are more rows than were asked for; known when all have been read.
+        kinds: declared kinds of the columns, None where the database does not report one.
+        is_cut: whether there are more rows than the limit; known after all rows are read.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class QueryResult:
                 yield row
 
     def unique_names(self) -> list[str]:
-        """Return the names of the columns, with numbers where a name comes again."""
+        """Return the names of the columns, with numbers after repeated names."""
         unique: list[str] = []
         for name in self.names:
             candidate, number = name, 1
@@ -70,14 +70,14 @@ class QueryResult:
 def query(
     client: Client, sql: str, *, limit: int = 0, seconds: float = READ_SECONDS, as_superuser: bool = False
 ) -> Iterator[QueryResult]:
-    """Run a query; its result can be read in the `with` block, in which few of its rows are in memory at a time.
+    """Run a query, and read its result in the `with` block, with few rows in memory at a time.
 
     Args:
         client: client to use.
         sql: the query, one statement.
-        limit: greatest number of rows, 0 (default) for all.
-        seconds: how long the query may take, default 60.
-        as_superuser: whether the query of a superuser keeps all rights, default False.
+        limit: maximum number of rows, 0 (default) for all.
+        seconds: time limit of the query, default 60.
+        as_superuser: whether a superuser keeps all rights in the query, default False.
 
     Raises:
         ReadOnlyDatabaseError: the query would change something.
@@ -91,7 +91,7 @@ def query(
 
 
 def write_csv(result: QueryResult, file: IO[str], progress: Callable[[int], object] | None = None) -> int:
-    """Write a result as CSV (RFC 4180), NULL as nothing, times in ISO 8601 and UTC, intervals in seconds.
+    """Write a result as CSV (RFC 4180), with NULL as an empty field, times in ISO 8601 and UTC, intervals in seconds.
 
     Args:
         result: the result.
@@ -113,9 +113,9 @@ def write_csv(result: QueryResult, file: IO[str], progress: Callable[[int], obje
 
 
 def write_json(result: QueryResult, file: IO[str], progress: Callable[[int], object] | None = None) -> int:
-    """Write a result as a JSON list of objects, a line for each; see `write_csv`.
+    """Write a result as a JSON list of objects, one on each line; see `write_csv`.
 
-    NaN and infinities are texts, because JSON has no such numbers; a column whose name comes again gets a number.
+    NaN and infinities are strings, because JSON lacks these numbers. Repeated names of columns get a number.
     """
     number = 0
     file.write("[")
@@ -130,7 +130,7 @@ def write_json(result: QueryResult, file: IO[str], progress: Callable[[int], obj
 
 
 def write_json_lines(result: QueryResult, file: IO[str], progress: Callable[[int], object] | None = None) -> int:
-    """Write a result as JSON objects, a line for each and nothing else; see `write_json`."""
+    """Write a result as JSON objects, one on each line and nothing else; see `write_json`."""
     number = 0
     for line in _json_lines(result):
         file.write(f"{line}\n")
@@ -141,16 +141,16 @@ def write_json_lines(result: QueryResult, file: IO[str], progress: Callable[[int
 
 
 def json_value(value: Any) -> Any:
-    """Return a value of a database as JSON has it."""
-    # Most values are such numbers, or nothing.
+    """Return a value of a database for JSON."""
+    # The usual values need no conversion.
     if value is None or type(value) is int or (type(value) is float and math.isfinite(value)):
         return value
     return plain(_scalar(value))
 
 
 def csv_value(value: Any) -> Any:
-    """Return a value of a database as CSV has it."""
-    # Most values are such, and the csv module knows them.
+    """Return a value of a database for CSV."""
+    # The csv module converts the usual values.
     if value is None or type(value) in (int, str) or (type(value) is float and math.isfinite(value)):
         return value
     value = _scalar(value)
@@ -177,7 +177,7 @@ def _float_text(value: float) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    """Return a value in a form that text formats have."""
+    """Return a value in a form for text formats."""
     if isinstance(value, datetime):
         return (value if value.tzinfo is None else value.astimezone(timezone.utc)).isoformat()
     if isinstance(value, (date, time)):

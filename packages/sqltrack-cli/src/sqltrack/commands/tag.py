@@ -1,4 +1,4 @@
-"""Add tags to runs or an experiment, and remove them."""
+"""Add or remove tags of runs or of an experiment."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def plan_tag(
     add: Sequence[str] = (),
     remove: Sequence[str] = (),
 ) -> Edit:
-    """Plan to add tags to runs, or to an experiment, and to remove others, all of it or nothing.
+    """Plan to add and remove tags of runs or of an experiment; everything or nothing.
 
     Args:
         client: client to use.
         runs: ids of runs, and ranges of ids.
-        experiment: name or id of an experiment whose own tags are meant; then there are no runs.
-        add: tags to add; those that are there already are no error.
-        remove: tags to remove; those that are not there are no error.
+        experiment: name or id of an experiment to tag, instead of runs.
+        add: tags to add; existing tags are not an error.
+        remove: tags to remove; missing tags are not an error.
 
     Returns:
         The changes, with sorted lists of tags, for `sqltrack.commands.edits.apply_edit`.
 
     Raises:
         NotFoundError: the run or experiment does not exist.
-        UnusableValueError: (a ValueError) there is no tag, or one is to be both added and removed.
+        UnusableValueError: (a ValueError) no tag is given, or a tag is given to be both added and removed.
     """
     named = list(runs)
     _check(named, experiment, add, remove)
@@ -69,14 +69,14 @@ def plan_tag(
 
 def _check(runs: Sequence[object], experiment: str | None, add: Sequence[str], remove: Sequence[str]) -> None:
     if bool(runs) == (experiment is not None):
-        raise UnusableValueError("tags belong to runs or to an experiment", "name either")
+        raise UnusableValueError("tags belong to runs or to an experiment", "name one of them")
     if not add and not remove:
-        raise UnusableValueError("there are no tags to add, and none to remove")
+        raise UnusableValueError("expected tags to add or remove")
     for name in (*add, *remove):
         check_text(name, "a tag")
     both = [name for name in add if name in remove]
     if both:
-        raise UnusableValueError(f"tag {both[0]!r} is to be both added and removed")
+        raise UnusableValueError(f"tag {both[0]!r} cannot be both added and removed")
 
 
 def _tags(connection: Any, table: str, ids: Sequence[int]) -> dict[int, Any]:
@@ -90,6 +90,6 @@ def _tags(connection: Any, table: str, ids: Sequence[int]) -> dict[int, Any]:
 def _change(kind: str, id_: int, tags: Any, add: Sequence[str], remove: Sequence[str]) -> Change | None:
     old = set(tags or {})
     new = (old - set(remove)) | set(add)
-    # A tag of the same name may have another value, which a script has given it.
+    # A script may have given a tag of the same name another value.
     same = old == new and all(tags[name] is True for name in add)
     return None if same else Change(kind, id_, "tags", sorted(old), sorted(new))

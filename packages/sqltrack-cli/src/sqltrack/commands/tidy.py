@@ -1,4 +1,4 @@
-"""Move metrics from the column `extras` into columns of their own."""
+"""Move metrics from the column `extras` to their own columns."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ Progress = Callable[[int], object]
 
 @dataclasses.dataclass
 class Tidied:
-    """What becomes, or became, of the values of a metric that are in `extras`.
+    """The plan or outcome for the values of a metric in `extras`.
 
     Attributes:
         name: name of the metric.
-        values: how many values there are in `extras`.
-        column: SQL type of the column that they fit into, None if they stay.
-        change: what has to be done to the table for that: "add", "widen", or None.
-        moved: how many values were moved.
-        superseded: how many of those were dropped, because the column has another value in the same row.
-        why: why values stay, None if none does.
+        values: number of values in `extras`.
+        column: SQL type of the column that they fit, None if they stay.
+        change: necessary change of the table: "add", "widen", or None.
+        moved: number of values that were moved.
+        superseded: number of these that were dropped, because the column has another value in the same row.
+        why: why values stay, None if none do.
     """
 
     name: str
@@ -56,34 +56,34 @@ class Tidied:
 
 
 def plan_tidy(client: Client, progress: Progress | None = None) -> list[Tidied]:
-    """Plan to move metrics from the column `extras` into columns, where they are exactly the same afterwards.
+    """Plan to move metrics from the column `extras` to columns that keep the exact values.
 
-    Values are moved if a column can hold them: one that is there, possibly widened, or a new one if all values of the
-    metric are of one kind. Where a row has a value in both candidates, the column wins: a later call has written it.
+    Values are moved if a column can hold them: an existing one, possibly widened, or a new one if all values of the
+    metric are of one kind. If a row has a value in both places, the column wins, because a later call wrote it.
 
     Args:
         client: client to use.
-        progress: called now and then with the number of rows that have been read.
+        progress: called now and then with the number of rows read.
 
     Returns:
-        What becomes of each metric that has values in `extras`, by name.
+        The plan for each metric with values in `extras`, by name.
     """
     candidates = _examine(client, progress, guarded=True)
     return [_tidied(candidate) for candidate in candidates.values()]
 
 
 def apply_tidy(client: Client, found: Sequence[Tidied], progress: Progress | None = None) -> list[Tidied]:
-    """Move the metrics that `plan_tidy` has found to fit into columns.
+    """Move metrics to columns as planned by `plan_tidy`.
 
-    Jobs may log meanwhile. If the process is killed, nothing is lost, and another call does the rest.
+    Jobs can log meanwhile. If the process is killed, nothing is lost, and another call does the rest.
 
     Args:
         client: client to use.
-        found: what to do; other metrics are left alone.
-        progress: called now and then with the number of rows that have been moved.
+        found: the plan; other metrics are left alone.
+        progress: called now and then with the number of rows moved.
 
     Returns:
-        What became of each metric.
+        The outcome for each metric.
     """
     wanted = {item.name for item in found if item.column is not None}
     if not wanted and not has_pending(client):
@@ -91,7 +91,7 @@ def apply_tidy(client: Client, found: Sequence[Tidied], progress: Progress | Non
     settled = move_pending(client)
     candidates = _examine(client, None, guarded=False)
     _change_table(client, [candidate for name, candidate in candidates.items() if name in wanted])
-    # What others have done to the table meanwhile counts as well.
+    # Consider changes of the table by others since the plan.
     columns = table_columns(client, "metrics")
     tidied = {name: _tidied(candidate) for name, candidate in candidates.items()}
     movable = {
@@ -99,7 +99,9 @@ def apply_tidy(client: Client, found: Sequence[Tidied], progress: Progress | Non
     }
     for name in wanted & candidates.keys() - movable.keys():
         tidied[name] = Tidied(
-            name, tidied[name].values, why="the table could not be changed: others use it, or it is not this user's"
+            name,
+            tidied[name].values,
+            why="the table could not be changed: others hold a lock on it, or another user owns it",
         )
     _move(client, movable, tidied, progress)
     for name in movable:
@@ -126,7 +128,7 @@ def _examine(client: Client, progress: Progress | None, *, guarded: bool) -> dic
 
 
 def _sources(client: Client, columns: Mapping[str, str]) -> Iterator[str]:
-    """Return the tables in which there are extras."""
+    """Return the tables with extras."""
     if EXTRAS in columns:
         yield "metrics"
     pending = admin_of(client.engine).pending_table
@@ -146,7 +148,7 @@ def _change_table(client: Client, candidates: Sequence[Candidate]) -> None:
         candidate.name: candidate.column for candidate in candidates if candidate.change == "widen" and candidate.column
     }
     table = client.engine.metrics_table
-    # Apart, because one that cannot be widened should not keep others from being added.
+    # Separately, so that a column that cannot be widened does not keep others from being added.
     with administering(client) as admin:
         if added:
             table.grow(admin.connection, added, {})
@@ -172,7 +174,7 @@ def _move(
 
 def _count(outcome: Outcome, candidates: Mapping[str, Candidate], tidied: Mapping[str, Tidied]) -> None:
     if outcome.edit is not None:
-        # The first column is the row's own, one for each metric follows.
+        # The first column belongs to the row, and one for each metric follows.
         for name, is_same in zip(outcome.edit.names, outcome.returned[1:]):
             tidied[name].moved += 1
             tidied[name].superseded += is_same is not None and not is_same
@@ -182,7 +184,7 @@ def _count(outcome: Outcome, candidates: Mapping[str, Candidate], tidied: Mappin
 
 
 def _explain(item: Tidied, settled: bool) -> None:
-    """Say why values stay, if any do."""
+    """Set the reason why values stay, if any do."""
     left = item.values - item.moved
     if left <= 0:
         item.why = None
@@ -201,7 +203,7 @@ class _Mover:
         self._texts: dict[tuple[str, ...], str] = {}
 
     def edit(self, row: ExtrasRow, most: int) -> RowEdit | None:
-        """Return the statement for a row, None if nothing of it can be moved."""
+        """Return the statement for a row, None if none of its metrics can be moved."""
         bound: dict[str, Any] = {}
         for name, value in row.values.items():
             candidate = self._candidates.get(name)
@@ -214,7 +216,7 @@ class _Mover:
         if not bound:
             return None
         names = tuple(bound)
-        # Twice, once to be stored and once to be compared with what is there then.
+        # Twice: once to store, and once to compare with the stored values.
         parameters = [*bound.values(), Jsonb(list(names)), *row.key, row.text, *bound.values()]
         return RowEdit(self._sql(names), parameters, names)
 

@@ -1,3 +1,3 @@
-"""Read, keep and write what `copy` carries from one database to another."""
+"""Read, buffer and write the rows that `copy` moves between databases."""
 
 __all__: list[str] = []

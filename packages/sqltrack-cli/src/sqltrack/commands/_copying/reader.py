@@ -1,4 +1,4 @@
-"""Read what is to be copied, and what is there already; nothing in here changes a database."""
+"""Read the source and the target of a copy, without changing them."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ TIMES = ("time_created", "time_started", "time_updated")
 _AT_STEPS_SQL = "(m.step, m.progress) >= (%s, %s) AND (m.step, m.progress) <= (%s, %s)"
 _RUN_COLUMNS = ("id", "experiment_id", "status", *TIMES, "comment", *JSON_COLUMNS)
 
-# A chunk of rows holds about so many values, and not more rows than this.
+# Approximate number of values in a chunk of rows, and its maximum number of rows.
 _VALUES_PER_CHUNK = 200_000
 _ROWS_PER_CHUNK = 2_000
 
 
 class Origin(NamedTuple):
-    """What tells a run apart wherever it is copied to: its first id, and when it was created."""
+    """The identity of a run in all its copies: its first id, and its creation time."""
 
     id: int
     time_created: datetime
 
 
 class RunRecord(NamedTuple):
-    """A run as a database holds it.
+    """A run in a database.
 
     Attributes:
         values: columns of the table `runs` with their values.
-        origin: where it comes from.
-        is_copy: whether that is another database.
-        is_settled: whether it was copied completely when it had not been changed for some time.
-        rows: how many rows of metrics it has.
+        origin: its origin.
+        is_copy: whether it was created in another database.
+        is_settled: whether it was copied completely after it had not changed for some time.
+        rows: number of its rows of metrics.
     """
 
     values: Mapping[str, Any]
@@ -60,13 +60,13 @@ class RunRecord(NamedTuple):
 
 
 class Records:
-    """Reads from a database, by a connection of its own that is open in the `with` block.
+    """Reads from a database on its own connection, which is open in the `with` block.
 
     Args:
         client: client of the database.
-        advice: what to do if the database has not been set up.
-        as_superuser: whether a superuser reads even where code of other users could take on the superuser's rights,
-            default True.
+        advice: what to do if the database is not set up.
+        as_superuser: whether a superuser reads even if other users' code could use the superuser's rights, default
+            True.
     """
 
     def __init__(self, client: Client, advice: str, *, as_superuser: bool = True) -> None:
@@ -98,12 +98,12 @@ class Records:
 
     @contextmanager
     def snapshot(self) -> Iterator[Any]:
-        """Return the connection, which sees one state of the database in the `with` block."""
+        """Return the connection, with a snapshot of the database in the `with` block."""
         with self._admin.snapshot():
             yield self._admin.connection
 
     def identity(self) -> str:
-        """Return what tells this database from all others."""
+        """Return the identity of this database."""
         with self.snapshot():
             return self._admin.identity()
 
@@ -111,7 +111,7 @@ class Records:
         """Return experiments by name or id, all if `names` is None.
 
         Raises:
-            NotFoundError: there is none of that name.
+            NotFoundError: an experiment does not exist.
         """
         sql = "SELECT id, name, comment, tags, extras FROM experiments"
         with self.snapshot() as connection:
@@ -121,13 +121,13 @@ class Records:
             return _fetch_by_ids(connection, f"{sql} WHERE id IN", ids)
 
     def experiments_named(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return those experiments that exist, by name."""
+        """Return the existing experiments among names, by name."""
         sql = "SELECT id, name, comment, tags, extras FROM experiments WHERE name IN"
         with self.snapshot() as connection:
             return {record["name"]: record for record in _fetch_by_ids(connection, sql, names)}
 
     def run_ids(self, experiment_ids: Sequence[int]) -> tuple[list[int], int]:
-        """Return the ids of the runs of experiments, and how many rows of metrics those have."""
+        """Return the ids of the runs of experiments, and the number of their rows of metrics."""
         chosen = set(experiment_ids)
         with self.snapshot() as connection:
             runs = connection.execute("SELECT id, experiment_id FROM runs ORDER BY id").fetchall()
@@ -136,12 +136,12 @@ class Records:
         return ids, sum(counts.values())
 
     def run_ids_in_use(self, ids: Sequence[int]) -> set[int]:
-        """Return those ids that runs have."""
+        """Return the ids that are in use."""
         with self.snapshot() as connection:
             return {row["id"] for row in _fetch_by_ids(connection, "SELECT id FROM runs WHERE id IN", ids)}
 
     def runs(self, ids: Sequence[int]) -> dict[int, RunRecord]:
-        """Return those runs that exist, by id."""
+        """Return the existing runs among ids, by id."""
         with self.snapshot() as connection:
             return self._runs(connection, ids)
 
@@ -163,7 +163,7 @@ class Records:
         return runs
 
     def find(self, origins: Sequence[Origin]) -> dict[Origin, int]:
-        """Return the ids of the runs with these origins, of those that there are."""
+        """Return the ids of the existing runs with these origins."""
         wanted, ids = set(origins), [origin.id for origin in origins]
         found = {}
         with self.snapshot() as connection:
@@ -185,14 +185,14 @@ class Records:
         return {name: typ for name, typ in types.items() if name not in KEY}
 
     def spool(self, run_id: int, spool: Spool) -> tuple[RunRecord | None, Layout]:
-        """Read a run and all of its metrics at one moment.
+        """Read a run and all its metrics in one snapshot.
 
         Args:
             run_id: id of the run.
             spool: takes the rows, in the order of step and progress.
 
         Returns:
-            The run, None if it is gone by now, and what the rows mean.
+            The run, None if it was deleted, and the layout of the rows.
         """
         with self.snapshot() as connection:
             record = self._runs(connection, [run_id]).get(run_id)
@@ -206,7 +206,7 @@ class Records:
         return record, layout
 
     def metrics_at(self, run_id: int, rows: Sequence[MetricsRow]) -> dict[tuple[int, float], MetricsRow]:
-        """Return those rows of a run that are at the steps of `rows`, which are in order, by step and progress."""
+        """Return the rows of a run at the steps of the sorted `rows`, by step and progress."""
         wanted = {(row.step, row.progress) for row in rows}
         found = {}
         with self.snapshot() as connection:
@@ -222,7 +222,7 @@ class Records:
         return found
 
     def links(self, table: str, from_ids: Sequence[int] | None = None) -> Iterator[list[tuple[int, str, int]]]:
-        """Return links in lists of some hundred, those from `from_ids` if they are given."""
+        """Return links in lists of a few hundred, only those from `from_ids` if given."""
         sql = f"SELECT from_id, kind, to_id FROM {table}"
         with self.snapshot() as connection:
             if from_ids is None:
@@ -235,10 +235,10 @@ class Records:
         return bool(self.engine.table_columns(connection, COPIED_RUNS))
 
     def _metrics_sql(self, connection: Any) -> tuple[Layout, str]:
-        """Return what rows of metrics mean, and a query for them without its conditions."""
+        """Return the layout of rows of metrics, and a query for them without conditions."""
         columns = self.engine.table_columns(connection, "metrics")
         if self._layout is None or self._layout[0] != columns:
-            # Once, because all rows have to be looked at for it.
+            # Only once, because it reads all rows.
             types = self._admin.python_types("metrics")
             self._layout = (columns, *self._read_metrics(columns, types))
         return self._layout[1:]
@@ -264,13 +264,13 @@ def _origin(run_id: int, values: Mapping[str, Any]) -> Origin:
 
 
 def _count_rows(connection: Any, ids: Sequence[int]) -> dict[int, int]:
-    """Return the numbers of rows of metrics of runs that have some."""
+    """Return the numbers of rows of metrics of runs, without runs that have none."""
     sql = "SELECT run_id, COUNT(*) AS number FROM metrics WHERE run_id IN"
     return {row["run_id"]: row["number"] for row in _fetch_by_ids(connection, sql, ids, " GROUP BY run_id")}
 
 
 def _fetch_by_ids(connection: Any, sql: str, ids: Sequence[Any], end: str = "") -> list[dict[str, Any]]:
-    """Return the rows of a query that ends with IN, in batches that fit into a statement."""
+    """Return the rows of a query that ends with IN, run in batches of ids that fit into a statement."""
     return [
         row for batch in batches(ids) for row in fetch(connection, f"{sql} ({placeholders(len(batch))}){end}", batch)
     ]

@@ -1,4 +1,4 @@
-"""Rows of metrics on their way from one database to another."""
+"""Buffer rows of metrics between databases."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sqltrack.metrics import MetricsRow
 
 __all__ = ["Layout", "Spool", "as_utc", "differing", "is_same"]
 
-# Values of these types are read as they were written.
+# Values of these types are read back unchanged.
 _EXACT_TYPES = frozenset({bool, bytes, date, dict, float, int, list, timedelta, Decimal})
 
-# Bytes that are kept in memory before a file takes over.
+# Maximum number of bytes in memory; beyond it, a file is used.
 _MAX_MEMORY = 16 * 2**20
 
 
 class Layout(NamedTuple):
-    """What the values of a row that is read from `metrics` mean.
+    """The meaning of the values in a row from `metrics`.
 
     Attributes:
         names: names of the metrics, whose values follow step and progress.
         types: their Python types, None if unknown.
-        extras: how many columns of further metrics follow, those that come before others last.
+        extras: number of columns with more metrics that follow; later columns take precedence.
     """
 
     names: Sequence[str]
@@ -37,7 +37,7 @@ class Layout(NamedTuple):
     extras: int
 
     def row(self, values: Sequence[Any]) -> MetricsRow:
-        """Return a row as names and values; a column comes before what else has its name."""
+        """Return a row as names and values; a column takes precedence over extras of its name."""
         metrics = {
             name: value if type(value) in _EXACT_TYPES else _read(value, typ)
             for name, typ, value in zip(self.names, self.types, values[2:])
@@ -54,7 +54,7 @@ class Layout(NamedTuple):
 
 def _read(value: Any, typ: type | None) -> Any:
     if isinstance(value, str):
-        # As SQLite keeps it in a column of numbers.
+        # SQLite stores it as text in a column of numbers.
         return math.nan if value == "NaN" and typ in (int, float) else value
     if isinstance(value, datetime):
         return as_utc(value)
@@ -62,27 +62,27 @@ def _read(value: Any, typ: type | None) -> Any:
 
 
 def as_utc(time: datetime) -> datetime:
-    """Return a time in UTC, which is also what one without a time zone is taken to be."""
+    """Return a time in UTC. A time without a time zone is taken as UTC."""
     return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
 def differing(new: Mapping[str, Any], old: Mapping[str, Any], *, replace: bool) -> dict[str, Any]:
-    """Return those items of `new` that `old` lacks or, if they may be replaced, has with another value."""
+    """Return the items of `new` that `old` lacks or, with `replace`, has with another value."""
     return {
         name: value for name, value in new.items() if name not in old or (replace and not is_same(value, old[name]))
     }
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Return whether two values are equal, also if one of them had to be stored as JSON, or NaN."""
+    """Return whether two values are equal, also if one of them was stored as JSON, or both are NaN."""
     return bool(one == other or (one != one and other != other)) or plain(one) == plain(other)
 
 
 class Spool:
-    """Keeps chunks of rows for a while, of which only the last few are in memory.
+    """Buffers chunks of rows, with only the last few in memory.
 
-    Who reads a database is in the way of others who write to it (SQLite without a write-ahead log), and storing takes
-    longer than reading.
+    A reader of SQLite without a write-ahead log blocks writers, and storing takes longer than reading, so all rows are
+    read before the first is stored.
     """
 
     def __init__(self) -> None:
@@ -97,13 +97,13 @@ class Spool:
         self._file.close()
 
     def add(self, chunk: Sequence[Sequence[Any]]) -> None:
-        """Keep a chunk."""
+        """Add a chunk."""
         pickle.dump(chunk, self._file, protocol=pickle.HIGHEST_PROTOCOL)
 
     def chunks(self) -> Iterator[Sequence[Sequence[Any]]]:
-        """Return the chunks in the order in which they came."""
+        """Return the chunks in the order of their addition."""
         end = self._file.tell()
         self._file.seek(0)
         while self._file.tell() < end:
-            # Nobody else has written to this file.
+            # Only this process has written to this file.
             yield pickle.load(self._file)  # noqa: S301

@@ -1,4 +1,4 @@
-"""Store what is copied."""
+"""Write the target of a copy."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _INSERTED_COLUMNS = (*_RUN_COLUMNS, *JSON_COLUMNS)
 
 
 class Changes(NamedTuple):
-    """What has to change in a row of `experiments` or `runs`.
+    """Changes of a row of `experiments` or `runs`.
 
     Attributes:
         values: columns with their new values.
-        merged: columns of JSON with the keys that are to be added or replaced.
+        merged: columns of JSON with the keys to add or replace.
     """
 
     values: Mapping[str, Any]
@@ -36,12 +36,12 @@ class Changes(NamedTuple):
 
 
 def experiment_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> Changes:
-    """Return what an experiment lacks."""
+    """Return the values that an experiment lacks."""
     return _changes(new, old, ("comment",), ("tags", "extras"), replace=False)
 
 
 def run_changes(new: Mapping[str, Any], old: Mapping[str, Any], *, replace: bool) -> Changes:
-    """Return what a run lacks or, if it is to be replaced, has with another value."""
+    """Return the values that a run lacks or, with `replace`, has with another value."""
     return _changes(new, old, _RUN_COLUMNS, JSON_COLUMNS, replace=replace)
 
 
@@ -66,7 +66,7 @@ def _changes(
 
 
 class Writer:
-    """Stores experiments, runs, metrics and links; everything may be done twice, or by several at once.
+    """Stores experiments, runs, metrics and links. Methods can be repeated, or called by several processes at once.
 
     Args:
         client: client of the database.
@@ -77,7 +77,7 @@ class Writer:
         self._has_table = False
 
     def add_experiment(self, name: str) -> int:
-        """Return the id of an experiment, which is created if there is none of that name."""
+        """Return the id of an experiment, which is created if missing."""
         return Experiment(self._client, name=name).id
 
     def change(self, table: str, row_id: int, changes: Changes) -> None:
@@ -89,10 +89,10 @@ class Writer:
         self._client.execute(f"UPDATE {table} SET {', '.join(assignments)} WHERE id = %s", parameters)
 
     def add_run(self, run: RunRecord, experiment_id: int) -> int | None:
-        """Store a run without its metrics, with its own id if that is free.
+        """Store a run without its metrics, under its own id if that is free.
 
         Returns:
-            The run's id, None if somebody else has just stored it.
+            The run's id, None if another process has just stored it.
         """
         if not self._has_table:
             create_table_once(self._client, COPIED_RUNS)
@@ -107,7 +107,7 @@ class Writer:
         with self._client as connection:
             run_id = self._insert("id", [run.values["id"]], row)
             while run_id is None:
-                # A generated id can meet one that another transaction is just inserting by hand: then try the next.
+                # A generated id can collide with one that another transaction inserts explicitly; then try the next.
                 run_id = self._insert("", [], row)
             if self._client.execute(sql, (*run.origin, run_id, False)).fetchall():
                 return run_id
@@ -124,7 +124,7 @@ class Writer:
         return rows[0][0] if rows else None
 
     def add_columns(self, types: Mapping[str, type]) -> None:
-        """Add columns for metrics with values of these types, as far as they are missing and can be."""
+        """Add missing columns for metrics with values of these types, where possible."""
         self._client.metrics.add_columns(types)
 
     def add_rows(self, run_id: int, rows: Iterable[MetricsRow]) -> None:
@@ -132,11 +132,11 @@ class Writer:
         self._client.metrics.add_copies(run_id, rows)
 
     def finish(self) -> None:
-        """Bring what had to wait to where it belongs, if that is possible now."""
+        """Move pending metrics to their place, if possible now."""
         self._client.metrics.move_pending()
 
     def settle(self, origin: Origin) -> None:
-        """Note that a run is complete and had not been changed for some time."""
+        """Record that a run is complete and had not changed for some time."""
         sql = f"UPDATE {COPIED_RUNS} SET settled = %s WHERE source_id = %s AND time_created = %s"
         self._client.execute(sql, (True, *origin))
 
