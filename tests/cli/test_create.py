@@ -313,7 +313,7 @@ def test_a_password_file_that_others_can_read_is_not_used(
     done = program("create", "--user", "alice", "--plain-password", stdin=subprocess.DEVNULL, start_new_session=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert "has group or world access" in done.stderr
-    assert "sqltrack: the password file has no password for user 'alice', and without a terminal" in done.stderr
+    assert "sqltrack: the password file has no password for user 'alice', and there is no terminal" in done.stderr
     assert TYPED not in done.stderr
 
 

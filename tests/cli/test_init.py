@@ -78,7 +78,7 @@ def test_an_existing_file_is_never_overwritten(one_line_error: OneLineError) -> 
     assert (status, line) == (
         1,
         "sqltrack: config file 'sqltrack.conf' exists already; show it with: sqltrack config; "
-        "remove it to start anew\n",
+        "remove it to start over\n",
     )
     assert CONFIG.read_text(encoding="utf-8") == "engine = sqlite\n"
     assert os.listdir() == [str(CONFIG)]
