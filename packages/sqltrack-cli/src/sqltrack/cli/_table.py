@@ -255,7 +255,7 @@ def _room(widths: Collection[int]) -> int:
 
 
 def _least(widths: Iterable[int]) -> int:
-    """Return the width of a table with all columns shortened as far as possible."""
+    """Return the width of a table with all columns at their minimum."""
     return _room([_least_width(width) for width in widths])
 
 

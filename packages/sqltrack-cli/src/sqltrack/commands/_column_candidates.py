@@ -149,7 +149,7 @@ def find_candidates(client: Client, columns: Mapping[str, str], seen: Mapping[st
         elif name in columns:
             _use_column(table, candidate, columns[name], values)
         elif not table.can_be_column(name, known):
-            candidate.keep_in_extras("its name cannot be that of a column here, or the table is full")
+            candidate.keep_in_extras("its name cannot be the name of a column here, or the table is full")
         else:
             _add_column(client, candidate, values)
             if candidate.column is not None:
@@ -176,18 +176,14 @@ def _use_column(table: MetricsTable, candidate: Candidate, sql_type: str, seen: 
 def _add_column(client: Client, candidate: Candidate, seen: Seen) -> None:
     types = seen.types
     if not types:
-        candidate.keep_in_extras(
-            "whether it is a number or a text cannot be told yet" if seen.has_special else "it is always NULL"
-        )
+        candidate.keep_in_extras("it may be a number or a text" if seen.has_special else "it is always NULL")
     elif types <= {int, float}:
         whole = types == {int} and not seen.has_special and not seen.has_big
         candidate.move_to(client.engine.map_type(client, int if whole else float), "add")
     elif seen.has_special and types != {str}:
         candidate.keep_in_extras(f"its values are of different types (text, {_names(types)})")
     elif types == {str} and seen.may_be_other:
-        candidate.keep_in_extras(
-            "it may be a number, a time or bytes, which the first one logged from now on will tell"
-        )
+        candidate.keep_in_extras("it may be a number, a time or bytes; the next value that is logged decides")
     elif len({dict if typ is list else typ for typ in types}) == 1:
         candidate.move_to(client.engine.map_type(client, next(iter(types))), "add")
     else:

@@ -176,7 +176,7 @@ def read_chunks(
     *,
     merged: bool = False,
 ) -> Iterator[Chunk]:
-    """Return the rows of a run's metrics, by step and progress. A first chunk without rows holds what waits elsewhere.
+    """Return the rows of a run's metrics, by step and progress. A first chunk without rows names pending metrics.
 
     Args:
         client: client to use.

@@ -74,7 +74,7 @@ def export(
     folder: str | Path,
     *,
     experiment: str | None = None,
-    format: str = "csv",  # noqa: A002 - what it is called everywhere
+    format: str = "csv",  # noqa: A002 - the name that is used everywhere
     tables: Sequence[str] = (),
     force: bool = False,
     as_superuser: bool = False,

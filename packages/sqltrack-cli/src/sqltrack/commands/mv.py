@@ -44,7 +44,7 @@ def plan_mv(
 
     Raises:
         NotFoundError: the run or the experiment does not exist.
-        UnusableValueError: (a ValueError) there are no runs, or the name is unusable for an experiment.
+        UnusableValueError: (a ValueError) no runs are given, or the name is unusable for an experiment.
     """
     named = list(runs)
     if not named:

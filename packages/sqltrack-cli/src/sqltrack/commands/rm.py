@@ -123,7 +123,7 @@ def look_at_deletion(
     runs = look_at_runs(connection, run_ids, BELONGINGS)
     experiment = look_at_experiment(connection, experiment_id)
     if experiment_id is not None and not experiment:
-        raise NotFoundError(f"there is no experiment {experiment_id!r} any more", "it has been deleted")
+        raise NotFoundError(f"there is no experiment {experiment_id!r} any more", "it was deleted")
     name = next((fields["name"] for fields in experiment.values()), None)
     links = count_links(connection, run_ids) + sum(fields["links"] for fields in experiment.values())
     metrics = sum(fields[ROWS] for fields in runs.values())

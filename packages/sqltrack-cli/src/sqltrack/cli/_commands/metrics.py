@@ -143,7 +143,7 @@ def _plot(found: Mapping[int, Curves], names: Sequence[str], *, log: bool) -> No
 
 
 def _x_axis(found: Mapping[int, Curves]) -> str:
-    """Return the x axis: steps, or progress if all runs have it and one has no steps."""
+    """Return the x axis: steps, or progress if all runs have it and not all have steps."""
     with_steps, with_progress = (
         {run_id for run_id, curves in found.items() if any(point[name] for point in curves.points)} for name in _KEY
     )
