@@ -341,7 +341,7 @@ def test_values_that_remain_are_counted_with_the_reason(
     monkeypatch.setattr("sqltrack.cli._confirm.confirm", agree)
     assert main(["rename-metric", "acc", "accuracy", "--merge", "--json", *options]) == 1
     output = capsys.readouterr()
-    assert output.err.endswith("renamed, but 'acc' still has 2 values: 2 in rows that have values of both\n")
+    assert output.err.endswith("renamed, but 'acc' still has 2 values: 2 in rows with values of both\n")
     record = json.loads(output.out)
     assert (record["values"], record["extras"], record["left"], record["both"]) == (9, 0, 2, 2)
     assert [value for value in column(client, "acc") if value is not None] == [5.1]

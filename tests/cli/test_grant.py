@@ -243,5 +243,5 @@ def test_a_wrong_command_line_ends_with_status_2(arguments: list[str], capsys: p
 
 
 def test_the_name_of_everybody_is_refused_by_the_function() -> None:
-    with pytest.raises(UnusableValueError, match="'public' means everybody"):
+    with pytest.raises(UnusableValueError, match="'public' means all users"):
         grant_sql("public", dbname="d", owner="o")

@@ -131,7 +131,7 @@ def test_a_run_whose_job_is_alive_is_left_alone_however_old(
     (finding,) = reap(client, older_than=DAY)
     assert finding.new_status is None
     # Whoever reads the table sees why.
-    assert ("does not know" in finding.why) == (said in ("COMPLET+", "NEW_STATE"))
+    assert ("unknown to sqltrack" in finding.why) == (said in ("COMPLET+", "NEW_STATE"))
     assert dump(client) == before
 
 
@@ -344,7 +344,7 @@ def test_a_line_for_each_run_says_what_and_why(
     assert "Slurm: RUNNING" in second
     assert output.err == "1 run marked\n"
     assert main(["reap", "--yes", *options]) == 0
-    assert capsys.readouterr().err == "no run has to be marked\n"
+    assert capsys.readouterr().err == "no run needs to be marked\n"
 
 
 def test_ctrl_c_while_sacct_hangs_ends_both(

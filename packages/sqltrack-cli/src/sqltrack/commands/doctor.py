@@ -338,7 +338,7 @@ def _columns(admin: Admin) -> Verdict | None:
     if metrics >= _WIDE:
         return note(
             f"{found}; each row has a place for all of them, which slows down the calls of every project",
-            "give each project its own schema (SQLite: its own file), and move its runs there with sqltrack copy",
+            "give each project its own schema (SQLite: its own file), and copy its runs there: sqltrack copy",
         )
     return ok(found)
 
