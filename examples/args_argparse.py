@@ -1,4 +1,4 @@
-"""Store the arguments of a script that uses argparse: the Namespace is all that is needed.
+"""Store the arguments of a script that uses argparse: pass the Namespace as it is.
 
 python args_argparse.py --epochs 3 --layers 64 64
 """

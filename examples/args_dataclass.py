@@ -1,4 +1,4 @@
-"""Store a configuration that is a dataclass, nested ones and enumerations included.
+"""Store a configuration that is a dataclass, including nested dataclasses and enumerations.
 
 python args_dataclass.py epochs=3 optimizer.learning_rate=0.01
 """
@@ -30,7 +30,7 @@ class Config:
 
 
 def with_value(config: Any, name: str, text: str) -> Any:
-    """Return a copy in which one value is another one, of the type that it has."""
+    """Return a copy with one value replaced, converted to the type of the old value."""
     first, _, rest = name.partition(".")
     old = getattr(config, first)
     return replace(config, **{first: with_value(old, rest, text) if rest else type(old)(text)})

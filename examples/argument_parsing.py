@@ -1,6 +1,6 @@
-"""Let the help text of a script say which arguments it takes.
+"""Parse the arguments of a script as its help text describes them.
 
-Besides SQLTrack's arguments it needs nothing: pip install sqltrack-args
+Requires only: pip install sqltrack-args
 """
 
 from sqltrack.args import ParsedOptions, docopt_main
@@ -23,6 +23,6 @@ def main(args: ParsedOptions) -> None:
     print(args.epochs)
 
 
-# The command line's arguments, but with these in their place. The decorator has called main() already, so a real
-# script would not do this.
+# Replaces the arguments of the command line. The decorator has called main() already, so a real script would not do
+# this.
 main({"amp": True, "epochs": 360})

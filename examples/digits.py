@@ -1,11 +1,11 @@
-"""Find the network that reads handwritten digits best, with every attempt tracked by SQLTrack.
+"""Find the network that reads handwritten digits best, with every training tracked by SQLTrack.
 
-A small neural network is trained for each combination of learning rate and number of hidden units. Every training is
-a run of its own, with its hyper-parameters, its status and its metrics per epoch, in the database that SQLTrack's
-configuration names (`sqltrack.conf`, or environment variables such as SQLTRACK_DSN_ENGINE=sqlite). One SQL query then
-tells which setting was best. Start the script again, and its runs are added to those that are there.
+This script trains a small neural network for each combination of learning rate and number of hidden units. Every
+training is a run with its hyperparameters, its status and its metrics per epoch. The runs go to the database that
+SQLTrack's configuration names (`sqltrack.conf`, or environment variables such as SQLTRACK_DSN_ENGINE=sqlite). One SQL
+query then finds the best setting. If you start the script again, it adds new runs to the existing ones.
 
-Besides SQLTrack it needs: pip install scikit-learn matplotlib rich
+Requires, in addition to SQLTrack: pip install scikit-learn matplotlib rich
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ EXPERIMENT = "Handwritten digits"
 LEARNING_RATES = (0.003, 0.03, 0.3)
 HIDDEN_UNITS = (16, 64)
 
-# Each run's best epoch, the best run first. On both databases a comparison with 'NaN' is true for numbers only: not
-# for NaN, which PostgreSQL would sort above all numbers, and not for NULL.
+# Each run's best epoch, the best run first. On both databases a comparison with 'NaN' is true only for numbers. It
+# excludes NULL, and NaN, which PostgreSQL would sort above all numbers.
 BEST_EPOCHS = """
     WITH ranked AS (
         SELECT run_id, step, val_accuracy,
@@ -54,12 +54,12 @@ BEST_EPOCHS = """
 
 CURVES = "SELECT step, train_loss, val_loss, train_accuracy, val_accuracy FROM metrics WHERE run_id = %s ORDER BY step"
 
-# Okabe and Ito chose these colours to stay apart for colour-blind eyes; related ones share a learning rate.
+# Okabe and Ito chose these colors so that color-blind people can tell them apart; related colors share a learning rate.
 COLORS = ("#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#000000")
 STAR: dict[str, Any] = {"marker": "*", "markersize": 17, "markeredgecolor": "white", "linestyle": "none", "zorder": 3}
 
 
-# Scikit-learn answers Ctrl-C with a warning and trains on; as an exception it ends the training.
+# On Ctrl-C scikit-learn warns and continues to train. Turn the warning into an exception, which ends the training.
 warnings.filterwarnings("error", "Training interrupted by user")
 
 
@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
 
 
 def main() -> None:
-    """Train and compare; if that fails say why in one line."""
+    """Train and compare; report an error in one line."""
     options = parse_options()
     check_picture(options.picture)
     try:
@@ -90,11 +90,15 @@ def main() -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    """Return the command line's options; the database is none of them, it is chosen by SQLTrack's configuration."""
+    """Return the options of the command line. The database is not one of them; SQLTrack's configuration names it."""
     parser = argparse.ArgumentParser(description="Train classifiers of handwritten digits, tracked by SQLTrack.")
-    parser.add_argument("--epochs", type=int, default=30, help="length of each training (default: %(default)s)")
-    parser.add_argument("--picture", type=Path, default="digits.png", help="learning curves (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of split, weights and batches (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=30, help="epochs of each training (default: %(default)s)")
+    parser.add_argument(
+        "--picture", type=Path, default="digits.png", help="file for the learning curves (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed for split, weights and batches (default: %(default)s)"
+    )
     options = parser.parse_args()
     if options.epochs < 1 or not 0 <= options.seed < 2**32:
         parser.error("--epochs must be at least 1, and --seed from 0 to 4294967295")
@@ -102,7 +106,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def check_picture(path: Path) -> None:
-    """End the program now, and not after the training, if the picture cannot be written."""
+    """Exit now, and not after the training, if the picture cannot be written."""
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         sys.exit(f"error: cannot write picture {str(path)!r}: its name must end in .png, .svg or .pdf")
     try:
@@ -115,7 +119,7 @@ def check_picture(path: Path) -> None:
 
 
 def compare_settings(options: argparse.Namespace) -> None:
-    """Track a run per setting, then show what the database tells about them."""
+    """Track a run per setting, then show the results from the database."""
     client = sqltrack.Client()
     runs = train_all(client, options.epochs, options.seed)
 
@@ -179,12 +183,12 @@ def describe(args: dict[str, Any]) -> str:
 
 
 def praise(best: Outcome) -> str:
-    """Return in words how good a run was."""
+    """Describe the best run in words."""
     return f"run {best.run_id}: {describe(best.args)}, {best.best_accuracy:.2%} accuracy at epoch {best.best_epoch}."
 
 
 def print_table(outcomes: list[Outcome]) -> None:
-    """Print what became of each run, the best first."""
+    """Print the result of each run, the best first."""
     table = Table(title=EXPERIMENT, box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("run", "learning\nrate", "hidden\nunits", "best val\naccuracy", "at\nepoch", "final\nval loss"):
         table.add_column(heading, justify="right")
@@ -192,14 +196,14 @@ def print_table(outcomes: list[Outcome]) -> None:
     table.add_column("seconds", justify="right")
     for run_id, args, status, started, updated, best_epoch, best_accuracy, final_loss in outcomes:
         setting = (str(run_id), str(args["learning_rate"]), str(args["hidden_units"]))
-        # SQLite gives a NaN back as text.
+        # SQLite returns NaN as text.
         loss, seconds = float(final_loss), (updated - started).total_seconds()
         table.add_row(*setting, f"{best_accuracy:.2%}", str(best_epoch), f"{loss:.3f}", status, f"{seconds:.1f}")
     Console().print(table)
 
 
 def draw_curves(client: sqltrack.Client, outcomes: list[Outcome], path: Path) -> None:
-    """Draw loss and accuracy of all runs over the epochs."""
+    """Plot loss and accuracy of all runs over the epochs."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     figure.suptitle(f"{EXPERIMENT}: training (dashed), validation (solid), best epoch (star)")
     loss, accuracy = figure.subplots(1, 2)

@@ -1,14 +1,14 @@
 """Fill a database with made-up experiments, to try notebooks, queries and the command line program on.
 
-Six experiments of a team that classifies images are invented by the module `made_up_runs`; this script brings them
-into the database that SQLTrack's configuration names (`sqltrack.conf`, or environment variables such as
-SQLTRACK_DSN_ENGINE=sqlite). The same seed gives the same data, apart from the time. Start the script again, and its
-runs are added to those that are there.
+The module `made_up_runs` invents six experiments of a team that classifies images. This script adds them to the
+database that SQLTrack's configuration names (`sqltrack.conf`, or environment variables such as
+SQLTRACK_DSN_ENGINE=sqlite). The same seed gives the same data, apart from the time. If you start the script again, it
+adds new runs to the existing ones.
 
-The id of a run is the number of its Slurm job, such as 523459; the oldest run is number 1. With --first-id 1 ids count
-from 1 instead.
+The ids of runs are the numbers of their Slurm jobs, such as 523459, but the oldest run has id 1. With --first-id 1, ids
+count from 1.
 
-Besides SQLTrack it needs: pip install rich
+Requires, in addition to SQLTrack: pip install rich
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ INSERT_RUN = """
 """
 INSERT_LINK = "INSERT INTO run_links (from_id, kind, to_id) VALUES (%s, %s, %s)"
 
-# A transaction holds about so many rows of metrics, and is short enough that others can write in between.
+# The approximate number of metrics rows per transaction, few enough that other processes can write in between.
 ROWS_PER_TRANSACTION = 5_000
 MAX_EPOCHS = 100_000
 MAX_ID = 2**63 - 1
 
 
 def main() -> None:
-    """Generate the data; if that fails say why in one line."""
+    """Generate the data; report an error in one line."""
     options = parse_options()
     try:
         client = sqltrack.Client(outbox="off")
@@ -53,16 +53,16 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; the runs so far are complete", file=sys.stderr)
         sys.exit(130)
-    print(f"{len(run_ids)} runs were added, with ids from {min(run_ids)} to {max(run_ids)}")
+    print(f"added {len(run_ids)} runs, with ids from {min(run_ids)} to {max(run_ids)}")
 
 
 def parse_options() -> argparse.Namespace:
-    """Return the command line's options; the database is none of them, it is chosen by SQLTrack's configuration."""
+    """Return the options of the command line. The database is not one of them; SQLTrack's configuration names it."""
     parser = argparse.ArgumentParser(description="Fill SQLTrack's database with made-up experiments.")
     parser.add_argument("--runs", type=int, default=300, help="number of runs (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=90, help="length of most runs (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
-    parser.add_argument("--first-id", type=int, help="count ids from here, instead of taking the numbers of jobs")
+    parser.add_argument("--epochs", type=int, default=90, help="epochs of most runs (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    parser.add_argument("--first-id", type=int, help="count ids from here, instead of using job numbers")
     options = parser.parse_args()
     if options.first_id is not None and not 1 <= options.first_id <= MAX_ID - options.runs:
         parser.error(f"--first-id must be at least 1, and leave room for the runs up to {MAX_ID}")
@@ -72,7 +72,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def generate_with_bar(client: sqltrack.Client, options: argparse.Namespace) -> list[int]:
-    """Generate the data, with a progress bar if a person is watching; return the ids of the runs."""
+    """Generate the data, with a progress bar on a terminal; return the ids of the runs."""
     console = Console(stderr=True)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -99,16 +99,17 @@ def generate(
 ) -> list[int]:
     """Add made-up runs to a database that is set up.
 
-    Runs are inserted many at a time: whatever interrupts this, each run in the database is complete, with its links.
+    Many runs are inserted per transaction. If this is interrupted, each run in the database is complete, with its
+    links.
 
     Args:
         client: client to use.
         runs: number of runs; with 60 or more, all kinds of runs are among them.
         epochs: number of epochs of most runs; fine-tuning is shorter.
-        seed: of all that is random; the same seed and time give the same data.
-        now: the time, with time zone, before which all happens; default: the current time.
-        first_id: the ids count from here, or from the first one that is free; default: they are numbers of jobs.
-        progress: called with the number of runs that are in the database, now and then.
+        seed: random seed; the same seed and time give the same data.
+        now: the time, with time zone, before which everything happens; default: the current time.
+        first_id: count ids from here, or from the first free range after it; default: ids are numbers of jobs.
+        progress: called after each transaction with the number of runs in the database.
 
     Returns:
         The ids of the runs, in the order in which the runs were created.
@@ -129,12 +130,12 @@ def generate(
 
 
 def last_job(client: sqltrack.Client) -> int:
-    """Return the largest id that looks like the number of a job, 0 if there is none."""
+    """Return the largest id that looks like the number of a job, or 0."""
     return first_value(client, "SELECT MAX(id) FROM runs WHERE id BETWEEN 500000 AND 999999999") or 0
 
 
 def choose_ids(client: sqltrack.Client, jobs: list[int], first_id: int | None) -> list[int]:
-    """Return the ids of the runs, of which none is taken."""
+    """Return ids for the runs that are not in use."""
     if first_id is None:
         is_taken = first_value(client, "SELECT COUNT(*) FROM runs WHERE id = 1")
         return jobs if is_taken else [1, *jobs[1:]]
@@ -147,7 +148,7 @@ def choose_ids(client: sqltrack.Client, jobs: list[int], first_id: int | None) -
 
 
 def add_experiments(client: sqltrack.Client) -> dict[str, int]:
-    """Create and describe the experiments, and link them; return their ids."""
+    """Create, describe and link the experiments; return their ids."""
     with client:
         experiments = {name: sqltrack.Experiment(client, name=name) for name in TOPICS}
         for name, topic in TOPICS.items():
@@ -158,7 +159,7 @@ def add_experiments(client: sqltrack.Client) -> dict[str, int]:
 
 
 def insert_run(client: sqltrack.Client, run: Draft, experiment_id: int) -> None:
-    """Insert a run with its metrics and its links."""
+    """Insert a run with its metrics and links."""
     times = (run.created, run.started, run.updated)
     tags = dict.fromkeys(run.tags, True) or None
     described = (run.comment, jsonb(tags), jsonb(run.args), jsonb(run.env), jsonb(run.extras))

@@ -1,8 +1,8 @@
-"""Runs that nobody has run: six experiments of a team that classifies images, for generate_experiment_data.py.
+"""Made-up runs for generate_experiment_data.py: six experiments of a team that classifies images.
 
 There are baselines, a study of augmentations, a sweep of learning rates, a pre-training, the fine-tuning that continues
-it, and a few runs for debugging. Their runs have arguments, environments, tags, comments and links, and metrics per
-epoch. Most complete; some fail, diverge, are cut off or resumed, a few are still running or only planned.
+it, and a few runs for debugging. The runs have arguments, environments, tags, comments, links, and metrics per epoch.
+Most complete. Some fail, diverge, are cut off or resumed; a few are still running or planned.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ PRETRAINING, FINE_TUNING, DEBUG = "Pre-training", "Fine-tuning on small data", "
 
 
 class Topic(NamedTuple):
-    """What an experiment is about, its share of all runs, and from when to when its runs begin (0 to 1, 1 is now)."""
+    """An experiment's comment and tags, its share of all runs, and when its first and last runs start (0 to 1, 1 is
+    now).
+    """
 
     comment: str
     tags: tuple[str, ...]
@@ -30,7 +32,7 @@ class Topic(NamedTuple):
 
 
 TOPICS = {
-    BASELINES: Topic("What every later result is compared with.", ("baseline", "paper"), 0.20, 0.0, 0.2),
+    BASELINES: Topic("The results to beat.", ("baseline", "paper"), 0.20, 0.0, 0.2),
     AUGMENTATION: Topic("Does augmentation help? Δ top‑1 ≥ 0.5 % would be nice 🎉", ("paper",), 0.15, 0.2, 0.35),
     SWEEP: Topic("Grid of learning rates and models, several seeds each.", ("sweep",), 0.30, 0.25, 0.5),
     PRETRAINING: Topic("Long runs on the big data set, of which some were cut off.", ("long",), 0.15, 0.3, 0.6),
@@ -45,7 +47,7 @@ EXPERIMENT_LINKS = (
 
 
 class Model(NamedTuple):
-    """A network: the accuracy that it reaches at best, and what an epoch costs."""
+    """A network: the best accuracy that it can reach, and the time and memory that it needs."""
 
     top1: float
     seconds: float
@@ -72,7 +74,7 @@ AUGMENTATIONS: tuple[dict[str, Any], ...] = (
     {**CROP, "randaugment": {"num_ops": 2, "magnitude": 9}, "mixup": {"alpha": 0.2}},
 )
 
-# One in 29 runs ends in each of these ways; the number shares no factor with the size of the grids.
+# One in 29 runs ends in each of these ways; 29 shares no factor with the sizes of the grids.
 ENDINGS = {4: "CANCELLED", 9: "OUT_OF_MEMORY", 14: "TIMEOUT", 19: "NODE_FAIL", 24: "FAILED", 27: "PREEMPTED"}
 ENDINGS_PERIOD = 29
 COMMENTS = {
@@ -81,8 +83,8 @@ COMMENTS = {
     "NODE_FAIL": "node went down",
 }
 
-# Each row of metrics names all of these, so the first one adds all columns. Each epoch is validated: in a row without a
-# value PostgreSQL would find what sorts before the best one (ORDER BY val_top1 DESC).
+# The first row adds all columns, because each row names all of these metrics. Every epoch is validated: a row without a
+# value would come before the best one in PostgreSQL (ORDER BY val_top1 DESC sorts NULL first).
 METRICS = (
     *("train_start", "train_end", "train_loss", "train_top1", "train_top5"),
     *("val_start", "val_end", "val_loss", "val_top1", "val_top5"),
@@ -95,16 +97,16 @@ SETUP_TIME = timedelta(seconds=20)
 
 @dataclass(eq=False)
 class Draft:
-    """A run that is about to be inserted.
+    """A run that will be inserted.
 
     Attributes:
         steps: the epochs that it has metrics of.
-        luck: how much better (or worse) than others of its kind it is, in standard deviations.
+        luck: how much better or worse it is than similar runs, in standard deviations.
         diverged_to: value that the losses end with if the training diverges.
-        idle: time since its last sign of life, if it is running.
+        idle: time since the last update, if it is running.
         links: kinds and targets; the targets come first in the database.
-        job: number of its job, as Slurm counts them.
-        id: id that it gets in the database.
+        job: number of its Slurm job.
+        id: its id in the database.
     """
 
     experiment: str
@@ -127,7 +129,7 @@ class Draft:
     id: int = 0
 
     def stop(self, status: str, share: float) -> None:
-        """End with another status than COMPLETED, after a share of the epochs."""
+        """End after a share of the epochs, with a status other than COMPLETED."""
         self.status, self.steps = status, range(math.ceil(share * self.args["epochs"]))
         self.comment = COMMENTS.get(status)
 
@@ -140,11 +142,11 @@ class Draft:
         return SETUP_TIME + len(self.steps) * self.epoch_time
 
 
-# What is run
+# Settings of the runs
 
 
 def draft_runs(rng: random.Random, count: int, epochs: int, now: datetime, *, after: int = 0) -> list[Draft]:
-    """Make up runs of all experiments, in the order of their creation; the numbers of their jobs are above `after`."""
+    """Make up the runs of all experiments, in order of creation; the numbers of their jobs are above `after`."""
     counts = {name: int(count * topic.share) for name, topic in TOPICS.items()}
     counts[BASELINES] += count - sum(counts.values())
     baselines = draft_all(rng, BASELINES, baseline_args(epochs), counts[BASELINES])
@@ -229,7 +231,7 @@ def fine_tuning_args(epochs: int) -> Iterator[dict[str, Any]]:
 
 
 def draft_pretraining(rng: random.Random, epochs: int, count: int) -> list[Draft]:
-    """Return runs of which some resume others: of four trainings, one was cut off once and one twice."""
+    """Return runs, some of which resume others: of each four trainings, one was cut off once and one twice."""
     runs: list[Draft] = []
     for number, whole in enumerate(draft_all(rng, PRETRAINING, pretraining_args(epochs), count)):
         parts = min((2, 1, 3, 1)[number % 4], epochs)
@@ -237,26 +239,26 @@ def draft_pretraining(rng: random.Random, epochs: int, count: int) -> list[Draft
         for part, (begin, end) in enumerate(itertools.pairwise(bounds)):
             status = "COMPLETED" if end == epochs else ("PREEMPTED", "TIMEOUT")[part]
             links = [("resumes", runs[-1])] if begin else []
-            # The same training as before, so no luck of its own, but other noise.
+            # The same training continues, so keep the luck, but with other noise.
             steps, seed = range(begin, end), rng.getrandbits(64)
             runs.append(replace(whole, steps=steps, seed=seed, status=status, links=links, tags=[]))
     return runs[:count]
 
 
 def end_in_various_ways(rng: random.Random, runs: list[Draft]) -> None:
-    """Let some runs end early, among them those whose learning rate is too large."""
+    """End some runs early, including those with a learning rate that is too large."""
     for number, run in enumerate(runs):
         ending = ENDINGS.get(number % ENDINGS_PERIOD)
         if run.args["lr"] >= 1 and run.args["model"] != "resnet18":
             run.stop("FAILED", rng.uniform(0.2, 0.6))
             run.diverged_to, run.comment = math.nan, "diverged, loss is NaN"
         elif ending is not None:
-            # What does not fit into memory does not get to the end of its first epoch.
+            # A network that does not fit into memory does not finish its first epoch.
             run.stop(ending, 0 if ending == "OUT_OF_MEMORY" else rng.uniform(0.2, 0.8))
 
 
 def repeat_failures(runs: list[Draft]) -> None:
-    """Let runs repeat the one before them if that failed."""
+    """Let the run after a failed one repeat it."""
     for failed, run in itertools.pairwise(runs):
         if failed.status in ("FAILED", "NODE_FAIL", "OUT_OF_MEMORY"):
             run.args = failed.args
@@ -264,7 +266,7 @@ def repeat_failures(runs: list[Draft]) -> None:
 
 
 def leave_unfinished(rng: random.Random, baselines: list[Draft], tuning: list[Draft]) -> None:
-    """Let a few of the newest runs be running or planned, and an old one look as if it were running."""
+    """Let a few of the newest runs be running or planned, and an old one look as if it were still running."""
     few = min(5, len(tuning) // 4)
     for run in tuning[len(tuning) - 2 * few :]:
         run.stop("RUNNING", rng.uniform(0.1, 0.9))
@@ -276,14 +278,14 @@ def leave_unfinished(rng: random.Random, baselines: list[Draft], tuning: list[Dr
 
 
 def link_fine_tuning(rng: random.Random, tuning: list[Draft], pretraining: list[Draft]) -> None:
-    """Let each fine-tuning start from a training that completed."""
+    """Let each fine-tuning start from a completed training."""
     sources = [run for run in pretraining if run.status == "COMPLETED"]
     for run in tuning if sources else ():
         run.links.append(("fine_tunes", rng.choice(sources)))
 
 
 def make_odd(runs: list[Draft]) -> None:
-    """Give the first runs what is legal, but may break pages that do not expect it."""
+    """Give the first runs values that are legal but may break careless pages."""
     for number, run in enumerate(runs):
         if number == 0:
             run.args = {**run.args, "resume_from": None}
@@ -295,14 +297,14 @@ def make_odd(runs: list[Draft]) -> None:
             run.diverged_to, run.comment = math.inf, "loss is infinite"
 
 
-# When, and where
+# Times and places
 
 
 def job_numbers(runs: Sequence[Draft], after: int) -> list[int]:
-    """Return numbers of jobs, which increase as those of a busy cluster do.
+    """Return numbers of jobs that increase as on a busy cluster.
 
-    If there are such runs, a run that was resumed has the number 523459, the one that resumes it 523473, and a later
-    one that completed 523497, as in the examples of SQLTrack's documentation; unless one of them is not above `after`.
+    If there are such runs, a resumed run gets the number 523459, the run that resumes it 523473, and a later completed
+    run 523497, as in the examples of SQLTrack's documentation; unless one of these numbers is not above `after`.
     """
     gaps = random.Random(len(runs))
     numbers = dict(zip(find_known(runs), KNOWN_JOBS))
@@ -311,7 +313,7 @@ def job_numbers(runs: Sequence[Draft], after: int) -> list[int]:
         numbers[position] = numbers[position + 1] - gaps.randint(1, 3)
     for position in range(len(runs)):
         if position not in numbers:
-            # Far enough from the next known number for the runs in between.
+            # Leave enough numbers before the next known one for the runs in between.
             following = [(other - position, number) for other, number in known.items() if other > position]
             most = min((number - others for others, number in following), default=math.inf)
             numbers[position] = int(min(numbers.get(position - 1, KNOWN_JOBS[0]) + gaps.randint(1, 3), most))
@@ -319,12 +321,12 @@ def job_numbers(runs: Sequence[Draft], after: int) -> list[int]:
     return [numbers[position] + shift for position in range(len(runs))]
 
 
-# The run that was resumed, the one that resumes it, and a later one.
+# The resumed run, the run that resumes it, and a later run.
 KNOWN_JOBS = (523_459, 523_473, 523_497)
 
 
 def find_known(runs: Sequence[Draft]) -> list[int]:
-    """Return the positions of runs that can have those numbers, the longest that is cut off in the middle first."""
+    """Return the positions of runs that can have these numbers, or nothing."""
     positions = {id(run): position for position, run in enumerate(runs)}
     for position, run in enumerate(runs):
         targets = [target for kind, target in run.links if kind == "resumes"]
@@ -342,7 +344,7 @@ def find_known(runs: Sequence[Draft]) -> list[int]:
 
 
 def schedule(rng: random.Random, runs: list[Draft], epochs: int, now: datetime) -> None:
-    """Set the times of an experiment's runs; what they are linked to must have its times already, or come first."""
+    """Set the times of an experiment's runs. Runs that they link to must have theirs, or come first."""
     longest = epochs * timedelta(seconds=max(model.seconds for model in MODELS.values()))
     span = max(timedelta(days=60), 20 * longest)
     for number, run in enumerate(runs):
@@ -350,7 +352,7 @@ def schedule(rng: random.Random, runs: list[Draft], epochs: int, now: datetime) 
         share = topic.begin + (topic.end - topic.begin) * (number + rng.random()) / len(runs)
         wait = timedelta(minutes=rng.uniform(0, 60))
         if run.status == "PLANNED":
-            # When the experiment began, so that the newest runs have metrics.
+            # The time when the experiment began, so that the newest runs have metrics.
             earliest = [target.updated + wait for _, target in run.links if target.updated]
             run.created = max([now - span * (1 - topic.begin) + wait, *earliest])
         elif run.status == "RUNNING":
@@ -365,7 +367,7 @@ def schedule(rng: random.Random, runs: list[Draft], epochs: int, now: datetime) 
 
 
 def describe(rng: random.Random, run: Draft) -> None:
-    """Add tags, a comment, the environment and extras to what a run has already."""
+    """Add tags, a comment, the environment and extras to a run."""
     chances = {"marked": 0.08, "paper": 0.1, "baseline": 0.5 if run.experiment == BASELINES else 0.0}
     run.tags += [tag for tag, chance in chances.items() if rng.random() < chance]
     if run.comment is None and rng.random() < 0.1:
@@ -388,7 +390,7 @@ def describe(rng: random.Random, run: Draft) -> None:
 
 
 def slurm_env(run: Draft, node: str, gpus: str) -> dict[str, str]:
-    """Return what Slurm adds to the environment of its jobs."""
+    """Return the environment variables that Slurm adds."""
     env = {
         "HOSTNAME": node,
         "SLURM_JOBID": str(run.job),
@@ -404,7 +406,7 @@ def slurm_env(run: Draft, node: str, gpus: str) -> dict[str, str]:
     return env
 
 
-# How it goes
+# Metrics
 
 
 def measure(run: Draft) -> Iterator[dict[str, Any]]:
@@ -428,7 +430,7 @@ def measure(run: Draft) -> Iterator[dict[str, Any]]:
 
 
 def best_top1(run: Draft) -> float:
-    """Return the accuracy that a training would reach, if it did not overfit."""
+    """Return the accuracy that a training would reach without overfitting."""
     distance = math.log10(run.args["lr"] / BEST_LR[run.args["optimizer"]])
     bonus = 0.01 * len(run.args["augmentation"]) + (0.08 if run.args.get("pretrained") else 0.0)
     return clip(MODELS[run.args["model"]].top1 - 0.06 * distance**2 + bonus + 0.004 * run.luck)
@@ -437,8 +439,8 @@ def best_top1(run: Draft) -> float:
 def train_and_validate(noise: random.Random, args: dict[str, Any], top1: float, progress: float) -> dict[str, float]:
     """Return losses and accuracies after a part of the training.
 
-    What is learned approaches its limit; from about the middle on the network overfits, the less the more its data
-    are augmented: the validation's loss has a minimum, its accuracy hardly changes any more.
+    Accuracy approaches its limit. The network overfits from about the middle on, less so with more augmentation: the
+    validation loss has a minimum, while the validation accuracy hardly changes any more.
     """
     learned = 1 - math.exp(-5 * progress)
     overfit = max(0.0, progress - 0.5) / (1 + len(args["augmentation"]))
@@ -456,7 +458,7 @@ def train_and_validate(noise: random.Random, args: dict[str, Any], top1: float, 
 
 
 def times_of_epoch(noise: random.Random, run: Draft, number: int) -> dict[str, datetime]:
-    """Return when training and validation begin and end, in the epoch that is a run's first, second, …"""
+    """Return when training and validation begin and end in an epoch; `number` counts a run's epochs from 0."""
     assert run.started is not None
     begin = run.started + SETUP_TIME + number * run.epoch_time
     train_end = begin + run.epoch_time * noise.uniform(0.80, 0.88)
@@ -473,7 +475,7 @@ def learning_rate(args: dict[str, Any], step: int) -> float:
 
 
 def top5(top1: float) -> float:
-    """Return how often the right class is among five, if it is the first with the given frequency."""
+    """Return the top-5 accuracy for a top-1 accuracy."""
     return 1 - (1 - top1) ** 2
 
 

@@ -1,8 +1,8 @@
-"""Choose an experiment and a metric, and see the best runs and their curves; what follows from a choice is updated.
+"""Choose an experiment and a metric, and see the best runs and their curves; they update with each choice.
 
-`marimo run marimo_notebook.py` shows it as a page, `marimo edit marimo_notebook.py` with its code. The database is the
-one that SQLTrack's configuration names; generate_experiment_data.py fills it with something to look at. Besides
-SQLTrack it needs: pip install "sqltrack[full]" marimo
+`marimo run marimo_notebook.py` shows it as a page, `marimo edit marimo_notebook.py` with its code. SQLTrack's
+configuration names the database; generate_experiment_data.py fills it with runs to look at. Requires: pip install
+"sqltrack[full]" marimo
 """
 
 import marimo

@@ -1,9 +1,10 @@
-"""Training by several processes: each rank logs to a run of its own, a child of the one that rank 0 logs to.
+"""Train with several processes: each rank logs to its own run, a child of the main run that rank 0 logs to.
 
     python ranks.py --ranks 4
 
-The process that starts the ranks plans the run and hands its id on by the environment. Ranks are told who they are by
-RANK and WORLD_SIZE. These are set here as torchrun sets them; with torchrun or srun the batch script plans the run:
+The process that starts the ranks plans the main run and passes its id on in the environment. Each rank reads its number
+from RANK and WORLD_SIZE. Here the script sets them as torchrun does. With torchrun or srun, plan the main run in the
+batch script:
 
     export $(python ranks.py --plan)
     torchrun --nproc-per-node 4 ranks.py
@@ -23,7 +24,7 @@ from sqltrack.commands import setup
 
 EPOCHS = 5
 
-# What an all-reduce would have computed, and how far the ranks are apart.
+# The mean that an all-reduce would have computed, and how far the ranks are apart.
 OVER_RANKS = """
     SELECT metrics.step, COUNT(*), AVG(metrics.train_loss), MIN(metrics.train_loss), MAX(metrics.train_loss)
     FROM run_links JOIN metrics ON metrics.run_id = run_links.from_id
@@ -33,7 +34,7 @@ OVER_RANKS = """
 
 
 def plan() -> sqltrack.Run:
-    """Plan the run that stands for the whole training."""
+    """Plan the main run of the training."""
     client = sqltrack.Client()
     setup(client)
     return sqltrack.Experiment(client, name="Several processes").get_run()
@@ -45,14 +46,14 @@ def variables_of(run: sqltrack.Run) -> dict[str, str]:
 
 
 def train() -> None:
-    """Do the work of one rank."""
+    """Train as one rank."""
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     client = sqltrack.Client()
     whole = sqltrack.run_from_env(client)
     with client:
         own = sqltrack.Experiment(client, whole.experiment_id).get_run()
         own.add_link("rank of", whole.id).add_args({"rank": rank, "world_size": world_size}).add_env("auto")
-    # Each rank has a status: afterwards one sees which of them failed, and which were cancelled because of that.
+    # Each rank has its own status: you can see later which rank failed, and which were cancelled because of that.
     with own.track():
         if rank == 0:
             with whole.track():
@@ -62,7 +63,7 @@ def train() -> None:
 
 
 def train_epochs(own: sqltrack.Run, rank: int, whole: sqltrack.Run | None = None) -> None:
-    """Log what is different on each rank to its own run, and what is the same on all of them, once, to the whole."""
+    """Log the metrics of this rank to its own run, and those that all ranks share to the main run, once."""
     rng = random.Random(rank)
     for epoch in range(EPOCHS):
         own.add_metrics({"train_loss": 1 / (epoch + 1) + rng.uniform(0, 0.1)}, step=epoch)
@@ -71,7 +72,7 @@ def train_epochs(own: sqltrack.Run, rank: int, whole: sqltrack.Run | None = None
 
 
 def start_rank(rank: int, world_size: int) -> None:
-    """Begin a process as torchrun begins it."""
+    """Start a rank as torchrun does."""
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size))
     train()
 
@@ -80,7 +81,7 @@ def launch(ranks: int) -> None:
     """Start all ranks and wait for them."""
     run = plan()
     os.environ.update(variables_of(run))
-    # Connections do not survive a fork, nor does CUDA: spawn. Children inherit the environment.
+    # Connections and CUDA do not survive a fork, so spawn. Children inherit the environment.
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=start_rank, args=(rank, ranks)) for rank in range(ranks)]
     for process in processes:
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="plan a run and print the variables that name it")
     options = parser.parse_args()
     if options.plan:
-        # What is printed to stdout is for the batch script.
+        # Only the variables go to stdout, for the batch script.
         with contextlib.redirect_stdout(sys.stderr):
             run = plan()
         print(*(f"{name}={value}" for name, value in variables_of(run).items()))

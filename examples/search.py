@@ -1,4 +1,4 @@
-"""Random search with the database as the queue: plan trials, then let any number of workers, anywhere, take them.
+"""Random search with the database as the queue: plan trials, then start any number of workers on any machines.
 
     python search.py plan --trials 20
     python search.py work &
@@ -6,8 +6,8 @@
     wait
     python search.py best
 
-A trial is a run that is PLANNED. A worker takes the next one, and no two workers take the same. More trials may be
-planned, and more workers started, at any time; there is no server beside the database.
+A trial is a planned run. Each worker takes the next one, and no two workers take the same. You can plan more trials and
+start more workers at any time. There is no server other than the database.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import random
 import sqltrack
 from sqltrack.commands import setup
 
-# Two workers may look for the next trial at the same moment. On both databases the second one to change the row finds
-# that it is no longer planned, and changes nothing.
+# Two workers may look for the next trial at the same moment. On both databases the second UPDATE finds that the run is
+# no longer planned, and changes nothing.
 TAKE_NEXT = """
     UPDATE runs SET status = 'RUNNING'
     WHERE status = 'PLANNED' AND id = (
@@ -40,7 +40,7 @@ BEST = """
 
 
 def plan(experiment: sqltrack.Experiment, trials: int, seed: int | None) -> None:
-    """Plan trials with random hyper-parameters; all of them or, if that fails, none."""
+    """Plan trials with random hyperparameters: all of them or, on an error, none."""
     rng = random.Random(seed)
     with experiment.client:
         for _ in range(trials):
@@ -49,32 +49,32 @@ def plan(experiment: sqltrack.Experiment, trials: int, seed: int | None) -> None
 
 
 def take_next(experiment: sqltrack.Experiment) -> sqltrack.Run | None:
-    """Take the next trial, None if all are taken."""
+    """Take the next trial, or return None if all are taken."""
     client = experiment.client
     while True:
         taken = client.execute(TAKE_NEXT, (experiment.id,)).fetchone()
         if taken:
             return experiment.get_run(taken[0])
-        # Somebody else was faster; that was not the last one, was it?
+        # Another worker was faster. Are any trials left?
         if client.execute(ANY_LEFT, (experiment.id,)).fetchone() is None:
             return None
 
 
 def work(experiment: sqltrack.Experiment) -> int:
-    """Do one trial after the other until none is left, and return how many that were."""
+    """Run trials until none is left, and return how many this worker ran."""
     done = 0
     while run := take_next(experiment):
         try:
             train(run.add_env("auto"))
         except Exception as error:
-            # The run is FAILED by now. The next trial may well work.
+            # The run is FAILED by now, but the next trial may work.
             run.set_comment(f"{type(error).__name__}: {error}")
         done += 1
     return done
 
 
 def train(run: sqltrack.Run) -> None:
-    """Train with the hyper-parameters that were planned."""
+    """Train with the hyperparameters that were planned."""
     (args,) = run.client.execute("SELECT args FROM runs WHERE id = %s", (run.id,)).fetchone()
     weight, velocity = 5.0, 0.0
     with run.track():
@@ -87,7 +87,7 @@ def train(run: sqltrack.Run) -> None:
 
 
 def show_best(experiment: sqltrack.Experiment) -> None:
-    """Print the five best trials so far, also while others are at work."""
+    """Print the five best trials so far; workers may still be running."""
     for run_id, args, val_loss in experiment.client.execute(BEST, (experiment.id,)):
         print(f"run {run_id}: val_loss {val_loss:.3g} with {args}")
 
@@ -96,8 +96,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Random search with workers that share a database.")
     parser.add_argument("action", choices=["plan", "work", "best"])
     parser.add_argument("--experiment", default="Random search")
-    parser.add_argument("--trials", type=int, default=20, help="how many to plan (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="of the hyper-parameters, default: different ones each time")
+    parser.add_argument("--trials", type=int, default=20, help="number of trials to plan (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="seed for the hyperparameters (default: different ones each time)")
     options = parser.parse_args()
 
     client = sqltrack.Client()

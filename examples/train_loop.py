@@ -1,9 +1,9 @@
-"""A training loop to copy: seeds, validation, checkpoints, the best epoch, and a start from where another run ended.
+"""A training loop to copy: seeds, validation, checkpoints, the best epoch, and continuing from a checkpoint.
 
     python train_loop.py --epochs 20
     python train_loop.py --epochs 40 --resume checkpoints/run-1.npz
 
-Besides SQLTrack it needs: pip install numpy
+Requires, in addition to SQLTrack: pip install numpy
 """
 
 import argparse
@@ -18,7 +18,7 @@ from sqltrack.commands import setup
 
 
 def save(path: Path, **state: Any) -> None:
-    # A process that is killed meanwhile leaves the old checkpoint.
+    # If the process is killed while it saves, the old checkpoint remains.
     np.savez(path.with_suffix(".new.npz"), **state)
     os.replace(path.with_suffix(".new.npz"), path)
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"))
-    parser.add_argument("--resume", type=Path, help="checkpoint of another run to go on from")
+    parser.add_argument("--resume", type=Path, help="checkpoint of another run to continue from")
     args = parser.parse_args()
     args.checkpoints.mkdir(parents=True, exist_ok=True)
 
@@ -44,7 +44,7 @@ def main() -> None:
     y = (x @ rng.normal(size=20) + rng.normal(size=1200) > 0).astype(float)
     model, velocity, first_epoch, best_loss = np.zeros(20), np.zeros(20), 0, float("inf")
 
-    # SQLTrack: a run with what was chosen and where it runs.
+    # SQLTrack: a run with its arguments and its environment.
     client = sqltrack.Client()
     setup(client)
     run = sqltrack.Experiment(client, name="Training loop").get_run().add_args(args).add_env("auto")
@@ -53,13 +53,13 @@ def main() -> None:
         saved = np.load(args.resume)
         model, velocity, best_loss = saved["model"], saved["velocity"], float(saved["best_loss"])
         first_epoch = int(saved["epoch"]) + 1
-        # SQLTrack: queries follow this link to make one learning curve of both runs.
+        # SQLTrack: with this link, queries can merge the learning curves of both runs.
         run.add_link("resumes", int(saved["run_id"]))
 
-    # SQLTrack: the status is right however the block ends, also by an exception, Ctrl-C, or SIGTERM.
+    # SQLTrack: sets the right status when the block ends, also on an exception, Ctrl-C or SIGTERM.
     with run.track():
         for epoch in range(first_epoch, args.epochs):
-            # A generator per epoch: a resumed run sees the batches that an uninterrupted one would see.
+            # One generator per epoch: a resumed run sees the same batches as an uninterrupted one.
             batches = np.array_split(np.random.default_rng([args.seed, epoch]).permutation(1000), 20)
             losses = []
             for batch in batches:
@@ -68,7 +68,7 @@ def main() -> None:
                 model = model + velocity
                 losses.append(loss)
             val_loss, _ = loss_and_gradient(model, x[1000:], y[1000:])
-            # SQLTrack: one row per epoch; once the call returns it is stored.
+            # SQLTrack: one row per epoch, stored when the call returns.
             run.add_metrics({"train_loss": np.mean(losses), "val_loss": val_loss}, step=epoch)
 
             is_best, best_loss = val_loss < best_loss, min(val_loss, best_loss)
@@ -77,7 +77,7 @@ def main() -> None:
             if is_best:
                 best = args.checkpoints / f"run-{run.id}-best.npz"
                 save(best, **state)
-                # SQLTrack: what one looks for later when the model is needed.
+                # SQLTrack: where to find the best model later.
                 run.add_extras({"best_epoch": epoch, "best_checkpoint": best})
     print(f"run {run.id}: epochs {first_epoch} to {args.epochs - 1}, best val_loss {best_loss:.4f}")
 

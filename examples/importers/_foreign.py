@@ -1,4 +1,4 @@
-"""What the importers share: how a run of another tracker looks, and how it becomes a run of SQLTrack, once."""
+"""Shared code of the importers: a run of another tracker, and how to store it in SQLTrack once."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ForeignRun(NamedTuple):
     """A run of another tracker.
 
     Attributes:
-        origin: what it is found again by, such as "mlflow:0123abcd".
-        experiment: name of the experiment that it goes to.
+        origin: identifies the run in later imports, such as "mlflow:0123abcd".
+        experiment: name of its experiment in SQLTrack.
         status: its status in SQLTrack.
         created: when it began.
         updated: when it ended, or last logged something.
@@ -36,7 +36,7 @@ class ForeignRun(NamedTuple):
         comment: a name or a note.
         tags: its tags.
         extras: anything else.
-        parent: origin of the run that it is a child of.
+        parent: origin of its parent run.
     """
 
     origin: str
@@ -63,7 +63,7 @@ class Known(NamedTuple):
 def store_runs(client: sqltrack.Client, runs: Iterable[ForeignRun]) -> Counter[str]:
     """Store runs of another tracker, and return how many were new, continued or unchanged.
 
-    A run that had ended, and has logged nothing since, is left as it is in SQLTrack, whatever was changed there.
+    A run that had ended and has logged nothing since stays as it is in SQLTrack, including changes that you made there.
     """
     known = find_known(client)
     counts: Counter[str] = Counter()
@@ -90,15 +90,15 @@ def find_known(client: sqltrack.Client) -> dict[str, Known]:
 
 
 def is_complete(known: Known, run: ForeignRun) -> bool:
-    """Return whether there is nothing to add to a run."""
+    """Return whether a stored run is complete."""
     is_newer = run.updated is not None and (known.updated is None or known.updated < run.updated)
     return known.status not in ENDLESS and not is_newer
 
 
 def store_run(client: sqltrack.Client, run: ForeignRun, known: Known | None) -> Known:
-    """Store a run, or what it lacks.
+    """Store a run, or the part that is missing.
 
-    Its status comes last: after an import that was interrupted it is PLANNED still, and the next one goes on.
+    The status is set last: after an interrupted import it is still PLANNED, and the next import continues.
     """
     if known is None:
         with client:
@@ -115,9 +115,9 @@ def store_run(client: sqltrack.Client, run: ForeignRun, known: Known | None) -> 
 
 
 def store_points(run: sqltrack.Run, points: Iterable[Point]) -> list[str]:
-    """Store metrics, and return the names of those that are no values, such as images.
+    """Store metrics, and return the names of those that are not values, such as images.
 
-    Of several values of a metric at the same step the first has progress 0, the second 1, and so on.
+    If a metric has several values at the same step, the first has progress 0, the second 1, and so on.
     """
     rows: dict[tuple[int, int], dict[str, Any]] = {}
     repeats: Counter[tuple[str, int]] = Counter()
@@ -133,7 +133,7 @@ def store_points(run: sqltrack.Run, points: Iterable[Point]) -> list[str]:
 
 
 def store_rows(run: sqltrack.Run, rows: Mapping[tuple[int, int], Mapping[str, Any]]) -> None:
-    """Store rows by step and progress; a metric may be called "step", too."""
+    """Store rows by step and progress; a metric may also be called "step"."""
     many = []
     for (step, progress), metrics in rows.items():
         reserved = {name: metrics[name] for name in ("step", "progress") if name in metrics}
@@ -145,7 +145,7 @@ def store_rows(run: sqltrack.Run, rows: Mapping[tuple[int, int], Mapping[str, An
 
 
 def utc(text: str | None) -> datetime | None:
-    """Return the time that a text in ISO format means, which is in UTC if it names no time zone."""
+    """Return the time from a text in ISO format, in UTC if the text names no time zone."""
     if text is None:
         return None
     time = datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -153,10 +153,10 @@ def utc(text: str | None) -> datetime | None:
 
 
 def number(value: Any) -> Any:
-    """Return a value, of which JSON may have made the text "NaN" or "Infinity"."""
+    """Return a number for the texts "NaN" and "Infinity" that JSON may contain, and other values as they are."""
     return SPECIAL_NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
 def report(counts: Mapping[str, int]) -> None:
-    """Print what came of an import."""
+    """Print how many runs were imported."""
     print(f"{counts['new']} new runs, {counts['continued']} continued, {counts['unchanged']} unchanged")

@@ -1,9 +1,9 @@
-"""Bring the experiments and runs of MLflow into SQLTrack; run it again for what is new since.
+"""Import experiments and runs from MLflow into SQLTrack; run it again to import new ones.
 
     python import_mlflow.py sqlite:///mlflow.db
 
-takes any tracking URI that MLflow takes: a database, a server, a folder `mlruns`. Where the runs go to, SQLTrack's
-configuration says. Needs: pip install mlflow, and nothing else than what your MLflow needs.
+Pass any tracking URI that MLflow accepts: a database, a server, a folder `mlruns`. The runs go to the database that
+SQLTrack's configuration names. Requires: pip install mlflow, and whatever your tracking URI needs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sqltrack
 from sqltrack.commands import setup
 
 STATUSES = {"FINISHED": "COMPLETED", "KILLED": "CANCELLED", "SCHEDULED": "PLANNED"}
-# MLflow's own tags, and what they become.
+# MLflow's own tags.
 NAME, NOTE, PARENT = "mlflow.runName", "mlflow.note.content", "mlflow.parentRunId"
 
 
@@ -31,7 +31,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tracking_uri", help="MLflow's tracking URI")
-    parser.add_argument("--experiment", action="append", help="name of an experiment, may be repeated; default: all")
+    parser.add_argument("--experiment", action="append", help="name of an experiment, may be repeated (default: all)")
     options = parser.parse_args()
     client = sqltrack.Client()
     setup(client)
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def read_runs(mlflow: Any, names: list[str] | None) -> Iterator[ForeignRun]:
-    """Return the runs of experiments by these names, or of all, oldest first; what was deleted is left out."""
+    """Return the runs of the named experiments, or of all, oldest first and without deleted ones."""
     for experiment in pages(mlflow.search_experiments, order_by=["creation_time ASC"]):
         if names is None or experiment.name in names:
             ids, order = [experiment.experiment_id], ["attributes.start_time ASC"]
@@ -48,7 +48,7 @@ def read_runs(mlflow: Any, names: list[str] | None) -> Iterator[ForeignRun]:
 
 
 def pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
-    """Return all that a search finds, of which it returns a page at a time."""
+    """Return all results of a search that returns a page at a time."""
     token = None
     while True:
         page = search(page_token=token, **arguments)
@@ -86,14 +86,14 @@ def read_points(mlflow: Any, run: Any) -> Iterator[Point]:
 
 
 def unlimited(value: float) -> float:
-    """Return infinity for the greatest number there is, which MLflow's databases keep instead."""
+    """Return infinity for the largest float, which MLflow's databases store instead."""
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 def parameter(text: str) -> Any:
     """Return the number, bool, None, list, tuple or dict that Python prints as this text, else the text.
 
-    MLflow keeps parameters as texts. A commit such as "12345e7" stays one, because Python would print 123450000000.0.
+    MLflow stores parameters as texts. A commit such as "12345e7" stays text, because Python would print 123450000000.0.
     """
     try:
         value = ast.literal_eval(text)

@@ -1,8 +1,8 @@
-"""Bring the runs of Sacred's FileStorageObserver into SQLTrack; run it again for what is new since.
+"""Import the runs of Sacred's FileStorageObserver into SQLTrack; run it again to import new ones.
 
     python import_sacred.py my_runs
 
-reads the folder that the observer was given. Where the runs go to, SQLTrack's configuration says.
+Pass the folder of the observer. The runs go to the database that SQLTrack's configuration names.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read_run(path: Path) -> ForeignRun:
         "info": read(path / "info.json"),
     }
     return ForeignRun(
-        # Numbers begin at 1 in each folder, so they alone do not tell runs apart.
+        # Numbers begin at 1 in each folder, so they do not identify a run.
         origin=f"sacred:{experiment}/{path.name}@{begin}",
         experiment=experiment,
         status=STATUSES.get(run["status"], run["status"]),
@@ -72,12 +72,12 @@ def read_points(metrics: dict[str, Any]) -> Iterator[Point]:
 
 
 def read(path: Path) -> Any:
-    """Return what a file holds, nothing if Sacred had no reason to write it."""
+    """Return the content of a file, or an empty dict if Sacred did not write it."""
     return json.loads(path.read_text(encoding="utf-8"), object_hook=without_types) if path.exists() else {}
 
 
 def without_types(value: dict[str, Any]) -> Any:
-    """Return a tuple that jsonpickle has written as a list."""
+    """Return the tuple that jsonpickle has written as a list."""
     return value["py/tuple"] if set(value) == {"py/tuple"} else value
 
 

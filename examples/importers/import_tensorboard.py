@@ -1,9 +1,9 @@
-"""Bring the scalars and hyperparameters of TensorBoard's event files into SQLTrack; run it again for what is new since.
+"""Import scalars and hyperparameters from TensorBoard's event files into SQLTrack; run it again to import new ones.
 
     python import_tensorboard.py runs
 
-makes a run of each folder below `runs` that holds event files, in an experiment that is called like the folder. Where
-the runs go to, SQLTrack's configuration says. Needs: pip install tensorboard
+Each folder below `runs` that holds event files becomes a run, in an experiment named after `runs`. The runs go to the
+database that SQLTrack's configuration names. Requires: pip install tensorboard
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ HPARAMS = "_hparams_/session_start_info"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logdir", type=Path, help="folder with event files, in folders of any depth")
-    parser.add_argument("--experiment", help="name of the experiment, default: that of the folder")
-    parser.add_argument("--status", default="COMPLETED", help="status of the runs, which event files do not tell")
+    parser.add_argument("--experiment", help="name of the experiment (default: the name of the folder)")
+    parser.add_argument(
+        "--status",
+        default="COMPLETED",
+        help="status of the runs, which event files do not record (default: %(default)s)",
+    )
     options = parser.parse_args()
     client = sqltrack.Client()
     setup(client)
@@ -37,7 +41,7 @@ def main() -> None:
 def read_runs(logdir: Path, experiment: str, status: str) -> Iterator[ForeignRun]:
     """Return a run for each folder with event files.
 
-    Hyperparameters in a folder below that of another run, where PyTorch's `add_hparams` puts them, belong to that run.
+    PyTorch's `add_hparams` writes hyperparameters to a folder below that of the run; they are added to that run.
     """
     folders = {path.parent for path in logdir.rglob("*tfevents*")}
     events = {folder: load(folder) for folder in sorted(folders)}
@@ -51,7 +55,7 @@ def read_runs(logdir: Path, experiment: str, status: str) -> Iterator[ForeignRun
 def load(folder: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    # 0 is all of them; by default it would be a random sample.
+    # 0 loads all events; the default is a random sample.
     return EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
 
 
@@ -72,7 +76,7 @@ def read_run(name: str, experiment: str, status: str, parts: list[Any]) -> Forei
 
 
 def read_points(events: Any) -> Iterator[tuple[float, Point]]:
-    """Return scalars with their times, in both forms that there are: as numbers, and as tensors of one number."""
+    """Return scalars with their times, in both existing formats: numbers, and tensors of one number."""
     from tensorboard.util.tensor_util import make_ndarray
 
     for name in events.Tags()["scalars"]:

@@ -1,9 +1,9 @@
-"""Bring the runs of Trackio's projects into SQLTrack; run it again for what is new since.
+"""Import the runs of Trackio's projects into SQLTrack; run it again to import new ones.
 
     python import_trackio.py
 
-reads all projects in Trackio's folder, `python import_trackio.py digits.db` only this one. Where the runs go to,
-SQLTrack's configuration says.
+This imports all projects in Trackio's folder. Name a file, such as `digits.db`, to import only that one. The runs go
+to the database that SQLTrack's configuration names.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from sqltrack.commands import setup
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("database", nargs="*", type=Path, help="files of projects, default: all in Trackio's folder")
-    parser.add_argument("--status", default="COMPLETED", help="status of the runs, which Trackio does not keep")
+    parser.add_argument("database", nargs="*", type=Path, help="files of projects (default: all in Trackio's folder)")
+    parser.add_argument(
+        "--status", default="COMPLETED", help="status of the runs, which Trackio does not record (default: %(default)s)"
+    )
     options = parser.parse_args()
     client = sqltrack.Client()
     setup(client)
@@ -40,9 +42,9 @@ def trackio_folder() -> Path:
 
 
 def read_runs(path: Path, status: str) -> Iterator[ForeignRun]:
-    """Return the runs of a project, which is called like its file."""
+    """Return the runs of a project, which is named after its file."""
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        # In older versions the name was all that told runs apart.
+        # Older versions tell runs apart only by name.
         columns = [row[1] for row in connection.execute("PRAGMA table_info(metrics)")]
         key = "run_id" if "run_id" in columns else "run_name"
         query = f"""

@@ -1,9 +1,9 @@
-"""Bring the runs of a project of Weights & Biases into SQLTrack; run it again for what is new since.
+"""Import the runs of a Weights & Biases project into SQLTrack; run it again to import new ones.
 
     python import_wandb.py alice/digits
 
-asks W&B's server by its public interface, with the account that `wandb login` has stored. Where the runs go to,
-SQLTrack's configuration says. Needs: pip install wandb
+This downloads them through W&B's public API, with the account that `wandb login` has stored. The runs go to the
+database that SQLTrack's configuration names. Requires: pip install wandb
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", help="entity and project, such as alice/digits")
-    parser.add_argument("--experiment", help="name of the experiment, default: that of the project")
+    parser.add_argument("--experiment", help="name of the experiment (default: the name of the project)")
     options = parser.parse_args()
     client = sqltrack.Client()
     setup(client)
@@ -59,7 +59,7 @@ def read_run(run: Any, experiment: str) -> ForeignRun:
 
 
 def read_points(run: Any) -> Iterator[Point]:
-    """Return the metrics of all steps; names that begin with an underscore are W&B's own."""
+    """Return the metrics of all steps, without W&B's own, whose names begin with an underscore."""
     for row in run.scan_history():
         for name, value in row.items():
             if value is not None and not name.startswith("_"):

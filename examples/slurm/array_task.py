@@ -1,9 +1,9 @@
-"""One task of a job array: it trains with one line of a sweep file, as one run.
+"""A task of a job array: train with one line of a sweep file, as one run.
 
     sbatch --array=1-$(wc -l < sweep.jsonl) array.sbatch sweep.jsonl
 
-Submit the array again, and tasks whose run is COMPLETED end at once, tasks whose run failed or was cancelled do it
-again, and lines that were added to the file become new runs. No setting ever has two runs.
+If you submit the array again, tasks whose run is COMPLETED exit at once, tasks whose run failed or was cancelled repeat
+it, and new lines of the file become new runs. No setting ever has two runs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sqltrack.commands import setup
 
 
 def take_run(experiment: sqltrack.Experiment, args: dict[str, Any], job: str) -> sqltrack.Run | None:
-    """Return the run for a setting, or None if there is nothing left to do about it."""
+    """Return the run for a setting, or None if there is nothing to do."""
     client = experiment.client
     with client:
-        # Changes nothing, but tasks that get here at the same time wait for each other, on both databases.
+        # Changes nothing, but makes tasks that get here at the same time wait for each other, on both databases.
         client.execute("UPDATE experiments SET name = name WHERE id = %s", (experiment.id,))
         rows = client.execute("SELECT id, status, args, extras FROM runs WHERE experiment_id = %s", (experiment.id,))
         known = next((row for row in rows if row[2] == args), None)
@@ -30,13 +30,13 @@ def take_run(experiment: sqltrack.Experiment, args: dict[str, Any], job: str) ->
         if known:
             is_of_other_job = (known[3] or {}).get("slurm_job_id") != job
             if known[1] == "COMPLETED" or (known[1] == "RUNNING" and is_of_other_job):
-                print(f"run {run.id} is {known[1]} already")
+                print(f"run {run.id} is already {known[1]}")
                 return None
         return run.set_args(args).set_status("RUNNING").add_extras({"slurm_job_id": job})
 
 
 def train(run: sqltrack.Run, args: dict[str, Any]) -> None:
-    """Train as one does, with checkpoints as in train.py."""
+    """Train; see train.py for checkpoints."""
     weight = 5.0
     for epoch in range(args["epochs"]):
         weight -= args["learning_rate"] * 2 * weight

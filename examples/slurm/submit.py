@@ -1,9 +1,9 @@
-"""Queue a training job, with its run in the database already: planned, with all its arguments.
+"""Submit a training job to Slurm, with its run already in the database: planned, and with all its arguments.
 
     python submit.py --sbatch=--time=2:00:00 train.py --epochs 50
 
-The arguments are read from the script's help text and its command line; the script is not run. A command line that the
-script would not understand is refused here, and not after hours in the queue.
+The arguments come from the script's help text and its command line; the script is not run. If the script would not
+understand the command line, you get the error here, and not after hours in the queue.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sqltrack.commands import setup
 
 
 def submit(run: sqltrack.Run, command: list[str], options: list[str]) -> str:
-    """Hand a command over to Slurm and return the number of its job."""
+    """Submit a command to Slurm and return the number of its job."""
     environment = {"SQLTRACK_EXPERIMENT_ID": str(run.experiment_id), "SQLTRACK_RUN_ID": str(run.id)}
-    # With exec it is the script that gets Slurm's signals, and not a shell around it.
+    # With exec the script itself gets Slurm's signals, and not a shell around it.
     wrapped = f"--wrap=exec {shlex.join(command)}"
     done = subprocess.run(
         ["sbatch", "--parsable", f"--job-name=run-{run.id}", *options, wrapped],
@@ -31,7 +31,7 @@ def submit(run: sqltrack.Run, command: list[str], options: list[str]) -> str:
         text=True,
         check=True,
     )
-    # With several clusters the name of one follows.
+    # With several clusters, sbatch adds the name of the cluster.
     return done.stdout.strip().partition(";")[0]
 
 
@@ -48,7 +48,7 @@ def main(args: Any) -> None:
     job_args = detect_args(args.script_path, argv=args.arg_str)
     if job_args is None:
         command = shlex.join([str(args.script_path), *args.arg_str])
-        sys.exit(f"error: no arguments can be told from {command!r}; compare it with the usage of the script")
+        sys.exit(f"error: cannot read the arguments of {command!r}; compare it with the usage of the script")
     client = sqltrack.Client()
     setup(client)
     run = sqltrack.Experiment(client, name=str(args.experiment)).get_run().add_args(job_args)

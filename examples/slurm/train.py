@@ -1,6 +1,6 @@
-"""A training job: it picks up the run that was planned for it, logs to that, and goes on with it when it is requeued.
+"""A training job: it uses the run that was planned for it, and continues that run when the job is requeued.
 
-Started by hand it tracks a run of its own. Which database is used is for SQLTrack's configuration to say.
+If you start it by hand, it creates a run. SQLTrack's configuration names the database.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def find_run(client: sqltrack.Client, args: dict[str, Any]) -> sqltrack.Run:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; a process that is killed meanwhile leaves the old one."""
+    """Write a checkpoint; if the process is killed while it writes, the old checkpoint remains."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".tmp").write_text(json.dumps(state))
     os.replace(path.with_suffix(".tmp"), path)
 
 
 def requeue(run: sqltrack.Run) -> None:
-    """Put this job into Slurm's queue again; its next start goes on with the same run."""
-    # Before Slurm ends this process: REQUEUED shall be the last word.
+    """Put this job back into Slurm's queue; its next start continues the same run."""
+    # Set REQUEUED before Slurm ends this process, so that it stays the final status.
     run.stop("REQUEUED")
     try:
         subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
@@ -59,7 +59,7 @@ def main(args: Any) -> None:
         --seed N            Seed of the noise [default: 0]
         --checkpoints PATH  Folder for checkpoints [default: checkpoints]
     """
-    # Slurm sends this signal some time before the limit, as --signal says. The epoch is finished first.
+    # Slurm sends this signal some time before the time limit, as --signal says. Finish the epoch first.
     is_time_up: list[bool] = []
     signal.signal(signal.SIGUSR1, lambda *_: is_time_up.append(True))
 
@@ -70,7 +70,8 @@ def main(args: Any) -> None:
         state = json.loads(checkpoint.read_text())
         run.add_extras({"restarts": int(os.environ.get("SLURM_RESTART_COUNT", 0))})
 
-    # SIGTERM, by scancel or preemption, marks the run as CANCELLED. One that goes on keeps the time of its first start.
+    # SIGTERM, sent by scancel or preemption, sets the status CANCELLED. A continued run keeps the time of its first
+    # start.
     with run.track(started=None if checkpoint.exists() else "auto"):
         print(f"run {run.id} begins with epoch {state['epoch'] + 1}", flush=True)
         for epoch in range(state["epoch"] + 1, args.epochs):

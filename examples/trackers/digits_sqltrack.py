@@ -1,7 +1,7 @@
-"""Train classifiers of digits with three learning rates and three seeds each, tracked by SQLTrack.
+"""Train digit classifiers with three learning rates and three seeds each, tracked by SQLTrack.
 
-The three scripts in this folder do the same by different trackers. Lines that record runs are marked "tracking", and
-those that compare runs "results". All other lines are the same.
+The three scripts in this folder do the same with different trackers. Lines that record runs are marked "tracking", and
+lines that compare runs "results". All other lines are identical.
 """
 
 from __future__ import annotations

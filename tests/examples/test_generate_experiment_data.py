@@ -432,10 +432,10 @@ def run_script(config: dict[str, Any], *options: str) -> tuple[int, str, str]:
 def test_the_script_sets_up_an_empty_database_and_says_what_it_added(empty_config: dict[str, Any]) -> None:
     status, stdout, stderr = run_script(empty_config, "--runs", "12", "--epochs", "3", "--first-id", "1")
     assert (status, stderr) == (0, "")
-    assert stdout.splitlines() == ["(NEW) base.sql", "12 runs were added, with ids from 1 to 12"]
+    assert stdout.splitlines() == ["(NEW) base.sql", "added 12 runs, with ids from 1 to 12"]
     status, stdout, _ = run_script(empty_config, "--runs", "5", "--epochs", "3", "--seed", "7")
     added = sorted(runs_by_id(sqltrack.Client(empty_config)))[12:]
-    assert stdout.splitlines() == ["(OK) base.sql", f"5 runs were added, with ids from {added[0]} to {added[-1]}"]
+    assert stdout.splitlines() == ["(OK) base.sql", f"added 5 runs, with ids from {added[0]} to {added[-1]}"]
     assert len(added) == 5
     assert added[0] > 500_000
 

@@ -68,7 +68,7 @@ def test_a_wrong_command_line_is_refused_before_it_is_queued(
 ) -> None:
     done = submit(environment, str(EXAMPLES / "train.py"), "--epoch")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: no arguments can be told from")
+    assert done.stderr.startswith("error: cannot read the arguments of")
     assert runs(client) == []
 
 

@@ -246,7 +246,7 @@ def test_a_task_leaves_a_run_alone_that_another_job_does_but_goes_on_with_its_ow
     args = json.loads((slurm.folder / "sweep.jsonl").read_text().splitlines()[0])
     run = sqltrack.Experiment(client, name="Sweep sweep").get_run().add_args(args).add_extras({"slurm_job_id": "7"})
     run.set_status("RUNNING")
-    assert "run 1 is RUNNING already" in slurm.run("array.sbatch", "sweep.jsonl", job=8, SLURM_ARRAY_TASK_ID=1)
+    assert "run 1 is already RUNNING" in slurm.run("array.sbatch", "sweep.jsonl", job=8, SLURM_ARRAY_TASK_ID=1)
     assert (statuses(client), steps(client)) == ([(1, "RUNNING")], [])
     slurm.run("array.sbatch", "sweep.jsonl", job=7, SLURM_ARRAY_TASK_ID=1, SLURM_RESTART_COUNT=1)
     assert (statuses(client), steps(client)) == ([(1, "COMPLETED")], [*range(10)])
