@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, databases, turns, statistics, and how results are written."""
+"""Shared code of the benchmarks: options, databases, timing, statistics and the files of results."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ __all__ = [
     "write_json",
 ]
 
-# Names of the ways whose ratio counts: SQLTrack's, and the least that does the same.
+# Names of the two ways that are compared: SQLTrack's, and the shortest code that does the same.
 OURS, BY_HAND = "sqltrack", "by hand"
 
-# One call of a way, which is given its number, from 0 on.
+# One call of a way; the argument counts the calls from 0.
 Turn = Callable[[int], object]
 
-# What was measured, see `compare`.
+# A row of figures, see `compare`.
 Row = dict[str, Any]
 
 _SQLITE_PRAGMAS = ("journal_mode = WAL", "wal_autocheckpoint = 4000", "synchronous = NORMAL", "foreign_keys = ON")
-# In a hundred calls there is one that p99 tells of.
+# The smallest number of calls for each percentile: p99 needs 100.
 _PERCENTILES = {"p50": (0.5, 1), "p99": (0.99, 100), "p99.9": (0.999, 1_000)}
 
 
@@ -78,24 +78,24 @@ class HandTable(NamedTuple):
 
 
 class Database(Protocol):
-    """An empty database that SQLTrack has set up, and that goes with its `with` block."""
+    """An empty database that SQLTrack has set up; its `with` block removes it."""
 
     client: sqltrack.Client
 
     def hand_table(self, run_id: int, names: Sequence[str]) -> contextlib.AbstractContextManager[HandTable]:
-        """Provide a table like `metrics` with columns for these metrics, in which only `run_id` need exist."""
+        """Provide a table like `metrics` with columns for these metrics, in which only `run_id` must exist."""
         ...
 
     def peer_url(self) -> contextlib.AbstractContextManager[str]:
-        """Provide SQLAlchemy's URL of another empty database, of the same engine."""
+        """Provide SQLAlchemy's URL of another empty database of the same engine."""
         ...
 
     def metrics_bytes(self) -> int:
-        """Return what the metrics take on disk, with their index."""
+        """Return the size of the metrics on disk, with their index."""
         ...
 
     def settle(self) -> None:
-        """Do what the database does by itself some time after many rows were stored."""
+        """Do the maintenance that the database does by itself some time after many rows were stored."""
         ...
 
 
@@ -118,7 +118,7 @@ class NoDatabaseError(Exception):
 
 
 def create_parser(description: str | None, *, engines: bool = True) -> argparse.ArgumentParser:
-    """Return a parser with the options of all benchmarks; without `engines`, those that need no database."""
+    """Return a parser with the options of all benchmarks, or without `engines` for those that need no database."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures to this file, too")
     parser.add_argument("--quick", action="store_true", help="much less of everything: to see that it works")
@@ -128,10 +128,10 @@ def create_parser(description: str | None, *, engines: bool = True) -> argparse.
 
 
 def run_benchmark(description: str | None, measure_engine: Callable[[Engine, bool], Iterator[Row]]) -> list[Row]:
-    """Do what most of the scripts do: measure each engine, print each row, write all to the file, and return them.
+    """Measure each engine, print each row, write all rows to the file and return them.
 
     Args:
-        description: what --help says.
+        description: text for --help.
         measure_engine: yields the rows of an engine; its second argument is whether --quick was given.
     """
     options = create_parser(description).parse_args()
@@ -145,10 +145,10 @@ def run_benchmark(description: str | None, measure_engine: Callable[[Engine, boo
 
 
 def write_json(path: Path | None, **document: Any) -> None:
-    """Write figures to a file together with the machine that they come from; None does nothing."""
+    """Write figures to a file, together with a description of the machine; None does nothing."""
     if path is None:
         return
-    # What is needed to judge the figures, and nothing that tells whose machine it is.
+    # Enough to judge the figures, and nothing that identifies the owner of the machine.
     machine = {
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
@@ -164,7 +164,7 @@ def write_json(path: Path | None, **document: Any) -> None:
 
 
 def _cpu_model() -> str:
-    """Return what the processor calls itself; platform.processor() is empty on most systems with Linux."""
+    """Return the model name of the processor; platform.processor() is empty on most Linux systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -174,14 +174,14 @@ def _cpu_model() -> str:
 
 
 def write_config_file(database: Database, folder: str) -> str:
-    """Write the configuration of a database as a file into a folder, and return its path."""
+    """Write the configuration of a database to a file in a folder, and return its path."""
     path = os.path.join(folder, "sqltrack.conf")
     lines = [f"{name} = {value}\n" for name, value in database.client.config.items() if value is not None]
     Path(path).write_text("".join(lines), encoding="utf-8")
     return path
 
 
-# Turns and statistics
+# Timing and statistics
 
 
 def take_turns(
@@ -194,15 +194,15 @@ def take_turns(
 ) -> dict[str, list[int]]:
     """Return the nanoseconds of every call of each way after the warm-up.
 
-    In each round all ways make their calls, in an order that rotates, so that whatever slows the machine down slows
-    down all of them, and each follows each.
+    In each round all ways make their calls, so that a slow machine slows down all of them. The order rotates, so that
+    each way follows each other.
 
     Args:
-        ways: name of each way, and its call, which is given its number: the same numbers for all ways, each once.
-        rounds: rounds that count.
+        ways: name and call of each way. All ways are called with the same numbers, each once.
+        rounds: number of timed rounds.
         batch: calls of a way in a round, one after the other.
-        warm_up: rounds before those.
-        prepare: called before each turn, which does not count.
+        warm_up: rounds before these.
+        prepare: called before each turn, not timed.
     """
     names = list(ways)
     times: dict[str, list[int]] = {name: [] for name in names}
@@ -220,11 +220,11 @@ def take_turns(
 def keep_fastest(measure: Callable[[], dict[str, list[int]]], connections: int) -> dict[str, list[int]]:
     """Return the times of the connections on which all ways together were fastest.
 
-    A server's process that happens to share a CPU with its client may answer in half the time, and does so until it is
-    disconnected. So two connections can differ by more than what is done on them.
+    A server process that shares a CPU with its client may answer in half the time until the client disconnects. So two
+    connections can differ by more than the work done on them.
 
     Args:
-        measure: opens a connection for each way, and returns what `take_turns` does.
+        measure: opens a connection for each way, and returns the result of `take_turns`.
         connections: how often to call it.
     """
     measured = [measure() for _ in range(connections)]
@@ -241,7 +241,7 @@ def _time_calls(call: Turn, numbers: range) -> list[int]:
 
 
 def summarize(nanoseconds: Sequence[int]) -> dict[str, float]:
-    """Return the median and, of as many calls as have them, the slowest of 100 and of 1,000, in seconds."""
+    """Return the median and, if there are enough calls, the 99th and 99.9th percentiles, in seconds."""
     ordered = sorted(nanoseconds)
     return {
         name: float(f"{ordered[int(len(ordered) * part)] / 1e9:.4g}")
@@ -254,9 +254,9 @@ def compare(engine: Engine, what: str, times: Mapping[str, Sequence[int]], **mor
     """Return a row of figures.
 
     Args:
-        engine: where it was measured.
-        what: what was measured; no other row of this engine has the same.
-        times: nanoseconds of the calls of each way; the names OURS and BY_HAND are those whose ratio counts.
+        engine: the engine.
+        what: name of the measurement, unique among the rows of this engine.
+        times: nanoseconds of the calls of each way; the ratio compares OURS and BY_HAND.
         more: further figures of the row.
     """
     return {
@@ -270,7 +270,7 @@ def compare(engine: Engine, what: str, times: Mapping[str, Sequence[int]], **mor
 
 
 def print_row(row: Row) -> None:
-    """Print a line with the times of all ways in milliseconds: the median, and slow calls if there are enough."""
+    """Print the times of all ways in milliseconds: the median, and slow calls if there are enough calls."""
     ways = row["ways"]
     figures = [f"{way} {' / '.join(map(_as_milliseconds, times.values()))}" for way, times in ways.items()]
     if OURS in ways and BY_HAND in ways:
@@ -299,12 +299,12 @@ def random_metrics(count: int, rows: int) -> list[dict[str, float]]:
 
 
 def fill_runs(client: sqltrack.Client, count: int, args: Sequence[Mapping[str, Any]] = ({},)) -> None:
-    """Store ended runs of an experiment by SQL, quicker than by tracking them.
+    """Store ended runs of an experiment by SQL, which is faster than tracking them.
 
     Args:
         client: client of the database.
         count: number of runs; a multiple of the number of `args`.
-        args: arguments that as many runs each have.
+        args: arguments, each for the same number of runs.
     """
     experiment = sqltrack.Experiment(client, name="filled")
     moment = "'2026-01-01 00:00:00.000000+00:00'"
@@ -318,7 +318,7 @@ def fill_runs(client: sqltrack.Client, count: int, args: Sequence[Mapping[str, A
 
 
 def fill_metrics(client: sqltrack.Client, steps: int, names: Sequence[str]) -> None:
-    """Store as many steps of all runs by SQL, with numbers that look random but are the same every time."""
+    """Store the same number of steps for all runs by SQL, with numbers that look random but are the same every time."""
     add_float_columns(client, names)
     columns = ", ".join(map(quote_identifier, names))
     values = ", ".join(
@@ -333,7 +333,7 @@ def fill_metrics(client: sqltrack.Client, steps: int, names: Sequence[str]) -> N
 
 
 def add_float_columns(client: sqltrack.Client, names: Sequence[str]) -> None:
-    """Add columns of metrics that are not there yet, by plain SQL."""
+    """Add missing columns of metrics by plain SQL."""
     there = column_names(client)
     with client:
         for name in names:
@@ -342,12 +342,12 @@ def add_float_columns(client: sqltrack.Client, names: Sequence[str]) -> None:
 
 
 def column_names(client: sqltrack.Client) -> set[str]:
-    """Return the names of the columns of metrics, with those of its key."""
+    """Return the names of the columns of `metrics`, including its key."""
     return {column[0] for column in client.execute("SELECT * FROM metrics LIMIT 0").description or ()}
 
 
 def _series_sql(name: str) -> str:
-    """Return a WITH clause for a table `name` of a column `number`, from 1 to the value of its placeholder."""
+    """Return a WITH clause for a table `name` whose column `number` counts from 1 to the value of its placeholder."""
     return f"WITH RECURSIVE {name} (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM {name} WHERE number < %s)"
 
 
@@ -355,7 +355,7 @@ def _series_sql(name: str) -> str:
 
 
 def open_engines(names: str) -> Iterator[Engine]:
-    """Yield the engines named, separated by commas; those that cannot be had are reported and left out."""
+    """Yield the named engines, separated by commas; report engines that are not available, and skip them."""
     for name in names.split(","):
         try:
             with _OPEN[name]() as engine:
@@ -365,7 +365,7 @@ def open_engines(names: str) -> Iterator[Engine]:
 
 
 def connect_by_hand(config: Mapping[str, Any]) -> Any:
-    """Open a connection of the bare driver to a client's database, with the settings that SQLTrack gives its own.
+    """Open a connection of the bare driver to a client's database, with the settings that SQLTrack uses.
 
     Every statement commits by itself, and has %s as placeholders.
     """
@@ -395,7 +395,7 @@ class _SQLiteDatabase:
 
     @contextlib.contextmanager
     def hand_table(self, run_id: int, names: Sequence[str]) -> Iterator[HandTable]:
-        # In a file of its own, or each side would find pages that the other has just changed.
+        # In a separate file, or each side would find pages that the other has just changed.
         path = os.path.join(self._folder, f"by_hand_{len(names)}.db")
         with contextlib.closing(_connect_sqlite(path)) as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY)")
@@ -413,11 +413,11 @@ class _SQLiteDatabase:
         yield f"sqlite:///{os.path.join(self._folder, 'peer.db')}"
 
     def metrics_bytes(self) -> int:
-        # Whatever else was stored since is a row or two.
+        # Other rows since then are few.
         return self._file_bytes() - self._empty_bytes
 
     def settle(self) -> None:
-        # It collects no statistics by itself, but moves the log into the database when that is big.
+        # SQLite collects no statistics by itself, but moves a large log into the database.
         self.client.execute("PRAGMA wal_checkpoint").fetchall()
 
     def _file_bytes(self) -> int:
@@ -426,7 +426,7 @@ class _SQLiteDatabase:
 
 
 class _PercentConnection(sqlite3.Connection):
-    """sqlite3's connection with psycopg's placeholders, so that the statements by hand are there once."""
+    """sqlite3's connection with psycopg's placeholders, so that one statement serves both drivers."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         return super().execute(sql.replace("%s", "?"), parameters)
@@ -490,7 +490,7 @@ class _PostgresDatabase:
         return int(self.client.execute("SELECT pg_total_relation_size('metrics')").fetchone()[0])
 
     def settle(self) -> None:
-        # As autovacuum does.
+        # As autovacuum would.
         with contextlib.closing(connect_by_hand(self.client.config)) as connection:
             connection.execute("VACUUM (ANALYZE) metrics")
             connection.execute("VACUUM (ANALYZE) runs")

@@ -1,7 +1,7 @@
-"""Time `add_metrics` of a tracked run next to the same upsert by hand, on SQLite and PostgreSQL.
+"""Time `add_metrics` of a tracked run against the same upsert by hand, on SQLite and PostgreSQL.
 
-Both sides write rows of the same shape in the same process, in batches by turns, so that whatever slows the machine
-down slows down both. The ratio counts.
+Both sides write rows of the same shape in the same process and take turns in batches, so that a slow machine slows down
+both. Look at the ratio.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from _common import (
     take_turns,
 )
 
-# Pairs of connections, of which the fastest counts.
+# Pairs of connections; the fastest pair counts.
 CONNECTIONS = 6
 
-# Number of metrics in a call, and how many batches of each side are timed on each pair.
+# Number of metrics in a call, and number of batches that each side times on each pair.
 SIZES = {10: 100, 100: 40, 1_000: 20}
 QUICK_SIZES = {10: 2}
 BATCH = 50

@@ -1,6 +1,6 @@
-"""Time the queries of `best_values` and `last_values` over 1,000,000 rows of 1,000 runs, next to MAX … GROUP BY.
+"""Time the queries of `best_values` and `last_values` over 1,000,000 rows of 1,000 runs against MAX … GROUP BY.
 
-First without an index on the metric, then with one on run_id and metric. With it, one MAX for each run is a third way.
+First without an index on the metric, then with one on run_id and metric. With the index, a MAX per run is a third way.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
         fill_metrics(client, steps, ["accuracy", "loss"])
         database.settle()
         with contextlib.closing(connect_by_hand(database.client.config)) as connection:
-            # In blocks: both sides have a connection already.
+            # In blocks, so that both sides have a connection already.
             with client:
                 yield from measure_queries(engine, client, connection, runs, rounds, "no index")
             client.execute(INDEX)

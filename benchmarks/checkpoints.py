@@ -1,7 +1,7 @@
-"""Time the checkpoints of SQLite's write-ahead log, by the number of pages after which one is due.
+"""Time the checkpoints of SQLite's write-ahead log, by the number of pages after which they happen.
 
 A call of a tracked run waits for the disk only when it makes a checkpoint. Here each checkpoint is a statement of its
-own, so that it is timed alone, whatever else the machine does meanwhile.
+own, so that it is timed alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def measure(pages: int, rows: int) -> dict[str, Any]:
-    """Log rows one by one, and return what the checkpoints take."""
+    """Log rows one by one, and return the times of the checkpoints."""
     names = metric_names(METRICS)
     values = [0.123 * number for number in range(METRICS)]
     seconds, calls, last = [], [], 0

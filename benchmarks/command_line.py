@@ -1,6 +1,6 @@
-"""Time commands of the `sqltrack` program in fresh processes, next to a Python that only imports what each needs.
+"""Time commands of the `sqltrack` program in fresh processes, next to a Python that only imports the modules they need.
 
-That is argparse, and sqlite3 or psycopg. The database has 1,000 runs, and one run with 6,000 metrics.
+These are argparse, and sqlite3 or psycopg. The database has 1,000 runs, and one run with 6,000 metrics.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RUNS = 1_000
 STEPS = 10
 METRICS = 10
 MANY_METRICS = 6_000
-# Steps of the run with so many metrics.
+# Number of steps of the run with 6,000 metrics.
 MANY_STEPS = 3
 ROUNDS = 9
 MANY_ROUNDS = 3
@@ -44,7 +44,7 @@ DRIVERS = {"sqlite": "sqlite3", "postgres": "psycopg"}
 
 
 class Command(NamedTuple):
-    """What is measured, and the arguments of the program."""
+    """Name of the measurement, and arguments of the program."""
 
     what: str
     words: list[str]
@@ -87,7 +87,7 @@ def store_many_metrics(database: Database, count: int) -> None:
 
 
 def measure_commands(engine: Engine, config_path: str, commands: Sequence[Command], rounds: int) -> Iterator[Row]:
-    """Take turns with all commands and the bare Python, and yield a row for each command."""
+    """Time all commands and the bare Python by turns, and yield a row for each command."""
     program = os.path.join(sysconfig.get_path("scripts"), "sqltrack")
     ways: dict[str, Turn] = {what: process([program, *words], config_path) for what, words in commands}
     bare = [sys.executable, "-c", f"import argparse, {DRIVERS[engine.name]}"]

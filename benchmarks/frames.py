@@ -1,8 +1,8 @@
-"""Time how 1,000,000 rows of 12 columns become a data frame, in several ways, each in a process of its own.
+"""Time how 1,000,000 rows of 12 columns become a data frame, in several ways, each in a separate process.
 
-By hand is the Arrow driver of the database, if it is installed (adbc-driver-sqlite, adbc-driver-postgresql, pyarrow).
-Other ways are the bare driver's `fetchall` and `pandas.read_sql`. The peak of memory holds what the interpreter and its
-packages take as well: see "nothing".
+"By hand" is the Arrow driver of the database, if it is installed (adbc-driver-sqlite, adbc-driver-postgresql, pyarrow).
+Other ways are the bare driver's `fetchall` and `pandas.read_sql`. The peak of memory includes the interpreter and its
+packages; see "nothing".
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FRAME = "SELECT * FROM metrics"
 WITHOUT_ARROW = "query_dataframe without Arrow"
 
 ARROW_DRIVERS = {"sqlite": "adbc_driver_sqlite", "postgres": "adbc_driver_postgresql"}
-# What sqltrack.pandas could find of Arrow.
+# The Arrow packages that sqltrack.pandas looks for.
 ARROW_MODULES = (*ARROW_DRIVERS.values(), "adbc_driver_manager", "pyarrow")
 
 Config = Mapping[str, Any]
@@ -68,26 +68,26 @@ def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
 
 
 def fill_frame(database: Database, rows: int) -> None:
-    """Store one run with so many rows."""
+    """Store one run with this many rows."""
     fill_runs(database.client, 1)
     fill_metrics(database.client, rows, metric_names(METRICS))
     database.settle()
 
 
 def in_new_process(engine_name: str, config: Config, way: str) -> tuple[int, int]:
-    """Return what `measure_way` does in a process that has read nothing before."""
+    """Return the result of `measure_way` in a process that has read nothing before."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure_way, engine_name, config, way).result()
 
 
 def measure_way(engine_name: str, config: Config, way: str) -> tuple[int, int]:
-    """Return the nanoseconds that reading takes, and the peak of this process' memory in MB."""
+    """Return the nanoseconds that reading takes, and the peak memory of this process in MB."""
     if way == WITHOUT_ARROW:
-        # As if they were not installed.
+        # Behave as if they were not installed.
         sys.modules.update(dict.fromkeys(ARROW_MODULES))  # type: ignore[arg-type]
     client = sqltrack.Client(dict(config))
     read = ways(engine_name)[way]
-    # Imports and connections are no part of what is measured.
+    # Imports and connections are not measured.
     read(client, "SELECT * FROM metrics WHERE run_id < 0")
     begin = time.perf_counter_ns()
     frame = read(client, FRAME)
@@ -98,7 +98,7 @@ def measure_way(engine_name: str, config: Config, way: str) -> tuple[int, int]:
 
 
 def ways(engine_name: str) -> Mapping[str, Callable[[sqltrack.Client, str], Any]]:
-    """Return the ways to read a data frame that can be had."""
+    """Return the available ways to read a data frame."""
     found: dict[str, Callable[[sqltrack.Client, str], Any]] = {
         "nothing": lambda client, sql: None,
         OURS: read_dataframe,
@@ -141,7 +141,7 @@ def read_by_pandas(client: sqltrack.Client, sql: str) -> Any:
     import pandas as pd
 
     with contextlib.closing(connect_by_hand(client.config)) as connection, warnings.catch_warnings():
-        # It knows no driver but sqlite3, and says so.
+        # It warns that it supports only sqlite3.
         warnings.simplefilter("ignore", UserWarning)
         return pd.read_sql(sql, connection)
 
@@ -150,7 +150,7 @@ def read_sqlite_arrow(client: sqltrack.Client, sql: str) -> Any:
     import adbc_driver_sqlite.dbapi
 
     with adbc_driver_sqlite.dbapi.connect(client.config["dbpath"]) as connection, connection.cursor() as cursor:
-        # It takes the types from its first batch, and fails at others after that.
+        # It takes the types from its first batch, and fails on other types later.
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": 10 * ROWS})
         cursor.execute(sql)
         return cursor.fetch_arrow_table().to_pandas()

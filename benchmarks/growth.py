@@ -1,10 +1,10 @@
-"""Time what each day brings in databases of growing size, to see what stays flat and what grows.
+"""Time everyday tasks in databases of growing size, to see which times grow.
 
-One size grows at a time: the number of runs, of columns of metrics, or of rows. Then each question is asked by turns:
-one call of `add_metrics` (next to the same upsert by hand in the same table), a new run, the commands `runs`,
-`show` and `doctor`, `setup`, and `best_values` with an index.
+One size grows at a time: the number of runs, of metric columns, or of rows. The tasks take turns: a call of
+`add_metrics` (next to the same upsert by hand in the same table), a new run, the commands `runs`, `show` and `doctor`,
+`setup`, and `best_values` with an index.
 
-The greatest number of rows is 1,000,000; with --largest it is 10,000,000. That takes minutes more, two of them on
+The largest number of rows is 1,000,000. With --largest it is 10,000,000, which takes minutes more, two of them on
 SQLite, and needs 6 GB of free disk.
 """
 
@@ -47,9 +47,9 @@ METRICS = 10
 BATCH = 25
 ROUNDS = 5
 QUICK_ROUNDS = 1
-# Pairs of connections for add_metrics, of which the fastest counts.
+# Pairs of connections for add_metrics; the fastest pair counts.
 CONNECTIONS = 6
-# Batches of add_metrics for each round of the other questions.
+# Batches of add_metrics for each round of the other tasks.
 BATCHES = 4
 
 NAMES = metric_names(METRICS)
@@ -104,7 +104,7 @@ def measure_engine(engine: Engine, quick: bool, *, largest: bool = False) -> Ite
 
 
 def fill(database: Database, size: Size) -> None:
-    """Store runs and rows of `METRICS` metrics; further columns are empty, as those of other projects are."""
+    """Store runs and rows of `METRICS` metrics; further columns are empty, like those of other projects."""
     client = database.client
     fill_runs(client, size.runs, [{"lr": 0.1, "seed": number} for number in range(min(size.runs, 10))])
     fill_metrics(client, size.rows // size.runs, NAMES)
@@ -114,11 +114,11 @@ def fill(database: Database, size: Size) -> None:
 
 
 def measure_questions(database: Database, rounds: int) -> dict[str, dict[str, list[int]]]:
-    """Return the nanoseconds of the calls for each question."""
+    """Return the nanoseconds of the calls for each task."""
     client = database.client
     experiment = sqltrack.Experiment(client, name="growth")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        # What the commands print.
+        # Discard the output of the commands.
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         path = write_config_file(database, folder)
@@ -149,7 +149,7 @@ def measure_add_metrics(database: Database, run: sqltrack.Run, rounds: int) -> d
 
 
 def command(words: str, config_path: str) -> Turn:
-    """Return a call of the program in this process, without what starting one costs."""
+    """Return a call of the program in this process, without the cost of a new process."""
     return lambda number: run_program([*words.split(), "--config-path", config_path])
 
 

@@ -1,7 +1,7 @@
-"""Time `import sqltrack` beyond a bare interpreter, in fresh processes, and list what it loads.
+"""Time `import sqltrack` in fresh processes, without the bare interpreter, and list the modules that it loads.
 
-Every import is paired with a bare interpreter that is started right before it, so that whatever slows the machine down
-slows down both. The imports of sqlite3 and psycopg tell how fast the machine is.
+Every import is paired with a bare interpreter that starts right before it, so that a slow machine slows down both. The
+imports of sqlite3 and psycopg show how fast the machine is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def measure(modules: Sequence[str], rounds: int) -> Row:
-    """Return what each import adds to a bare interpreter."""
+    """Return the time that each import adds to a bare interpreter."""
     for name in modules:  # writes bytecode, fills caches
         time_python(f"import {name}")
     added: dict[str, list[int]] = {name: [] for name in modules}
@@ -63,7 +63,7 @@ def time_python(code: str) -> int:
 
 
 def run_python(code: str) -> str:
-    # Isolated: neither the working directory nor PYTHONPATH decides what is imported.
+    # Isolated, so that neither the working directory nor PYTHONPATH changes the imports.
     command = [sys.executable, "-I", "-c", code]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
 

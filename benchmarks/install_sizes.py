@@ -1,8 +1,7 @@
-"""Measure how much `pip install` of SQLTrack and of other trackers brings: distributions and megabytes.
+"""Measure the distributions and megabytes that `pip install` of SQLTrack and of other trackers adds.
 
-Each is installed by pip into an empty folder, without compiled files: `pip install --no-compile --target FOLDER NAME`.
-The megabytes (10⁶ bytes) are those of all files, the distributions those that have metadata there. Needs pip and the
-network.
+pip installs each one into an empty folder, without compiled files: `pip install --no-compile --target FOLDER NAME`. The
+megabytes (10⁶ bytes) count all files, the distributions those with metadata. Needs pip and the network.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_suffix(".json")
 
-# Those of this repository from their folders, so that they can be measured before they are released.
+# Install this repository's packages from their folders, so that they can be measured before a release.
 OWN = {
     "sqltrack-core": ("packages/sqltrack-core",),
     "sqltrack-core[postgres]": ("packages/sqltrack-core[postgres]",),
@@ -55,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
-    """Install a package with all that it needs, and return the figures."""
+    """Install a package with all its dependencies, and return the figures."""
     sources = [str(ROOT / source) for source in OWN[name]] if name in OWN else [name]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--upgrade", "--target", str(folder)]
     subprocess.run([*command, *sources], check=True)  # noqa: S603

@@ -1,6 +1,7 @@
-"""Kill jobs right after the last call of `add_metrics` has returned, and count the steps that cannot be read.
+"""Kill jobs right after the last call of `add_metrics` has returned, and count the steps that were lost.
 
-A job logs 200 steps to a tracked run, without a pause between the steps, and ends by SIGKILL. Fails if a step is lost.
+A job logs 200 steps to a tracked run, without a pause between them, and is killed with SIGKILL. Fails if a step is
+lost.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Time `add_metrics_many` next to `executemany` by hand, and weigh what a stored value takes, on both databases.
+"""Time `add_metrics_many` against `executemany` by hand, and measure the size of a stored value, on both databases.
 
-All sides get the same dicts and store each batch in one transaction, by turns in the same process. The ratio counts. On
-PostgreSQL, COPY into a temporary table and an upsert from that is a third way. The size is that of the metrics on disk
-with their index, over the number of values. A float has 8 bytes.
+All sides get the same dicts, store each batch in one transaction, and take turns in the same process. Look at the
+ratio. On PostgreSQL, COPY into a temporary table followed by an upsert is a third way. The size is that of the metrics
+on disk with their index, divided by the number of values. A float has 8 bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROWS = 10_000
 QUICK_ROWS = 200
 ROUNDS = 7
 QUICK_ROUNDS = 1
-# Number of metrics in a row, and how many rows are weighed.
+# Number of metrics in a row, and number of rows whose size is measured.
 WEIGHED = {10: 20_000, 1_000: 1_000}
 QUICK_WEIGHED = {10: 500}
 
@@ -82,7 +82,7 @@ def measure_speed(engine: Engine, rows: int, rounds: int) -> dict[str, list[int]
 
 
 def copy(connection: Any, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Store rows in one transaction by psycopg's COPY, the quickest way by hand."""
+    """Store rows in one transaction by psycopg's COPY, the fastest way by hand."""
     with connection.transaction():
         connection.execute(f"CREATE TEMPORARY TABLE copied ON COMMIT DROP AS SELECT {COLUMNS} FROM {table} LIMIT 0")
         with connection.cursor().copy(f"COPY copied ({COLUMNS}) FROM STDIN (FORMAT BINARY)") as sink:

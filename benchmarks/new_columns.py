@@ -1,7 +1,7 @@
-"""Time the first call with many new metric names, next to the ALTER statements by hand.
+"""Time the first call with many new metric names against the ALTER statements by hand.
 
-Each call stores one row in a database of its own. By hand the same columns are added, as many as SQLTrack adds, on
-SQLite in one transaction, on PostgreSQL by one statement, and one row is stored.
+Each call stores one row in a fresh database. By hand, the same number of columns is added as by SQLTrack, on SQLite in
+one transaction and on PostgreSQL by one statement, and one row is stored.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from _common import (
 )
 from sqltrack.util import quote_identifier
 
-# Number of names, and how often they are new.
+# Number of names, and number of calls.
 SIZES = {100: 10, 2_000: 3}
 QUICK_SIZES = {20: 1}
-# A row of PostgreSQL holds about so many numbers.
+# The approximate number of floats that fit into a row of PostgreSQL.
 STORED = 900
 
 
@@ -44,7 +44,7 @@ def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
 
 
 def measure_size(engine: Engine, count: int, rounds: int) -> tuple[dict[str, list[int]], int]:
-    """Return the nanoseconds of all calls of both sides, and the number of columns that were added."""
+    """Return the nanoseconds of all calls of both sides, and the number of added columns."""
     (row,) = random_metrics(count, 1)
     with contextlib.ExitStack() as stack:
         columns = count_added_columns(engine, row)
@@ -52,7 +52,7 @@ def measure_size(engine: Engine, count: int, rounds: int) -> tuple[dict[str, lis
         prepared: list[tuple[sqltrack.Run, Any]] = []
 
         def prepare() -> None:
-            """Start a run in the next database, and connect by hand; the side whose turn it is takes what it needs."""
+            """Start a run in the next database, and connect by hand; each side uses its own."""
             database = next(databases)
             run = stack.enter_context(sqltrack.Experiment(database.client, name="new columns").get_run().track())
             connection = stack.enter_context(contextlib.closing(connect_by_hand(database.client.config)))
@@ -70,7 +70,7 @@ def measure_size(engine: Engine, count: int, rounds: int) -> tuple[dict[str, lis
 
 
 def count_added_columns(engine: Engine, row: dict[str, float]) -> int:
-    """Return how many of the names become columns; the others are kept in `extras`."""
+    """Return how many of the names become columns; the others stay in `extras`."""
     with engine.database() as database:
         with sqltrack.Experiment(database.client, name="new columns").get_run().track() as run:
             run.add_metrics(row, step=0)
@@ -81,7 +81,7 @@ def add_by_hand(engine: Engine, connection: Any, run_id: int, names: list[str]) 
     additions = [f"ADD COLUMN {quote_identifier(name)} DOUBLE PRECISION" for name in names]
     stored = names[:STORED]
     connection.execute("BEGIN")
-    # SQLite adds one column with a statement.
+    # SQLite adds one column per statement.
     for part in additions if engine.name == "sqlite" else [", ".join(additions)]:
         connection.execute(f"ALTER TABLE metrics {part}")
     connection.execute(

@@ -1,8 +1,8 @@
-"""Time `add_metrics` with the outbox next to the same call without, and next to a local file.
+"""Time `add_metrics` with the outbox against the same call without it and against a local file.
 
-Without an outage: `outbox = on` next to `off`, on each database. On PostgreSQL also `outbox = always` by a way with 50
-ms for each round trip, next to a SQLite file without an outbox. The sides take turns in one process. Fails if a row is
-missing.
+Without an outage: `outbox = on` against `off`, on each database. On PostgreSQL also `outbox = always` over a network
+with round trips of 50 ms, against a SQLite file without an outbox. The sides take turns in one process. Fails if a row
+is missing.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ WARM_UP = 2
 ROUNDS = 100
 QUICK_ROUNDS = 2
 
-# Pairs of connections, of which the fastest counts.
+# Pairs of connections; the fastest pair counts.
 CONNECTIONS = 6
 
-# Seconds of a round trip to a database that is far away.
+# Seconds of a round trip to a remote database.
 ROUND_TRIP = 0.05
 
-# Seconds in which all rows must have arrived there.
+# Seconds within which all rows must have arrived there.
 PATIENCE = 120
 
 
@@ -69,7 +69,7 @@ def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
 
 
 def outbox(folder: str, mode: str) -> dict[str, Any]:
-    """Return settings of an outbox in a folder."""
+    """Return settings for an outbox in a folder."""
     return {"outbox": mode, "outbox_dir": os.path.join(folder, "outbox")}
 
 
@@ -82,7 +82,7 @@ def local_file(folder: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def far_away(path: str) -> Iterator[dict[str, Any]]:
-    """Provide the address of a server whose round trips take long, by the path of its Unix socket."""
+    """Provide a server with long round trips, by the path of its Unix socket."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from support.counting_proxy import CountingProxy
 
@@ -91,7 +91,7 @@ def far_away(path: str) -> Iterator[dict[str, Any]]:
 
 
 def measure_sides(sides: Mapping[str, Mapping[str, Any]], rounds: int) -> dict[str, list[int]]:
-    """Return the nanoseconds of all calls of each side, which is a configuration."""
+    """Return the nanoseconds of all calls of each side; a side is a configuration."""
     rows = random_metrics(METRICS, BATCH)
     with contextlib.ExitStack() as stack:
         runs = {}

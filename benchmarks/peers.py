@@ -1,8 +1,8 @@
-"""Time the same training loop on SQLTrack and on other trackers, and count what each loses when its job is killed.
+"""Time the same training loop with SQLTrack and with other trackers, and count the steps that each loses in a kill.
 
-A step logs 10 metrics. SQLTrack and one other tracker take turns in a process of their own. MLflow stores in SQLite and
-in PostgreSQL, the others in what they store in by themselves. The job that is killed logs a step every few milliseconds
-and dies, with all processes that it has started, right after a call has returned, as where a batch system ends a job.
+A step logs 10 metrics. SQLTrack and one other tracker take turns in a separate process. MLflow stores in SQLite and in
+PostgreSQL, the others in their default store. The killed job logs a step every few milliseconds. Right after a call has
+returned it is killed with all processes that it started, as a batch system would.
 
 Trackers that are not installed are left out. Needs any of: mlflow-skinny sqlalchemy alembic, tensorboard, wandb,
 trackio; and psutil.
@@ -35,12 +35,12 @@ METRICS = 10
 BATCH = 25
 ROUNDS = 20
 KILLED_AFTER = 200
-# Seconds between the steps of the job that is killed.
+# Seconds between the steps of the job that will be killed.
 PAUSE = 0.01
 
 
 class Place(NamedTuple):
-    """Where trackers may store: SQLTrack's configuration, SQLAlchemy's URL of a database, an empty folder."""
+    """Where trackers can store: SQLTrack's configuration, SQLAlchemy's URL of a database, an empty folder."""
 
     config: dict[str, Any]
     url: str
@@ -51,8 +51,8 @@ class Tracker(NamedTuple):
     """A tracker that can be measured.
 
     Attributes:
-        distribution: what is installed for it.
-        stores_in: what it stores in; None if it is the database that is measured with.
+        distribution: the distribution to install.
+        stores_in: its store; None if it is the measured database.
         open: provides a function that logs one step.
         count: returns how many steps can be read at a place.
     """
@@ -81,14 +81,14 @@ def measure_engine(engine: Engine, quick: bool) -> Iterator[dict[str, Any]]:
         kept = count_after_kill(engine, name, steps)
         yield describe(engine, name, figures, round(figures["p50"] / own["p50"], 1), steps, kept)
     if ours:
-        # Beside the first of the others.
+        # Together with the first of the others.
         yield describe(engine, "SQLTrack", ours[0], 1.0, steps, count_after_kill(engine, "SQLTrack", steps))
 
 
 def is_measured(tracker: Tracker, engine: Engine) -> bool:
     if tracker.distribution == "sqltrack-core" or not is_installed(tracker.distribution):
         return False
-    # Once is enough for those that do not store in the database.
+    # Trackers that do not store in the database are measured once.
     return tracker.stores_in is None or engine.name == "sqlite"
 
 
@@ -117,7 +117,7 @@ def describe(
 
 @contextlib.contextmanager
 def new_place(engine: Engine) -> Iterator[Place]:
-    # What a killed job has left may still be written to.
+    # Processes that a killed job has left may still write.
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     with folder, engine.database() as database, database.peer_url() as url:
         yield Place(database.client.config, url, folder.name)
@@ -142,11 +142,11 @@ def as_microseconds(seconds: dict[str, float]) -> dict[str, float]:
     return {name: round(value * 1e6, 3) for name, value in seconds.items()}
 
 
-# A job that is killed
+# Killed jobs
 
 
 def count_after_kill(engine: Engine, name: str, steps: int) -> int:
-    """Return how many of `steps` steps can be read after a job that logged them was killed."""
+    """Return how many of `steps` steps can be read after the job that logged them was killed."""
     with new_place(engine) as place:
         job = get_context("spawn").Process(target=log_and_die, args=(name, place, steps))
         job.start()
@@ -187,7 +187,7 @@ def mlflow_writer(place: Place) -> Iterator[Write]:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow
 
-    # The creation of its tables is told step by step.
+    # It reports each step of creating its tables.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(place.url)
     mlflow.set_experiment("peers")
@@ -232,7 +232,7 @@ def count_tensorboard(place: Place) -> int:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(place.folder, size_guidance={"tensors": 0}).Reload()
-    # All that a step has logged, or it is not counted; the values are tensors of one number.
+    # Count a step only if all its values are there; the values are tensors of one number.
     counts = [len(events.Tensors(name)) for name in events.Tags()["tensors"]]
     return min(counts) if len(counts) == METRICS else 0
 
@@ -242,7 +242,7 @@ def wandb_writer(place: Place) -> Iterator[Write]:
     os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=place.folder, WANDB_ERROR_REPORTING="false")
     import wandb
 
-    # What it would gather beside metrics is left out.
+    # Turn off everything that it would gather in addition to metrics.
     settings = wandb.Settings(x_disable_stats=True, console="off")
     with wandb.init(project="peers", settings=settings) as run:
         # With a step alone, a row would wait for the next one.
@@ -258,7 +258,7 @@ def count_wandb(place: Place) -> int:
 
 
 def read_wandb(data: bytes) -> Iterator[bytes]:
-    """Yield the whole records of an offline run: LevelDB's log format behind 7 bytes of their own."""
+    """Yield the complete records of an offline run: LevelDB's log format after a header of 7 bytes."""
     block, header, position, parts = 32_768, 7, 7, b""
     while position + header <= len(data):
         if block - position % block < header:
@@ -270,7 +270,7 @@ def read_wandb(data: bytes) -> Iterator[bytes]:
             return
         parts += data[position : position + length]
         position += length
-        # Whole in one piece, or the last of several.
+        # A complete record, or the last part of one.
         if kind in (1, 4):
             yield parts
             parts = b""

@@ -1,6 +1,6 @@
-"""Time how 30,000 runs with 100 arguments each, and the best value of each, become a data frame with all of them.
+"""Time how 30,000 runs with 100 arguments each, and the best value of each, become a data frame.
 
-By hand: the driver's `fetchall`, and JSON read by Python where the driver does not read it.
+By hand: the driver's `fetchall`, and JSON parsed in Python if the driver does not parse it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sqltrack.pandas import query_dataframe
 ARGS = 100
 RUNS = 30_000
 STEPS = 10
-# So many different values has an argument.
+# Number of different values of an argument.
 VARIANTS = 100
 ROUNDS = 3
 

@@ -1,10 +1,10 @@
-"""Keep the figures of the benchmarks in results.json, and write them as tables into the documentation.
+"""Collect the figures of the benchmarks in results.json, and write them as tables into the documentation.
 
-`report.py` writes the tables of results.json between the markers of the pages; `report.py --collect` first takes over
-the files in results/. A marker is `<!-- figures: NAME -->`, and `<!-- end of figures -->` ends it.
+`report.py` writes the tables of results.json between the markers of the pages; `report.py --collect` first adds the
+files in results/. A marker is `<!-- figures: NAME -->`, and `<!-- end of figures -->` ends it.
 
 `report.py --collect --into PATH` merges results/ into another file, and leaves results.json and the pages alone.
-`report.py --compare OLD NEW` prints what has changed between two such files.
+`report.py --compare OLD NEW` prints the differences between two such files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MARKED = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of fig
 Figures = dict[str, Any]
 
 
-# Names of the ways whose ratio counts, as _common.py writes them.
+# Names of the two ways that are compared, as _common.py writes them.
 _OURS, _BY_HAND = "sqltrack", "by hand"
 
 
@@ -59,7 +59,7 @@ def fill_pages() -> None:
 
 
 def collect(folder: Path, target: Path) -> None:
-    """Put the files of a folder into `target`; benchmarks without a new file keep the figures that are there."""
+    """Merge the files of a folder into `target`; benchmarks without a new file keep their figures."""
     results: Figures = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
     for path in sorted(folder.glob("*.json")):
         results[path.stem] = json.loads(path.read_text(encoding="utf-8"))
@@ -67,12 +67,12 @@ def collect(folder: Path, target: Path) -> None:
 
 
 def fill(text: str, tables: dict[str, str]) -> str:
-    """Return a page with tables between its markers; a marker without a table is a KeyError."""
+    """Return a page with tables between its markers; raise KeyError for a marker without a table."""
     return _MARKED.sub(lambda match: f"{match[1]}\n{tables[match['name']]}\n\n{match[3]}", text)
 
 
 def render(results: Figures) -> dict[str, str]:
-    """Return Markdown for each marker; for a benchmark without figures it says how to get some."""
+    """Return Markdown for each marker, or a hint how to get figures."""
     return {
         name: make(results[source]) if source in results else f"Not measured yet, see `nox -s bench -- {source}`."
         for name, (source, make) in FIGURES.items()
@@ -80,7 +80,7 @@ def render(results: Figures) -> dict[str, str]:
 
 
 def changes(old: Figures, new: Figures) -> str:
-    """Return tables of what took how long before and after, for all figures that are in both files."""
+    """Return tables of times before and after, for all figures that are in both files."""
     parts = []
     for source in sorted(old.keys() & new.keys()):
         before, after = comparable(old[source]), comparable(new[source])
@@ -92,7 +92,7 @@ def changes(old: Figures, new: Figures) -> str:
 
 
 def comparable(document: Any) -> dict[tuple[str, str], Figures]:
-    """Return the rows with times of SQLTrack, by engine and what was measured."""
+    """Return the rows with times of SQLTrack, by engine and name of the measurement."""
     rows = document["results"] if isinstance(document, dict) else []
     return {(row["engine"], row["what"]): row for row in rows if _OURS in row.get("ways", {})}
 
@@ -113,7 +113,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int =
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
+    """Return a time in a suitable unit."""
     for unit, factor in (("µs", 1e6), ("ms", 1e3)):
         if float(f"{seconds * factor:.2g}") < 1_000:
             return f"{significant(seconds * factor)} {unit}"
@@ -125,7 +125,7 @@ def microseconds(value: float) -> str:
 
 
 def significant(value: float) -> str:
-    """Return a number with two digits that mean something, or with all before the point."""
+    """Return a number with two significant digits, or with all digits before the point."""
     return f"{value:.1f}" if value < 9.95 else f"{float(f'{value:.2g}'):,.0f}"
 
 
@@ -134,7 +134,7 @@ def times(value: float) -> str:
 
 
 def by_hand_ratio(row: Figures) -> float | None:
-    """Return how many times as long SQLTrack takes as the same by hand, None if that was not measured."""
+    """Return SQLTrack's time divided by the time by hand, or None if that was not measured."""
     ways = row["ways"]
     return ways[_OURS]["p50"] / ways[_BY_HAND]["p50"] if _BY_HAND in ways else None
 
@@ -145,7 +145,7 @@ def ratio(row: Figures) -> str:
 
 
 def percentile(row: Figures, way: str, name: str = "p50") -> str:
-    """Return the time of a way, empty if it was not measured."""
+    """Return the time of a way, or an empty text if it was not measured."""
     seconds = row["ways"].get(way, {}).get(name)
     return "" if seconds is None else duration(seconds)
 
@@ -159,7 +159,7 @@ def ours_first(rows: Sequence[Figures]) -> list[Figures]:
 
 
 def calls_table(document: Figures) -> str:
-    """What one call costs with each tracker, and what a kill costs."""
+    """The time of one call with each tracker, and the steps lost by a kill."""
     lines = [
         [row["peer"], row["version"], microseconds(row["p50"]), times(row["ratio"]), lost(row)]
         for row in ours_first(document["results"])
@@ -183,10 +183,11 @@ def peers_table(document: Figures) -> str:
 
 
 def ways_table(what: str, ours: str = "SQLTrack", by_hand: str = "by hand", *others: str) -> Callable[[Figures], str]:
-    """Return a function that makes a table with a column for each way; a way that was not measured stays empty.
+    """Return a function that makes a table with a column for each way; the column of a way that was not measured is
+    empty.
 
     Args:
-        what: heading of what was measured.
+        what: heading of the names of the measurements.
         ours: heading of the times of SQLTrack.
         by_hand: heading of the times by hand.
         others: names of further ways, which are their headings as well.
@@ -275,7 +276,7 @@ FRAME_WAYS = {
 
 
 def growth_table(axis: str) -> Callable[[Figures], str]:
-    """Return a function that makes a table with a column for each size of what grows."""
+    """Return a function that makes a table with a column for each size."""
 
     def make(document: Figures) -> str:
         rows = [row for row in document["results"] if row["axis"] == axis]
@@ -314,7 +315,7 @@ def faults_table(document: Sequence[Figures]) -> str:
 
 
 def machine_line(document: Figures) -> str:
-    """What was measured on what; all benchmarks name it, this is that of the calls."""
+    """The machine and the versions of the benchmark add_metrics; every benchmark records them."""
     machine = document["machine"]
     versions = sorted({row["version"] for row in document["results"]})
     cpu = f" of {machine['cpu']}" if "cpu" in machine else ""
@@ -324,7 +325,7 @@ def machine_line(document: Figures) -> str:
     )
 
 
-# Name of the marker: the benchmark whose figures it shows, and how.
+# Name of the marker: the benchmark, and the function that shows its figures.
 FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "machine": ("add_metrics", machine_line),
     "calls": ("peers", calls_table),

@@ -1,8 +1,8 @@
-"""Time the begin and end of a run with one step, next to the same statements by hand on one connection.
+"""Time the start and end of a run with one step against the same statements by hand on one connection.
 
-A job opens its connections, stores experiment, run, one step and the final status, and closes them. By hand means: one
-connection for each job, each statement commits by itself, into the same tables. Then the same 200 times in a row, by
-hand on one connection for all.
+A job opens its connections, stores experiment, run, one step and the final status, and closes them. By hand, a job
+opens one connection and commits each statement by itself, into the same tables. The second measurement does the same
+200 times in a row, by hand on one connection for all.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
         config = database.client.config
 
         def job(body: Callable[[sqltrack.Client], object]) -> Callable[[int], object]:
-            # A client of its own, as each job has one.
+            # Each job has its own client.
             return lambda number: body(sqltrack.Client(config))
 
         times = take_turns({OURS: job(plain_job), BY_HAND: lambda number: job_by_hand(database)}, jobs)
@@ -85,7 +85,7 @@ DESCRIBED = {
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Keep the lines that `sqltrack.track` writes for each run out of the table."""
+    """Keep the lines that `sqltrack.track` prints for each run out of the table."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
         yield
     sys.stderr.flush()
@@ -153,7 +153,7 @@ def runs_by_hand(database: Database, count: int) -> None:
 
 
 def insert_experiment(connection: Any) -> int:
-    """Return the id of the experiment, which is there after the first job."""
+    """Return the id of the experiment, which exists after the first job."""
     sql = "SELECT id FROM experiments WHERE name = %s"
     found = connection.execute(sql, (NAME,)).fetchone()
     if found is None:
@@ -184,7 +184,7 @@ METRICS_SQL = (
 
 
 def now() -> str:
-    """Return the time as text that both databases take and that sorts."""
+    """Return the time as text that both databases accept and that sorts."""
     return datetime.now(timezone.utc).isoformat(sep=" ", timespec="microseconds")
 
 

@@ -1,7 +1,7 @@
-"""Weigh what metrics take on disk: a column for each metric as in SQLTrack, and a row for each value as in MLflow.
+"""Measure the size of metrics on disk: a column per metric as in SQLTrack, and a row per value as in MLflow.
 
-One run logs the same values into the tables of both, in SQLite and PostgreSQL, with all indexes. MLflow's tables are
-its own, filled by its own client. Needs: pip install mlflow-skinny sqlalchemy alembic
+One run logs the same values into the tables of both, in SQLite and PostgreSQL, with all indexes. MLflow's own client
+creates and fills its tables. Needs: pip install mlflow-skinny sqlalchemy alembic
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STEPS = 5_000
 QUICK_STEPS = 200
 # Metrics per step; all have the same number of values.
 METRICS = (1, 10, 100)
-# MLflow takes no more at once.
+# MLflow's limit for one call.
 BATCH = 1_000
 
 
@@ -49,7 +49,7 @@ def measure_engine(engine: Engine, values: int) -> Iterator[dict[str, Any]]:
 
 
 def weigh_mlflow(url: str, rows: Sequence[dict[str, float]]) -> int:
-    """Return the bytes that MLflow's metrics take more than before."""
+    """Return the bytes that MLflow's metrics add."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import sqlalchemy
     from mlflow.entities import Metric
@@ -65,7 +65,7 @@ def weigh_mlflow(url: str, rows: Sequence[dict[str, float]]) -> int:
             return int(connection.execute(sqlalchemy.text(SIZES[engine.dialect.name])).scalar() or 0)
 
     before = size()
-    # The time of a step is that of all its metrics, and steps are some milliseconds apart.
+    # All metrics of a step have the same time, and steps are some milliseconds apart.
     metrics = [Metric(name, value, 10 * step, step) for step, row in enumerate(rows) for name, value in row.items()]
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + BATCH])

@@ -1,7 +1,8 @@
-"""Let many processes log into one database at once, next to the same processes with a bare driver.
+"""Let many processes log to one database at once, next to the same processes with a bare driver.
 
-With a run each, and all into one run. All begin together once each has imported what it needs. The sides take turns;
-what is timed is from the first call to the end of the last. Fails if a process meets an error, or a row is missing.
+First with a run each, then all to one run. All start together after they have imported their modules, and the sides
+take turns. The time is from the first call to the end of the last. Fails if a process raises an error or a row is
+missing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROWS = 200
 METRICS = 10
 ROUNDS = 3
 QUICK_ROUNDS = 1
-# Seconds to wait for all processes to be there, on a machine that has other things to do.
+# Seconds to wait until all processes are ready, on a busy machine.
 PATIENCE = 120
 COLUMNS = ", ".join(metric_names(METRICS))
 UPSERT_SQL = (
@@ -43,7 +44,7 @@ UPSERT_SQL = (
 
 
 class Load(NamedTuple):
-    """How many processes log, and whether all log into one run."""
+    """How many processes log, and whether all log to one run."""
 
     processes: int
     one_run: bool
@@ -89,7 +90,7 @@ def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
 
 
 class Spell(NamedTuple):
-    """When a process began and ended to log its rows, and how long its slowest call took, in nanoseconds."""
+    """When a process started and finished logging its rows, and the time of its slowest call, in nanoseconds."""
 
     begin: int
     end: int
@@ -97,7 +98,7 @@ class Spell(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a process tells: its spells on each side, one for each round, and the error that ended it."""
+    """The report of a process: its spells on each side, one for each round, and the error that ended it."""
 
     spells: dict[str, list[Spell]]
     error: str | None
@@ -111,7 +112,7 @@ def elapsed(reports: Sequence[Report], side: str, rounds: int) -> list[int]:
 
 def log_at_once(config: dict[str, Any], count: int, run_id: int | None, rounds: int) -> list[Report]:
     """Return the reports of `count` processes."""
-    # As programs of different users would: nothing is inherited from this process.
+    # Like programs of different users, they inherit nothing from this process.
     context = multiprocessing.get_context("spawn")
     barrier, reports = context.Barrier(count), context.SimpleQueue()
     processes = [
@@ -134,7 +135,7 @@ def report_rows(
     error = None
     try:
         log_rows(config, number, run_id, rounds, barrier, spells)
-    except Exception as problem:  # whatever it is, it is what is looked for
+    except Exception as problem:  # any error counts
         error = repr(problem)
         barrier.abort()
     reports.put(Report(spells, error))
@@ -148,7 +149,7 @@ def log_rows(
     barrier: Any,
     spells: dict[str, list[Spell]],
 ) -> None:
-    """Log by turns as SQLTrack does and by hand, each time together with all other processes."""
+    """Log by turns with SQLTrack and by hand, each time together with all other processes."""
     rows = random_metrics(METRICS, ROWS)
     client = sqltrack.Client(config)
     experiment = sqltrack.Experiment(client, name="writers")
