@@ -1,4 +1,4 @@
-"""The sessions of SQLTrack's development; `nox -l` lists them, CONTRIBUTING.md explains them."""
+"""Sessions for the development of SQLTrack. `nox -l` lists them, CONTRIBUTING.md explains them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-# A Python that was asked for by name and is not there: nothing was tested, so nothing succeeded.
+# If a Python was requested by name and is missing, nothing was tested, so the session must fail.
 nox.options.error_on_missing_interpreters = True
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
@@ -29,7 +29,8 @@ PACKAGES = [
     "packages/sqltrack-cli",
     "packages/sqltrack",
 ]
-# The first hatchling that sets versions in pyproject.toml, which it does by tomlkit; a twine that reads its metadata.
+# The first hatchling that sets versions in pyproject.toml (it needs tomlkit for that), and a twine that reads its
+# metadata.
 RELEASE_TOOLS = ["hatchling>=1.32", "tomlkit", "twine>=7"]
 TEST_TOOLS = [
     "pytest>=9",
@@ -43,22 +44,22 @@ TEST_TOOLS = [
     "packaging",
     *RELEASE_TOOLS,
 ]
-# Whose objects run.add_args() takes.
+# Packages whose objects run.add_args() accepts.
 CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
-# What the notebooks are read, executed and looked at with; the browser itself comes from the machine.
+# Tools to read, execute and view the notebooks; the browser itself comes from the machine.
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
-# What else reads the data, as the documentation shows.
+# Other tools that read the data, as the documentation shows.
 READERS = ["duckdb; python_version >= '3.11'"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
-# What the site is built with; it needs a newer Python than SQLTrack.
+# Tools to build the site; they need a newer Python than SQLTrack.
 SITE_TOOLS = [
     f"{name}; python_version >= '3.11'"
     for name in ("sphinx>=9", "furo", "myst-parser", "sphinx-argparse-cli", "sphinx-copybutton", "filelock")
 ]
-# Whose runs are imported by tests that need them to read their files.
+# Trackers whose packages the tests of the importers need to read files.
 IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
 SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *READERS, *IMPORTED, *SITE_TOOLS]
-# Tests that need pytest and core, and nothing else.
+# Tests that need only pytest and core.
 MINIMAL_TESTS = [
     *("tests/core/test_" + name + ".py" for name in ("client", "client_errors", "config", "experiment", "queries")),
     *("tests/core/test_" + name + ".py" for name in ("missing", "reading_only", "setup", "snapshot", "sqltext")),
@@ -69,18 +70,18 @@ MINIMAL_TESTS = [
 SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
 # pyright needs node, which its extra brings.
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
-# Those with a py.typed of their own.
+# Packages with their own py.typed.
 TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"]
 BENCHMARKS = [
     *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills", "outbox"),
     *("best_values", "reading", "frames", "command_line", "growth"),
 ]
-# What frames are read with by hand.
+# Packages to read data frames by hand.
 ARROW = ["adbc-driver-sqlite", "adbc-driver-postgresql", "pyarrow", "polars"]
-# Benchmarks that run only if they are asked for, and the packages that they compare with.
+# Benchmarks that run only on request, and the packages that they compare with.
 PEER_BENCHMARKS = ["size", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic", "tensorboard", "trackio", "wandb", "psutil"]
-# With those of the pooler, which run only if they are asked for.
+# Includes the pooler tests, which otherwise run only on request.
 MEASURED_TESTS = "not unmeasured and not faults and (pooler or not pooler)"
 POOLER_TESTS = [
     "tests/core",
@@ -93,19 +94,19 @@ POOLER_TESTS = [
 ]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 _OPEN_SECTION = "## Unreleased\n"
-# Of the names that hatchling knows, those that a release needs.
+# The bumps that a release may use, of those that hatchling knows.
 _BUMPS = ("major", "minor", "patch")
 
 
 def _fault_tests() -> list[str]:
-    """Return the files of tests for which only that session has time. Others need packages that it does not install."""
+    """Return the test files for the session `faults`; others may need packages that it does not install."""
     return [str(path) for path in sorted(Path("tests").rglob("test_*.py")) if "pytest.mark.faults" in path.read_text()]
 
 
 def _newest_python() -> str:
-    """Return the newest of the supported versions that can be run here."""
+    """Return the newest supported version of Python that runs here."""
     for version in reversed(PYTHONS):
-        # What is on PATH need not run: pyenv has a program there for each version, chosen or not.
+        # A program on PATH may not run: pyenv puts one there for each version, chosen or not.
         program = shutil.which(f"python{version}")
         if program is not None and subprocess.run([program, "-c", ""], capture_output=True).returncode == 0:  # noqa: S603
             return version
@@ -114,14 +115,14 @@ def _newest_python() -> str:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run examples/digits.py on SQLite; what it leaves lies in demo/."""
+    """Run examples/digits.py on SQLite in demo/, and keep its files there."""
     _install_packages(session, "packages/sqltrack-core", "packages/sqltrack-cli")
     session.install(*EXAMPLE_NEEDS)
     folder = Path("demo").resolve()
     folder.mkdir(exist_ok=True)
     script = Path("examples/digits.py").resolve()
     session.chdir(folder)
-    # Whatever database the user's environment names: a first look must not write to it.
+    # Ignore the database that the user's environment names: a first look must not write to it.
     session.env.update({name: None for name in os.environ if name.startswith(DATABASE_VARIABLES)})
     Path("sqltrack.conf").write_text("engine = sqlite\n", encoding="utf-8")
     session.run("python", str(script), *session.posargs)
@@ -151,15 +152,15 @@ def postgres(session: nox.Session, major: int) -> None:
     _run_suite(session)
 
 
-# Always anew, and not editable: a wheel, and nothing that an earlier session left.
+# Always fresh and not editable, so that only the wheel is tested.
 @nox.session(reuse_venv=False)
 def minimal(session: nox.Session) -> None:
-    """Run tests of core on SQLite where nothing but its wheel and pytest is installed; arguments go to pytest."""
+    """Run tests of core on SQLite, with only its wheel and pytest installed; arguments go to pytest."""
     session.install("packages/sqltrack-core", "pytest>=9")
     session.run("python", "-m", "pytest", "--engines=sqlite", *(session.posargs or MINIMAL_TESTS))
 
 
-# Always anew: what is installed would count as wanted.
+# Always fresh, because uv would keep installed versions.
 @nox.session(python=PYTHONS[0], reuse_venv=False)
 def minimum(session: nox.Session) -> None:
     """Run the tests with the oldest Python and the oldest versions of all dependencies; arguments go to pytest."""
@@ -168,7 +169,7 @@ def minimum(session: nox.Session) -> None:
     frozen = str(session.run("uv", "pip", "freeze", "--exclude-editable", silent=True))
     constraints = Path(session.create_tmp()) / "constraints.txt"
     constraints.write_text("\n".join(line for line in frozen.splitlines() if "==" in line), encoding="utf-8")
-    # The tools as new as these versions let them be; a tool that needs a newer one is an error, not an upgrade.
+    # The newest tools that these versions allow. A tool that needs a newer version is an error, not an upgrade.
     session.run("uv", "pip", "install", "--constraint", str(constraints), *SUITE_NEEDS)
     _run_pytest(session)
 
@@ -183,41 +184,40 @@ def latest(session: nox.Session) -> None:
 
 @nox.session
 def pooler(session: nox.Session) -> None:
-    """Run the tests of what talks to PostgreSQL through a PgBouncer in transaction mode; arguments go to pytest."""
+    """Run the PostgreSQL tests through a PgBouncer in transaction mode; arguments go to pytest."""
     _install_suite(session)
     _run_pytest(session, "--engines=postgres", "--pooler", *([] if session.posargs else POOLER_TESTS))
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill processes and servers, fill disks, cut networks, and count what is lost; arguments go to pytest."""
+    """Kill processes and servers, fill disks, cut networks, and count the lost rows; arguments go to pytest."""
     _install_packages(session, *PACKAGES, postgres=True)
     session.install(*TEST_TOOLS)
-    # One after the other: what they measure is what happens on a machine that has enough to do already.
-    # Some of them take minutes by design.
+    # One after the other, because each test keeps the machine busy enough. Some of them take minutes by design.
     options = ["-m", "faults", "-o", "faulthandler_timeout=3600"]
     session.run("python", "-m", "pytest", *options, *(session.posargs or _fault_tests()))
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests, and show which lines and branches none of them reaches; arguments go to pytest."""
+    """Run the tests, and report the lines and branches that no test reaches; arguments go to pytest."""
     _install_suite(session)
     session.install("coverage>=7.10")
     with tempfile.TemporaryDirectory() as folder:
         session.env["COVERAGE_FILE"] = str(Path(folder, "data"))
         options = ["--numprocesses=2", "-m", MEASURED_TESTS]
         session.run("coverage", "run", "-m", "pytest", *options, *session.posargs)
-        # Of processes that were killed while they wrote theirs it warns.
+        # It warns about processes that were killed while they wrote their data.
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "html", "--quiet", "--fail-under=0")
-        # A part of the tests reaches but a part of the lines.
+        # A part of the tests cannot reach all lines.
         session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format and style; `nox -s lint -- --fix` mends what can be mended."""
+    """Check format and style; `nox -s lint -- --fix` fixes what it can."""
     if session.posargs not in ([], ["--fix"]):
         session.error(f"expected nothing or --fix, got {session.posargs!r}")
     session.install("ruff")
@@ -226,17 +226,17 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *(["--fix"] if fix else []), ".")
 
 
-# Always anew: pip takes an installed wheel of the same version for the one just built.
+# Always fresh, because pip would keep an installed wheel of the same version.
 @nox.session(reuse_venv=False)
 def types(session: nox.Session) -> None:
-    """Check types against the installed wheels, as users' tools see them."""
+    """Check types on the installed wheels, as users' tools see them."""
     folder = Path(session.create_tmp()).resolve()
     wheels = [file for file in _build(session, str(folder / "wheels")) if file.endswith(".whl")]
     session.install(*TYPE_CHECKERS, "polars", "psycopg[binary]", "nox", "pytest", *EXAMPLE_NEEDS, *wheels)
     root = Path.cwd()
     config = f"--config-file={root / 'pyproject.toml'}"
     programs = sorted(map(str, (root / "tests/packaging/typed_api").glob("*.py")))
-    # Not from the root, where the sources would be found instead of what is installed.
+    # Leave the root, where the sources would be found instead of the installed wheels.
     session.chdir(folder)
     session.run("mypy", config, "-p", "sqltrack")
     session.run("mypy", config, str(root / "examples"), str(root / "noxfile.py"))
@@ -267,7 +267,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Commit and tag a release, and push nothing: `nox -s release -- 0.3.0`, see CONTRIBUTING.md."""
+    """Commit and tag a release without pushing it: `nox -s release -- 0.3.0`, see CONTRIBUTING.md."""
     if not _is_release(session.posargs):
         session.error(f"expected one version, such as 0.3.0, or one of {', '.join(_BUMPS)}, got {session.posargs!r}")
     if session.run("git", "status", "--porcelain", external=True, silent=True):
@@ -278,7 +278,7 @@ def release(session: nox.Session) -> None:
     session.install(*RELEASE_TOOLS)
     for package in PACKAGES:
         with session.chdir(package):
-            # Without an argument it shows the version that stands there, which is released then.
+            # Without an argument, hatchling shows the current version, which is then released.
             session.run("hatchling", "version", *session.posargs)
     version = str(nox.project.load_toml("packages/sqltrack-core/pyproject.toml")["project"]["version"])
     if session.run("git", "tag", "--list", f"v{version}", external=True, silent=True):
@@ -293,21 +293,21 @@ def release(session: nox.Session) -> None:
     session.log("to publish it: git push --follow-tags")
 
 
-# Always anew, and not editable: what users have is what is measured.
+# Always fresh and not editable, to measure the wheels that users install.
 @nox.session(reuse_venv=False)
 def bench(session: nox.Session) -> None:
-    """Measure what tracking costs, and write it into the documentation; see benchmarks/README.md for arguments."""
+    """Measure the cost of tracking, and write it into the documentation; see benchmarks/README.md for arguments."""
     names, options, target = _read_bench_arguments(session)
     packages = ["packages/sqltrack-core[postgres]", "packages/sqltrack-notebook", "packages/sqltrack-cli"]
     peers = PEERS if set(names) & set(PEER_BENCHMARKS) else []
     session.install(*packages, *ARROW, *peers)
     results = Path("benchmarks/results")
-    # Figures of another time would be taken for those of today.
+    # Old figures would be taken for new ones.
     shutil.rmtree(results, ignore_errors=True)
     for name in names:
         own_options = [option for option in options if option != "--largest" or name == "growth"]
         session.run("python", f"benchmarks/{name}.py", "--json", str(results / f"{name}.json"), *own_options)
-        # After each: what was measured is kept if the next one fails.
+        # After each benchmark, so that its figures are kept if the next one fails.
         session.run("python", "benchmarks/report.py", "--collect", *target)
 
 
@@ -330,7 +330,7 @@ def _read_bench_arguments(session: nox.Session) -> tuple[list[str], list[str], l
 
 
 def _install_packages(session: nox.Session, *packages: str, postgres: bool = False) -> None:
-    """Install packages of this repository, editable; they need each other, so all come in one command."""
+    """Install packages of this repository, editable. They depend on each other, so one command installs them all."""
     arguments: list[str] = []
     for package in packages:
         extra = "[postgres]" if postgres and package.endswith("core") else ""
@@ -339,7 +339,7 @@ def _install_packages(session: nox.Session, *packages: str, postgres: bool = Fal
 
 
 def _install_by_uv(session: nox.Session, *arguments: str) -> None:
-    """Install all packages, editable and with all extras, by uv, which can look for other versions than the newest."""
+    """Install all packages with uv, editable and with all extras; uv can choose versions other than the newest."""
     extras = {
         "packages/sqltrack-core": "[postgres]",
         "packages/sqltrack-notebook": "[plotly,polars]",
@@ -362,29 +362,29 @@ def _install_suite(session: nox.Session) -> None:
 
 
 def _run_pytest(session: nox.Session, *arguments: str) -> None:
-    # Each process starts a server of its own, so more of them would gain little.
+    # Each process starts its own server, so more of them would gain little.
     options = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
     session.run("python", "-m", "pytest", *options, *arguments, *session.posargs)
 
 
 def _check_python(session: nox.Session) -> None:
-    """Refuse an environment that another Python has left, which nox would use whatever --force-python says."""
+    """Refuse an environment with another Python version, which nox would use in spite of --force-python."""
     wanted = str(session.python or f"{sys.version_info.major}.{sys.version_info.minor}")
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     found = str(session.run("python", "-c", code, silent=True)).strip()
     if re.fullmatch(r"\d\.\d+", wanted) and found != wanted:
         session.error(
             f"{session.virtualenv.location} is of Python {found}, expected {wanted}; add --reuse-venv=never "
-            "to the command to make it anew"
+            "to the command to recreate it"
         )
 
 
 def _build(session: nox.Session, folder: str) -> list[str]:
-    """Build all packages into a folder, emptied before, and return the files."""
+    """Empty a folder, build all packages into it, and return the files."""
     target = Path(folder).resolve()
     shutil.rmtree(target, ignore_errors=True)
     session.install(*RELEASE_TOOLS)
-    # Without it hatchling gives all files one date: the same sources give the same files, whenever they are built.
+    # Unset, so that hatchling gives all files one date: the same sources give the same files at any time.
     session.env["SOURCE_DATE_EPOCH"] = None
     for package in PACKAGES:
         with session.chdir(package):
@@ -393,8 +393,8 @@ def _build(session: nox.Session, folder: str) -> list[str]:
 
 
 def _is_release(arguments: list[str]) -> bool:
-    """Return whether arguments are those of a release: none, one version as PyPI writes it, or the name of a bump."""
-    # Not at the top: it comes with nox, and no other session needs it.
+    """Return whether the arguments are valid: none, one version as PyPI writes it, or the name of a bump."""
+    # Imported here because it comes with nox, and no other session needs it.
     from packaging.version import InvalidVersion, Version
 
     if not arguments or arguments[0] in _BUMPS:
@@ -407,13 +407,13 @@ def _is_release(arguments: list[str]) -> bool:
 
 
 def _raise_bounds(project: Path, version: str) -> None:
-    """Let a distribution need this version, or a newer one, of the others."""
+    """Raise the versions that a distribution needs of the others."""
     text = project.read_text(encoding="utf-8")
     project.write_text(re.sub(r'"(sqltrack[^">]*)>=[^"]*"', rf'"\g<1>>={version}"', text), encoding="utf-8")
 
 
 def _date_section(changelog: Path, heading: str) -> None:
-    """Give the open section of a changelog its heading; without one, add a section that says that nothing is new."""
+    """Replace the heading of the unreleased section; without such a section, add one that says that nothing is new."""
     text = changelog.read_text(encoding="utf-8")
     if _OPEN_SECTION not in text:
         nothing = "Nothing new here: all distributions are released together."

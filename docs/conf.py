@@ -1,4 +1,4 @@
-"""Settings of Sphinx, which builds the site from these pages: `nox -s docs`."""
+"""Sphinx settings of the site; build it with `nox -s docs`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_argparse_cli",
     "sphinx_copybutton",
-    # In _ext.
+    # From _ext.
     "navigation",
     "docstrings",
     "repository_files",
@@ -37,7 +37,7 @@ nitpicky = True
 myst_heading_anchors = 4
 myst_url_schemes = {
     **dict.fromkeys(("http", "https", "mailto")),
-    # Files of the repository that are no pages, see _ext/repository_files.py, and those that _ext/llms.py writes.
+    # Files of the repository that are not pages, see _ext/repository_files.py, and files that _ext/llms.py writes.
     "repository": {"url": "source/{{path}}"},
     "site": {"url": "{{path}}"},
 }
@@ -61,15 +61,15 @@ html_favicon = "_static/logo.svg"
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
-# Summaries are fetched from the pages, which browsers refuse where the site is opened as files.
+# Summaries are fetched from the pages, which browsers refuse if the site was opened from files.
 html_show_search_summary = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b6e75", "color-brand-content": "#0b6e75"},
     "dark_css_variables": {"color-brand-primary": "#5fc9d1", "color-brand-content": "#5fc9d1"},
 }
-# Commands stand without a prompt, and what they print in blocks of its own.
+# The commands have no prompt, and their output is in separate blocks.
 lexers["console"] = BashLexer()
-# Of what both engines understand, and of functions for PostgreSQL.
+# Covers the SQL that both engines understand, and PostgreSQL's functions.
 lexers["sql"] = PostgresLexer()
 pygments_style = "tango"
 pygments_dark_style = "github-dark"

@@ -1,6 +1,7 @@
-"""What docstrings mean in reStructuredText.
+"""Convert docstrings to reStructuredText.
 
-Names in single backticks become links where they name something of the API, and what is indented after a colon is code.
+Names in single backticks become links if they are part of the API, and text that is indented after a colon becomes
+code.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _KINDS = {"class", "exception", "function"}
 
 
 class _NameRole(PyXRefRole):
-    """The role of what stands in single backticks."""
+    """The role of text in single backticks."""
 
     def create_xref_node(self) -> Any:
         node, messages = super().create_xref_node()
@@ -30,9 +31,10 @@ class _NameRole(PyXRefRole):
 
 
 def _resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
-    """Return a link to what a name means; the name alone where it is a parameter, a word of SQL, or another package's.
+    """Return a link to the object of a name, or the plain name of a parameter, an SQL word or an object of another
+    package.
 
-    Names from sqltrack that cannot be resolved in signatures, where types are classes, are left for Sphinx to report.
+    Unresolved sqltrack names in signatures, where types are classes, are left for Sphinx to report.
     """
     name = node["reftarget"].removesuffix("()")
     if node["reftype"] != _TYPE:
@@ -57,7 +59,7 @@ def _link(app: Any, env: Any, node: Any, contnode: Any, name: str) -> Any:
 
 
 def _candidates(objects: Any, node: Any, name: str) -> Iterator[str]:
-    """Yield the full names that a name can stand for, the nearest first; only a full name is one of a module."""
+    """Yield the full names that a name can stand for, the nearest first; only a full name can be a module."""
     module, surrounding = node.get("py:module"), node.get("py:class")
     if "." in name and name.startswith("sqltrack"):
         yield name
@@ -72,12 +74,12 @@ def _candidates(objects: Any, node: Any, name: str) -> Iterator[str]:
 
 
 def _is_unmistakable(found: Any, name: str) -> bool:
-    """Return whether a name is enough to mean this: methods need their class's, as `start` or `id` is anything."""
+    """Return whether a name identifies this object: methods need their class, because `start` or `id` is ambiguous."""
     return not found.aliased and (found.objtype in _KINDS or "." in name)
 
 
 def _mark_code(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Let code that is indented after a colon and an empty line be code; sections have no empty line there."""
+    """Turn text that is indented after a colon and an empty line into code; sections have no empty line there."""
     for place in range(len(lines) - 2):
         line, empty, below = lines[place : place + 3]
         if line.endswith(":") and not empty and _indent(below) > _indent(line):
@@ -89,7 +91,7 @@ def _indent(line: str) -> int:
 
 
 def _skip_attributes(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what a class's docstring tells under "Attributes:" already."""
+    """Leave out attributes that a class describes under "Attributes:"."""
     if what in ("class", "exception") and not callable(obj) and not isinstance(obj, (property, classmethod)):
         return True
     return None
@@ -99,7 +101,7 @@ def setup(app: Any) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_role(_TYPE, _NameRole(innernodeclass=nodes.literal))
     app.config.default_role = _TYPE
-    # Before napoleon reads the sections.
+    # Before napoleon converts the sections.
     app.connect("autodoc-process-docstring", _mark_code, priority=100)
     app.connect("autodoc-skip-member", _skip_attributes)
     app.connect("missing-reference", _resolve)

@@ -1,7 +1,7 @@
-"""llms.txt (https://llmstxt.org) and llms-full.txt: the pages as Markdown, for assistants that write code.
+"""Write llms.txt (https://llmstxt.org) and llms-full.txt: the pages as Markdown, for assistants that write code.
 
-Pages are copied as they are. In place of those that Sphinx generates, of the API and the program, stand signatures and
-docstrings, and the texts of --help.
+Pages are copied as they are. Where Sphinx generates text for the API and the program, they contain signatures and
+docstrings, and the output of --help.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FULL = "llms-full.txt"
 
 
 def _link_files(app: Any, docname: str, content: list[str]) -> None:
-    """Let the index link to both files, which only the site has."""
+    """Link the index to both files, which exist only on the site."""
     if docname == "index":
         content[0] = re.sub(r"`(llms[\w-]*\.txt)`", r"[`\1`](site:\1)", content[0])
 
@@ -43,7 +43,7 @@ def _write(app: Any, exception: Exception | None) -> None:
     texts = []
     for part in parts:
         lines += ["", f"## {part.caption}", ""]
-        # Of a page that is missing Sphinx warns.
+        # Sphinx warns about missing pages.
         for entry in (entry for entry in part.entries if entry.name in app.env.found_docs):
             lines.append(f"- [{entry.title}]({entry.name}.md): {entry.text}")
             text = page_text(source, entry)
@@ -55,19 +55,19 @@ def _write(app: Any, exception: Exception | None) -> None:
 
 
 def _title_and_summary(index: str) -> tuple[str, str]:
-    """Return the heading of the index, and its first paragraph."""
+    """Return the heading and the first paragraph of the index."""
     heading, summary = index.split("\n\n")[:2]
     return heading.removeprefix("# "), " ".join(summary.split())
 
 
 def page_text(folder: Path, entry: Entry) -> str:
-    """Return a page as Markdown, without directives of Sphinx."""
+    """Return a page as Markdown, without Sphinx directives."""
     source = (folder / f"{entry.name}.md").read_text(encoding="utf-8")
     return re.sub(r"```\{eval-rst\}\n(.*?)```\n", lambda block: _block_text(block[1]), source, flags=re.DOTALL)
 
 
 def _block_text(block: str) -> str:
-    """Return signatures and docstrings of what the directives of a block document, or texts of --help."""
+    """Return signatures and docstrings of the objects that a block of directives documents, or the output of --help."""
     named = re.search(r"^\.\. (?:automodule|py:module):: (\S+)$", block, re.M)
     if named is None:
         return _program_text()
@@ -81,14 +81,14 @@ def _block_text(block: str) -> str:
 
 
 def _written_texts(block: str, module: str) -> list[str]:
-    """Return what a block itself tells about names that have no docstring."""
+    """Return the text of a block about names that have no docstring."""
     found = re.findall(r"^\.\. py:(?:data|type):: (\w+)\n   :\w+: (.+)\n\n((?:   .+\n)+)", block, re.M)
     return [_data_text(f"{module}.{name}", type_, dedent(text)) for name, type_, text in found]
 
 
 def _member_text(module: ModuleType, name: str) -> str:
     value, full_name = getattr(module, name), f"{module.__name__}.{name}"
-    # Data have their text in the comment in front of them, which stands in the module that defines them.
+    # Data are described by the comment above them, in the module that defines them.
     text = _comments(module).get(("", name))
     return _object_text(full_name, value) if text is None else _data_text(full_name, type(value).__name__, text)
 
@@ -116,7 +116,7 @@ def _callable_text(name: str, value: Any) -> str:
 
 
 def _signature(value: Any) -> str:
-    """Return the parameters of a callable, with annotations as they are written."""
+    """Return the parameters of a callable, with annotations as written."""
     try:
         signature = inspect.signature(value)
     except ValueError:
@@ -128,7 +128,7 @@ def _signature(value: Any) -> str:
 
 
 class _Annotation:
-    """An annotation that is shown without quotes, as `inspect` shows those that are text."""
+    """An annotation that is shown without quotes; `inspect` shows text annotations with quotes."""
 
     def __new__(cls, annotation: Any) -> Any:
         return super().__new__(cls) if isinstance(annotation, str | ForwardRef) else annotation

@@ -1,6 +1,6 @@
-"""The navigation is what the index lists: each heading with links to pages below it is a part of the menu.
+"""Build the navigation from the lists of the index: each heading with links to pages becomes a part of the menu.
 
-So there is one list, which reads well on GitHub, and no directives in it. The page of the API does so, too.
+So there is a single list, which is readable on GitHub and needs no directives. The API page works the same way.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Entry(NamedTuple):
     """A page in the navigation.
 
     Attributes:
-        title: how it is called there.
+        title: its title in the navigation.
         name: path of the page, without suffix.
-        text: what one finds there.
+        text: a summary of the page.
     """
 
     title: str
@@ -56,7 +56,7 @@ def read_parts(source: str) -> list[Part]:
 
 
 def all_entries(folder: Path) -> list[Part]:
-    """Return the parts of the navigation, where the pages that a page lists follow it."""
+    """Return the parts of the navigation; the pages that a page lists come after it."""
     parts = read_parts((folder / "index.md").read_text(encoding="utf-8"))
     for part in parts:
         for place, entry in enumerate(list(part.entries)):

@@ -1,4 +1,4 @@
-"""The parser of the program as the site shows it."""
+"""The parser of the program, as shown on the site."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["documented_parser"]
 
 
 def documented_parser() -> argparse.ArgumentParser:
-    """Return the program's parser, whose commands do not repeat the options of the connection, which all have."""
+    """Return the program's parser, without repeating the connection options that all commands share."""
     parser = build_parser()
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     for command in commands.choices.values():
@@ -24,7 +24,7 @@ def documented_parser() -> argparse.ArgumentParser:
 
 
 def _actions(command: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """Return the parsers of what a command can do instead of its usual work."""
+    """Return the parsers of a command's actions."""
     groups = (action for action in command._actions if isinstance(action, argparse._SubParsersAction))
     return [parser for group in groups for parser in group.choices.values()]
 
@@ -35,6 +35,6 @@ def _connection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 
 def _examples(epilog: str) -> str:
-    """Return examples one below the other, as a block of text."""
+    """Return examples as a block of text, one per line."""
     lines = epilog.removeprefix("example: ").splitlines()
     return "\n".join(["example:", *(f"    {line.strip()}" for line in lines)])

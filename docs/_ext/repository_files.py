@@ -1,4 +1,4 @@
-"""Links from pages to files of the repository, as GitHub follows them: the site brings those files along."""
+"""Links from pages to files of the repository, as on GitHub: the site includes these files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNWANTED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
 def linked_paths(source: str) -> list[str]:
-    """Return the paths, from the root of the repository, to which a page in docs/ links."""
+    """Return the paths, relative to the root of the repository, that a page in docs/ links to."""
     return [path.rstrip("/") for path in _LINK.findall(source)]
 
 
