@@ -1,4 +1,4 @@
-"""What all tests share: databases on both engines, and the options and marks that choose tests."""
+"""Shared by all tests: databases on both engines, and the options and marks that select tests."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+    # Programs that a shell starts in the background ignore Ctrl-C, and so would everything that the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Tests run side by side, and threads of numerical libraries that wait for work would only take it from them.
+    # Tests run in parallel. Idle threads of numerical libraries would only take CPU time from them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # Figures of faults are those of a disk.
+    # Figures of faults must come from a disk.
     if "faults" not in config.getoption("markexpr").replace("not faults", ""):
         use_memory()
     config.addinivalue_line(
@@ -76,7 +76,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Start the server before the tests change the environment that it is looked for in."""
+    """Start the server before the tests change the environment, which may name it."""
     if not session.config.option.collectonly and "postgres" in chosen_engines(session.config):
         start_server(session.config)
 
@@ -89,7 +89,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _added_engines(metafunc: pytest.Metafunc) -> list[str]:
-    """Return the engines that a test is marked for in addition, if their drivers, which have their names, are there."""
+    """Return the engines that a test is marked for in addition, if a driver of that name is installed."""
     also = metafunc.definition.get_closest_marker("also_on")
     if also is None or "sqlite" not in chosen_engines(metafunc.config):
         return []
@@ -97,7 +97,7 @@ def _added_engines(metafunc: pytest.Metafunc) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the session was not asked for: servers, and what takes minutes."""
+    """Deselect tests for servers that are not requested, and tests that take minutes."""
     left_out = [item for item in items if _is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not _is_left_out(item)]
@@ -122,7 +122,7 @@ def _needs_server(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the configuration of whoever runs the tests out of them."""
+    """Keep the configuration of the user who runs the tests out of them."""
     for name in list(os.environ):
         if name.startswith(("SQLTRACK_DSN_", "SQLTRACK_CONFIG_", "PG")):
             monkeypatch.delenv(name)
@@ -135,20 +135,22 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _outbox_by_default(outbox_off: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let clients have no outbox whose configuration a test has made by itself, if it is marked so."""
+    """Turn off the outbox by default in tests marked `no_outbox`; a test can still turn it on."""
     if outbox_off:
         monkeypatch.setattr(_settings, "_DEFAULT_MODE", "off")
 
 
 @pytest.fixture
 def outbox_off(request: pytest.FixtureRequest) -> dict[str, str]:
-    """What configurations hold in a test of a database that is away, which is marked `no_outbox`."""
+    """Settings that turn off the outbox in tests marked `no_outbox`."""
     return {} if request.node.get_closest_marker("no_outbox") is None else {"outbox": "off"}
 
 
 @pytest.fixture(autouse=True)
 def _no_tracked_runs() -> Iterator[None]:
-    """Let no test leave a run behind that listens for SIGTERM, or ends with this process, nor calls to be sent."""
+    """Check that no test leaves unsent calls, or a tracked run, which would listen for SIGTERM or end with this
+    process.
+    """
     yield
     for outbox in _outbox._outboxes.values():
         outbox._is_closing = True
@@ -156,7 +158,7 @@ def _no_tracked_runs() -> Iterator[None]:
     _outbox._outboxes.clear()
     for thread in threading.enumerate():
         if thread.name.startswith("sqltrack-outbox"):
-            # Its connection would be watched in the next test.
+            # Otherwise the next test would still watch its connection.
             thread.join(5)
     _tracking._tracked.clear()
     for key in list(sigterm._functions):
@@ -165,7 +167,7 @@ def _no_tracked_runs() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _old_servers_read_as_superuser(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the tests' superuser read with all rights where no role only reads: before PostgreSQL 14."""
+    """Let the tests' superuser read with all rights before PostgreSQL 14, which has no role that only reads."""
     if "postgres" not in chosen_engines(pytestconfig):
         return
     from sqltrack.engines.postgres.admin import PostgresAdmin
@@ -184,7 +186,7 @@ def _old_servers_read_as_superuser(pytestconfig: pytest.Config, monkeypatch: pyt
 
 @pytest.fixture
 def own_config(own_server: PostgresServer, outbox_off: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Configuration for a database of that server, which is set up."""
+    """Configuration for a database of that server, after setup."""
     import psycopg
 
     name = f"test_{next(_numbers)}"
@@ -193,7 +195,7 @@ def own_config(own_server: PostgresServer, outbox_off: dict[str, str]) -> Iterat
         connection.execute(f'CREATE DATABASE "{name}"')
     setup(sqltrack.Client(config))
     yield config
-    # Not the same connection: the server may have been restarted.
+    # A new connection, because the server may have been restarted.
     with psycopg.connect(own_server.dsn, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
@@ -226,7 +228,7 @@ def create_database(
 
 @pytest.fixture(scope="session")
 def postgres_template(create_lasting_database: Callable[..., dict[str, Any]]) -> str:
-    """Name of a database that is set up, to make others from."""
+    """Name of a template database with the schema."""
     config = create_lasting_database()
     setup(sqltrack.Client(config))
     return str(config["dbname"])
@@ -240,13 +242,13 @@ def postgres_config(create_database: Callable[..., dict[str, Any]], outbox_off: 
 
 @pytest.fixture
 def duckdb_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Configuration for an empty DuckDB database, whose engine belongs to the tests, see `support.duckdb_engine`."""
+    """Configuration for an empty DuckDB database, whose engine is part of the tests, see `support.duckdb_engine`."""
     import duckdb
 
     known = sqltrack.engines._Known("support.duckdb_engine", "DuckDBEngine", has_users=False)
     monkeypatch.setitem(sqltrack.engines._ENGINES, "duckdb", known)
     path = str(tmp_path / "sqltrack.duckdb")
-    # While one connection is open, others to the same file cost next to nothing.
+    # While one connection is open, more connections to the same file cost almost nothing.
     with duckdb.connect(path):
         yield {"engine": "duckdb", "dbpath": path}
 
@@ -265,7 +267,7 @@ def empty_config(
 
 @pytest.fixture
 def config(engine_name: str, request: pytest.FixtureRequest, outbox_off: dict[str, str]) -> dict[str, Any]:
-    """Configuration for a database that is set up, on each engine."""
+    """Configuration for a database after setup, on each engine."""
     if engine_name != "postgres":
         config = dict(request.getfixturevalue("empty_config"))
         setup(sqltrack.Client(config))
@@ -276,7 +278,7 @@ def config(engine_name: str, request: pytest.FixtureRequest, outbox_off: dict[st
 
 @pytest.fixture
 def client(config: dict[str, Any]) -> sqltrack.Client:
-    """Client of a database that is set up, on each engine."""
+    """Client of a database after setup, on each engine."""
     return sqltrack.Client(config)
 
 

@@ -1,1 +1,1 @@
-"""Helpers of the test suite that are no tests themselves."""
+"""Helpers of the test suite."""

@@ -1,4 +1,4 @@
-"""Databases that can be away: taken from their clients for a moment, and given back."""
+"""Take databases away from their clients for a moment, and give them back."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Outage", "SocketLink", "away", "linked_server", "outbox_files", "wit
 
 
 class Outage:
-    """Takes a database away, as often as a test likes.
+    """Takes a database away, any number of times.
 
-    A SQLite file is locked by another writer. A PostgreSQL server ends all connections to the database, and accepts
-    none.
+    A SQLite file is locked by another writer. A PostgreSQL server ends all connections to the database and refuses new
+    ones.
 
     Args:
         config: configuration of the database.
@@ -62,7 +62,7 @@ class Outage:
 
 @contextlib.contextmanager
 def away(config: Mapping[str, Any]) -> Iterator[None]:
-    """Let a database be away in the `with` block."""
+    """Take a database away for the `with` block."""
     outage = Outage(config)
     outage.begin()
     try:
@@ -72,7 +72,7 @@ def away(config: Mapping[str, Any]) -> Iterator[None]:
 
 
 def with_outbox(config: Mapping[str, Any], folder: Path, **settings: Any) -> dict[str, Any]:
-    """Return a configuration whose client keeps calls in a folder while the database is away, and soon does so."""
+    """Return a configuration whose client soon writes calls to an outbox in a folder while the database is away."""
     return {**config, "outbox": "on", "outbox_dir": str(folder), "patience": 0.2, **settings}
 
 
@@ -82,14 +82,14 @@ def outbox_files(folder: Path) -> list[str]:
 
 
 class SocketLink:
-    """A link to a server's Unix socket, without which nobody finds the server.
+    """A link to a server's Unix socket; clients cannot find the server without it.
 
     Args:
         folder: where the link is.
         config: a configuration for the server itself.
 
     Attributes:
-        config: the same by way of the link.
+        config: the same, through the link.
     """
 
     def __init__(self, folder: str, config: dict[str, Any]) -> None:
@@ -99,16 +99,16 @@ class SocketLink:
         self.config = {**config, "host": folder}
 
     def connect(self) -> None:
-        """Let the server be found."""
+        """Create the link."""
         os.symlink(self._socket, self._link)
 
     def cut(self) -> None:
-        """Let nobody find the server."""
+        """Remove the link."""
         os.unlink(self._link)
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Let nobody find the server in the `with` block."""
+        """Remove the link for the `with` block."""
         self.cut()
         try:
             yield
@@ -118,8 +118,8 @@ class SocketLink:
 
 @contextlib.contextmanager
 def linked_server(config: dict[str, Any]) -> Iterator[SocketLink]:
-    """Provide a link to the server of a configuration, which is there at first."""
-    # Its path must be short.
+    """Provide a link to the server of a configuration; the link exists at first."""
+    # The path of a socket must be short.
     with tempfile.TemporaryDirectory(prefix="s-") as folder:
         link = SocketLink(folder, config)
         link.connect()

@@ -31,7 +31,7 @@ LOCAL = ("file:", "data:", "blob:", "about:")
 def find_browser() -> str:
     """Return the program named by SQLTRACK_TEST_BROWSER, or the first browser on PATH.
 
-    Without one the test is skipped, but fails where CI is set: there a browser is part of the tests.
+    Without a browser the test is skipped, or fails if CI is set.
     """
     named = os.environ.get("SQLTRACK_TEST_BROWSER")
     found = shutil.which(named) if named else next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -50,10 +50,10 @@ def _give_up(reason: str) -> NoReturn:
 def running_browser() -> Iterator[Callable[..., AbstractContextManager[Any]]]:
     """Start a browser and yield a function that opens pages in it.
 
-    The function is a context manager and yields a page of playwright. It takes the path of an HTML file and as options
-    `dark` (the color scheme), `width` and `height` of the window, and `problems`: a list that takes what goes wrong in
-    the page. Without a list the test fails at the end for each error on the console, uncaught exception and request
-    to the network, which are all refused.
+    The function is a context manager and yields a playwright page. It takes the path of an HTML file and the options
+    `dark` (the color scheme), `width` and `height` of the window, and `problems`, a list that collects the errors of
+    the page. Without a list the test fails at the end for each console error, uncaught exception and request to the
+    network. All requests to the network are refused.
     """
     program = find_browser()
     try:
@@ -105,6 +105,6 @@ def _local_only(route: Any, noted: list[str]) -> None:
 
 
 def sort_by(header: Any, direction: str = "ascending") -> None:
-    """Click on the arrows of a column's header, and wait until the table is sorted: that happens after the click."""
+    """Click on the arrows of a column's header, and wait for the table, which is sorted after the click."""
     header.locator(".dt-column-order").click()
     header.and_(header.page.locator(f"[aria-sort={direction}]")).wait_for()

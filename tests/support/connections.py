@@ -1,4 +1,4 @@
-"""The connections that clients have opened, and those that are open."""
+"""Record the connections that clients open, and count those that are open."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ WHO_CONNECTED = """
 
 
 def who_connects(config: dict[str, Any]) -> tuple[str, bool]:
-    """Return the name of the user that a client connects to PostgreSQL as, and whether by SSL."""
+    """Return the name of the user that a client connects to PostgreSQL as, and whether it uses SSL."""
     name, ssl = sqltrack.Client(config).execute(WHO_CONNECTED).fetchone()
     return name, ssl
 
 
 def on_one_connection(client: sqltrack.Client) -> contextlib.AbstractContextManager[None]:
-    """Let all calls in the `with` block share a connection; for the many calls that fill a database or look at it."""
+    """Let all calls in the `with` block share a connection, for many calls that fill or inspect a database."""
     return client._session.keeping_connections()
 
 
 def close_lingering(client: sqltrack.Client) -> None:
-    """Close the connection that stays open for a moment after a call, as the end of any block does."""
+    """Close the connection that stays open for a moment after a call, as the end of a `with` block does."""
     with client:
         pass
 
 
 def count_connections(config: dict[str, Any]) -> int:
-    """Return how many connections to the database are open: all of a server, of SQLite those of this process."""
+    """Return the number of open connections to the database: all of a server, or those of this process with SQLite."""
     if config["engine"] == "postgres":
         query = """
             SELECT count(*) FROM pg_stat_activity
@@ -61,7 +61,7 @@ def count_connections(config: dict[str, Any]) -> int:
 
 
 def record_connections(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return a list that all connections opened by the client from now on are added to."""
+    """Return a list to which all further connections of the client are added."""
     opened: list[Any] = []
     connect = client.engine.connect
 

@@ -1,4 +1,4 @@
-"""Databases to copy, and what they hold in a form that does not depend on where it is."""
+"""Databases to copy, and their content in a form that does not depend on ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = ("loss", "Loss", 'odd "name"', "100%", "%s", "a'b;--", "ctid", "ä" * 4
 
 
 def address(client: sqltrack.Client) -> str:
-    """Return what names a database on the command line."""
+    """Return the name of a database on the command line."""
     config = client.config
     if config["engine"] == "sqlite":
         return str(config["dbpath"])
@@ -63,7 +63,7 @@ def metrics_by_origin(client: sqltrack.Client) -> dict[Any, dict[str, Any]]:
 
 
 def by_origin(client: sqltrack.Client) -> dict[str, Any]:
-    """Return what a database holds in a form that does not depend on ids, nor on the places of values."""
+    """Return the content of a database in a form that does not depend on ids or on where values are stored."""
     with on_one_connection(client):
         return _by_origin(client)
 
@@ -112,7 +112,7 @@ def _fill(client: sqltrack.Client, runs: int, rows: int) -> None:
 
 
 def _row_of_metrics(step: int) -> dict[str, Any]:
-    # Rows have some twenty different sets of metrics.
+    # There are about twenty different sets of metrics.
     randoms = random.Random(step % 20)
     row: dict[str, Any] = {"step": step, "progress": step / 7}
     row.update((name, randoms.random()) for name in _NAMES if randoms.random() < 0.7)

@@ -1,4 +1,4 @@
-"""A way to a server over the network that counts round trips, and can make each take some time."""
+"""A proxy to a server that counts round trips and can delay each of them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["CountingProxy"]
 
 
 class CountingProxy(ListeningProxy):
-    """Listens on a port of this machine and passes on what comes to a server's Unix socket; a context manager.
+    """Listens on a port of this machine and forwards to a server's Unix socket; a context manager.
 
-    A round trip begins with what a client sends after the server has answered, however much that is.
+    A round trip begins when a client sends something after the server has answered, however much it sends.
 
     Args:
         path: path of the Unix socket.
         delay: seconds that a round trip takes in addition, default 0.
 
     Attributes:
-        round_trips: how many there were since the server has said that it is ready, on the connection opened last.
-        connections: how many connections there were.
+        round_trips: number of round trips after the server was ready, on the most recent connection.
+        connections: number of connections.
     """
 
     def __init__(self, path: str, delay: float = 0.0) -> None:
@@ -41,7 +41,7 @@ class CountingProxy(ListeningProxy):
             answers = threading.Thread(target=self._answer, args=(server, client, state), daemon=True)
             answers.start()
             while data := client.recv(65536):
-                # A message of the type X ends the connection, and has no answer.
+                # A message of type X ends the connection and has no answer.
                 if state.is_ready and state.has_answered and data[:1] != b"X":
                     self.round_trips += 1
                     time.sleep(self._delay)
@@ -54,13 +54,13 @@ class CountingProxy(ListeningProxy):
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
                 state.has_answered = True
-                # ReadyForQuery (PostgreSQL manual, 55.7): the connection is open, in no transaction.
+                # ReadyForQuery (PostgreSQL manual, 55.7): the connection is open, outside a transaction.
                 state.is_ready = state.is_ready or data.endswith(b"Z\x00\x00\x00\x05I")
                 client.sendall(data)
 
 
 class _State:
-    """What has happened on a connection."""
+    """The state of a connection."""
 
     def __init__(self) -> None:
         self.is_ready = False

@@ -1,4 +1,4 @@
-"""A way to a server over the network that can be cut: by silence, by resets, or without TCP noticing it."""
+"""A proxy to a server whose network can be cut: by silence, by resets, or without TCP noticing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.listening_proxy import ListeningProxy
 
 __all__ = ["CutProxy"]
 
-# From Linux' asm-generic/socket.h and linux/bpf_common.h; Python has no names for them.
+# From Linux' asm-generic/socket.h and linux/bpf_common.h; Python has no names for these constants.
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 _RETURN_CONSTANT = 0x06
 
@@ -21,19 +21,19 @@ _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class CutProxy(ListeningProxy):
-    """Listens on a port of this machine and passes on what comes to a server's Unix socket; a context manager.
+    """Listens on a port of this machine and forwards to a server's Unix socket; a context manager.
 
-    `silence` lets nothing more arrive: the kernel drops each packet before anything acknowledges it, also those that
-    ask for new connections. That needs Linux, but no privileges. `swallow` lets nothing arrive either, but TCP goes on
-    to acknowledge everything, as behind some firewalls and VPNs.
+    `silence` drops each packet in the kernel before anything acknowledges it, including requests for new connections.
+    It needs Linux, but no privileges. `swallow` drops data, too, but TCP still acknowledges it, as behind some
+    firewalls and VPNs.
 
-    `lose_answers` breaks off connections on which the server answers a statement, before the answer has arrived.
+    `lose_answers` breaks connections when the server answers a statement, before the answer has arrived.
 
     Args:
         path: path of the Unix socket.
 
     Attributes:
-        lost: number of answers that were lost.
+        lost: number of lost answers.
     """
 
     def __init__(self, path: str) -> None:
@@ -52,7 +52,7 @@ class CutProxy(ListeningProxy):
         self.reset()
 
     def silence(self) -> None:
-        """Let nothing more arrive, neither on open connections nor on new ones."""
+        """Drop everything, on open and new connections."""
         drop_all = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN_CONSTANT, 0, 0, 0))
         program = struct.pack("HP", 1, ctypes.addressof(drop_all))
         with self._lock:
@@ -60,17 +60,17 @@ class CutProxy(ListeningProxy):
                 open_socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
     def heal(self) -> None:
-        """Let new connections through again; those that were open stay silent, as after a failover."""
+        """Let new connections through again; open ones stay silent, as after a failover."""
         self._listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def swallow(self, *, new: bool = True) -> None:
-        """Accept and forget all that comes on open connections, in both directions; `new`: also on new ones."""
+        """Accept and discard all data on open connections, in both directions; `new`: also on new ones."""
         with self._lock:
             self._swallowing |= self._clients
             self._swallows_new = new
 
     def reset(self) -> None:
-        """Break off all open connections."""
+        """Break all open connections."""
         with self._lock:
             for client in self._clients:
                 with contextlib.suppress(OSError):
@@ -78,11 +78,11 @@ class CutProxy(ListeningProxy):
                     client.shutdown(socket.SHUT_RD)
 
     def lose_answers(self, tag: bytes, number: int) -> None:
-        """Lose the next answers that end with the tag of a command, such as COMMIT, which the server has executed."""
+        """Lose the next answers that end with the tag of a command that the server has executed, such as COMMIT."""
         self._to_lose = (tag, number)
 
     def send(self, message: bytes) -> None:
-        """Send something to all who are connected, as if it came from the server."""
+        """Send data to all clients, as if it came from the server."""
         with self._lock:
             for client in self._clients:
                 client.sendall(message)

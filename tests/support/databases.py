@@ -1,4 +1,4 @@
-"""Look into databases of the tests, through SQLTrack and past it."""
+"""Inspect databases of the tests, through SQLTrack and directly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ask", "connect_to_postgres", "connect_to_sqlite", "experiments", "st
 
 
 def ask(config: dict[str, Any], sql: str) -> Any:
-    """Return the first value that a query gives to a client of its own."""
+    """Return the first value of a query, which runs with a new client."""
     return sqltrack.Client(config).execute(sql).fetchone()[0]
 
 
@@ -33,7 +33,7 @@ def experiments(config: dict[str, Any]) -> list[str]:
 
 
 def connect_to_postgres(config: dict[str, Any], **options: Any) -> psycopg.Connection[Any]:
-    # Not above: some of the tests run where it is not installed.
+    # Imported here, because some of the tests run without psycopg.
     import psycopg
 
     parameters = {name: value for name, value in config.items() if name not in ("engine", "outbox")}
@@ -46,7 +46,7 @@ def connect_to_sqlite(config: dict[str, Any]) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def temporary_role(connection: psycopg.Connection[Any], name: str, options: str = "") -> Iterator[None]:
-    """Let a server have a role for a `with` block, at whose end it goes with all that it owns in this database."""
+    """Create a role for the `with` block; at the end drop it, with everything that it owns in this database."""
     connection.execute(f'CREATE ROLE "{name}" {options}')
     try:
         yield

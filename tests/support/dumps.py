@@ -14,14 +14,14 @@ _OPTIONAL_TABLES = ("metrics_pending", "copied_runs", "rewinds")
 
 
 def tables(client: sqltrack.Client) -> dict[str, dict[str, str]]:
-    """Return the tables that a database has, with the types of their columns."""
+    """Return the tables of a database, with the types of their columns."""
     with client as connection:
         found = {name: client.engine.table_columns(connection, name) for name in (*_TABLES, *_OPTIONAL_TABLES)}
     return {name: columns for name, columns in found.items() if columns}
 
 
 def dump(client: sqltrack.Client) -> dict[str, Any]:
-    """Return everything that a database holds, by table."""
+    """Return the content of a database, by table."""
     with on_one_connection(client):
         return {
             name: (columns, sorted(map(repr, client.execute(f"SELECT * FROM {name}"))))

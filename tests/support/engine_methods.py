@@ -1,4 +1,4 @@
-"""Which methods the classes of an engine offer, require and override."""
+"""List the methods that the classes of an engine offer, require and override."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def offered(base: type) -> set[str]:
 
 
 def required(base: type) -> set[str]:
-    """Return those that are abstract, or raise the error that a class lacks them."""
+    """Return the names of methods that are abstract, or only raise the error for a missing method."""
     methods = {name: vars(base)[name] for name in offered(base)}
     return {
         name
@@ -23,6 +23,6 @@ def required(base: type) -> set[str]:
 
 
 def overridden(cls: type) -> set[str]:
-    """Return those that a class defines in place of its base class."""
+    """Return the names of methods that a class defines in place of its base class."""
     (base,) = cls.__bases__
     return offered(base) & set(vars(cls))

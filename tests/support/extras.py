@@ -1,4 +1,4 @@
-"""Metrics in the column extras, and those that have columns of their own."""
+"""Read metrics in the column extras, and in their own columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["add_extras", "by_name", "column", "columns", "extras"]
 
 
 def add_extras(client: sqltrack.Client, run_id: int, rows: Mapping[int, Mapping[str, Any]]) -> None:
-    """Put metrics into extras, as a writer does that does not get the lock for a column."""
+    """Put metrics into extras, as a writer does that cannot lock the table for a new column."""
     table = client.engine.metrics_table
     client._session.ask(lambda connection: table.grow(connection, {"extras": "JSONB"}, {}))
     upsert = table.upsert([], extras=True, pending=False)

@@ -1,4 +1,4 @@
-"""A library that lets calls of the system fail for files of a folder, as some file systems do."""
+"""A library that makes system calls fail for the files of a folder, as on some file systems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SOURCE = Path(__file__).with_name("faulty_file_system.c")
 
 
 def compile_library(folder: Path) -> str:
-    """Return the path of the library, which is put into a folder; skip the test where that is impossible."""
+    """Compile the library into a folder and return its path; skip the test if that is impossible."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("it takes Linux and a C compiler to let calls of the system fail")

@@ -1,4 +1,4 @@
-"""Types of data frames, and the chunks that they are read in."""
+"""Types of data frames, and the chunks in which they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Freeze processes of a PostgreSQL server, as a machine without memory or a broken disk does, and thaw them."""
+"""Freeze the processes of a PostgreSQL server, as if the machine had no memory or a broken disk, and thaw them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["frozen", "frozen_server"]
 
 @contextlib.contextmanager
 def frozen_server(server: PostgresServer) -> Iterator[None]:
-    """Let no process of a server do anything in the `with` block; the kernel still accepts connections for it."""
-    # Each process of a server leads a group of its own. The first is the one that could start others.
+    """Freeze all processes of a server for the `with` block; the kernel still accepts connections for it."""
+    # Each process of a server leads its own group. The first process could start others.
     with frozen(server.pid), frozen(*_children(server.pid)):
         yield
 
 
 @contextlib.contextmanager
 def frozen(*pids: int) -> Iterator[None]:
-    """Let these processes do nothing in the `with` block."""
+    """Freeze these processes for the `with` block."""
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)

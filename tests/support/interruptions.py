@@ -1,4 +1,4 @@
-"""Code that runs in the middle of other code of the same thread, as handlers of signals and finalizers do."""
+"""Run code in the middle of other code of the same thread, as signal handlers and finalizers do."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["count_moments", "interrupt_at"]
 
 
 def count_moments(function: Callable[[], Any], interrupts: Mapping[int, Callable[[], Any]] | None = None) -> int:
-    """Return between how many lines of Python, of whatever module, code can interrupt `function()`.
+    """Return the number of lines of Python, in any module, between which code can interrupt `function()`.
 
     Args:
-        function: what to call.
-        interrupts: what interrupts it anyway, by the number of the line before which it does.
+        function: the function to call.
+        interrupts: calls that interrupt it, by the number of the line before which they do.
     """
     return _Moments(interrupts or {}).trace(function)
 
@@ -27,7 +27,7 @@ def interrupt_at(moment: int, function: Callable[[], Any], interrupt: Callable[[
     """Call `function()`, and `interrupt()` before one of the lines that it executes.
 
     Returns:
-        Whether there were so many lines.
+        Whether there were that many lines.
     """
     return count_moments(function, {moment: interrupt}) > moment
 
@@ -41,7 +41,7 @@ class _Moments:
     def trace(self, function: Callable[[], Any]) -> int:
         outer = sys.gettrace()
         before = signal.signal(signal.SIGUSR1, self._interrupt)
-        # Handlers may be known for a second without this one.
+        # A cache of handlers may lack this one for a second.
         _activity._handlers.forget()
         sys.settrace(self._see)
         try:
@@ -59,7 +59,7 @@ class _Moments:
             self._now = None
 
     def _see(self, frame: FrameType, event: str, _argument: Any) -> Any:
-        # Lines of what interrupts do not count.
+        # Do not count lines of the interrupting code.
         if event == "line" and self._now is None:
             self._now = self._interrupts.get(self._count)
             self._count += 1

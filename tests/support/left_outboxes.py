@@ -1,4 +1,4 @@
-"""Outboxes as processes leave them behind that were killed while the database was away."""
+"""Outboxes of processes that were killed while the database was away."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ __all__ = ["leave_outbox", "of_another_host"]
 
 @contextlib.contextmanager
 def leave_outbox(config: dict[str, Any], folder: Path) -> Iterator[sqltrack.Client]:
-    """Return a client whose calls stay in a new file, which looks after the `with` block as if its process were dead.
+    """Return a client whose calls stay in a new file; after the `with` block the file looks as if its process were
+    dead.
 
     Args:
-        config: configuration of the database, which is there: runs are created in it.
-        folder: folder of the file, which must not belong to others.
+        config: configuration of the database, in which runs are created.
+        folder: folder of the file, accessible only to its owner.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_outbox.Outbox, "_ensure_thread", lambda self: False)
@@ -42,5 +43,5 @@ def leave_outbox(config: dict[str, Any], folder: Path) -> Iterator[sqltrack.Clie
 
 
 def of_another_host(path: Path) -> None:
-    """Let an outbox look as if the process of another host had left it, of which nothing is known here."""
+    """Make an outbox look as if a process of another host had left it, about which nothing is known here."""
     Path(lock_path(str(path))).write_text(json.dumps({"host": "node17", "boot": "x", "pid": 7, "started": "1"}))

@@ -1,4 +1,4 @@
-"""A port of this machine that leads to a server's Unix socket."""
+"""A port of this machine that forwards to a server's Unix socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ListeningProxy"]
 
 
 class ListeningProxy:
-    """Listens on a port, and serves each client in a thread of its own; a context manager.
+    """Listens on a port, and serves each client in its own thread; a context manager.
 
     Args:
         path: path of the Unix socket.
@@ -47,5 +47,5 @@ class ListeningProxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        """Connect a client with the server, until one of them ends the connection."""
+        """Connect a client to the server until either ends the connection."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Let the server of the tests stand in for one that a reader of the documentation has just installed."""
+"""Let the tests' server stand in for one that a reader of the documentation has just installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["install_pip", "install_sudo", "renamed", "without_names"]
 
 _DISTRIBUTIONS = ("sqltrack", "sqltrack-core", "sqltrack-cli", "sqltrack-args", "sqltrack-notebook")
 
-# What `sudo` may be asked for; psql is replaced where there is none.
+# The programs that `sudo` may run; psql is replaced if it is missing.
 _SUDO = """
 import os, sys
 arguments = sys.argv[1:]
@@ -50,10 +50,10 @@ if sys.argv[1] not in ("install", "wheel"):
 
 
 def install_sudo(folder: Path, dsn: str) -> dict[str, str]:
-    """Put a `sudo` into a folder, by which psql connects as the superuser of a server.
+    """Put a `sudo` into a folder that lets psql connect as the superuser of a server.
 
     Returns:
-        Environment variables by which programs reach the server as they would one on this machine.
+        Environment variables for programs to reach the server as if it were local.
     """
     parameters = psycopg.conninfo.conninfo_to_dict(dsn)
     psql, program = shutil.which("psql") or "", str(Path(sys.executable).with_name("sqltrack"))
@@ -62,13 +62,13 @@ def install_sudo(folder: Path, dsn: str) -> dict[str, str]:
 
 
 def install_pip(folder: Path) -> None:
-    """Put a `pip` into a folder that installs nothing, and refuses distributions and extras that there are not."""
+    """Put a `pip` into a folder that installs nothing, and refuses unknown distributions and extras."""
     known = {name: metadata(name).get_all("Provides-Extra") or [] for name in _DISTRIBUTIONS}
     install_program(folder, "pip", _PIP.format(known=known))
 
 
 def renamed(*names: str) -> dict[str, str]:
-    """Return names for users and databases that nobody else has on the server."""
+    """Return names for users and databases that are unique on the server."""
     return {name: f"{name}{os.getpid()}" for name in names}
 
 

@@ -1,4 +1,4 @@
-"""Threads that log to a run, and keep account of what they have confirmed."""
+"""Threads that log to a run and record the confirmed steps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["LoggingThread", "expect_nothing_missing", "missing_steps", "wait_unt
 
 _BOUND = 15.0
 
-# No call may take longer than the default settings allow a silent server, about a minute and a half.
+# No call may take longer than the default settings allow for a silent server, about a minute and a half.
 _PATIENCE = 150.0
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = _BOUND) -> None:
-    """Wait until a condition holds, which must not take longer than that."""
+    """Wait until a condition holds; fail if that takes longer."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"did not happen within {seconds} seconds"
@@ -29,19 +29,19 @@ def wait_until(condition: Callable[[], bool], seconds: float = _BOUND) -> None:
 
 
 class LoggingThread(threading.Thread):
-    """A thread that logs steps to a run until it is told to stop, which the end of a `with` block does.
+    """A thread that logs steps to a run until it is stopped by the end of the `with` block.
 
     Args:
         run: the run.
-        tolerated: errors after which it goes on with the next step; any other ends it.
+        tolerated: errors after which it continues with the next step; any other ends it.
         pause: seconds between two steps.
 
     Attributes:
-        count: how many steps it has tried, which are those from 0 on.
+        count: number of steps that it has tried, counted from 0.
         confirmed: the steps that were logged without an error.
-        errors: the errors that were tolerated.
-        error: the one that ended it.
-        slowest: how many seconds the slowest call took.
+        errors: the tolerated errors.
+        error: the error that ended the thread.
+        slowest: seconds of the slowest call.
     """
 
     def __init__(self, run: Run, tolerated: tuple[type[Exception], ...] = (), pause: float = 0.0) -> None:
@@ -80,7 +80,7 @@ class LoggingThread(threading.Thread):
             self.error = error
 
     def wait_for_more(self, number: int = 20, seconds: float = 60.0) -> None:
-        """Wait until that many further steps have been confirmed."""
+        """Wait until this many further steps are confirmed."""
         target = len(self.confirmed) + number
         wait_until(lambda: len(self.confirmed) >= target or self.error is not None, seconds)
         if self.error is not None:
@@ -105,7 +105,7 @@ class LoggingThread(threading.Thread):
 
 
 def missing_steps(config: dict[str, Any], run_id: int, confirmed: list[int]) -> set[int]:
-    """Return the steps of a run that were confirmed and are not there."""
+    """Return the confirmed steps of a run that are missing in the database."""
     rows = sqltrack.Client(config).execute("SELECT step FROM metrics WHERE run_id = %s", (run_id,))
     return set(confirmed) - {step for (step,) in rows}
 
@@ -113,7 +113,7 @@ def missing_steps(config: dict[str, Any], run_id: int, confirmed: list[int]) -> 
 def expect_nothing_missing(
     config: dict[str, Any], run: Run, thread: LoggingThread, record: Callable[..., None], *, faults: int
 ) -> None:
-    """Record the figures of the only run of a database, which was tracked and has noticed nothing."""
+    """Check that no confirmed step is missing, and record the figures of the only run of a database."""
     missing = missing_steps(config, run.id, thread.confirmed)
     record(faults=faults, confirmed=len(thread.confirmed), missing=len(missing), errors=0, slowest=thread.slowest)
     assert not missing

@@ -1,4 +1,4 @@
-"""Read metrics as they were stored, and compare them with what was logged."""
+"""Read stored metrics, and compare them with the logged ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def logged(run: Run, name: str) -> list[Any]:
 
 
 def stored_value(run: Run, name: str, step: int = 0) -> Any:
-    """Value of a metric, wherever it is stored."""
+    """Value of a metric, from its column or from extras."""
     cursor = run.client.execute("SELECT * FROM metrics WHERE run_id = %s AND step = %s", (run.id, step))
     row = dict(zip((column[0] for column in cursor.description or ()), cursor.fetchone()))
     return (row.get("extras") or {}).get(name, row.get(name) if name not in RESERVED else None)
@@ -34,7 +34,7 @@ def rows_as_dicts(run: Run) -> list[dict[str, Any]]:
 
 
 def same(stored: Any, value: Any) -> bool:
-    """Whether a stored value is the one that was logged; SQLite keeps NaN as text."""
+    """Return whether a stored value equals the logged one; SQLite stores NaN as text."""
     if isinstance(value, float) and math.isnan(value):
         return bool(stored == "NaN" or math.isnan(stored))
     return bool(stored == value)

@@ -1,4 +1,4 @@
-"""Load scripts that belong to no package."""
+"""Load scripts that do not belong to a package."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["load_module"]
 
 
 def load_module(path: Path) -> ModuleType:
-    """Return a script as a module, under its own name and as often as it is asked for anew."""
+    """Return a script as a module, under its own name and freshly loaded on each call."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Where dataclasses look for the module of their annotations.
+    # Dataclasses look here for the module of their annotations.
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""Runs that were heard of long ago."""
+"""Runs whose last update was long ago."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outages of databases, and what a training loop notices of them."""
+"""Outages of databases, and their effect on a training loop."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ __all__ = [
 
 PASSWORD = "s3cret pass"  # noqa: S105
 
-# Servers before PostgreSQL 14 would keep passwords in another form.
+# Servers before PostgreSQL 14 would store passwords in another form.
 _HASH_SQL = "SET password_encryption = 'scram-sha-256'"
 
-# Seconds between two calls of a training loop, and those that a call may take longer than its patience.
+# Seconds between two calls of a training loop, and seconds by which a call may exceed its patience.
 _PAUSE, _GRACE = 0.05, 0.5
 
 _USER = "writer"
 
-# Sessions of this user, who is no superuser.
+# Sessions of this user, who is not a superuser.
 _END_SESSIONS_SQL = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{_USER}'"
 
 Outage = Callable[["OutageServer"], contextlib.AbstractContextManager[None]]
@@ -58,7 +58,7 @@ def outbox_settings(tmp_path: Path, **settings: Any) -> dict[str, Any]:
 
 
 def outbox_files(config: dict[str, Any]) -> list[str]:
-    """Return the names of what lies in the folder for outboxes."""
+    """Return the names of the files in the folder for outboxes."""
     folder = Path(config["outbox_dir"])
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
@@ -67,11 +67,11 @@ def outbox_files(config: dict[str, Any]) -> list[str]:
 
 
 class OutageServer:
-    """A small server of PostgreSQL with a user who tracks runs in a database, and who needs a password.
+    """A small PostgreSQL server with a user who tracks runs in a database and needs a password.
 
     Args:
         server: the server.
-        proxy: a way to it that can be cut.
+        proxy: a proxy to it whose network can be cut.
 
     Attributes:
         server, proxy: the same.
@@ -82,12 +82,12 @@ class OutageServer:
         self.proxy = proxy
 
     def config(self, **settings: Any) -> dict[str, Any]:
-        """Return a configuration for that user, by the way that can be cut."""
+        """Return a configuration for that user, through the proxy."""
         address = {"host": "127.0.0.1", "port": self.proxy.port}
         return {"engine": "postgres", **address, "user": _USER, "password": PASSWORD, "dbname": "tracked", **settings}
 
     def direct_config(self) -> dict[str, Any]:
-        """Return a configuration for the superuser, past the proxy, without an outbox."""
+        """Return a configuration for the superuser, without the proxy and without an outbox."""
         return {"engine": "postgres", **psycopg.conninfo.conninfo_to_dict(self.server.dsn), "dbname": "tracked"}
 
     def as_superuser(self, dbname: str = "tracked") -> psycopg.Connection[Any]:
@@ -101,13 +101,13 @@ class OutageServer:
                 connection.execute(statement.encode())
 
     def end_sessions(self) -> None:
-        """End all sessions of the user who tracks runs."""
+        """End all sessions of that user."""
         with self.as_superuser() as connection:
             while connection.execute(_END_SESSIONS_SQL.encode()).fetchall():
                 pass
 
     def fresh_database(self) -> None:
-        """Let the user have a database that is set up and empty."""
+        """Replace the user's database by an empty one after setup."""
         with self.as_superuser("postgres") as connection:
             connection.execute(b"DROP DATABASE IF EXISTS tracked WITH (FORCE)")
             connection.execute(f"CREATE DATABASE tracked OWNER {_USER}".encode())
@@ -238,7 +238,7 @@ OUTAGES: dict[str, Outage] = {
 
 @contextlib.contextmanager
 def locked_file(config: dict[str, Any]) -> Iterator[None]:
-    """Let another writer hold the lock of a SQLite file."""
+    """Let another writer lock a SQLite file."""
     connection = connect_to_sqlite(config)
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -250,7 +250,7 @@ def locked_file(config: dict[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_disk(config: dict[str, Any]) -> Iterator[None]:
-    """Fill the file system on which a SQLite file lies, and the space within its log."""
+    """Fill the file system of a SQLite file, and the free space in its log."""
     ballast = Path(config["dbpath"]).with_name("ballast")
     with contextlib.closing(sqlite3.connect(config["dbpath"])) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -271,7 +271,7 @@ def _value(step: int) -> float:
 
 
 class TrainingLoop:
-    """A loop that logs twenty steps a second, and takes the time of each call.
+    """A loop that logs twenty steps a second and measures each call.
 
     Args:
         run: the run.
@@ -279,8 +279,8 @@ class TrainingLoop:
 
     Attributes:
         run: the same.
-        steps: how many steps were logged.
-        seconds: how long the calls took during outages.
+        steps: number of logged steps.
+        seconds: durations of the calls during outages.
     """
 
     def __init__(self, run: Run, pause: float = _PAUSE) -> None:
@@ -296,7 +296,7 @@ class TrainingLoop:
         return cls(Experiment(client, name="experiment").get_run(), pause)
 
     def log(self, number: int) -> list[float]:
-        """Log steps; return the seconds that each took."""
+        """Log steps; return the seconds of each call."""
         seconds = []
         for _ in range(number):
             begin = time.monotonic()
@@ -307,7 +307,7 @@ class TrainingLoop:
         return seconds
 
     def log_during(self, outage: contextlib.AbstractContextManager[None], seconds: float) -> None:
-        """Log steps before, during and after an outage of so many seconds, and wait until they have arrived."""
+        """Log steps before, during and after an outage of this many seconds, and wait until they have arrived."""
         self.log(3)
         with outage:
             deadline = time.monotonic() + seconds
@@ -317,15 +317,15 @@ class TrainingLoop:
         assert self.run.flush(60)
 
     def expect_bounded(self, patience: float, share: float = 0.9) -> None:
-        """The call that met the outage took no longer than it may, and most that followed were quick."""
+        """Check that the call that met the outage was within its limit, and that most later calls were fast."""
         assert max(self.seconds) <= patience + _GRACE
         later = sorted(self.seconds[1:])
-        # A busy machine may not get to any.
+        # A busy machine may not reach any of them.
         assert not later or later[int(len(later) * share)] < _PAUSE
 
 
 def expect_all_rows(config: dict[str, Any], loop: TrainingLoop) -> None:
-    """Each step that was logged is there, once and with its values."""
+    """Check that each logged step is stored once, with its values."""
     sql = "SELECT step, loss, text FROM metrics WHERE run_id = %s ORDER BY step"
     rows: Sequence[Any] = sqltrack.Client(config).execute(sql, (loop.run.id,)).fetchall()
     assert [step for step, _, _ in rows] == list(range(loop.steps))

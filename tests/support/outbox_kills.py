@@ -1,4 +1,4 @@
-"""Kill processes at random moments around outages, and count what is missing after their outboxes were sent."""
+"""Kill processes at random moments around outages, send their outboxes, and count the missing rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.processes import Script
 
 __all__ = ["Confirmed", "count_missing", "kill_in_outage", "leave_outbox", "send_all"]
 
-# Says after each call what it has stored. The pipe has room for all of it.
+# Reports after each call what it has stored. The pipe has room for all of it.
 _LOG = """
 import itertools
 run = Experiment(client, name="experiment").get_run().start()
@@ -35,10 +35,10 @@ for step in itertools.count():
 
 
 def leave_outbox(text: str, config: dict[str, Any], database: Mapping[str, Any]) -> None:
-    """Let a script log while a database is away, and kill it then.
+    """Let a script log while a database is away, and then kill it.
 
     Args:
-        text: the script, which says a line when it is ready, waits for one, logs, and says another line.
+        text: the script, which prints a line when it is ready, waits for one, logs, and prints another line.
         config: configuration of its client.
         database: configuration of the database.
     """
@@ -52,10 +52,10 @@ def leave_outbox(text: str, config: dict[str, Any], database: Mapping[str, Any])
 
 
 class Confirmed:
-    """What a script has said that it stored.
+    """The rows that a script has reported as stored.
 
     Attributes:
-        run_id: id of its run, None if it has begun none.
+        run_id: id of its run, or None before it has created one.
         steps: steps of metrics.
         items: numbers of tags and arguments.
         many: steps of rows that were added at once.
@@ -75,7 +75,7 @@ class Confirmed:
 
     @property
     def rows(self) -> int:
-        """How many rows that is."""
+        """Number of these rows."""
         return len(self.steps) + 3 * len(self.many)
 
 
@@ -86,7 +86,7 @@ def kill_in_outage(config: Mapping[str, Any], folder: Path, rng: random.Random, 
         config: configuration of the database.
         folder: folder for outboxes.
         rng: chooses the moments.
-        returns: whether the script is killed shortly after the database is there again, when it may be sending.
+        returns: kill the script shortly after the database is back, when it may be sending.
     """
     outage = Outage(config)
     settings = with_outbox(config, folder, patience=0.05)
@@ -110,7 +110,7 @@ def kill_in_outage(config: Mapping[str, Any], folder: Path, rng: random.Random, 
 
 
 def send_all(config: Mapping[str, Any], folder: Path) -> list[SentOutbox]:
-    """Send all outboxes in a folder, which then is empty."""
+    """Send all outboxes of a folder, and check that it is empty afterwards."""
     client = sqltrack.Client(with_outbox(config, folder, outbox="off"))
     sent = send_outboxes(client)
     assert all(one.refused == one.outdated == 0 and one.damage is None for one in sent)
@@ -120,12 +120,12 @@ def send_all(config: Mapping[str, Any], folder: Path) -> list[SentOutbox]:
 
 
 def count_missing(config: Mapping[str, Any], confirmed: Confirmed) -> int:
-    """Return how many rows that were confirmed are not there, and check the rest."""
+    """Return the number of confirmed rows that are missing, and check the others."""
     client = sqltrack.Client(dict(config))
     query = "SELECT step, loss, nan, step_too FROM metrics WHERE run_id = %s AND progress = 0"
     rows = {step: values for step, *values in client.execute(query, (confirmed.run_id,))}
     assert all([loss, str(nan).lower(), too] == [step / 2, "nan", step] for step, (loss, nan, too) in rows.items())
-    # The last call may have been stored, and not been confirmed.
+    # The last call may have been stored but not confirmed.
     assert len(rows) <= len(confirmed.steps) + 1
     query = "SELECT step, count(*) FROM metrics WHERE run_id = %s AND progress > 0 GROUP BY step"
     many = dict(client.execute(query, (confirmed.run_id,)).fetchall())

@@ -1,7 +1,7 @@
-"""The pages of the documentation, and the blocks of code in them with what is said about testing them.
+"""The pages of the documentation, their blocks of code, and how these are tested.
 
-A comment in front of a block, invisible to readers, says how it is tested: `<!-- test: skip, REASON -->` not at all,
-`<!-- test: postgres -->` or `<!-- test: sqlite -->` on this engine alone.
+A comment before a block, invisible to readers, sets the test: `<!-- test: skip, REASON -->` for none, `<!-- test:
+postgres -->` or `<!-- test: sqlite -->` for this engine alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md"))]
 DOCS = ROOT / "docs"
-# The site, which is built in a folder below, has copies of them.
+# The site is built in a folder below, and has copies of them.
 DOC_PAGES = [*sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("api/*.md"))]
 PAGES = [*READMES, *DOC_PAGES]
 ENGINES = ("sqlite", "postgres")
@@ -43,10 +43,10 @@ class Block(NamedTuple):
     """A block of code in a page.
 
     Attributes:
-        language: its language, empty if it has none.
+        language: its language, or an empty text.
         code: its text.
-        line: the line of the page in which the text begins, from 1.
-        engines: the engines on which it is tested, none if it is left out.
+        line: line number of the page where the text begins, from 1.
+        engines: the engines on which it is tested; empty if it is skipped.
     """
 
     language: str
@@ -81,7 +81,7 @@ def _engines(how: str | None, path: Path) -> tuple[str, ...]:
 
 
 def program(path: Path, engine: str) -> str:
-    """Return the Python blocks of a page that an engine is to run, as one script with the page's line numbers."""
+    """Return the Python blocks of a page for an engine, as one script with the page's line numbers."""
     script = ""
     for block in read_blocks(path, "python"):
         if engine in block.engines:
@@ -99,10 +99,10 @@ def console_commands(path: Path) -> list[str]:
 
 
 def code_spans(path: Path) -> list[str]:
-    """Return what a page's prose has between backticks."""
+    """Return the texts between backticks in a page's prose."""
     return _SPAN.findall(_BLOCK.sub("", path.read_text(encoding="utf-8")))
 
 
 def page_id(path: Path) -> str:
-    """Return how a page is called in names of tests."""
+    """Return the id of a page in names of tests."""
     return path.relative_to(ROOT).with_suffix("").as_posix()

@@ -1,4 +1,4 @@
-"""Files of passwords, as PostgreSQL's library reads them."""
+"""Password files, as PostgreSQL's library reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan what a command would do, and do it."""
+"""Plan the changes of a command, and apply them."""
 
 from __future__ import annotations
 

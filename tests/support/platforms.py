@@ -1,4 +1,4 @@
-"""What tests need of the platform that they run on, as marks."""
+"""Requirements of tests on the platform, as marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that tests start: programs, and scripts that tell the test line by line what they have done."""
+"""Processes that tests start: programs, and scripts that report each step to the test in a line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from typing import IO, Any
 
 __all__ = ["Ended", "Program", "Script", "run_together", "running"]
 
-# The program, in a process of its own.
+# The sqltrack program, in a separate process.
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
-# What every script begins with. Lines go out by one system call each, so that a signal never meets a half-filled
-# buffer, and a killed process leaves none behind. What runs in the background ignores SIGINT, and so do its children.
+# The beginning of every script. Each line is written by one system call, so that a signal never meets a half-filled
+# buffer, and a killed process leaves none behind. Processes in the background ignore SIGINT, and so do their children.
 _PREAMBLE = """
 import json, os, signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,10 +42,10 @@ config = json.loads(sys.argv[1])
 client = Client(config)
 """
 
-# Errors, as in the tests themselves, but for what a process that is told to terminate leaves open.
+# Warnings are errors as in the tests, except about resources that a terminated process leaves open.
 _WARNINGS = ("-W", "error", "-W", "ignore::ResourceWarning")
 
-# A script that hangs is killed after this time; none takes a tenth of it.
+# A script that hangs is killed after this time; no script needs a tenth of it.
 _PATIENCE = 60.0
 
 
@@ -57,8 +57,8 @@ def running(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
 
     Args:
         command: the program and its arguments.
-        options: what `subprocess.Popen` takes; a signal that was ignored where the tests were started, as
-            SIGINT is in the background of a shell, is not ignored by the program.
+        options: options of `subprocess.Popen`. The program does not ignore signals that the tests themselves ignore,
+            such as SIGINT in the background of a shell.
     """
     if os.name == "posix":
         options.setdefault("preexec_fn", _heed_signals)
@@ -70,11 +70,11 @@ def running(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
 
 
 def run_together(commands: Sequence[Sequence[str | Path]], **options: Any) -> list[subprocess.CompletedProcess[Any]]:
-    """Run programs at the same time and return them as they ended, in the same order.
+    """Run programs at the same time, and return their results in the same order.
 
     Args:
         commands: the programs with their arguments.
-        options: what `subprocess.Popen` takes.
+        options: options of `subprocess.Popen`.
     """
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     with contextlib.ExitStack() as stack:
@@ -96,9 +96,9 @@ class Ended:
 
     Attributes:
         status: exit status, or minus the signal that ended it.
-        lines: what it has confirmed.
-        errors: what it wrote to stderr.
-        seconds: how long its end had to be waited for.
+        lines: the lines that it confirmed.
+        errors: its output on stderr.
+        seconds: time that the test waited for its end.
     """
 
     status: int
@@ -108,14 +108,14 @@ class Ended:
 
 
 class Script:
-    """A running script; at the end of a `with` block it is killed if it still runs.
+    """A running script; the end of the `with` block kills it if it still runs.
 
-    The text finds `config`, a `client` of it, `confirm(line)`, and the usual imports.
+    The script can use `config`, a `client` of it, `confirm(line)`, and the usual imports.
 
     Args:
         text: the script, which runs with warnings as errors.
         config: configuration of its client.
-        stdin: what it reads from; default: a pipe that `send_line` writes to.
+        stdin: its input; default: a pipe that `send_line` writes to.
         prefix: a command, with its arguments, that runs Python.
         patience: seconds after which a script that hangs is killed.
     """
@@ -150,7 +150,7 @@ class Script:
             pass
 
     def read_line(self) -> str:
-        """Wait for the next line that the script confirms and return it."""
+        """Wait for the next line that the script confirms, and return it."""
         stdout = self._process.stdout
         assert stdout is not None
         ready, _, _ = select.select([stdout], [], [], self._patience)
@@ -165,7 +165,7 @@ class Script:
         os.kill(self._process.pid, number)
 
     def send_line(self, line: str = "") -> None:
-        """Let the script read a line from its input."""
+        """Send a line to the script's input."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n".encode())
 
@@ -183,9 +183,9 @@ class Script:
         return Ended(self._process.returncode, self._lines, errors.decode(), seconds)
 
     def succeed(self) -> list[str]:
-        """Wait for the script's end, which must be a success, and return the lines that it confirmed."""
+        """Wait for the script to succeed, and return the lines that it confirmed."""
         ended = self.finish()
-        # Shown if the test fails, and also what children of a script that succeeds have said.
+        # Shown if the test fails, including output of children of a successful script.
         print(ended.errors)
         assert ended.status == 0, ended.errors
         return ended.lines

@@ -1,4 +1,4 @@
-"""What is public: names in modules, commands and options of the program, settings and environment variables."""
+"""List the public names in modules, commands and options of the program, settings and environment variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["PUBLIC_MODULES", "SETTINGS", "actions", "commands", "documented_name
 
 
 def _public_modules() -> list[str]:
-    """Return the names of all modules that have no underscore in theirs."""
+    """Return the names of all modules without an underscore."""
     found = pkgutil.walk_packages(sqltrack.__path__, "sqltrack.")
     names = ["sqltrack", *(module.name for module in found)]
     return [name for name in names if "._" not in name]
@@ -28,7 +28,7 @@ PUBLIC_MODULES = tuple(_public_modules())
 
 
 def public_names() -> Iterator[tuple[str, Any]]:
-    """Yield the full names of all that is public, and what each names."""
+    """Yield the full names and the objects of the public API."""
     for module_name in PUBLIC_MODULES:
         module = importlib.import_module(module_name)
         for name in module.__all__:
@@ -36,7 +36,7 @@ def public_names() -> Iterator[tuple[str, Any]]:
 
 
 def documented_names() -> dict[str, Any]:
-    """Return what the pages of the API reference document, by full names."""
+    """Return the full names that the pages of the API reference document."""
     found: dict[str, Any] = {}
     for path in (DOCS / "api").glob("*.md"):
         text = path.read_text(encoding="utf-8")
@@ -58,17 +58,17 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def actions(command: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the parsers of what a command can do instead of its usual work, by name."""
+    """Return the parsers of a command's actions, by name."""
     found = [action for action in command._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(found[0].choices) if found else {}
 
 
-# The parameters that SQLTrack itself knows; all others are libpq's.
+# The parameters of SQLTrack itself; all others are libpq's.
 SETTINGS = OWN_PARAMETERS
 
 
 def variables() -> set[str]:
-    """Return the environment variables that the code reads, apart from SQLTRACK_DSN_ with the name of a parameter."""
+    """Return the environment variables that the code reads, without SQLTRACK_DSN_ and the name of a parameter."""
     texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("packages/*/src/**/*.py")]
     found = {name for text in texts for name in re.findall(r"[\"'](SQLTRACK_[A-Z_]*[A-Z])[\"'\]]", text)}
     return {name for name in found if not name.startswith("SQLTRACK_DSN_")}

@@ -1,4 +1,4 @@
-"""Start the program in front of somebody who is asked whether it may go on."""
+"""Answer the confirmations of the program in a terminal."""
 
 from __future__ import annotations
 

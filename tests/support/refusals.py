@@ -1,4 +1,4 @@
-"""What users hear whom PostgreSQL refuses, and whether that shows a password."""
+"""Check the errors of users whom PostgreSQL refuses, and that they hide passwords."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["WRONG_OR_EXPIRED", "assert_hides", "failed", "message_of", "refusal"
 
 WRONG_OR_EXPIRED = "check user and password (a user that does not exist and an expired password look the same)"
 
-# Whose functions know the secrets.
+# Their functions know the secrets.
 _TESTS = Path(__file__).parents[1]
 
 
 def refusal(config: dict[str, Any]) -> SQLTrackError:
-    """Return the error that a client gets, after looking for passwords in all that belongs to it."""
+    """Return the error that a client gets, after searching it and its context for passwords."""
     with pytest.raises(SQLTrackError) as info:
         sqltrack.Client(config).execute("SELECT 1")
     assert isinstance(info.value.__cause__, psycopg.Error)

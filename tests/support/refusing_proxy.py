@@ -1,4 +1,4 @@
-"""A stand-in for a pooler that refuses start-up options: it passes on all connections that come without."""
+"""A stand-in for a pooler that refuses startup options: it forwards only connections without them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
 
 @contextlib.contextmanager
 def refusing_proxy(port: int) -> Iterator[int]:
-    """Listen on a port of this machine, which is returned, in front of the server on another one."""
+    """Listen on a port in front of a server on another port of this machine; return the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_accept, args=(listener, port), daemon=True)
         thread.start()
@@ -49,7 +49,7 @@ def _serve(client: socket.socket, port: int) -> None:
 
 
 def _read_startup(client: socket.socket) -> bytes:
-    """Return the start-up packet, after declining encryption."""
+    """Return the startup packet, after declining encryption."""
     while True:
         head = client.recv(8, socket.MSG_WAITALL)
         length, code = struct.unpack("!ii", head)

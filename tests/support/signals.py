@@ -10,8 +10,8 @@ __all__ = ["let_statements_signal"]
 
 
 def let_statements_signal(connection: sqlite3.Connection, signum: int) -> None:
-    """Give a connection an SQL function `strike()` by which statements send this process a signal.
+    """Add an SQL function `strike()` to a connection; a statement that calls it sends a signal to this process.
 
-    The function is not Python's, so that Python notices only when it begins the next function of the statement.
+    The function is not written in Python, so Python notices the signal only when it enters its next function.
     """
     connection.create_function("strike", 0, functools.partial(ctypes.CDLL(None)["raise"], int(signum)))

@@ -1,4 +1,4 @@
-"""Small file systems of memory, for tests of full disks."""
+"""Small file systems in memory, for tests of full disks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["find_private_mounts", "mounted", "resize"]
 
 
 def find_private_mounts() -> list[str] | None:
-    """Return the command that runs another where it may mount and nobody else sees it, None if there is none.
+    """Return a command that runs another one where it may mount file systems that only it sees, or None.
 
-    It has to be allowed to make namespaces, which root outside of containers is, and everybody on many systems.
+    It needs the right to create namespaces, which root has outside of containers, and all users have on many systems.
     """
     unshare = shutil.which("unshare")
     if sys.platform != "linux" or unshare is None:
@@ -31,7 +31,7 @@ def find_private_mounts() -> list[str] | None:
 
 @contextlib.contextmanager
 def mounted(folder: Path, size: str) -> Iterator[None]:
-    """Mount a file system of that size at a folder, for all processes; skip the test where that may not be done."""
+    """Mount a file system of that size at a folder, for all processes; skip the test without permission."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("mounting a small file system is not allowed here: only root may")
     result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)

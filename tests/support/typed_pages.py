@@ -1,8 +1,8 @@
-"""Type what a page shows into a shell, and compare what is printed with what the page says.
+"""Type the commands of a page into a shell, and compare the output with the page.
 
-A block of code whose first line is a comment that names a file (`# train.py`, `-- v001.sql`) is saved under that name.
-A block `console` is typed, and a block `text` right behind it is what it prints, stderr last, where `…` stands for
-anything within a line, and as a line of its own for any number of lines.
+A block of code whose first line is a comment with a file name (`# train.py`, `-- v001.sql`) is saved under that name. A
+block `console` is typed. A block `text` right after it is its output, with stderr last. `…` stands for anything within
+a line, or, as a line of its own, for any number of lines.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from support.processes import running
 __all__ = ["file_name", "fits", "install_program", "section_blocks", "type_blocks"]
 
 _FILE = re.compile(r"(?:#|--) ([\w-]+\.(?:conf|ini|py|sql))\n")
-# What makes text bold, which NO_COLOR leaves.
+# Codes for bold text, which NO_COLOR keeps.
 _ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 _MARK = "typed-line"
 _PATIENCE = 120.0
 
 
 def section_blocks(path: Path, *headings: str) -> list[Block]:
-    """Return the blocks below some headings of a page, those of deeper headings included."""
+    """Return the blocks below some headings of a page, including deeper headings."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    # A comment in a block of code looks like a heading of the first level.
+    # A comment in a block of code looks like a first-level heading.
     levels = {
         number: (len(found[1]), found[2])
         for number, line in enumerate(lines, start=1)
@@ -52,18 +52,18 @@ def section_blocks(path: Path, *headings: str) -> list[Block]:
 
 
 def file_name(block: Block) -> str | None:
-    """Return the name under which a block is to be saved, None if it is no file."""
+    """Return the file name for a block, or None if the block is not a file."""
     found = _FILE.match(block.code)
     return found[1] if found else None
 
 
 def type_blocks(blocks: list[Block], engine: str, *, names: Mapping[str, str] | None = None, **variables: str) -> str:
-    """Type blocks into one bash, in a terminal, and return what is wrong with what it prints, empty if nothing is.
+    """Type blocks into one bash in a terminal; return the differences to the expected output, empty if there are none.
 
     Args:
-        blocks: blocks of a page; others than files, `console` and `text` are passed over.
-        engine: blocks for another engine, or for none, are not typed; files are saved all the same.
-        names: words of the page that are called otherwise here: users, databases, hosts.
+        blocks: blocks of a page; only files, `console` and `text` are used.
+        engine: blocks for another engine, or for none, are not typed; all files are saved.
+        names: words of the page that have other names here: users, databases, hosts.
         variables: environment variables.
     """
     rename, rename_back = _renaming(names or {})
@@ -83,17 +83,17 @@ def type_blocks(blocks: list[Block], engine: str, *, names: Mapping[str, str] | 
 
 
 def _is_right(shown: str, errors: str, expected: str | None) -> bool:
-    """Return whether both is as expected: what a page does not show may be printed, but not to stderr."""
+    """Return whether both outputs are as expected; a page may omit output, but not on stderr."""
     return fits(shown + errors, expected) if expected is not None else errors == ""
 
 
 def _split(text: str) -> dict[int, str]:
-    """Return what was printed by the block that is typed at each line."""
+    """Return the output of the block that is typed at each line."""
     return {int(line): part for line, part in re.findall(rf"^{_MARK} (\d+)\n(.*?)(?=^{_MARK} |\Z)", text, re.M | re.S)}
 
 
 def fits(shown: str, expected: str) -> bool:
-    """Return whether a text is the expected one, where widths of columns do not matter."""
+    """Return whether a text matches the expected one; widths of columns do not matter."""
     pattern = "".join(
         r"(?:.*\n)*?" if line.strip() == "…" else re.escape(line).replace("…", ".*?").replace(r"\ ", " ") + r"\n"
         for line in _squeezed(expected).splitlines()
@@ -102,7 +102,7 @@ def fits(shown: str, expected: str) -> bool:
 
 
 def install_program(folder: Path, name: str, code: str) -> None:
-    """Put a program, written in Python, into a folder that is to come first in PATH."""
+    """Put a program, written in Python, into a folder that will come first in PATH."""
     path = folder / name
     path.write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
     path.chmod(0o755)
@@ -132,14 +132,14 @@ def _lines_of(blocks: list[Block], typed: list[Block]) -> Iterator[str]:
 
 def _pairs(blocks: list[Block], typed: list[Block]) -> Iterator[tuple[Block, Block]]:
     for block, following in itertools.pairwise(blocks):
-        # Between the two there are a fence, an empty line, and another fence.
+        # A fence, an empty line and another fence are between the two.
         is_next = following.line == block.line + block.code.count("\n") + 3
         if block in typed and following.language == "text" and is_next:
             yield block, following
 
 
 def _run_in_terminal(script: str, variables: Mapping[str, str]) -> tuple[int, str, str]:
-    """Return exit status, what was shown in the terminal, and what came as an error."""
+    """Return the exit status, the output in the terminal, and stderr."""
     leader, follower = pty.openpty()
     others = {name: value for name, value in os.environ.items() if not name.startswith(("SQLTRACK_", "PG"))}
     environment = {**others, "TERM": "xterm-256color", "COLUMNS": "120", "NO_COLOR": "1", **variables}
@@ -160,7 +160,7 @@ def _read_all(terminal: int) -> str:
         try:
             part = os.read(terminal, 65536)
         except OSError:
-            # On Linux that is how the end of a terminal looks.
+            # Linux reports the end of a terminal like this.
             break
         if not part:
             break

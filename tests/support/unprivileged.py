@@ -1,4 +1,4 @@
-"""Scripts that must keep to the permissions of files, also where root runs the tests."""
+"""Scripts that must obey file permissions, even if root runs the tests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 __all__ = ["UNPRIVILEGED", "needs_permissions"]
 
-# Root without its privileges, and not somebody else, who may not get to the code that is to be tested
-# (capset(2), version 3 of its structures).
+# Root without its privileges, because another user may not be able to read the tested code (capset(2), version 3 of its
+# structures).
 UNPRIVILEGED = """
 import ctypes, os
 

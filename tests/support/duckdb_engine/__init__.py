@@ -1,7 +1,7 @@
-"""DuckDB as a third database: an example of what an engine needs to track runs, and no more.
+"""DuckDB as a third database: an example of all that an engine needs to track runs.
 
-`_engine.py` is the engine, `base.sql` its tables. `_driver.py` gives DuckDB the interface that SQLTrack expects of a
-driver, which most others have already. There are no operators' commands, and one process writes at a time.
+`_engine.py` is the engine, `base.sql` has its tables. `_driver.py` gives DuckDB the interface that SQLTrack expects of
+a driver; most drivers have it already. There are no commands for operators, and only one process writes at a time.
 """
 
 from __future__ import annotations

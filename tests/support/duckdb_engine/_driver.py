@@ -59,13 +59,13 @@ class Connection:
 
     def _end_transaction(self, statement: str) -> None:
         if self.in_transaction:
-            # A transaction that cannot be committed is over as well.
+            # A transaction that cannot be committed is finished as well.
             self.in_transaction = False
             self._connection.execute(statement)
 
 
 class Cursor:
-    """The result of one statement, read as a whole, because DuckDB's cursors are connections of their own."""
+    """The result of one statement, read completely, because DuckDB's cursors are separate connections."""
 
     def __init__(self, connection: Connection) -> None:
         self.description: list[Any] | None = None
@@ -126,7 +126,7 @@ def _read_json(row: Sequence[Any], json_columns: set[int]) -> tuple[Any, ...]:
 
 
 def _bind(query: str, params: Any) -> tuple[str, list[Any]]:
-    """Return a statement with DuckDB's placeholders, and the values for them in their order."""
+    """Return a statement with DuckDB's placeholders, and the values for them in order."""
     if not params:
         return query, []
     text, names = translate_placeholders(query, STANDARD)

@@ -1,4 +1,4 @@
-"""What tracking needs of DuckDB."""
+"""The parts of an engine that tracking needs, for DuckDB."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class DuckDBUpsert(Upsert):
 
 
 class DuckDBMetricsTable(MetricsTable):
-    """Columns are added by the transaction that needs them, and keep values of one type."""
+    """The transaction that needs columns adds them; each keeps values of one type."""
 
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
-        # DuckDB ignores the case of ASCII letters. casefold() ignores more, which costs some metrics their column.
+        # DuckDB ignores the case of ASCII letters. casefold() ignores more, so some metrics do not get a column.
         return name.casefold() not in {column.casefold() for column in (*columns, *KEY, EXTRAS)}
 
     def converter(self, sql_type: str, typ: type) -> Converter | None:
@@ -83,7 +83,7 @@ class DuckDBEngine(Engine):
     """Stores experiments in one DuckDB file.
 
     Args:
-        config: `dbpath`, path of the file, which is created if it does not exist.
+        config: `dbpath`, path of the file, which is created if it is missing.
     """
 
     name = "duckdb"
@@ -122,7 +122,7 @@ class DuckDBEngine(Engine):
 
     @contextlib.contextmanager
     def savepoint(self, connection: Connection) -> Iterator[None]:
-        # DuckDB has no savepoints. After a statement that fails it accepts nothing but ROLLBACK.
+        # DuckDB has no savepoints. After an error it accepts only ROLLBACK.
         yield
 
     def table_columns(self, connection: Connection, table: str) -> dict[str, str]:
@@ -169,7 +169,7 @@ _SQL_TYPES: Mapping[type, str] = {
 }
 _CONVERTERS: Mapping[type, Callable[[Any], Any]] = {int: check_int64, str: _checked_text, dict: Jsonb, list: Jsonb}
 
-# Columns of 32 bits, which users make, are widened for every number, so that none has to be looked at.
+# Columns of 32 bits, which users create, are widened for every number, so that no value has to be checked.
 _WIDER_TYPES: Mapping[tuple[str, type], str] = {
     ("INTEGER", int): "BIGINT",
     ("INTEGER", float): "DOUBLE",

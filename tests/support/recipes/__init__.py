@@ -1,4 +1,4 @@
-"""The recipes of the documentation, and what each answers, computed in Python from the tables."""
+"""The recipes of the documentation, and their answers, computed in Python from the tables."""
 
 from __future__ import annotations
 

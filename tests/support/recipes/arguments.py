@@ -1,4 +1,4 @@
-"""What the recipes answer that are about arguments, tags and links."""
+"""Answers of the recipes about arguments, tags and links."""
 
 from __future__ import annotations
 

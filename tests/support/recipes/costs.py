@@ -1,4 +1,4 @@
-"""What the recipes answer that are about time and what it costs."""
+"""Answers of the recipes about time and costs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.recipes.tables import Row, Tables, day, grouped, hours
 
 
 def _ended(tables: Tables) -> dict[int, dict[str, Any]]:
-    """Return the runs that have begun and logged something since."""
+    """Return the runs that have started and have logged something since."""
     return {key: run for key, run in tables.runs.items() if run["time_started"] and run["time_updated"]}
 
 

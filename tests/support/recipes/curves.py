@@ -1,4 +1,4 @@
-"""What the recipes answer that follow metrics over steps."""
+"""Answers of the recipes that follow metrics over steps."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _(tables: Tables) -> list[Row]:
     rows = []
     for run_id in tables.runs:
         points = [row for row in tables.metrics.get(run_id, ()) if row["val_loss"] is not None]
-        # The first point that reaches each fifth, or all if there are fewer.
+        # The first point that reaches each fifth, or all points if there are fewer.
         chosen = {math.ceil(fifth * len(points) / 5) for fifth in range(1, 6)} - {0}
         rows += [(run_id, points[number - 1]["step"], points[number - 1]["val_loss"]) for number in sorted(chosen)]
     return rows

@@ -1,4 +1,4 @@
-"""Note which function computes what a recipe answers."""
+"""Register the function that computes the answer of a recipe."""
 
 from __future__ import annotations
 

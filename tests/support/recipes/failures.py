@@ -1,4 +1,4 @@
-"""What the recipes answer that look for what went wrong."""
+"""Answers of the recipes that look for failures."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ class Recipe(NamedTuple):
     """A statement of the page.
 
     Attributes:
-        title: the heading above it, with a number where there are several below one heading.
+        title: the heading above it, numbered if there are several below one heading.
         sql: the statement.
         engines: the engines that it is for.
-        sample: the begin of its result as the page shows it, None if it shows none.
+        sample: the start of its result as the page shows it, None if it shows none.
     """
 
     title: str
@@ -43,7 +43,7 @@ def _read_recipes() -> list[Recipe]:
             title = [text for number, text in headings if number < block.line][-1]
             seen[title] += 1
             name = title if seen[title] == 1 else f"{title} {seen[title]}"
-            # What another test is said to run is run here.
+            # Statements that the page leaves to another test are tested here.
             recipes.append(
                 Recipe(name, block.code.strip(), block.engines or ("sqlite", "postgres"), _sample(following))
             )

@@ -1,4 +1,4 @@
-"""What the recipes answer that look for the best runs."""
+"""Answers of the recipes that look for the best runs."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _(tables: Tables) -> list[Row]:
 @expects("Which runs are on the Pareto front?")
 def _(tables: Tables) -> list[Row]:
     best = tables.best()
-    # By memory: each run on the front is better than all that need less or as much.
+    # By memory: each run on the front is better than all runs that need the same or less.
     front: list[Row] = []
     extras = {run_id: tables.runs[run_id]["extras"] or {} for run_id in best}
     candidates = [(extras[run_id]["peak_memory_mb"], -top1, run_id) for run_id, top1 in best.items() if extras[run_id]]

@@ -1,4 +1,4 @@
-"""What is in the database of the recipes, as plain Python, and how to count with it."""
+"""The database of the recipes as plain Python, with functions to count in it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 BASELINES, SWEEP = "Image classification baselines", "Learning-rate sweep"
-# Run, step and value of a metric that is no column.
+# Run, step and value of a metric that has no column.
 GRAD_NORMS = ((1, 0, 0.5), (1, 1, 0.25), (2, 0, math.nan))
 Row = tuple[Any, ...]
 
 
 class Tables:
-    """What is in the database, as plain Python.
+    """The content of the database, as plain Python.
 
     Attributes:
         experiments: the experiments by id.
@@ -59,7 +59,7 @@ class Tables:
         return [row for row in self.metrics.get(run_id, ()) if is_number(row[name])]
 
     def best(self) -> dict[int, float]:
-        """Return the best accuracy of all runs that have one."""
+        """Return the best accuracy of each run that has one."""
         found = {run_id: [row["val_top1"] for row in self.numbers(run_id, "val_top1")] for run_id in self.runs}
         return {run_id: max(values) for run_id, values in found.items() if values}
 
