@@ -148,9 +148,7 @@ def outbox_off(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _no_tracked_runs() -> Iterator[None]:
-    """Check that no test leaves unsent calls, or a tracked run, which would listen for SIGTERM or end with this
-    process.
-    """
+    """Check that a test leaves no unsent calls, and no tracked run, which would keep handling SIGTERM."""
     yield
     for outbox in _outbox._outboxes.values():
         outbox._is_closing = True

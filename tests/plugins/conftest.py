@@ -1,4 +1,4 @@
-"""What the tests of the plugins have in common."""
+"""Shared by the tests of the plugins."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _ask_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what the session is asked for, so that each test asks for its own."""
+    """Remove the variables that configure the session, so that each test sets its own."""
     for name in ("DSN", "POSTGRES", "POSTGRES_BIN", "CACHE"):
         monkeypatch.delenv(f"SQLTRACK_TEST_{name}", raising=False)

@@ -1,7 +1,7 @@
-"""Start and stop PgBouncers for the tests, in transaction mode, as root or not.
+"""Start and stop PgBouncers for the tests, in transaction mode, as root or as another user.
 
-Each runs below a keeper, as the PostgreSQL server of the tests does, and ends when the process that started it has
-gone, however it went.
+Each runs below a keeper, like the PostgreSQL server of the tests, and ends when the process that started it has gone,
+even if that was killed.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from plugins.postgres_server import (
 __all__ = ["NoPoolerError", "PgBouncer", "find_pgbouncer", "find_version", "settings_to_mix_up_statements"]
 
 _USUAL_FOLDERS = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/pgsql/bin"]
-# Removed with those of abandoned servers, which is what the prefix is looked at for.
+# The prefix lets them be removed together with the folders of abandoned servers.
 _FOLDER_PREFIX = "sqltrack-pg-"
 _START_SECONDS = 30.0
 
-# Few sessions, taken in turn: what a transaction leaves in one is soon found by another client.
+# Few sessions, used in turn, so that another client soon finds everything that a transaction leaves in a session.
 _SETTINGS = {
     "pool_mode": "transaction",
     "auth_type": "trust",
@@ -62,10 +62,10 @@ class NoPoolerError(Exception):
 
 
 def find_pgbouncer() -> Path:
-    """Return the program: what SQLTRACK_TEST_PGBOUNCER names, else what lies on PATH or in the usual folders.
+    """Return the program that SQLTRACK_TEST_PGBOUNCER names, or the one on PATH or in the usual folders.
 
     Raises:
-        NoPoolerError: there is none.
+        NoPoolerError: no program was found.
     """
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_USUAL_FOLDERS])
     found = shutil.which(os.environ.get("SQLTRACK_TEST_PGBOUNCER") or "pgbouncer", path=path)
@@ -75,7 +75,7 @@ def find_pgbouncer() -> Path:
 
 
 def settings_to_mix_up_statements() -> dict[str, str]:
-    """Return settings with which a client may find what another has prepared, as always before 1.21."""
+    """Return settings with which a client may find statements that another has prepared, as always before 1.21."""
     major, minor = map(int, find_version().split(".")[:2])
     return {"max_prepared_statements": "0"} if (major, minor) >= (1, 21) else {}
 
@@ -87,15 +87,15 @@ def find_version() -> str:
 
 
 class PgBouncer:
-    """A PgBouncer of our own in front of a server, for all of its databases; use it as a context manager.
+    """A PgBouncer in front of a server, for all of its databases; use it as a context manager.
 
-    It listens on a Unix socket in `host` and on 127.0.0.1, both with `port`; everyone whom the server knows may
-    connect. As root, it runs as 'nobody'.
+    It listens on a Unix socket in `host` and on 127.0.0.1, both with `port`. All users of the server may connect.
+    Started by root, it runs as 'nobody'.
 
     Args:
-        server: the server's connection parameters, of which host, port and password count.
-        settings: settings of its section [pgbouncer], over those that all tests have.
-        databases: names of the databases, default: all that the server has.
+        server: the server's connection parameters; host, port and password are used.
+        settings: settings of its section [pgbouncer], which override those for all tests.
+        databases: names of the databases, default: all of the server.
     """
 
     def __init__(
@@ -135,14 +135,14 @@ class PgBouncer:
 
     @property
     def folder(self) -> Path:
-        """The temporary folder that holds everything of this pooler."""
+        """The temporary folder with all files of this pooler."""
         if self._folder is None:
             raise RuntimeError("the pooler has not been started; use it in a with block")
         return self._folder
 
     @property
     def log(self) -> str:
-        """What it has printed since it was started for the first time."""
+        """Its output since the first start."""
         return (self.folder / "pgbouncer.log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> None:
@@ -169,7 +169,7 @@ class PgBouncer:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop it at once, which breaks off all connections; stopping twice is harmless."""
+        """Stop it at once, which breaks all connections; stopping twice is harmless."""
         keeper, self._keeper = self._keeper, None
         if keeper is None or os.getpid() != self._owner:
             return
@@ -177,7 +177,7 @@ class PgBouncer:
         if pid is not None and keeper.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            # A keeper without its input ends what still runs, and removes the folder.
+            # When its input closes, the keeper ends the program if it still runs, and removes the folder.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 keeper.wait(STOP_SECONDS)
         if keeper.stdin is not None:

@@ -1,6 +1,6 @@
-"""A pytest plugin: PostgreSQL servers, databases and poolers as fixtures, and the marks of tests that mind a pooler.
+"""A pytest plugin: PostgreSQL servers, databases and poolers as fixtures, and marks for tests that depend on a pooler.
 
-The session has one server, which starts when it is first asked for: by a test, or by `postgres_session.start_server`.
+The session has one server. It starts when a test or `postgres_session.start_server` first requests it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Stop the server before pytest-xdist gives its processes ten seconds to end, in which coverage is written."""
+    """Stop the server before pytest-xdist gives its processes ten seconds to end, which coverage needs to write its
+    data.
+    """
     session.config.stash[LEASE].close()
 
 
@@ -43,7 +45,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _uses_pooler(config: pytest.Config) -> bool:
-    """Return whether the session's databases lie behind a pooler, which must be there if so."""
+    """Return whether the session's databases are behind a pooler; then the pooler must be available."""
     if not config.getoption("--pooler"):
         return False
     try:
@@ -57,7 +59,7 @@ def _uses_pooler(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a pooler that the session has not, and what does not run behind the one that it has."""
+    """Deselect tests that need a pooler if the session has none, and tests that cannot run behind its pooler."""
     for item in items:
         _check_reason(item)
     left_out = [item for item in items if _is_left_out(item)]
@@ -86,7 +88,7 @@ def _is_left_out(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def postgres_server(pytestconfig: pytest.Config) -> RunningServer:
-    """The PostgreSQL server of this session; without one the test fails and says what to install."""
+    """The PostgreSQL server of this session; without one the test fails and says how to install it."""
     try:
         return pytestconfig.stash[LEASE].server()
     except NoServerError as error:
@@ -95,22 +97,22 @@ def postgres_server(pytestconfig: pytest.Config) -> RunningServer:
 
 @pytest.fixture(scope="session")
 def server_binaries(postgres_server: RunningServer) -> Path:
-    """The programs of that server, for tests that start one of their own."""
+    """The programs of that server, for tests that start their own."""
     own = postgres_server.server
     return find_binaries(requested_major()) if own is None else Path(own.binaries)
 
 
 @pytest.fixture(scope="module")
 def own_server(server_binaries: Path) -> Iterator[PostgresServer]:
-    """A server that may be stopped, because no other module uses it."""
+    """A server that a test may stop, because no other module uses it."""
     with PostgresServer(server_binaries) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def secure(server_binaries: Path) -> Iterator[SecureServer]:
-    """A server that wants passwords, by SCRAM, and has a certificate."""
-    # Not above: some sessions run where its packages are not installed.
+    """A server with passwords, by SCRAM, and a certificate."""
+    # Imported here, because some sessions run without its packages.
     from plugins.secure_server import secure_server
 
     with secure_server(server_binaries) as server:
@@ -119,13 +121,13 @@ def secure(server_binaries: Path) -> Iterator[SecureServer]:
 
 @pytest.fixture(scope="session")
 def pooler_address(pytestconfig: pytest.Config, postgres_server: RunningServer) -> dict[str, str]:
-    """Where the pooler of this session listens, nothing if there is none."""
+    """The address of the session's pooler, empty without a pooler."""
     pooler = pytestconfig.stash[LEASE].pooler
     return {} if pooler is None else {"host": pooler.host, "port": str(pooler.port)}
 
 
 @pytest.fixture(scope="session")
 def postgres_databases(postgres_server: RunningServer, pooler_address: dict[str, str]) -> Iterator[Databases]:
-    """Databases of the session's server, behind its pooler if there is one."""
+    """Databases of the session's server, behind its pooler if it has one."""
     with Databases(postgres_server, pooler_address) as databases:
         yield databases

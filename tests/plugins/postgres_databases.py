@@ -1,4 +1,4 @@
-"""Databases for tests, made quickly and dropped when they are not needed any more."""
+"""Databases for tests, created quickly and dropped when they are no longer needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plugins.postgres_session import connection_parameters
 
 __all__ = ["Databases"]
 
-# From here on CREATE DATABASE can be told how to copy.
+# From this version on, CREATE DATABASE has a STRATEGY.
 _MAJOR_WITH_STRATEGIES = 15
 
 _numbers = itertools.count(1)
@@ -26,11 +26,11 @@ class Databases:
 
     Args:
         server: the server.
-        address: where clients reach it, over what the server itself says; the address of a pooler.
+        address: parameters that override the server's own address, such as the address of a pooler.
     """
 
     def __init__(self, server: RunningServer, address: dict[str, str]) -> None:
-        # Not above: some sessions run where it is not installed.
+        # Imported here, because some sessions run without it.
         import psycopg
 
         self._server = server
@@ -46,7 +46,7 @@ class Databases:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop what remains, unless the server is ours and goes with it."""
+        """Drop the remaining databases, unless the server is ours and will be removed anyway."""
         with self._connection:
             if self._server.server is None:
                 self._drop(self._kept)
@@ -55,7 +55,7 @@ class Databases:
         """Create a database from a template, and return libpq's parameters for it."""
         name = f"sqltrack_test_{os.getpid()}_{next(_numbers)}"
         if self._address:
-            # The pooler keeps sessions, but a template must have none.
+            # The pooler keeps sessions open, but a template must have none.
             sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
             self._connection.execute(sql, (template,))
         sql = f'CREATE DATABASE "{name}" TEMPLATE "{template}"{_strategy_sql(self._server)}'
@@ -64,7 +64,7 @@ class Databases:
         return {**self._parameters, "dbname": name}
 
     def drop(self, names: Sequence[str]) -> None:
-        """Drop databases, with the next ones: the server waits for sessions that are about to end."""
+        """Drop databases later, together with the next ones, because the server waits for sessions that are ending."""
         self._drop(self._ended)
         self._ended = list(names)
 
@@ -75,7 +75,9 @@ class Databases:
 
 
 def _strategy_sql(server: RunningServer) -> str:
-    """Copy files in memory, which takes a third of the time; on a disk, where it takes more, leave it to the server."""
+    """Copy files in memory, which takes a third of the time. On a disk it takes longer, so leave the choice to the
+    server.
+    """
     own = server.server
     if own is None or not own.data_dir.is_relative_to(MEMORY) or major_of(own.version) < _MAJOR_WITH_STRATEGIES:
         return ""

@@ -1,6 +1,6 @@
-"""Run a command that never outlives the process it is for, and remove its data when that process has gone.
+"""Run a command, end it when the process that needs it has gone, and remove its data.
 
-This file is run as a script, by `python -I -S`, and imports the standard library only.
+This file is run as a script, by `python -I -S`, and imports only the standard library.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ STOP_SECONDS = 15.0
 
 
 class Account(NamedTuple):
-    """The user and group a process runs as."""
+    """The user and group of a process."""
 
     uid: int
     gid: int
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, also while processes that are about to end still write to it."""
+    """Remove a folder, even while ending processes still write to it."""
     deadline = time.monotonic() + STOP_SECONDS
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
@@ -66,9 +66,9 @@ def _keep(owner: int, folder: Path, account: Account | None, command: Sequence[s
 
 
 def _has_gone(owner: int, wait_seconds: float) -> bool:
-    """Return whether the owner has gone: its end of our input closes, or we get another parent.
+    """Return whether the owner has gone: our input closes, or we get another parent.
 
-    The input tells at once. The parent is asked as well, because a child that the owner forked keeps the input open.
+    The input shows it at once. The parent is checked as well, because a forked child of the owner keeps the input open.
     """
     readable, _, _ = select.select([sys.stdin], [], [], wait_seconds)
     return bool(readable) or os.getppid() != owner

@@ -1,7 +1,7 @@
-"""Start and stop a PostgreSQL server for the tests, on a bare machine, as root or not.
+"""Start and stop a PostgreSQL server for the tests, on a bare machine, as root or as another user.
 
-Each server runs below a keeper: a small Python process (postgres_keeper.py, run as a script) that ends the server and
-removes its data when the process that started it has gone, however it went.
+Each server runs below a keeper: a small Python process (postgres_keeper.py, run as a script). It ends the server and
+removes its data when the process that started it has gone, even if that was killed.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ __all__ = [
     "running_server",
 ]
 
-# full_page_writes stays on, so that a crash is recovered from as it would be in production.
+# full_page_writes stays on, so that recovery from a crash works as in production.
 DEFAULT_SETTINGS = {"fsync": "off", "max_connections": "200"}
 
 _KEEPER = Path(__file__).resolve().with_name("postgres_keeper.py")
 _FOLDER_PREFIX = "sqltrack-pg-"
 _START_SECONDS = 60.0
-# Socket paths end at 104 bytes on macOS and 108 on Linux; what we add to the temporary folder takes up to 50.
+# Paths of sockets are limited to 104 bytes on macOS and 108 on Linux; we add up to 50 to the temporary folder.
 _LONGEST_TEMPORARY_FOLDER = 50
 
 
 def _server_account() -> Account | None:
-    """Return the account to switch to: 'nobody' for root, whom PostgreSQL refuses; None for everyone else."""
+    """Return the account to switch to: 'nobody' for root, whom PostgreSQL refuses; None for all other users."""
     if os.geteuid() != 0:
         return None
     import pwd
@@ -62,8 +62,8 @@ def _server_account() -> Account | None:
 
 
 def _find_temporary_folder(account: Account | None) -> Path:
-    """Return a folder for temporary files whose path is short and which `account` may enter."""
-    # Safe for everyone to write to, because mkdtemp makes a new folder in it with a name no one can foresee.
+    """Return a folder for temporary files that has a short path and that `account` may enter."""
+    # A world-writable folder is safe, because mkdtemp creates a new folder in it with an unpredictable name.
     candidates = [Path(tempfile.gettempdir()).resolve(), Path("/tmp"), Path("/var/tmp")]  # noqa: S108
     for folder in candidates:
         is_short = len(os.fsencode(folder)) <= _LONGEST_TEMPORARY_FOLDER
@@ -76,7 +76,7 @@ def _find_temporary_folder(account: Account | None) -> Path:
 def _remove_abandoned_folders(base: Path) -> None:
     """Remove the folders of sessions that were killed together with their keeper.
 
-    A folder whose server still answers is left alone: it may belong to a container with process ids of its own.
+    A folder whose server still answers stays: it may belong to a container with its own process ids.
     """
     for folder in base.glob(f"{_FOLDER_PREFIX}*"):
         owner = re.match(rf"{_FOLDER_PREFIX}(\d+)-", folder.name)
@@ -125,12 +125,12 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _prepare_binaries(binaries: Path, folder: Path, account: Account | None) -> Path:
-    """Return binaries that `account` can run: a copy in `folder` when they lie where only root may enter."""
+    """Return binaries that `account` can run: a copy in `folder` if only root can enter their folder."""
     if account is None:
         return binaries
     if _can_run(account, binaries / "postgres"):
         return binaries
-    # A package of the cache is copied whole, because the binaries may want libraries from beside their own folder.
+    # Copy the whole package of the cache, because the binaries may need libraries from neighboring folders.
     cache = cache_folder()
     root = cache / binaries.relative_to(cache).parts[0] if binaries.is_relative_to(cache) else binaries.parent
     copy = folder / "install"
@@ -159,15 +159,16 @@ def _quote_setting(value: str) -> str:
 
 
 class PostgresServer:
-    """A PostgreSQL server of our own, with fresh data, that never outlives the process that started it.
+    """A PostgreSQL server with fresh data that ends when the process that started it ends.
 
-    It listens on a Unix socket in `socket_dir` and on 127.0.0.1, both with `port`; everyone may connect as the
-    superuser 'postgres'. As root, it runs as 'nobody'. Use it as a context manager, or call `start` and `stop`.
+    It listens on a Unix socket in `socket_dir` and on 127.0.0.1, both with `port`. Clients may connect as the superuser
+    'postgres' without a password. Started by root, it runs as 'nobody'. Use it as a context manager, or call `start`
+    and `stop`.
 
     Args:
         binaries: the folder with initdb and postgres, as `find_binaries` returns it.
-        settings: server settings, merged over DEFAULT_SETTINGS; ALTER SYSTEM overrides them. Where the server listens
-            cannot be set.
+        settings: server settings that override DEFAULT_SETTINGS; ALTER SYSTEM overrides them. The addresses that the
+            server listens on cannot be set.
     """
 
     def __init__(self, binaries: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -201,7 +202,7 @@ class PostgresServer:
 
     @property
     def folder(self) -> Path:
-        """The temporary folder that holds everything of this server, until `stop` removes it."""
+        """The temporary folder with all files of this server, until `stop` removes it."""
         if self._folder is None:
             raise RuntimeError("the server has not been started; call start()")
         return self._folder
@@ -213,24 +214,24 @@ class PostgresServer:
 
     @property
     def socket_dir(self) -> Path:
-        """The folder of the Unix socket; as root, only root and the server may enter it."""
+        """The folder of the Unix socket; under root, only root and the server may enter it."""
         return self.folder / "s"
 
     @property
     def log_file(self) -> Path:
-        """What initdb and the server have printed since the first start."""
+        """The output of initdb and the server since the first start."""
         return self.folder / "server.log"
 
     @property
     def port(self) -> int:
-        """The port, the same for the Unix socket and for 127.0.0.1; it stays the same over `restart`."""
+        """The port of the Unix socket and of 127.0.0.1; it stays the same over `restart`."""
         if self._folder is None:
             raise RuntimeError("the server has not been started; call start()")
         return self._port
 
     @property
     def dsn(self) -> str:
-        """The libpq connection string for the superuser, over the Unix socket."""
+        """The libpq connection string of the superuser, over the Unix socket."""
         return f"host={_quote(str(self.socket_dir))} port={self.port} user=postgres dbname=postgres"
 
     @property
@@ -241,9 +242,9 @@ class PostgresServer:
         return self._pid
 
     def start(self) -> None:
-        """Create the data if there is none, start the server and wait until it accepts connections.
+        """Create the data if they are missing, start the server and wait until it accepts connections.
 
-        After `kill`, this starts the same data again and waits until the server has recovered.
+        After `kill`, this starts the same data again and waits for the recovery.
 
         Raises:
             RuntimeError: the server is running already, or did not start; the message ends with its log.
@@ -263,7 +264,7 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop the server and remove its data; stopping twice is harmless.
 
-        Connections are broken off. A server that does not end in 15 seconds is stopped without a checkpoint.
+        Connections are broken. A server that does not end in 15 seconds is stopped without a checkpoint.
         """
         # A forked child inherits this object, but the server is not its own.
         if self._folder is None or os.getpid() != self._owner:
@@ -274,15 +275,15 @@ class PostgresServer:
         atexit.unregister(self.stop)
 
     def restart(self) -> None:
-        """Stop the server in order and start it on the same data and port; after `kill`, only start it."""
+        """Stop the server cleanly and start it with the same data and port; after `kill`, only start it."""
         self._end(signal.SIGINT)
         self.start()
 
     def kill(self) -> None:
-        """Crash the server: all its processes end at once, without a checkpoint and without a word to the clients.
+        """Crash the server: all its processes end at once, without a checkpoint and without telling the clients.
 
-        This is PostgreSQL's immediate shutdown (`pg_ctl stop -m immediate`): the next start replays the log as it
-        does after a power failure. The data stays until `stop`.
+        This is PostgreSQL's immediate shutdown (`pg_ctl stop -m immediate`): the next start replays the log as after a
+        power failure. The data stay until `stop`.
         """
         if self._pid is None:
             raise RuntimeError("the server is not running; call start()")
@@ -316,7 +317,7 @@ class PostgresServer:
                 self._launch()
                 break
             except RuntimeError as error:
-                # Another process may take the port between our look and the server's.
+                # Another process may take the port between our check and the server's start.
                 if "Address already in use" not in str(error) or not attempts_left:
                     raise
 
@@ -333,7 +334,7 @@ class PostgresServer:
     def _launch(self) -> None:
         """Run postgres and wait until it is ready.
 
-        Not through `pg_ctl start`: that detaches the server from the keeper, and passes its options through a shell.
+        `pg_ctl start` would detach the server from the keeper, and pass its options through a shell.
         """
         offset = self.log_file.stat().st_size
         keeper = self._run_kept([self._programs / "postgres", "-D", self.data_dir])
@@ -357,7 +358,7 @@ class PostgresServer:
         if len(lines) < 8 or lines[7].strip() != "ready":
             return None
         pid = int(lines[0])
-        # A crash can leave the lock file of the server before.
+        # A crash can leave the lock file of the previous server.
         return pid if pid != self._last_pid else None
 
     def _read_log(self, offset: int) -> str:
@@ -366,7 +367,7 @@ class PostgresServer:
             return file.read().decode("utf-8", "replace").strip()[-2000:]
 
     def _run_kept(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
-        """Run a command below a keeper, in a session of its own that the terminal's Ctrl-C does not reach."""
+        """Run a command below a keeper, in its own session, so that Ctrl-C in the terminal does not reach it."""
         keep: list[str | Path] = [sys.executable, "-I", "-S", _KEEPER, str(self._owner), self.folder]
         account = f"{self._account.uid}:{self._account.gid}" if self._account else ""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -383,7 +384,7 @@ class PostgresServer:
         return self._keeper
 
     def _end(self, first: signal.Signals) -> None:
-        """End whatever runs below the keeper: politely if so asked, and by all means after 15 seconds."""
+        """End the process below the keeper: gracefully if requested, and by force after 15 seconds."""
         keeper, pid = self._keeper, self._pid
         self._keeper = self._pid = None
         if keeper is None:
@@ -402,7 +403,7 @@ class PostgresServer:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         deadline = time.monotonic() + STOP_SECONDS
-        # Both are asked: a keeper that was killed ends before its server does.
+        # Check both: a killed keeper ends before its server.
         while keeper.poll() is None or _is_alive(pid):
             if time.monotonic() > deadline:
                 return False
@@ -411,19 +412,19 @@ class PostgresServer:
 
 
 def restart(server: PostgresServer) -> None:
-    """Let a server go in order, and come back."""
+    """Restart a server cleanly."""
     server.restart()
 
 
 def crash(server: PostgresServer) -> None:
-    """Let a server go without a word, and come back."""
+    """Crash a server and start it again."""
     server.kill()
     server.start()
 
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server to test against; `server` is None when it is not ours to stop."""
+    """A server to test against; `server` is None if we did not start it."""
 
     dsn: str
     version: str
@@ -432,12 +433,12 @@ class RunningServer:
 
 @contextlib.contextmanager
 def running_server() -> Iterator[RunningServer]:
-    """Provide the server of the test session: the one SQLTRACK_TEST_DSN names, else one started now and stopped after.
+    """Provide the server of the session: the one that SQLTRACK_TEST_DSN names, or one that runs until the end.
 
-    SQLTRACK_TEST_POSTGRES, such as '13', asks for a major version.
+    SQLTRACK_TEST_POSTGRES, such as '13', requests a major version.
 
     Raises:
-        NoServerError: no server can be reached or started, or it has not the major version that was asked for.
+        NoServerError: no server could be reached or started, or it has another major version than requested.
     """
     major = requested_major()
     dsn = os.environ.get("SQLTRACK_TEST_DSN")
@@ -456,17 +457,17 @@ def running_server() -> Iterator[RunningServer]:
 
 
 def find_version() -> str:
-    """Return the version of the server that `running_server` provides, such as '15.18', and start none.
+    """Return the version of the server that `running_server` would provide, such as '15.18', without starting one.
 
     Raises:
-        NoServerError: the same.
+        NoServerError: as for `running_server`.
     """
     dsn, major = os.environ.get("SQLTRACK_TEST_DSN"), requested_major()
     return _ask_version(dsn, major) if dsn else read_version(find_binaries(major))
 
 
 def requested_major() -> int | None:
-    """Return the major version that SQLTRACK_TEST_POSTGRES asks for, None if it does not."""
+    """Return the major version that SQLTRACK_TEST_POSTGRES requests, or None."""
     requested = os.environ.get("SQLTRACK_TEST_POSTGRES")
     if not requested:
         return None

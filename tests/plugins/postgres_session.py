@@ -16,20 +16,20 @@ __all__ = ["LEASE", "ServerLease", "connection_parameters", "describe_server", "
 
 def connection_parameters(server: PostgresServer | RunningServer) -> dict[str, Any]:
     """Return libpq's parameters for the superuser of a server."""
-    # Not above: some sessions run where it is not installed.
+    # Imported here, because some sessions run without it.
     import psycopg
 
     return dict(psycopg.conninfo.conninfo_to_dict(server.dsn))
 
 
 class ServerLease:
-    """The session's PostgreSQL server, and the pooler in front of it, started when first asked for.
+    """The session's PostgreSQL server, and the pooler in front of it, started on first use.
 
     Args:
-        behind_pooler: whether there is to be a pooler.
+        behind_pooler: whether to start a pooler.
 
     Attributes:
-        pooler: the pooler, None if there is to be none or the server is not running yet.
+        pooler: the pooler; None without one, or before the server runs.
     """
 
     def __init__(self, *, behind_pooler: bool) -> None:
@@ -67,13 +67,13 @@ LEASE = pytest.StashKey[ServerLease]()
 
 
 def start_server(config: pytest.Config) -> None:
-    """Start the server, if one can be had, where tests run; call it before they change the environment."""
-    # With pytest-xdist they run in other processes, each of which has a server of its own.
+    """Start the server in a process that runs tests, if possible; call it before tests change the environment."""
+    # With pytest-xdist, tests run in other processes, each with its own server.
     if config.getoption("dist", "no") == "no":
         with contextlib.suppress(NoServerError):
             config.stash[LEASE].server()
 
 
 def describe_server(config: pytest.Config) -> str:
-    """Return the version of the session's server and that of its pooler, for the report's header."""
+    """Return the versions of the session's server and of its pooler, for the header of the report."""
     return config.stash[LEASE].describe()

@@ -1,4 +1,4 @@
-"""A PostgreSQL server that wants passwords and has a certificate, and one that speaks another language."""
+"""A PostgreSQL server with passwords and a certificate, and one that answers in another language."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PASSWORD = "s3cret: 100% 'pä\\ß'"  # noqa: S105
 # The name in the server's certificate.
 HOST = "localhost"
 
-# First match wins: pg_hba.conf decides by user how one has to prove who one is.
+# First match wins: pg_hba.conf chooses by user how a client authenticates.
 _HBA = """
 local all postgres trust
 local all peer peer
@@ -38,7 +38,7 @@ host all stranger 127.0.0.1/32 scram-sha-256
 host all +members 127.0.0.1/32 scram-sha-256
 """
 
-# Users who may connect by password, and those of whom something else is asked.
+# Users who may connect by password, and users who authenticate in other ways.
 _MEMBERS = {
     "alice": "",
     "closed_out": "NOLOGIN",
@@ -63,11 +63,11 @@ class SecureServer:
         self.certificates = certificates
 
     def config(self, user: str, **parameters: Any) -> dict[str, Any]:
-        """Return a configuration without password, over TCP; parameters that are None are left out."""
+        """Return a configuration without a password, over TCP, without parameters that are None."""
         config = {
             "engine": "postgres",
             "host": HOST,
-            # Whatever else the name may mean on this machine.
+            # The name may have another meaning on this machine.
             "hostaddr": "127.0.0.1",
             "port": self.server.port,
             "dbname": "postgres",
@@ -81,7 +81,7 @@ class SecureServer:
         return psycopg.connect(self.server.dsn, autocommit=True)
 
     def create_user(self, name: str, password: str, group: str | None = "members") -> None:
-        """Create a user, who may connect by password as a member of that group."""
+        """Create a user who may connect by password, as a member of that group."""
         with self.as_superuser() as connection:
             statement = psycopg.sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
             connection.execute(statement.format(psycopg.sql.Identifier(name), psycopg.sql.Literal(password)))
@@ -169,14 +169,14 @@ _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
 
 @contextlib.contextmanager
 def answering_in_german(state: str, message: str, *, asks_for_password: bool) -> Iterator[int]:
-    """Listen for PostgreSQL's clients and refuse all of them, as a server does that speaks German.
+    """Listen for PostgreSQL's clients and refuse all of them in German.
 
-    Only few machines have the locale that a real one needs.
+    Few machines have the locale that a real German server needs.
 
     Args:
         state: SQLSTATE.
-        message: what to say.
-        asks_for_password: whether the client is asked for its password first.
+        message: text of the error.
+        asks_for_password: whether to ask the client for its password first.
 
     Yields:
         The port.
@@ -198,7 +198,7 @@ def answering_in_german(state: str, message: str, *, asks_for_password: bool) ->
             yield int(listener.getsockname()[1])
         finally:
             stopping.set()
-            # One more client wakes the thread; it says nothing.
+            # One more client, which sends nothing, wakes the thread.
             socket.create_connection(listener.getsockname()).close()
             thread.join()
 
@@ -212,7 +212,7 @@ def _refuse(client: socket.socket, answer: bytes, asks_for_password: bool) -> No
         if asks_for_password:
             client.sendall(b"R" + struct.pack("!ii", 8, 3))
             header = reader.read(5)
-            # A client without a password leaves.
+            # A client without a password disconnects.
             if len(header) < 5:
                 return
             reader.read(struct.unpack("!i", header[1:])[0] - 4)
@@ -220,7 +220,7 @@ def _refuse(client: socket.socket, answer: bytes, asks_for_password: bool) -> No
 
 
 def _read_startup(reader: BinaryIO) -> int | None:
-    """Return the code of a client's first message, None if the client has left."""
+    """Return the code of a client's first message, or None if the client has disconnected."""
     header = reader.read(8)
     if len(header) < 8:
         return None

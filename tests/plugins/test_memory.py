@@ -1,4 +1,4 @@
-"""Where there is room, temporary files are kept in memory."""
+"""Temporary files are kept in memory if there is enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from plugins import memory
 from plugins.memory import find_memory, use_memory
 
-# Of the file systems that Python tells on Linux.
+# Of the file systems that Python reports on Linux.
 pytestmark = pytest.mark.skipif(not hasattr(os, "ST_NOEXEC"), reason="this platform has no folder in memory")
 
 GB = 1024**3
@@ -23,7 +23,7 @@ Usage = namedtuple("Usage", ["free"])
 
 @pytest.fixture
 def memory_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that says that 8 GB are available, on a machine whose folders have as much room."""
+    """A file that reports 8 GB of available memory, on a machine whose folders have as much space."""
     path = tmp_path / "meminfo"
     path.write_text(f"MemTotal:       99 kB\nMemAvailable:   {8 * GB // 1024} kB\n", encoding="ascii")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(8 * GB))

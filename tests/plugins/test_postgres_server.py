@@ -1,4 +1,4 @@
-"""Tests of the helper that starts PostgreSQL for the tests."""
+"""Start PostgreSQL for the tests."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def public_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def binaries(public_folder: Path) -> Path:
-    """The binaries of this machine, of the major version the session asks for, where everyone can run them."""
+    """The binaries of this machine, of the major version that the session requests, readable by all users."""
     found = find_binaries(postgres_server.requested_major())
     return postgres_server._prepare_binaries(found, public_folder, postgres_server._server_account())
 
 
 @pytest.fixture(scope="module")
 def quick_binaries(binaries: Path, public_folder: Path) -> Path:
-    """The same binaries, with an initdb that from its second call on copies what the first one made.
+    """The same binaries, with an initdb that copies the first result from its second call on.
 
-    Creating files takes nearly all of its time, so the template databases, which no test uses, are left out.
+    Creating files takes nearly all of its time, so the unused template databases are left out.
     """
     kept = public_folder / "data"
     kept.mkdir(mode=0o700)
@@ -57,7 +57,7 @@ def quick_binaries(binaries: Path, public_folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def server(quick_binaries: Path) -> Iterator[PostgresServer]:
-    """A running server for the tests that leave it running."""
+    """A running server for tests that do not stop it."""
     with PostgresServer(quick_binaries, {"work_mem": "7MB", "application_name": "it's \\ ours"}) as server:
         yield server
 
@@ -75,7 +75,7 @@ cp -Rp "$data/base/$(ls "$data/base" | sort -n | tail -n 1)" "$kept/base"
 
 
 def replace_initdb(binaries: Path, folder: Path, script: str, *arguments: str) -> Path:
-    """Create a folder with links to the binaries, and a shell script for initdb that gets arguments before its own."""
+    """Create a folder with links to the binaries, and a shell script for initdb that puts arguments before its own."""
     folder.mkdir()
     for name in ("pg_ctl", "postgres"):
         (folder / name).symlink_to(binaries / name)
@@ -86,7 +86,7 @@ def replace_initdb(binaries: Path, folder: Path, script: str, *arguments: str) -
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process runs; one that ended, but that nobody has waited for, does not."""
+    """Return whether a process runs; a process that has ended without being waited for does not."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
@@ -112,7 +112,7 @@ def list_processes(server: PostgresServer) -> list[int]:
 
 
 def list_backends(dsn: str) -> list[int]:
-    """Return the ids of the processes that the postmaster started and that go on."""
+    """Return the ids of the lasting processes that the postmaster started."""
     with psycopg.connect(dsn) as connection:
         rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
     return [row[0] for row in rows]
@@ -137,7 +137,7 @@ sys.stdin.readline()
 
 
 def start_owner(binaries: Path, then: str) -> subprocess.Popen[str]:
-    """Run a process that starts a server, tells where it is, and goes on as told after a line."""
+    """Run a process that starts a server, prints where it is, and then executes the given code after a line of input."""
     return subprocess.Popen(
         [sys.executable, "-c", OWNER + then, str(binaries)],
         stdin=subprocess.PIPE,
@@ -165,7 +165,7 @@ def assert_nothing_remains(folder: Path, pids: list[int]) -> None:
 
 
 def test_a_server_answers_on_its_socket_and_on_tcp(server: PostgresServer, binaries: Path) -> None:
-    """Both ways in use the same port, and the version is what the server says."""
+    """Both addresses use the same port, and the version is the server's."""
     assert str(ask(server.dsn, "SHOW server_version")).split()[0] == server.version
     assert ask(server.dsn, "SELECT current_user || '@' || current_database()") == "postgres@postgres"
     assert ask(server.dsn, "SELECT inet_server_addr() IS NULL") is True
@@ -176,7 +176,7 @@ def test_a_server_answers_on_its_socket_and_on_tcp(server: PostgresServer, binar
 
 
 def test_settings_are_merged_over_the_defaults(server: PostgresServer) -> None:
-    """The defaults suit tests, what the caller sets wins, and any value arrives as it is."""
+    """The defaults suit tests, the caller's settings override them, and any value is passed on unchanged."""
     for name, value in {"fsync": "off", "full_page_writes": "on", "max_connections": "200", "work_mem": "7MB"}.items():
         assert ask(server.dsn, f"SHOW {name}") == value
     assert ask(server.dsn, "SELECT boot_val <> reset_val FROM pg_settings WHERE name = 'fsync'") is True
@@ -185,14 +185,14 @@ def test_settings_are_merged_over_the_defaults(server: PostgresServer) -> None:
 
 
 def test_the_cluster_is_utf8_in_the_c_locale(server: PostgresServer) -> None:
-    """Whatever the machine's locale is, the tests see the same order and the same messages."""
+    """Tests see the same order and the same messages with any locale of the machine."""
     query = "SELECT pg_encoding_to_char(encoding) || ' ' || datcollate FROM pg_database WHERE datname = 'postgres'"
     assert ask(server.dsn, query) == "UTF8 C"
     assert ask(server.dsn, "SHOW lc_messages") == "C"
 
 
 def test_root_runs_the_server_as_an_unprivileged_user(server: PostgresServer) -> None:
-    """PostgreSQL refuses root, so root hands over to nobody; everyone else runs it as themselves."""
+    """PostgreSQL refuses root, so root switches to nobody; other users run it themselves."""
     owner = server.data_dir.stat()
     assert owner.st_uid != 0
     assert (owner.st_uid == os.geteuid()) is (os.geteuid() != 0)
@@ -205,7 +205,7 @@ def test_root_runs_the_server_as_an_unprivileged_user(server: PostgresServer) ->
 
 
 def test_restart_keeps_data_and_port(server: PostgresServer) -> None:
-    """Open connections are broken off, and the server is another process."""
+    """Open connections are broken, and the server is another process."""
     with psycopg.connect(server.dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS a")
         pid, dsn = server.pid, server.dsn
@@ -218,7 +218,7 @@ def test_restart_keeps_data_and_port(server: PostgresServer) -> None:
 
 @pytest.mark.parametrize("again", [PostgresServer.start, PostgresServer.restart])
 def test_a_killed_server_recovers(server: PostgresServer, again: Callable[[PostgresServer], None]) -> None:
-    """A crash loses nothing that was committed, and everything else."""
+    """A crash loses no committed data, and all uncommitted data."""
     with psycopg.connect(server.dsn) as connection:
         connection.execute("DROP TABLE IF EXISTS written")
         connection.execute("CREATE TABLE written (a int)")
@@ -237,7 +237,7 @@ def test_a_killed_server_recovers(server: PostgresServer, again: Callable[[Postg
 
 
 def test_a_forked_child_does_not_stop_the_server(server: PostgresServer) -> None:
-    """A child inherits the object and the exit handlers, but not the server."""
+    """A child inherits the object and the exit handlers, but does not own the server."""
     pid = os.fork()
     if pid == 0:
         server.stop()
@@ -247,14 +247,14 @@ def test_a_forked_child_does_not_stop_the_server(server: PostgresServer) -> None
 
 
 def test_starting_twice_is_an_error(server: PostgresServer) -> None:
-    """A second start would lose sight of the first server."""
+    """A second start would lose track of the first server."""
     with pytest.raises(RuntimeError, match="running already"):
         server.start()
 
 
 @pytest.mark.parametrize("name", ["dsn", "port", "socket_dir", "pid"])
 def test_a_server_that_was_not_started_has_no_address(binaries: Path, name: str) -> None:
-    """Nothing is invented before `start`, and stopping is harmless."""
+    """Nothing has a value before `start`, and stopping is harmless."""
     server = PostgresServer(binaries)
     server.stop()
     with pytest.raises(RuntimeError, match=r"call start\(\)"):
@@ -262,7 +262,7 @@ def test_a_server_that_was_not_started_has_no_address(binaries: Path, name: str)
 
 
 def test_paths_with_spaces_and_a_taken_port_do_no_harm(binaries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The temporary folder and the binaries may lie anywhere, and another port is tried when one is taken."""
+    """The temporary folder and the binaries may be anywhere, and a taken port is replaced by another."""
     find_free_port = postgres_server._find_free_port
     with tempfile.TemporaryDirectory(prefix="it's a ", dir="/tmp") as folder, socket.socket() as taken:
         Path(folder).chmod(0o755)
@@ -289,7 +289,7 @@ def test_a_long_temporary_folder_is_replaced_by_a_short_one(tmp_path: Path, monk
 
 
 def test_binaries_where_only_root_may_enter_are_copied(quick_binaries: Path, tmp_path: Path) -> None:
-    """The cache of root lies in such a folder; for everyone else, their own folder is as good as any."""
+    """Root's cache is in such a folder; other users use their folder directly."""
     private = tmp_path / "private"
     (private / "install").mkdir(parents=True)
     (private / "install" / "bin").symlink_to(quick_binaries)
@@ -313,7 +313,7 @@ def test_a_server_that_does_not_start_says_why_and_leaves_nothing(quick_binaries
 
 @pytest.mark.parametrize("after_fork", [False, True])
 def test_nothing_remains_when_the_owner_is_killed(quick_binaries: Path, after_fork: bool) -> None:
-    """Also when a child that the owner forked lives on."""
+    """This holds even if a forked child of the owner lives on."""
     fork = "os.fork()" if after_fork else "None"
     then = f"child = {fork}\nif child != 0: print(json.dumps(child), flush=True)\ntime.sleep(60)"
     with start_owner(quick_binaries, then) as owner:
@@ -343,7 +343,7 @@ def test_nothing_remains_when_the_owner_is_killed_during_initdb(binaries: Path) 
 
 @pytest.mark.parametrize("end", ["sys.exit()", "os.kill(os.getpid(), 15)"])
 def test_nothing_remains_when_the_owner_forgets_to_stop(quick_binaries: Path, end: str) -> None:
-    """The interpreter's exit stops the server; the keeper does it when SIGTERM ends the interpreter."""
+    """The exit of the interpreter stops the server; if SIGTERM ends the interpreter, the keeper does."""
     with start_owner(quick_binaries, end) as owner:
         folder, pids = read_owner(owner)
         owner.wait()
@@ -351,7 +351,7 @@ def test_nothing_remains_when_the_owner_forgets_to_stop(quick_binaries: Path, en
 
 
 def test_folders_of_dead_sessions_are_removed_at_the_next_start(tmp_path: Path) -> None:
-    """Those of living ones stay, and so does what only looks like one."""
+    """The folders of live sessions stay, and so do folders that only look similar."""
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
     abandoned = tmp_path / f"sqltrack-pg-{dead.pid}-abcdefgh"
@@ -365,7 +365,7 @@ def test_folders_of_dead_sessions_are_removed_at_the_next_start(tmp_path: Path) 
 
 
 def test_a_folder_whose_server_answers_is_not_removed() -> None:
-    """A container that shares /tmp has process ids of its own, so a dead one says little."""
+    """A container that shares /tmp has its own process ids, so a process that looks dead may run there."""
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
     with tempfile.TemporaryDirectory(dir="/tmp") as base, socket.socket(socket.AF_UNIX) as listening:
@@ -394,7 +394,7 @@ def test_a_running_server_is_started_and_stopped(quick_binaries: Path, monkeypat
 def test_the_server_of_the_environment_is_used_and_left_running(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the caller brought is never stopped by us."""
+    """A server that the caller provides is never stopped."""
     monkeypatch.setenv("SQLTRACK_TEST_DSN", server.dsn)
     monkeypatch.setenv("SQLTRACK_TEST_POSTGRES", server.version.split(".")[0])
     with running_server() as running:
@@ -405,7 +405,7 @@ def test_the_server_of_the_environment_is_used_and_left_running(
 def test_a_server_of_the_environment_with_another_major_version_is_an_error(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that claims to test one version must not test another."""
+    """A session that claims to test one version must not test another."""
     monkeypatch.setenv("SQLTRACK_TEST_DSN", server.dsn)
     monkeypatch.setenv("SQLTRACK_TEST_POSTGRES", "99")
     with pytest.raises(NoServerError, match=f"is PostgreSQL {server.version}, but SQLTRACK_TEST_POSTGRES says 99"):
@@ -415,7 +415,7 @@ def test_a_server_of_the_environment_with_another_major_version_is_an_error(
 def test_a_server_of_the_environment_that_does_not_answer_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No server is started in its place, and the password is not in the message."""
+    """No other server is started, and the message hides the password."""
     monkeypatch.setenv("SQLTRACK_TEST_DSN", f"host='{tmp_path}' password=secret")
     with pytest.raises(NoServerError, match="SQLTRACK_TEST_DSN: ") as caught:
         running_server().__enter__()
@@ -424,7 +424,7 @@ def test_a_server_of_the_environment_that_does_not_answer_is_an_error(
 
 
 def test_a_major_version_that_is_no_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The value and what was expected are in the message."""
+    """The message contains the value and the expected values."""
     monkeypatch.setenv("SQLTRACK_TEST_POSTGRES", "15.2")
     with pytest.raises(NoServerError, match=r"'15\.2' is not a major version such as '17'"):
         running_server().__enter__()
@@ -433,7 +433,7 @@ def test_a_major_version_that_is_no_number_is_an_error(monkeypatch: pytest.Monke
 def test_binaries_that_fail_are_an_error_with_its_cause(
     binaries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """initdb's own words are in the message."""
+    """The message contains the output of initdb."""
     failing = replace_initdb(binaries, tmp_path / "bin", "echo 'initdb: error: no luck'\nexit 3\n")
     monkeypatch.setenv("SQLTRACK_TEST_POSTGRES_BIN", str(failing))
     with pytest.raises(NoServerError, match="initdb failed: initdb: error: no luck") as caught:
