@@ -1,4 +1,4 @@
-"""What the tests of core share: a SQLite database."""
+"""Shared by the tests of core: a SQLite database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqltrack.commands import setup
 
 @pytest.fixture
 def sqlite_config(tmp_path: Path, outbox_off: dict[str, str]) -> dict[str, Any]:
-    """Configuration for a SQLite database that is set up."""
+    """Configuration for a SQLite database after setup."""
     config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db"), **outbox_off}
     setup(sqltrack.Client(config))
     return config

@@ -1,4 +1,4 @@
-"""A column that another process adds never makes a statement fail that was executed before, however often."""
+"""A column that another process adds never breaks a statement that was executed before, however often."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 import sqltrack
 
-# psycopg prepares a statement that was executed five times.
+# psycopg prepares a statement after five executions.
 OFTEN = 8
 
 RETURNING = "UPDATE metrics SET loss = loss WHERE run_id = %s RETURNING *"
@@ -25,7 +25,7 @@ QUERIES = [
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """A database with one row of metrics, of the run 1."""
+    """A database with one row of metrics, of run 1."""
     sqltrack.Experiment(client, name="experiment").get_run(1).add_metrics({"loss": 1.0}, step=1)
     return client
 
@@ -48,7 +48,7 @@ def test_the_transaction_of_a_block_goes_on(client: sqltrack.Client, config: dic
     with client as connection:
         for name in ("first", "second"):
             width = {len(connection.execute(query, (1,)).fetchone()) for _ in range(OFTEN)}
-            # Else the change would wait for this transaction.
+            # Otherwise the change would wait for this transaction.
             client.commit()
             add_column(config, name)
             assert {len(connection.execute(query, (1,)).fetchone()) for _ in range(OFTEN)} == {width.pop() + 1}

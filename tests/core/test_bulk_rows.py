@@ -1,4 +1,4 @@
-"""Many rows at once are stored as one by one, whatever they hold, and whoever else writes or fails meanwhile."""
+"""Many rows at once are stored like single rows, with any values and while other processes write or fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.databases import connect_to_postgres, temporary_role
 from support.metrics import logged, same, stored_value
 from support.processes import Script
 
-# More rows than are stored by a statement for each.
+# More rows than are stored by a statement each.
 MANY = 300
 
 VALUES: dict[str, list[Any]] = {
@@ -50,7 +50,7 @@ def stored(run: Run) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def copies(engine_name: str, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each group of rows was copied, on PostgreSQL, where all are to be."""
+    """Return whether each group of rows was copied; on PostgreSQL all should be."""
     copied: list[bool] = []
     if engine_name == "postgres":
         from sqltrack.engines.postgres import _metrics_table
@@ -69,7 +69,7 @@ def copies(engine_name: str, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def test_many_rows_are_stored_like_one_at_a_time(run: Run, experiment: Experiment, copies: list[bool]) -> None:
     rows = rows_of(20)
     other = experiment.get_run()
-    # The columns are those of the first values of either run.
+    # The columns match the first values of either run.
     run.add_metrics(rows[0])
     other.add_metrics(rows[0])
     run.add_metrics_many({"step": step, **row} for step, row in enumerate(rows))
@@ -115,7 +115,7 @@ def test_an_iterator_of_rows_that_fails_stores_none(run: Run) -> None:
 
 
 def test_a_column_that_an_earlier_row_widens_or_adds_holds_the_later_ones_unaltered(run: Run) -> None:
-    """An integer that no float holds is not rounded where a later row makes the column one of floats."""
+    """An integer that does not fit into a float is not rounded if a later row turns the column into floats."""
     values = [2**53 + 1, 1, 0.5]
     run.add_metrics_many({"step": step, "n": value, f"m{step}": 1.0} for step, value in enumerate(values))
     assert [stored_value(run, "n", step) for step in range(3)] == values
@@ -140,7 +140,7 @@ def test_a_column_that_has_gone_meanwhile_is_added_again(run: Run, config: dict[
 
 
 def test_many_writers_of_the_same_rows_wait_for_each_other(run: Run, config: dict[str, Any]) -> None:
-    """Whatever the order in which each gives them."""
+    """They may give the rows in any order."""
 
     def write(number: int) -> None:
         rows = [{"step": step, f"m{number}": float(step), "common": 1.0} for step in range(MANY)]
@@ -171,7 +171,7 @@ def test_many_rows_that_were_stored_survive_a_kill_and_others_are_not_there(run:
     assert len(logged(run, "loss")) == MANY
 
 
-# What only PostgreSQL does with them
+# PostgreSQL only
 
 
 def interrupt_after(rows: int) -> Callable[..., None]:
@@ -234,7 +234,7 @@ def test_many_rows_wait_for_the_column_of_their_extras_as_well(run: Run, config:
 
 @pytest.mark.engines("postgres", reason="SQLite needs no copy")
 def test_no_table_is_left_of_a_copy(run: Run) -> None:
-    """Neither in a block, nor for the next user of a pooler's session."""
+    """The table is gone inside a block, and for the next user of a pooler's session."""
     with run.client as connection:
         run.add_metrics_many({"step": step, "loss": 1.0} for step in range(MANY))
         assert connection.execute("SELECT count(*) FROM pg_class WHERE relpersistence = 't'").fetchone() == (0,)

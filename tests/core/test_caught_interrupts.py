@@ -1,4 +1,4 @@
-"""Who catches Ctrl-C, or what another signal's handler raises, goes on to track as if nothing had been."""
+"""A program that catches Ctrl-C, or an exception from another signal handler, can continue to track."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from support.interruptions import count_moments, interrupt_at
 
 CONNECT = {"sqlite": connect_to_sqlite, "postgres": connect_to_postgres}
 
-# A connection that nobody knows yet, or no longer, is closed when it is collected.
+# A connection that is not known yet, or no longer, is closed by garbage collection.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-# Of each call; the long form tries all.
+# Moments of each call; the long form tries all.
 _MOMENTS = 6
 
 _ROWS = [{"step": 1, "loss": 0.5}, {"step": 2, "acc": 0.25}]
@@ -34,7 +34,7 @@ _ROWS = [{"step": 1, "loss": 0.5}, {"step": 2, "acc": 0.25}]
 
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
-    """Let what was lost be collected here, and not in a test where warnings are errors."""
+    """Collect garbage here, and not in a test where warnings are errors."""
     yield
     gc.collect()
 
@@ -81,10 +81,10 @@ CALLS: dict[str, Callable[[Run], Any]] = {
 
 
 class TakesTooLongError(Exception):
-    """What a handler of SIGALRM raises. SQLTrack and drivers may catch it, as if a value had raised it."""
+    """Raised by a handler of SIGALRM. SQLTrack and drivers may catch it as if a value had raised it."""
 
 
-# What comes out of an interrupted call.
+# The result of an interrupted call.
 RAISED: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     KeyboardInterrupt: (KeyboardInterrupt,),
     TakesTooLongError: (TakesTooLongError, SQLTrackError),
@@ -100,7 +100,7 @@ def check(run: Run, config: dict[str, Any], name: str, moments: Iterable[int], e
             try:
                 interrupt_at(moment, lambda: CALLS[name](run), interrupt)
             except RAISED[error]:
-                # While the exception is still there, with the frames in which it was raised.
+                # While the exception still exists, with the frames in which it was raised.
                 run.add_metrics({"loss": 2.0}, step=step)
             else:
                 run.add_metrics({"loss": 2.0}, step=step)
@@ -112,7 +112,7 @@ def check(run: Run, config: dict[str, Any], name: str, moments: Iterable[int], e
 
 @pytest.fixture(params=[False, True], ids=["untracked", "tracked"])
 def run(request: pytest.FixtureRequest, config: dict[str, Any]) -> Run:
-    """A run of a client that does not wait long for locks that nobody will release."""
+    """A run of a client that does not wait long for locks that are never released."""
     client = sqltrack.Client({**config, **({"busy_timeout": 2} if config["engine"] == "sqlite" else {})})
     sqltrack.commands.setup(client)
     run = Experiment(client, name="caught").get_run().add_metrics({"loss": 0.5, "acc": 0.5}, step=0)
@@ -126,7 +126,7 @@ def test_what_is_logged_after_a_caught_interrupt_is_stored(
 ) -> None:
     for name in CALLS:
         if name in ("executemany", "add_metrics_many") and error is TakesTooLongError:
-            # psycopg's pipelines are not made for that.
+            # psycopg's pipelines do not support this.
             continue
         moments = range(count_moments(lambda name=name: CALLS[name](run)))  # type: ignore[misc]
         check(run, config, name, random.sample(moments, _MOMENTS), error)
@@ -139,7 +139,7 @@ def test_what_is_logged_after_every_caught_interrupt_is_stored(run: Run, config:
 
 
 def test_what_waits_is_stored_although_storing_it_was_interrupted(run: Run) -> None:
-    """Nothing of the state in which an exception leaves a thread lasts."""
+    """The state in which the exception leaves a thread does not last."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -159,7 +159,7 @@ def test_what_waits_is_stored_although_storing_it_was_interrupted(run: Run) -> N
 
 
 def test_a_limit_that_an_interruption_has_left_behind_does_not_count(run: Run) -> None:
-    """What follows waits as long as ever."""
+    """Later calls wait as long as usual."""
     activity.deadline = time.monotonic() - 1
     assert activity.call_within(60, activity.present_deadline) is not None
     run.set_comment("x")

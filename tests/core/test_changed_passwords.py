@@ -1,4 +1,4 @@
-"""What becomes of a tracked run when the password of its user changes, or the user is locked out."""
+"""A tracked run whose user's password changes, or whose user is locked out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.no_outbox, needs_posix]
 
 
 class Tracker(NamedTuple):
-    """A user who tracks runs in a schema of his own, and a client that has his password from a file."""
+    """A user who tracks runs in a separate schema, and a client that reads the password from a file."""
 
     name: str
     passfile: Path
@@ -55,7 +55,7 @@ def stored(secure: SecureServer) -> tuple[list[int], str]:
 
 
 def add_metrics_in_vain(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add metrics, which fails at once: who is refused is so again however often one tries."""
+    """Add metrics, which fails at once: a retry would be refused as well."""
     attempts: list[None] = []
     connect = tracker.client.engine.connect
 
@@ -68,7 +68,7 @@ def add_metrics_in_vain(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> No
         try:
             tracker.run.add_metrics({"loss": 2.0}, step=2)
         finally:
-            # One to write them, one to look for what went wrong. A server that is away is tried for 30 seconds.
+            # One to write them, one to find out why that failed. A server that is away is tried for 30 seconds.
             assert 1 <= len(attempts) <= 2
 
 

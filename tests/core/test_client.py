@@ -1,4 +1,4 @@
-"""A client connects when it must, and `with` blocks are transactions."""
+"""A client connects on demand, and `with` blocks are transactions."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_an_exception_is_not_replaced_by_that_of_rolling_back(
 
 @contextlib.contextmanager
 def commits_that_take_a_minute(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[None]:
-    """Let a commit wait: for a deferred trigger, or for a reader of a database without write-ahead log."""
+    """Delay a commit: by a deferred trigger, or by a reader of a database without write-ahead log."""
     if config["engine"] == "postgres":
         client.executescript(SLOW_TRIGGER)
         yield
@@ -254,7 +254,7 @@ def test_scripts_hold_several_statements(client: sqltrack.Client, config: dict[s
 
 
 def test_one_style_of_placeholders_serves_both_engines(client: sqltrack.Client) -> None:
-    """`%s`, `%(name)s` and `%%` work on SQLite as well, and without parameters nothing is replaced."""
+    """`%s`, `%(name)s` and `%%` also work on SQLite; without parameters nothing is replaced."""
     with client.cursor() as cursor:
         cursor.execute("SELECT %s, '100%%', 5 %% 3", (1,))
         assert cursor.fetchone() == (1, "100%", 2)
@@ -365,7 +365,7 @@ def test_what_a_signal_raises_inside_of_a_statement_is_no_error_of_the_database(
     def interrupt(old: str | None, new: str) -> str:
         raise interruption
 
-    # Functions are those of a connection.
+    # A function belongs to its connection.
     close_lingering(client)
     with monkeypatch.context() as patch:
         patch.setattr("sqltrack.engines.sqlite._functions._merge_json", interrupt)

@@ -1,4 +1,4 @@
-"""Wrong settings, databases, servers and statements are errors that say what is wrong."""
+"""Errors about wrong settings, databases, servers and statements say what is wrong."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_setting_that_is_no_number_is_an_error_that_names_it(setting: str, val
 def test_a_wrong_setting_of_the_outbox_is_an_error_though_it_is_not_needed_yet(
     setting: str, value: Any, says: str
 ) -> None:
-    """Training must not go on for days before a typo is noticed, and not if the outbox is off, either."""
+    """A typo must not go unnoticed for days of training, even if the outbox is off."""
     for others in ({}, {"outbox": "off"}):
         with pytest.raises(ConfigError, match=re.escape(says)):
             sqltrack.Client({"engine": "sqlite", **others, setting: value})
@@ -120,7 +120,7 @@ def test_a_database_that_was_not_set_up_is_an_error_that_says_what_to_do(empty_c
 
 
 def test_a_table_that_a_query_does_not_name_is_no_missing_set_up(client: sqltrack.Client) -> None:
-    """The database is set up; the query lacks a FROM clause."""
+    """The tables exist; the query lacks a FROM clause."""
     for query in ("SELECT metrics.step FROM runs", "SELECT 1 FROM runs WHERE experiments.name = 'x'"):
         with pytest.raises(DatabaseError) as caught:
             client.execute(query)
@@ -229,7 +229,7 @@ except sqltrack.SQLTrackError as error:
 
 
 def test_without_psycopg_the_error_says_what_to_install_and_how_to_choose_sqlite() -> None:
-    """Without psycopg no engine takes the place of PostgreSQL."""
+    """Without psycopg, no other engine replaces PostgreSQL."""
     output = subprocess.run([sys.executable, "-c", WITHOUT_PSYCOPG], capture_output=True, text=True, check=True).stdout
     assert "True engine 'postgres' requires 'psycopg'" in output
     assert "pip install 'sqltrack-core[postgres]'" in output

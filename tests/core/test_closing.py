@@ -1,4 +1,4 @@
-"""One thread closes the idle connections of all clients of a process, while there are any."""
+"""One thread closes the idle connections of all clients of a process, and ends with the last of them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def watcher(monkeypatch: pytest.MonkeyPatch) -> _closing._Watcher:
 
 
 def count_threads() -> int:
-    """Return how many threads run Python; `threading` does not know all of them."""
+    """Return the number of threads that run Python; `threading` does not know all of them."""
     return len(sys._current_frames())
 
 
 class Idle:
-    """Has something to close `seconds` after each look, and as often as `times` says."""
+    """Has something to close `seconds` after each check, `times` times."""
 
     def __init__(self, times: int, seconds: float = 0.0) -> None:
         self.times = times
@@ -48,7 +48,7 @@ class Idle:
 
 
 def test_many_clients_share_one_thread(config: dict[str, Any]) -> None:
-    """However many there are, and also while all of them keep a connection."""
+    """This holds for any number of clients, and while all of them keep a connection."""
     count = 60 if config["engine"] == "sqlite" else 20
     before = count_threads()
     runs = [Experiment(sqltrack.Client(config), name="experiment").get_run() for _ in range(count)]
@@ -76,7 +76,7 @@ def test_the_thread_ends_when_nothing_is_kept_and_comes_back(
 
 
 def test_connections_of_clients_with_different_patience_are_closed_in_time(config: dict[str, Any]) -> None:
-    """One that is to be closed soon does not wait for one that is not."""
+    """A connection that is due soon does not wait for one that is due later."""
     patient = Experiment(sqltrack.Client(config, keepalive=600), name="experiment").get_run()
     hasty = Experiment(sqltrack.Client(config, keepalive=0.1), name="experiment").get_run()
     with patient.track():
@@ -90,7 +90,9 @@ def test_connections_of_clients_with_different_patience_are_closed_in_time(confi
 def test_where_no_thread_can_be_started_connections_are_not_kept(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As from Python 3.12 on at the end of the interpreter; and they are kept again when one can be."""
+    """Python 3.12 and newer start no threads at the end of the interpreter. Connections are kept again once a thread
+    can start.
+    """
 
     def refuse(*args: Any) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -197,12 +199,12 @@ def test_an_object_is_not_kept_alive(watcher: _closing._Watcher) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timers that send signals")
 def test_signal_handlers_may_do_the_same_at_any_moment(watcher: _closing._Watcher) -> None:
-    """Neither they nor the code that they interrupt wait for each other, and the thread comes whenever it is needed."""
+    """Neither the handlers nor the interrupted code wait for each other, and the thread starts whenever it is needed."""
     kept = [Idle(times=1) for _ in range(2)]
 
     def handle(*args: Any) -> None:
         watcher.watch(kept[0])
-        # What one raises at the wrong moment costs at most a thread too many.
+        # An exception from a handler at the wrong moment costs at most one extra thread.
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGALRM, handle)

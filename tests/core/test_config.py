@@ -1,4 +1,4 @@
-"""Where the configuration comes from, and which source wins."""
+"""Sources of the configuration, and their priority."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_defaults_are_as_documented() -> None:
 
 @pytest.mark.parametrize("error", ["KeyError", "OSError", "ImportError"])
 def test_a_user_without_a_name_is_no_default(error: str) -> None:
-    """As in a container whose user id is that of nobody there."""
+    """For example in a container in which the user id has no name."""
     code = f"""
 import getpass
 def getuser():
@@ -130,7 +130,7 @@ def test_a_broken_file_is_an_error_that_does_not_show_the_password(line: str) ->
 def test_defaults_do_not_mask_what_libpq_was_told(
     variable: str, kept: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The defaults of `user` and `dbname` give way to PGUSER, PGDATABASE and PGSERVICE."""
+    """The defaults of `user` and `dbname` yield to PGUSER, PGDATABASE and PGSERVICE."""
     monkeypatch.setenv(variable, "x")
     assert load_config().keys() & {"user", "dbname"} == kept
 

@@ -1,4 +1,4 @@
-"""Configurations are what users write: names, engines, addresses, comments and scripts; an unknown name is an error."""
+"""Configurations as users write them: names, engines, addresses, comments and scripts; an unknown name is an error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ except ValueError as error:
 )
 @pytest.mark.parametrize("value", ["x", None])
 def test_an_unknown_argument_tells_which_one_was_meant(engine: str, name: str, meant: str, value: Any) -> None:
-    """Those of the chosen engine come first. An argument that is None is unknown as well."""
+    """Suggestions of the chosen engine come first. An unknown argument is an error even if it is None."""
     for config in (None, {}, "runs.db"):
         with pytest.raises(ConfigError) as info:
             sqltrack.Client(config, **{"engine": engine, name: value})
@@ -86,7 +86,7 @@ def test_an_unknown_name_tells_the_file_or_variable_that_holds_it(monkeypatch: p
 
 
 def test_names_of_the_other_engine_and_all_of_libpq_are_known(tmp_path: Path) -> None:
-    """A config file may hold the parameters of both engines."""
+    """A config file may contain parameters of both engines."""
     installed = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     texts = dict.fromkeys(installed | LIBPQ_PARAMETERS, "x")
     config = {**texts, "dbpath": str(tmp_path / "a.db"), "busy_timeout": "1", "port": "1", "schema": "x"}
@@ -124,7 +124,7 @@ def test_engines_are_known_by_the_names_that_users_write(given: Any, name: str) 
         assert sqltrack.Client().engine.name == name
 
 
-# What a client's first argument names
+# A client's first argument
 
 
 def config_of(config: Any, **parameters: Any) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_the_path_of_a_sqlite_file_names_the_database(name: str) -> None:
 
 
 def test_a_file_that_exists_is_what_it_holds() -> None:
-    """A text file is a config file, whatever its name, and a SQLite file a database."""
+    """A text file is a config file, whatever its name, and a SQLite file is a database."""
     Path("text.db").write_text("engine = sqlite\ndbpath = other.db\n")
     assert config_of("text.db")["dbpath"] == "other.db"
     setup(sqltrack.Client("made.db"))
@@ -162,7 +162,7 @@ def test_a_url_names_a_database_on_a_server(scheme: str) -> None:
 
 
 def test_beside_an_address_only_the_settings_of_all_databases_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of another database is mixed in, such as its user or password."""
+    """Settings of another database, such as its user or password, are not mixed in."""
     Path("sqltrack.conf").write_text("host = elsewhere\nuser = bob\nmask_names = lab_*\n")
     monkeypatch.setenv("SQLTRACK_DSN_PASSWORD", "s3cret")
     monkeypatch.setenv("SQLTRACK_DSN_RECONNECT", "7")
@@ -193,13 +193,13 @@ def test_beside_an_address_only_the_settings_of_all_databases_count(monkeypatch:
 def test_an_argument_that_contradicts_the_address_is_an_error(
     address: str, arguments: dict[str, Any], message: str
 ) -> None:
-    """The data would go to another place than one of the two says."""
+    """The data would not go where one of the two says."""
     with pytest.raises(ConfigError, match=message):
         sqltrack.Client(address, **arguments)
 
 
 def test_arguments_may_repeat_or_complete_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment may say anything, because it comes after the address."""
+    """The environment may have any value, because the address has priority over it."""
     monkeypatch.setenv("SQLTRACK_DSN_ENGINE", "postgres")
     monkeypatch.setenv("SQLTRACK_DSN_HOST", "elsewhere")
     for path in ("a.db", "./a.db", Path("a.db").absolute()):

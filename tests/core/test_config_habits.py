@@ -1,4 +1,4 @@
-"""What is unambiguous in a configuration is understood, and what nothing reads is an error that names the right one."""
+"""Unambiguous variants in a configuration are accepted; unknown names are errors that suggest the right name."""
 
 from __future__ import annotations
 

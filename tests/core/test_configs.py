@@ -1,4 +1,4 @@
-"""Arguments are taken from whatever object holds them, without importing the package that made it."""
+"""Arguments are read from any object that holds them, without importing the package that made it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AttrsConfig:
 
 
 class PydanticV1Config:
-    """What a model of pydantic 1 has, which runs on old Pythons only."""
+    """The interface of a pydantic 1 model; pydantic 1 runs only on old versions of Python."""
 
     __fields__ = ("lr", "data", "optimizer")
 

@@ -1,4 +1,4 @@
-"""Parameters of a connection that make no sense are errors, which show no password."""
+"""Invalid connection parameters are errors that show no password."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_address_in_place_of_a_name_is_an_error_that_does_not_show_its_passwo
 
 @pytest.mark.parametrize("password", ["p\udce4ssword-hush", "hush\0x"])
 def test_a_password_that_libpq_cannot_take_is_an_error_that_does_not_show_it(password: str) -> None:
-    """It would be cut off, or shown by Python together with all that stands beside it."""
+    """Otherwise it would be cut off, or Python would show it with the other parameters."""
     with pytest.raises(ConfigError, match="parameter 'password' must be text that can be encoded as UTF-8") as info:
         sqltrack.Client({"engine": "postgres", "user": "alice", "password": password})
     assert not [text for text in traceback.format_exception(info.value) if "hush" in text]

@@ -76,7 +76,7 @@ def message(kind: bytes, **fields: str) -> bytes:
 def test_what_the_server_has_said_meanwhile_tells_whether_a_connection_is_used_again(
     create_database: Any, postgres_template: str, postgres_server: Any, said: bytes, is_kept: bool
 ) -> None:
-    """The end of a session is announced, and comes a moment later."""
+    """The server announces the end of a session, and the announcement arrives a moment later."""
     config = create_database(postgres_template)
     address = psycopg.conninfo.conninfo_to_dict(postgres_server.dsn)
     with CutProxy(f"{address['host']}/.s.PGSQL.{address['port']}") as proxy:
@@ -110,7 +110,7 @@ def test_a_kept_connection_that_somebody_closed_costs_a_block_nothing(
 
 
 def test_an_idle_tracked_run_has_no_connection_open_and_logs_on(config: dict[str, Any]) -> None:
-    """A connection that was idle for `keepalive` seconds is closed, and the next call opens another."""
+    """A connection that was idle for `keepalive` seconds is closed, and the next call opens a new one."""
     run = Experiment(sqltrack.Client(config, keepalive=0.3), name="experiment").get_run()
     with run.track():
         for step in range(3):

@@ -1,4 +1,4 @@
-"""Clients, experiments and runs can be copied, pickled and sent to other processes; passwords stay at home."""
+"""Clients, experiments and runs can be copied, pickled and sent to other processes, without their passwords."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pickled(obj: Any) -> Any:
 
 @pytest.mark.parametrize("duplicate", [pickled, copy.copy, copy.deepcopy])
 def test_a_copy_uses_connections_of_its_own(duplicate: Callable[[Any], Any], run: Run, config: dict[str, Any]) -> None:
-    """Its blocks are its own, and so is what it tracks."""
+    """It has its own blocks, and its own tracked runs."""
     with run.client:
         other = duplicate(run.client)
         assert isinstance(other, Client)
@@ -64,7 +64,7 @@ def test_a_copy_of_a_tracked_run_does_not_end_it(run: Run, config: dict[str, Any
 
 
 class Derived(Client):
-    """A user's own class, whose arguments are others."""
+    """A user's subclass with different arguments."""
 
     def __init__(self, path: str) -> None:
         super().__init__(engine="sqlite", dbpath=path)
@@ -108,7 +108,7 @@ def test_a_pickle_holds_no_password(given: dict[str, Any]) -> None:
 
 
 def test_a_copy_finds_the_password_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In the config file that the client was made from, in one that is found, or in the environment."""
+    """From the config file that the client was created with, from a config file that is found, or from the environment."""
     file = tmp_path / "my.conf"
     file.write_text(f"engine = postgres\npassword = {SECRET}\n", encoding="utf-8")
     client = Client(str(file))

@@ -1,4 +1,4 @@
-"""Documented programs do what they are documented to do, on the documented tables and types."""
+"""Documented programs behave as documented, with the documented tables and types."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def table(client: Client, name: str) -> list[Any]:
     return client.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3").fetchall()
 
 
-# What the minimal examples print.
+# The output of the minimal examples.
 SHOWN_HEAD = [
     ["run_id", "step", "progress", "loss"],
     ["0", "1", "0", "0.0", "7.000000"],
@@ -99,7 +99,7 @@ def empty_client(empty_config: dict[str, Any]) -> Client:
 
 
 def assert_phases_can_be_logged(client: Client) -> None:
-    """The columns of the script take times and numbers, and keep their types."""
+    """Check that the columns of the script accept times and numbers, and keep their types."""
     values = {name: TIME if name.endswith(("start", "end")) else 0.5 for name in PHASES}
     run = Experiment(client, name="a").get_run().add_metrics(values, step=1)
     result = client.execute("SELECT * FROM metrics")
@@ -140,7 +140,7 @@ def test_a_client_is_configured_by_each_documented_source(
     config: dict[str, Any], source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Experiment(Client(config), name="made")
-    # What has less priority must lose, and beside a dict nothing else counts.
+    # Sources with less priority must lose; next to a dict no other source counts.
     if source != "environment":
         write_config_file(tmp_path / "sqltrack.conf", {"engine": "sqlite", "dbpath": "elsewhere.db"})
     if source == "dict":
@@ -309,7 +309,7 @@ def test_start_and_stop_leave_the_times_alone_if_told_so(run: Run) -> None:
 
 # Tables and types
 
-# Names in order, and what Python reads.
+# Names in order, and the types that Python reads.
 COLUMNS: dict[str, dict[str, type]] = {
     "experiments": {"id": int, "name": str, "comment": str, "tags": dict, "extras": dict},
     "experiment_links": {"from_id": int, "kind": str, "to_id": int},
@@ -343,7 +343,7 @@ def test_tables_have_the_documented_columns_and_types(client: Client) -> None:
         assert [type(value) for value in result.fetchone()] == list(columns.values())
 
 
-# What both engines call alike, the types of SQLite, and those of psycopg's adaptation that hold every value.
+# Type names that both engines share, the types of SQLite, and those of psycopg's adaptation that hold every value.
 COMMON_TYPES: dict[type, str] = {
     str: "TEXT",
     date: "DATE",

@@ -1,4 +1,4 @@
-"""What the engines have in common, and how they are found."""
+"""Common behavior of the engines, and how they are found."""
 
 from __future__ import annotations
 

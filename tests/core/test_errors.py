@@ -1,4 +1,4 @@
-"""Each error has its place in the family, shows the value that is wrong, and reads as the others."""
+"""Each error has a place in the hierarchy, shows the wrong value, and follows the style of the others."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sqltrack.errors import SQLTrackError
 
 
 class Mistake(NamedTuple):
-    """A call that raises an error of class `error`, whose message holds `value` as repr() shows it."""
+    """A call that raises an error of class `error`, whose message contains the repr() of `value`."""
 
     error: str
     make: Callable[[dict[str, Any], pytest.MonkeyPatch], Any]
     value: str
 
 
-# The builtin class that each error is as well; those below DatabaseError stand for what the database says.
+# The builtin class that each error inherits from as well; errors below DatabaseError report errors of the database.
 BUILTIN_BASES = {
     "AccessDeniedError": errors.DatabaseError,
     "ConfigError": ValueError,
@@ -141,7 +141,7 @@ _NOT_POOLED = pytest.mark.not_pooled("it sets the parameter options, which a poo
 
 
 def assert_reads_as_one_of_ours(message: str) -> None:
-    """Lower case, but for names of databases, and no full stop."""
+    """Check for lower case, except in names of databases, and no full stop."""
     assert message[0].islower() or message.startswith(("PostgreSQL", "SQLite")), message
     assert not message.endswith((".", "!", "\n")), message
 
@@ -180,7 +180,7 @@ def test_a_user_whom_the_server_does_not_know_is_denied_access(postgres_config: 
     ],
 )
 def test_an_error_of_a_statement_does_not_show_a_password(client: sqltrack.Client, sql: str) -> None:
-    """Nor does the driver's own error, which is its cause. What is wrong is still said."""
+    """The same goes for the driver's error, which is its cause. The reason is still shown."""
     with pytest.raises(SQLTrackError) as caught:
         client.execute(sql)
     told = "".join(traceback.format_exception(caught.type, caught.value, None))

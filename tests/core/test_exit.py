@@ -1,4 +1,4 @@
-"""The end of a process: runs that nobody has stopped, and code that runs when most is over."""
+"""The end of a process: runs that were not stopped, and code that runs late."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ LATE: dict[str, str] = {
     "tracked": "run.start(); import atexit; atexit.register(log)",
 }
 
-# In the end a block that nobody ends is given up, and with it its locks.
+# At the end, open blocks are abandoned, and their locks are released.
 LATE["open block"] = """
 def block():
     with client:
@@ -76,10 +76,10 @@ log()
 run.set_comment("late")
 """
 
-# Most of these scripts start no run, which SQLTrack says.
+# Most of these scripts start no run, and SQLTrack warns about that.
 NEVER_STARTED = r"^run 1 was never started.*\n"
 
-# When globals go, Python has no modules left to connect with.
+# When globals are cleared, Python has no modules left to connect with.
 LATEST: dict[str, str] = {
     "global": "class Late:\n    def __del__(self):\n        log()\nlate = Late()",
     "global of a tracked run": "run.start()\nclass Late:\n    def __del__(self):\n        log()\nlate = Late()",
@@ -98,7 +98,7 @@ def log():
 
 @pytest.mark.parametrize("name", LATE)
 def test_what_is_logged_at_the_very_end_is_stored(name: str, config: dict[str, Any]) -> None:
-    """Nothing is printed, no thread is started where none may be, and the process ends as it would."""
+    """Nothing is printed, no thread is started when that is impossible, and the exit status stays the same."""
     ended = end_late(LATE[name], config)
     assert ended.status == 0
     assert re.sub(NEVER_STARTED, "", ended.errors) == ""
@@ -119,7 +119,7 @@ def test_what_a_finalizer_of_a_global_logs_is_stored_or_an_error_says_why_not(
 
 
 def test_code_at_forks_may_log(config: dict[str, Any]) -> None:
-    """Functions that others have registered for forks run before, between and after ours."""
+    """Functions that other packages have registered for forks run before, between and after ours."""
     code = """
 def log(step):
     return lambda: run.add_metrics({"loss": 0.5}, step=step)
@@ -141,7 +141,7 @@ with run.track():
 
 @needs_sigterm
 def test_functions_that_were_registered_before_the_run_may_log_when_terminated(config: dict[str, Any]) -> None:
-    """The transaction that was interrupted is rolled back before any of them is called."""
+    """The interrupted transaction is rolled back before any of them is called."""
     code = """
 from sqltrack import sigterm
 run = Experiment(client, name="experiment").get_run()
@@ -185,7 +185,7 @@ with client as connection:
 
 @needs_sigterm
 def test_handlers_may_log_when_terminated_in_the_block_of_a_generator(config: dict[str, Any]) -> None:
-    """Its transaction is rolled back first, like any other, and the exit status is that of the handler."""
+    """The transaction is rolled back first, like any other, and the exit status is the handler's."""
     code = """
 from sqltrack import sigterm
 run = Experiment(client, name="experiment").get_run()

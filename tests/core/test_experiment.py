@@ -1,4 +1,4 @@
-"""Experiments are got or created, by however many processes at once."""
+"""Experiments are fetched or created, by any number of processes at once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 def test_an_id_that_is_just_being_chosen_by_hand_is_not_generated(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:
-    """PostgreSQL alone, because SQLite lets only one transaction write at a time."""
+    """PostgreSQL only, because SQLite lets only one transaction write at a time."""
     first = Experiment(client, name="first").id
     with ThreadPoolExecutor() as pool, sqltrack.Client(config) as other:
         other.execute("INSERT INTO experiments (id, name) VALUES (%s, 'by hand')", (first + 1,))
@@ -145,7 +145,7 @@ def _create_in_process(config: dict[str, Any], barrier: Any, ids: Any) -> None:
 
 @pytest.mark.engines("sqlite", "postgres", reason="other processes do not know the engine of the tests")
 def test_many_processes_get_the_same_experiment(config: dict[str, Any]) -> None:
-    """Processes that create an experiment of one name at once get one experiment."""
+    """Processes that create an experiment with the same name at once get the same experiment."""
     context = multiprocessing.get_context("spawn")
     barrier, ids = context.Barrier(4), context.Queue()
     processes = [context.Process(target=_create_in_process, args=(config, barrier, ids)) for _ in range(4)]
@@ -159,7 +159,7 @@ def test_many_processes_get_the_same_experiment(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "caf\udce9", "a\0\udcff"])
 def test_a_name_that_is_no_utf8_is_escaped(client: sqltrack.Client, name: str) -> None:
-    """Names of files and arguments need not be UTF-8; an experiment of such a name is found again by it."""
+    """Names of files and arguments may not be UTF-8; such a name finds its experiment again."""
     escaped = name.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
     experiment = Experiment(client, name=name).set_comment(name)
     assert Experiment(client, name=name).id == experiment.id
@@ -174,7 +174,7 @@ def test_a_name_that_is_no_utf8_is_escaped(client: sqltrack.Client, name: str) -
 
 @pytest.mark.parametrize("value", [5, b"x", ["x"]])
 def test_text_must_be_text(client: sqltrack.Client, value: Any) -> None:
-    """Whatever is no text is refused by an error of ours, on all engines alike."""
+    """Values of other types raise one of our errors, on all engines."""
     experiment = Experiment(client, name="text")
     for change in (
         lambda: Experiment(client, name=value),
@@ -189,7 +189,7 @@ def test_text_must_be_text(client: sqltrack.Client, value: Any) -> None:
 
 
 def test_new_experiments_get_ids_whatever_was_chosen_before(client: sqltrack.Client) -> None:
-    """The greatest id can be used, and new ids are found all the same."""
+    """The largest id can be used, and new ids are still found."""
     greatest = 2**63 - 1
     first = Experiment(client, name="first")
     last = Experiment(client, greatest, "last")

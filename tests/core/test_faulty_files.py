@@ -1,4 +1,4 @@
-"""A file system that cannot do all that SQLite asks for is named as the reason, and works where it can."""
+"""A file system that lacks features that SQLite needs is named as the reason, and is used if possible."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Faulty = Callable[..., list[str]]
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A library that lets calls of the system fail."""
+    """A library that makes system calls fail."""
     return compile_library(tmp_path_factory.mktemp("library"))
 
 
@@ -52,7 +52,7 @@ def faulty_config(tmp_path: Path, outbox_off: dict[str, str]) -> dict[str, Any]:
 
 @pytest.fixture
 def run_script(library: str, faulty_config: dict[str, Any]) -> Faulty:
-    """Run a script where calls fail; return the lines that it confirms."""
+    """Run a script in which calls fail; return the lines that it confirms."""
 
     def run(calls: str, text: str = WRITE) -> list[str]:
         variables = [f"LD_PRELOAD={library}", f"FAULTY_CALLS={calls}", f"FAULTY_FILES=/{FOLDER}/"]
@@ -81,7 +81,7 @@ def set_journal_mode(config: dict[str, Any], mode: str) -> None:
 def test_where_memory_cannot_be_shared_the_rollback_journal_is_used(
     run_script: Faulty, faulty_config: dict[str, Any], calls: str, exists: bool
 ) -> None:
-    """As in FUSE without a cache, and in some containers."""
+    """For example in FUSE without a cache, and in some containers."""
     if exists:
         setup(sqltrack.Client(faulty_config))
         set_journal_mode(faulty_config, "DELETE")
@@ -157,7 +157,7 @@ def io_error(name: str | None, message: str = "disk I/O error") -> sqlite3.Opera
 
 @pytest.fixture
 def limited_files() -> Iterator[None]:
-    """Let files of this process have 200 KB at most."""
+    """Limit files of this process to 200 KB."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     yield
@@ -168,7 +168,7 @@ def limited_files() -> Iterator[None]:
 def test_a_limit_of_the_size_of_files_is_one_that_says_so(
     sqlite_config: dict[str, Any], name: str | None, request: pytest.FixtureRequest
 ) -> None:
-    """SQLite tells of it only that something failed, and Python 3.10 not even what."""
+    """SQLite reports only a failure, and Python 3.10 not even its code."""
     engine = sqltrack.Client(sqlite_config).engine
     assert type(engine.translate_error(io_error(name))) is DatabaseError
     Path(sqlite_config["dbpath"]).write_bytes(bytes(150_000))

@@ -1,4 +1,4 @@
-"""Best and last values are those that the text for any database finds, whichever way an engine takes to them."""
+"""Best and last values are the same as with the portable text, whichever plan an engine uses."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def found(connection: Any, query: Query) -> Rows | str:
 
 
 def expected(connection: Any, query: Query) -> Rows | str:
-    """Return the rows by the text for any database."""
+    """Return the rows by the portable text."""
     return read(connection, str(query.sql), query.parameters)
 
 
 def read(connection: Any, *query: Any) -> Rows | str:
     cursor = connection.cursor()
     try:
-        # Without parameters a placeholder is not looked for.
+        # Without parameters, placeholders are not replaced.
         cursor.execute(*(query if query[-1] else query[:1]))
     except (sqlite3.Error, psycopg.Error):
         return "error"
@@ -52,7 +52,7 @@ def read(connection: Any, *query: Any) -> Rows | str:
 
 @pytest.fixture
 def connection(client: sqltrack.Client) -> Iterator[Any]:
-    """One for many queries, each a transaction of its own."""
+    """One connection for many queries, each in its own transaction."""
     connection = client.engine.connect()
     client.engine.set_autocommit(connection, True)
     yield connection
@@ -94,7 +94,7 @@ def fill(experiment: sqltrack.Experiment, seed: int) -> list[int]:
                 {"step": step, "progress": progress, **random_row(rng)}
                 for step, progress in rng.sample(keys, rng.randrange(len(keys)))
             ]
-            # The first run has all columns, and there is one without rows.
+            # The first run has all columns, and one run has no rows.
             every = {"score": 0.5, "count": 1, "mostly nan": math.nan, "100%": 1.0, "value": 1.0, "label": "a"}
             run.add_metrics_many([*rows, {"step": 99, **every, "flag": True}] if number == 0 else rows)
     ids.append(experiment.get_run().id)
@@ -111,7 +111,7 @@ def test_every_way_finds_the_rows_that_sorting_all_finds(
     asked = [query for name in (*NUMBERS, *OTHERS) for query in queries(name, ids)]
     answers = [expected(connection, query) for query in asked]
     assert [found(connection, query) for query in asked] == answers
-    # Then PostgreSQL knows how many values are missing.
+    # Now PostgreSQL knows how many values are missing.
     connection.execute("ANALYZE")
     assert [found(connection, query) for query in asked] == answers
     for index in INDEXES[seed::2]:
@@ -126,7 +126,7 @@ def test_every_way_finds_the_rows_that_sorting_all_finds(
 
 @pytest.mark.engines("sqlite", reason="PostgreSQL keeps no text among numbers")
 def test_texts_among_numbers_stay_greater_than_numbers(run: sqltrack.Run, connection: Any) -> None:
-    """Other programs may put them into a column of SQLite."""
+    """Other programs may put texts into a column of SQLite."""
     run.add_metrics_many([{"step": step, "score": step / 2} for step in range(4)])
     connection.execute("UPDATE metrics SET score = 'NaN' WHERE step = 3")
     for text in ("abc", "zzz"):
@@ -147,7 +147,7 @@ def plan(client: sqltrack.Client, query: Query, engine_name: str) -> str:
 
 @pytest.fixture
 def many_rows(client: sqltrack.Client, experiment: sqltrack.Experiment) -> None:
-    """100 runs with 200 rows each, of which many are NaN, and one in 50 has a value of `rare`."""
+    """100 runs with 200 rows each, many of them NaN; one in 50 has a value of `rare`."""
     for name in ("score", "rare"):
         client.execute(f"ALTER TABLE metrics ADD COLUMN {name} DOUBLE PRECISION")
     numbers = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
@@ -166,7 +166,7 @@ def many_rows(client: sqltrack.Client, experiment: sqltrack.Experiment) -> None:
 def test_an_index_on_run_and_metric_is_searched_for_each_run(
     client: sqltrack.Client, connection: Any, engine_name: str, index: str
 ) -> None:
-    """Whichever way it is sorted, whichever value is best, and not an index of another metric."""
+    """In either sort order, for any best value, and not with an index of another metric."""
     connection.execute("CREATE INDEX by_rare ON metrics (run_id, rare)")
     connection.execute(f"CREATE INDEX by_score ON metrics {index.format('score')}")
     for maximize in (True, False):
@@ -184,7 +184,7 @@ def test_an_index_on_run_and_metric_is_searched_for_each_run(
 
 @pytest.mark.usefixtures("many_rows")
 def test_other_indexes_do_not_count(client: sqltrack.Client, engine_name: str) -> None:
-    """An index for a part of the rows, one in another order or on other columns does not lead to each run's best."""
+    """An index for a part of the rows, in another order or on other columns does not lead to each run's best row."""
     without = plan(client, best_values("score"), engine_name)
     client.execute("CREATE INDEX by_part ON metrics (run_id, score) WHERE step > 100")
     client.execute("CREATE INDEX by_rare ON metrics (run_id, rare)")
@@ -226,7 +226,7 @@ def test_clients_cursors_and_data_frames_take_the_quick_way(
     monkeypatch: pytest.MonkeyPatch,
     run_ids: list[int] | None,
 ) -> None:
-    """Each of them executes the engine's own text, not that for any database."""
+    """Each of them executes the engine's own text, not the portable one."""
     taken = []
     module = importlib.import_module({"sqlite": "sqltrack.engines.sqlite._connection"}.get(engine_name, CURSORS))
     adapt = module.first_rows_sql
@@ -244,7 +244,7 @@ def test_clients_cursors_and_data_frames_take_the_quick_way(
 
 @pytest.mark.parametrize("name", ["val/acc%", "a%s", "%(b)s", "%%"])
 def test_names_may_hold_what_looks_like_placeholders(run: sqltrack.Run, name: str) -> None:
-    """However the query and its parameters, which are none, get to a cursor."""
+    """This holds for each way in which a query without parameters gets to a cursor."""
     run.add_metrics({name: 0.5}, step=3)
     expected = [(run.id, 3, 0.0, 0.5)]
     for query in (best_values(name), last_values(name), best_values(name, run_ids=[run.id])):

@@ -1,4 +1,4 @@
-"""A forked child of a process that tracks a run may log, and leaves status and transactions of its parent alone."""
+"""A forked child of a process that tracks a run may log, and leaves the status and transactions of its parent alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.processes import Script
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
-# Makes a script treat the file system as one on which SQLite's write-ahead log cannot be used.
+# Makes a script treat the file system as one that does not support SQLite's write-ahead log.
 ON_NETWORK_FILE_SYSTEM = """
 import sqltrack.engines.sqlite._engine
 sqltrack.engines.sqlite._engine.is_network_file_system = lambda path: True
@@ -92,7 +92,7 @@ with run.track():
 
 @needs_fork
 def test_a_function_of_others_that_runs_first_in_a_child_may_log(config: dict[str, Any]) -> None:
-    """It was registered before SQLTrack was imported, whose own function has not run by then."""
+    """It was registered before SQLTrack was imported, so SQLTrack's own function has not run by then."""
     subprocess.run([sys.executable, "-c", EARLIER_HOOK, json.dumps(config)], check=True, timeout=60)
     assert steps(config) == [0, 1, 2]
 
@@ -102,7 +102,7 @@ def test_a_function_of_others_that_runs_first_in_a_child_may_log(config: dict[st
 def test_a_forked_child_of_a_tracked_run_logs_and_leaves_the_status_alone(
     config: dict[str, Any], ending: str, status: int
 ) -> None:
-    """A child never uses its parent's connection, and its end is not the end of the run."""
+    """A child never uses its parent's connection, and its end does not end the run."""
     with Script(FORK_WHILE_TRACKED.replace("ENDING", ending), config) as script:
         assert script.succeed() == [str(status), "RUNNING"]
     assert steps(config) == [*range(60), *range(100, 150)]
@@ -114,7 +114,7 @@ def test_a_forked_child_of_a_tracked_run_logs_and_leaves_the_status_alone(
 def test_a_forked_child_leaves_the_open_transaction_of_its_parent_alone(
     config: dict[str, Any], ending: str, status: int
 ) -> None:
-    """On SQLite the child cannot write meanwhile: it meets the locks of its parent."""
+    """On SQLite the child cannot write in the meantime, because its parent holds the lock."""
     may_write = config["engine"] == "postgres"
     with Script(FORK_IN_BLOCK.replace("ENDING", ending), {**config, "busy_timeout": 0.3}) as script:
         assert script.succeed() == ["0", "stored" if may_write else "refused", str(status)]

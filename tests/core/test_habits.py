@@ -1,4 +1,4 @@
-"""Names and calls that users know from other trackers are errors that name the right call."""
+"""Names and calls from other trackers are errors that suggest the right call."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_names_from_elsewhere_lead_to_the_right_call(set_up: Client, owner: str,
 
 @pytest.fixture(scope="module")
 def set_up(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """Client of a database that is set up; which engine it has makes no difference."""
+    """Client of a database after setup; the engine makes no difference."""
     from sqltrack.commands import setup
 
     client = Client(engine="sqlite", dbpath=tmp_path_factory.mktemp("habits") / "runs.db")
@@ -84,7 +84,7 @@ def _objects(client: Client) -> dict[str, Any]:
 
 
 def test_advice_names_what_there_is(set_up: Client) -> None:
-    """Methods in an advice exist, and no name that exists has one."""
+    """The suggested methods exist, and no existing name gets a suggestion."""
     objects = _objects(set_up)
     planned = {"track"}  # of the package
     for owner, hints in (
@@ -103,7 +103,7 @@ def test_advice_names_what_there_is(set_up: Client) -> None:
 
 @pytest.mark.parametrize("owner", ["client", "experiment", "run"])
 def test_what_python_and_notebooks_look_for_is_as_before(set_up: Client, owner: str) -> None:
-    """Objects can be copied, pickled and shown, and say that they lack what they lack."""
+    """Objects can be copied, pickled and shown, and lack the attributes that they should lack."""
     obj = _objects(set_up)[owner]
     for copied in (copy.copy(obj), copy.deepcopy(obj), pickle.loads(pickle.dumps(obj))):  # noqa: S301
         assert repr(copied) == repr(obj)
@@ -116,7 +116,7 @@ def test_what_python_and_notebooks_look_for_is_as_before(set_up: Client, owner: 
     assert not isinstance(obj, Iterable)
     with pytest.raises(TypeError, match="not iterable"):
         iter(obj)
-    # Before __init__ there is nothing to ask.
+    # Before __init__ there is no state to ask.
     with pytest.raises(AttributeError, match="has no attribute 'id'"):
         type(obj).__new__(type(obj)).id  # noqa: B018
 
@@ -137,7 +137,7 @@ def test_subclasses_get_the_same_advice(set_up: Client) -> None:
 
 
 def test_runs_have_no_items(set_up: Client) -> None:
-    """Neptune and Aim write run["loss"]."""
+    """Neptune and Aim use run["loss"]."""
     run: Any = _objects(set_up)["run"]
     with pytest.raises(TypeError, match="'Run' object has no items; use: run.add_metrics"):
         run["loss"].append(0.5)
@@ -159,7 +159,7 @@ def test_what_track_returns_is_no_run(set_up: Client) -> None:
 
 
 def test_modules_that_were_not_imported_say_so() -> None:
-    """`import sqltrack` alone brings no `sqltrack.pandas`, and `from sqltrack import …` does."""
+    """`import sqltrack` alone does not import `sqltrack.pandas`; `from sqltrack import …` does."""
     code = (
         "import sqltrack\n"
         "try: sqltrack.pandas\n"

@@ -1,4 +1,4 @@
-"""What a database says of its health where something is unusual; the command doctor shows the rest."""
+"""A database's own report of its health in unusual cases; the tests of the command doctor cover the others."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_standby_can_only_be_read(server_binaries: Path) -> None:
         setup(client)
         run = Experiment(client, name="experiment").get_run()
         assert examine(client, "writable").result == "ok"
-        # Without a primary to follow it waits for ever, and answers meanwhile.
+        # Without a primary to follow it waits for ever, and still answers.
         Path(server.data_dir, "standby.signal").touch()
         server.restart()
         verdict = examine(client, "writable")

@@ -24,7 +24,7 @@ from support.platforms import needs_posix
 
 INSERT = "INSERT INTO experiments (name) VALUES (%s)"
 
-# Of each call; the long form tries all.
+# Moments of each call; the long form tries all.
 _MOMENTS = 4
 
 
@@ -99,9 +99,9 @@ CALLS: dict[str, Callable[[Run], Any]] = {
 
 
 class Handler:
-    """Does at some moment what handlers do, and remembers what must be in the database then.
+    """Acts at some moment as handlers do, and remembers what the database must then contain.
 
-    It may interrupt itself, twice: a signal comes again, and on a busy machine it might do so without end.
+    It may interrupt itself, but only twice: signals repeat, and on a busy machine might do so without end.
     """
 
     def __init__(self, run: Run) -> None:
@@ -118,11 +118,11 @@ class Handler:
         self._running += 1
         self.count += 1
         number = self.count
-        # Of calls that interrupt each other, either may set the status last.
+        # If calls interrupt each other, either may set the status last.
         self._last.add(number)
         values = {"handled": [number]}
         self.run.add_metrics(values, step=1000 + number)
-        # What the caller changes later is stored as it was.
+        # The values are stored as they were, even if the caller changes them later.
         values["handled"].append(-1)
         self.run.add_metrics_many([{"step": 2000 + number, "loss": 0.5}])
         self.run.set_status(f"HANDLED {number}").add_tags(f"handled {number}")
@@ -133,7 +133,7 @@ class Handler:
         self._running -= 1
 
     def check(self) -> None:
-        """Look for what was logged, if there was such a moment at all: calls are not always the same."""
+        """Check the logged values, if that moment was reached; calls are not always the same."""
         if not self.count:
             return
         client, run_id = self.run.client, self.run.id
@@ -151,7 +151,7 @@ class Handler:
 
 @pytest.fixture
 def handler(experiment: Experiment) -> Handler:
-    """It writes to a run of its own."""
+    """It writes to its own run."""
     return Handler(experiment.get_run())
 
 
@@ -173,7 +173,7 @@ def interrupt_each(moments: Iterable[int], call: Callable[[], Any], handler: Han
 @pytest.mark.unmeasured
 @pytest.mark.usefixtures("tracked")
 def test_code_may_interrupt_a_call_at_any_moment(experiment: Experiment) -> None:
-    """Neither side waits, fails or loses anything, wherever between two lines of Python the handler runs."""
+    """Neither side waits, fails or loses anything, between any two lines of Python."""
     for name, call in CALLS.items():
         run, handler = experiment.get_run(), Handler(experiment.get_run())
         moments = count_moments(lambda call=call, run=run: call(run))  # type: ignore[misc]
@@ -192,7 +192,7 @@ def test_code_may_interrupt_a_call_at_every_moment(name: str, run: Run, handler:
 
 @contextlib.contextmanager
 def locked(config: dict[str, Any], seconds: float) -> Iterator[None]:
-    """Let another connection hold a lock on the runs that exist for a while."""
+    """Let another connection hold a lock on the existing runs for a while."""
     with contextlib.closing(CONNECT[config["engine"]](config)) as connection, ThreadPoolExecutor() as pool:
         connection.execute("BEGIN")
         connection.execute("UPDATE runs SET comment = ''")
@@ -220,7 +220,7 @@ def _alarm(handler: Handler) -> Iterator[None]:
 def test_a_handler_may_interrupt_a_call_that_waits_for_others(
     name: str, run: Run, handler: Handler, config: dict[str, Any]
 ) -> None:
-    # A start that leaves `time_updated` alone, so that the first metrics change the run, too.
+    # A start that does not set `time_updated`, so that the first metrics change the run, too.
     with run.track(updated=None), locked(config, 0.25):
         signal.setitimer(signal.ITIMER_REAL, 0.1, 0.05)
         CALLS[name](run)
@@ -233,7 +233,7 @@ def test_a_handler_may_interrupt_a_call_that_waits_for_others(
 @pytest.mark.engines("postgres")
 @pytest.mark.usefixtures("_alarm")
 def test_a_handler_may_interrupt_a_statement_of_the_users_own(run: Run, handler: Handler) -> None:
-    """Also one that goes past the client, to the connection itself."""
+    """Even a statement that is executed directly on the connection."""
     sql = "SELECT pg_sleep(0.25)"
     signal.setitimer(signal.ITIMER_REAL, 0.1, 0.05)
     run.client.execute(sql)
@@ -299,7 +299,7 @@ def test_handlers_may_interrupt_handlers(share: float, run: Run, handler: Handle
 
 
 def log_twice(run: Run, choose: Callable[[range], Iterable[int]]) -> None:
-    """Let two handlers interrupt a call, of which the second does so at chosen moments of those that are left."""
+    """Let two handlers interrupt a call; the second acts at chosen moments of those that remain."""
 
     def call() -> None:
         run.add_metrics({"loss": 0.5}, step=1)
@@ -314,7 +314,7 @@ def log_twice(run: Run, choose: Callable[[range], Iterable[int]]) -> None:
 
 
 def test_what_waits_is_stored_in_the_order_of_the_calls(run: Run) -> None:
-    """Also what comes in between while that which waits is being stored."""
+    """This includes calls that are made while waiting calls are being stored."""
     log_twice(run, lambda moments: random.sample(moments, 40))
 
 
@@ -324,7 +324,7 @@ def test_what_waits_is_stored_in_the_order_of_the_calls_at_every_moment(run: Run
 
 
 def test_rows_that_a_generator_yields_while_they_are_stored_may_be_logged(run: Run) -> None:
-    """Who gives rows to the database may log and read meanwhile."""
+    """A generator of rows may log and read while the database stores them."""
 
     def names() -> Iterator[tuple[str]]:
         for number in range(3):
@@ -338,7 +338,7 @@ def test_rows_that_a_generator_yields_while_they_are_stored_may_be_logged(run: R
 
 
 def test_what_cannot_be_stored_later_is_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    """The interrupted call has nothing to do with it."""
+    """The interrupted call is not affected."""
 
     def log() -> None:
         sqltrack.run_add_metrics(run.client, 12345, {"loss": 0.5})
@@ -351,7 +351,7 @@ def test_what_cannot_be_stored_later_is_logged(run: Run, caplog: pytest.LogCaptu
 
 @pytest.mark.no_outbox
 def test_what_cannot_wait_says_who_holds_the_lock(run: Run) -> None:
-    """A new run needs an id at once, which SQLite gives to nobody but the interrupted transaction."""
+    """A new run needs an id at once, and SQLite gives one only to the interrupted transaction."""
 
     def names() -> Iterator[tuple[str]]:
         if run.client.config["engine"] == "sqlite":

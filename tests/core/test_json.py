@@ -1,4 +1,4 @@
-"""Anything that a configuration can hold becomes JSON that both databases accept, and comes back from them."""
+"""Any value of a configuration becomes JSON that both databases accept and return."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Odd:
 
 
 class Eager:
-    """A tensor as TensorFlow has them."""
+    """A tensor as in TensorFlow."""
 
     def numpy(self) -> Any:
         return np.float32(0.5)
 
 
 class Half:
-    """A scalar without a counterpart in Python that is a number, as bfloat16 is."""
+    """A number that has no counterpart in Python, like bfloat16."""
 
     dtype = "half"
 
@@ -68,7 +68,7 @@ class Half:
 
 
 class OwnScalar:
-    """A scalar of another library, of which Python has no counterpart, and that is no number."""
+    """A scalar of another library that is not a number and has no counterpart in Python."""
 
     dtype = "own"
 
@@ -177,7 +177,7 @@ class Bare:
 
 
 class Unreadable:
-    """An object of which nothing can be read."""
+    """An object that cannot be read."""
 
     dtype = "broken"
 
@@ -227,7 +227,7 @@ def scale(value: float) -> float:
     ],
 )
 def test_no_text_holds_an_address(make: Any, expected: Any) -> None:
-    """Two objects that are made alike are stored alike, so that equal runs look equal."""
+    """Two equal objects are stored alike, so that equal runs look equal."""
     first, second = make(), make()
     assert dumps(first) == dumps(second)
     assert re.search(r"0x[0-9a-f]{6,}", dumps(first)) is None
@@ -241,7 +241,7 @@ def test_an_object_that_cannot_be_read_is_stored_by_its_class() -> None:
 
 @pytest.mark.parametrize("number", [1e16, 1e23, -1e30, 1.5e300, sys.float_info.max, 1e-300, 5e-324, 2.0, 0.1, 2**70])
 def test_numbers_come_back_as_they_were(client: sqltrack.Client, number: float) -> None:
-    """A float without a fraction stays the same float, and what looks like one in a text stays as it is."""
+    """A float without a fraction stays the same float, and texts that look like one do not change."""
     value = {"1e+23": [number, "1e+23", '\\"1e+23', number]}
     run = sqltrack.Experiment(client, name="numbers").get_run().add_args(value)
     run.add_metrics({"listed": [number], "nested": value}, step=1).add_metrics({"listed": {"a": number}}, step=2)
@@ -254,7 +254,7 @@ def test_numbers_come_back_as_they_were(client: sqltrack.Client, number: float) 
 
 @pytest.mark.parametrize("levels", [10, 199, 900, 5000])
 def test_deep_nesting_ends_no_training(client: sqltrack.Client, levels: int) -> None:
-    """200 levels are stored, and what lies below is named."""
+    """200 levels are stored; deeper objects are replaced by their type."""
     value: Any = 1
     for _ in range(levels):
         value = {"a": value}

@@ -1,4 +1,4 @@
-"""Outboxes that processes have left behind are found, sent and dropped, each by itself."""
+"""Outboxes of dead processes are found, sent and dropped, one by one."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_used_is_named_and_holds_up_no_other(config: dict[
             read_outbox(path)
     assert list(found.values()) == [sound]
     client = sqltrack.Client(config, outbox_dir=str(folder))
-    # What was no outbox when it was named is found out before anything is sent.
+    # A named file that is not an outbox is an error before anything is sent.
     for path in (open_to_all, link, folder / "missing.db"):
         with pytest.raises(OutboxError):
             send_outboxes(client, [sound.path, path])
@@ -126,7 +126,7 @@ def test_of_a_database_that_is_away_every_file_stays(config: dict[str, Any], fol
     begin = time.monotonic()
     with pytest.raises((DatabaseUnavailableError, NotSetUpError)):
         send_outboxes(sqltrack.Client(away), [info.path], force=True)
-    # Calls of a training wait for the database, the user of the command need not.
+    # A training waits for the database; the user of the command should not have to.
     assert time.monotonic() - begin < 10
     assert (read_outbox(info.path), os.path.exists(missing)) == (info, False)
 
@@ -149,7 +149,7 @@ def test_another_hosts_file_needs_force_and_another_databases_too(
 
 
 def test_sending_clears_what_deleted_files_have_left_at_their_sides(config: dict[str, Any], folder: Path) -> None:
-    """SQLite creates them anew for a process that opens a file while another deletes it."""
+    """SQLite recreates these files for a process that opens a database while another deletes it."""
     info = leave(config, folder)
     of_another_host(Path(info.path))
     kept = sorted(os.listdir(folder))

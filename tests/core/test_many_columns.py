@@ -23,7 +23,7 @@ from support.interruptions import count_moments, interrupt_at
 from support.metrics import RESERVED, logged, rows_as_dicts, same
 from support.processes import Script
 
-# What one call needs at least, so that SQLite's definition of the table is edited.
+# The number at which SQLite's definition of the table is edited.
 MANY = 100
 
 METRICS = {f"layer{number}.norm": number + 0.5 for number in range(MANY)}
@@ -73,7 +73,7 @@ sqlite_only = pytest.mark.engines("sqlite", reason="PostgreSQL adds many columns
 
 
 def sound(config: dict[str, Any]) -> bool:
-    """Whether SQLite finds nothing wrong with a database, and a connection may not edit definitions."""
+    """Check that SQLite finds no error in a database, and that a connection may not edit definitions."""
     with contextlib.closing(connect_to_sqlite(config)) as connection:
         return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
@@ -88,7 +88,7 @@ def columns(config: dict[str, Any]) -> list[str]:
 
 
 def grow(client: sqltrack.Client, names: Any, sql_type: str = "FLOAT") -> None:
-    """Add columns as the other commands and functions do."""
+    """Add columns as other commands and functions do."""
     table = client.engine.metrics_table
     client._session.ask(lambda connection: table.grow(connection, dict.fromkeys(names, sql_type), {}))
 
@@ -105,7 +105,7 @@ def statements(client: sqltrack.Client) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("in_block", [False, True])
 def test_many_names_of_all_kinds_are_columns_with_their_types(run: Run, in_block: bool) -> None:
-    """Whatever characters a name has, and in the order of the call."""
+    """For any characters in a name, and in the order of the call."""
     names = [f"{name}{suffix}" for name in ODD_NAMES for suffix in ("", "/1", "/2", "/3")]
     metrics = {name: VALUES[number % len(VALUES)] for number, name in enumerate(names)}
     with run.client if in_block else contextlib.nullcontext():
@@ -118,7 +118,7 @@ def test_many_names_of_all_kinds_are_columns_with_their_types(run: Run, in_block
 
 
 def test_columns_that_copies_need_are_added_together(client: sqltrack.Client) -> None:
-    """Next to some that are there, with the types that single ones would have."""
+    """Next to existing ones, with the types that single columns would have."""
     types = {f"m{number}": (float, int, str, bool, dict)[number % 5] for number in range(300)}
     client.metrics.add_columns({name: types[name] for name in list(types)[::7]})
     client.metrics.add_columns(types)
@@ -179,7 +179,7 @@ INSERT INTO metrics (run_id, step) VALUES (1, 1);
 
 
 def grown(config: dict[str, Any], path: Any, made: str) -> tuple[Any, ...]:
-    """Return what a table is like after many columns were added that was made by a script."""
+    """Return the definition of a table from a script after many columns were added."""
     own = {**config, "dbpath": str(path)}
     client = sqltrack.Client(own)
     sqltrack.commands.setup(client)
@@ -197,7 +197,7 @@ def grown(config: dict[str, Any], path: Any, made: str) -> tuple[Any, ...]:
 def test_the_table_is_as_alter_table_would_have_made_it(
     config: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch, made: str
 ) -> None:
-    """To the letter, also where users have made the table, and what depends on it still works."""
+    """Exactly the same, even for tables that users have created, and objects that depend on the table still work."""
     result = grown(config, tmp_path / "edited.db", made)
     monkeypatch.setattr(_metrics_table, "add_many", lambda *_: False)
     assert result == grown(config, tmp_path / "altered.db", made)
@@ -206,7 +206,7 @@ def test_the_table_is_as_alter_table_would_have_made_it(
 @sqlite_only
 @pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 37), reason="this SQLite has no strict tables")
 def test_what_alter_table_refuses_stays_refused(run: Run, config: dict[str, Any]) -> None:
-    """A strict table has columns of few types, and stays as it is if an edit brings another."""
+    """A strict table allows few types of columns, and stays unchanged if an edit would add another."""
     run.client.executescript(
         f"DROP TABLE metrics; CREATE TABLE metrics ({KEY}, PRIMARY KEY (run_id, step, progress)) STRICT"
     )
@@ -223,7 +223,7 @@ def test_what_alter_table_refuses_stays_refused(run: Run, config: dict[str, Any]
 
 
 def forbid_edits(connection: sqlite3.Connection) -> None:
-    """Let SQLite refuse changes of its own tables, as the one of macOS does."""
+    """Make SQLite refuse changes of its own tables, as on macOS."""
 
     def allow(action: int, name: str | None, *_: Any) -> int:
         return sqlite3.SQLITE_IGNORE if action == sqlite3.SQLITE_PRAGMA and name == "writable_schema" else 0
@@ -242,7 +242,7 @@ def lower_limits(connection: Any) -> None:
 
 
 def shorten_statements(connection: Any) -> None:
-    """Statements must be shorter than the new definition of the table, but those that log need not be."""
+    """Limit statements to less than the new definition of the table; statements that log remain possible."""
     if not hasattr(connection, "setlimit"):
         pytest.skip("this Python has no setlimit()")
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 2000)
@@ -253,7 +253,7 @@ def shorten_statements(connection: Any) -> None:
 def test_where_the_definition_cannot_be_edited_columns_are_added_one_by_one(
     run: Run, config: dict[str, Any], restrict: Callable[[Any], None]
 ) -> None:
-    """As many as can be; the block goes on, and what it has done before stays done."""
+    """As many as possible are added; the block continues, and its earlier changes remain."""
     client = run.client
     table = client.engine.metrics_table
     with client as connection:
@@ -271,7 +271,7 @@ def test_where_the_definition_cannot_be_edited_columns_are_added_one_by_one(
     assert sound(config)
 
 
-# Others, meanwhile
+# Concurrent processes
 
 
 @sqlite_only
@@ -279,7 +279,7 @@ def test_where_the_definition_cannot_be_edited_columns_are_added_one_by_one(
 def test_a_transaction_that_reads_goes_on_to_see_the_table_as_it_was(
     client: sqltrack.Client, config: dict[str, Any], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a rollback journal the new columns wait for it, and nothing is changed if it does not end."""
+    """With a rollback journal the new columns wait for the reader, and nothing changes if it does not end."""
     monkeypatch.setattr(_engine, "is_network_file_system", lambda _: mode == "DELETE")
     assert ask(config, f"PRAGMA journal_mode = {mode}") == mode.lower()
     run = Experiment(sqltrack.Client({**config, "busy_timeout": 0.1}), name="experiment").get_run()
@@ -298,7 +298,7 @@ def test_a_transaction_that_reads_goes_on_to_see_the_table_as_it_was(
 
 
 def test_a_process_that_does_not_know_the_columns_leaves_their_values_alone(run: Run, config: dict[str, Any]) -> None:
-    """Its statements are prepared for the table as it was."""
+    """Its statements were prepared for the old table."""
     other = Run(sqltrack.Client(config), run_id=run.id)
     with run.track(), sqltrack.Experiment(other.client, name="other").get_run().track():
         for step in range(8):
@@ -359,7 +359,7 @@ for call in range(2):
 
 @sqlite_only
 def test_processes_that_add_the_same_and_other_columns_at_once_get_all(run: Run, config: dict[str, Any]) -> None:
-    """Also next to one that adds them by ALTER TABLE, as former versions do."""
+    """Even next to a process that adds them by ALTER TABLE, as former versions do."""
     texts = [ADD_TOGETHER.replace("RUN", str(run.id)).replace("NUMBER", str(number)) for number in range(3)]
     with contextlib.ExitStack() as stack:
         reading, writing = os.pipe()
@@ -381,7 +381,7 @@ def test_processes_that_add_the_same_and_other_columns_at_once_get_all(run: Run,
 
 @sqlite_only
 def test_no_more_columns_are_added_than_there_is_room_for(run: Run, config: dict[str, Any]) -> None:
-    """Of two clients that know the table as it was, the second finds it nearly full."""
+    """Two clients know the old table; the second finds it nearly full."""
     first, second = (Run(sqltrack.Client(config), run_id=run.id).add_metrics({"loss": 0.5}) for _ in range(2))
     for number, other in enumerate((first, second)):
         with other.track():
@@ -397,7 +397,7 @@ def test_no_more_columns_are_added_than_there_is_room_for(run: Run, config: dict
 
 @pytest.fixture
 def renew(run: Run, config: dict[str, Any]) -> Callable[[], None]:
-    """Make the table anew, without new columns and with one row."""
+    """Recreate the table, without new columns and with one row."""
     run.add_metrics({"loss": 0.5})
     first = definition(config)
 
@@ -414,7 +414,7 @@ def renew(run: Run, config: dict[str, Any]) -> Callable[[], None]:
 def moments(
     request: pytest.FixtureRequest, config: dict[str, Any], renew: Callable[[], None]
 ) -> Callable[[int], Iterator[int]]:
-    """Some of so many moments, spread evenly; at each the table is new, and afterwards it must be sound."""
+    """Return some of these moments, spread evenly; for each the table is new, and must be sound afterwards."""
 
     def spread(number: int) -> Iterator[int]:
         for moment in [*range(0, number, max(number // request.param, 1)), number - 1]:
@@ -427,7 +427,7 @@ def moments(
 
 
 def count(renew: Callable[[], None], function: Callable[[], Any]) -> int:
-    """Return how many moments adding columns has, once everything is known that is remembered."""
+    """Return the number of moments in adding columns, once all caches are filled."""
     for _ in range(2):
         renew()
         number = count_moments(function)
@@ -476,7 +476,7 @@ def test_a_process_that_is_killed_leaves_all_columns_or_none(
 
 
 class TakesTooLongError(Exception):
-    """What a handler of SIGALRM raises."""
+    """Raised by a handler of SIGALRM."""
 
 
 @edits_only
@@ -491,7 +491,7 @@ def test_a_caller_that_catches_an_interruption_can_go_on(
     error: type[BaseException],
     in_block: bool,
 ) -> None:
-    """No lock, no part of the columns and no right to edit definitions stays behind."""
+    """No lock, no partial columns and no right to edit definitions remains."""
     client = sqltrack.Client({**config, "busy_timeout": 2})
     with client._session.keeping_connections():
         for moment in moments(count(renew, lambda: grow(client, METRICS))):
@@ -510,7 +510,7 @@ def test_a_caller_that_catches_an_interruption_can_go_on(
 def test_a_transaction_that_a_handler_has_ended_takes_no_column_of_others_away(
     config: dict[str, Any], renew: Callable[[], None], moments: Callable[[int], Iterator[int]]
 ) -> None:
-    """As when a process is told to terminate, and does not. Connections that know the table notice what has changed."""
+    """For example if a process is terminated and continues. Connections that know the table notice the changes."""
     engine = sqltrack.Client(config).engine
     with contextlib.closing(connect_to_sqlite(config)) as reader, contextlib.closing(engine.connect()) as connection:
         engine.set_autocommit(connection, True)

@@ -1,4 +1,4 @@
-"""What processes and threads do, many at once or until they are killed, is all there."""
+"""Many processes and threads at once, or killed at any moment, lose nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ for i in range(25):
 
 
 def run_together(texts: list[str], config: dict[str, Any]) -> list[list[str]]:
-    """Run scripts that wait for the end of their input, which comes when all have said that they are ready."""
+    """Run scripts that wait for the end of their input, which comes when all are ready."""
     with contextlib.ExitStack() as stack:
         reading, writing = os.pipe()
         signal = stack.enter_context(os.fdopen(writing, "wb"))
@@ -55,7 +55,7 @@ def run_together(texts: list[str], config: dict[str, Any]) -> list[list[str]]:
 
 
 def test_many_processes_may_begin_at_once_on_an_empty_database(empty_config: dict[str, Any]) -> None:
-    """One of many processes that begin together creates the tables and the experiment, and each gets a run."""
+    """One of the processes creates the tables and the experiment, and each gets a run."""
     outputs = run_together([BEGIN_ON_EMPTY_DATABASE] * 12, empty_config)
     assert sorted(outputs) == [["ready", "(NEW) base.sql"]] + [["ready", "(OK) base.sql"]] * 11
     assert ask(empty_config, "SELECT count(*) FROM experiments") == 1
@@ -163,7 +163,7 @@ def _log_in_process_many(config: dict[str, Any], run_id: int, barrier: Any) -> N
 
 
 def test_32_writers_and_a_reader_lose_nothing(config: dict[str, Any]) -> None:
-    """Of 200 rows of each of 32 processes none is lost, while another client counts them."""
+    """None of the 200 rows of each of 32 processes is lost, while another client counts them."""
     client = sqltrack.Client(config)
     experiment = Experiment(client, name="many")
     runs = [experiment.get_run() for _ in range(32)]
@@ -181,7 +181,7 @@ def test_32_writers_and_a_reader_lose_nothing(config: dict[str, Any]) -> None:
 def run_processes(
     target: Any, config: dict[str, Any], run_ids: list[int], meanwhile: Callable[[], None] | None = None
 ) -> None:
-    """Run a process per run, all beginning at once."""
+    """Run a process per run, all starting at once."""
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(len(run_ids))
     processes = [context.Process(target=target, args=(config, run_id, barrier)) for run_id in run_ids]

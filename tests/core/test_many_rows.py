@@ -1,4 +1,4 @@
-"""Rows of metrics are added by the thousand, all or none, and to runs that exist."""
+"""Thousands of rows of metrics are added, all or none, and only to existing runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials are masked in the environment, in arguments and in texts; what only resembles them is not."""
+"""Credentials are masked in the environment, in arguments and in texts; similar values are not."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SECRET = words("""
     PASWORD PASSWROD PASSWOD db_pasword PASSWORT kennwort
 """)
 
-# Names of the same programs, and of arguments of models, that mean something else.
+# Names of the same programs, and of arguments of models, with another meaning.
 HARMLESS = words("""
     GITHUB_ACTIONS GITHUB_SHA GITHUB_REF GITHUB_REPOSITORY GITHUB_ACTOR GITHUB_WORKSPACE RUNNER_OS
     ACTIONS_ID_TOKEN_REQUEST_URL ACTIONS_CACHE_URL CI CI_COMMIT_SHA CI_PIPELINE_ID CI_PROJECT_PATH
@@ -146,7 +146,7 @@ NESTED = json.dumps(json.dumps(json.dumps({"token": "{}"}))).replace("{", "{{").
         ("train.py -token s3cret", "train.py -token ***"),
         ("curl -H 'Authorization: Bearer s3cret' x", "curl -H 'Authorization: ***' x"),
         ("curl -H 'X-Api-Key: s3cret'", "curl -H 'X-Api-Key: ***'"),
-        # Texts inside of texts
+        # Nested texts
         ('{"user": "a", "password": "s3cret", "n": 1}', '{"user": "a", "password": "***", "n": 1}'),
         ("{'hf_token': 's3cret'}", "{'hf_token': '***'}"),
         ("['train.py', '--password=s3cret']", "['train.py', '--password=***']"),
@@ -272,7 +272,7 @@ def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
-    """Where every place of a text could begin something, no place is read far ahead: the test ends within a second."""
+    """The test ends within a second only if no place of a text is read far ahead."""
     assert len(masked("harmless", text)) <= len(text) * 3
 
 
@@ -300,7 +300,7 @@ def test_no_text_is_too_odd_to_be_masked(parts: list[str]) -> None:
     assert isinstance(masked("harmless", "".join(parts)), str)
 
 
-# What runs store
+# Stored values
 
 
 ARGS: dict[str, Any] = {
@@ -344,7 +344,7 @@ def column(run: Run, name: str) -> Any:
 
 @pytest.mark.parametrize(("name", "method"), [("args", "add_args"), ("args", "set_args"), ("env", "add_env")])
 def test_what_is_given_is_stored_with_its_credentials_masked(name: str, method: str, run: Run) -> None:
-    """Numbers and truth values are none, whatever their names are."""
+    """Numbers and truth values are never credentials, whatever their name."""
     getattr(run, method)(ARGS)
     assert column(run, name) == STORED
 
@@ -385,7 +385,7 @@ def test_settings_turn_masking_off_and_say_more_names_and_exceptions(config: dic
 
 
 def test_a_setting_that_is_neither_true_nor_false_is_an_error(config: dict[str, Any]) -> None:
-    """It is one when the client is made, and not in the middle of a run."""
+    """The error is raised when the client is created, and not in the middle of a run."""
     for name in ("mask", "mask_env"):
         with pytest.raises(ConfigError, match=f"{name} must be true or false, got 'perhaps'"):
             sqltrack.Client(config, **{name: "perhaps"})

@@ -1,4 +1,4 @@
-"""Metrics whose name or value fits no column are stored elsewhere, and as they are."""
+"""Metrics whose name or value does not fit a column are stored elsewhere, unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Bare:
     """An object that no column holds."""
 
 
-# Columns of the user
+# Columns of users
 
 
 @pytest.mark.engines("sqlite")
@@ -39,7 +39,7 @@ def test_columns_of_any_declared_type_alter_nothing(run: Run, declared: str) -> 
 
 @pytest.mark.engines("postgres")
 def test_a_column_of_decimals_takes_floats_as_they_are(run: Run) -> None:
-    """The server itself would round them to 15 digits, and knows infinities in such a column only since version 14."""
+    """The server itself would round them to 15 digits, and supports infinities in such a column only since version 14."""
     run.client.execute("ALTER TABLE metrics ADD COLUMN value NUMERIC")
     values = [0.1, 1 / 3, 1e300, 5e-324, -0.5, math.inf]
     for step, value in enumerate(values):
@@ -70,7 +70,7 @@ def test_an_integer_column_of_the_user_keeps_fractions(run: Run) -> None:
     assert logged(run, "n") == [2, 0.5, 2**40]
 
 
-# Metrics that cannot be columns
+# Metrics without a column
 
 
 def test_names_that_differ_only_by_case_stay_apart(run: Run) -> None:
@@ -84,7 +84,7 @@ def test_names_that_differ_only_by_case_stay_apart(run: Run) -> None:
 
 
 def test_names_that_are_equal_in_their_first_63_bytes_stay_apart(run: Run) -> None:
-    """PostgreSQL would cut longer names."""
+    """PostgreSQL would truncate longer names."""
     names = ["x" * 63, "x" * 64, "x" * 63 + "y", "ü" * 31 + "ab", "ü" * 31 + "ac", "n" * 1000]
     run.add_metrics({name: float(number) for number, name in enumerate(names)})
     assert [stored_value(run, name) for name in names] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
@@ -101,7 +101,7 @@ def test_names_that_the_database_uses_itself_can_be_metrics(run: Run) -> None:
 
 
 def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing but metrics is added to the table until a name needs `extras`, and each such name warns once."""
+    """Only metrics are added to the table until a name needs `extras`; each such name warns once."""
     run.start().add_metrics({"loss": 1.0})
     description = run.client.execute("SELECT * FROM metrics").description or ()
     assert [column[0] for column in description] == ["run_id", "step", "progress", "loss"]
@@ -116,7 +116,7 @@ def test_extras_appear_only_once_they_are_needed_and_warn_once(run: Run, caplog:
 
 
 def test_a_call_warns_once_however_many_metrics_it_has(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    """The warning counts the metrics and names a few; a value of its own type is named when it comes."""
+    """The warning counts the metrics and names a few; a later value with another type is named when it comes."""
     run.start()
     metrics = {f"m{number}": Bare() for number in range(300)}
     for step in range(3):
@@ -137,7 +137,7 @@ def test_extras_of_a_row_are_merged(run: Run) -> None:
 
 @pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no limit of columns")
 def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
-    """2,261 metrics in one call, as seen in practice, are stored, and the same once more."""
+    """2,261 metrics in one call, as seen in practice, are stored, twice."""
     metrics = {f"metric/{number}": number + 0.5 for number in range(2261)}
     for _ in range(2):
         run.add_metrics(metrics, step=1)
@@ -161,7 +161,7 @@ def test_a_run_may_have_more_metrics_than_a_row_has_room_for(run: Run) -> None:
     ids=str,
 )
 def test_several_calls_may_fill_a_row(run: Run, sizes: tuple[int, ...], in_block: bool) -> None:
-    """The row as it is stored counts, not the call: nothing is refused, and nothing of it is lost."""
+    """The size of the stored row counts, not the size of the call: nothing is refused or lost."""
     with run.client if in_block else contextlib.nullcontext():
         for step in range(2):
             first = 0
@@ -188,7 +188,7 @@ def test_a_full_row_keeps_no_metric_from_its_column_in_other_rows(run: Run) -> N
 
 @pytest.mark.engines("postgres", reason="only PostgreSQL limits the size of a row")
 def test_what_makes_room_in_a_full_row_is_unaltered(run: Run) -> None:
-    """A row without extras and without room has to give some of its metrics to the extras."""
+    """A row without extras and without room must move some of its metrics to extras."""
     values = [0.1, 1e300, 5e-324, math.nan, math.inf, -math.inf, 2**62 + 1, True]
     metrics = {f"m{number}": number + 0.5 for number in range(980)} | dict(zip("abcdefgh", values))
     run.add_metrics(metrics)
@@ -198,7 +198,7 @@ def test_what_makes_room_in_a_full_row_is_unaltered(run: Run) -> None:
     assert row["extras"]
     for name, value in {**metrics, **{f"late{step}": step for step in range(40)}}.items():
         stored = row["extras"].get(name, row.get(name))
-        # JSON spells NaN and infinities as text, and PostgreSQL floats without a fraction as integers.
+        # JSON stores NaN and infinities as text, and PostgreSQL stores floats without a fraction as integers.
         assert same(float(stored) if isinstance(value, float) else stored, value), name
 
 
@@ -226,7 +226,7 @@ LIMITS = [
 
 @pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no times near the limits of Python")
 def test_times_and_durations_at_the_limits_are_unaltered(run: Run) -> None:
-    """In their columns, or where those would round them or not read them, as text."""
+    """They are in their columns, or in text if a column would round them or could not be read."""
     for number, value in enumerate(LIMITS):
         run.add_metrics({f"value{number}": value, "loss": number + 0.5})
         assert stored_value(run, f"value{number}") in (value, str(value))
@@ -234,7 +234,7 @@ def test_times_and_durations_at_the_limits_are_unaltered(run: Run) -> None:
 
 
 def test_a_metric_may_change_its_type(run: Run) -> None:
-    """No value is refused, and none is rounded."""
+    """No value is refused or rounded."""
     values = [1, 0.5, "text", True, math.nan, 2**40, None, 2**53 + 1, [1], b"x", 10**30]
     for step, value in enumerate(values):
         run.add_metrics({"value": value}, step=step)
@@ -267,7 +267,7 @@ def test_exact_decimals_are_numbers_and_others_keep_their_digits(run: Run) -> No
 
 
 def test_a_value_that_its_column_cannot_hold_goes_elsewhere(run: Run) -> None:
-    """It is stored all the same, and so are the other metrics of its call."""
+    """It is still stored, and so are the other metrics of its call."""
     values: list[Any] = ["a\0b", "\udc80", 2**63, -(2**63) - 1, 10**400]
     for number, value in enumerate(values):
         name, step = f"value{number}", 2 * number
@@ -317,7 +317,7 @@ def test_a_number_that_a_column_of_decimals_cannot_hold_goes_elsewhere(run: Run,
     assert logged(run, "loss") == [0.5, 0.25]
 
 
-# Columns that are added when a block has ended
+# Columns that are added at the end of a block
 
 MIXED: list[tuple[list[Any], list[Any]]] = [
     ([2.5, 1], [2.5, 1.0]),
@@ -338,7 +338,7 @@ MIXED: list[tuple[list[Any], list[Any]]] = [
 def test_values_of_several_types_are_moved_as_far_as_they_fit(
     run: Run, values: list[Any], in_column: list[Any], caplog: pytest.LogCaptureFixture, engine_name: str
 ) -> None:
-    """A value that fits no column keeps no other value from it, and the order of ints and floats does not matter."""
+    """A value that does not fit does not keep others from the column, and the order of ints and floats does not matter."""
     with run.client:
         run.add_metrics({"first": 1.0}, step=0)
         for step, value in enumerate(values):
@@ -394,7 +394,7 @@ def test_a_move_that_the_database_refuses_is_told_and_given_up(run: Run, caplog:
 @pytest.mark.engines("postgres")
 @pytest.mark.parametrize("in_block", [False, True])
 def test_a_column_that_a_view_uses_stays_as_it_is(run: Run, in_block: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """PostgreSQL changes the type of no such column; other metrics get their columns all the same."""
+    """PostgreSQL cannot change the type of such a column; other metrics still get columns."""
     run.add_metrics({"x": 1}, step=0)
     run.client.execute("CREATE VIEW seen AS SELECT x FROM metrics")
     with run.client if in_block else contextlib.nullcontext():

@@ -1,4 +1,4 @@
-"""Whatever object is given as a metric is stored exactly, as its documented form, or as missing; steps are integers."""
+"""Any object given as a metric is stored exactly, in its documented form, or as missing; steps are integers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UTC_TIME = datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
 
 class Eager:
-    """A tensor as TensorFlow has them."""
+    """A tensor as in TensorFlow."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -57,7 +57,7 @@ class OnlyItem:
 
 
 class Precise:
-    """A number with more digits than a float has."""
+    """A number with more digits than a float."""
 
     def __float__(self) -> float:
         return 0.1
@@ -112,7 +112,7 @@ NAIVE_TIMES = [
 
 
 def test_a_time_without_a_time_zone_is_in_utc_whatever_its_type(run: Run) -> None:
-    """Next to times in a zone, in a new column, in a batch and in rows of a data frame."""
+    """Next to times with a zone, in a new column, in a batch and in rows of a data frame."""
     run.add_metrics({"time": UTC_TIME}, step=0)
     for step, value in enumerate(NAIVE_TIMES, start=1):
         run.add_metrics({"time": value, f"new{step}": value, "loss": 0.5}, step=step)
@@ -253,7 +253,7 @@ IN_EXTRAS = [
 
 
 def test_values_that_no_column_holds_are_stored_as_in_arguments(run: Run) -> None:
-    """They make no column that numbers could not use later, and cost the other metrics nothing."""
+    """They do not create a column that numbers could not use later, and other metrics are not affected."""
     for number, (value, stored) in enumerate(IN_EXTRAS):
         name, step = f"value{number}", 2 * number
         run.add_metrics({name: value, "loss": 1.5}, step=step)
@@ -267,7 +267,7 @@ def test_values_that_no_column_holds_are_stored_as_in_arguments(run: Run) -> Non
 
 @pytest.mark.engines("sqlite", "postgres", reason="an engine may leave old values in the extras")
 def test_the_last_value_of_a_row_is_the_one_that_is_read(run: Run) -> None:
-    """A value that goes to the extras takes the place of the one that its column had."""
+    """A value that goes to extras replaces the value in its column."""
     run.add_metrics({"value": 0.5, "loss": 1.0})
     run.add_metrics({"value": "text"})
     (row,) = run.client.execute("SELECT value, loss, extras FROM metrics").fetchall()
@@ -361,7 +361,7 @@ def test_a_step_of_any_integral_type_is_one(run: Run) -> None:
 
 
 def test_no_step_is_the_default(run: Run) -> None:
-    """Frameworks pass None where they do not count."""
+    """Frameworks pass None if they do not count."""
     run.add_metrics({"loss": 1.0}, step=None, progress=None)  # type: ignore[arg-type]
     run.add_metrics_many([{"loss": 2.0, "step": None}])
     assert run.client.execute("SELECT step, progress, loss FROM metrics").fetchall() == [(0, 0.0, 2.0)]
@@ -404,20 +404,20 @@ def test_a_step_that_is_no_integer_is_refused(run: Run) -> None:
 
 
 class Half(enum.Enum):
-    """Numbers that have names."""
+    """An enumeration of numbers."""
 
     HALF = 0.5
     THREE = 3
 
 
 class Word(enum.Enum):
-    """A text that has a name."""
+    """An enumeration of texts."""
 
     TEN = "10"
 
 
 class Raising:
-    """An object that nothing can be asked."""
+    """An object that raises on any access."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError(name)

@@ -1,4 +1,4 @@
-"""A warning about a metric says what is the matter with it, and what to do."""
+"""A warning about a metric says what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_typo_in_a_name_is_warned_of_when_its_column_is_added(
 
 
 def test_a_typo_in_a_block_is_warned_of(tracked: Run, caplog: pytest.LogCaptureFixture) -> None:
-    """On PostgreSQL the column is added when the block has ended, which has used the table."""
+    """On PostgreSQL the column is added at the end of the block, which has used the table."""
     with tracked.client:
         tracked.add_metrics({"accuracy": 0.5}, step=1)
         tracked.add_metrics({"acuracy": 0.5}, step=2)
@@ -98,9 +98,9 @@ def test_a_typo_in_a_block_is_warned_of(tracked: Run, caplog: pytest.LogCaptureF
 def test_names_that_belong_together_are_right(tracked: Run, caplog: pytest.LogCaptureFixture) -> None:
     tracked.add_metrics({"acc_1": 0.5, "layer.0/weight": 1.0, "train_loss": 1.0, "iou_truck": 1.0, "iou_trunk": 1.0})
     tracked.add_metrics({"acc_2": 0.5, "layer.1/weight": 1.0, "val_loss": 1.0}, step=1)
-    # Logged with the other one, so it was meant.
+    # Logged together with the other one, so it is intended.
     tracked.add_metrics({"iou_truck": 1.0, "iou_truc": 1.0}, step=2)
-    # Of many that come at once none is a slip.
+    # Among many new names at once, none counts as a typo.
     tracked.add_metrics({f"iou_trunk{letter}": 1.0 for letter in "abcdefghijklmnop"}, step=3)
     assert _messages(caplog) == []
 

@@ -204,7 +204,7 @@ def test_metrics_inside_a_block_are_part_of_its_transaction(run: Run) -> None:
         run.add_metrics({"loss": 1.0, "new": 1.0}, step=1)
         raise ZeroDivisionError
     assert logged(run, "loss") == [0.0]
-    # The new column was rolled back as well, which must be noticed.
+    # The new column was rolled back as well, and this must be noticed.
     run.add_metrics({"loss": 2.0, "new": 2.0}, step=2)
     assert logged(run, "new") == [None, 2.0]
 

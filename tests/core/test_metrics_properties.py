@@ -1,4 +1,4 @@
-"""Whatever is logged under whatever name is what is read, or it is refused before anything was stored."""
+"""Any value under any name is read as it was logged, or refused before anything is stored."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _has_utf8(text: str) -> bool:
 
 
 def as_stored(value: Any) -> list[Any]:
-    """Forms in which a value may come back: from its column, or as JSON from the extras."""
+    """Forms in which a value may be read: from its column, or as JSON from extras."""
     if isinstance(value, float) and not math.isfinite(value):
         return ["NaN"] if value != value else [value, "Infinity" if value > 0 else "-Infinity"]
     if isinstance(value, str):
@@ -56,7 +56,7 @@ def as_stored(value: Any) -> list[Any]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=4))
 def test_what_was_logged_is_what_is_read(run: sqltrack.Run, calls: list[dict[str, Any]]) -> None:
-    """Any value under any name is read as it was logged, or refused before anything of its call is stored."""
+    """An error leaves no part of the call in the database."""
     client = run.client
     client.execute("DELETE FROM metrics")
     for step, metrics in enumerate(calls):
@@ -76,14 +76,14 @@ def test_what_was_logged_is_what_is_read(run: sqltrack.Run, calls: list[dict[str
             if isinstance(stored, float) and math.isnan(stored):
                 stored = "NaN"
             if in_extras and isinstance(value, float) and isinstance(stored, int):
-                # JSON knows numbers only, and PostgreSQL writes those without a fraction as integers.
+                # JSON has only numbers, and PostgreSQL writes floats without a fraction as integers.
                 stored = float(stored)
             assert stored in as_stored(value), (name, value, stored)
             assert kind(stored) == kind(value) or in_extras or stored == "NaN"
 
 
 def kind(value: Any) -> str:
-    """Type of a value, integers and floats being one: a column of either keeps both."""
+    """Type of a value; integers and floats count as one, because a column of either keeps both."""
     return "number" if type(value) in (int, float) else type(value).__name__
 
 

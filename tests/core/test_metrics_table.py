@@ -1,4 +1,4 @@
-"""Metrics go on to be stored while others change, read or lock their table."""
+"""Metrics are stored while other processes change, read or lock their table."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_column_that_holds_values_is_not_dropped_as_empty(run: Run, config: di
     with client._session.keeping_connections():
         with pytest.raises(DatabaseError, match="viewing"):
             drop_if_empty(client, "viewed")
-        # The connection, which is kept, holds no lock.
+        # The kept connection holds no lock.
         sqltrack.Client(config, busy_timeout=0).execute("UPDATE metrics SET viewed = 2.0")
     assert rows_as_dicts(run) == [{"run_id": run.id, "step": 0, "progress": 0.0, "full": 1.0, "viewed": 2.0}]
 
@@ -111,7 +111,7 @@ def test_a_column_that_holds_values_is_not_dropped_as_empty(run: Run, config: di
 def test_metrics_that_wait_for_a_column_do_not_hold_every_block_up(
     run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a lock that it could not get, a client does not try again at once."""
+    """After a lock timeout, a client does not try again at once."""
     table = run.client.engine.metrics_table
     grown: list[bool] = []
 
@@ -167,7 +167,7 @@ def test_the_last_value_of_a_block_counts_wherever_the_one_before_waits(
     """In the block that uses the table, the column for extras cannot be added."""
     with run.client:
         for value in values:
-            # Another metric takes the same way, and stays.
+            # Another metric is stored in the same way, and stays.
             if many:
                 run.add_metrics_many([{"step": 0, "j": value, "other": 1.0}, {"step": 1, "other": "z"}])
             else:
@@ -178,7 +178,7 @@ def test_the_last_value_of_a_block_counts_wherever_the_one_before_waits(
 
 
 def test_somebody_who_reads_the_table_stops_nobody(run: Run, config: dict[str, Any], engine_name: str) -> None:
-    """Behind an open transaction known metrics are stored at once, new ones wait for a moment, and none is lost."""
+    """Behind an open transaction known metrics are stored at once. New ones wait for a moment, and none is lost."""
     run.add_metrics({"loss": 0.0}, step=0)
     reader = sqltrack.Client(config)
     slowest: dict[str, float] = {}
@@ -204,7 +204,7 @@ def test_somebody_who_reads_the_table_stops_nobody(run: Run, config: dict[str, A
 
 
 def test_new_metrics_of_a_block_are_columns_after_it(run: Run, config: dict[str, Any], caplog: Any) -> None:
-    """A block that uses the table keeps columns from being added only until it ends; then a query sees all values."""
+    """A block that uses the table delays new columns only until it ends; then a query sees all values."""
     moment = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
     run.set_status("RUNNING")
     with run.client:
@@ -242,7 +242,7 @@ def test_a_block_that_is_rolled_back_adds_no_columns_later(run: Run) -> None:
 def test_a_value_that_was_replaced_meanwhile_stays_so(
     run: Run, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What another process has stored since the block ended is newer than what the block has left among the extras."""
+    """Values that another process has stored since the end of the block are newer than the block's extras."""
     other = sqltrack.Run(sqltrack.Client(config), run_id=run.id)
     waiting = run.client.metrics._waiting
     move = waiting._move_to_columns
@@ -306,7 +306,7 @@ def logged_by_all(run: Run, name: str) -> list[Any]:
 def test_no_more_values_are_remembered_than_there_is_room_for(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those that are too many stay among the extras, and a warning says so."""
+    """Further values stay in extras, and a warning says so."""
     monkeypatch.setattr("sqltrack._waiting_metrics._MAX_WAITING", 3)
     run.set_status("RUNNING")
     with run.client:

@@ -1,4 +1,4 @@
-"""An engine with the three documented methods can be created, and names each further method that it lacks."""
+"""An engine with only the three documented methods works, and names each further method that it lacks."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_an_upsert_that_stores_one_row_stores_many() -> None:
 
 
 class Opening(Minimal):
-    """Opens transactions, and can do no more."""
+    """Opens transactions, and nothing else."""
 
     def set_autocommit(self, connection: sqlite3.Connection, enabled: bool) -> None:
         connection.isolation_level = None if enabled else "DEFERRED"

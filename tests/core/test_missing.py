@@ -1,4 +1,4 @@
-"""A sub-package that no installed distribution has says which one to install."""
+"""A missing sub-package is an error that names the distribution to install."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqltrack.errors import MissingPackageError
 
 FOLDER = Path(sqltrack.__file__).parent / "_missing"
 
-# What each is called in the message, the distribution that has it, and what to install.
+# The name in the message, the distribution, and the command to install it.
 MISSING = {
     "args": ("sqltrack.args", "sqltrack-args", "sqltrack-args"),
     "cli": ("the sqltrack program", "sqltrack-cli", "sqltrack-cli"),
@@ -28,7 +28,7 @@ def test_there_is_a_stand_in_for_each() -> None:
 
 
 def test_stand_ins_are_looked_for_last() -> None:
-    """So what is installed always wins, in whichever folders the distributions are."""
+    """So installed packages always have priority, in any order of the folders."""
     assert [Path(folder) for folder in sqltrack.__path__].index(FOLDER) == len(sqltrack.__path__) - 1
 
 

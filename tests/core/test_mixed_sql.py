@@ -1,4 +1,4 @@
-"""Parts of queries from `sqltrack.util` and from `psycopg.sql` can be mixed, on both engines."""
+"""Parts of queries from `sqltrack.util` and `psycopg.sql` can be mixed, on both engines."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_placeholders_of_both_take_parameters(filled: sqltrack.Client, module: A
 
 
 def test_a_literal_of_psycopg_means_the_same_on_each_engine(client: sqltrack.Client) -> None:
-    """psycopg spells some values in PostgreSQL's own way, which other databases do not read."""
+    """psycopg writes some values with PostgreSQL's syntax, which other databases do not support."""
     values: list[Any] = [None, True, 5, -2.5, "a\\b'", b"\x00\xff"]
     for value in values:
         found = client.execute(theirs.SQL("SELECT {}").format(theirs.Literal(value))).fetchone()[0]
@@ -107,7 +107,7 @@ def test_an_identifier_is_quoted_by_both(client: sqltrack.Client) -> None:
 
 
 def test_psycopg_s_own_connections_take_our_parts(postgres_config: dict[str, Any]) -> None:
-    """Also where the connection speaks another encoding than UTF-8, and in COPY."""
+    """Even if the connection has an encoding other than UTF-8, and in COPY."""
     config = {name: value for name, value in postgres_config.items() if name != "engine"}
     query = ours.SQL("SELECT {} AS {}").format("ä", theirs.Identifier("ö"))
     with psycopg.connect(**config, client_encoding="latin1") as connection:
@@ -126,7 +126,7 @@ def test_our_cursors_copy_what_is_composed(filled: sqltrack.Client) -> None:
 
 
 def test_what_is_neither_stays_a_value() -> None:
-    """An object is not SQL because it can be turned into text."""
+    """An object is not SQL just because it can be turned into text."""
 
     class Text:
         def as_string(self, *_: Any) -> str:
@@ -157,19 +157,19 @@ assert [column[0] for column in result.description] == ["early"]
 
 @pytest.mark.parametrize("more", ["", "SQL('any')"])
 def test_parts_made_before_psycopg_was_imported_count_as_well(more: str) -> None:
-    """Nothing of ours imports psycopg for the sake of it."""
+    """SQLTrack never imports psycopg just for this."""
     subprocess.run([sys.executable, "-c", PROGRAM.format(more)], check=True)
 
 
 class Table(ours.Composed):
-    """A part of a user's own."""
+    """A user's own part."""
 
     def __init__(self, name: str) -> None:
         super().__init__([ours.SQL("(SELECT name FROM "), ours.Identifier(name), ours.SQL(" WHERE name = "), "a\\b)"])
 
 
 def test_a_subclass_of_a_user_is_a_part_like_its_base(client: sqltrack.Client) -> None:
-    """Its values are spelled as the database does it, whichever module the class is in."""
+    """Its values are written for the database, in whichever module the class is."""
     sqltrack.Experiment(client, name="a\\b)")
     for module in (ours, theirs):
         query = module.SQL("SELECT * FROM {}) AS x").format(Table("experiments"))

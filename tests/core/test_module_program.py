@@ -1,4 +1,4 @@
-"""`python -m sqltrack` is the program where that is installed, and says what to install where it is not."""
+"""`python -m sqltrack` runs the program, or says what to install."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# As where only core is installed: the folder that says so comes first, whatever else there is.
+# As if only core were installed: its folder comes first.
 WITHOUT_PROGRAM = """
 import runpy, sys
 import sqltrack

@@ -1,4 +1,4 @@
-"""A password that was given in place of something else is shown by no error, cause, repr or log."""
+"""A password in a wrong place does not appear in any error, cause, repr or log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqltrack.errors import ConfigError, ConflictError, SQLTrackError, UnusableV
 PASSWORDS = ["s3cret", "s3 cret", "s3/cret", "s3@cret", "s3'cret", 's3"cret', "s3#cret?x", "s3:cret", "12/cret"]
 PARTS = ("s3cret", "s3", "cret")
 
-# What holds a password, and can be mistaken for something else.
+# Values that contain a password, and can be mistaken for something else.
 FORMS: dict[str, Callable[[str], str]] = {
     "url": lambda password: f"postgres://alice:{password}@host/db",
     "url without user": lambda password: f"postgresql://:{password}@host/db",
@@ -38,7 +38,7 @@ def quoted(value: str) -> str:
 
 @pytest.fixture
 def shown(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """Collect what users see; at the end no part of a password may be in it."""
+    """Collect all output for users, and check at the end that it contains no part of a password."""
     caplog.set_level(logging.DEBUG)
     texts: list[str] = []
     yield texts
@@ -62,7 +62,7 @@ def refuse(shown: list[str], call: Callable[[], Any], error: type[Exception] = S
 def test_a_parameter_does_not_show_the_password_that_it_holds(
     place: str, form: str, password: str, shown: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever the parameter comes from."""
+    """This holds for any source of the parameter."""
     value = FORMS[form](password)
     engine = "sqlite" if place == "dbpath" else "postgres"
     refuse(shown, lambda: sqltrack.Client(**{"engine": engine, place: value}), ConfigError)
@@ -94,7 +94,7 @@ LINES = ["password {}", "{}", "postgresql://u:{}@h/d", "[{}]", "password = {0}\n
 
 @pytest.mark.parametrize(
     ("line", "password"),
-    # A password with a colon, alone in a line, is a name and its value.
+    # A line that contains only a password with a colon is a name and its value.
     [(line, password) for line in LINES for password in PASSWORDS if ":" not in password or " " in line],
 )
 def test_a_line_that_cannot_be_read_is_not_shown(line: str, password: str, shown: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Runs that begin while the database is away, and what belongs to them, arrive as if it had been there."""
+"""Runs that start while the database is away arrive with everything that belongs to them, as in a normal start."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sqltrack.outbox import find_outboxes, send_outboxes
 from support.away import SocketLink, linked_server
 from support.databases import ask, connect_to_postgres, connect_to_sqlite
 
-# Ids that are chosen while a database is away.
+# Ids that are chosen during an outage.
 IDS = range(2**52, 2**53)
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="there are no Unix sockets to link to")
@@ -41,14 +41,14 @@ def with_outbox(config: dict[str, Any], tmp_path: Path, **settings: Any) -> dict
 
 @pytest.fixture
 def link(create_database: Any, postgres_template: str, tmp_path: Path) -> Iterator[SocketLink]:
-    """A way to a PostgreSQL database that is set up, by a configuration with an outbox."""
+    """A link to a PostgreSQL database after setup, by a configuration with an outbox."""
     with linked_server(with_outbox(create_database(postgres_template), tmp_path)) as link:
         yield link
 
 
 @pytest.fixture
 def empty_link(postgres_config: dict[str, Any], tmp_path: Path) -> Iterator[SocketLink]:
-    """The same to an empty database."""
+    """The same for an empty database."""
     with linked_server(with_outbox(postgres_config, tmp_path)) as link:
         yield link
 
@@ -73,7 +73,7 @@ print(run.id)
 
 @needs_links
 def test_a_script_whose_database_is_away_from_start_to_end_loses_nothing(empty_link: SocketLink) -> None:
-    """It ends as any other, and the tables are created with the rest."""
+    """It ends like any other script, and the tables are created when the outbox is sent."""
     empty_link.cut()
     config = empty_link.config
     ended = subprocess.run(
@@ -113,7 +113,7 @@ def test_a_script_whose_database_is_away_from_start_to_end_loses_nothing(empty_l
 
 @needs_links
 def test_an_experiment_is_found_by_its_name_when_the_database_is_there_again(link: SocketLink) -> None:
-    """Until then it has an id of its own, which goes on to mean it."""
+    """Until then it has its own id, which remains valid."""
     known = Experiment(Client(link.config), name="known")
     client = Client(link.config)
     client._session._keeper.close_parked()
@@ -138,7 +138,7 @@ def test_an_experiment_is_found_by_its_name_when_the_database_is_there_again(lin
 
 @needs_links
 def test_a_run_whose_id_is_given_keeps_it(link: SocketLink, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that exists, and one that is named by its id alone."""
+    """Even if the run exists, or only its id is given."""
     experiment = Experiment(Client(link.config), name="a")
     existing = experiment.get_run()
     monkeypatch.setenv("SQLTRACK_EXPERIMENT_NAME", "a")
@@ -162,7 +162,7 @@ def test_a_run_whose_id_is_given_keeps_it(link: SocketLink, monkeypatch: pytest.
 def test_calls_of_a_run_that_belongs_to_another_experiment_are_refused(
     link: SocketLink, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """None of them changes the run that has the id, and those of other runs arrive."""
+    """None of them changes the run with that id, and calls of other runs arrive."""
     owner = Experiment(Client(link.config), name="a")
     run = owner.get_run(5)
     client = Client(link.config)
@@ -213,7 +213,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[DatabaseError]]] = {
 @needs_links
 @pytest.mark.parametrize("what", WRONG)
 def test_what_is_configured_wrongly_is_an_error_at_once(link: SocketLink, what: str, tmp_path: Path) -> None:
-    """Nobody trains for days into a file because of a typo."""
+    """A typo must not make a training write to a file for days."""
     parameters, error = WRONG[what]
     with pytest.raises(error):
         Experiment(Client({**link.config, **parameters}), name="a")
@@ -239,7 +239,7 @@ def test_what_the_caller_gets_wrong_is_an_error_also_during_an_outage(link: Sock
 
 
 def test_runs_begin_while_another_process_locks_the_database(config: dict[str, Any], tmp_path: Path) -> None:
-    """Ids that SQLite chooses afterwards are none of these."""
+    """SQLite does not reuse their ids afterwards."""
     client = Client(with_outbox(config, tmp_path, reconnect=0.2))
     experiment = Experiment(client, name="a")
     connect, lock = {
@@ -258,7 +258,7 @@ def test_runs_begin_while_another_process_locks_the_database(config: dict[str, A
 
 @needs_links
 def test_an_answer_that_is_lost_leaves_no_second_run(link: SocketLink, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run that waits has the id that the database has given to it."""
+    """The waiting run has the id that the database has assigned."""
     from sqltrack import _creation
 
     insert = _creation._insert_run

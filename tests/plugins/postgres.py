@@ -33,9 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Stop the server before pytest-xdist gives its processes ten seconds to end, which coverage needs to write its
-    data.
-    """
+    """Stop the server first: pytest-xdist then gives its processes only ten seconds, which coverage needs."""
     session.config.stash[LEASE].close()
 
 

@@ -75,9 +75,7 @@ class Databases:
 
 
 def _strategy_sql(server: RunningServer) -> str:
-    """Copy files in memory, which takes a third of the time. On a disk it takes longer, so leave the choice to the
-    server.
-    """
+    """Copy files in memory, which takes a third of the time; on a disk it takes longer, so the server chooses."""
     own = server.server
     if own is None or not own.data_dir.is_relative_to(MEMORY) or major_of(own.version) < _MAJOR_WITH_STRATEGIES:
         return ""

