@@ -1,4 +1,4 @@
-"""The program, as users start it, and databases to try it on."""
+"""The program, as users start it, and databases for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Create = Callable[[str], sqltrack.Client]
 
 @pytest.fixture
 def program() -> Program:
-    """Run the program in a process of its own."""
+    """Run the program in a separate process."""
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run([str(PROGRAM), *arguments], capture_output=True, text=True, **options)
@@ -42,19 +42,19 @@ def program() -> Program:
 
 
 def connection(config: dict[str, Any]) -> list[str]:
-    """Return the options that name the database of a configuration."""
+    """Return the options for the database of a configuration."""
     return [word for name, value in config.items() for word in (f"--{name}", str(value)) if value is not None]
 
 
 @pytest.fixture
 def options(config: dict[str, Any]) -> list[str]:
-    """The options that name a database that is set up, on each engine."""
+    """Options for a database after setup, on each engine."""
     return connection(config)
 
 
 @pytest.fixture
 def sql_options(options: list[str], client: sqltrack.Client, engine_name: str) -> list[str]:
-    """The same for commands that take SQL, of which old servers let the tests' superuser execute none otherwise."""
+    """The same for commands that take SQL; on old servers the tests' superuser needs an option to use them."""
     if engine_name != "postgres":
         return options
     with client as connection:
@@ -64,7 +64,7 @@ def sql_options(options: list[str], client: sqltrack.Client, engine_name: str) -
 
 @pytest.fixture
 def create(request: pytest.FixtureRequest, tmp_path: Path) -> Create:
-    """Make further databases that are set up, on an engine by name; where SQLite alone is tested, on that."""
+    """Create further databases after setup, on the named engine; where only SQLite is tested, on SQLite."""
     number = iter(range(100))
     engines = request.config.getoption("--engines")
 
@@ -95,7 +95,7 @@ def generated(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[
 
 @pytest.fixture
 def parquet() -> Any:
-    """pyarrow.parquet, which reads the files that the program writes."""
+    """pyarrow.parquet, to read the files of the program."""
     return pytest.importorskip("pyarrow.parquet")
 
 
@@ -108,7 +108,7 @@ def no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def one_line_error(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], tuple[int, str]]:
-    """Run a command that prints nothing but one line on stderr; return exit status and line."""
+    """Run a command that prints only one line on stderr; return the exit status and the line."""
 
     def run(arguments: list[str]) -> tuple[int, str]:
         try:
@@ -123,11 +123,11 @@ def one_line_error(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], 
 
 
 def in_terminal(code: str, typed: str = "", **variables: str) -> str:
-    """Return what code prints when it is run in a terminal of 80 columns.
+    """Return the output of code in a terminal of 80 columns.
 
     Args:
         code: Python code.
-        typed: what somebody types there; a line that begins with Ctrl-D ends it.
+        typed: the typed input; a line that begins with Ctrl-D ends it.
         variables: variables of its environment.
     """
     leader, follower = pty.openpty()
@@ -151,14 +151,14 @@ def in_terminal(code: str, typed: str = "", **variables: str) -> str:
 
 
 def main_in_terminal(*arguments: str, typed: str = "", **variables: str) -> list[str]:
-    """Return the lines that the program prints in a terminal, without colours; see `in_terminal`."""
+    """Return the lines that the program prints in a terminal, without colors; see `in_terminal`."""
     code = f"import sys; from sqltrack.cli import main; sys.exit(main({list(arguments)!r}))"
     shown = in_terminal(code, typed, **variables).replace("\r", "")
     return re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
 
 
 def wait_until_it_waits(pid: int, config: dict[str, Any]) -> None:
-    """Wait until a process sleeps with the database file open, which shows on Linux, or waits for a server's lock."""
+    """Wait until a process waits for a server's lock or, on Linux, sleeps with the database file open."""
     import psycopg
 
     parameters = {name: value for name, value in config.items() if name not in ("engine", "dbpath")}
@@ -167,7 +167,7 @@ def wait_until_it_waits(pid: int, config: dict[str, Any]) -> None:
         if config["engine"] == "sqlite":
             files = []
             for file in Path(f"/proc/{pid}/fd").iterdir():
-                # One that is closed by now.
+                # The descriptor was closed in the meantime.
                 with contextlib.suppress(OSError):
                     files.append(os.path.realpath(file))
             if config["dbpath"] in files and _sleeps(pid):
@@ -181,7 +181,7 @@ def wait_until_it_waits(pid: int, config: dict[str, Any]) -> None:
 
 
 def _sleeps(pid: int) -> bool:
-    """Return whether a process does nothing for a while, not even wait for its turn."""
+    """Return whether a process sleeps for a while, and does not just wait for the CPU."""
     for _ in range(10):
         if Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "S":
             return False
@@ -191,7 +191,7 @@ def _sleeps(pid: int) -> bool:
 
 @pytest.fixture
 def plenty_of_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How much is free on the machine of the tests is not their business."""
+    """Tests must not depend on the free space of the machine."""
     set_free_space(monkeypatch, 10**12)
 
 
@@ -204,7 +204,7 @@ def set_free_space(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 @pytest.fixture
 def start(experiment: sqltrack.Experiment) -> Start:
-    """Return a function that makes a run with an environment, which was last updated at some time."""
+    """Return a function that creates a run with an environment and a time of its last update."""
 
     def start(updated: datetime = LONG_AGO, status: str = "RUNNING", **env: Any) -> sqltrack.Run:
         run = experiment.get_run().set_env(env).set_created(LONG_AGO).set_started(LONG_AGO)

@@ -1,4 +1,4 @@
-"""What has changed between a plan and its application is not overwritten, moved or deleted unseen."""
+"""Changes between a plan and its application are not overwritten, moved or deleted unseen."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(client: sqltrack.Client, run_id: int) -> sqltrack.Run:
 
 
 def resume(client: sqltrack.Client, run_id: int = 5) -> None:
-    """Let a run log more, and end as it had ended before."""
+    """Let a run log more, and end again with its old status."""
     with run(client, run_id).track(normal="FAILED"):
         run(client, run_id).add_metrics({"acc": 0.5}, 1000)
 
@@ -87,7 +87,7 @@ def test_runs_are_not_deleted_if_they_are_not_as_they_were_shown(client: sqltrac
     assert says in info.value.message
     assert info.value.advice == "nothing was deleted, look again"
     assert dump(client) == before
-    # And if nobody has seen the plan, the numbers are those of what is deleted.
+    # If the plan was not shown, the figures are those of the deletion.
     done = apply_rm(client, planned, even_if_changed=True)
     assert (done.metrics, done.links) == (6 + (name in ("resumed", "logged")), int(name == "linked"))
 
@@ -113,7 +113,7 @@ def test_an_experiment_that_is_gone_was_not_deleted_here(client: sqltrack.Client
 
 
 def test_a_run_that_was_seen_running_may_log_but_not_end(client: sqltrack.Client) -> None:
-    """With --force the user has seen that it runs, and no plan would hold for longer than a step."""
+    """With --force the user has seen that it is running, and a plan would be outdated after every step."""
     started = run(client, 5).start()
     deletion, rewinding = plan_rm(client, [5], force=True), plan_rewind(client, 5, 1, force=True)
     started.add_metrics({"acc": 0.5}, 1000)
@@ -222,7 +222,7 @@ def test_the_program_refuses_what_changes_while_it_asks(
 def test_the_program_tells_the_numbers_of_what_it_has_deleted(
     client: sqltrack.Client, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """With --yes nobody has seen others."""
+    """With --yes the program has shown no other figures."""
     plan = plan_rm
 
     def plan_and_log(*arguments: Any, **named: Any) -> Any:
@@ -325,7 +325,7 @@ def test_values_that_remain_are_counted_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
-    """Rows that get values of both are nobody's to decide; runs that begin meanwhile are moved with the others."""
+    """Rows with values of both metrics stay as they are; runs that start in the meantime are moved with the others."""
     run(client, 9).add_metrics({"accuracy": 0.5}, 2000)
     add_extras(client, 9, {3000: {"acc": 1}})
 
@@ -361,7 +361,7 @@ def test_values_that_come_later_are_told(
 
 
 def test_a_namesake_in_extras_gets_the_new_name_too(client: sqltrack.Client) -> None:
-    """The column counts, as it did before."""
+    """The column has priority, as before."""
     run(client, 9).add_metrics({"accuracy": 0.5}, 2000)
     add_extras(client, 5, {1: {"acc": 1}})
     done = apply_rename_metric(client, plan_rename_metric(client, "acc", "accuracy", merge=True))

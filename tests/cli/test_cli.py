@@ -1,4 +1,4 @@
-"""What holds for the program as a whole: options, help, errors, statuses, completion, pipes."""
+"""The program as a whole: options, help, errors, statuses, completion, pipes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ COMMANDS = sorted(parsers())
 def test_of_a_file_without_a_folder_every_command_says_what_to_correct(
     tmp_path: Path, arguments: list[str], path: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Setting it up fails as well, so no command may advise to do that."""
+    """Setup would fail as well, so no command may suggest it."""
     file, source, script = tmp_path / path, tmp_path / "source.db", tmp_path / "script.sql"
     script.write_text("SELECT 1")
     set_up_quietly(sqltrack.Client(engine="sqlite", dbpath=str(source)))
@@ -97,7 +97,7 @@ def test_options_of_the_connection_may_stand_before_and_after_the_command(
     assert program(*words, "setup").stdout == "(NEW) base.sql\n"
     assert program("setup", *words).stdout == "(OK) base.sql\n"
     assert program(*words[:middle], "setup", *words[middle:]).stdout == "(OK) base.sql\n"
-    # The later one counts.
+    # The later option has priority.
     assert program("--engine", "nonsense", *words[:middle], "setup", *words).stdout == "(OK) base.sql\n"
 
 
@@ -133,7 +133,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(arguments: list[str], pro
 def test_what_follows_an_unknown_option_is_not_repeated(
     option: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Some expect an option for the password."""
+    """Some users expect an option for the password."""
     with pytest.raises(SystemExit) as caught:
         main([word.format(option) for word in words])
     out, err = capsys.readouterr()
@@ -226,7 +226,7 @@ print_table(rows, ["id", "status", "comment", "evil\\x1b[2J"], cells={"status": 
 def test_a_closed_stream_leads_nowhere(
     monkeypatch: pytest.MonkeyPatch, options: list[str], sql_options: list[str], closed: str, tmp_path: Path
 ) -> None:
-    """What is meant for it appears in no other, and what a command does is done."""
+    """Its output appears in no other stream, and the command still does its work."""
     streams = {"stdin": io.TextIOWrapper(io.BytesIO(b"SELECT 1")), "stdout": io.StringIO(), "stderr": io.StringIO()}
     for name in streams if closed == "all" else (closed,):
         monkeypatch.setattr(sys, name, None)

@@ -1,4 +1,4 @@
-"""What `sqltrack runs --where` says of conditions that the database refuses."""
+"""Errors of `sqltrack runs --where` about conditions that the database refuses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.extras import add_extras
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """Runs 1 and 2 with arguments, a tag, an environment and metrics, of which one is among the extras."""
+    """Runs 1 and 2 with arguments, a tag, an environment and metrics, one of them in extras."""
     with on_one_connection(client):
         for run_id in (1, 2):
             run = sqltrack.Experiment(client, name="digits").get_run(run_id)
@@ -32,13 +32,13 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
 
 
 def number(column: str, name: str, engine_name: str, sql_type: str = "DOUBLE PRECISION") -> str:
-    """Return the expression that the advice shows on an engine."""
+    """Return the expression that the advice suggests on an engine."""
     if engine_name == "postgres":
         return f"CAST({column}->>'{name}' AS {sql_type})"
     return f"{column}->>'{name}'"
 
 
-# What the user writes, and what follows the expression that the advice shows.
+# The user's condition, and the text after the expression that the advice suggests.
 MEANT: list[tuple[str, str, str, str, list[int]]] = [
     ("lr > 0.15", "'lr' is an argument", "args lr", "> 0.15", [2]),
     ("0.15 < args.lr", "'lr' is an argument", "args lr", "> 0.15", [2]),
@@ -55,7 +55,7 @@ MEANT: list[tuple[str, str, str, str, list[int]]] = [
 
 
 def test_a_name_in_quotes_is_no_text(client: sqltrack.Client) -> None:
-    """SQLite compares the text 'lr' otherwise, which is greater than any number, and all runs meet the condition."""
+    """Otherwise SQLite would compare the text 'lr', which is greater than any number, and all runs would match."""
     for condition in ('"lr" > 0.15', 'id < 9 AND "loss" < 0', '"f1" > 9'):
         with pytest.raises(DatabaseError) as caught:
             list_runs(client, where=condition)

@@ -1,4 +1,4 @@
-"""The program shows the configuration in force, where it comes from, and no secrets."""
+"""The program shows the current configuration and its sources, but no secrets."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_an_unknown_name_is_shown_with_its_source_and_the_problem(capsys: pytest
 def test_a_value_that_may_be_a_password_is_not_shown(
     variable: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A misspelled name counts as the one that was meant, and what no parameter is like is hidden."""
+    """A misspelled name counts as the name that was meant, and values of unrecognizable names are hidden."""
     monkeypatch.setenv(f"SQLTRACK_DSN_{variable}", value)
     for options in ([], ["--json"]):
         assert main(["config", *options]) == 0

@@ -1,4 +1,4 @@
-"""`sqltrack copy` brings experiments from one database into another, and what is there already stays."""
+"""`sqltrack copy` copies experiments from one database to another, and keeps everything that exists there."""
 
 from __future__ import annotations
 

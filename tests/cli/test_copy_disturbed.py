@@ -1,4 +1,4 @@
-"""`sqltrack copy` is killed, interrupted, out of space or not alone, and the next one completes what it began."""
+"""`sqltrack copy` is killed, interrupted, out of space or not alone, and the next copy completes it."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_runs_that_are_deleted_from_the_source_meanwhile_are_left_out(
     run_ids = [run_id for (run_id,) in client.execute("SELECT id FROM runs ORDER BY id")]
 
     def delete_others(done: int, total: int) -> None:
-        # One that has been looked at by now, and one that has not.
+        # One that was already compared, and one that was not.
         client.execute("DELETE FROM runs WHERE id IN (%s, %s)", (run_ids[1], run_ids[2]))
 
     assert copy(client, target, progress=delete_others).runs == len(run_ids) - 2

@@ -1,4 +1,4 @@
-"""`sqltrack copy` as a command: which databases may be named and how, what it says, and which mistakes are errors."""
+"""`sqltrack copy` as a command: how to name databases, its output, and its errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_configured_database_is_a_point(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fill(client, runs=2, rows=2)
-    # These are for the configured database, and not for one that is named.
+    # These options apply to the configured database, and not to a named one.
     monkeypatch.setenv("SQLTRACK_DSN_DBPATH", "nowhere/nothing.db")
     monkeypatch.setenv("SQLTRACK_DSN_DBNAME", "nothing")
     config = Path("other.conf")

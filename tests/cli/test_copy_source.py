@@ -1,4 +1,4 @@
-"""`sqltrack copy` only reads its source, also where nothing else is possible, and keeps no job from writing to it."""
+"""`sqltrack copy` only reads its source, which may be read-only, and does not block jobs that write to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sqltrack create prints how to create users and databases, and what it prints works."""
+"""sqltrack create prints statements that create users and databases, and they work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROGRAM = str(Path(sys.executable).with_name("sqltrack"))
 
 @pytest.fixture(scope="module")
 def strict_server(server_binaries: Path) -> Iterator[dict[str, Any]]:
-    """Configuration of the superuser of a server that wants passwords over TCP."""
+    """Configuration of the superuser of a server that requires passwords over TCP."""
     import psycopg
 
     with PostgresServer(server_binaries) as server:
@@ -44,7 +44,7 @@ def strict_server(server_binaries: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def as_superuser(strict_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Let the superuser of that server connect as long as the command line says nothing else."""
+    """Let that server's superuser connect, unless the command line names another user."""
     for name, value in strict_server.items():
         monkeypatch.setenv(f"SQLTRACK_DSN_{name.upper()}", str(value))
     return strict_server
@@ -65,7 +65,7 @@ def stored_password(config: dict[str, Any], user: str) -> str:
     return str(sqltrack.Client(config).execute(query, (user,)).fetchone()[0])
 
 
-# What is printed
+# Output
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_user_that_only_a_service_names_has_to_be_given(
     )
 
 
-# What is printed works
+# The output works
 
 
 @pytest.mark.parametrize("kind", ["plain", "Upper", "müller", "o'brien\"; DROP TABLE x; --", "a b\\c%s"])
@@ -197,7 +197,7 @@ def test_what_is_created_can_be_set_up_by_the_new_user(
 
 @pytest.fixture
 def server(as_superuser: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """That server, as a new user finds it: nothing but its address is configured."""
+    """That server as a new user finds it: only its address is configured."""
     import psycopg
 
     monkeypatch.delenv("SQLTRACK_DSN_USER")
@@ -211,7 +211,7 @@ def server(as_superuser: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def pipe(*words: str, into: tuple[str, ...] = ()) -> tuple[int, str, str]:
-    """Pipe what `create` prints into `execute`; return its exit status, stdout and stderr."""
+    """Pipe the output of `create` into `execute`; return the exit status, stdout and stderr."""
     with running([PROGRAM, "create", *words], stdout=subprocess.PIPE) as printing:
         command = [PROGRAM, "execute", *into]
         done = subprocess.run(command, stdin=printing.stdout, capture_output=True, text=True)
@@ -222,7 +222,7 @@ def pipe(*words: str, into: tuple[str, ...] = ()) -> tuple[int, str, str]:
 def test_create_piped_into_execute_works_before_user_and_database_exist(
     server: dict[str, Any], program: Program
 ) -> None:
-    """As documented, without any option: it is executed as the user and on the database that each server has."""
+    """As documented, without options: it uses the user and the database that exist on each server."""
     note = "connecting to database 'postgres' as user 'postgres'\n"
     assert pipe() == (0, "CREATE ROLE\nCREATE DATABASE\n", note)
     assert program("setup").stdout == "(NEW) base.sql\n"
@@ -231,7 +231,7 @@ def test_create_piped_into_execute_works_before_user_and_database_exist(
 def test_a_configured_administrator_creates_the_database_that_is_configured(
     server: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database that a script is going to create is not connected to, also if it was named."""
+    """The script's new database is not used for the connection, even if it was named."""
     note = "connecting to database 'postgres'\n"
     assert pipe("--user", "carol", "--no-db", into=("--user", server["user"], "--dbname", "exp"))[::2] == (0, note)
     monkeypatch.setenv("SQLTRACK_DSN_USER", server["user"])
@@ -254,7 +254,7 @@ def test_a_server_that_does_not_answer_is_what_is_told(server: dict[str, Any]) -
 
 
 def test_a_script_that_does_more_is_executed_as_configured_only(server: dict[str, Any], program: Program) -> None:
-    """Rows must not get into a database that was not meant."""
+    """Rows must not get into a database that the user did not name."""
     done = program("execute", input="CREATE ROLE carol; CREATE TABLE t (x INT)")
     assert (done.returncode, done.stdout) == (1, "")
     assert "newcomer" in done.stderr
@@ -356,7 +356,7 @@ def test_what_is_typed_must_be_a_password(
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals")
 def test_what_is_typed_is_not_shown() -> None:
     master, slave = os.openpty()
-    # What a session without a terminal opens first becomes its terminal.
+    # In a session without a terminal, the first one that it opens becomes its terminal.
     script = f"exec {shlex.quote(PROGRAM)} create --user alice --no-db --plain-password <{os.ttyname(slave)} >printed"
     with running(["sh", "-c", script], start_new_session=True) as process:
         shown = b""
@@ -390,7 +390,7 @@ def test_a_password_is_encrypted_without_a_server(tmp_path: Path, capsys: pytest
 def test_a_user_who_does_not_exist_yet_gets_a_password(
     as_superuser: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The configuration already names the new user and database, so the server lets nobody in."""
+    """The configuration already names the new user and database, so the server refuses all connections."""
     write_passwords(f"*:*:*:dora:{escaped(TYPED)}")
     over_tcp = {**as_superuser, "host": "127.0.0.1", "user": "dora", "dbname": "theirs"}
     for name, value in over_tcp.items():

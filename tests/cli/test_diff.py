@@ -1,4 +1,4 @@
-"""`sqltrack diff` tells in what runs differ."""
+"""`sqltrack diff` shows the differences between runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .conftest import main_in_terminal
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """Runs 1 and 2, which differ in some things, and 3, which is as 1."""
+    """Runs 1 and 2, which differ in some values, and 3, which equals 1."""
     with on_one_connection(client):
         experiment = sqltrack.Experiment(client, name="experiment")
         for run_id in (1, 2, 3):
@@ -125,7 +125,7 @@ def test_an_unknown_run_is_answered_with_the_nearest(
 
 @pytest.fixture
 def long_values(client: sqltrack.Client) -> sqltrack.Client:
-    """Runs 4 to 6, whose values are long; the last of them lacks some, or has short ones."""
+    """Runs 4 to 6 with long values; the last run lacks some of them, or has short ones."""
     experiment = sqltrack.Experiment(client, name="long")
     for run_id in (4, 5, 6):
         run = experiment.get_run(run_id).set_status(f"{'S' * 70}{run_id}")

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong on any engine, says what to do, and goes on after what cannot be checked."""
+"""The doctor finds problems on any engine, suggests what to do, and continues after failed checks."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_distributions_that_are_not_installed_are_named(monkeypatch: pytest.Monk
 def test_the_earlier_project_of_the_same_name_is_a_problem(
     version: str, result: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever removes it removes files of ours."""
+    """Uninstalling it would remove files of ours."""
     monkeypatch.setattr(doctor, "version", lambda name: version if name == "sqltrack" else "0.2.0")
     finding = examine_installation()[1]
     assert finding.result == result
@@ -197,7 +197,7 @@ def test_the_limit_of_columns_is_watched(run: sqltrack.Run, engine_name: str, mo
 
 
 def test_a_wide_table_is_noted(run: sqltrack.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From 300 metrics on, and not for one less."""
+    """From 300 metrics on, and not with 299."""
     assert doctor._WIDE == 300
     monkeypatch.setattr(doctor, "_WIDE", 3)
     run.add_metrics({"a": 1.0, "b": 2.0})
@@ -213,11 +213,11 @@ def test_a_wide_table_is_noted(run: sqltrack.Run, monkeypatch: pytest.MonkeyPatc
 def test_an_index_for_best_values_is_suggested_for_a_large_table(
     run: sqltrack.Run, engine_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The advice can be executed, and then there is nothing to say any more, as for a small table."""
+    """The suggested statement works, and afterwards there is no finding, as for a small table."""
     monkeypatch.setattr(importlib.import_module(f"sqltrack.engines.{engine_name}._checks"), "LARGE_ROWS", 4)
     client = run.client
     run.add_metrics_many([{"step": step, "note": "a", 'val "top1" %': 0.5} for step in range(3)])
-    # Without a metric in it, this one leads to no best values.
+    # An index without a metric does not help to find best values.
     client.executescript("CREATE INDEX by_step ON metrics (run_id, step); ANALYZE")
     assert "best values" not in found_by(client)
     run.add_metrics({"note": "a"}, step=3)
@@ -248,7 +248,7 @@ def test_a_slow_connection_is_noted(client: sqltrack.Client, monkeypatch: pytest
 
 
 def examine_also(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch, first: Checks, last: Checks) -> None:
-    """Have further checks made, before and after those of the database."""
+    """Make further checks, before and after those of the database."""
     admin = type(admin_of(client.engine))
     own = admin.checks
     monkeypatch.setattr(admin, "checks", lambda self, *, full: {**first, **own(self, full=full), **last})

@@ -1,4 +1,4 @@
-"""What the doctor finds wrong with a PostgreSQL database, its server and what may be done there."""
+"""The doctor's findings about a PostgreSQL database, its server and its permissions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def postgres_client(create_database: Callable[..., dict[str, Any]], postgres_tem
 
 @pytest.fixture
 def stranger(postgres_client: sqltrack.Client) -> Iterator[sqltrack.Client]:
-    """Client of a user who may read the tables, and nothing else."""
+    """Client of a user who may only read the tables."""
     config = postgres_client.config
     role = f"{config['dbname']}_stranger"
     with connect_to_postgres(config) as administrator:

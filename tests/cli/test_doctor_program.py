@@ -1,4 +1,4 @@
-"""`sqltrack doctor` as a command: how findings are shown, and how it ends."""
+"""`sqltrack doctor` as a command: its output and its exit status."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_configuration_that_cannot_be_used_is_a_finding(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are listed in /proc")
 def test_ctrl_c_ends_the_program_with_one_line(config: dict[str, Any], client: sqltrack.Client) -> None:
     with client:
-        # Locks for which the doctor waits.
+        # Locks that the doctor waits for.
         client.execute("DROP INDEX runs_experiment_id")
         client.execute("ALTER TABLE setup_scripts RENAME TO others")
         command = [str(PROGRAM), "doctor", *connection(config)]

@@ -1,4 +1,4 @@
-"""What the doctor finds wrong with a SQLite database, its file and its folder."""
+"""The doctor's findings about a SQLite database, its file and its folder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_shared_file_system_is_no_place_for_a_write_ahead_log(
 def test_the_slower_journal_is_noted(sqlite_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with contextlib.closing(sqlite3.connect(sqlite_client.config["dbpath"])) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
-    # As if others used the file, so that sqltrack cannot switch.
+    # As if other processes used the file, so that sqltrack cannot switch the mode.
     monkeypatch.setattr(sqlite_engine.SQLiteEngine, "_journal_mode", lambda self, connection: "delete")
     assert results(found_by(sqlite_client)) == {"journal": "note"}
 
@@ -176,7 +176,7 @@ def test_ctrl_c_ends_the_check_of_integrity(sqlite_client: sqltrack.Client, monk
         set_handler = connection.set_progress_handler
 
         class Interrupted:
-            """Presses Ctrl-C when SQLite is about to look."""
+            """Presses Ctrl-C when SQLite starts its check."""
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(connection, name)
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_the_check_of_integrity(sqlite_client: sqltrack.Client, monk
             def set_progress_handler(self, handler: Any, steps: int) -> None:
                 set_handler(handler and (lambda: signal.raise_signal(signal.SIGINT) or handler()), steps)
 
-        # Where the tests run in the background, nobody would heed it.
+        # If the tests run in the background, processes ignore it.
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with pytest.raises(KeyboardInterrupt):

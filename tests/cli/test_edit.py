@@ -1,4 +1,4 @@
-"""`sqltrack link`, `tag`, `comment`, `rename` and `mv` mend the history."""
+"""`sqltrack link`, `tag`, `comment`, `rename` and `mv` edit the history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .conftest import PROGRAM
 
 Capture = pytest.CaptureFixture[str]
 
-# One of each command, that would change something.
+# One call of each command that would change something.
 EDITS = (
     ["link", "5", "resumes", "6"],
     ["link", "5", "repeats", "7", "--remove"],
@@ -58,7 +58,7 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
 
 
 def dump(client: sqltrack.Client) -> list[Any]:
-    """Return all that can be mended."""
+    """Return everything that these commands can edit."""
     tables = ("experiments", "experiment_links", "runs", "run_links", "metrics")
     return [client.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall() for table in tables]
 

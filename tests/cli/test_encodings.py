@@ -71,7 +71,7 @@ class _Stream(io.TextIOWrapper):
 
 
 FORMS = [["--json"], *(["--format", name] for name in TEXT_FORMATS)]
-# What prints text of the user's in all forms that there are, by command.
+# Commands that print texts of users, in all their formats.
 CALLS: dict[str, list[list[str]]] = {
     "comment": [["1", "text ✓", "--dry-run"], ["1", "text ✓", "--dry-run", "--json"]],
     "completion": [["bash"]],
@@ -113,16 +113,16 @@ def test_every_command_is_tried() -> None:
     assert sorted(CALLS) == COMMANDS
 
 
-# One that has some of the characters, and one that has none.
+# An encoding with some of the characters, and one with none.
 @pytest.mark.parametrize(("encoding", "is_terminal"), [("cp1252", False), ("ascii", True)])
 def test_no_command_fails_where_the_output_lacks_characters(
     data: None, run: Run, encoding: str, is_terminal: bool, engine_name: str
 ) -> None:
-    """Everything is printed, in this encoding, to pipes and terminals; an error is one of the command's own."""
+    """Everything is printed, in this encoding, to pipes and terminals; errors are the command's own."""
     Path("script.sql").write_text(f"SELECT name AS \"{NAME}\" FROM experiments; SELECT '{NAME}'", encoding="utf-8")
     Path("script ✓.sql").write_text("SELECT 1", encoding="utf-8")
     for command, calls in CALLS.items():
-        # Output does not depend on the engine: of each command one call, and all on SQLite.
+        # Output does not depend on the engine: one call of each command, and all calls on SQLite.
         for words in calls if engine_name == "sqlite" else calls[:1]:
             status, stdout, stderr = run(encoding, command, *words, is_terminal=is_terminal)
             assert "UnicodeEncodeError" not in stderr
@@ -151,7 +151,7 @@ def test_json_is_ascii_and_means_the_same(data: None, run: Run) -> None:
 
 
 def test_csv_and_sql_are_utf_8_in_pipes_and_escaped_in_terminals(data: None, run: Run, engine_name: str) -> None:
-    """A pipe holds what the file of --output holds, so nothing that a program reads depends on the terminal."""
+    """A pipe gets the same text as a file with --output, so programs that read it do not depend on the terminal."""
     for encoding in ENCODINGS:
         for words in (["sql", "SELECT name FROM experiments", "--format=csv"], ["metrics", "1", "--csv"]):
             _, stdout, _ = run(encoding, *words)
@@ -164,7 +164,7 @@ def test_csv_and_sql_are_utf_8_in_pipes_and_escaped_in_terminals(data: None, run
 
 
 def fit(encoding: str) -> str:
-    """Return the name as an encoding shows it."""
+    """Return the name as shown in an encoding."""
     return NAME.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -184,7 +184,7 @@ def test_tables_stay_aligned_and_statuses_keep_signs_that_differ(data: None, run
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_table_is_never_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
-    """The width that counts is that of escaped text; a cut cell ends in one character."""
+    """The width of escaped text counts; a cut cell ends in one character."""
     stream = _Stream(io.BytesIO(), encoding, "strict")
     stream.is_terminal = True
     monkeypatch.setattr(sys, "stdout", stream)
@@ -222,7 +222,7 @@ def test_streams_have_their_encodings_back_afterwards(data: None, run: Run) -> N
 
 @pytest.fixture
 def plain_locale() -> dict[str, str]:
-    """The environment of a job whose locale knows ASCII only."""
+    """The environment of a job with an ASCII locale."""
     return {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -235,7 +235,7 @@ def test_arguments_and_queries_are_utf_8_where_the_locale_is_not(
     assert done.stdout.isascii()
     assert len(done.stdout.splitlines()) == len(STATUSES) + 2
     query = f"SELECT name FROM experiments WHERE name = '{NAME}'"
-    # Before version 14 of PostgreSQL a superuser has to ask for it.
+    # Before PostgreSQL 14 a superuser needs an option for this.
     done = program("sql", "-", "--as-superuser", *options, env=plain_locale, input=query, encoding="utf-8")
     assert (done.returncode, done.stdout) == (0, f"name\n{NAME}\n")
 

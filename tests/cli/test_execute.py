@@ -30,7 +30,7 @@ PROGRAM = str(Path(sys.executable).with_name("sqltrack"))
 
 @pytest.fixture
 def execute_text(options: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run the command on a text from standard input."""
+    """Run the command with a text on standard input."""
 
     def run(text: str | bytes, *arguments: str) -> int:
         content = text if isinstance(text, bytes) else text.encode("utf-8")
@@ -245,7 +245,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(options: list[str]) -> None:
     assert process.returncode == 1
 
 
-# PostgreSQL alone
+# PostgreSQL only
 
 
 def test_what_cannot_be_in_a_transaction_is_executed(postgres_config: dict[str, Any]) -> None:

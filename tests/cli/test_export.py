@@ -1,4 +1,4 @@
-"""`sqltrack export` writes the tables as files, all or none."""
+"""`sqltrack export` writes the tables to files, all or none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Capture = pytest.CaptureFixture[str]
 NAMES = [name for name in TABLES if name != "metrics_pending"]
 TIME = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=timezone.utc)
 
-# A row of metrics for each step.
+# One row of metrics per step.
 METRICS: list[dict[str, Any]] = [
     {"loss": 0.1, "count": 2**60, "flag": True, "note": 'a "quoted", text\r\nof two lines', 'odd%s"name': 1.5},
     {"loss": math.nan, "count": -1, "flag": False, "note": "ä\t\x1b"},
@@ -66,14 +66,14 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
 
 
 def stored(client: sqltrack.Client, table: str) -> list[dict[str, Any]]:
-    """Return the rows of a table as the database has them."""
+    """Return the rows of a table as stored."""
     result = client.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3")
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row)) for row in result]
 
 
 def as_text(value: Any) -> str:
-    """Return what CSV has for a value."""
+    """Return a value as CSV shows it."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -90,7 +90,7 @@ def as_text(value: Any) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """Return what JSON has for a value."""
+    """Return a value as JSON shows it."""
     if (
         value is None
         or isinstance(value, (bool, int, dict, list))
@@ -105,7 +105,7 @@ def as_parquet(value: Any) -> Any:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Return whether values are equal, and NaN as what SQLite has for it, too."""
+    """Return whether values are equal; NaN equals SQLite's form of NaN."""
     return left == right or (str(left).lower() == str(right).lower() == "nan")
 
 
@@ -127,7 +127,7 @@ def test_csv_brings_back_every_value(
 
 
 def chosen(rows: list[dict[str, Any]], table: str, only_first: bool) -> list[dict[str, Any]]:
-    """Return the rows that belong to the first experiment, or all."""
+    """Return the rows of the first experiment, or all."""
     belongs: dict[str, Callable[[dict[str, Any]], bool]] = {
         "experiments": lambda row: row["id"] == 1,
         "runs": lambda row: row["experiment_id"] == 1,
@@ -153,7 +153,7 @@ def test_parquet_brings_back_every_value(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # In one piece, and row by row.
+    # As a whole, and row by row.
     monkeypatch.setattr("sqltrack.commands._parquet._VALUES", values)
     folder = tmp_path / "out"
     assert main(["export", "--format", "parquet", "--output", str(folder), *options]) == 0
@@ -247,7 +247,7 @@ def test_without_a_package_parquet_says_what_to_install(
 
 
 def limit_files() -> None:
-    """Let no file grow beyond a size, as if the disk were full."""
+    """Limit the size of files, as if the disk were full."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
 
@@ -258,7 +258,7 @@ def test_a_full_disk_leaves_nothing_half_done(
 ) -> None:
     client.execute(MANY.format(number=60_000))
     folder = tmp_path / "out"
-    # The files of the database itself are large by now.
+    # The files of the database itself are larger by now.
     command = [PROGRAM, "export", "--format", format_, "--output", str(folder), *options]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_files)
     assert (done.returncode, done.stdout) == (1, "")
@@ -300,13 +300,13 @@ def test_an_interrupt_removes_the_folders_that_were_created(
 
 
 def check_memory(client: sqltrack.Client, options: list[str], format_: str, tmp_path: Path) -> None:
-    """Export tables of two sizes, and compare how much memory that takes."""
+    """Export tables of two sizes, and compare the used memory."""
     script = (
         "import resource, sys; from sqltrack.cli import main; status = main(sys.argv[1:]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
     peaks = []
-    # In both cases there are more rows than are in memory at a time.
+    # Both tables have more rows than are in memory at a time.
     for number in (60_000, 300_000):
         client.execute("DELETE FROM metrics WHERE step >= 100")
         client.execute(MANY.format(number=number))

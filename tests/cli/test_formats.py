@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from sqltrack.cli._formats import FORMATS, TEXT_FORMATS, print_records, write_records
 from sqltrack.cli._parser import build_parser
 
-# Signs that mean something to one of the formats, or to more.
+# Characters with a special meaning in at least one of the formats.
 TEXTS = [
     "a|b",
     r"a\|b",
@@ -39,7 +39,7 @@ def written(format_: str, records: Any = RECORDS, columns: Any = ("text", "numbe
 
 
 def markdown_rows(text: str) -> list[list[str]]:
-    """Return the cells of a table as readers see them, once Markdown has become HTML."""
+    """Return the cells of a table as readers see them after conversion to HTML."""
     html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
     rows = re.findall(r"<tr>(.*?)</tr>", html, re.S)
     return [[unescape(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S)] for row in rows]
@@ -78,7 +78,7 @@ def test_latex_escapes_what_means_something_to_it() -> None:
 
 
 def _plain(latex: str) -> str:
-    """Return what LaTeX shows; a sign that it would take for a command, or a ligature, fails."""
+    """Return the text that LaTeX shows; fail on characters that it would take for a command or a ligature."""
     names = {"textbar": "|", "textbackslash": "\\", "textasciicircum": "^", "textasciitilde": "~"}
     names.update({"textless": "<", "textgreater": ">"})
     token = re.compile(

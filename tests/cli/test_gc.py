@@ -1,4 +1,4 @@
-"""`sqltrack gc` deletes old runs by what they are, and keeps what somebody may want."""
+"""`sqltrack gc` deletes old runs by criteria, and keeps runs that may still be needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .conftest import PROGRAM
 
 Capture = pytest.CaptureFixture[str]
 
-# Id, experiment, status, days since the last sign of life, number of rows of metrics, tags.
+# Id, experiment, status, days since the last update, number of rows of metrics, tags.
 RUNS = (
     (1, "first", "FAILED", 40, 3, ()),
     (2, "first", "FAILED", 40, 0, ("marked",)),
@@ -36,21 +36,21 @@ RUNS = (
     (9, "second", "FAILED", 40, 1, ()),
     (10, "second", "FAILED", 40, 1, ()),
 )
-# What stays and what it needs: 5 resumes 9, which resumes 10.
+# Runs that stay, and the runs that they need: 5 resumes 9, which resumes 10.
 LINKS = ((5, "resumes", 9), (9, "resumes", 10), (1, "repeats", 3))
 
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
     with on_one_connection(client):
-        # Not that of the module: some runs have to be heard of just now when the test begins.
+        # Not the time of the module: some runs must have been updated just before the test starts.
         now = datetime.now(timezone.utc)
         for run_id, experiment, status, days, rows, tags in RUNS:
             time = now - timedelta(days=days)
             run = sqltrack.Experiment(client, name=experiment).get_run(run_id).add_tags(*tags)
             for step in range(rows):
                 run.add_metrics({"loss": 0.5}, step=step)
-            # By the last sign of life it counts.
+            # The last update counts.
             run.set_created(now - timedelta(days=100)).set_status(status).set_updated(time)
         for from_id, kind, to_id in LINKS:
             sqltrack.run_add_link(client, from_id, kind, to_id)
@@ -196,7 +196,7 @@ def test_what_changes_while_somebody_thinks_is_spared(client: sqltrack.Client) -
     sqltrack.run_add_tags(client, 1, "marked")
     sqltrack.Experiment(client, name="first").get_run(11).set_status("FAILED")
     garbage = apply_gc(client, garbage)
-    # Run 1 stays now, and with it run 3, to which it links; run 11 nobody was asked about.
+    # Run 1 stays now, and so does run 3, to which it links; the question did not include run 11.
     assert (garbage.deletion.runs, garbage.tagged, garbage.linked) == ([], [1], [3])
     assert len(run_ids(client)) == 11
 

@@ -1,4 +1,4 @@
-"""sqltrack grant and revoke print statements after which others can do what they may, and no more."""
+"""sqltrack grant and revoke print statements that give users exactly the requested rights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHERS = (f"bob_{os.getpid()}", f"o'brien\"; DROP TABLE runs; --_{os.getpid()}",
 
 @pytest.fixture(params=[None, 'my "Schema"'])
 def shared(request: pytest.FixtureRequest, create_database: Callable[..., dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Configuration of the owner of a database that is set up, beside users who may nothing."""
+    """Configuration of the owner of a database after setup, next to users without rights."""
     import psycopg
 
     superuser = create_database()
@@ -96,7 +96,7 @@ def test_readers_read_and_do_not_write(user: str, shared: dict[str, Any], capsys
     ):
         with pytest.raises(AccessDeniedError, match="permission denied"):
             client.execute(statement)
-    # Tables that the owner creates later, too.
+    # Even tables that the owner creates later.
     sqltrack.Client(shared).execute("CREATE TABLE later (a INT)")
     assert client.execute("SELECT a FROM later").fetchall() == []
 
@@ -134,7 +134,7 @@ def test_writers_track_runs_and_lose_no_new_metric(
     ]
     waiting = client.execute("SELECT step, extras FROM metrics_pending ORDER BY step").fetchall()
     assert waiting == [(2, {"new": 7.5}), (3, {"another": 1.5, "new": 7.5})]
-    # A metric that cannot be a column makes the owner add metrics.extras, where those that wait belong.
+    # For a metric that cannot have a column the owner adds metrics.extras, to which pending metrics are moved.
     log(owner, **{"x" * 64: 1.0})
     query = "SELECT extras FROM metrics WHERE run_id = %s AND step = 2"
     assert client.execute(query, (run.id,)).fetchone() == ({"new": 7.5},)
@@ -177,7 +177,7 @@ def test_after_revoke_nothing_remains(
         client.execute("SELECT 1")
 
 
-# What is printed
+# Output
 
 
 def test_the_documented_statements_come_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A command imports what it needs, and neither other commands nor packages that it does not use."""
+"""A command imports only the modules and packages that it needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import sqltrack.cli._commands as command_modules
 from sqltrack.cli._commands import COMMANDS
 from sqltrack.commands.setup import set_up_quietly
 
-# Runs command lines, each in a fork of a process that has imported the program, and prints what is imported after it.
+# Runs command lines, each in a fork of a process that has imported the program, and prints the further imports.
 SURVEY = """
 import sys
 before = set(sys.modules)
@@ -40,18 +40,18 @@ for arguments in json.loads(sys.argv[1]):
 # Packages that no command needs before it connects to PostgreSQL, shows a table, or reads the version.
 SLOW = ("psycopg", "pandas", "polars", "docopt", "rich", "shtab", "plotille", "importlib.metadata")
 
-# What a command does is, in part, what another one does.
+# Commands that share code with another command.
 SHARED = {"show": {"diff"}, "diff": {"show"}, "gc": {"rm"}, "export": {"sql"}}
 
 
 class Survey(NamedTuple):
-    """What is imported after a command line, and its exit status."""
+    """The imports of a command line, and its exit status."""
 
     status: int
     modules: list[str]
 
     def commands(self, package: str) -> set[str]:
-        """Return the commands that have a module of their name in a package, and it is imported."""
+        """Return the commands that have an imported module with their name in a package."""
         names = (name.replace("-", "_") for name in COMMANDS)
         return {name for name in names if f"{package}.{name}" in self.modules}
 
@@ -78,10 +78,10 @@ def test_a_command_imports_no_other_command() -> None:
         own = name.replace("-", "_")
         assert found.status == 0
         assert found.commands("sqltrack.cli._commands") == {own}
-        # That of core is there with the package.
+        # Core's module is imported with the package.
         others = found.commands("sqltrack.commands") - {own, "setup"}
         assert others <= SHARED.get(name, set()), name
-        # It says which versions are installed.
+        # It reports the installed versions.
         expected = ["importlib.metadata"] if name == "doctor" else []
         assert found.slow() == expected, name
 

@@ -1,4 +1,4 @@
-"""`init` writes a config file that all programs in the folder find, sets up its database, and overwrites nothing."""
+"""`init` writes a config file for all programs in the folder, sets up its database, and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ with sqltrack.track("digits", env=None) as run:
 
 
 def options(config: dict[str, Any]) -> list[str]:
-    """Return the options of a database; of PostgreSQL they tell by themselves which engine is meant."""
+    """Return the options of a database; those of PostgreSQL imply the engine."""
     return connection({name: value for name, value in config.items() if name != "engine"})
 
 
@@ -260,14 +260,14 @@ def test_a_server_that_is_not_there_and_a_driver_that_is_missing_leave_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-# The program alone
+# The program without a command
 
 
 @pytest.mark.parametrize("arguments", [[], ["--engine", "sqlite"]])
 def test_without_a_command_the_program_prints_its_help(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As gh and docker do: the help was asked for, so it is no failure."""
+    """Like gh and docker, it exits with success."""
     assert main(arguments) == 0
     shown = capsys.readouterr()
     assert shown.err == ""

@@ -1,4 +1,4 @@
-"""Long values cost as much as they are long, in tables, in lists of pairs, and in all commands that show them."""
+"""The time for long values is proportional to their length, in tables, lists and all commands that show them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqltrack.cli._output import stdout
 from sqltrack.cli._table import print_pairs, print_result
 from support.connections import on_one_connection
 
-# Ten times the work; what looks at each pair of characters takes a hundred times as long.
+# Ten times the work; an algorithm that compares all pairs of characters takes a hundred times as long.
 MOST = 30
 
 TEXTS = {
@@ -34,7 +34,7 @@ def terminal() -> Console:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the shorter of two times."""
+    """Return the shorter of two durations."""
     times = []
     for _ in range(2):
         begin = time.perf_counter()

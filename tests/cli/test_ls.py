@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """Three experiments: updated long ago, updated of late, without runs."""
+    """Three experiments: updated long ago, updated recently, without runs."""
     with on_one_connection(client):
         old = sqltrack.Experiment(client, name="old").set_tags("paper").set_comment("the \x1b[31mfirst")
         old.get_run(1).set_status("COMPLETED").set_created(NOW - timedelta(days=9)).set_updated(NOW - timedelta(days=8))

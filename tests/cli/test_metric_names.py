@@ -1,4 +1,4 @@
-"""Metrics may be called like columns of tables and results: in every command, copy, export and data frame."""
+"""Metrics may have the names of columns of tables and results: in every command, copy, export and data frame."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from sqltrack.errors import UnusableValueError
 from sqltrack.pandas import query_dataframe
 from sqltrack.polars import query_polars
 
-# Columns of the key, the one for what cannot be a column, columns of other tables and of results, and names that
-# differ from others only in a prefix or by case.
+# Columns of the key, the column for other metrics, columns of other tables and of results, and names that differ from
+# others only in a prefix or in case.
 KEY = ["run_id", "step", "progress"]
 NAMES = [*KEY, "extras", "id", "name", "value", "status", "merged_id", "place", "best", "best_step", "metric"]
 NAMES += ["metrics.step", "Step", "ctid", "index", "=", "value_0"]
@@ -33,7 +33,7 @@ def value(name: str, run_id: int, step: int) -> int:
 
 @pytest.fixture
 def runs(client: sqltrack.Client) -> list[int]:
-    """Two runs with three steps of each metric, the second of which resumes the first."""
+    """Two runs with three steps of each metric; the second resumes the first."""
     experiment = sqltrack.Experiment(client, name="e")
     for run_id, steps in ((1, range(3)), (2, range(3, 6))):
         run = experiment.get_run(run_id)
@@ -56,7 +56,7 @@ HEADS = {name: f"metrics.{name}" for name in KEY} | {"step": "metrics.metrics.st
 def test_curves_have_both_the_metric_and_the_column_of_that_name(
     client: sqltrack.Client, runs: list[int], merged: bool
 ) -> None:
-    """The metric has a prefix, more than one if another metric is called so."""
+    """The metric gets a prefix, or several if another metric has that name."""
     curves = read_curves(client, 2, merged=merged)
     assert sorted(curves.names) == sorted(HEADS.get(name, name) for name in NAMES)
     points = [(1, step) for step in range(3) if merged] + [(2, step) for step in range(3, 6)]
@@ -100,7 +100,7 @@ def test_summaries_and_differences_have_the_true_steps(
 
 
 def test_the_best_value_is_found_of_any_metric(client: sqltrack.Client, runs: list[int]) -> None:
-    """Also of one that has no column, or of which some values have no place in it."""
+    """Even if the metric has no column, or some of its values do not fit into the column."""
     with client._session.keeping_connections():
         for name in NAMES:
             for maximize, step in ((True, 2), (False, 0)):
@@ -135,7 +135,7 @@ def test_a_copy_holds_each_metric_under_its_name(
 def test_an_export_and_data_frames_hold_the_columns_as_they_are(
     client: sqltrack.Client, runs: list[int], options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The metrics that cannot be columns are in the column `extras`, next to the columns of their names."""
+    """The metrics that cannot have a column are in `extras`, next to the columns with their names."""
     printed(capsys, "export", "--output", str(tmp_path), "--format", "jsonl", *options)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     pandas = query_dataframe(client, "SELECT * FROM metrics ORDER BY run_id, step")
@@ -170,7 +170,7 @@ def test_a_query_refuses_the_key_as_a_metric(query: Any, name: str) -> None:
 def test_a_metric_that_hides_behind_a_column_can_be_renamed(
     client: sqltrack.Client, runs: list[int], options: list[str], capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """But no metric can get such a name."""
+    """But no metric can be renamed to such a name."""
     printed(capsys, "rename-metric", name, "renamed", "--yes", *options)
     curves = read_curves(client, 1, ["renamed"])
     assert [(point["step"], point["renamed"]) for point in curves.points] == [

@@ -120,7 +120,7 @@ def test_nan_leaves_a_gap(client: sqltrack.Client, options: list[str], program: 
 
 
 def columns_with_curve(plot: str) -> list[tuple[int, int]]:
-    """Return the ranges of columns in which there is a curve."""
+    """Return the ranges of columns that contain a curve."""
     lines = [line.partition(" | ")[2] for line in plot.splitlines() if " | " in line]
     marked = sorted({match.start() for line in lines for match in re.finditer(r"[*⠁-⣿]", line)})
     ranges: list[tuple[int, int]] = []
@@ -215,7 +215,7 @@ def test_metrics_for_which_there_is_no_room_are_named(
 
 
 def test_a_metric_is_found_by_the_head_of_its_column(client: sqltrack.Client) -> None:
-    """A metric that is called as a column of rows is has another name in tables, and a metric of that name wins."""
+    """A metric with the name of another column has a prefix in tables; a metric that really has that name wins."""
     run = sqltrack.Experiment(client, name="experiment").get_run(9)
     run.add_metrics_many([{"step": 1, "Step": 3.0, "loss": 1.0}])
     run.add_metrics({"step": 2.0, "run_id": 4.0}, step=1)

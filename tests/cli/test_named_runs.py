@@ -1,4 +1,4 @@
-"""Runs are named by ids, lists and ranges in all commands, or a message says that the command takes one run."""
+"""All commands accept ids, lists and ranges of runs, or say that they accept only one run."""
 
 from __future__ import annotations
 

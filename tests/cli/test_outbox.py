@@ -1,4 +1,4 @@
-"""`sqltrack outbox` lists what waits for a database that was away, sends it, and drops it."""
+"""`sqltrack outbox` lists calls that wait for a database, sends them, and drops them."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def rows(client: sqltrack.Client) -> int:
 
 
 def damage(path: Path) -> None:
-    """Let no journal be read, while SQLite still opens the file."""
+    """Make the journal unreadable in such a way that SQLite can still open the file."""
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE outbox_about")
     connection.close()
 
 
 def refuse(client: sqltrack.Client, leave: Leave) -> Path:
-    """Leave an outbox whose run is deleted, and so will be refused."""
+    """Leave an outbox whose run is deleted, so that its calls will be refused."""
     path = leave()
     client.execute("DELETE FROM runs WHERE id = (SELECT MAX(id) FROM runs)")
     return path
@@ -79,7 +79,7 @@ def refuse(client: sqltrack.Client, leave: Leave) -> Path:
 
 def test_the_list_tells_what_waits_and_connects_to_nothing(leave: Leave, folder: Path, capsys: Capture) -> None:
     path = leave()
-    # A database that nobody can reach, and whose driver may be missing.
+    # An unreachable database, whose driver may be missing.
     assert main(["outbox", "--host", "127.0.0.1", "--port", "1"]) == 0
     out, err = capsys.readouterr()
     head, _, line = out.splitlines()
@@ -118,7 +118,7 @@ def test_where_nothing_waits_the_folder_is_named(folder: Path, capsys: Capture) 
 def test_files_in_the_folder_for_emergencies_are_listed_too(
     leave: Leave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """Where a home cannot be written, outboxes lie among the temporary files."""
+    """If a home cannot be written to, outboxes are among the temporary files."""
     path = leave()
     monkeypatch.delenv("SQLTRACK_DSN_OUTBOX_DIR")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -130,7 +130,7 @@ def test_files_in_the_folder_for_emergencies_are_listed_too(
     out, err = capsys.readouterr()
     assert path.name in out
     assert err == f"1 file in {tmp_path}/state/sqltrack/outbox and {emergency}\n"
-    # Another user could have made it.
+    # Another user could have created it.
     emergency.chmod(0o777)
     assert main(["outbox"]) == 0
     assert capsys.readouterr().out == ""
@@ -212,7 +212,7 @@ def test_files_for_other_databases_stay_and_are_counted(
         f"1 file left for another database: sqlite dbpath={others[1].config['dbpath']}",
     ]
     assert [read_outbox(path).calls for path in paths] == [2, 2, 2]
-    # By name it is said to be the wrong one.
+    # If you name it, an error says that it is the wrong one.
     assert main(["outbox", "send", paths[0].name, *options]) == 1
     assert f"skipped {paths[0]}: it is for another database\n" in capsys.readouterr().err
     assert main(["outbox", "send", *connection(others[0].config)]) == 0
@@ -225,7 +225,7 @@ def test_files_can_be_named_by_path_and_by_name(
     first, second, third = leave(), leave(), leave()
     assert main(["outbox", "send", first.name, str(second), *options]) == 0
     assert (rows(client), [info.path for info in find_outboxes(folder)]) == (6, [str(third)])
-    # One that was sent is an error before anything is done.
+    # One that was sent before is an error before anything is done.
     capsys.readouterr()
     assert main(["outbox", "send", third.name, first.name, *options]) == 1
     assert "cannot be read: No such file or directory" in capsys.readouterr().err
@@ -276,7 +276,7 @@ def test_refused_calls_are_named_and_can_be_sent_again_or_dropped(
         f"the database refused 2 calls, kept in {refused}",
     ]
     assert rows(client) == 2
-    # Nobody has to hear of it again and again.
+    # Users should not hear of it again and again.
     assert main(["outbox", "send", *options]) == 0
     assert capsys.readouterr().err.splitlines() == [
         "there is nothing to send",
@@ -298,7 +298,7 @@ def test_a_damaged_file_is_sent_as_far_as_it_can_be_read_and_stays(
     damage(path)
     assert main(["outbox", "send", *options]) == 1
     assert f"skipped {path}: no such table: outbox_about" in capsys.readouterr().err
-    # For which database it is, only the user can tell.
+    # Only the user knows which database it is for.
     assert main(["outbox", "send", path.name, "--force", *options]) == 1
     assert f"kept {path}, which is damaged: no such table: outbox_about" in capsys.readouterr().err
     assert (rows(client), path.exists()) == (3, True)
@@ -322,7 +322,7 @@ def test_ctrl_c_in_the_middle_of_sending_loses_nothing(
     leave: Leave, options: list[str], client: sqltrack.Client, folder: Path, tmp_path: Path
 ) -> None:
     path = leave(20)
-    # The same calls again and again change nothing, but take their time.
+    # Sending the same calls again changes nothing, but takes time.
     for number in range(150):
         shutil.copy(path, path.with_name(f"copy-{number:03}.db"))
     all_files = len(list(folder.glob("*.db")))
@@ -337,7 +337,7 @@ def test_ctrl_c_in_the_middle_of_sending_loses_nothing(
     assert "files sent; the other files stay as they are\nsqltrack: interrupted\n" in errors
     left = find_outboxes(folder)
     assert 0 < len(left) < all_files
-    # Of one file all or a part may have arrived.
+    # All or some calls of a file may have arrived.
     assert sum(info.calls != 2 for info in left) <= 1
     assert {(info.state, info.damage) for info in left} == {("dead", None)}
     assert rows(client) == 20

@@ -1,4 +1,4 @@
-"""A Parquet file holds every value of a result, also if a column holds values of several kinds."""
+"""A Parquet file contains every value of a result, even if a column holds values of several kinds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Write = Callable[..., tuple[str, list[Any]]]
 
 @pytest.fixture
 def write(parquet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Write a column, so many rows at a time, and return its type and its values."""
+    """Write a column, this many rows at a time, and return its type and its values."""
 
     def write(values: Sequence[Any], kind: Any = None, rows: int = 50_000) -> tuple[str, list[Any]]:
         monkeypatch.setattr(_parquet, "_ROWS", rows)
@@ -146,7 +146,7 @@ def test_every_value_of_a_column_can_be_read_again(
     for value, read in zip(values, found):
         texts = {str(value), str(csv_value(value))}
         if type(value) is int and abs(value) < BIG:
-            # A number among floating point numbers, before the first text came.
+            # A number among floats, before the first text.
             texts.add(str(float(value)))
         is_number = isinstance(read, float) and (value == read or str(value).lower() == str(read) == "nan")
         assert is_number or read in texts or (read == value and type(read) is type(value))

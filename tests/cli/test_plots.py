@@ -89,7 +89,7 @@ def test_a_run_without_the_metric_is_noted_and_left_out(
 def test_words_like_runs_are_runs_until_a_metric_comes(
     client: sqltrack.Client, options: list[str], capsys: Capture
 ) -> None:
-    """A metric whose name looks like a run comes after another metric, or by --metric."""
+    """A metric whose name looks like a run must come after another metric, or be given with --metric."""
     assert main(["metrics", "3", "9", "loss", "2024", "--csv", *options]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "run_id,step,progress,loss,2024"
     assert main(["metrics", "9", "--metric", "2024", "--csv", *options]) == 0
@@ -247,7 +247,7 @@ def test_a_point_is_drawn_in_the_row_of_its_label(capsys: Capture) -> None:
 
 
 def test_values_that_no_float_holds_are_counted(capsys: Capture) -> None:
-    """Extras may hold integers that are too large, texts and truth values."""
+    """Extras may contain integers that are too large, texts and truth values."""
     print_plot([Curve("loss", [0, 1, 2, 3, 4], [1, 10**400, "x", True, 2.0])], x_label="step")
     assert capsys.readouterr().out.splitlines()[-1] == "* loss (3 values are not finite)"
 
@@ -259,7 +259,7 @@ def test_more_curves_than_colours_still_look_different(capsys: Capture) -> None:
 
 
 def test_points_of_long_curves_keep_their_extremes(capsys: Capture) -> None:
-    """A single spike among many points is seen."""
+    """A single spike among many points is visible."""
     values = [0.0] * 100_000
     values[54_321] = 10.0
     print_plot([Curve("loss", range(100_000), values)], x_label="step")

@@ -1,4 +1,4 @@
-"""`sqltrack reap` marks runs that say that they are running, though nobody has heard of them for long."""
+"""`sqltrack reap` marks runs whose status is RUNNING and whose last update was long ago."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_run_that_is_heard_of_in_between_is_left_alone(client: sqltrack.Client
 
 
 def test_runs_that_log_all_the_time_are_never_marked(client: sqltrack.Client, start: Start) -> None:
-    """Each run wakes up at some moment of the work, and must not be marked once it has."""
+    """Each run becomes active at some moment of the work, and must not be marked after that."""
     runs = [start() for _ in range(30)]
     woken: dict[int, bool] = {}
     begin = threading.Event()
@@ -105,7 +105,7 @@ def test_runs_that_log_all_the_time_are_never_marked(client: sqltrack.Client, st
         marked.update({done.run_id: done.marked for done in apply_reap(client, [finding])})
     thread.join()
     for run in runs:
-        # Marked if and only if it had not been heard of before.
+        # Marked if and only if it was not active before.
         status, updated = state(client, run)
         assert status == ("FAILED" if marked[run.id] else "RUNNING")
         assert updated > LONG_AGO

@@ -1,4 +1,4 @@
-"""`sqltrack reap` asks Slurm what has become of the jobs of runs."""
+"""`sqltrack reap` asks Slurm about the jobs of runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.old_runs import DAY, LONG_AGO, NOW, Start, state
 from support.plans import reap
 from support.processes import running
 
-# Answers as sacct does: with the rows of the jobs that it is asked for, of which it knows nothing it says nothing.
+# Answers as sacct does: with rows of the requested jobs, and nothing about unknown jobs.
 SACCT = """#!{python}
 import json, os, sys, time
 answers = json.load(open({answers!r}))
@@ -43,7 +43,7 @@ for job in options["--jobs"].split(","):
 
 
 class Slurm:
-    """A made-up Slurm."""
+    """A simulated Slurm."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -130,7 +130,7 @@ def test_a_run_whose_job_is_alive_is_left_alone_however_old(
     before = dump(client)
     (finding,) = reap(client, older_than=DAY)
     assert finding.new_status is None
-    # Whoever reads the table sees why.
+    # The comment in the table gives the reason.
     assert ("unknown to sqltrack" in finding.why) == (said in ("COMPLET+", "NEW_STATE"))
     assert dump(client) == before
 
@@ -236,7 +236,7 @@ def test_many_jobs_are_asked_for_in_few_calls(
 ) -> None:
     rows = [(experiment.id, "RUNNING", json.dumps({"SLURM_JOB_ID": str(n)})) for n in range(450)]
     client.executemany("INSERT INTO runs (experiment_id, status, env) VALUES (%s, %s, %s)", rows)
-    # Not before the runs were created, which the time of the module is if the session takes long.
+    # The time of the module may be before the runs were created, if the session takes long.
     end = epoch(datetime.now(timezone.utc))
     slurm.say({str(n): [f"{n}|TIMEOUT|{end}|0:0"] for n in range(449)})
     findings = reap(client)
@@ -303,7 +303,7 @@ def test_sacct_that_hangs_is_ended_after_a_while(
 ) -> None:
     start(SLURM_JOB_ID="1")
     slurm.say(hang=True)
-    # A wrapper, as some clusters have, whose child would keep the pipe open.
+    # A wrapper, as on some clusters, whose child would keep the pipe open.
     sacct = slurm.folder / "sacct"
     sacct.rename(slurm.folder / "real")
     sacct.write_text(f'#!/bin/sh\n"{slurm.folder}/real" "$@"\n:\n')

@@ -1,4 +1,4 @@
-"""`sqltrack rename-metric` gives a metric another name, or moves its values to another metric."""
+"""`sqltrack rename-metric` renames a metric, or moves its values to another metric."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_column_gets_the_other_name(client: sqltrack.Client, run: sqltrack.R
 def test_no_value_is_left_of_a_metric_that_is_called_like_another_column(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The columns of those names hold no values of metrics, in one experiment as in all."""
+    """The columns of those names hold no values of metrics, in one experiment or in all."""
     for value, chosen in enumerate(([], ["--experiment", "experiment"])):
         run.add_metrics({name: value}, 7)
         assert main(["rename-metric", name, f"mine{value}", "--yes", *chosen, *options]) == 0
@@ -70,7 +70,7 @@ def test_no_value_is_left_of_a_metric_that_is_called_like_another_column(
 
 
 def test_a_key_is_not_a_value_of_both_metrics(client: sqltrack.Client, run: sqltrack.Run) -> None:
-    """A row that got the new name alone in the meantime has no value of the old one, which is called step."""
+    """A row that gets only the new name in the meantime has no value of the old one, which is called step."""
     run.add_metrics({"step": 1.5}, 7)
     planned = plan_rename_metric(client, "step", "mine")
     add_extras(client, run.id, {8: {"mine": 2.5}})
@@ -174,7 +174,7 @@ def test_rows_that_have_values_of_both_are_counted_and_nothing_is_done(
     with pytest.raises(ConflictError, match="both .* have values in 2 rows;"):
         rename_metric(client, "acc", "accuracy", **options)
     assert dump(client) == before
-    # Those of the other experiment are in nobody's way.
+    # The values of the other experiment do not matter.
     assert rename_metric(client, "acc", "accuracy", experiment="other").values == 3
 
 
@@ -208,7 +208,7 @@ def test_values_that_the_other_column_would_alter_are_refused(
 ) -> None:
     other.add_metrics({"odd": value}, 10)
     if type(value) is int:
-        # Of a run that comes before, and that could have been moved.
+        # Of an earlier run, which could have been moved.
         run.add_metrics({"odd": 1}, 10)
     with pytest.raises(ConflictError, match=f"'odd' has the value {value!r}"):
         rename_metric(client, "odd", "acc", merge=True)
@@ -284,7 +284,7 @@ def test_killed_at_any_moment_the_rest_can_be_done_again(
     command = [program, "rename-metric", "acc", "accuracy", "--merge", "--yes", *options]
     for _ in range(5):
         with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-            # And killed at the end of the block.
+            # Killed at the end of the block.
             time.sleep(random.uniform(0.3, 0.8))
         if "acc" not in columns(client):
             break

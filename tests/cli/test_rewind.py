@@ -1,4 +1,4 @@
-"""`sqltrack rewind` removes what a run has logged after a checkpoint."""
+"""`sqltrack rewind` removes the rows that a run has logged after a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 @pytest.fixture
 def run(run: sqltrack.Run, experiment: sqltrack.Experiment) -> sqltrack.Run:
-    """A run with ten steps, and another one beside it."""
+    """A run with ten steps, next to another one."""
     with on_one_connection(run.client):
         for each in (run, experiment.get_run()):
             for step in range(10):

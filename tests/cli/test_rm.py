@@ -1,4 +1,4 @@
-"""`sqltrack rm` deletes runs and experiments, all of what belongs to them or nothing."""
+"""`sqltrack rm` deletes runs and experiments with everything that belongs to them, or nothing."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_only_who_agrees_deletes(client: sqltrack.Client, options: list[str], te
 
 @contextlib.contextmanager
 def locking(client: sqltrack.Client) -> Iterator[None]:
-    """Hold what a deletion has to wait for."""
+    """Hold a lock that a deletion has to wait for."""
     with client as connection:
         connection.execute("UPDATE runs SET comment = 'locked' WHERE id = 6")
         yield
@@ -175,7 +175,7 @@ def test_ctrl_c_at_any_moment_deletes_all_or_nothing(
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         status = process.wait(timeout=60)
-    # The signal may come before the deletion, in it, or after it.
+    # The signal may arrive before, during or after the deletion.
     after = [2, 1, 2, 0, 6]
     assert counts(client) in ([after] if status == 0 else [before, after])
 

@@ -1,4 +1,4 @@
-"""Commands that read ask a server over the network few times, and queries asked together can do no more than one."""
+"""Commands that read make few round trips, and queries in one round trip have no more rights than single ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
 
 @pytest.fixture
 def plain_config(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """How a user reaches the database who may change all of it, and cannot become a superuser."""
+    """Configuration of a user who may change the whole database, and cannot become a superuser."""
     if not str(config.get("host", "")).startswith("/"):
         pytest.skip("the server has no socket here that lets any user in")
     name = f"plain_{config['dbname']}"
@@ -81,7 +81,7 @@ COMMANDS = {
     ("runs", "--best", LONG_NAME): 3,
     ("runs", "two", "--best", "loss", "--where", "id > 1", "--sort", "at step"): 3,
 }
-# Of these each run takes some.
+# Each run adds some of these.
 MORE_COMMANDS = {
     ("show", "1"): 9,
     ("show", "1-3"): 21,
@@ -102,7 +102,7 @@ def test_reading_takes_at_most_three_round_trips_after_connecting(
         options = options_of({**plain_config, "host": "127.0.0.1", "port": proxy.port})
         counted = {}
         for command, number in expected.items():
-            # On a busy machine an answer may come before all questions are sent, which counts as one more.
+            # On a busy machine an answer may come before all queries are sent, which counts as one more.
             for _ in range(5):
                 connections = proxy.connections
                 assert main([*command, *options]) == 0
@@ -141,7 +141,7 @@ def test_a_superuser_gets_the_same_runs_one_query_after_the_other(
 def test_a_run_that_is_deleted_in_between_is_left_out(
     client: sqltrack.Client, chosen: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ids are read before the rows, and another process may delete a run after that."""
+    """The ids are read before the rows, and another process may delete a run in between."""
     ask, calls = runs_command.ask, []
     path = client.config
 
@@ -185,7 +185,7 @@ def test_queries_asked_together_can_only_read(plain_client: sqltrack.Client, is_
 @SERVER
 @NOT_POOLED
 def test_what_follows_queries_asked_together_can_only_read(plain_client: sqltrack.Client) -> None:
-    """After the last ones the transaction has ended, and after a wrong one it was rolled back."""
+    """After the last of them the transaction has ended, and after an error it was rolled back."""
     lifted = Question("SELECT set_config('statement_timeout', '0', false), set_config('search_path', 'nowhere', false)")
     for questions, is_last in (([Question("SELECT 1")], True), ([lifted], False), ([lifted], True)):
         with pytest.raises(ReadOnlyDatabaseError), reading(plain_client) as admin:
@@ -203,7 +203,7 @@ def test_what_follows_queries_asked_together_can_only_read(plain_client: sqltrac
 @SERVER
 @NOT_POOLED
 def test_queries_of_the_program_can_only_read_one_by_one(plain_client: sqltrack.Client) -> None:
-    """Each travels with its guard, and one that is refused is looked at anew by itself."""
+    """Each is sent with its guard, and a refused query is checked again by itself."""
     for sql in REFUSED:
         with pytest.raises(SQLTrackError), reading(plain_client, own_sql=True) as admin:
             assert admin.connection.execute("SELECT %(two)s - %(one)s", {"one": 1, "two": 2}).fetchone() == (1,)
@@ -249,7 +249,7 @@ def test_nothing_but_the_error_is_told_of_queries_that_fail_together(
 ) -> None:
     for _ in range(3):
         with pytest.raises(SQLTrackError), reading(client) as admin:
-            # The answer to the first ones may come while others are being sent.
+            # The answer to the first queries may arrive while others are being sent.
             admin.ask_together([Question("SELECT 1"), Question(wrong), *[Question("SELECT repeat('x', 9999)")] * 5])
     assert [record for record in caplog.records if record.name.startswith("psycopg")] == []
 

@@ -32,7 +32,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """Runs 1 to 4 of two experiments, the greater the newer."""
+    """Runs 1 to 4 of two experiments; higher ids are newer."""
     with on_one_connection(client):
         for run_id, name in enumerate(("first", "first", "second", "first"), start=1):
             run = sqltrack.Experiment(client, name=name).get_run(run_id)
@@ -125,7 +125,7 @@ def test_the_best_value_comes_with_its_step(client: sqltrack.Client) -> None:
 def test_the_best_values_are_found_by_an_index(
     client: sqltrack.Client, engine_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The program reads them as clients do, in the way that is quickest for the database."""
+    """The program reads them as clients do, in the way that is fastest for the database."""
     name = {"sqlite": "_connection", "postgres": "_cursor"}[engine_name]
     module = importlib.import_module(f"sqltrack.engines.{engine_name}.{name}")
     adapt, taken = module.first_rows_sql, []
@@ -140,7 +140,7 @@ def test_the_best_values_are_found_by_an_index(
 
 @pytest.mark.parametrize("name", ["new", "100%_!\"\\'", "RUN_ID"])
 def test_the_best_value_may_be_among_the_extras(client: sqltrack.Client, name: str) -> None:
-    """A metric that is not a column, or not for all its values, is found all the same."""
+    """This holds for a metric without a column, or with values outside its column."""
     add_extras(client, 1, {1: {name: 0.25}, 2: {name: 0.75, "other": name}, 3: {name: "NaN"}, 4: {name: 0.75}})
     add_extras(client, 2, {5: {name: "text", "loss": 0.125}, 6: {name: [9]}, 7: {name: True}})
     add_extras(client, 3, {5: {"other": {name: 9}}, 6: {name: "Infinity"}, 7: {name: -1}})
@@ -203,7 +203,7 @@ def test_arguments_that_differ_come_first_and_those_that_only_some_runs_have_dif
 def test_all_chosen_runs_decide_about_the_arguments_whatever_the_limit(
     client: sqltrack.Client, choice: dict[str, Any]
 ) -> None:
-    """Runs 1 to 3 have the same model, which the newest run does not."""
+    """Runs 1 to 3 have the same model, and the newest run another."""
     sqltrack.Run(client, run_id=4).add_args({"model": "big"})
     for limit in (0, 1, 2):
         assert dict(summary(client, limit=limit, **choice)) == {"lr": True, "model": True, "note": True}
@@ -241,7 +241,7 @@ def test_what_is_no_dict_of_arguments_has_none(client: sqltrack.Client, options:
 
 
 def table(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[str], str]:
-    """Return the heads of the columns, the lines below, and the notes."""
+    """Return the headings of the columns, the lines below, and the notes."""
     output = capsys.readouterr()
     head, _, *lines = output.out.splitlines()
     return re.split("  +", head.strip()), lines, output.err
@@ -272,7 +272,7 @@ def test_a_learning_rate_with_many_digits_is_a_column(
 def test_a_terminal_shows_the_same_columns_whatever_the_limit(
     client: sqltrack.Client, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """Only the oldest run has a long name, a comment and values that take room."""
+    """Only the oldest run has a long name, a comment and wide values."""
     with on_one_connection(client):
         for run_id in range(1, 5):
             values = {f"arg{number}": f"{run_id}" * (18 if run_id == 1 else 1) for number in range(6)}
@@ -290,7 +290,7 @@ def test_a_terminal_shows_the_same_columns_whatever_the_limit(
                 main(["runs", "--limit", limit, *best, *options])
                 lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
                 assert max(map(len, lines)) <= width
-                # Cut heads end in an ellipsis.
+                # Cut headings end in an ellipsis.
                 heads.add(tuple(word.rstrip("…")[:1] for word in lines[0].split()))
             assert len(heads) == 1, (width, best, [" ".join(head) for head in heads])
 
@@ -298,7 +298,7 @@ def test_a_terminal_shows_the_same_columns_whatever_the_limit(
 def test_columns_of_the_same_name_have_different_heads(
     client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An argument or metric that is called like a column says what it is."""
+    """The heading of an argument or metric with the name of a column says which it is."""
     for run_id in (1, 2):
         run = sqltrack.Run(client, run_id=run_id)
         run.set_args({"status": f"mine{run_id}", "loss": run_id, "lr": run_id, "args.lr": -run_id})

@@ -29,7 +29,7 @@ ARGS: list[dict[str, Any] | None] = [
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """Runs 1 to 6, the greater the newer; run 5 is bare."""
+    """Runs 1 to 6; higher ids are newer. Run 5 has no values."""
     with on_one_connection(client):
         for run_id, args in enumerate(ARGS, start=1):
             run = sqltrack.Experiment(client, name="b" if run_id % 2 else "a").get_run(run_id)
@@ -60,7 +60,7 @@ BEST: list[tuple[dict[str, Any], list[int]]] = [
     ({"best": "f1"}, [4, 1, 6, 5, 3, 2]),
     ({"best": "f1", "maximize": False}, [4, 1, 6, 5, 3, 2]),
 ]
-# Columns with the runs sorted by them, and those that have no value, newest first.
+# Columns, the runs sorted by them, and the runs without a value, newest first.
 SORTED: list[tuple[str, list[int], list[int]]] = [
     ("id", [1, 2, 3, 4, 5, 6], []),
     ("created", [1, 2, 3, 4, 5, 6], []),
@@ -86,7 +86,7 @@ WITHOUT_TIES = ("started", "lr", "mixed", "at step")
 
 
 def test_the_best_run_is_on_top_and_runs_without_a_value_are_last(client: sqltrack.Client) -> None:
-    """A run whose values are all NaN has no best value; the value may be in a column or among the extras."""
+    """A run with only NaN has no best value. The value may be in a column or in extras."""
     for options, expected in BEST:
         assert ids(client, **options) == expected
     for options, expected in (BEST[0], BEST[4], BEST[6]):
@@ -97,7 +97,7 @@ def test_the_best_run_is_on_top_and_runs_without_a_value_are_last(client: sqltra
 
 
 def test_runs_are_sorted_by_any_column_and_missing_values_are_last(client: sqltrack.Client) -> None:
-    """Numbers come before texts, and these before lists and dicts; equal runs are listed newest first."""
+    """Numbers come before texts, and texts before lists and dicts; equal runs are listed newest first."""
     sqltrack.Run(client, run_id=4).set_comment("b")
     sqltrack.Run(client, run_id=2).set_comment("A")
     sqltrack.Run(client, run_id=3).set_tags("paper")

@@ -124,7 +124,7 @@ def test_csv_and_json_are_exact(client: sqltrack.Client, options: list[str], cap
 
 
 def test_arguments_may_be_called_like_columns(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
-    """And null is told from what is missing."""
+    """And null differs from a missing argument."""
     with client:
         client.execute("DELETE FROM runs WHERE id < 10")
     experiment = sqltrack.Experiment(client, name="experiment")

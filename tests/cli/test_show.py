@@ -1,4 +1,4 @@
-"""`sqltrack show` tells everything about a run."""
+"""`sqltrack show` shows everything about a run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from support.connections import on_one_connection
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
-# Longer than a column's name may be on PostgreSQL, so that it is kept in the extras there.
+# Longer than the name of a column in PostgreSQL, where it is stored in extras.
 LONG_NAME = "loss of " + "x" * 60
 
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """Run 5 with everything, linked with runs 4 and 6."""
+    """Run 5 with values of all kinds, linked with runs 4 and 6."""
     with on_one_connection(client):
         experiment = sqltrack.Experiment(client, name="experiment")
         run = experiment.get_run(5).set_args({"lr": 0.1, "nothing": None, "layers": [1, 2]}).set_env({"USER": "alice"})
@@ -170,7 +170,7 @@ def test_other_formats_have_a_row_for_each_value(
 def test_many_values_are_read_in_another_way_with_the_same_result(
     client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a run that would bring many missing values, only the columns are read that hold any."""
+    """For a run with many missing values, only the columns with a value are read."""
     others = sqltrack.Experiment(client, name="others").get_run()
     others.add_metrics({"loss": 1.5, "other": 1, f"other {LONG_NAME}": 2, "note": "text"}, step=1)
     expected = describe_run(client, 5), describe_run(client, others.id)
@@ -185,7 +185,7 @@ def test_many_values_are_read_in_another_way_with_the_same_result(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two results are the same, where NaN is NaN."""
+    """Return whether two results are the same; NaN equals NaN."""
     return repr(one) == repr(other)
 
 

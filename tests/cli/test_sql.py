@@ -1,4 +1,4 @@
-"""`sqltrack sql` runs queries that only read."""
+"""`sqltrack sql` runs read-only queries."""
 
 from __future__ import annotations
 
@@ -374,7 +374,7 @@ def test_a_superuser_asks_for_all_rights(client: sqltrack.Client, options: list[
 def test_semicolons_and_comments_around_a_query_do_not_count(
     sql_options: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In a superuser's query as in others, and in what only explains."""
+    """In a superuser's queries as in others, and in EXPLAIN."""
     for wanted in ("SELECT 'a;' AS a", "VALUES ('a;')", "WITH b AS (SELECT 'a;' AS a) SELECT a FROM b"):
         assert main(["sql", text.format(wanted), "--format", "csv", *sql_options]) == 0, capsys.readouterr().err
         assert capsys.readouterr().out.splitlines()[1:] == ["a;"]

@@ -1,4 +1,4 @@
-"""Commands and options that there are not lead to those that there are, in one line."""
+"""Unknown commands and options lead to a suggestion of existing ones, in one line."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_suggestions_name_what_there_is() -> None:
 
 
 def test_a_file_alone_is_one_of_sqlite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever the config file says, --dbpath means SQLite, before and after the command."""
+    """--dbpath means SQLite, before or after the command, whatever the config file says."""
     setup(sqltrack.Client(engine="sqlite", dbpath="x.db"))
     sqltrack.Experiment(sqltrack.Client(engine="sqlite", dbpath="x.db"), name="digits")
     Path("sqltrack.conf").write_text("engine = postgres\nhost = nowhere.example.org\n")

@@ -1,4 +1,4 @@
-"""Commands that read execute no code of other users with the rights of a superuser."""
+"""Commands that read never execute other users' code with the rights of a superuser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ READING = {
     "sql": ["sql", "SELECT * FROM runs"],
 }
 
-# Objects by which the owner of the tables has code executed, with the table that the code hides in.
+# Objects by which the owner of the tables can have code executed, and the table that the code hides in.
 TRAPS = {
     "an unsafe function in a view": "CREATE VIEW {table} AS SELECT * FROM hidden WHERE trap() = 1",
     "one that claims to be safe": "ALTER FUNCTION trap() PARALLEL SAFE; "
@@ -72,7 +72,7 @@ def owned(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[Any]:
 
 
 def create_trap(owned: Any) -> None:
-    """Create a function that takes on the caller's rights, and leaves a file in the folder of the server."""
+    """Create a function that takes on the caller's rights, and writes a file to the server's folder."""
     owned.execute(
         "CREATE FUNCTION trap() RETURNS INT LANGUAGE plpgsql AS "
         "$$ BEGIN SET ROLE NONE; EXECUTE $a$ COPY (SELECT 1) TO PROGRAM 'cat > executed' $a$; RETURN 1; END $$"
@@ -85,13 +85,13 @@ def create_trap(owned: Any) -> None:
 
 
 def replace(owned: Any, table: str, script: str) -> None:
-    """Put a view in the place of a table, as its owner can."""
+    """Replace a table by a view, as its owner can."""
     create_trap(owned)
     owned.execute(f"ALTER TABLE {table} RENAME TO hidden; {script.format(table=table)}; RESET ROLE")
 
 
 def is_executed(owned: Any) -> bool:
-    """Return whether the owner's code has left its file in the folder of the server, and remove that."""
+    """Return whether the owner's code has written its file to the server's folder, and remove the file."""
     found: bool = owned.execute("SELECT (pg_stat_file('executed', true)).size IS NOT NULL").fetchone()[0]
     owned.execute("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; rm -f executed'")
     return found
@@ -99,7 +99,7 @@ def is_executed(owned: Any) -> bool:
 
 @pytest.fixture(autouse=True)
 def _old_servers_read_as_superuser() -> None:
-    """Let nobody do that here, in place of the fixture of all tests."""
+    """Overrides the fixture of all tests, so that it does not apply here."""
 
 
 def refuses(arguments: list[str], options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> bool:
@@ -169,7 +169,7 @@ def test_a_superuser_can_trust_the_owner(
 def test_the_owners_tables_are_read_as_ever(
     owned: Any, name: str, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A function that is unsafe by its own word, and is not called, is no reason to refuse."""
+    """A function that is declared unsafe and not called is not a reason to refuse."""
     owned.execute("RESET ROLE")
     assert main([*(word.format(folder=tmp_path) for word in READING[name]), *options]) == 0, capsys.readouterr().err
 
@@ -181,7 +181,7 @@ def test_a_server_without_a_role_for_reading_is_read_as_carefully(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """PostgreSQL 13 has none. What the user writes is refused there, the program's own queries are looked at."""
+    """PostgreSQL 13 has none. It refuses SQL of the user, and the program checks its own queries."""
     monkeypatch.setattr(_readonly, "_READING_ROLE_VERSION", 10**9)
     owned.execute("RESET ROLE")
     assert main(["show", "1", *options]) == 0

@@ -1,4 +1,4 @@
-"""Tables and JSON look as those of rich and of the json module, which take longer."""
+"""Tables and JSON look like those of rich and of the json module, which are slower."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def columns(number: int, rows: int) -> list[_table._Column]:
 
 
 def printed(printer: Any, chosen: Sequence[_table._Column], **options: Any) -> tuple[str, set[str]]:
-    """Return what is seen of a table without blanks at the ends of its lines, and its styles."""
+    """Return the visible text of a table without blanks at the ends of its lines, and its styles."""
     file = io.StringIO()
     console = Console(file=file, width=200, highlight=False, markup=False, emoji=False, **options)
     printer(console, chosen, *([[False] * len(chosen)] if printer is _table._print_by_rich else []))
@@ -68,7 +68,7 @@ def test_a_table_looks_as_one_of_rich(rows: int, options: dict[str, Any]) -> Non
 
 
 def leave_out_one_by_one(widths: dict[str, int], optional: Sequence[str], room: int) -> list[str]:
-    """Do the same as `_leave_out`, and compute the width of the table anew for each column."""
+    """Do the same as `_leave_out`, but compute the width of the table again for each column."""
     removed: dict[str, int] = {}
     for name in reversed(optional):
         if _table._least(widths.values()) <= room or len(widths) == 1:

@@ -1,4 +1,4 @@
-"""`sqltrack tidy` moves metrics from the column extras into columns of their own, and alters none."""
+"""`sqltrack tidy` moves metrics from the column extras into their own columns, without changing them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_values_get_a_column_in_which_they_are_the_same(client: sqltrack.Client,
     assert [type(value) for value in column(client, name)] == [
         float if name == "mixed numbers" else type(value) for value in values
     ]
-    # What is empty afterwards is NULL.
+    # Extras that become empty are NULL.
     assert extras(client) == [None] * 3
     assert tidy(client) == []
 
@@ -195,7 +195,7 @@ def test_metrics_that_wait_in_another_table_are_moved_too(
     assert column(client, "loss") == [0.5, 1.5, 2.5]
     assert extras(client) == [{"run_id": 1}] * 3
     assert client.execute("SELECT COUNT(*) FROM metrics_pending").fetchone() == (0,)
-    # The column is there by now, but what somebody who may not change the table has logged waits all the same.
+    # The column exists by now, but metrics of a user who may not change the table are still pending.
     client.executemany(sql, [(run.id, step, Jsonb({"loss": step + 0.5})) for step in range(2_500)])
     client.execute("UPDATE metrics SET loss = NULL")
     assert by_name(tidy(client))["loss"].moved == 2_500

@@ -1,4 +1,4 @@
-"""`sqltrack tidy` is killed, interrupted, refused or not alone, and no value is lost or double."""
+"""`sqltrack tidy` is killed, interrupted, refused or not alone, and no value is lost or stored twice."""
 
 from __future__ import annotations
 
@@ -173,9 +173,9 @@ def test_killed_at_any_moment_nothing_is_lost_or_double(
     seen = set()
     for attempt in range(attempts):
         with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-            # And killed at the end of the block.
+            # Killed at the end of the block.
             time.sleep(random.uniform(0.3, 0.9) + 0.1 * attempt)
-        # A server notices by and by that the other end is gone.
+        # A server notices with some delay that its client is gone.
         present = [name for name in names if name in columns(client)]
         chosen = ", ".join(["extras", *present])
         moved = 0

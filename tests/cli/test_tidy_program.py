@@ -1,4 +1,4 @@
-"""`sqltrack tidy` as a command: what it asks and says, and that a dry run changes nothing."""
+"""`sqltrack tidy` as a command: its questions and its output, and that a dry run changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of PostgreSQL databases may contain known parameters, including ours, and no error shows their passwords."""
+"""Addresses of PostgreSQL databases may contain known parameters, including ours; errors hide their passwords."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def stored(run: Run) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def copies(engine_name: str, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Return whether each group of rows was copied; on PostgreSQL all should be."""
+    """Whether each group of rows was copied; on PostgreSQL all are."""
     copied: list[bool] = []
     if engine_name == "postgres":
         from sqltrack.engines.postgres import _metrics_table

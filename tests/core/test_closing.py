@@ -90,9 +90,7 @@ def test_connections_of_clients_with_different_patience_are_closed_in_time(confi
 def test_where_no_thread_can_be_started_connections_are_not_kept(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python 3.12 and newer start no threads at the end of the interpreter. Connections are kept again once a thread
-    can start.
-    """
+    """At the end of the interpreter Python 3.12 starts none. Connections are kept again once a thread can start."""
 
     def refuse(*args: Any) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -199,7 +197,7 @@ def test_an_object_is_not_kept_alive(watcher: _closing._Watcher) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timers that send signals")
 def test_signal_handlers_may_do_the_same_at_any_moment(watcher: _closing._Watcher) -> None:
-    """Neither the handlers nor the interrupted code wait for each other, and the thread starts whenever it is needed."""
+    """Neither the handlers nor the interrupted code wait for each other, and the thread starts when it is needed."""
     kept = [Idle(times=1) for _ in range(2)]
 
     def handle(*args: Any) -> None:

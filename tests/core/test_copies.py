@@ -108,7 +108,7 @@ def test_a_pickle_holds_no_password(given: dict[str, Any]) -> None:
 
 
 def test_a_copy_finds_the_password_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """From the config file that the client was created with, from a config file that is found, or from the environment."""
+    """From the client's config file, from a config file that is found, or from the environment."""
     file = tmp_path / "my.conf"
     file.write_text(f"engine = postgres\npassword = {SECRET}\n", encoding="utf-8")
     client = Client(str(file))

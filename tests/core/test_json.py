@@ -254,7 +254,7 @@ def test_numbers_come_back_as_they_were(client: sqltrack.Client, number: float) 
 
 @pytest.mark.parametrize("levels", [10, 199, 900, 5000])
 def test_deep_nesting_ends_no_training(client: sqltrack.Client, levels: int) -> None:
-    """200 levels are stored; deeper objects are replaced by their type."""
+    """200 levels are stored; deeper objects are replaced by a text with their type."""
     value: Any = 1
     for _ in range(levels):
         value = {"a": value}

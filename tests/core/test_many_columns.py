@@ -73,7 +73,7 @@ sqlite_only = pytest.mark.engines("sqlite", reason="PostgreSQL adds many columns
 
 
 def sound(config: dict[str, Any]) -> bool:
-    """Check that SQLite finds no error in a database, and that a connection may not edit definitions."""
+    """Return whether SQLite finds no error in a database."""
     with contextlib.closing(connect_to_sqlite(config)) as connection:
         return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 

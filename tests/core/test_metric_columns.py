@@ -39,7 +39,7 @@ def test_columns_of_any_declared_type_alter_nothing(run: Run, declared: str) -> 
 
 @pytest.mark.engines("postgres")
 def test_a_column_of_decimals_takes_floats_as_they_are(run: Run) -> None:
-    """The server itself would round them to 15 digits, and supports infinities in such a column only since version 14."""
+    """The server would round them to 15 digits, and supports infinities in such a column only since version 14."""
     run.client.execute("ALTER TABLE metrics ADD COLUMN value NUMERIC")
     values = [0.1, 1 / 3, 1e300, 5e-324, -0.5, math.inf]
     for step, value in enumerate(values):
@@ -338,7 +338,7 @@ MIXED: list[tuple[list[Any], list[Any]]] = [
 def test_values_of_several_types_are_moved_as_far_as_they_fit(
     run: Run, values: list[Any], in_column: list[Any], caplog: pytest.LogCaptureFixture, engine_name: str
 ) -> None:
-    """A value that does not fit does not keep others from the column, and the order of ints and floats does not matter."""
+    """A value that does not fit does not keep others from the column, and ints and floats may come in any order."""
     with run.client:
         run.add_metrics({"first": 1.0}, step=0)
         for step, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""Files of an outbox: what they hold, who may read them, and what is left of a damaged one."""
+"""Files of an outbox: their content, their permissions, and the recovery of damaged files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from support.processes import Script
 
 pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
 
-# Writes calls while the database is away, each with the size that the log has then.
+# Makes calls while the database is away, and reports the size of the log after each.
 WRITE = """
 run = Experiment(client, name="experiment").get_run().start()
 confirm(run.id)
@@ -54,13 +54,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sender(config: dict[str, Any], folder: Path) -> sqltrack.Client:
-    """Client that sends what is in the folder."""
+    """Client that sends the outboxes of the folder."""
     return sqltrack.Client(with_outbox(config, folder, outbox="off"))
 
 
 def leave_behind(config: dict[str, Any], folder: Path, calls: int = 20, length: int = 0) -> list[int]:
-    """Let a process be killed that has made calls while the database was away; return sizes of the log after each."""
-    # The next process would send what the last has left in the same folder.
+    """Let a process make calls while the database is away, and kill it; return the sizes of the log after each call."""
+    # Otherwise the next process would send what the last one has left in the same folder.
     own = folder.with_name(f"{folder.name} {secrets.token_hex(4)}")
     script = WRITE.replace("CALLS", str(calls)).replace("LENGTH", str(length))
     with Script(script, with_outbox(config, own)) as process:
@@ -83,7 +83,7 @@ def stored_steps(client: sqltrack.Client) -> list[int]:
 
 
 def test_files_and_folder_are_the_users_own(config: dict[str, Any], folder: Path) -> None:
-    """Also the log, and the file of refused calls; nobody else can read what was logged."""
+    """This includes the log, and the file of refused calls: other users cannot read the logged values."""
     old = os.umask(0)
     try:
         client = sqltrack.Client(with_outbox(config, folder))
@@ -108,7 +108,7 @@ def test_files_and_folder_are_the_users_own(config: dict[str, Any], folder: Path
 
 @pytest.mark.parametrize("damage", ["a link", "mode 0777", "a file"])
 def test_an_unsafe_folder_is_refused_at_the_first_call(config: dict[str, Any], folder: Path, damage: str) -> None:
-    """And not when the database is away for the first time."""
+    """The error must not wait for the first outage."""
     if damage == "a link":
         folder.with_name("elsewhere").mkdir()
         folder.symlink_to(folder.with_name("elsewhere"))
@@ -162,7 +162,7 @@ def test_an_unsafe_file_is_neither_read_nor_sent(sender: sqltrack.Client, folder
 
 
 def test_a_lock_file_that_is_a_link_is_not_written(tmp_path: Path) -> None:
-    """Whoever can put one next to an outbox must not let it overwrite other files."""
+    """An attacker who can put a link next to an outbox must not overwrite other files with it."""
     (tmp_path / "precious").write_text("kept")
     (tmp_path / "x.db.lock").symlink_to(tmp_path / "precious")
     with pytest.raises(OSError, match="symbolic links"):
@@ -185,7 +185,7 @@ sleep_on()
 def test_files_hold_neither_passwords_nor_secrets(
     config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not the password of the database, and of arguments and variables what would be stored there."""
+    """Neither the password of the database, nor secrets in arguments and variables, which are masked."""
     monkeypatch.setenv("SQLTRACK_DSN_PASSWORD", "unmasked-4")
     monkeypatch.setenv("MY_SECRET", "unmasked-5")
     given = {**config, "password": "unmasked-6"} if config["engine"] == "postgres" else config
@@ -201,7 +201,7 @@ def test_files_hold_neither_passwords_nor_secrets(
 def test_calls_of_a_deleted_run_stay_and_hold_up_no_others(
     config: dict[str, Any], folder: Path, sender: sqltrack.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They are named once, and are sent again by name when the run is there again."""
+    """They are reported once, and you can send them again by name once the run exists."""
     client = sqltrack.Client(with_outbox(config, folder))
     experiment = sqltrack.Experiment(client, name="experiment")
     runs = [experiment.get_run() for _ in range(3)]
@@ -222,7 +222,7 @@ def test_calls_of_a_deleted_run_stay_and_hold_up_no_others(
     assert (refused.state, refused.calls, refused.runs) == ("refused", 11, 1)
     assert refused.reason is not None
 
-    # Nothing is lost by trying too early.
+    # An attempt that comes too early loses nothing.
     (sent,) = send_outboxes(sender, [refused.path])
     assert (sent.refused, sent.is_removed) == (11, False)
     assert find_outboxes(folder)[0].calls == 11
@@ -236,7 +236,7 @@ def test_calls_of_a_deleted_run_stay_and_hold_up_no_others(
 
 
 def test_refused_calls_are_stored_once(config: dict[str, Any], folder: Path, sender: sqltrack.Client) -> None:
-    """Though a process was killed after it had stored them, and before it removed them where they were."""
+    """Even if the process is killed after it has stored them, and before it has removed them from their old place."""
     leave_behind(config, folder)
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)
@@ -253,7 +253,7 @@ def test_refused_calls_are_stored_once(config: dict[str, Any], folder: Path, sen
 
 
 def test_to_look_at_outboxes_lets_go_of_no_lock(config: dict[str, Any], folder: Path) -> None:
-    """A lock of POSIX ends when its process closes the file anywhere; then others would take it for dead."""
+    """A POSIX lock ends when its process closes the file anywhere; other processes would then take it for dead."""
     client = sqltrack.Client(with_outbox(config, folder))
     run = sqltrack.Experiment(client, name="experiment").get_run()
     with away(config):
@@ -273,7 +273,7 @@ def test_one_thread_of_a_process_has_a_lock(tmp_path: Path) -> None:
         OutboxLock(path)
     lock.release(remove=False)
     again = OutboxLock(path)
-    # What was given back is not given back once more.
+    # A lock that was released is not released again.
     lock.release(remove=True)
     assert state_of(path) == "alive"
     again.release(remove=True)
@@ -281,7 +281,7 @@ def test_one_thread_of_a_process_has_a_lock(tmp_path: Path) -> None:
 
 
 def test_a_lock_is_never_had_on_a_file_that_is_gone(tmp_path: Path) -> None:
-    """Threads that lock, remove and create a file at the same time have it one after the other."""
+    """Threads that lock, remove and create a file at the same time hold the lock one after the other."""
     path, inside, most = str(tmp_path / "x.db.lock"), [], []
 
     def lock_often() -> None:
@@ -313,7 +313,7 @@ confirm(json.dumps([[sent.calls, sent.is_removed] for sent in send_outboxes(clie
 def test_any_number_of_senders_send_each_file_once(
     config: dict[str, Any], folder: Path, sender: sqltrack.Client
 ) -> None:
-    """Processes and threads at the same time: no error, and each row is there once."""
+    """Processes and threads at the same time raise no error, and each row is stored once."""
     number = 2
     for _ in range(number):
         leave_behind(config, folder, calls=30)
@@ -337,7 +337,7 @@ def test_any_number_of_senders_send_each_file_once(
 
 
 def test_what_is_left_of_a_file_goes_with_the_next_sending(config: dict[str, Any], folder: Path) -> None:
-    """Processes may be killed while they create or delete one; what is alive stays."""
+    """Processes may be killed while they create or delete a file; files of live processes stay."""
     folder.mkdir(0o700)
     for name in ("a.db.lock", "b.db.new", "b.db.new-journal", "c.db.refused.lock", "notes.txt"):
         (folder / name).touch(0o600)
@@ -350,12 +350,13 @@ def test_what_is_left_of_a_file_goes_with_the_next_sending(config: dict[str, Any
 
 # Damage
 
-# A page, and what SQLite writes before each page of its log (https://sqlite.org/fileformat2.html#walformat).
+# The size of a page, and of SQLite's header before each page of its log
+# (https://sqlite.org/fileformat2.html#walformat).
 PAGE, FRAME_HEADER = 4096, 24
 
 
 def copy_of(folder: Path, number: object) -> Path:
-    """Return a copy of a folder with one outbox, without the index of the log, which dies with a machine."""
+    """Return a copy of a folder with one outbox, without the index of the log, as after a crash of the machine."""
     copy = folder.with_name(f"copy {number}")
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*-shm"))
     return copy
@@ -369,7 +370,7 @@ def only_file(folder: Path) -> Path:
 def test_a_log_that_was_cut_anywhere_has_all_calls_before(
     sqlite_config: dict[str, Any], folder: Path, subtests_at: list[int]
 ) -> None:
-    """As after a power cut: each call that was complete before is read, and what follows is not taken for one."""
+    """As after a power failure: each call that was complete before is read, and the rest is not taken for a call."""
     sizes = leave_behind(sqlite_config, folder, calls=12, length=500)
     log = only_file(folder).with_name(only_file(folder).name + "-wal")
     size = log.stat().st_size
@@ -386,7 +387,7 @@ def test_a_log_that_was_cut_anywhere_has_all_calls_before(
 
 @pytest.fixture
 def subtests_at() -> list[int]:
-    """By how many bytes to cut, up to three pages: around each boundary, and some in between."""
+    """Return numbers of bytes at which to cut, up to three pages: around each boundary, and some in between."""
     frame = FRAME_HEADER + PAGE
     near = [number * frame + offset for number in range(4) for offset in (-1, 0, 1, FRAME_HEADER, FRAME_HEADER + 1)]
     return sorted({back for back in (*near, *range(0, 3 * frame, 1009)) if back >= 0})
@@ -403,7 +404,7 @@ def test_a_log_that_was_cut_is_sent_and_gone(config: dict[str, Any], folder: Pat
 
 
 def leave_whole_file(config: dict[str, Any], folder: Path, calls: int, length: int = 300) -> Path:
-    """Let a process be killed as `leave_behind` does, and return the path of its file, which then needs no log."""
+    """Kill a process as `leave_behind` does, and return the path of its file, which no longer needs a log."""
     leave_behind(config, folder, calls, length)
     path = only_file(folder)
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -412,7 +413,7 @@ def leave_whole_file(config: dict[str, Any], folder: Path, calls: int, length: i
 
 
 def pages_of_calls(path: Path) -> list[int]:
-    """Return the numbers of the pages that hold calls."""
+    """Return the numbers of the pages that contain calls."""
     pages = []
     contents = path.read_bytes()
     for number in range(len(contents) // PAGE):
@@ -424,7 +425,7 @@ def pages_of_calls(path: Path) -> list[int]:
 
 
 def readable_calls(path: Path) -> int:
-    """Return how many calls SQLite reads one by one."""
+    """Return the number of calls that SQLite reads one by one."""
     count = 0
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA writable_schema = ON")
@@ -438,7 +439,7 @@ def readable_calls(path: Path) -> int:
 def test_all_that_can_be_read_of_a_damaged_file_is_sent(
     config: dict[str, Any], folder: Path, sender: sqltrack.Client, damage: str
 ) -> None:
-    """The file is kept as it is, and the result says so; to send it again changes nothing."""
+    """The file is kept unchanged, and the result says so; sending it again changes nothing."""
     path = leave_whole_file(config, folder, calls=100)
     pages = pages_of_calls(path)
     assert len(pages) > 6
@@ -489,7 +490,7 @@ NAMES = [
 
 
 def test_no_text_of_a_file_becomes_sql(config: dict[str, Any], folder: Path, sender: sqltrack.Client) -> None:
-    """Names that there are not are refused."""
+    """Unknown names are refused."""
     path = leave_whole_file(config, folder, calls=len(NAMES) + 2)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         for seq, (name, arguments) in enumerate(NAMES, 2):
@@ -525,7 +526,7 @@ def test_a_file_of_which_nothing_can_be_read_is_told_of_and_kept(
 def test_a_range_that_cannot_be_read_is_searched_once(
     sqlite_config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And not for each batch, nor row by row up to where it ends."""
+    """It is not searched again for each batch, nor row by row to its end."""
     path = leave_whole_file(sqlite_config, folder, calls=100)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE outbox_calls SET seq = seq + 500000 WHERE seq > 50")
@@ -550,7 +551,7 @@ def test_a_range_that_cannot_be_read_is_searched_once(
 def test_a_running_process_ends_its_damaged_file_and_goes_on(
     config: dict[str, Any], folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What can be read arrives, calls go to the database again, and the file is kept and named."""
+    """Readable calls arrive, new calls go to the database again, and the file is kept and named."""
     client = sqltrack.Client(with_outbox(config, folder))
     run = sqltrack.Experiment(client, name="experiment").get_run()
     with away(config):

@@ -1,4 +1,4 @@
-"""A process that is killed at any moment of an outage loses nothing that was confirmed, and nothing is there twice."""
+"""A process that is killed at any moment of an outage loses no confirmed row, and stores no row twice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_killed_process_loses_no_row_of_an_outage(config: dict[str, Any], folder: Path) -> None:
-    """See the long form among the faults."""
+    """The tests of faults contain the long form."""
     seed = os.environ.get("SQLTRACK_TEST_SEED") or str(random.randrange(1_000_000))
     print(f"SQLTRACK_TEST_SEED={seed}")
     rng = random.Random(seed)
@@ -60,7 +60,7 @@ sleep_on()
 
 
 def fill(config: dict[str, Any], folder: Path) -> None:
-    """Let a process be killed that has left an outbox of many calls."""
+    """Let a killed process leave an outbox of many calls."""
     leave_outbox(MANY_CALLS, with_outbox(config, folder), config)
 
 
@@ -80,7 +80,7 @@ send_outboxes(client)
 
 
 def test_a_sender_that_is_killed_loses_nothing(config: dict[str, Any], folder: Path) -> None:
-    """At any moment; the next one sends the rest, and what was sent before is not harmed."""
+    """This holds for any moment. The next sender sends the rest, and rows that were sent before stay intact."""
     fill(config, folder)
     left = []
     for pause in (0.02, 0.05, 0.08):
@@ -95,7 +95,7 @@ def test_a_sender_that_is_killed_loses_nothing(config: dict[str, Any], folder: P
     expect_all(config)
 
 
-# The answer to a commit
+# Lost answers to a commit
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def proxy(own_server: PostgresServer) -> Iterator[CutProxy]:
 def test_a_batch_whose_answer_is_lost_is_there_once(
     own_config: dict[str, Any], proxy: CutProxy, folder: Path, engine_name: str
 ) -> None:
-    """The server has committed it, which the sender cannot know: it sends it once more."""
+    """The server has committed it without the sender knowing, so the sender sends it again."""
     through = {**own_config, "host": "127.0.0.1", "port": str(proxy.port)}
     client = sqltrack.Client(with_outbox(through, folder))
     run = sqltrack.Experiment(client, name="experiment").get_run().start()

@@ -1,4 +1,4 @@
-"""What calls that arrive late may still change, after others have started, rewound, ended or changed the run."""
+"""What late calls may still change, after other processes have started, rewound, ended or changed the run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(config: dict[str, Any], folder: Path) -> sqltrack.Client:
-    """Client of another process, which is never in an outage."""
+    """Client of another process, which has no outage."""
     return sqltrack.Client(with_outbox(config, folder, outbox="off"))
 
 
@@ -58,7 +58,7 @@ def interrupt(config: dict[str, Any], folder: Path, calls: str, end: signal.Sign
 
 
 def send(client: sqltrack.Client) -> SentOutbox:
-    """Send the one outbox that there is."""
+    """Send the only outbox."""
     (sent,) = send_outboxes(client)
     assert sent.refused == 0
     assert sent.is_removed
@@ -82,7 +82,7 @@ run.add_args({"both": "first", "late": 1})
 def test_a_requeued_run_keeps_what_its_second_attempt_has_done(
     config: dict[str, Any], folder: Path, client: sqltrack.Client
 ) -> None:
-    """The first was cancelled while the database was away; no row beyond the rewind comes back."""
+    """The first attempt was cancelled during the outage; none of its rows after the rewind returns."""
     run_id = interrupt(config, folder, MORE, signal.SIGTERM)
     apply_rewind(client, plan_rewind(client, run_id, 2, force=True))
     second = sqltrack.Run(client, run_id=run_id)
@@ -111,7 +111,7 @@ def test_a_requeued_run_keeps_what_its_second_attempt_has_done(
 def test_of_values_of_an_old_attempt_the_last_fills_a_gap(
     config: dict[str, Any], folder: Path, client: sqltrack.Client
 ) -> None:
-    """Rows that the second attempt did not write, in points of time that it did, and in others."""
+    """Rows that the second attempt did not write, at the same points in time and at others."""
     calls = 'for value in (1.0, 2.0):\n    run.add_metrics({"late": value, f"late {value}": value}, step=3)'
     run_id = interrupt(config, folder, calls)
     second = sqltrack.Run(client, run_id=run_id)
@@ -125,7 +125,7 @@ def test_of_values_of_an_old_attempt_the_last_fills_a_gap(
 def test_a_status_of_an_attempt_that_was_superseded_is_left_out(
     config: dict[str, Any], folder: Path, client: sqltrack.Client
 ) -> None:
-    """Also if the new attempt still runs."""
+    """Even if the new attempt is still running."""
     run_id = interrupt(config, folder, 'run.set_status("FAILED")')
     second = sqltrack.Run(client, run_id=run_id).start()
     send(client)
@@ -135,7 +135,7 @@ def test_a_status_of_an_attempt_that_was_superseded_is_left_out(
 
 
 def test_two_processes_on_one_run_add_up(config: dict[str, Any], folder: Path, client: sqltrack.Client) -> None:
-    """One is away for a while, the other is not: keys and metrics of both stay, and the later time."""
+    """One has an outage, the other does not: keys and metrics of both stay, and the later time."""
     calls = """
 run.add_metrics({"loss": 10, "mine": 1}, step=7)
 run.add_tags("mine").remove_tags("common").add_args({"mine": 1, "both": "mine"}).set_comment("mine")
@@ -147,7 +147,7 @@ run.add_link("resumes", run.id)
     later = datetime.now(timezone.utc) + timedelta(seconds=5)
     other.set_updated(later)
     assert send(client).outdated == 0
-    # What arrives last counts for a metric, because the database does not hold when a value was logged.
+    # For a metric the last arrival counts, because the database does not store when a value was logged.
     query = "SELECT loss, mine, theirs FROM metrics WHERE step = 7"
     assert client.execute(query).fetchone() == (10, 1, 2)
     assert described(client, "status", "time_updated") == ("RUNNING", later)
@@ -170,7 +170,7 @@ def test_who_has_ended_the_run_later_knows_better(
 def test_a_run_that_ended_while_the_database_was_away_has_ended_then(
     config: dict[str, Any], folder: Path, client: sqltrack.Client
 ) -> None:
-    """With the time of its end, and not that of sending."""
+    """It has the time of its end, and not the time of sending."""
     interrupt(config, folder, "", signal.SIGTERM)
     before = datetime.now(timezone.utc)
     send(client)
@@ -188,7 +188,7 @@ def _no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_was_reaped_meanwhile_gets_its_own_end(
     config: dict[str, Any], folder: Path, client: sqltrack.Client
 ) -> None:
-    """It looked dead, because nothing was heard of it; its rows arrive, and it says itself how it ended."""
+    """It looked dead because it sent no update. Its rows arrive, and it sets its own final status."""
     run_id = interrupt(
         config, folder, 'run.add_metrics({"loss": 5}, step=5)\nrun.set_status("COMPLETED").set_updated()'
     )
@@ -204,7 +204,7 @@ def test_a_run_that_was_reaped_meanwhile_gets_its_own_end(
 def test_a_reaped_run_that_did_not_end_stays_reaped(
     config: dict[str, Any], folder: Path, client: sqltrack.Client
 ) -> None:
-    """Its process was killed, so metrics that arrive late do not bring it back to life."""
+    """Its process was killed, so late metrics do not revive it."""
     interrupt(config, folder, 'run.add_metrics({"loss": 5}, step=5)')
     findings, _ = plan_reap(client, older_than=timedelta(0))
     apply_reap(client, findings)
@@ -214,7 +214,7 @@ def test_a_reaped_run_that_did_not_end_stays_reaped(
 
 
 def test_sending_twice_changes_nothing(config: dict[str, Any], folder: Path, client: sqltrack.Client) -> None:
-    """A copy of the file that is sent after it, as when a sender was killed before it could remove the calls."""
+    """A copy of the file is sent afterwards, as if a sender had been killed before it could remove the calls."""
     interrupt(config, folder, MORE + 'run.remove_args("late").add_link("resumes", run.id)', signal.SIGTERM)
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)

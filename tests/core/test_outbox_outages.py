@@ -62,7 +62,7 @@ def pg_config(server: OutageServer, tmp_path: Path) -> dict[str, Any]:
     return server.config(**outbox_settings(tmp_path))
 
 
-# Others are like these, and take longer.
+# The others are similar, and take longer.
 _SHORT = [name for name in OUTAGES if name not in ("swallowing network", "read-only database")]
 
 
@@ -70,7 +70,7 @@ _SHORT = [name for name in OUTAGES if name not in ("swallowing network", "read-o
 def test_an_outage_costs_one_call_its_patience_and_no_value(
     server: OutageServer, pg_config: dict[str, Any], outage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A warning says where the calls wait, and another that they have arrived."""
+    """One warning says where the calls wait, and another that they have arrived."""
     loop = TrainingLoop.begin(pg_config)
     with loop.run.track(), caplog.at_level(logging.WARNING):
         loop.log_during(OUTAGES[outage](server), 3.0 if outage == "stopped server" else 0.8)
@@ -81,7 +81,7 @@ def test_an_outage_costs_one_call_its_patience_and_no_value(
 
 
 def expect_two_warnings(caplog: pytest.LogCaptureFixture, config: dict[str, Any]) -> str:
-    """The log says that calls wait and that they have arrived, and nothing else; return why they had to wait."""
+    """Check that the log only says that calls wait and that they have arrived; return why they had to wait."""
     first, last = [record.message for record in caplog.records if record.name == "sqltrack.outbox"]
     where, _, reason = first.partition(": ")
     assert where.startswith(f"calls wait in {config['outbox_dir']}/")
@@ -95,7 +95,7 @@ def expect_two_warnings(caplog: pytest.LogCaptureFixture, config: dict[str, Any]
 def test_a_file_that_another_writer_locks_costs_one_call_its_patience(
     sqlite_config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The warning names the time that the call has waited, not the one that others wait."""
+    """The warning names the time that the call has waited, not the waiting time of other calls."""
     config = {**sqlite_config, **outbox_settings(tmp_path)}
     loop = TrainingLoop.begin(config)
     with loop.run.track(), caplog.at_level(logging.WARNING):
@@ -166,7 +166,7 @@ def end_outage():
 
 
 def expect_all_steps(config: dict[str, Any], lines: list[str]) -> None:
-    """A script of `LOG` has ended well, and its steps are there."""
+    """Check that a script of `LOG` has succeeded, and that its steps are stored."""
     assert lines == ["True", "True", "COMPLETED"]
     rows = sqltrack.Client(config).execute("SELECT step, loss FROM metrics ORDER BY step").fetchall()
     assert [step for step, _ in rows] == list(range(21))
@@ -189,7 +189,7 @@ def test_a_disk_that_fails_below_the_file_costs_no_value(tmp_path: Path) -> None
 
 @needs_permissions
 def test_a_file_that_becomes_read_only_costs_no_value(sqlite_config: dict[str, Any], tmp_path: Path) -> None:
-    """Connections that were opened before can write, so the next one meets it."""
+    """Connections that were opened earlier can still write, so the next connection meets it."""
     config = {**sqlite_config, **outbox_settings(tmp_path)}
     with Script(PROTECT + LOG, config) as script:
         ended = script.finish()
@@ -202,7 +202,7 @@ def test_a_file_that_becomes_read_only_costs_no_value(sqlite_config: dict[str, A
 
 
 def write_during(run: Run) -> None:
-    """Replace the values of a step and stop, of which the first call is left behind in the server."""
+    """Replace the values of a step and stop; the first call leaves its statement behind in the server."""
     run.add_metrics({"loss": 2.0}, step=0)
     run.add_metrics({"loss": 3.0}, step=0)
     run.client._session.outbox.hurry()  # type: ignore[union-attr]
@@ -210,7 +210,7 @@ def write_during(run: Run) -> None:
 
 
 def expect_last_values(config: dict[str, Any], run: Run) -> None:
-    """The values of the last calls are there, and stay."""
+    """Check that the values of the last calls are stored, and stay."""
     sql = "SELECT status, loss FROM runs JOIN metrics ON run_id = id WHERE id = %s"
     for _ in range(2):
         assert sqltrack.Client(config).execute(sql, (run.id,)).fetchall() == [("COMPLETED", 3.0)]
@@ -220,7 +220,7 @@ def expect_last_values(config: dict[str, Any], run: Run) -> None:
 def test_nothing_is_sent_before_the_statement_that_was_left_behind_has_gone(
     server: OutageServer, pg_config: dict[str, Any]
 ) -> None:
-    """It lies in the socket of a process that does nothing, and would be executed when that goes on."""
+    """It waits in the socket of a stopped process, and would be executed when that continues."""
     run = TrainingLoop.begin(pg_config).run.start()
     run.add_metrics({"loss": 1.0}, step=0)
     with server.as_superuser() as connection:
@@ -347,12 +347,12 @@ confirm("last line")
 
 
 class Outages(NamedTuple):
-    """A database that is set up, and what takes it away.
+    """A database after setup, and its outages.
 
     Attributes:
         config: configuration of a client with an outbox.
-        plain: configuration of one that looks into the database.
-        begin: begins an outage, which the end of its `with` block ends.
+        plain: configuration of a client that reads the database.
+        begin: begins an outage, which ends with its `with` block.
     """
 
     config: dict[str, Any]
@@ -374,9 +374,9 @@ def outages(request: pytest.FixtureRequest, tmp_path: Path) -> Outages:
 
 
 def send(outages: Outages, run_id: str, status: str) -> None:
-    """Send what a process has left behind, and expect six steps and this status."""
+    """Send the outbox that a process has left, and check that there are six steps and this status."""
     sender = sqltrack.Client({**outages.plain, "outbox_dir": outages.config["outbox_dir"]})
-    # By a way to the database with another name.
+    # Through a link to the database with another name.
     assert all(sent.is_removed for sent in send_outboxes(sender, dead_outboxes(outages), force=True))
     sql = "SELECT step, loss FROM metrics WHERE run_id = %s ORDER BY step"
     assert sender.execute(sql, (int(run_id),)).fetchall()[:6] == [(step, float(step)) for step in range(6)]
@@ -385,7 +385,7 @@ def send(outages: Outages, run_id: str, status: str) -> None:
 
 
 def dead_outboxes(outages: Outages) -> list[str]:
-    """Return the paths of the files that dead processes have left behind, of which there are some."""
+    """Return the paths of the files of dead processes, and check that there are some."""
     found = find_outboxes(outages.config["outbox_dir"])
     assert {info.state for info in found} == {"dead"}
     return [info.path for info in found]
@@ -399,7 +399,7 @@ def begin(script: Script) -> str:
 
 
 def test_a_run_that_stops_in_an_outage_ends_in_time(server: OutageServer, pg_config: dict[str, Any]) -> None:
-    """The script ends within five seconds of its last call, and says what is left and how to send it."""
+    """The script ends within five seconds of its last call, and says how many calls are left and how to send them."""
     outages = Outages(pg_config, server.direct_config(), lambda: OUTAGES["silent network"](server))
     with Script(STOP, outages.config) as script:
         run_id = begin(script)
@@ -419,14 +419,14 @@ def test_a_run_that_stops_in_an_outage_ends_in_time(server: OutageServer, pg_con
     ("number", "status", "final"),
     [
         (signal.SIGTERM, 143, "CANCELLED"),
-        # It waits for five seconds, as other ends do.
+        # It waits for five seconds, as at other ends.
         pytest.param(signal.SIGINT, -signal.SIGINT, "CANCELLED", marks=pytest.mark.faults),
     ],
 )
 def test_a_signal_in_an_outage_ends_the_process_in_time(
     outages: Outages, number: signal.Signals, status: int, final: str
 ) -> None:
-    # At Ctrl-C a run waits as at any other end, which another test measures.
+    # On Ctrl-C a run waits as at any other end, which another test measures.
     text = (
         LOOP if number == signal.SIGTERM else LOOP.replace("sleep_on()", "client._session.outbox.hurry(); sleep_on()")
     )
@@ -444,7 +444,7 @@ def test_a_signal_in_an_outage_ends_the_process_in_time(
 
 
 def test_a_signal_in_the_call_that_meets_the_outage_ends_the_process_in_time(outages: Outages) -> None:
-    """Also if that would wait for much longer."""
+    """Even if that call would wait for much longer."""
     outages.config["patience"] = 20
     with Script(MET, outages.config) as script:
         run_id = begin(script)
@@ -462,7 +462,7 @@ def test_a_signal_in_the_call_that_meets_the_outage_ends_the_process_in_time(out
 def test_no_call_is_lost_that_a_process_makes_before_it_ends_without_a_word(
     outages: Outages, text: str, status: str
 ) -> None:
-    """As by `os._exit`, also in a child that was forked in the outage."""
+    """For example with `os._exit`, even in a child that was forked during the outage."""
     with Script(text, outages.config) as script:
         run_id = begin(script)
         with outages.begin():
@@ -484,7 +484,7 @@ def test_threads_that_go_on_to_log_do_not_keep_the_interpreter_from_ending(outag
     assert drop_outbox(path).calls > 0
 
 
-# What raises
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_threads_that_go_on_to_log_do_not_keep_the_interpreter_from_ending(outag
 def test_a_mistake_before_the_first_contact_is_an_error_at_once_and_leaves_no_file(
     server: OutageServer, tmp_path: Path, wrong: dict[str, Any], error: type[Exception]
 ) -> None:
-    """Whatever the first call is."""
+    """This holds for any first call."""
     client = sqltrack.Client(server.config(**outbox_settings(tmp_path), **wrong))
     calls: list[Callable[[], object]] = [
         lambda: Experiment(client, name="experiment"),
@@ -531,7 +531,7 @@ def test_a_block_raises_in_an_outage_and_says_why(outages: Outages) -> None:
 
 
 def test_a_block_that_loses_its_connection_names_itself_and_reads_raise(server: OutageServer, tmp_path: Path) -> None:
-    """The transaction is gone, so that later calls of the block would be stored without those before."""
+    """The transaction is lost, and later calls of the block must not be stored without the earlier ones."""
     address = {"host": str(server.server.socket_dir), "port": server.server.port, "reconnect": 0}
     config = server.config(**outbox_settings(tmp_path), **address)
     run = TrainingLoop.begin(config).run.start()

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run_in_outage(config: dict[str, Any], folder: Path, text: str) -> list[str]:
-    """Let a script log while the database is away, and send it after that; return what it has confirmed."""
+    """Run a script that logs while the database is away, and send its outbox; return its confirmed lines."""
     with Script(BEGIN + text + END, with_outbox(config, folder)) as script:
         script.read_line()
         with away(config):
@@ -119,7 +119,7 @@ confirm(count)
 
 
 def test_handlers_of_signals_and_finalizers_may_log_at_any_moment(config: dict[str, Any], folder: Path) -> None:
-    """Also in the middle of a call that is being kept in the file."""
+    """Even in the middle of a call that is being written to the file."""
     lines = run_in_outage(config, folder, INTERRUPTIONS)
     count = int(lines[-2])
     assert count > 3
@@ -149,7 +149,7 @@ confirm(json.dumps([[info.state, info.pid - pid if info.pid > pid else info.pid 
 
 
 def test_a_forked_child_has_a_file_of_its_own(config: dict[str, Any], folder: Path) -> None:
-    """It neither writes to its parent's nor deletes it, however it ends."""
+    """It neither writes to its parent's file nor deletes it, however it ends."""
     lines = run_in_outage(config, folder, FORKS)
     infos = json.loads(lines[-2])
     assert sorted(state for state, *_ in infos) == ["alive", "dead"]
@@ -210,7 +210,7 @@ confirm(spawned.exitcode)
 
 
 def test_children_of_multiprocessing_lose_nothing(config: dict[str, Any], folder: Path, tmp_path: Path) -> None:
-    """A spawned one sends at its end what it can; a forked one ends at once, and its file is sent by others."""
+    """A spawned child sends what it can at its end. A forked child ends at once, and other processes send its file."""
     (tmp_path / "workers.py").write_text(WORKERS)
     with Script(CHILDREN.replace("FOLDER", repr(str(tmp_path))), with_outbox(config, folder)) as script:
         script.read_line()
@@ -228,7 +228,7 @@ def test_children_of_multiprocessing_lose_nothing(config: dict[str, Any], folder
 
 
 def test_a_child_that_outlives_its_parent_does_not_keep_its_file_alive(tmp_path: Path) -> None:
-    """What a parent holds, its child does not."""
+    """A parent's lock does not belong to its child."""
     path = str(tmp_path / "x.db.lock")
     lock = OutboxLock(path)
     reader, writer = os.pipe()
@@ -247,7 +247,7 @@ def test_a_child_that_outlives_its_parent_does_not_keep_its_file_alive(tmp_path:
 def test_a_call_that_meets_the_end_of_the_sending_thread_is_sent(
     config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without another call that would start a thread anew."""
+    """This needs no further call that would start a new thread."""
     client = sqltrack.Client(with_outbox(config, folder))
     run = sqltrack.Experiment(client, name="experiment").get_run()
     outbox = client._session.outbox
@@ -274,7 +274,7 @@ def test_a_call_that_meets_the_end_of_the_sending_thread_is_sent(
 
 @pytest.mark.engines("postgres", reason="a sender that waits for a lock of SQLite shows nothing meanwhile")
 def test_what_is_shown_of_a_file_goes_on_after_all_of_it_was_sent(config: dict[str, Any], folder: Path) -> None:
-    """Places of calls begin anew then, where one file serves all calls."""
+    """If one file serves all calls, the numbers of its calls then start again."""
     client = sqltrack.Client(with_outbox(config, folder, outbox="always"))
     run = sqltrack.Experiment(client, name="experiment").get_run()
     for first in (0, 10):
@@ -297,7 +297,7 @@ def _shown_steps(config: dict[str, Any]) -> list[int]:
 
 
 class _LoggingHandler(logging.Handler):
-    """Lets another thread log to a run while a record is being handled, as a handler that stores metrics may."""
+    """Lets another thread log to a run while it handles a record, like a handler that stores metrics."""
 
     def __init__(self, run: sqltrack.Run) -> None:
         super().__init__()
@@ -314,7 +314,7 @@ class _LoggingHandler(logging.Handler):
 
 
 def test_nothing_is_logged_while_others_wait_for_the_outbox(config: dict[str, Any], folder: Path) -> None:
-    """Handlers of logs hold locks of their own, and two threads would wait for each other."""
+    """Log handlers hold their own locks, so two threads would wait for each other."""
     run = sqltrack.Experiment(sqltrack.Client(with_outbox(config, folder)), name="experiment").get_run()
     handler = _LoggingHandler(run)
     logging.getLogger().addHandler(handler)
@@ -332,7 +332,7 @@ def test_nothing_is_logged_while_others_wait_for_the_outbox(config: dict[str, An
 def test_calls_go_to_the_database_again_when_flush_returns(
     config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the file is gone, however long the thread takes for that."""
+    """The file is gone by then, however long the thread takes for that."""
     client = sqltrack.Client(with_outbox(config, folder))
     run = sqltrack.Experiment(client, name="experiment").get_run()
     outbox = client._session.outbox

@@ -1,4 +1,4 @@
-"""Whatever a script logs, and whenever the database is away: the database holds the same in the end."""
+"""The database ends up the same for all calls of a script and all outages."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ CALLS = st.one_of(
 
 
 def contents(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what a database holds, but for the time at which it was set up."""
+    """Return the content of a database, without the time of its setup."""
     found = dump(sqltrack.Client(config))
     del found["setup_scripts"]
     return found
@@ -132,7 +132,7 @@ def create_config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Pa
     return create
 
 
-# What fails is not made smaller, because each attempt takes a second.
+# Failing examples are not reduced, because each attempt takes a second.
 @settings(
     max_examples=12,
     deadline=None,
@@ -143,7 +143,7 @@ def create_config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Pa
 def test_calls_have_the_same_effect_directly_and_through_the_outbox(
     create_config: Callable[[], dict[str, Any]], tmp_path: Path, calls: list[Call], cut: int
 ) -> None:
-    """Wholly through the outbox, and from the moment on in which the database is away."""
+    """All of them go through the outbox, or all from the moment on at which the database is away."""
     folder = tmp_path / "outbox"
     direct, always, interrupted = (create_config() for _ in range(3))
     client, run = begin(direct)
@@ -162,7 +162,7 @@ def test_calls_have_the_same_effect_directly_and_through_the_outbox(
         make(client, run, name, arguments)
     outbox = client._session.outbox
     assert outbox is not None
-    # The end of a run waits for the database, which does not come back here.
+    # At its end the run would wait for the database, which does not come back here.
     outbox._left_to_wait = 0
     with away(interrupted):
         for name, arguments in calls[cut:]:
@@ -173,7 +173,7 @@ def test_calls_have_the_same_effect_directly_and_through_the_outbox(
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Return whether two values are equal and of one type; NaN is, and zeros have a sign."""
+    """Return whether two values are equal and of one type; NaN equals NaN, and zeros have a sign."""
     if isinstance(one, float):
         return type(other) is float and repr(one) == repr(other)
     if isinstance(one, datetime):
@@ -189,7 +189,7 @@ def is_same(one: Any, other: Any) -> bool:
 @example(value=2**14_000)
 @example(value={"kind": "row", "content": [{"kind": "x"}]})
 def test_a_value_comes_back_from_its_text_as_it_was(value: Any) -> None:
-    """With its type, and of a datetime also its zone."""
+    """With its type, and a datetime also with its zone."""
     row = make_row(7, {"loss": value, "of lists": [value] if isinstance(value, (int, str)) else []}, 2**63 - 1, 0.1)
     row = row.detached()
     text = encode((row, None, [row], {"runs": value if type(value) is not object else None}))

@@ -1,4 +1,4 @@
-"""Where calls wait: how much of it there is, how long files stay, and what happens if none can be written."""
+"""Where calls wait: the size limit, how long files stay, and what happens if no file can be written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def files(tmp_path: Path) -> list[str]:
 
 @contextmanager
 def locked(config: dict[str, Any]) -> Iterator[None]:
-    """Let nobody else write to a SQLite database in the `with` block."""
+    """Lock a SQLite database against other writers in the `with` block."""
     with closing(connect_to_sqlite(config)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -54,7 +54,7 @@ def stored_steps(config: dict[str, Any]) -> list[int]:
 
 @pytest.fixture
 def plain(sqlite_config: dict[str, Any]) -> dict[str, Any]:
-    """Configuration of a SQLite database that is set up, without an outbox."""
+    """Configuration of a SQLite database after setup, without an outbox."""
     config = {**sqlite_config, "outbox": "off"}
     Client(config).setup()
     return config
@@ -65,7 +65,7 @@ def begin(config: dict[str, Any]) -> Run:
 
 
 def test_calls_raise_once_the_outbox_is_full(plain: dict[str, Any], tmp_path: Path) -> None:
-    """Nothing that was kept before is lost, and there is room again when it was sent."""
+    """Earlier calls are kept, and there is room again after they were sent."""
     run = begin(with_outbox(plain, tmp_path, outbox_limit="400 kB"))
     kept = 0
     with locked(plain):
@@ -83,7 +83,7 @@ def test_calls_raise_once_the_outbox_is_full(plain: dict[str, Any], tmp_path: Pa
 
 
 def test_a_folder_that_is_removed_costs_no_value(plain: dict[str, Any], tmp_path: Path) -> None:
-    """Calls go on to another file. Those in the first are sent as long as the process lives."""
+    """Further calls go to another file. Calls in the first file are sent as long as the process lives."""
     run = begin(with_outbox(plain, tmp_path))
     with locked(plain):
         log(run, range(20))
@@ -98,7 +98,7 @@ def test_a_folder_that_is_removed_costs_no_value(plain: dict[str, Any], tmp_path
 def test_calls_wait_in_memory_if_no_file_can_be_written(
     plain: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says so. They move to a file as soon as there can be one."""
+    """The log says so. They move to a file as soon as a file can be written."""
     (tmp_path / "outbox").write_text("no folder")
     config = with_outbox(plain, tmp_path, outbox="off")
     run = begin(config)
@@ -119,7 +119,7 @@ def test_calls_wait_in_memory_if_no_file_can_be_written(
 def test_memory_is_limited_and_sent_from(
     plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then calls raise. What memory holds arrives, though no file can ever be written."""
+    """Beyond the limit, calls raise. Calls in memory arrive even if no file can ever be written."""
     monkeypatch.setattr(_outbox, "_MEMORY_LIMIT", 200_000)
     run = begin(plain)
     (tmp_path / "outbox").write_text("no folder")
@@ -151,7 +151,7 @@ def test_a_disk_that_is_full_below_the_outbox_costs_no_value(
 
 
 def test_a_file_that_was_sent_is_kept_for_as_long_as_was_asked(plain: dict[str, Any], tmp_path: Path) -> None:
-    """It can be sent again by name, after the database was restored, for example."""
+    """You can send it again by name, for example after the database was restored."""
     config = with_outbox(plain, tmp_path, outbox_keep=3600)
     run = begin(config)
     with locked(plain):
@@ -219,7 +219,7 @@ def test_what_is_for_another_database_is_left_to_its_own(plain: dict[str, Any], 
 
 
 def test_all_calls_go_through_the_file_if_always(config: dict[str, Any], tmp_path: Path) -> None:
-    """They arrive soon, and nothing is left at the end."""
+    """They arrive soon, and the outbox is empty at the end."""
     script = f"""
 from sqltrack import Client, Experiment
 run = Experiment(Client({with_outbox(config, tmp_path, outbox="always")!r}), name="a").get_run()
@@ -249,7 +249,7 @@ def test_a_file_makes_room_for_the_next_if_all_calls_go_through_it(
 
 
 def test_the_tables_of_a_file_can_be_looked_at(plain: dict[str, Any], tmp_path: Path) -> None:
-    """As those of any other database, also while the process goes on."""
+    """Like those of any other database, even while the process continues."""
     run = begin(with_outbox(plain, tmp_path))
     run.add_args({"lr": 0.1})
     with locked(plain):

@@ -1,4 +1,4 @@
-"""Calls that look like oversights are warned of once for each run, and calls that are right never."""
+"""Calls that look like oversights cause one warning for each run, and correct calls none."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_a_run_that_goes_back_to_a_checkpoint_is_right(run: Run, warnings: Warni
     with run.track():
         for step in (first, first + 1, first + 2, first + 1, first + 2):
             run.add_metrics({"loss": step}, step=step)
-        # Other metrics may be logged in a loop of their own.
+        # Other metrics may be logged in a separate loop.
         for step in (first, first + 1):
             run.add_metrics({"test loss": step}, step=step)
     assert warnings.take() == []

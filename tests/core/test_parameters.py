@@ -1,4 +1,4 @@
-"""Parameters of queries mean the same on both engines, whatever package their types come from."""
+"""Parameters of queries mean the same on both engines, whichever package their types come from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqltrack.errors import SQLTrackError, UnusableValueError
 
 
 class Number(enum.IntEnum):
-    """An integer that has a name."""
+    """An enumeration of integers."""
 
     ONE = 1
 
@@ -73,7 +73,7 @@ ARRAYS: list[Any] = [np.array([1, 2]), np.array([[1.5]]), array.array("d", [1.5]
 
 @pytest.mark.parametrize("value", ARRAYS, ids=lambda value: type(value).__name__)
 def test_what_has_more_than_one_value_is_refused(client: sqltrack.Client, value: Any) -> None:
-    """SQLite would keep the bytes that it has in memory."""
+    """SQLite would store the bytes of their memory."""
     for call in (
         lambda: client.execute("SELECT %s", (value,)),
         lambda: client.execute("SELECT %(a)s", {"a": value}),
@@ -100,7 +100,7 @@ MISSING: list[Any] = [
 
 @pytest.mark.parametrize("missing", MISSING, ids=lambda value: type(value).__name__)
 def test_a_missing_value_is_null_whatever_its_type(run: Run, missing: Any) -> None:
-    """By position and by name, in one statement and in many, on the client and on its connection."""
+    """By position and by name, in single and repeated statements, with the client and with its connection."""
     client = run.client
     client.execute("CREATE TABLE made (id INTEGER, a DOUBLE PRECISION)")
     client.execute("INSERT INTO made VALUES (1, %s)", (missing,))
@@ -127,7 +127,7 @@ def test_literals_are_spelled_alike(client: sqltrack.Client) -> None:
 
 
 class Raising:
-    """An object that cannot even be asked for its class, nor be shown."""
+    """An object that raises if it is asked for its class or shown."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError(name)

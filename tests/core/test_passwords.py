@@ -1,4 +1,4 @@
-"""Passwords are found wherever users keep them; one that is missing or wrong is known, in whatever language."""
+"""Passwords are found wherever users store them, and missing or wrong ones are recognized in any language."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def secure(secure: SecureServer) -> SecureServer:
     return secure
 
 
-# Where passwords come from
+# Sources of passwords
 
 
 def by_argument(config: dict[str, Any], password: str, monkeypatch: pytest.MonkeyPatch) -> sqltrack.Client:
@@ -155,7 +155,7 @@ def test_a_wrong_password_is_not_shown_however_it_is_given(
     ]
 
 
-# Passwords that are not found
+# Missing passwords
 
 
 def test_a_missing_password_is_an_error_that_names_the_file_to_put_it_into(secure: SecureServer) -> None:
@@ -197,12 +197,12 @@ def test_a_wrong_password_of_a_file_is_an_error_that_names_the_file(secure: Secu
     path = write_passwords(tmp_path / "mine", "*:*:*:*:wrong")
     config = secure.config("alice", passfile=str(path))
     reason = f'{failed("alice")} password retrieved from file "{path}"'
-    # The second answer is that to the attempt without SSL.
+    # The second answer is for the attempt without SSL.
     expected = message_of(config, reason, WRONG_OR_EXPIRED)
     assert str(refusal(config)) == expected
 
 
-# Servers that speak other languages
+# Servers with other languages
 
 
 def german_refusal(state: str, message: str, *, asks_for_password: bool, **parameters: Any) -> SQLTrackError:

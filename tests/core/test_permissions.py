@@ -1,4 +1,4 @@
-"""Files and databases that may only be read, and roles without privileges, are errors that say so."""
+"""Read-only files and databases, and roles without privileges, are errors that say so."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_database_of_a_server_that_may_only_be_read_is_an_error_that_says_so(
     run.add_metrics({"loss": 1.0})
     with connect_to_postgres(postgres_config) as connection:
         connection.execute(f'ALTER DATABASE "{postgres_config["dbname"]}" SET default_transaction_read_only = on')
-    # The setting is that of new sessions.
+    # The setting applies to new sessions.
     close_lingering(client)
     calls: list[Callable[[], Any]] = [
         lambda: run.add_metrics({"loss": 2.0}),

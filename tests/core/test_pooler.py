@@ -25,7 +25,7 @@ from support.metrics import rows_as_dicts
 
 pytestmark = pytest.mark.pooler
 
-# Returns no rows, so psycopg prepares it once it was executed often.
+# Returns no rows, so psycopg prepares it after a few executions.
 CHANGE = "DELETE FROM runs WHERE id = -1"
 
 ODD_SCHEMA = 'odd "schema"'
@@ -37,7 +37,7 @@ Pooled = Callable[..., AbstractContextManager[tuple[PgBouncer, dict[str, Any]]]]
 def direct(
     create_database: Callable[..., dict[str, Any]], postgres_template: str, postgres_server: Any
 ) -> dict[str, Any]:
-    """Configuration for a database that is set up, at the address of the server itself."""
+    """Configuration for a database after setup, at the server's own address."""
     address = psycopg.conninfo.conninfo_to_dict(postgres_server.dsn)
     return {**create_database(postgres_template), "host": address.get("host"), "port": address.get("port")}
 
@@ -60,14 +60,14 @@ def connect(config: dict[str, Any], **kwargs: Any) -> Any:
 
 
 def open_sessions(config: dict[str, Any], number: int) -> None:
-    """Let a pooler open sessions of the server, which it does when that many transactions are open."""
+    """Make a pooler open sessions, by opening as many transactions."""
     with ExitStack() as stack:
         for _ in range(number):
             stack.enter_context(connect(config)).execute("SELECT 1")
 
 
 def settings_in_force(config: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what a client finds that has set nothing, on the only session of a pool."""
+    """Return the settings of a client that has set none, on the only session of a pool."""
     names = ["search_path", "transaction_read_only", "transaction_isolation", "statement_timeout", "lock_timeout"]
     with connect(config) as connection:
         query = "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)
@@ -87,7 +87,7 @@ def counts_by_schema(config: dict[str, Any]) -> dict[str, int]:
         }
 
 
-# Whether there is a pooler
+# Detecting a pooler
 
 
 def test_a_server_without_a_pooler_is_known_as_such_and_prepares_statements(direct: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ def test_the_examination_of_a_database_names_the_pooler(pooled: Pooled, schema: 
         client = sqltrack.Client(config, schema=schema)
         with client as connection:
             verdict = admin_of(client.engine, connection).checks(full=False)["pooler"]()
-        # Newer ones accept those that they know.
+        # Newer poolers accept the parameters that they know.
         refusing = " that refuses start-up options" if refuses_options(config) else ""
     assert verdict is not None
     assert verdict.result == result
@@ -137,7 +137,7 @@ def test_the_examination_of_a_database_names_the_pooler(pooled: Pooled, schema: 
 
 
 def log_in_turn(clients: list[sqltrack.Client], steps: int) -> list[sqltrack.Run]:
-    """Let clients log under names of their own, each at its turn."""
+    """Let clients log one after the other, each under its own name."""
     runs = [sqltrack.Experiment(client, name="x").get_run().start() for client in clients]
     for step in range(steps):
         for index, run in enumerate(runs):
@@ -167,7 +167,7 @@ def test_clients_that_share_sessions_log_what_they_mean(pooled: Pooled, direct: 
 def test_so_do_those_that_do_not_see_the_pooler(
     pooled: Pooled, direct: dict[str, Any], sessions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a thousand connections to a pooler about one looks like one to a server."""
+    """About one in a thousand connections to a pooler looks like a direct connection to a server."""
     monkeypatch.setattr(postgres_engine, "is_pooled", lambda connection: False)
     with pooled(sessions, **settings_to_mix_up_statements()) as (_, config):
         open_sessions(config, sessions)
@@ -179,7 +179,7 @@ def test_so_do_those_that_do_not_see_the_pooler(
 
 @contextmanager
 def occupying(config: dict[str, Any], session: int) -> Iterator[None]:
-    """Leave to others what the pool has besides one session."""
+    """Leave only one session of the pool to other clients."""
     with ExitStack() as stack:
         holders = [stack.enter_context(connect(config))]
         while holders[-1].execute("SELECT pg_backend_pid()").fetchone() != (session,):
@@ -199,7 +199,7 @@ def test_no_statement_becomes_that_of_another_client(
         first, second = (stack.enter_context(closing(engine.connect())) for _ in range(2))
         first.autocommit = second.autocommit = True
         first.execute("CREATE TABLE said (n INT, who TEXT)")
-        # There is only one session as yet.
+        # There is only one session so far.
         (session,) = first.execute("SELECT pg_backend_pid()").fetchone()
         for n in range(10):
             first.execute(insert.format("first"), (n,))
@@ -276,7 +276,7 @@ IGNORING = [{}, {"ignore_startup_parameters": "options"}]
 def test_the_schema_is_in_force_and_does_not_reach_others(
     pooled: Pooled, direct: dict[str, Any], settings: dict[str, str]
 ) -> None:
-    """`schema` works without start-up options, and other clients of the same sessions keep theirs."""
+    """`schema` works without startup options, and other clients of the same sessions keep theirs."""
     with pooled(**settings) as (_, config):
         before = settings_in_force(config)
         client = sqltrack.Client(config, schema=ODD_SCHEMA)
@@ -357,7 +357,7 @@ def test_so_do_cursors_on_the_server(pooled: Pooled) -> None:
             assert cursor.execute("SELECT name FROM experiments").fetchall() == [("x",)]
 
 
-# What a transaction leaves in its session
+# State that a transaction leaves in its session
 
 
 @pytest.mark.parametrize("schema", [None, "public"])
@@ -376,7 +376,7 @@ def test_reading_only_and_snapshots_end_with_their_transaction(pooled: Pooled, s
 def test_blocks_that_hold_all_sessions_keep_new_metrics_for_later(
     pooled: Pooled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another session, to add a column beside the block, is not to be had."""
+    """No other session is available to add a column during the block."""
     monkeypatch.setattr("sqltrack._metric_columns._BESIDE_BLOCK", 0.3)
     with pooled() as (_, config):
         client = sqltrack.Client(config)
@@ -385,7 +385,7 @@ def test_blocks_that_hold_all_sessions_keep_new_metrics_for_later(
             for step in range(3):
                 run.add_metrics({"loss": 1.0, f"new {step}": 2.0}, step=step)
         assert set(rows_as_dicts(run)[0]) == {"run_id", "step", "progress"}
-        # When the pause after an attempt in vain has passed, they become columns.
+        # After the pause that follows a failed attempt, they become columns.
         monkeypatch.setattr(client.metrics._columns, "_growing_again", 0.0)
         client.metrics.move_pending()
         query = 'SELECT loss, "new 0", "new 1", "new 2", extras FROM metrics ORDER BY step'
@@ -394,7 +394,7 @@ def test_blocks_that_hold_all_sessions_keep_new_metrics_for_later(
 
 
 def test_no_lock_remains_when_many_set_up_at_once(pooled: Pooled) -> None:
-    """setup() locks within its transactions only, because a session's lock would stay in the pooler."""
+    """setup() locks only within its transactions, because a session's lock would stay in the pooler."""
     with pooled(3) as (_, config):
         clients = [sqltrack.Client(config, schema="a") for _ in range(8)]
         with ThreadPoolExecutor(len(clients)) as pool:
@@ -435,7 +435,7 @@ def test_the_documented_configuration_is_one(direct: dict[str, Any]) -> None:
             assert client.engine.has_pooler
 
 
-# When the pooler is gone, or full
+# A pooler that is gone, or full
 
 
 @pytest.mark.parametrize("schema", [None, "public"])
@@ -470,7 +470,7 @@ def test_without_a_pooler_at_its_address_the_error_says_so(pooled: Pooled) -> No
 
 def test_a_pooler_that_takes_no_more_clients_is_named_as_the_reason(pooled: Pooled) -> None:
     with pooled(max_client_conn="1") as (_, config):
-        # The pooler may see late that who connected before has gone.
+        # The pooler may be late to notice that the previous client has gone.
         with (
             sqltrack.Client(config, reconnect=60),
             pytest.raises(TooManyConnectionsError, match="raise max_client_conn"),

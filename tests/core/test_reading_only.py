@@ -1,4 +1,4 @@
-"""Inside of `Admin.read_only` the database refuses all but reading, and statements that take too long."""
+"""In `Admin.read_only` the database refuses all changes, and statements that take too long."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ TEXTS_OF_SEVERAL = [
     f"COMMIT; {INSERT}; BEGIN",
 ]
 
-# Each takes a while, and ends by itself only if nothing ends it.
+# Each takes a while, and ends by itself if it is not interrupted.
 LONG = """
     WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 3000)
     SELECT COUNT(*) FROM number AS a CROSS JOIN number AS b CROSS JOIN number AS c WHERE a.n + b.n = c.n + 7
@@ -89,7 +89,7 @@ LONG = """
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """A database with a run, and on PostgreSQL with a function that writes."""
+    """A database with a run, and on PostgreSQL a function that writes."""
     sqltrack.Experiment(client, name="experiment").get_run(1).add_metrics({"loss": 1.0}, step=1)
     if client.engine.name == "postgres":
         client.execute(f"CREATE FUNCTION intrude() RETURNS BIGINT LANGUAGE SQL VOLATILE AS $$ {INSERT} RETURNING id $$")
@@ -183,7 +183,7 @@ def test_ending_the_transaction_does_not_let_later_statements_write(client: sqlt
 @pytest.mark.engines("postgres")
 def test_what_servers_do_not_count_as_writing_is_undone(client: sqltrack.Client) -> None:
     try:
-        # Servers before 16 let it pass.
+        # Servers before 16 allow it.
         with reading_connection(client, 10) as connection:
             connection.execute("SELECT lo_create(4711)")
     except ReadOnlyDatabaseError:

@@ -1,4 +1,4 @@
-"""Where only reading is allowed, only queries pass, with no more rights and no more time than they may have."""
+"""Where only reading is allowed, only queries pass, with limited rights and limited time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ STATEMENTS = [
     "SHOW work_mem; COPY (SELECT 1) TO '{file}'",
 ]
 
-# What acts at once, and no transaction undoes; the name stands for whatever a role that only reads must not call.
+# Functions with an immediate effect that no rollback undoes; they stand for all that a read-only role must not call.
 FUNCTIONS = [
     "lo_export(4711, '{file}')",
     "lo_import('/etc/hostname')",
@@ -79,7 +79,7 @@ FUNCTIONS = [
     "query_to_xml('SELECT pg_read_file(''postgresql.conf'')', true, true, '')",
 ]
 
-# Each takes back the rights of a superuser, if it is executed.
+# Each gets the rights of a superuser back, if it is executed.
 RETURNS = [
     "SELECT set_config('role', 'none', true), pg_sleep(0)",
     "SELECT pg_catalog.\"set_config\"('role', 'none', false)",
@@ -105,7 +105,7 @@ RETURNS = [
     "SELECT U&\"table\\005fto_xml\"('returned_rights', true, true, '')",
 ]
 
-# Code with which a user who is not a superuser could take on the rights of one, and a query, by what errors call it.
+# Code by which an ordinary user could get the rights of a superuser, and a query that runs it, by the name in errors.
 FOREIGN = {
     "function liar()": (
         "CREATE FUNCTION liar() RETURNS TEXT LANGUAGE plpgsql PARALLEL SAFE AS"
@@ -178,7 +178,7 @@ QUERIES = {
 
 @pytest.fixture
 def client(client: sqltrack.Client) -> sqltrack.Client:
-    """A database with a run, on PostgreSQL that of a superuser, with a function and a view that change the role."""
+    """A database with a run, on PostgreSQL a superuser's, with a function and a view that change the role."""
     sqltrack.Experiment(client, name="experiment").get_run(1).add_args({"lr": 0.1}).add_metrics({"loss": 1.0}, step=1)
     if client.engine.name == "postgres":
         with client as connection:
@@ -257,7 +257,7 @@ def test_no_query_can_take_a_superusers_rights_back(client: sqltrack.Client, rea
 @SERVER
 @pytest.mark.not_pooled("it changes the role of a session")
 def test_a_superusers_query_executes_no_code_of_other_users(client: sqltrack.Client, config: dict[str, Any]) -> None:
-    """Neither that which says that it is safe, nor that which the planner does not look into."""
+    """Neither functions that are declared safe, nor those that the planner does not look into."""
     with closing(connect_to_postgres(config)) as connection, temporary_role(connection, "stranger of tests"):
         connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
         for name, (script, sql) in FOREIGN.items():
@@ -272,7 +272,7 @@ def test_a_superusers_query_executes_no_code_of_other_users(client: sqltrack.Cli
                 assert reading.execute(sql).fetchall()
             connection.execute('DROP OWNED BY "stranger of tests" CASCADE')
             connection.execute('GRANT CREATE ON SCHEMA public TO "stranger of tests"')
-        # A view of what the server counts as safe stays readable, and calls of what is marked as unsafe are seen.
+        # A view of functions that the server declares safe stays readable, and calls of unsafe functions are found.
         connection.execute('GRANT SELECT ON runs TO "stranger of tests"; SET ROLE "stranger of tests"')
         connection.execute("CREATE VIEW harmless AS SELECT id + 1 AS id, now() AS now FROM runs; RESET ROLE")
         connection.execute("CREATE FUNCTION public.honest() RETURNS INT LANGUAGE SQL AS 'SELECT 1'")
@@ -286,7 +286,7 @@ def test_a_superusers_query_executes_no_code_of_other_users(client: sqltrack.Cli
 @SERVER
 @pytest.mark.not_pooled("it changes the role of a session")
 def test_a_superuser_reads_what_another_user_has_set_up(client: sqltrack.Client, config: dict[str, Any]) -> None:
-    """The function that the set-up makes is no reason to refuse queries."""
+    """The function that setup creates is not a reason to refuse queries."""
     with closing(connect_to_postgres(config)) as connection, temporary_role(connection, "owner of tests"):
         for table in ("experiments", "runs"):
             connection.execute(f'ALTER TABLE {table} OWNER TO "owner of tests"')
@@ -334,7 +334,7 @@ def test_the_values_of_placeholders_are_seen(client: sqltrack.Client) -> None:
 
 @SERVER
 def test_the_tables_are_those_that_the_superuser_sees(client: sqltrack.Client, config: dict[str, Any]) -> None:
-    """Also in a schema that has its name."""
+    """Even in a schema named after the superuser."""
     client.execute("CREATE SCHEMA AUTHORIZATION CURRENT_USER")
     client.execute(f'CREATE TABLE "{config["user"]}".runs AS SELECT 7 AS id')
     with reading_connection(client) as connection:
@@ -375,7 +375,7 @@ def test_other_users_keep_their_rights(client: sqltrack.Client, config: dict[str
         connection.execute('GRANT SELECT ON ALL TABLES IN SCHEMA public TO "reader of tests"')
         reader = sqltrack.Client(config, user="reader of tests")
         with reading_connection(reader) as reading:
-            # Functions that may do anything have only the rights of this user.
+            # Functions without restrictions have only the rights of this user.
             assert reading.execute("SELECT return_rights(), id FROM runs").fetchall() == [("none", 1)]
         for sql in ("LOCK TABLE runs", "COPY runs TO STDOUT", "SELECT pg_read_file('postgresql.conf')"):
             with pytest.raises((AccessDeniedError, ReadOnlyDatabaseError)), reading_connection(reader) as reading:
@@ -482,7 +482,8 @@ def test_it_does_so_as_well_where_the_server_does_not_react(
 def test_no_pragma_changes_anything(client: sqltrack.Client, tmp_path: Path) -> None:
     with client as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM pragma_pragma_list")]
-        # Those that change something even without an argument, and lists of what the connection has used so far.
+        # Pragmas that change something even without an argument, and lists of objects that the connection has used so
+        # far.
         left_out = {"incremental_vacuum", "optimize", "shrink_memory", "wal_checkpoint", "case_sensitive_like"}
         telling = [name for name in names if name not in left_out | {"database_list", "module_list"}]
 

@@ -1,4 +1,4 @@
-"""A database that went away is waited for once: not by each part of a call, nor by each call."""
+"""A database that is away is waited for once: not by each part of a call, nor by each call."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ pytestmark = [pytest.mark.no_outbox, pytest.mark.not_pooled("it ends the server'
 
 _RECONNECT = 1.0
 
-# Seconds after which an end counts as one that waits for `reconnect` seconds; it may wait for one.
+# Seconds after which an end counts as waiting for `reconnect` seconds; it may wait for one second.
 _BOUND = 15.0
 
 
 class Outage:
-    """A database that cannot be reached by new connections of a client, while its kept ones are closed.
+    """A database that refuses a client's new connections, while its kept ones are closed.
 
     Attributes:
-        attempts: the times (monotonic) at which the client has tried to connect in vain.
+        attempts: the times (monotonic) of the client's failed attempts to connect.
     """
 
     def __init__(self, client: sqltrack.Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ _CALLS: dict[str, Callable[[Run], object]] = {
 def test_a_call_waits_once_for_a_database_that_went_away(
     tracked: Run, outage: Outage, call: Callable[[Run], object]
 ) -> None:
-    """What would make its error clearer is not worth another wait."""
+    """A clearer error is not worth another wait."""
     outage.begin()
     with pytest.raises(DatabaseUnavailableError):
         call(tracked)
@@ -95,7 +95,7 @@ def test_a_missing_run_is_still_recognised(client: sqltrack.Client) -> None:
 
 
 def test_calls_that_follow_do_not_wait_anew(tracked: Run, outage: Outage) -> None:
-    """A script that catches the error and goes on must not spend its time on a database that is gone."""
+    """A script that catches the error and continues must not spend its time on a database that is away."""
     outage.begin()
     with pytest.raises(DatabaseUnavailableError):
         tracked.add_metrics({"loss": 1.0}, step=1)
@@ -103,7 +103,7 @@ def test_calls_that_follow_do_not_wait_anew(tracked: Run, outage: Outage) -> Non
     for step in range(2, 5):
         with pytest.raises(DatabaseUnavailableError):
             tracked.add_metrics({"loss": 1.0}, step=step)
-    # One for each, so that they see when the database is back.
+    # One attempt for each, so that they notice when the database is back.
     assert len(outage.attempts) - begin == 3
     outage.end()
     tracked.add_metrics({"loss": 1.0}, step=5)
@@ -127,7 +127,7 @@ def test_a_second_outage_is_waited_for_like_the_first(tracked: Run, outage: Outa
 def test_a_training_that_succeeded_ends_without_its_database(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error is logged: an exception would tell the batch system that the training has failed."""
+    """The error is only logged: an exception would tell the batch system that the training has failed."""
     monkeypatch.setattr("sqltrack.run._PATIENCE_AT_END", 1.0)
     client = sqltrack.Client(config, keepalive=0.05, reconnect=20)
     outage = Outage(client, config, monkeypatch)
@@ -139,7 +139,7 @@ def test_a_training_that_succeeded_ends_without_its_database(
 
 
 def test_the_end_of_a_run_does_not_wait_again(tracked: Run, outage: Outage) -> None:
-    """Its calls have waited for the database already."""
+    """Its calls have already waited for the database."""
     outage.begin()
     with pytest.raises(DatabaseUnavailableError):
         tracked.add_metrics({"loss": 1.0}, step=1)

@@ -1,4 +1,4 @@
-"""What users hear whom PostgreSQL refuses, or who refuse it, and who is let in."""
+"""Errors of connections that PostgreSQL refuses, or that the client refuses, and connections that succeed."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def secure_without_ssl(secure: SecureServer) -> Iterator[SecureServer]:
 
 
 class Refusal(NamedTuple):
-    """Why the server refuses or is refused.
+    """Why the server or the client refuses a connection.
 
     Attributes:
         cls: class of the error.
-        reason: pattern of what server and libpq say.
-        advice: what we say.
+        reason: pattern of the message from server and libpq.
+        advice: our advice.
         user: name of the user.
-        parameters: what else is configured; CERTIFICATES/ stands for their folder.
+        parameters: further configuration; CERTIFICATES/ stands for their folder.
     """
 
     cls: type[SQLTrackError]
@@ -232,7 +232,7 @@ REFUSALS = {
 
 @pytest.fixture
 def certificates(secure: SecureServer, tmp_path: Path) -> Path:
-    """A copy of the server's folder of certificates, with files that are none."""
+    """A copy of the server's folder of certificates, with files that are not certificates."""
     folder = tmp_path / "certificates"
     folder.mkdir()
     for file in secure.certificates.iterdir():
@@ -396,7 +396,7 @@ def test_the_doctor_is_content_with_a_password_file_and_a_certificate(
 
 
 def test_every_advice_is_one_short_sentence() -> None:
-    """What went wrong is one sentence, what to do is another, and each fits a line of a terminal or two."""
+    """The reason is one sentence, the advice another, and each fits into a line or two of a terminal."""
     tables = (_connect_errors._WRONG_PARAMETERS, _connect_errors._WRONG_CREDENTIALS, _connect_errors._UNAVAILABLE)
     advices = [advice for table in tables for _, _, advice in table]
     for advice in (*advices, _connect_errors._REFUSED, _connect_errors._NOT_REACHED):

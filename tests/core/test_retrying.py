@@ -1,4 +1,4 @@
-"""What fails only because others are in the way is tried again, with pauses that grow."""
+"""Operations that fail only because of other processes are retried, with growing pauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs are got or created, tracked, and described."""
+"""Runs are fetched or created, tracked, and described."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 def test_generated_ids_step_over_one_that_is_just_being_chosen_by_hand(
     experiment: Experiment, config: dict[str, Any]
 ) -> None:
-    """PostgreSQL alone, because SQLite lets only one transaction write at a time."""
+    """PostgreSQL only, because SQLite lets only one transaction write at a time."""
     first = experiment.get_run().id
     sql = "INSERT INTO runs (id, experiment_id) VALUES (%s, %s)"
     with ThreadPoolExecutor() as pool, sqltrack.Client(config) as other:
@@ -111,7 +111,7 @@ def test_generated_ids_step_over_one_that_is_just_being_chosen_by_hand(
 
 @pytest.mark.engines("sqlite", "postgres", reason="a default of DuckDB cannot look for unused ids")
 def test_plain_sql_gets_unused_ids_as_well(client: sqltrack.Client, experiment: Experiment) -> None:
-    """The database itself generates ids that no earlier run has, also after runs with chosen ids."""
+    """The database itself generates ids that no earlier run has, even after runs with chosen ids."""
     for number in range(1, 4):
         experiment.get_run(number)
     client.execute("INSERT INTO runs (experiment_id) VALUES (%s)", (experiment.id,))
@@ -180,7 +180,7 @@ def test_a_tracked_run_is_running_and_then_completed(run: Run) -> None:
     ],
 )
 def test_the_way_a_block_ends_gives_the_status(run: Run, error: BaseException, expected: str) -> None:
-    """Each end of a block has its status, and the exception travels on unchanged."""
+    """Each end of a block has its status, and the exception is passed on unchanged."""
     with pytest.raises(type(error)) as info, run.track("normal", "exception", "interrupt", "terminated"):
         raise error
     assert info.value is error
@@ -219,7 +219,7 @@ def test_a_run_that_was_stopped_inside_the_block_keeps_its_status(run: Run) -> N
 
 
 def test_tracking_keeps_one_connection_until_stop(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is that of the calls before."""
+    """Earlier calls have used the same connection."""
     opened = record_connections(client, monkeypatch)
     run = Experiment(client, name="experiment").get_run()
     with run.track():
@@ -253,7 +253,7 @@ def test_time_updated_of_a_tracked_run_lags_by_a_second_at_most_and_is_exact_at_
 
 
 def test_time_updated_in_a_block_lags_by_a_second_at_most(run: Run) -> None:
-    """Also after an earlier time was set in it, or what it has written was undone."""
+    """Even after an earlier time was set in the block, or its changes were rolled back."""
     run.set_updated(TIME)
     with run.client:
         for undo in (lambda: None, run.client.rollback, lambda: run.set_updated(TIME)):
@@ -267,7 +267,7 @@ def test_time_updated_in_a_block_lags_by_a_second_at_most(run: Run) -> None:
 
 @pytest.mark.engines("postgres", reason="SQLite keeps one version of a row")
 def test_a_block_writes_the_row_of_its_run_not_for_each_call(run: Run) -> None:
-    """PostgreSQL keeps a version for each time until the block ends, and looks at all of them for the next one."""
+    """PostgreSQL keeps a version of the row for each update in the block, and each further update reads all of them."""
     with run.client as connection:
         for step in range(20):
             run.add_metrics({"loss": 1.0}, step=step)
@@ -390,7 +390,7 @@ def test_links_between_runs_are_added_and_removed(run: Run, experiment: Experime
 
 @pytest.mark.engines("sqlite", "postgres", reason="DuckDB has no ON DELETE CASCADE")
 def test_rows_go_when_their_run_goes(run: Run, experiment: Experiment) -> None:
-    """Metrics and links are deleted with their run, and later calls for it are errors."""
+    """Metrics and links are deleted with their run, and later calls for the run are errors."""
     run.add_metrics({"loss": 1.0}).add_link("resumes", experiment.get_run().id)
     run.client.execute("DELETE FROM runs WHERE id = %s", (run.id,))
     for table in ("metrics", "run_links"):
@@ -428,7 +428,7 @@ def test_masking_can_be_extended_and_turned_off(config: dict[str, Any], monkeypa
 
 
 def test_an_environment_that_is_no_text_is_escaped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that is not UTF-8 is stored with its odd bytes escaped."""
+    """A variable that is not UTF-8 is stored with the invalid bytes escaped."""
     monkeypatch.setenv("ODD", b"caf\xe9".decode("utf-8", "surrogateescape"))
     assert column(run.add_env(), "env")["ODD"] == "caf\\udce9"
 

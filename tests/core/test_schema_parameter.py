@@ -1,4 +1,4 @@
-"""The parameter `schema` chooses the schema, also where start-up options are refused."""
+"""The parameter `schema` chooses the schema, even if startup options are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means over seeds are those of runs that differ in nothing but their seeds, on both engines."""
+"""Means over seeds combine runs that differ only in their seeds, on both engines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAN = math.nan
 def log(
     experiment: sqltrack.Experiment, values: list[Any], args: dict[str, Any] | None, status: str = "COMPLETED"
 ) -> int:
-    """Make a run and return its id."""
+    """Create a run and return its id."""
     run = experiment.get_run().set_status(status)
     if args is not None:
         run.set_args(args)
@@ -171,7 +171,7 @@ def test_runs_without_a_value_are_named(client: sqltrack.Client, experiment: sql
 
 
 def test_values_in_extras_count(client: sqltrack.Client, experiment: sqltrack.Experiment) -> None:
-    """A value that does not fit into the column is among the extras, as is a metric that cannot be a column."""
+    """A value that does not fit into its column is in extras, and so is a metric that cannot have a column."""
     run_ids = [log(experiment, [1, 2], {"seed": seed}) for seed in range(3)]
     name = "score of " + "é%_!" * 20
     add_extras(client, run_ids[0], {7: {"score": 9.5, name: 0.5}})

@@ -1,4 +1,4 @@
-"""Set-up creates the tables, runs each script once, and leaves no trace of one that fails."""
+"""Setup creates the tables, runs each script once, and leaves no trace of a script that fails."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_scripts_run_in_the_given_order(client: sqltrack.Client) -> None:
 
 
 def test_a_script_with_begin_and_end_works(client: sqltrack.Client) -> None:
-    """A script may hold BEGIN and END of its own, and is still one transaction."""
+    """A script may contain BEGIN and END, and is still one transaction."""
     script = """
         -- metrics; of all phases
         BEGIN;
@@ -193,7 +193,7 @@ def _setup_in_process(config: dict[str, Any], barrier: Any, errors: Any) -> None
 
 @pytest.mark.engines("sqlite", "postgres", reason="other processes do not know the engine of the tests")
 def test_many_processes_may_set_up_at_once(empty_config: dict[str, Any]) -> None:
-    """Of processes that set up at once, each succeeds, and each script is applied once."""
+    """Each process that sets up at the same time succeeds, and each script is applied once."""
     context = multiprocessing.get_context("spawn")
     barrier, errors = context.Barrier(4), context.Queue()
     processes = [context.Process(target=_setup_in_process, args=(empty_config, barrier, errors)) for _ in range(4)]

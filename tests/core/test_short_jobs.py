@@ -1,4 +1,4 @@
-"""A job begins and ends on one connection, with few statements, and leaves none open."""
+"""A job starts and ends on one connection, with few statements, and leaves no connection open."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ JOBS = (plain, described, untracked, many_rows, tracked_at_once, started_at_once
 jobs = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
 some_jobs = pytest.mark.parametrize("job", [described, many_rows, tracked_at_once], ids=lambda job: job.__name__)
 
-# The statements of a job after the first one. Six are: look the experiment up, create the run, start it, look the
-# columns up, store the metrics, and stop. On PostgreSQL one more asks whether the server still knows the connection,
-# before a run is created, which cannot be done twice.
+# The statements of a job after the first one. These are six: find the experiment, create the run, start it, read the
+# columns, store the metrics, and stop. On PostgreSQL one more checks that the server still knows the connection, before
+# a run is created, because that must not be repeated.
 STATEMENTS: dict[tuple[str, str], int] = {
     **dict.fromkeys(
         [(engine, job) for engine in ("sqlite", "postgres") for job in ("plain", "tracked_at_once", "started_at_once")],
@@ -70,7 +70,7 @@ STATEMENTS: dict[tuple[str, str], int] = {
     ("postgres", "plain"): 7,
     ("sqlite", "described"): 10,
     ("postgres", "described"): 11,
-    # It touches the run by another statement than that of the metrics.
+    # It updates the run by a separate statement, not by that of the metrics.
     ("sqlite", "untracked"): 7,
     ("postgres", "untracked"): 7,
 }
@@ -78,15 +78,15 @@ STATEMENTS: dict[tuple[str, str], int] = {
 
 @pytest.fixture
 def first_job(client: sqltrack.Client) -> sqltrack.Client:
-    """The client, by which a first job has created the experiment and the column."""
+    """The client with which a first job has created the experiment and the column."""
     plain(client)
     return client
 
 
 class Sent:
-    """The statements that clients have sent to their database, in so far as each is a round trip of its own.
+    """The statements that clients have sent to their database, each a round trip.
 
-    PostgreSQL's driver writes down each of its messages, SQLite's calls a function for each statement.
+    PostgreSQL's driver records each of its messages, SQLite's driver calls a function for each statement.
     """
 
     def __init__(self, config: dict[str, Any], file: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ class Sent:
         monkeypatch.setattr(engine_class, "connect", noting)
 
     def count(self) -> int:
-        """Return how many there were since the last time."""
+        """Return the number of statements since the last call."""
         if not self._is_server:
             number = len([text for text in self._texts if not text.startswith("--")])
             self._texts.clear()
@@ -119,7 +119,7 @@ class Sent:
 
 @pytest.fixture
 def sent(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
-    """What is sent to the database from now on."""
+    """Statements that are sent to the database from now on."""
     with (tmp_path / "messages").open("wb") as file:
         yield Sent(config, file, monkeypatch)
 
@@ -134,7 +134,7 @@ def test_a_job_is_one_connection_and_few_statements(
     job: Callable[[sqltrack.Client], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """None of them is a transaction of several, and no habit is asked for."""
+    """A job of one run opens one connection and sends the statements that are counted above."""
     client = sqltrack.Client(config)
     opened = record_connections(client, monkeypatch)
     job(client)
@@ -151,7 +151,7 @@ def test_a_job_is_one_connection_and_few_statements(
 def test_the_server_counts_one_session_for_a_job(
     first_job: sqltrack.Client, config: dict[str, Any], job: Callable[[sqltrack.Client], None]
 ) -> None:
-    """Each session writes down its number, as a trigger of the tables shows."""
+    """Each session records its number, by a trigger of the tables."""
     with connect_to_postgres(config) as connection:
         connection.execute("CREATE TABLE sessions (pid INT)")
         connection.execute(
@@ -171,14 +171,14 @@ def test_the_server_counts_one_session_for_a_job(
 def test_a_job_waits_for_one_checkpoint_at_its_end(
     first_job: sqltrack.Client, config: dict[str, Any], job: Callable[[sqltrack.Client], None]
 ) -> None:
-    """The write-ahead log is there from the first change to the last, and never begins anew."""
+    """The write-ahead log exists from the first change to the last, and never restarts."""
     log = Path(config["dbpath"] + "-wal")
     wait_until(lambda: not log.exists())
     beginnings = set()
 
     def look(statement: str) -> None:
         if log.exists() and log.stat().st_size:
-            # The salts of its header change when it begins anew.
+            # The salts in its header change when it restarts.
             beginnings.add(log.read_bytes()[16:24])
 
     connect = first_job.engine.connect
@@ -192,7 +192,7 @@ def test_a_job_waits_for_one_checkpoint_at_its_end(
     client.engine.connect = watched  # type: ignore[method-assign,assignment]
     job(client)
     assert len(beginnings) == 1
-    # Where the job tells its end it waits for none; elsewhere the log goes a moment later.
+    # A job that reports its end does not wait; otherwise the log is removed a moment later.
     assert log.exists() is (job is many_rows)
     wait_until(lambda: not log.exists())
 
@@ -206,13 +206,13 @@ def test_a_call_outside_of_a_tracked_run_connects_once(config: dict[str, Any], m
     assert len(opened) == 1
 
 
-# The experiment, and what describes the run
+# The experiment, and the description of the run
 
 
 @pytest.mark.no_outbox
 @pytest.mark.not_pooled("behind a pooler the schema and transactions take round trips of their own")
 def test_what_is_there_takes_one_statement_and_what_is_not_two(config: dict[str, Any], sent: Sent) -> None:
-    """A run without an id of the user's takes one. PostgreSQL is asked first whether it still knows the connection."""
+    """A run with a generated id takes one. PostgreSQL first checks that it still knows the connection."""
     asked = 1 if config["engine"] == "postgres" else 0
     client = sqltrack.Client(config)
     experiment = Experiment(client, name="new")
@@ -232,7 +232,7 @@ def test_what_is_there_takes_one_statement_and_what_is_not_two(config: dict[str,
 def test_track_describes_new_runs_as_the_methods_do(
     client: sqltrack.Client, config: dict[str, Any], run_id: int | None, is_known: bool
 ) -> None:
-    """With or without an experiment that exists, and an id of your own, the same is stored."""
+    """With or without an existing experiment, and with or without a chosen id, the same is stored."""
     columns = "status, args, env, tags, comment, extras, time_created IS NULL"
     if is_known:
         Experiment(client, name="experiment")
@@ -255,7 +255,7 @@ def test_track_leaves_out_what_is_not_given(client: sqltrack.Client) -> None:
 
 
 def test_track_adds_to_what_a_run_has(client: sqltrack.Client) -> None:
-    """Arguments and tags stay unless they are named."""
+    """Existing arguments and tags stay unless the call names them."""
     Experiment(client, name="experiment").get_run(77).add_args({"a": 1, "b": 2}).add_tags("x").set_comment("old")
     with sqltrack.track("experiment", args={"b": 3}, env=None, tags="y", client=client, run_id=77):
         pass
@@ -264,7 +264,7 @@ def test_track_adds_to_what_a_run_has(client: sqltrack.Client) -> None:
 
 
 def test_track_in_a_block_is_part_of_it(client: sqltrack.Client, config: dict[str, Any]) -> None:
-    """If the block is rolled back, there is neither run nor experiment."""
+    """After a rollback of the block, there is neither a run nor an experiment."""
     with pytest.raises(ZeroDivisionError), client:
         sqltrack.start("experiment", args={"lr": 0.1}, env=None, client=client).stop()
         raise ZeroDivisionError
@@ -273,7 +273,7 @@ def test_track_in_a_block_is_part_of_it(client: sqltrack.Client, config: dict[st
 
 
 def test_an_experiment_that_many_create_at_once_is_one(config: dict[str, Any]) -> None:
-    """Each of the threads has a client of its own, and they all get the same id."""
+    """Each thread has its own client, and all get the same id."""
     ready = threading.Barrier(8)
     ids: list[tuple[int, int]] = []
 
@@ -297,7 +297,7 @@ def test_an_experiment_that_many_create_at_once_is_one(config: dict[str, Any]) -
 
 
 def test_what_nobody_uses_is_closed_in_a_moment(config: dict[str, Any]) -> None:
-    """Without a tracked run even a long `keepalive` keeps a connection for about a second."""
+    """Without a tracked run even a long `keepalive` keeps a connection for only about a second."""
     client = sqltrack.Client(config, keepalive=600)
     Experiment(client, name="experiment").get_run()
     wait_until(lambda: count_connections(config) == 0)
@@ -342,7 +342,7 @@ def test_a_client_that_goes_takes_its_connection_with_it(config: dict[str, Any])
 
 @pytest.mark.not_pooled("a temporary table stays in the server's session, which is the pooler's")
 def test_the_settings_of_a_statement_of_the_users_do_not_meet_later_calls(config: dict[str, Any]) -> None:
-    """The connection of the user's own SQL is closed at its end."""
+    """The connection that the user's own SQL has used is closed after it."""
     client = sqltrack.Client(config)
     Experiment(client, name="experiment")
     client.execute("CREATE TEMPORARY TABLE runs (id BIGINT)")
@@ -396,11 +396,11 @@ def test_threads_share_no_connection_that_stays_open(config: dict[str, Any]) -> 
     wait_until(lambda: count_connections(config) == 0)
 
 
-# Connections that have ended meanwhile
+# Connections that the server has ended
 
 
 class _Ending:
-    """Ends the connections of a client in between, and hides that from the next looks at one."""
+    """Ends the connections of a client between calls, and hides that from the next checks of a connection."""
 
     def __init__(self, client: sqltrack.Client, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self._client = client
@@ -436,7 +436,7 @@ class _Ending:
 def test_a_connection_that_has_ended_meanwhile_is_no_error(
     client: sqltrack.Client, config: dict[str, Any], looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if nothing tells so before a statement fails, which is then executed anew."""
+    """Even if nothing reveals that before a statement fails, which is then executed again."""
     end = _Ending(client, looks, monkeypatch)
     experiment = Experiment(client, name="experiment")
     end()
@@ -456,7 +456,7 @@ def test_a_connection_that_has_ended_meanwhile_is_no_error(
 def test_a_run_is_never_created_twice(
     client: sqltrack.Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is known to have ended is replaced; but a statement that has failed may have been executed."""
+    """A connection that is known to be dead is replaced; but a statement that has failed may have been executed."""
     end = _Ending(client, 0, monkeypatch)
     experiment = Experiment(client, name="experiment")
     end()
@@ -484,7 +484,7 @@ def test_a_run_is_never_created_twice(
 def test_the_server_is_asked_before_what_cannot_be_done_twice(
     client: sqltrack.Client, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The news that it has ended a connection may still be on its way."""
+    """The message that the server has ended a connection may still be on its way."""
     run = Experiment(client, name="experiment").get_run()
     _Ending(client, 0, monkeypatch)()
     monkeypatch.undo()
@@ -499,7 +499,7 @@ def test_the_server_is_asked_before_what_cannot_be_done_twice(
 def test_a_database_that_is_away_meanwhile_is_not_waited_for(
     client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for all calls outside of tracked runs: one attempt to connect, and the error says why it fails."""
+    """As for all calls outside of tracked runs, there is one attempt to connect, and the error says why it fails."""
     attempts: list[None] = []
 
     def refuse() -> Any:
@@ -520,7 +520,7 @@ def test_a_database_that_is_away_meanwhile_is_not_waited_for(
 def test_a_file_that_takes_the_place_of_another_between_two_calls_is_used(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Nothing is written to the old file, and closing it leaves the new one alone."""
+    """Nothing is written to the old file, and closing it does not change the new one."""
     client = sqltrack.Client(config)
     first = Experiment(client, name="first").get_run()
     os.rename(config["dbpath"], tmp_path / "old.db")
@@ -552,7 +552,7 @@ def test_a_file_that_was_removed_between_two_calls_is_an_error_as_ever(config: d
 
 @pytest.mark.parametrize("ending", ["pass", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_what_was_confirmed_outlives_the_process(config: dict[str, Any], ending: str) -> None:
-    """However it ends in the moment in which a connection is still open."""
+    """However the process ends while a connection is still open."""
     text = f"""
 import signal
 run = Experiment(client, name="experiment").get_run()

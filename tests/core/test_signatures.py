@@ -1,4 +1,4 @@
-"""Names and signatures are those that SQLTrack promises, and modules say what they offer."""
+"""Public names and signatures are as documented, and modules list their names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqltrack.util import Composable
 
 # Names and signatures
 
-# What is promised, by module, annotations left out.
+# The documented signatures, by module, without annotations.
 SIGNATURES = {
     "sqltrack": {
         "Client": "(config=None, **kwargs)",
@@ -160,7 +160,7 @@ def documented(module: str, name: str) -> Any:
 
 
 def signatures(function: Any) -> Iterator[str]:
-    """Yield the signature without annotations, then without one more parameter at its end while that has a default."""
+    """Yield the signature without annotations, then repeatedly without its last parameter while that has a default."""
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(function).parameters.values()]
     yield str(inspect.Signature(parameters))
     while parameters and parameters[-1].default is not inspect.Parameter.empty:
@@ -208,7 +208,7 @@ def test_every_documented_method_but_one_returns_its_object(client: Client) -> N
     }
     for owner, results in chains.items():
         methods = [name for name in SIGNATURES["sqltrack"] if name.startswith(f"{type(owner).__name__}.")]
-        # Those that return something else: Experiment.get_run, and Run.track, which is for `with`.
+        # These return something else: Experiment.get_run, and Run.track, which is used in `with`.
         assert len(results) == len(methods) - 1
         assert all(result is owner for result in results)
     with run.track() as tracked:
@@ -246,7 +246,7 @@ def test_all_lists_what_a_module_offers_in_order(name: str) -> None:
     assert listed == sorted(listed, key=lambda entry: (not entry.isupper(), not entry[0].isupper(), entry))
     assert len(listed) == len(set(listed))
     assert defined_in(module).keys() <= set(listed)
-    # Not in vars() alone: a module may load what it offers when it is asked for.
+    # Not only in vars(): a module may load names on demand.
     assert [entry for entry in listed if not hasattr(module, entry)] == []
 
 
@@ -266,5 +266,5 @@ def test_everything_public_has_a_docstring(name: str) -> None:
             continue
         for member_name, member in vars(cls_or_function).items():
             if not member_name.startswith("_") and (inspect.isroutine(member) or isinstance(member, property)):
-                # getdoc() finds the docstring of the method that is overridden, too.
+                # getdoc() finds the docstring of the overridden method, too.
                 assert inspect.getdoc(getattr(cls_or_function, member_name)), f"{cls_or_function}.{member_name}"

@@ -1,4 +1,4 @@
-"""Functions that are called when the process is told to terminate get along with handlers of others."""
+"""Functions that are called on SIGTERM cooperate with the signal handlers of other packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = needs_sigterm
 
 
 class Calls(list[str]):
-    """What was called, in order."""
+    """The names of the called functions, in order."""
 
     def function(self, name: str) -> Callable[[], None]:
         return lambda: self.append(name)
@@ -36,7 +36,7 @@ def calls() -> Calls:
 
 @pytest.fixture
 def _handlers() -> Iterator[None]:
-    """Begin without a handler, and leave the one that was there, and no functions, behind."""
+    """Start without a handler, and restore the previous handler without functions at the end."""
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     for key in "abc":
@@ -62,7 +62,7 @@ def in_thread(function: Callable[[], Any]) -> None:
 
 @pytest.mark.usefixtures("_handlers")
 def test_functions_are_called_in_the_order_of_their_registration(calls: Calls) -> None:
-    """A key that is registered again keeps its place, and keys that are not known do no harm."""
+    """A key that is registered again keeps its place, and unknown keys do no harm."""
     for key in "bac":
         sigterm.register(key, calls.function(key))
     sigterm.register("a", calls.function("another a"))
@@ -74,7 +74,7 @@ def test_functions_are_called_in_the_order_of_their_registration(calls: Calls) -
 
 @pytest.mark.usefixtures("_handlers")
 def test_the_previous_handler_is_called_afterwards_and_decides(calls: Calls) -> None:
-    """The handler that was there before is called after the functions, and it decides whether the process ends."""
+    """The previous handler is called after the functions, and decides whether the process ends."""
     signal.signal(signal.SIGTERM, calls.handler("previous"))
     sigterm.register("a", calls.function("a"))
     terminate()
@@ -151,7 +151,7 @@ def test_the_last_function_takes_the_handler_along(calls: Calls) -> None:
 
 @pytest.mark.usefixtures("_handlers")
 def test_a_handler_left_behind_by_another_thread_ends_the_process(calls: Calls) -> None:
-    """Only the main thread can restore the previous handler; until it does, ours stands in for it."""
+    """Only the main thread can restore the previous handler; until then, ours stands in for it."""
     sigterm.register("a", calls.function("a"))
     in_thread(lambda: sigterm.deregister("a"))
     assert_terminates()
@@ -160,7 +160,7 @@ def test_a_handler_left_behind_by_another_thread_ends_the_process(calls: Calls) 
 
 @pytest.mark.usefixtures("_handlers")
 def test_a_handler_over_ours_that_calls_ours_does_not_loop(calls: Calls) -> None:
-    """As of those who keep and call the handler that they find, as we do."""
+    """For example if a package keeps and calls the handler that it finds, as we do."""
     sigterm.register("a", calls.function("a"))
     ours = signal.getsignal(signal.SIGTERM)
     assert callable(ours)
@@ -173,7 +173,7 @@ def test_a_handler_over_ours_that_calls_ours_does_not_loop(calls: Calls) -> None
     assert_terminates()
     assert calls == ["theirs", "a"]
     calls.clear()
-    # Now each finds the other's below its own.
+    # Now each has the other below its own.
     sigterm.register("b", calls.function("b"))
     assert_terminates()
     assert sorted(calls) == ["a", "b", "theirs"]
@@ -203,7 +203,7 @@ def test_the_exit_is_known_until_the_last_function_goes(calls: Calls) -> None:
 
 @pytest.mark.usefixtures("_handlers")
 def test_a_second_signal_during_the_first_calls_nothing_twice(calls: Calls) -> None:
-    """Batch systems send several."""
+    """Batch systems send several signals."""
 
     def interrupted() -> None:
         calls.append("a")
@@ -230,7 +230,7 @@ def test_a_run_that_is_stopped_leaves_no_handler_behind(run: Run) -> None:
 def test_a_program_that_goes_on_after_the_signal_has_lost_its_open_transaction(
     run: Run, config: dict[str, Any], calls: Calls
 ) -> None:
-    """The signal rolls an open transaction back, and its later calls say so."""
+    """The signal rolls back an open transaction, and later calls of it raise an error that says so."""
     client = run.client
     signal.signal(signal.SIGTERM, calls.handler("previous"))
     sql = "INSERT INTO experiments (name) VALUES ('rolled back')"

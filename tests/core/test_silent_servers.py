@@ -1,4 +1,4 @@
-"""A PostgreSQL server that is frozen, or a network that swallows what it acknowledges, ends every wait in time."""
+"""Waits for a frozen PostgreSQL server, or over a network that discards acknowledged data, end in time."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from support.processes import Script
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it finds the server's processes as Linux shows them")
 
-# Seconds after which a call counts as one that never ends. The longest limit in here ends a wait after five.
+# Seconds after which a call counts as hanging. The longest limit here ends a wait after five.
 _BOUND = 20.0
 
 _LONG_SQL = "SELECT pg_sleep(60)"
 
 
 class _Call(threading.Thread):
-    """A call in a thread, which the test can wait for and need not."""
+    """A call in a thread, which the test may wait for."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         super().__init__(daemon=True)
@@ -50,14 +50,14 @@ class _Call(threading.Thread):
             self.error = error
 
     def finish(self) -> Exception | None:
-        """Return what the call has raised; it must end."""
+        """Return the exception of the call, which must end."""
         self.join(_BOUND)
         assert not self.is_alive(), "the call waits without end"
         return self.error
 
 
 def expect_given_up(engine: PostgresEngine, connection: BoundedConnection, call: _Call) -> None:
-    """The call has failed because the server was silent, and its connection cannot be used again."""
+    """Check that the call has failed because the server was silent, and that its connection cannot be used again."""
     error = call.finish()
     assert isinstance(error, psycopg.OperationalError), repr(error)
     translated = engine.translate_error(error)
@@ -69,7 +69,7 @@ def expect_given_up(engine: PostgresEngine, connection: BoundedConnection, call:
 
 
 def quick_engine(config: dict[str, Any], **settings: Any) -> PostgresEngine:
-    """An engine that notices soon that its server is silent."""
+    """An engine that soon notices that its server is silent."""
     engine = sqltrack.Client({"connect_timeout": 2, **config, **settings}).engine
     assert isinstance(engine, PostgresEngine)
     engine.answer_limit = 0.3
@@ -91,7 +91,7 @@ def connection(engine: PostgresEngine) -> Iterator[BoundedConnection]:
 
 @pytest.fixture
 def proxy(own_server: PostgresServer) -> Iterator[CutProxy]:
-    """A way to the server that can be cut."""
+    """A proxy to the server that can be cut."""
     with CutProxy(f"{own_server.socket_dir}/.s.PGSQL.{own_server.port}") as proxy:
         yield proxy
 
@@ -131,7 +131,7 @@ def _close_cursor(connection: BoundedConnection) -> Iterator[None]:
     try:
         cursor.close()
     finally:
-        # One that could not be closed warns of that later.
+        # A connection that could not be closed warns later.
         cursor.close()
 
 
@@ -182,7 +182,7 @@ _WORK = {
 def test_short_work_is_given_up_when_the_server_is_frozen(
     own_server: PostgresServer, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever psycopg waits for, and wherever the work has got to; also by versions of psycopg without timeouts."""
+    """Whatever psycopg waits for, at any stage of the work, and for versions of psycopg without timeouts."""
     connections = {name: engine.connect() for name in [*_WORK, "older psycopg"]}
     works = {}
     for name, connection in connections.items():
@@ -229,7 +229,7 @@ def test_short_work_is_given_up_when_its_backend_alone_is_frozen(
 
 
 def test_the_lowest_of_nested_limits_counts(engine: PostgresEngine, connection: BoundedConnection) -> None:
-    """What is within an impatient call has no more patience than that."""
+    """Calls within an impatient call are no more patient."""
     with engine.bounded(connection, 5):
         with engine.bounded(connection, 0.05), engine.bounded(connection, 10):
             assert connection.limit == 0.05
@@ -239,7 +239,7 @@ def test_the_lowest_of_nested_limits_counts(engine: PostgresEngine, connection: 
 
 
 def test_a_limit_ends_silence_and_not_work(engine: PostgresEngine, connection: BoundedConnection) -> None:
-    """What keeps coming may take longer altogether than the limit."""
+    """A steady flow of data may take longer altogether than the limit."""
     with engine.bounded(connection):
         rows = connection.cursor().stream("SELECT pg_sleep(0.15), repeat('x', 10000) FROM generate_series(1, 5)")
         assert len(list(rows)) == 5
@@ -253,7 +253,7 @@ def test_on_every_engine_short_work_can_be_bounded(client: sqltrack.Client) -> N
 def test_forked_children_do_not_keep_a_connection_that_was_given_up(
     engine: PostgresEngine, connection: BoundedConnection, own_config: dict[str, Any]
 ) -> None:
-    """The server sees its end, although workers of a data loader have inherited the socket."""
+    """The server sees the end of the connection, although workers of a data loader have inherited the socket."""
     pid, sql = connection.info.backend_pid, "SELECT FROM pg_stat_activity WHERE pid = %s"
     command = [sys.executable, "-c", "input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[connection.pgconn.socket]) as child:
@@ -269,7 +269,7 @@ def test_forked_children_do_not_keep_a_connection_that_was_given_up(
 def test_a_statement_that_is_being_executed_may_take_as_long_as_it_wants(
     engine: PostgresEngine, connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server has to say again and again that it works on it, as for waits for locks."""
+    """The server must repeatedly report that it works on the statement, as for waits for locks."""
     questions = []
     is_working = ServerBackend.is_working
 
@@ -316,7 +316,7 @@ def test_a_statement_is_given_up_when_the_server_cannot_be_asked(
 
 
 def test_a_statement_is_given_up_that_has_never_arrived(own_config: dict[str, Any], proxy: CutProxy) -> None:
-    """The server can be asked by other connections, and knows nothing of it."""
+    """Other connections can ask the server, and it does not know the statement."""
     engine = through(proxy, own_config)
     connection = engine.connect()
     proxy.swallow(new=False)
@@ -335,7 +335,7 @@ def test_a_statement_is_given_up_whose_answer_never_arrives(own_config: dict[str
 
 
 def test_copying_is_given_up_whose_rows_never_arrive(own_config: dict[str, Any], proxy: CutProxy) -> None:
-    """The server calls it active: it waits for the rows."""
+    """The server calls it active, because it waits for the rows."""
     engine = through(proxy, own_config)
     connection = engine.connect()
     connection.execute("CREATE TEMP TABLE numbers (n int)")
@@ -353,14 +353,14 @@ def test_a_statement_is_given_up_whose_backend_is_gone(own_config: dict[str, Any
     with connect_to_postgres(own_config) as administrator:
         pid = connection.info.backend_pid
         administrator.execute("SELECT pg_terminate_backend(%s)", (pid,))
-        # Only from PostgreSQL 14 on does the function wait itself.
+        # Only from PostgreSQL 14 on does the function itself wait.
         is_there = "SELECT FROM pg_stat_activity WHERE pid = %s"
         wait_until(lambda: administrator.execute(is_there, (pid,)).fetchone() is None)
     expect_given_up(engine, connection, _Call(lambda: connection.execute(_LONG_SQL)))
 
 
 def test_a_server_that_lets_nobody_in_is_alive(own_config: dict[str, Any]) -> None:
-    """A limit of connections must not end long statements."""
+    """A connection limit must not end long statements."""
     with connect_to_postgres(own_config) as administrator:
         administrator.execute("CREATE ROLE single LOGIN CONNECTION LIMIT 1")
         connection = quick_engine(own_config, user="single").connect()
@@ -372,7 +372,7 @@ def test_a_server_that_lets_nobody_in_is_alive(own_config: dict[str, Any]) -> No
 
 
 def test_behind_a_pooler_it_counts_that_the_pooler_lives(own_config: dict[str, Any], proxy: CutProxy) -> None:
-    """The processes of the server have other numbers there, and a query of ours might have to queue."""
+    """The server's processes have other numbers there, and a query of ours might have to queue."""
     engine = through(proxy, own_config)
     engine.has_pooler = True
     with contextlib.closing(engine.connect()) as connection:
@@ -394,7 +394,7 @@ def test_a_connection_that_listens_is_not_expected_to_work(
 
 
 def test_the_server_is_asked_where_the_connection_leads(own_server: PostgresServer, own_config: dict[str, Any]) -> None:
-    """Not at the first of several hosts, which may be another that does not answer."""
+    """Not at the first of several hosts, which may be another server that does not answer."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hosts = f"127.0.0.1,{own_server.socket_dir}"
         engine = quick_engine(own_config, host=hosts, port=f"{silent.getsockname()[1]},{own_server.port}")
@@ -409,7 +409,7 @@ def test_the_server_is_asked_where_the_connection_leads(own_server: PostgresServ
 def test_connecting_to_a_server_that_never_answers_takes_no_longer_than_it_may(
     own_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither at the start nor after it has agreed to SSL, nor by a name that is not resolved."""
+    """Neither at the start, nor after SSL was agreed on, nor with a name that cannot be resolved."""
     answer, end = socket.getaddrinfo, threading.Event()
 
     def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -435,7 +435,7 @@ def test_connecting_to_a_server_that_never_answers_takes_no_longer_than_it_may(
 
 
 class _SilentListener:
-    """Accepts connections, and says at most one thing."""
+    """Accepts connections, and sends at most one message."""
 
     def __init__(self, answer: bytes = b"") -> None:
         self._answer = answer
@@ -465,7 +465,7 @@ class _SilentListener:
 def test_the_names_of_hosts_are_resolved_as_psycopg_does(
     own_server: PostgresServer, own_config: dict[str, Any]
 ) -> None:
-    """Those that are not found do not matter if others are."""
+    """Names that are not found do not matter if others are."""
     for host, port in (
         ("localhost", str(own_server.port)),
         ("nowhere.invalid,localhost", str(own_server.port)),
@@ -477,12 +477,12 @@ def test_the_names_of_hosts_are_resolved_as_psycopg_does(
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "nowhere.invalid,neither.invalid", "x" * 64 + ".invalid"])
 def test_a_name_that_is_not_found_is_an_error_that_says_so(own_config: dict[str, Any], host: str) -> None:
-    """Also one that cannot be a name."""
+    """Even a text that cannot be a name."""
     with pytest.raises(DatabaseUnavailableError, match=f"failed to resolve host '{host.partition(',')[0]}'"):
         quick_engine(own_config, host=host).connect()
 
 
-# Closing, cancelling, signals, the end of the interpreter
+# Closing, cancelling, signals, and the end of the interpreter
 
 
 def test_neither_closing_nor_cancelling_waits_for_a_frozen_server(
@@ -496,7 +496,7 @@ def test_neither_closing_nor_cancelling_waits_for_a_frozen_server(
         errors = [_Call(call).finish() for call in (closed.close, cancelled.cancel, lambda: engine.abort(aborted))]
         cancelled.close()
     assert errors[0] is None
-    # The server has not heard of it, which a newer libpq notices.
+    # The server has not received it, which a newer libpq notices.
     assert isinstance(errors[1], psycopg.OperationalError) or not psycopg.capabilities.has_cancel_safe()
     assert errors[2] is None
 
@@ -514,7 +514,7 @@ def test_sending_is_given_up_when_no_more_fits_into_the_socket(
     connection.execute("CREATE TEMP TABLE texts (text text)")
     with engine.bounded(connection):
         error = _Call(copy_in).finish()
-    # In older versions of psycopg the end of copying has an error of its own.
+    # In older versions of psycopg the end of copying has its own error.
     assert isinstance(error, psycopg.OperationalError)
     assert connection.closed
 
@@ -522,7 +522,7 @@ def test_sending_is_given_up_when_no_more_fits_into_the_socket(
 def test_cancelling_with_an_older_libpq_does_not_wait_either(
     own_server: PostgresServer, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such a libpq waits until the server hangs up, and lets no thread of Python's run meanwhile."""
+    """Such a libpq waits until the server disconnects, and blocks all other Python threads."""
     monkeypatch.setattr(type(psycopg.capabilities), "has_cancel_safe", lambda *args, **kwargs: False)
     cancelled, aborted = engine.connect(), engine.connect()
     call = _Call(lambda: cancelled.execute(_LONG_SQL))
@@ -568,13 +568,13 @@ except KeyboardInterrupt:
 
 
 def wait_for_statement(config: dict[str, Any]) -> None:
-    """Wait until the server works on the one that a script executes."""
+    """Wait until the server works on the statement that a script executes."""
     sql = "SELECT FROM pg_stat_activity WHERE query = %s AND state = 'active'"
     with connect_to_postgres(config) as administrator:
         wait_until(lambda: administrator.execute(sql, (_LONG_SQL,)).fetchone() is not None)
 
 
-# Without a call of the user's own, in a block, and while a thread waits.
+# Without a call of the user, in a block, and while a thread waits.
 _EXITS = [
     "sys.exit(0)",
     "context = client.__enter__(); sys.exit(0)",

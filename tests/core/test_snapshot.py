@@ -66,7 +66,7 @@ def test_what_a_killed_writer_left_behind_is_undone_first(tmp_path: Path, monkey
     path, left = tmp_path / "sqltrack.db", tmp_path / "left.db"
     set_up_quietly(sqltrack.Client(engine="sqlite", dbpath=str(path)))
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
-        # Changes that do not fit into memory go into the file before they are committed, the old pages into a journal.
+        # Changes that do not fit into memory are written to the file before the commit, and the old pages to a journal.
         writer.execute("PRAGMA cache_size = 5")
         writer.execute("BEGIN")
         for number in range(500):

@@ -1,4 +1,4 @@
-"""Values and names that are spelled out in a query mean the same on all engines, with parameters and without."""
+"""Values and names that are written into a query mean the same on all engines, with and without parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of SQLite are opened with a write-ahead log where it can be used, which is not on the network."""
+"""SQLite files are opened with a write-ahead log if possible; on network file systems it is not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_local_file_gets_a_write_ahead_log() -> None:
 
 
 def test_the_log_of_a_file_takes_some_megabytes_before_a_call_waits_for_the_disk(sqlite_config: dict[str, Any]) -> None:
-    """SQLite would move 4 MB at once. The last to close the file leaves no log."""
+    """SQLite's default would move 4 MB at once. The last connection to close the file leaves no log."""
     log = Path(f"{sqlite_config['dbpath']}-wal")
     run = sqltrack.Experiment(sqltrack.Client(sqlite_config), name="experiment").get_run()
     with run.track():
@@ -46,7 +46,7 @@ def test_the_log_of_a_file_takes_some_megabytes_before_a_call_waits_for_the_disk
 
 
 def test_a_file_on_the_network_keeps_its_rollback_journal_and_syncs_fully(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The write-ahead log needs shared memory, which file systems of a network do not have."""
+    """The write-ahead log needs shared memory, which network file systems lack."""
     on_network = str(Path("a.db").absolute())
     monkeypatch.setattr(sqlite_engine, "is_network_file_system", lambda path: path == on_network)
     assert pragmas({"engine": "sqlite", "dbpath": "a.db"}) == ("delete", FULL, 1)
@@ -54,7 +54,7 @@ def test_a_file_on_the_network_keeps_its_rollback_journal_and_syncs_fully(monkey
 
 
 def test_a_journal_mode_that_somebody_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite remembers the write-ahead log in the file; all other modes are those of a connection."""
+    """SQLite remembers the write-ahead log in the file; all other modes belong to a connection."""
     with contextlib.closing(sqlite3.connect("a.db")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     monkeypatch.setattr(sqlite_engine, "is_network_file_system", lambda path: True)
@@ -139,7 +139,7 @@ def test_without_a_list_of_mounts_a_file_system_counts_as_local(monkeypatch: pyt
 
 
 def set_mounts(monkeypatch: pytest.MonkeyPatch, mounts: str | None) -> None:
-    """Let the module that looks for file systems find these, in the form of proc(5), or no list at all."""
+    """Let the module that detects file systems find these, in the form of proc(5), or no list at all."""
 
     def open_mounts(path: str, **options: Any) -> io.StringIO:
         assert path == "/proc/self/mountinfo"

@@ -1,4 +1,4 @@
-"""The statements of sqltrack.queries answer what their names say, with the same result on both engines."""
+"""The statements of sqltrack.queries do what their names say, with the same result on both engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statuses fall into groups, which look different without colors and stand out from their background."""
+"""Statuses fall into groups that look different without colors and contrast with their background."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAGS = [
     *("REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "RESV_DEL_HOLD", "REVOKED", "SIGNALING", "SPECIAL_EXIT"),
     *("STAGE_OUT", "STOPPED", "UPDATE_DB"),
 ]
-# What `sacct` prints, too, though neither table has it.
+# Printed by `sacct`, too, though neither table lists it.
 PRINTED = ["EXPIRED"]
 # The usual backgrounds of notebooks and terminals.
 LIGHT, DARK = "#ffffff", "#1e1e1e"
@@ -35,7 +35,7 @@ def test_every_state_of_slurm_belongs_to_one_group() -> None:
 
 
 def test_states_tell_whether_a_job_has_a_process() -> None:
-    """A flag such as LAUNCH_FAILED may stand in place of the state, and then says that the job has ended."""
+    """A flag such as LAUNCH_FAILED may replace the state; it means that the job has ended."""
     failures = {"EXPIRED", "LAUNCH_FAILED", "RECONFIG_FAIL", "SPECIAL_EXIT"}
     assert set(ENDED_STATES) == set(STATES) - {"PENDING", "RUNNING", "SUSPENDED"} | failures
     assert set(ALIVE_STATES) < set(UNFINISHED_STATES)
@@ -69,7 +69,7 @@ def test_groups_differ_without_colors() -> None:
     groups = [*GROUPS, OTHER]
     symbols = [group.symbol for group in groups]
     assert len(set(symbols)) == len({group.name for group in groups}) == len(groups)
-    # A column of a terminal each.
+    # Each is one column wide in a terminal.
     assert all(len(symbol) == 1 and unicodedata.east_asian_width(symbol) not in "WF" for symbol in symbols)
 
 

@@ -21,7 +21,7 @@ INSERT = "INSERT INTO experiments (name) VALUES (%s)"
 
 
 class StopError(Exception):
-    """What ends a block."""
+    """Ends a block."""
 
 
 async def succeed(client: Client, name: str, *turns: Awaitable[Any]) -> None:
@@ -40,7 +40,7 @@ async def fail(client: Client, name: str, *turns: Awaitable[Any]) -> None:
 
 
 def test_blocks_of_tasks_know_nothing_of_each_other(client: Client, config: dict[str, Any]) -> None:
-    """What a task does in its block is stored, or is not, whatever becomes of the blocks of other tasks."""
+    """Changes of a task in its block are stored, or not, independently of the blocks of other tasks."""
 
     async def main() -> None:
         failed = asyncio.Event()
@@ -93,7 +93,7 @@ def in_thread(function: Callable[[], Any]) -> Any:
 def test_a_task_that_logs_does_not_wait_for_the_block_of_another(
     client: Client, config: dict[str, Any], run: Run, tracked: bool
 ) -> None:
-    """Both are in one thread, which would wait for itself; so the row is written when the block has ended."""
+    """Both are in one thread, which would wait for itself; so the row is written at the end of the block."""
 
     async def log() -> None:
         run.add_metrics({"loss": 1.0}, step=2)
@@ -115,7 +115,7 @@ def test_a_task_that_logs_does_not_wait_for_the_block_of_another(
 def test_blocks_of_two_tasks_that_change_the_same_row_do_not_hang(
     client: Client, config: dict[str, Any], run: Run
 ) -> None:
-    """Neither can go on before the other has, so one of them fails, whichever began first."""
+    """Neither can continue before the other, so one of them fails, whichever began first."""
 
     async def change(comment: str, begun: asyncio.Event, other: asyncio.Event) -> None:
         with client:
@@ -137,7 +137,7 @@ def test_blocks_of_two_tasks_that_change_the_same_row_do_not_hang(
 
 
 def test_a_block_that_an_ended_task_has_left_open_can_be_ended(client: Client, config: dict[str, Any]) -> None:
-    """Cells of a notebook may be tasks of their own."""
+    """Cells of a notebook may be separate tasks."""
 
     async def enter() -> None:
         client.__enter__()
@@ -211,7 +211,7 @@ def test_a_generator_may_be_finished_by_another_thread(client: Client, config: d
 
 
 def test_a_generator_in_a_block_is_part_of_it(client: Client, config: dict[str, Any]) -> None:
-    """It sees what the block has done, and whether it is ever finished has no bearing on the block."""
+    """It sees the changes of the block, and the block does not depend on whether the generator is ever finished."""
     with client:
         client.execute(INSERT, ("a",))
         rows = names(client)
@@ -255,7 +255,7 @@ def changing(run: Run) -> Iterator[None]:
 
 
 def test_what_a_generator_has_locked_makes_no_call_wait(client: Client, config: dict[str, Any], run: Run) -> None:
-    """The call returns, and its row is there when the generator has ended."""
+    """The call returns, and its row is stored when the generator has ended."""
 
     generator = changing(run)
     next(generator)
@@ -266,7 +266,7 @@ def test_what_a_generator_has_locked_makes_no_call_wait(client: Client, config: 
 
 
 def test_a_context_manager_may_be_made_of_a_generator(client: Client, config: dict[str, Any]) -> None:
-    """Its block is that of whoever enters it."""
+    """Its block belongs to the task that enters it."""
 
     @contextlib.contextmanager
     def transaction() -> Iterator[None]:
@@ -317,7 +317,7 @@ def test_an_asynchronous_generator_that_is_not_finished_keeps_nothing_uncommitte
 def test_a_function_that_a_generator_calls_may_open_its_block_again(
     client: Client, config: dict[str, Any], run: Run
 ) -> None:
-    """Whoever leaves a block leaves the one that it has entered."""
+    """A task leaves the block that it has entered."""
 
     def log(step: int) -> None:
         with client:

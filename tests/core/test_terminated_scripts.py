@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a tracked script with its status set and its rows kept."""
+"""A tracked script that SIGTERM or SIGINT ends has its status set and its rows stored."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from support.processes import Ended, Script
 
 pytestmark = needs_sigterm
 
-# A process that was told to terminate must have ended after this many seconds.
+# A terminated process must have ended after this many seconds.
 _SOON = 6.0
 
-# The same if somebody holds a lock all the time: two seconds to try, and those of a busy machine.
+# The same if another connection holds a lock all the time: two seconds of attempts, and more for a busy machine.
 _LATER = 12.0
 
 LOG = """
@@ -49,7 +49,7 @@ def signalled(text: str, config: dict[str, Any], number: signal.Signals = signal
 
 
 def assert_all_confirmed(ended: Ended, config: dict[str, Any]) -> None:
-    """Assert that the rows of all confirmed steps are there, and at most that of one more."""
+    """Assert that the rows of all confirmed steps are stored, and at most one more."""
     confirmed = list(range(len(ended.lines)))
     assert ended.lines == [str(step) for step in confirmed]
     assert steps(config) in (confirmed, [*confirmed, len(confirmed)])
@@ -90,7 +90,7 @@ sys.exit(7)
 
 
 def test_a_script_with_a_handler_of_its_own_ends_as_it_wishes(config: dict[str, Any]) -> None:
-    """The script can still log after its own handler, and has the status of a run that was terminated."""
+    """The script can still log after its own handler, and has the status of a terminated run."""
     ended = signalled(OWN_HANDLER, config)
     assert (ended.status, ended.errors) == (7, "")
     assert statuses(config) == ["CANCELLED"]
@@ -146,7 +146,7 @@ def test_an_interrupt_ends_a_tracked_script_with_status_and_rows(config: dict[st
     assert_all_confirmed(ended, config)
 
 
-# Inside of transactions
+# Inside transactions
 
 OPEN_TRANSACTION = """
 run = Experiment(client, name="experiment").get_run()
@@ -201,7 +201,7 @@ with run.track():
 
 @contextlib.contextmanager
 def locked_run(config: dict[str, Any], run_id: int) -> Iterator[None]:
-    """Hold a lock that keeps all others from changing a run."""
+    """Hold a lock that keeps other connections from changing a run."""
     if config["engine"] == "sqlite":
         with contextlib.closing(sqlite3.connect(config["dbpath"], isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -247,7 +247,7 @@ with run.track():
 
 
 def test_an_exit_that_python_drops_is_made_up_for(config: dict[str, Any]) -> None:
-    """What is raised in a finalizer goes nowhere, and a signal may well arrive in one."""
+    """Python discards exceptions of finalizers, and a signal may arrive in one."""
     with Script(END_IN_FINALIZER, config) as script:
         ended = script.finish()
     assert (ended.status, ended.lines, ended.errors) == (143, ["dropped by Python"], "")
@@ -324,7 +324,7 @@ for _ in range(TRIALS):
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("number", [20, pytest.param(100, marks=pytest.mark.faults)])
 def test_sigterm_at_any_moment_ends_a_script_with_status_and_rows(config: dict[str, Any], number: int) -> None:
-    """Whenever SIGTERM comes, the script exits with 143 and its status, and loses no confirmed row."""
+    """Whenever SIGTERM arrives, the script exits with 143 and its status, and loses no confirmed row."""
     Experiment(sqltrack.Client(config), name="experiment")
     with contextlib.ExitStack() as stack:
         scripts = [stack.enter_context(Script(TRIALS.replace("TRIALS", f"{number // 4}"), config)) for _ in range(4)]

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("duckdb") is None, reason="duckdb is missing, it needs Python 3.11"),
 ]
 
-# More would keep users from writing an engine of their own.
+# More methods would deter users from writing an engine.
 MOST_METHODS = 24
 
 FOLDER = Path(__file__).parents[1] / "support" / "duckdb_engine"

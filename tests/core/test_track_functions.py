@@ -1,4 +1,4 @@
-"""One call tracks a run: it sets the database up, describes the run, and leaves nothing behind if that fails."""
+"""One call tracks a run: it sets up the database, describes the run, and leaves nothing behind on failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from support.unprivileged import UNPRIVILEGED, needs_permissions
 
 @pytest.fixture(autouse=True)
 def _no_runs_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test know of the runs that another has taken from its environment."""
+    """Forget the runs that other tests have taken from their environment."""
     monkeypatch.setattr(track_functions, "_taken", set())
 
 
@@ -43,7 +43,7 @@ def stored(config: dict[str, Any], column: str) -> list[Any]:
     return [value for (value,) in Client(config).execute(f"SELECT {column} FROM runs ORDER BY id")]
 
 
-# What it does
+# Effects
 
 
 def test_one_call_creates_tables_experiment_and_run_and_describes_it(
@@ -218,7 +218,7 @@ def test_the_environment_names_experiment_and_run(
 def test_a_run_of_the_environment_is_taken_once_and_not_overwritten_by_later_calls(
     client: Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that tracks several runs may be started for a planned one."""
+    """A program that tracks several runs may be started for one planned run."""
     planned = Experiment(client, name="sweep").get_run()
     monkeypatch.setenv("SQLTRACK_EXPERIMENT_ID", str(planned.experiment_id))
     monkeypatch.setenv("SQLTRACK_RUN_ID", str(planned.id))
@@ -265,10 +265,10 @@ def test_a_run_id_of_the_call_wins_over_the_environment(
     assert experiments(config) == ["digits"]
 
 
-# What fails
+# Errors
 
 
-# Arguments, and what is said of them.
+# Arguments, and the text of the error.
 UNUSABLE: list[tuple[dict[str, Any], str]] = [
     ({}, r"a run needs an experiment, got none; name it, as in track\('digits'\)"),
     ({"experiment": 0.5}, r"experiment must be a name or an id, got 0\.5"),
@@ -404,7 +404,7 @@ def test_processes_may_begin_at_once_in_an_empty_database(empty_config: dict[str
 
 
 def test_many_clients_may_begin_at_once_in_an_empty_database(empty_config: dict[str, Any], engine_name: str) -> None:
-    """Only one creates the tables, and no other fails, also where the server has too few connections for all."""
+    """Only one creates the tables, and none fails, even if the server has too few connections for all."""
     count = 150 if engine_name == "postgres" else 20
     barrier, failures = threading.Barrier(count), []
 
@@ -423,7 +423,7 @@ def test_many_clients_may_begin_at_once_in_an_empty_database(empty_config: dict[
     assert (experiments(empty_config), statuses(empty_config)) == (["digits"], ["COMPLETED"] * count)
 
 
-# The line
+# The printed line
 
 
 LINE = "sqltrack: run {id} of experiment 'digits' in {database}"
@@ -481,7 +481,7 @@ def _password(config: dict[str, Any]) -> dict[str, Any]:
     return {"password": "hunter2"} if config["engine"] == "postgres" else {}
 
 
-# What it costs
+# Costs
 
 
 def test_a_run_does_not_load_logging(sqlite_config: dict[str, Any]) -> None:
@@ -494,7 +494,7 @@ confirm("logging" in sys.modules)
         assert script.succeed() == ["False"]
 
 
-# Set-up by a method
+# Setup by a method
 
 
 def test_a_client_sets_its_database_up(empty_config: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

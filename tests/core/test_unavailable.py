@@ -1,4 +1,4 @@
-"""Databases that are away or locked, for a while or for good, no connection left, full disks and damaged files."""
+"""Databases that are away or locked, for a while or for good, exhausted connections, full disks and damaged files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from support.databases import ask, connect_to_postgres, connect_to_sqlite, exper
 from support.logging_threads import LoggingThread, wait_until
 from support.platforms import needs_movable_files
 
-# Within this many seconds a script must get to know that its database is gone.
+# Within this many seconds a script must notice that its database is gone.
 _BOUND = 15.0
 
 
 @needs_movable_files
 def test_a_file_that_is_moved_away_is_waited_for_and_not_created_anew(tmp_path: Path) -> None:
-    """A new file in its place would have destroyed what is in the write-ahead log."""
+    """A new file in its place would have destroyed the data in the write-ahead log."""
     path, aside = tmp_path / "sqltrack.db", tmp_path / "aside.db"
     config = {"engine": "sqlite", "dbpath": str(path)}
     setup(sqltrack.Client(config))
@@ -46,7 +46,7 @@ def test_a_file_that_is_moved_away_is_waited_for_and_not_created_anew(tmp_path: 
     with run.track(), LoggingThread(run) as thread:
         thread.wait_for_more()
         path.rename(aside)
-        # Longer than it takes to be noticed, so that it was looked for in vain.
+        # Longer than the detection takes, so that at least one attempt has failed.
         time.sleep(1.5)
         assert not path.exists()
         aside.rename(path)
@@ -71,7 +71,7 @@ def test_a_file_that_was_removed_may_be_set_up_anew_outside_of_tracked_runs(tmp_
 
 
 def test_patience_begins_when_the_loss_of_a_connection_is_noticed(run: Run) -> None:
-    """A connection that is silently dead takes longer to be noticed than `reconnect` allows."""
+    """A dead connection may take longer to be noticed than `reconnect` allows."""
     client = sqltrack.Client(run.client.config, reconnect=0.3)
     attempts: list[float] = []
 
@@ -98,7 +98,7 @@ def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
     assert len(attempts) == 1
 
 
-# Servers that go and come back
+# Servers that restart
 
 
 @pytest.mark.not_pooled("it ends the server's sessions with psycopg alone")
@@ -156,7 +156,7 @@ def test_a_tracked_run_may_begin_before_its_server_is_back(
 
 @dataclass(frozen=True)
 class Mortal:
-    """A database that is set up, and what makes it vanish."""
+    """A database after setup, and the way to make it vanish."""
 
     config: dict[str, Any]
     vanish: Callable[[], None]
@@ -182,7 +182,7 @@ def mortal(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> 
 def test_the_exception_of_a_script_is_not_replaced_by_that_of_a_vanished_database(
     mortal: Mortal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A status that cannot be stored is logged, and the script's own exception travels on."""
+    """A status that cannot be stored is logged, and the script's own exception is raised."""
     own = ValueError("own")
     run = Experiment(sqltrack.Client(mortal.config), name="experiment").get_run()
     with pytest.raises(ValueError, match="own") as info, run.track():
@@ -265,7 +265,7 @@ def test_a_reader_keeps_no_writer_waiting(run: Run, config: dict[str, Any]) -> N
     assert steps(config) == list(range(20))
 
 
-# Servers that have no connection left
+# Servers without free connections
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def one_connection(postgres_config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with connect_to_postgres(postgres_config) as administrator:
         administrator.execute(f'CREATE ROLE "{role}" LOGIN CONNECTION LIMIT 1')
         administrator.execute(f'ALTER DATABASE "{postgres_config["dbname"]}" OWNER TO "{role}"')
-        # Public must not be needed: from PostgreSQL 15 on nobody but the owner may create there.
+        # The schema public must not be needed: from PostgreSQL 15 on only its owner may create tables there.
         administrator.execute(f'ALTER SCHEMA public OWNER TO "{role}"')
         yield {**postgres_config, "user": role}
         administrator.execute(f'REASSIGN OWNED BY "{role}" TO CURRENT_USER')
@@ -284,7 +284,7 @@ def one_connection(postgres_config: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def occupy(config: dict[str, Any]) -> psycopg.Connection[Any]:
-    """Take the one connection that there is, once the server has seen that the one before was closed."""
+    """Take the only connection, once the server has noticed that the previous one was closed."""
     opened: list[psycopg.Connection[Any]] = []
 
     def has_opened() -> bool:
@@ -299,7 +299,7 @@ def occupy(config: dict[str, Any]) -> psycopg.Connection[Any]:
 @pytest.mark.not_pooled("a pooler has its own message for a user that it does not know")
 @pytest.mark.parametrize("step", ["setup", "experiment", "run", "track"])
 def test_who_finds_no_connection_waits_for_one(one_connection: dict[str, Any], step: str) -> None:
-    """Also before a run is tracked: hundreds of jobs that begin together are more than a server has room for."""
+    """Even before a run is tracked: a server may have too few connections for hundreds of jobs that start together."""
     client = sqltrack.Client(one_connection, reconnect=60)
     calls: dict[str, Callable[[], Any]] = {
         "setup": lambda: setup(client),

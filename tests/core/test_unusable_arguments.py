@@ -18,7 +18,7 @@ TOO_LARGE = 2**63
 NUMBERS_AND_NOTHING = (None, 5, b"x", ["x"], {})
 NO_IDS = (None, "x", "1", 1.5, [1], TOO_LARGE, -TOO_LARGE - 1)
 
-# What is called, by what the error must begin with, and with which values.
+# The call, the start of its error, and the values.
 Call = Callable[[Experiment, Run, Any], Any]
 CALLS: list[tuple[str, Call, tuple[Any, ...]]] = [
     ("status must", lambda e, r, x: r.set_status(x), NUMBERS_AND_NOTHING),
@@ -116,7 +116,7 @@ def test_a_large_value_is_not_shown_as_a_whole(run: Run) -> None:
 
 
 def test_integers_and_texts_of_other_types_are_taken(experiment: Experiment, run: Run) -> None:
-    """Numbers of numpy are ids, and members of enumerations of texts are their texts."""
+    """numpy integers are accepted as ids, and members of text enumerations as their texts."""
     numpy = pytest.importorskip("numpy")
     status = enum.Enum("Status", {"DONE": "done"}, type=str)
     sqltrack.run_set_status(run.client, numpy.int64(run.id), status.DONE)  # type: ignore[attr-defined]
@@ -132,7 +132,7 @@ def test_a_run_that_was_deleted_stays_an_error_of_its_own(run: Run) -> None:
 
 
 class Raising:
-    """An object that cannot even be asked for its class, nor be shown."""
+    """An object that raises if it is asked for its class or shown."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError(name)
@@ -166,7 +166,7 @@ def nested() -> list[Any]:
 
 
 def test_an_error_needs_no_text_of_what_it_is_about(run: Run) -> None:
-    """Objects that cannot be shown, integers of many digits and deep lists raise our errors, not theirs."""
+    """Objects that cannot be shown, integers of many digits and deep lists raise our errors, not their own."""
     objects = [Raising(), Unshown(), 10**5000, nested(), datetime(2024, 1, 1, tzinfo=NoOffset())]
     experiment = Experiment(run.client, name="experiment")
     for _, call, _ in CALLS:

@@ -1,4 +1,4 @@
-"""Any object is stored exactly, as its documented form, or as missing: as a metric, an argument and a variable."""
+"""Any object is stored exactly, in its documented form, or as missing: as a metric, an argument and a variable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INT64 = st.integers(-(2**63) + 1, 2**63 - 1)
 
 
 class Raising:
-    """An object whose special methods raise or return nonsense, as hypothesis likes."""
+    """An object whose special methods raise or return nonsense, as hypothesis chooses."""
 
     def __init__(self, outcomes: dict[str, Any]) -> None:
         self.__dict__["outcomes"] = outcomes
@@ -94,7 +94,7 @@ MISSING = st.sampled_from([None, pd.NA, pd.NaT, np.datetime64("NaT"), np.timedel
 
 
 def exact(value: Any) -> Any:
-    """Return a number as a Fraction, a time as a Fraction of nanoseconds, missing as None, all else as it is."""
+    """Return a number as a Fraction, a time as a Fraction of nanoseconds, missing as None, other values unchanged."""
     if value is None or value is pd.NA or value is pd.NaT or value is np.ma.masked:
         return None
     if isinstance(value, np.ndarray) and value.ndim == 0:
@@ -115,7 +115,7 @@ def exact(value: Any) -> Any:
 
 
 def is_exact(value: Any, stored: Any) -> bool:
-    """Return whether what is stored is a value exactly, or its documented form."""
+    """Return whether a stored value is exact, or the documented form."""
     if isinstance(value, (enum.Enum, pa.Scalar)):
         return is_exact(value.value if isinstance(value, enum.Enum) else value.as_py(), stored)
     known = exact(value)
@@ -132,12 +132,12 @@ def is_exact(value: Any, stored: Any) -> bool:
             return bool(stored == str(known))
         return stored in (duration, str(duration), str(known))
     if isinstance(known, Fraction) and isinstance(stored, str):
-        # Text that is the number: of a decimal or fraction exactly, of a longdouble the shortest that tells it apart.
+        # Text of the number: of a decimal or fraction exactly, of a longdouble the shortest text that identifies it.
         if isinstance(value, np.longdouble):
             return bool(np.longdouble(stored) == value)
         return Fraction(stored) == known if not stored.lstrip("-").startswith("0x") else int(stored, 16) == known
     if isinstance(known, Fraction) and isinstance(value, (float, np.floating)) and isinstance(stored, int):
-        # JSON of PostgreSQL writes floats without a fraction as integers.
+        # PostgreSQL's JSON writes floats without a fraction as integers.
         return Fraction(float(stored)) == known
     if isinstance(value, Decimal) and value.is_nan():
         return exact(stored) in ("NaN", str(value))
@@ -171,7 +171,7 @@ RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[Health
 
 
 def stored_metric(run: sqltrack.Run, name: str) -> Any:
-    """Return what a query finds: the value of the column, or else that among the extras."""
+    """Return the value that a query finds: in the column, or else in extras."""
     cursor = run.client.execute("SELECT * FROM metrics WHERE step = 1")
     row = dict(zip((column[0] for column in cursor.description or ()), cursor.fetchone()))
     value = row.get(name)
@@ -181,7 +181,7 @@ def stored_metric(run: sqltrack.Run, name: str) -> Any:
 @RELAXED
 @given(value=st.one_of(NUMBERS, TIMES, MISSING), name=st.sampled_from(NAMES))
 def test_a_number_or_time_is_never_altered(run: sqltrack.Run, value: Any, name: str) -> None:
-    """As a metric of any column, as an argument and as an environment value."""
+    """As a metric in any column, as an argument and as an environment value."""
     with run.client:
         run.add_metrics({name: value, "of_pairs": [value, value]}, step=1)
         run.set_args({"value": value, "in": {"list": (value,)}}).set_env({"VALUE": value})
@@ -227,7 +227,7 @@ OBJECTS = st.recursive(
 @RELAXED
 @given(value=OBJECTS, key=st.one_of(st.text(max_size=3), st.integers(), hostile()))
 def test_no_object_is_more_than_we_can_take(run: sqltrack.Run, value: Any, key: Any) -> None:
-    """Whatever it is, it is stored, the metrics next to it are, and only errors of ours are raised."""
+    """Any object is stored, and so are the metrics next to it, and only our errors are raised."""
     run.add_metrics({"of_floats": 0.25, "new": value}, step=1)
     assert stored_metric(run, "of_floats") == 0.25
     run.set_args({"value": value, "lr": 0.5, key: 1}).set_env({"VALUE": value, "HOME": "/"}).set_extras({"x": value})

@@ -1,4 +1,4 @@
-"""Numbers are read as people write them."""
+"""Numbers are written for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Set-up and queries say what is wrong with what they were given, and never show a password."""
+"""Setup and queries name the mistake in their arguments, and never show a password."""
 
 from __future__ import annotations
 
