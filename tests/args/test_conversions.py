@@ -1,4 +1,4 @@
-"""Values of arguments get the type that their names and texts suggest."""
+"""Values of arguments get the types that their names and texts suggest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAME = object()
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        # The trials: int, float, complex, JSON, each as Python reads it.
+        # The attempted types: int, float, complex, JSON, each as Python reads it.
         ("n", "90", 90),
         ("n", "-90", -90),
         ("n", "+5", 5),
@@ -60,7 +60,7 @@ SAME = object()
         ("n", "[0.9, 0.999]", [0.9, 0.999]),
         ("n", '{"a": [1, null]}', {"a": [1, None]}),
         ("n", '"5"', "5"),
-        # Python's own words are no JSON.
+        # Python's own constants are not JSON.
         ("n", "True", SAME),
         ("n", "False", SAME),
         ("n", "None", SAME),
@@ -75,7 +75,7 @@ SAME = object()
         ("n", "2024-05-07", SAME),
         ("n", "1:30", SAME),
         ("n", "-", SAME),
-        # The hash of a commit may look like a number that no float can hold, a letter like a complex one.
+        # A commit hash may look like a number that is too large for a float, a letter like a complex number.
         ("n", "1234e567", SAME),
         ("n", "-1234e567", SAME),
         ("n", "1234e567+1j", SAME),
@@ -83,7 +83,7 @@ SAME = object()
         ("n", "9" * 5000, SAME),
         ("n", "j", SAME),
         ("n", "-J", SAME),
-        # Names come before trials, and only the end of a name counts.
+        # Names are checked before these types, and only the end of a name counts.
         ("zipstr", "01234", SAME),
         ("commit_str", "1e5", SAME),
         ("versionstr", "3.0", SAME),
@@ -99,7 +99,7 @@ SAME = object()
         ("optionsjson", "null", None),
         ("optionsjson", "3", 3),
         ("optionsjson", "NaN", math.nan),
-        # What does not fit its name goes on to the trials.
+        # Values that do not fit their name are tried with all types.
         ("sizeint", "three", SAME),
         ("sizeint", "3.5", 3.5),
         ("checkpoint", "model.pt", SAME),

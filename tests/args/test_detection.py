@@ -1,4 +1,4 @@
-"""The arguments of a script are known from its text alone."""
+"""The arguments of a script are detected from its text alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(args):
 '''
 USAGE = '"""usage: x [--n=N]"""\n'
 
-# Prints what is detected in the very process that it describes.
+# Prints the detected arguments of its own process.
 TELLING = '''"""
 usage: x [options]
 
@@ -257,7 +257,7 @@ print("done")
 
 
 def store(config: dict[str, Any], folder: Path, *arguments: str) -> tuple[dict[str, Any] | None, str]:
-    """Run a script that stores its arguments, return what is stored and what was printed."""
+    """Run a script that stores its arguments; return the stored arguments and the output."""
     client = sqltrack.Client(config)
     run = sqltrack.Experiment(client, name="detection").get_run()
     variables = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}

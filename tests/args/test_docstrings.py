@@ -1,4 +1,4 @@
-"""The first docstring that describes the command line says what its arguments are."""
+"""The first docstring that describes the command line defines the arguments."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ REPEATABLE = "Usage: example [options] [--arg VALUE...]"
     ],
 )
 def test_a_default_ends_with_its_own_bracket(description: str, value: Any) -> None:
-    """Whatever else in brackets follows in the line."""
+    """Whatever follows in brackets in the same line."""
     text = f"usage: x [options]\n\noptions:\n  --lr R  {description}\n  --b B  other [default: 3] [env: B]\n"
     assert docopt_parse_docstrings(text, argv=[]) == {"lr": value, "b": 3}
     assert docopt_parse_docstrings(text, argv=["--lr", "5"])["lr"] == 5

@@ -1,4 +1,4 @@
-"""The turns, the statistics and the tables of all benchmarks."""
+"""Timing, statistics and tables of all benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each benchmark measures something on both engines, and its figures have the form that the tables are made of."""
+"""Each benchmark measures something on both engines, and its figures have the form that the tables need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .conftest import Load
 # Scripts that are executed by themselves, and fill no table.
 ALONE = {"checkpoints", "install_sizes"}
 
-# Others have tests of their own.
+# The others have their own tests.
 SCRIPTS = ["add_metrics", "best_values", "growth", "many_rows", "new_columns", "outbox", "reading", "short_jobs"]
 
 
@@ -37,7 +37,7 @@ def test_a_benchmark_measures_each_thing_once(
 
 
 def check_rows(report: ModuleType, name: str, engine: Any, rows: list[dict[str, Any]]) -> None:
-    """Make sure that rows can be told from each other, have times of SQLTrack, and are in a table."""
+    """Check that rows are distinct, have times of SQLTrack, and are in a table."""
     assert len({row["what"] for row in rows}) == len(rows) > 0
     for row in rows:
         assert (row["engine"], row["version"]) == (engine.name, engine.version)
@@ -77,7 +77,7 @@ def test_killed_jobs_are_counted_with_the_steps_that_are_there(engine: Any, load
 
 
 def test_all_ways_read_the_same_frame(engine: Any, load: Load) -> None:
-    """Those that need a process without the Arrow drivers are left out, or this one would be without them."""
+    """Ways that need a process without the Arrow drivers are left out, because this process keeps them."""
     frames = load("frames")
     with engine.database() as database:
         frames.fill_frame(database, frames.QUICK_ROWS)
@@ -101,7 +101,7 @@ def test_a_frame_without_arrow_is_read_in_a_process_of_its_own(engine: Any, load
 
 
 def test_trackers_take_turns(engine: Any, load: Load) -> None:
-    """SQLTrack with itself, which is always there."""
+    """SQLTrack with itself, which is always available."""
     peers = load("peers")
     with peers.new_place(engine) as place:
         ours, theirs = peers.measure_turns("SQLTrack", place, 1)

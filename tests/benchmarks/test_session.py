@@ -1,4 +1,4 @@
-"""`nox -s bench` runs the benchmarks that it is asked for."""
+"""`nox -s bench` runs the requested benchmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arguments = tuple[list[str], list[str], list[str]]
 
 
 class Session:
-    """What reading the arguments needs of a session of nox."""
+    """A stand-in for a nox session, for reading the arguments."""
 
     def __init__(self, *arguments: str) -> None:
         self.posargs = list(arguments)

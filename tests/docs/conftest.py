@@ -1,4 +1,4 @@
-"""Databases that pages are tried on, and the site that Sphinx makes of them."""
+"""Databases for the pages, and the site that Sphinx builds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SITE_TOOLS = ("sphinx", "furo", "myst_parser", "sphinx_argparse_cli", "sphinx_co
 
 @pytest.fixture(scope="session")
 def generated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite database with made-up experiments, not to be changed."""
+    """A SQLite database with made-up experiments; tests must not change it."""
     path = tmp_path_factory.mktemp("generated") / "sqltrack.db"
     _generate({"engine": "sqlite", "dbpath": str(path)})
     return path
@@ -30,7 +30,7 @@ def generated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def generated_postgres(create_lasting_database: Callable[..., dict[str, Any]], postgres_template: str) -> str:
-    """Name of a PostgreSQL database with made-up experiments, to make others from."""
+    """Name of a PostgreSQL database with made-up experiments, used as a template."""
     config = create_lasting_database(postgres_template)
     _generate(config)
     return str(config["dbname"])
@@ -49,7 +49,7 @@ def _generate(config: dict[str, Any]) -> None:
 
 @pytest.fixture
 def generated_config(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """Configuration for a database with made-up experiments, on each engine; the one for SQLite is ./sqltrack.db."""
+    """Configuration for a database with made-up experiments, on each engine; the SQLite file is ./sqltrack.db."""
     if engine_name == "sqlite":
         path = tmp_path / "sqltrack.db"
         shutil.copyfile(request.getfixturevalue("generated_sqlite"), path)
@@ -60,7 +60,7 @@ def generated_config(engine_name: str, request: pytest.FixtureRequest, tmp_path:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The folder of the site, built once for all processes that run tests; a warning of Sphinx is an error."""
+    """The folder of the site, built once for all processes that run tests; a Sphinx warning is an error."""
     missing = [name for name in SITE_TOOLS if importlib.util.find_spec(name) is None]
     if missing:
         _give_up(f"the site is not built without {', '.join(missing)}")
@@ -84,7 +84,7 @@ def _build(target: Path) -> Path:
 
 
 def _give_up(reason: str) -> None:
-    # Sphinx is for newer Pythons than SQLTrack.
+    # Sphinx needs a newer Python than SQLTrack.
     if os.environ.get("CI") and sys.version_info >= (3, 11):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""The importers bring the runs of other trackers along, once, and the pages about them say what is so."""
+"""The importers import runs of other trackers once, and the pages about them are right."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRACKERS = ("mlflow", "wandb", "tensorboard", "sacred", "trackio")
 
 Import = Callable[..., str]
 
-# Runs an importer for each line that it reads, so that what the importer itself imports is imported once.
+# Runs an importer for each line of input, so that the imports of the importer are done once.
 RUN_AGAIN = """
 import os, runpy, sys
 del sys.argv[0]
@@ -42,7 +42,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def import_runs(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Import]:
-    """Return a function that runs an importer, which must succeed, and returns the last line that it prints."""
+    """Return a function that runs an importer, which must succeed, and returns the last line of its output."""
     for name, value in config.items():
         monkeypatch.setenv(f"SQLTRACK_DSN_{name.upper()}", str(value))
     started: dict[tuple[str, ...], subprocess.Popen[str]] = {}
@@ -71,7 +71,7 @@ def import_runs(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def need() -> Callable[[str], None]:
-    """Return a function that skips the test if a package is missing; with CI set it is to be there."""
+    """Return a function that skips the test if a package is missing, and fails it if CI is set."""
 
     def need(package: str) -> None:
         if importlib.util.find_spec(package) is None:
@@ -83,13 +83,13 @@ def need() -> Callable[[str], None]:
 
 
 def shown_result(tracker: str) -> str:
-    """Return what a page says that the importer prints."""
+    """Return the output of the importer that a page shows."""
     (block,) = read_blocks(DOCS / f"coming-from-{tracker}.md", "text")
     return block.code.strip()
 
 
 def metrics_of(client: sqltrack.Client, run_id: int, *names: str) -> list[tuple[Any, ...]]:
-    """Return steps, progress and metrics of a run, NaN as the text that it is in SQLite."""
+    """Return steps, progress and metrics of a run; NaN is text, as in SQLite."""
     columns = ", ".join(f'"{name}"' for name in names)
     rows = client.execute(
         f"SELECT step, progress, {columns} FROM metrics WHERE run_id = {run_id} ORDER BY step, progress"
@@ -160,7 +160,7 @@ def test_runs_of_sacred_arrive_with_all_that_they_hold(client: sqltrack.Client, 
     assert metrics_of(client, 1, "train/loss", "val acc %", "odd", "again") == COMMON_METRICS
 
 
-# What all of the records hold; of the metric "again" two values at step 0.
+# The content of all records; the metric "again" has two values at step 0.
 COMMON_METRICS = [
     (0, 0.0, 1.0, 0.5, None, 1.0),
     (0, 1.0, None, None, None, 2.0),
@@ -257,7 +257,7 @@ def test_images_of_trackio_are_left_out_by_name(
     connection.close()
     import_runs("trackio", trackio_file)
     assert extras_of(client, 1)["left_out"] == ["sample"]
-    # A metric may be called like the column that it cannot be.
+    # A metric may have the name of a column that it cannot be.
     (stored,) = client.execute("SELECT extras FROM metrics WHERE run_id = 1 AND step = 1 AND progress = 0").fetchone()
     assert stored == {"step": 7}
 

@@ -1,4 +1,4 @@
-"""What the page about the configuration says of settings holds."""
+"""The page about the configuration is right about settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is public is documented, and what the documentation names is there."""
+"""All public names are documented, and all documented names exist."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sqltrack.statuses import GROUPS, OTHER
 from support.pages import DOC_PAGES, DOCS, PAGES, READMES, ROOT, code_spans, page_id
 from support.public import PUBLIC_MODULES, SETTINGS, actions, commands, documented_names, public_names, variables
 
-# Files that are called like names of Python.
+# Files that have the names of Python objects.
 SUFFIXES = ("conf", "db", "csv", "git", "parquet", "sqlite")
-# Pages on which options are those of a reader's script or of other programs.
+# Pages with options of a reader's script or of other programs.
 OF_OTHERS = ("arguments", "slurm")
 # Of pg_dump and pg_restore.
 OTHER_OPTIONS = {"--force-reinstall", "--no-deps", "--no-owner", "--no-privileges", "--upgrade"}
@@ -50,7 +50,7 @@ def test_every_name_in_the_api_reference_is_public() -> None:
 
 @pytest.mark.parametrize("module_name", PUBLIC_MODULES)
 def test_the_names_of_a_module_are_those_that_it_lists(module_name: str) -> None:
-    """A name without an underscore is promised, so a module defines no others than those in its `__all__`."""
+    """A name without an underscore is public, so a module defines no others than those in its `__all__`."""
     module = importlib.import_module(module_name)
     own = {
         name
@@ -64,7 +64,7 @@ def test_the_names_of_a_module_are_those_that_it_lists(module_name: str) -> None
 
 
 def sorting_key(name: str) -> tuple[int, str]:
-    """Constants come first, then classes, then functions, each in the order of the alphabet."""
+    """Constants come first, then classes, then functions, each in alphabetical order."""
     kind = 0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2
     return kind, name
 
@@ -105,7 +105,7 @@ def test_names_that_a_page_mentions_exist(path: Path) -> None:
 
 
 def exists(name: str) -> bool:
-    """Return whether a full name is that of a module, or of something in one."""
+    """Return whether a full name is that of a module, or of an object in one."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         try:

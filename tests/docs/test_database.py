@@ -1,4 +1,4 @@
-"""What the page about databases says to whoever looks after one works."""
+"""The instructions for operators on the page about databases work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Type = Callable[[list[Block]], str]
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
-    """The environment of somebody with an empty home, who has the program and is in an empty folder."""
+    """The environment of a user with an empty home and an empty folder, who has the program."""
     for name in ("programs", "home", "folder"):
         (tmp_path / name).mkdir()
     os.chdir(tmp_path / "folder")
@@ -43,7 +43,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
 def type_as_owner(
     engine_name: str, request: pytest.FixtureRequest, variables: dict[str, str], tmp_path: Path
 ) -> Iterator[Type]:
-    """Type blocks as Alice, who has a database that is not set up, and three runs in a file that comes along."""
+    """Type blocks as Alice, who has a database before setup, and three runs in a file next to it."""
     runs = console("SQLTRACK_DSN_ENGINE=sqlite SQLTRACK_DSN_DBPATH=laptop.db python train.py > /dev/null")
     if engine_name == "sqlite":
         config = "# sqltrack.conf\nengine = sqlite\n"
@@ -82,7 +82,7 @@ def script() -> Block:
 
 
 def with_runs(blocks: list[Block]) -> list[Block]:
-    """Return blocks of which the first sets up, with runs from there on."""
+    """Return blocks that continue with runs; the first block sets up the database."""
     assert blocks[0].code == "sqltrack setup\n"
     return [*blocks[:2], console("python train.py 2> /dev/null"), *blocks[2:]]
 
@@ -121,7 +121,7 @@ def test_a_row_is_as_large_as_the_page_says(
 
 
 def size_of(client: sqltrack.Client, config: dict[str, Any]) -> int:
-    """Return the bytes that the metrics take, or the whole file with all that is in it."""
+    """Return the size of the metrics in bytes, or of the whole file."""
     if config["engine"] == "sqlite":
         client.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return os.path.getsize(config["dbpath"])

@@ -1,4 +1,4 @@
-"""The page of the examples names all of them, its commands work, and that about Slurm shows the batch scripts."""
+"""The page of the examples names all of them, its commands work, and the page about Slurm shows the batch scripts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH_SCRIPTS = sorted((EXAMPLES / "slurm").glob("*.sbatch"))
 def test_every_example_is_named() -> None:
     linked = set(re.findall(r"\]\(\.\./examples/([^)]+)\)", PAGE.read_text(encoding="utf-8")))
     files = {path.relative_to(EXAMPLES) for path in EXAMPLES.rglob("*") if path.is_file()}
-    # A folder is one example, but for two that hold several.
+    # A folder is one example, except for two that hold several.
     names = {path.as_posix() if path.parts[0] in ("slurm", "trackers", path.name) else path.parts[0] for path in files}
     assert linked - {"slurm"} == {name for name in names if not re.search("__pycache__|^[.]", name)}
 
@@ -39,7 +39,7 @@ def test_the_commands_of_the_page_show_what_it_shows(config: dict[str, Any], tmp
     os.chdir(folder)
     settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # Only output that the page shows is compared; the progress of digits.py is for terminals.
+    # Only output on the page is compared; the progress of digits.py is for terminals.
     variables = {**settings, "PATH": path, "HOME": str(tmp_path)}
     assert type_blocks(read_blocks(PAGE), config["engine"], **variables) == ""
 

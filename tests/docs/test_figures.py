@@ -1,4 +1,4 @@
-"""Figures in the documentation are those of benchmarks/results.json, and stand nowhere else."""
+"""Figures in the documentation come from benchmarks/results.json, and are in no other place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.modules import load_module
 from support.pages import DOCS, PAGES, ROOT, page_id
 
 MARKER = re.compile(r"<!-- figures: ([\w-]+) -->\n(.*?)<!-- end of figures -->\n", re.S)
-# A number with a unit of what is measured; settings are told in words.
+# A number with a unit of a measurement; settings are written in words.
 FIGURE = re.compile(r"\d\s*(?:µs|ms|s|×|%|[kMG]i?B|rows/s|times as)(?!\w)")
 
 
@@ -40,7 +40,7 @@ def test_a_page_shows_the_figures_that_were_measured(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MARKED, ids=page_id)
 def test_every_marker_has_figures_and_an_end(path: Path) -> None:
-    """A new benchmark has none before it is measured for the first time; the page says so."""
+    """A new benchmark has no figures before its first run; the page says so."""
     text = path.read_text(encoding="utf-8")
     found = MARKER.findall(text)
     assert len(found) == text.count("<!-- figures:") == text.count("<!-- end of figures -->")
@@ -92,7 +92,7 @@ def test_results_tell_what_they_were_measured_on_and_nothing_of_whose() -> None:
     measured = {name: document for name, document in RESULTS.items() if isinstance(document, dict)}
     for document in measured.values():
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", document["date"])
-        # Figures of before have no model of the processor and no version of SQLTrack.
+        # Older figures lack the model of the processor and the version of SQLTrack.
         assert set(document["machine"]) - {"cpu", "sqltrack"} == {"cpus", "system", "python", "sqlite", "psycopg"}
         assert re.fullmatch(r"\w+ \w+", document["machine"]["system"])
 

@@ -1,4 +1,4 @@
-"""Whoever types what the page for beginners shows sees what it shows."""
+"""The commands on the page for beginners print the output that the page shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Type = Callable[..., str]
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
-    """The environment of somebody with an empty home, who has the program and is in an empty folder."""
+    """The environment of a user with an empty home and an empty folder, who has the program."""
     programs, home, folder = (tmp_path / name for name in ("programs", "home", "folder"))
     for path in (programs, home, folder):
         path.mkdir()
@@ -41,14 +41,14 @@ def variables(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def type_on_server(postgres_server: Any, variables: dict[str, str], tmp_path: Path) -> Iterator[Type]:
-    """Type blocks as Alice, on the machine of the server, where names are hers alone."""
+    """Type blocks as Alice, on the machine of the server, with names that only she uses."""
     own = renamed("alice", "bob", "experiments")
     at_server = install_sudo(tmp_path / "programs", postgres_server.dsn)
 
     def type_them(blocks: list[Block]) -> str:
         names = {**own, "postgres.example.org": at_server["PGHOST"]}
         users = {"USER": own["alice"], "LOGNAME": own["alice"]}
-        # Room for the host, which is the path of a socket and may be long.
+        # Space for the host, which is the path of a socket and may be long.
         wide = {"COLUMNS": "200"}
         return type_blocks(blocks, "postgres", names=names, **variables, **at_server, **users, **wide)
 
@@ -75,14 +75,14 @@ def test_postgres_on_the_own_machine_shows_what_sqlite_showed(type_on_server: Ty
 def test_postgres_on_a_server_that_was_given(type_on_server: Type) -> None:
     blocks = [*script(), *section_blocks(PAGE, GIVEN_SERVER)]
     created = next(number for number, block in enumerate(blocks) if "tee create.sql" in block.code)
-    # Whoever runs the server executes what was sent.
+    # The administrator of the server executes the statements.
     execute = Block("console", "sudo -u postgres psql --quiet < create.sql\n", 0, ("postgres",))
     assert type_on_server([*blocks[: created + 2], execute, *blocks[created + 2 :]]) == ""
 
 
 @pytest.fixture
 def type_with_passwords(server_binaries: Path, variables: dict[str, str], tmp_path: Path) -> Iterator[Type]:
-    """The same where the server asks everybody who comes over the network for a password, by scram-sha-256."""
+    """The same with a server that asks all users from the network for a password, by scram-sha-256."""
     with PostgresServer(server_binaries, {"password_encryption": "scram-sha-256"}) as server:
         hba = server.data_dir / "pg_hba.conf"
         hba.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")

@@ -23,13 +23,13 @@ def sentences(distribution: str) -> list[tuple[str, str]]:
 
 
 def module_path(path: Path, source: Path) -> str:
-    """Return the path by which the map names a module: packages have a slash at their ends."""
+    """Return the path by which the map names a module: packages end in a slash."""
     name = path.relative_to(source).as_posix()
     return name.removesuffix("__init__.py") if path.parent != source else name
 
 
 def test_the_map_shows_every_module_in_the_words_of_its_docstring() -> None:
-    """If this fails, give the line of the map the words of the docstring."""
+    """If this fails, copy the words of the docstring to the line of the map."""
     _, *parts = (PACKAGES / "README.md").read_text(encoding="utf-8").split("\n## ")
     shown = {part.split("\n")[0]: re.findall(r"^\| `(.+?)` \| (.+) \|$", part, re.M) for part in parts}
     distributions = [path.parent.name for path in sorted(PACKAGES.glob("*/src"))]

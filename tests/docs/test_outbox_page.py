@@ -1,4 +1,4 @@
-"""What the page about the outbox types prints what it says, while there is no server."""
+"""The commands on the page about the outbox print the output that it shows, without a server."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ WITH_SQL = [path for path in PAGES if read_blocks(path, "sql")]
 def test_python_blocks_of_a_page_run_one_after_the_other(
     path: Path, engine_name: str, generated_config: dict[str, Any], generated_sqlite: Path, tmp_path: Path
 ) -> None:
-    # A page that chooses SQLite itself means this file, whatever the configuration says.
+    # On a page that chooses SQLite itself, this file is used, whatever the configuration says.
     shutil.copyfile(generated_sqlite, tmp_path / "sqltrack.db")
     script = tmp_path / f"{path.stem}.py"
     script.write_text(program(path, engine_name), encoding="utf-8")
@@ -86,7 +86,7 @@ def test_a_line_of_the_shell_is_taken_apart() -> None:
 
 @pytest.fixture
 def typed_readme(tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """The README's blocks below "Use it", typed in an empty folder one after the other, and what they print."""
+    """The README's blocks below "Use it", typed in an empty folder one after the other, and their output."""
     blocks = section_blocks(READMES[0], "Use it")
     lines = [
         f"python - <<'end of script'\n{block.code}end of script" if block.language == "python" else block.code

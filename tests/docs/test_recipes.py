@@ -1,4 +1,4 @@
-"""Recipes answer what they say, on both engines: each is compared with the same computed in Python from the tables."""
+"""Recipes return the right result on both engines: each is compared with the same computed in Python from the tables."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ RUNS, EPOCHS = 150, 10
 def fill(config: dict[str, Any]) -> None:
     client = sqltrack.Client(config)
     generate(client, runs=RUNS, epochs=EPOCHS, seed=0, now=NOW, first_id=1)
-    # NaN in all that is compared: to the end as in a training that has diverged, and once in some that go on.
+    # NaN in all compared metrics: up to the end, as in a diverged training, and once in some that recover.
     diverged = "train_top1 = 'NaN', val_top1 = 'NaN', test_top1 = 'NaN'"
     client.execute(
         f"UPDATE metrics SET {diverged} WHERE train_loss = 'NaN' OR (step = 5 AND run_id IN (9, 16, 82, 94, 98, 101))"
     )
-    # A metric of this name goes into extras, and lets them be added.
+    # A metric of this name goes to extras, so that this column is added.
     sqltrack.run_add_metrics_many(client, 1, [{"run_id": 1.0, "step": 0, "progress": 1 / EPOCHS}], updated=None)
     for run_id, step, value in GRAD_NORMS:
         extras = json.dumps({"layer1/grad_norm": "NaN" if math.isnan(value) else value})
@@ -72,7 +72,7 @@ def recipes_postgres(
 
     config = create_lasting_database(postgres_template)
     with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
-        # The day of a moment depends on it.
+        # The day of a time depends on it.
         connection.execute(f"ALTER DATABASE {config['dbname']} SET timezone = 'UTC'")
     fill(config)
     return config
@@ -80,13 +80,13 @@ def recipes_postgres(
 
 @pytest.fixture(scope="session")
 def recipes_tables() -> dict[str, Tables]:
-    """The tables of each engine, once they have been read."""
+    """The tables of each engine, read once."""
     return {}
 
 
 @pytest.fixture
 def recipes_client(engine_name: str, request: pytest.FixtureRequest) -> sqltrack.Client:
-    """Client of a database with the same runs on each engine, not to be changed."""
+    """Client of a database with the same runs on each engine; tests must not change it."""
     return sqltrack.Client(request.getfixturevalue(f"recipes_{engine_name}"))
 
 
@@ -101,7 +101,7 @@ def tables(engine_name: str, recipes_client: sqltrack.Client, recipes_tables: di
 def copy(
     engine_name: str, recipes_client: sqltrack.Client, request: pytest.FixtureRequest, tmp_path: Path
 ) -> sqltrack.Client:
-    """Client of a copy, to be changed."""
+    """Client of a copy that tests may change."""
     if engine_name == "sqlite":
         shutil.copyfile(recipes_client.engine.path, tmp_path / "sqltrack.db")
         return sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "sqltrack.db"))
@@ -127,7 +127,7 @@ def comparable(value: Any) -> Any:
 
 
 def assert_same(found: list[Row], expected: list[Row]) -> None:
-    """Compare rows, numbers up to what days in floating point cost: a millisecond in SQLite."""
+    """Compare rows, with numbers up to the error of days in floating point: a millisecond in SQLite."""
     assert len(found) == len(expected)
     for found_row, expected_row in zip(found, expected):
         assert len(found_row) == len(expected_row)
@@ -199,7 +199,7 @@ def test_there_are_recipes_for_everything_and_nearly_all_are_computed_again() ->
     assert names - set(expectations) == {"Which runs are probably dead?"}
 
 
-# What depends on the clock or on the database
+# Recipes that depend on the clock or on the database
 
 
 def test_a_run_that_has_just_logged_something_does_not_look_dead(copy: sqltrack.Client) -> None:
@@ -216,7 +216,7 @@ def test_a_run_that_has_just_logged_something_does_not_look_dead(copy: sqltrack.
 
 
 def recent(columns: str, moment: str) -> str:
-    """Return a query for what happened in the last seven days, as the page says it."""
+    """Return a query for the last seven days, as the page shows it."""
     (condition,) = set(re.findall(r"`julianday\(time_created\) > (julianday\('now'\) - 7)`", PAGE.read_text("utf-8")))
     return f"SELECT {columns} FROM runs WHERE julianday({moment}) > {condition} ORDER BY id"
 

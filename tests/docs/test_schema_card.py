@@ -1,4 +1,4 @@
-"""The schema card goes onto one sheet of paper."""
+"""The schema card fits on one sheet of paper."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MARGIN = 12
 
 @pytest.fixture(scope="module")
 def printed(site: Path) -> Iterator[Any]:
-    """The page in a browser that shows it as on paper, as wide as what a printer leaves of a sheet."""
+    """The page in a browser as printed, as wide as the printable part of a sheet."""
     width = round((A4[0] - 2 * MARGIN) * MILLIMETRE)
     with running_browser() as open_page, open_page(site / "schema-card.html", width=width) as page:
         page.emulate_media(media="print")

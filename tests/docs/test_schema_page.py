@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 def columns_of_page(table: str, engine_name: str) -> list[tuple[str, str, bool]]:
-    """Return name, type and whether it must have a value, of all columns that the page lists for a table."""
+    """Return name, type and NOT NULL of all columns that the page lists for a table."""
     (section,) = re.findall(rf"^## {table}\n(.*?)^## ", PAGE, re.M | re.S)
     columns = []
     for name, kind, text in re.findall(r"^\| `(\w+)` \| ([^|]+) \| (.+) \|$", section, re.M):

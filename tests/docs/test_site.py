@@ -1,4 +1,4 @@
-"""The site that Sphinx builds: links lead somewhere, everything public is in it, and it looks right in a browser."""
+"""The site that Sphinx builds: links work, it contains all public names, and it looks right in a browser."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from support.pages import DOC_PAGES, DOCS
 from support.public import actions, commands, documented_names
 
 WIDTHS = (1280, 390)
-# What a page loads by itself; links are for readers to follow.
+# Attributes by which a page loads files itself; links are for readers to follow.
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
 
 
 class Page(HTMLParser):
-    """What is named in an HTML page, what it links to, and what it loads."""
+    """Anchors, links and loaded files of an HTML page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def test_every_public_method_is_in_the_index_of_the_site(site: Path) -> None:
 
 
 def inventory(site: Path) -> Iterator[tuple[str, str]]:
-    """Yield the names that can be linked to, and of what kind each is."""
+    """Yield the names that have a link target, and the kind of each."""
     data = (site / "objects.inv").read_bytes()
     lines = zlib.decompress(data.split(b"\n", 4)[4]).decode("utf-8").splitlines()
     for line in lines:
@@ -117,7 +117,7 @@ def test_every_command_and_option_is_in_the_reference_of_the_program(site: Path)
         for name, parser in commands().items()
         for action in parser._actions
         for option in action.option_strings
-        # All commands have those of the connection, which stand there once.
+        # All commands have the options of the connection, which are documented once.
         if not {f"sqltrack-{name}-{option}", f"sqltrack-{option}"} & ids
     ]
     assert missing == []
@@ -161,7 +161,7 @@ def test_pages_open_offline_without_an_error_and_without_scrolling_sideways(
     site: Path, open_page: Any, width: int
 ) -> None:
     paths = [path for path in sorted(site.glob("**/*.html")) if "source" not in path.relative_to(site).parts]
-    # An error on the console or a request to elsewhere fails at the end.
+    # A console error or a request to another site fails at the end.
     with open_page(site / "index.html", width=width) as page:
         for path in paths:
             page.goto(path.as_uri())

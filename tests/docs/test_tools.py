@@ -1,4 +1,4 @@
-"""What the page about other tools shows works with them, where they can be had without a network."""
+"""The examples on the page about other tools work, for tools that need no network."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def block_with(text: str, language: str) -> str:
 
 
 def without_macros(sql: str, variables: dict[str, Any], begin: datetime, end: datetime) -> str:
-    """Return what Grafana sends to the server (https://grafana.com/docs/grafana/latest/datasources/postgres/)."""
+    """Return the query that Grafana sends to the server
+    (https://grafana.com/docs/grafana/latest/datasources/postgres/).
+    """
     for name, value in variables.items():
         sql = sql.replace(f"${{{name}:raw}}", str(value)).replace(f"${name}", str(value))
     limits = [f"'{moment.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}'" for moment in (begin, end)]
@@ -64,7 +66,7 @@ def generated(create_database: Callable[..., dict[str, Any]], generated_postgres
 
 @pytest.fixture
 def reader(generated: dict[str, Any], postgres_server: Any) -> Iterator[AsUser]:
-    """A user who can only read, as `sqltrack grant --read` has it."""
+    """A read-only user, as `sqltrack grant --read` creates it."""
     import psycopg
 
     owner = sqltrack.Client(generated)
@@ -75,7 +77,7 @@ def reader(generated: dict[str, Any], postgres_server: Any) -> Iterator[AsUser]:
         try:
             for statement in grant_sql(name, dbname=generated["dbname"], owner=owner_name):
                 owner.execute(statement)
-            # A metric that comes later.
+            # A metric that is added later.
             run = sqltrack.Experiment(owner, name="later").get_run()
             run.add_metrics({"later": 0.5}, step=1)
             yield AsUser(owner, name)
@@ -85,10 +87,10 @@ def reader(generated: dict[str, Any], postgres_server: Any) -> Iterator[AsUser]:
 
 
 class AsUser:
-    """Executes queries as another user, whichever way that user would log in.
+    """Executes queries as another user, however that user would log in.
 
     Args:
-        client: client of a user who may become that one.
+        client: client of a user who may become the other user.
         name: name of the user.
     """
 
@@ -105,7 +107,7 @@ class AsUser:
 
 @pytest.fixture
 def ask(reader: AsUser) -> Callable[[str], tuple[list[str], list[Any]]]:
-    """Return what Grafana would get for a query, from the experiment that has running runs."""
+    """Return Grafana's result of a query, for the experiment that has running runs."""
     query = "SELECT experiment_id FROM runs WHERE status = 'RUNNING' GROUP BY 1 ORDER BY COUNT(*) DESC LIMIT 1"
     (experiment_id,) = reader.client.execute(query).fetchone()
     now = datetime.now(timezone.utc)
@@ -236,7 +238,7 @@ def test_a_sql_cell_of_marimo_counts_rows_of_a_data_frame(generated_config: dict
     asked: list[str] = []
 
     class Cells:
-        """Notes what marimo would ask DuckDB, which finds the data frame by its name."""
+        """Records marimo's queries to DuckDB, which finds the data frame by its name."""
 
         @staticmethod
         def sql(query: str) -> None:

@@ -1,4 +1,4 @@
-"""Databases that data frames are read from."""
+"""Databases for data frames."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ import sqltrack
 
 @pytest.fixture
 def sqlite_client(tmp_path: Path) -> sqltrack.Client:
-    """Client of a SQLite database, for what only SQLite stores."""
+    """Client of a SQLite database, for values that only SQLite stores."""
     return sqltrack.Client(engine="sqlite", dbpath=str(tmp_path / "odd.db"))

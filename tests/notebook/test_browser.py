@@ -1,4 +1,4 @@
-"""Formatted tables in a real browser, shown by itables without a network: order, search, hostile text, looks."""
+"""Formatted tables in a real browser, shown by itables without a network: order, search, hostile text, appearance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOSTILE = [
 ]
 
 
-# With the colors that notebooks have.
+# With the colors of notebooks.
 TOP = """<!doctype html><meta charset="utf-8"><title>Table</title><style>
 body { font: 14px sans-serif }
 @media (prefers-color-scheme: dark) { body { background: #111; color: #ddd } }
@@ -44,7 +44,7 @@ def open_page() -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def write_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """A function that writes what a notebook with init_notebook_mode and itables.show holds, as one file."""
+    """A function that writes the output of a notebook with init_notebook_mode and itables.show to a file."""
     shown: list[Any] = []
     monkeypatch.setattr(itables.options, "allow_html", False)
     monkeypatch.setattr(IPython.display, "display", shown.append)
@@ -95,7 +95,7 @@ COLUMNS: dict[str, tuple[list[Any], Any]] = {
 
 
 def by_value(value: Any) -> tuple[Any, ...]:
-    """The order that is expected, put down in another way than in the code."""
+    """The expected order, written differently than in the code."""
     if value is None or value != value:
         return (9,)
     kinds = [(bool, 0), (int, 0), (float, 0), (datetime, 1), (timedelta, 2), (str, 3), (dict, 4)]
@@ -104,7 +104,7 @@ def by_value(value: Any) -> tuple[Any, ...]:
 
 
 def test_clicking_a_header_sorts_by_value(open_page: Any, write_page: Any) -> None:
-    """Missing values are the last in both directions."""
+    """Missing values come last in both directions."""
     frames = [
         format_dataframe(
             pd.DataFrame({"row": range(len(values)), name: pd.Series(values)}), {name: function} if function else None
@@ -145,12 +145,12 @@ def test_ranks_of_many_rows_sort(open_page: Any, write_page: Any) -> None:
     assert turned == [*reversed(order[:-1]), 599]
 
 
-# What Jupyter's own stylesheet says of tables.
+# Jupyter's own stylesheet for tables.
 JUPYTER = "<style>.jp-RenderedHTMLCommon:not(.jp-RenderedMarkdown) :is(td, th, tr) { text-align: right }</style>"
 
 
 def test_text_is_on_the_left_and_numbers_are_on_the_right(open_page: Any, write_page: Any) -> None:
-    """With their heads, also where numbers are formatted or missing, and where a column holds nothing."""
+    """The same goes for their headings, formatted or missing numbers, and empty columns."""
     frame = pd.DataFrame(
         {
             "text": ["a", "a longer text", None],
@@ -179,7 +179,7 @@ def test_text_is_on_the_left_and_numbers_are_on_the_right(open_page: Any, write_
 
 
 def test_a_hash_is_as_wide_as_what_is_shown_of_it_and_found_as_a_whole(open_page: Any, write_page: Any) -> None:
-    """Its first digits are shown; the whole is in the tooltip, can be searched and is copied."""
+    """Its first digits are shown; the full hash is in the tooltip, can be searched and is copied."""
     hashes = [f"{number:02x}d1{'9f' * 18}" for number in range(12)]
     frame = pd.DataFrame({"commit": hashes, "path": [f"/data/{'x' * 80}/{number}" for number in range(12)]})
     with open_page(write_page(format_dataframe(frame), showIndex=False, pageLength=50)) as page:
@@ -196,7 +196,7 @@ def test_a_hash_is_as_wide_as_what_is_shown_of_it_and_found_as_a_whole(open_page
 
 
 def test_nothing_is_cut_twice(open_page: Any, write_page: Any) -> None:
-    """Neither the text in the cell nor the cell around it, also in narrow tables that are turned round."""
+    """Neither the text in the cell nor the cell around it, also in narrow transposed tables."""
     frame = pd.DataFrame({"commit": ["9f" * 20, "8e" * 20], "args": [{"a": ["x" * 50]}, None], "text": ["y" * 50, "z"]})
     overflow = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth + 1).length"
     for table in (format_dataframe(frame).T, notebook.format_comparison(frame)):
@@ -229,7 +229,7 @@ def test_searching_finds_what_is_seen_and_hidden_keys_disturb_nothing(open_page:
         assert search(page, "ü & <b>") == ["rb"]
         assert search(page, "u & <b>") == ["rb"]
         assert len(search(page, "<state>")) == 10
-        # The keys are no text that anybody types; 8203 is the number of one of their characters.
+        # Users do not type the keys; 8203 is the number of one of their characters.
         assert len(search(page, "8203")) == 10
         assert search(page, "8204") == ["No matching records found"]
         assert search(page, "number") == ["No matching records found"]
@@ -298,7 +298,7 @@ def test_colors_follow_the_theme(open_page: Any, write_page: Any, attribute: tup
         with open_page(path, dark=True) as page:
             rows(page)
             dark = computed(page, ".sqltrack-failed", "color")
-            # What the notebook says goes before what the system asks for. itables puts "dark" on the page itself.
+            # The notebook's setting has priority over the system's. itables puts "dark" on the page itself.
             page.evaluate("document.body.setAttribute('data-jp-theme-light', 'true')")
             assert computed(page, ".sqltrack-failed", "color") == light
     assert light != dark

@@ -38,7 +38,7 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
 
 
 def cells(table: pd.DataFrame, name: str) -> list[str]:
-    """Return the texts in a row, without HTML and the signs by which tables sort."""
+    """Return the texts in a row, without HTML and the keys by which tables sort."""
     assert list(table.index).count(name) == 1
     return [re.sub(r"<[^>]*>|&#820\d;", "", str(cell)).strip() for cell in table.loc[name]]
 
@@ -65,7 +65,7 @@ def test_what_differs_comes_first_and_is_marked(client: sqltrack.Client) -> None
 
 
 def test_metrics_are_summarized_by_their_numbers(client: sqltrack.Client) -> None:
-    """NaN is neither the smallest nor the greatest value; texts and truth values have only a last one."""
+    """NaN is neither the smallest nor the greatest value; texts and truth values only have a last value."""
     table = compare_runs(client, 3, 20)
     assert cells(table, "loss (min)") == ["0.1", "--"]
     assert cells(table, "loss (max)")[0].startswith("0.3")
@@ -75,7 +75,7 @@ def test_metrics_are_summarized_by_their_numbers(client: sqltrack.Client) -> Non
 
 
 def test_metrics_in_extras_are_found(client: sqltrack.Client) -> None:
-    """A column of a metric goes before the extras of the same row, and a metric may be called like a column."""
+    """The column of a metric has priority over extras of the same row, and a metric may have the name of a column."""
     sqltrack.Run(client, run_id=3).add_metrics({"loss": 0.5}, step=3)
     table = compare_runs(client, 3, 5)
     assert cells(table, "long name (max)") == ["--", "1.5"]
@@ -99,7 +99,7 @@ def test_unknown_runs_are_refused(client: sqltrack.Client) -> None:
 
 
 def log(client: sqltrack.Client, values: list[float], args: dict[str, Any]) -> int:
-    """Make a run for each value, and return the id of the first."""
+    """Create a run for each value, and return the id of the first."""
     runs = [sqltrack.Experiment(client, name="seeds").get_run().set_status("COMPLETED") for _ in values]
     for seed, (run, value) in enumerate(zip(runs, values)):
         run.set_args({**args, "seed": seed}).add_metrics({"accuracy": value})

@@ -1,4 +1,4 @@
-"""In a comparison of runs exactly those values are marked in which the runs differ."""
+"""A comparison of runs marks exactly the values that differ."""
 
 from __future__ import annotations
 

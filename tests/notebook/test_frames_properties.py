@@ -1,4 +1,4 @@
-"""Columns of data frames hold what the database returned, with one type, wherever chunks end."""
+"""Columns of data frames contain the values from the database, with one type, wherever chunks end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIME = datetime(2024, 5, 7, 12, 30, tzinfo=timezone.utc)
 ODD_FLOATS = [None, None, None, math.nan, 0.5, math.inf, None, -math.inf, 1e308, 5e-324, -0.0, math.nan, None]
 
 integers = st.integers(-(2**63), 2**63 - 1)
-# Those that pandas keeps as floats if some are NULL.
+# Types that pandas stores as floats if some values are NULL.
 small_integers = st.integers(-(2**53), 2**53)
 floats = st.floats(allow_nan=False)
 strings = st.text(st.characters(blacklist_categories=("Cs",))).filter(lambda text: text != "NaN")
@@ -49,7 +49,7 @@ class OneColumn:
         self._rows = [(value,) for value in values]
 
     def execute(self, query: str) -> None:
-        """Do nothing: the result is there."""
+        """Do nothing, because the result is set."""
 
     def fetchone(self) -> Any:
         raise AssertionError("rows are fetched in chunks")
@@ -92,11 +92,11 @@ POLARS_TYPES = {
 
 
 def kind_of(kind: str, values: Sequence[Any]) -> str | None:
-    """Return what a column without a declared type holds, by its values: None if there are none."""
+    """Return the type of a column without a declared type, from its values: None if there are none."""
     present = [value for value in values if value is not None]
     if not present:
         return None
-    # Texts that all say NaN are what SQLite keeps of a metric that is nothing but NaN.
+    # Texts that are all NaN are SQLite's form of a metric with only NaN.
     if all(value == "NaN" for value in present):
         return "float"
     if kind == "number":
@@ -105,13 +105,15 @@ def kind_of(kind: str, values: Sequence[Any]) -> str | None:
 
 
 def comparable(values: Sequence[Any], *, as_numbers: bool) -> list[Any]:
-    """Return values that are equal if they are the same, NaN included; `as_numbers`: texts that say NaN as NaN."""
+    """Return values that are equal if they are the same, including NaN; `as_numbers`: convert texts that say NaN to
+    NaN.
+    """
     return ["NaN" if as_numbers and (value != value or value == "NaN") else value for value in values]
 
 
 @st.composite
 def columns(draw: st.DrawFn) -> tuple[str, list[Any], int]:
-    """Return a kind, values of it with NULL in runs as long as whole chunks, and the size of chunks."""
+    """Return a kind, values of it with NULL in sequences as long as whole chunks, and the size of chunks."""
     kind = draw(st.sampled_from(sorted(kinds)))
     runs = draw(st.lists(st.one_of(st.lists(kinds[kind], max_size=7), st.integers(1, 5)), max_size=5))
     values = [value for run in runs for value in ([None] * run if isinstance(run, int) else run)]
@@ -162,7 +164,7 @@ def test_a_column_does_not_depend_on_where_chunks_end(values: list[Any], chunk_r
 @pytest.mark.parametrize("storage", ["python", "pyarrow"])
 @pytest.mark.parametrize("values", [[], [None, None, "x"], ["NaN", "x", "", "é\0", None]])
 def test_texts_are_kept_as_pandas_is_told_to(storage: str, values: list[Any]) -> None:
-    """The frame is the one that pandas makes of the values, also with its option for the form of texts."""
+    """pandas would make the same frame of the values, also with its option for the form of texts."""
     with pd.option_context("mode.string_storage", storage):
         expected = pd.Series(values, dtype=pd.Series(["x"]).dtype if values else object, name="value")
         for chunk_rows in (1, 2, 500):
