@@ -1,4 +1,4 @@
-"""Recipes return the right result on both engines: each is compared with the same computed in Python from the tables."""
+"""Recipes return the right result on both engines: each is compared with a result computed in Python."""
 
 from __future__ import annotations
 

@@ -48,9 +48,7 @@ def block_with(text: str, language: str) -> str:
 
 
 def without_macros(sql: str, variables: dict[str, Any], begin: datetime, end: datetime) -> str:
-    """Return the query that Grafana sends to the server
-    (https://grafana.com/docs/grafana/latest/datasources/postgres/).
-    """
+    """Return a query as Grafana sends it (https://grafana.com/docs/grafana/latest/datasources/postgres/)."""
     for name, value in variables.items():
         sql = sql.replace(f"${{{name}:raw}}", str(value)).replace(f"${name}", str(value))
     limits = [f"'{moment.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}'" for moment in (begin, end)]

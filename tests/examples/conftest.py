@@ -1,4 +1,4 @@
-"""What tests of several examples need: the environment that names the test's database, and a way to run scripts."""
+"""Shared by the tests of the examples: an environment that names the test's database, and a way to run scripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RunExample = Callable[..., str]
 
 @pytest.fixture
 def variables(config: dict[str, Any]) -> dict[str, str]:
-    """An environment in which SQLTrack uses the test's database, and Python is the one that runs the tests."""
+    """An environment in which SQLTrack uses the test's database, and `python` is the one that runs the tests."""
     settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, **settings, "PATH": path}
@@ -26,7 +26,7 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
 
 @pytest.fixture
 def run_example(variables: dict[str, str]) -> RunExample:
-    """Return a function that runs an example, which must succeed, and returns what it prints."""
+    """Return a function that runs an example, which must succeed, and returns its output."""
 
     def run_example(name: str, *arguments: str, **environment: str) -> str:
         command = [sys.executable, str(EXAMPLES / name), *arguments]

@@ -1,4 +1,4 @@
-"""Scripts that take their arguments in different ways, all of which end up in the runs."""
+"""Scripts that parse their arguments in different ways; the arguments are stored in the runs."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def test_a_value_in_a_group_is_found_by_its_path(client: sqltrack.Client, run_ex
 
 def test_the_help_text_says_which_arguments_there_are(client: sqltrack.Client, run_example: RunExample) -> None:
     shown = run_example("argument_parsing.py", "--epochs", "5")
-    # Called by the decorator with what was given, then by hand with other values.
+    # Called by the decorator with the command line, then by hand with other values.
     assert re.findall(r"^\d+$", shown, re.M) == ["5", "360"]
     assert re.findall(r"'amp': (\w+)", shown) == ["False", "True"]

@@ -1,6 +1,6 @@
-"""The example that new users start first, run as they run it.
+"""The first example for new users, run as they run it.
 
-What concerns arguments and databases runs within the process of the tests, where scikit-learn is imported once.
+Tests of arguments and databases run in this process, which imports scikit-learn only once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import pytest
 from support.processes import running
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "digits.py"
-# Importing the font manager fills this, which takes seconds: not every start shall do it anew.
+# Importing the font manager fills this in seconds, and not every start should repeat that.
 MATPLOTLIB_CACHE = matplotlib.get_cachedir()
 EPOCHS = 3
 SETTINGS = 6
@@ -39,7 +39,7 @@ BEST = re.compile(
 
 
 def environment(folder: Path, **variables: Any) -> dict[str, str]:
-    """Return an environment in which nothing but `variables` configures SQLTrack or libpq."""
+    """Return an environment in which only `variables` configures SQLTrack and libpq."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SQLTRACK", "PG"))}
     # On Windows a home folder has other names.
     homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "APPDATA", "USERPROFILE"), str(folder))
@@ -75,7 +75,7 @@ def load_digits() -> Any:
 
 @pytest.fixture
 def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
-    """A function that runs the example in the test's folder, or another, as `run_digits` does, in this process."""
+    """A function that runs the example in the test's folder, or another one, in this process, as `run_digits` does."""
 
     def run(*options: str, epochs: int = EPOCHS, folder: Path = tmp_path, **variables: Any) -> Any:
         arguments = [str(SCRIPT), "--epochs", str(epochs), *options]
@@ -98,7 +98,7 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Ask the database by Python's own sqlite3, without SQLTrack."""
+    """Query the database by Python's sqlite3, without SQLTrack."""
     with closing(sqlite3.connect(folder / "sqltrack.db")) as connection:
         return connection.execute(sql).fetchall()
 
@@ -115,7 +115,7 @@ def postgres_variables(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str
 
 
 def best_of(rows: list[tuple[int, int, float, float]]) -> tuple[int, int, float]:
-    """Return run, epoch and accuracy of the best row: the highest accuracy, the lower loss within a run, the first."""
+    """Return run, epoch and accuracy of the best row: highest accuracy, then lower loss in a run, then the first."""
     per_run: dict[int, tuple[float, float, int]] = {}
     for run_id, step, accuracy, loss in rows:
         candidate = (-accuracy, loss, step)
@@ -125,7 +125,7 @@ def best_of(rows: list[tuple[int, int, float, float]]) -> tuple[int, int, float]
 
 
 def assert_one_error(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Assert that the program ended with status 1 and said why in one line."""
+    """Assert that the program ended with status 1 and a reason in one line."""
     assert result.returncode == 1, result
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert result.stderr.startswith("error: ")
@@ -172,7 +172,7 @@ def test_the_picture_is_a_png_of_a_sensible_size(finished):
     width, height = struct.unpack(">II", picture[16:24])
     assert 800 <= width <= 4000
     assert 500 <= height <= 3000
-    # An empty pair of axes would be much smaller.
+    # Axes without curves would be much smaller.
     assert len(picture) > 30_000
 
 
@@ -210,7 +210,7 @@ def test_a_second_start_adds_runs_to_the_same_experiment(finished, copied):
     assert second.returncode == 0, second.stderr
     assert query(copied, "SELECT count(*) FROM experiments") == [(1,)]
     assert query(copied, "SELECT count(*), count(DISTINCT experiment_id) FROM runs") == [(2 * SETTINGS, 1)]
-    # The winner of this start is one of its own runs, the winner of all is still the one of the longer training.
+    # The best of this start is one of its own runs; the best of all is still from the longer training.
     [(winner, *_)] = BEST.findall(second.stdout)
     assert int(winner) > SETTINGS
     [praise_of_first] = re.findall(r"^Best is (.*)$", first.stdout, re.M)
@@ -293,13 +293,13 @@ def test_a_file_that_is_no_database_is_an_error_and_is_left_alone(run_here, tmp_
 
 def test_a_server_that_is_not_there_is_an_error(run_here):
     server = {"SQLTRACK_DSN_ENGINE": "postgres", "SQLTRACK_DSN_HOST": "127.0.0.1", "SQLTRACK_DSN_PORT": "1"}
-    # With an outbox the training goes on, and waits at its end for the server.
+    # With an outbox the training continues, and waits for the server at its end.
     server["SQLTRACK_DSN_OUTBOX"] = "off"
     assert_one_error(run_here(**server), "127.0.0.1", "cannot connect")
 
 
 def test_a_missing_driver_is_an_error_that_says_what_to_install(tmp_path):
-    # A module that fails to import hides the one that is installed.
+    # A module that fails to import hides the installed one.
     (tmp_path / "psycopg.py").write_text("raise ImportError('hidden by the test')\n", encoding="utf-8")
     result = run_digits(tmp_path, SQLTRACK_DSN_ENGINE="postgres", PYTHONPATH=tmp_path)
     assert_one_error(result, "psycopg", "pip install")
@@ -353,7 +353,7 @@ def wait_for_metrics(folder: Path) -> None:
     """Wait until the run in the database has metrics."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        # Until the script has set up the database there is no file, no table, or no column.
+        # Until the script has set up the database, the file, the table or the column is missing.
         if (folder / "sqltrack.db").exists() and has_metrics(folder):
             return
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The programs of the user's guide run as they stand, apart from what page breaks have done to their lines."""
+"""The programs of the user's guide run unchanged, apart from lines that page breaks have split."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RunProgram = Callable[..., str]
 
 @pytest.fixture
 def run_program(empty_config: dict[str, Any], tmp_path: Path) -> RunProgram:
-    """A function that runs a documented program in a process of its own, and returns what it prints."""
+    """A function that runs a documented program in a separate process, and returns its output."""
     settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in empty_config.items()}
 
     def run(name: str, *arguments: str) -> str:
@@ -62,10 +62,10 @@ TAIL = """
 def test_the_minimal_example_tracks_a_run_and_reads_it_back(
     run_program: RunProgram, empty_config: dict[str, Any]
 ) -> None:
-    """The sign in the exponent differs between the two places where the guide shows the program."""
+    """The sign of the exponent differs between the two places where the guide shows the program."""
     assert run_program("track_getting_started") == "(NEW) base.sql\n"
     shown = run_program("retrieve")
-    # Words, because the width of columns is that of pandas.
+    # Words, because pandas chooses the width of columns.
     assert shown.split()[: len(HEAD.split())] == HEAD.split()
     assert shown.split()[-len(TAIL.split()) :] == TAIL.split()
     assert run_program("track") == "(OK) base.sql\n"
@@ -87,7 +87,7 @@ PARSED = """{{'amp': {amp},
 
 
 def test_arguments_come_from_the_help_text(run_program: RunProgram) -> None:
-    """Items of repeatable options are converted, as the guide's section about conversions says."""
+    """Items of repeatable options are converted, as the guide's section on conversions says."""
     first, second = PARSED.format(amp=False, epochs=180), PARSED.format(amp=True, epochs=360)
     assert run_program("arguments", "-e", "180") == first + second
     given = run_program("arguments", "--learning-rate", "0.2", "--learning-rate", "1e-3", "--amp", "-b", "[1, 2]")

@@ -1,4 +1,4 @@
-"""Loggers for frameworks, called as the frameworks call them; none of these is needed."""
+"""Loggers for frameworks, called as the frameworks call them, without these frameworks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LightningTrainer:
 
 
 class HuggingFaceTrainer:
-    """Calls a callback with the events of the Trainer of Hugging Face; like that, it calls what is there."""
+    """Calls a callback with the events of Hugging Face's Trainer, and like it only methods that exist."""
 
     def __init__(self, callback: Any, is_world_process_zero: bool = True) -> None:
         self.callback = callback
@@ -62,7 +62,7 @@ class HuggingFaceTrainer:
 
 def test_lightning_logs_hyperparameters_and_metrics(run: sqltrack.Run, frameworks: ModuleType) -> None:
     class Base:
-        """Lightning's Logger, whose __init__ takes nothing."""
+        """Lightning's Logger, whose __init__ takes no arguments."""
 
     class SQLTrackLogger(frameworks.LightningLogger, Base):  # type: ignore[name-defined, misc]
         pass

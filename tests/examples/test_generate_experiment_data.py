@@ -1,4 +1,4 @@
-"""The made-up experiments: what is in them, that they are consistent, and the script as users start it."""
+"""The made-up experiments: their content, their consistency, and the script as users start it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def example() -> Any:
-    """The example as a module; it finds its neighbour as it does when it is started."""
+    """The example as a module; it finds its neighbor as in a normal start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPT.parent))
         import generate_experiment_data
@@ -69,19 +69,19 @@ def filled(
 
 @pytest.fixture
 def data(filled: dict[str, sqltrack.Client], engine_name: str) -> sqltrack.Client:
-    """Client of a database that is filled, on each engine."""
+    """Client of a filled database, on each engine."""
     return filled[engine_name]
 
 
 def rows(client: sqltrack.Client, sql: str) -> list[dict[str, Any]]:
-    """Return the rows of a query as dicts, with NaN as a float whatever the database."""
+    """Return the rows of a query as dicts, with NaN as a float on both engines."""
     result = client.execute(sql)
     names = [column[0] for column in result.description or ()]
     return [{name: math.nan if v == "NaN" else v for name, v in zip(names, row)} for row in result]
 
 
 def contents(client: sqltrack.Client) -> dict[str, list[dict[str, Any]]]:
-    """Return all rows of all tables in a form that compares: NaN is text, for it does not equal itself."""
+    """Return all rows of all tables in a comparable form: NaN is text, because it does not equal itself."""
     tables = {table: rows(client, f"SELECT * FROM {table} ORDER BY {order}") for table, order in TABLES.items()}
     return {table: [{name: as_comparable(v) for name, v in r.items()} for r in rs] for table, rs in tables.items()}
 
@@ -234,7 +234,7 @@ def test_resumed_runs_go_on_where_the_other_was_cut_off_with_continuous_curves(d
         losses = [row["train_loss"] for row in metrics[old] + metrics[new]]
         falls = [before - after for before, after in pairwise(losses)]
         seam = len(metrics[old]) - 1
-        # As between any two epochs: about what the epochs before and after it change.
+        # As between any two epochs: about the change of the epochs before and after.
         neighbours = falls[max(0, seam - 1) : seam + 2]
         assert abs(falls[seam]) <= 0.15 + max(map(abs, neighbours[:1] + neighbours[-1:]))
 
@@ -296,7 +296,7 @@ def test_ids_are_numbers_of_jobs_and_those_of_the_documentation_are_among_them(d
 
 
 def test_the_newest_runs_have_metrics(data: sqltrack.Client) -> None:
-    """They are what a table shows that begins with the newest."""
+    """A table that starts with the newest runs shows them first."""
     assert sorted(runs_by_id(data))[-10:] == sorted(metrics_by_run(data))[-10:]
 
 
@@ -356,7 +356,7 @@ def test_the_same_seed_gives_the_same_data_again_and_another_seed_others(
 
 
 def test_generating_again_adds_runs_to_the_same_experiments(client: sqltrack.Client, example: Any) -> None:
-    # An id that a user has chosen must not be in the way.
+    # An id that a user has chosen must not matter.
     sqltrack.Experiment(client, name="mine").get_run(3)
     first = example.generate(client, runs=30, epochs=2)
     links = len(rows(client, "SELECT * FROM run_links"))
@@ -396,7 +396,7 @@ def test_an_interruption_leaves_complete_runs_only(
 
 
 def assert_like_the_first_runs(client: sqltrack.Client, complete: sqltrack.Client, count: int) -> None:
-    """Assert that a database holds the first runs of a complete one, with all that belongs to them."""
+    """Assert that a database contains the first runs of a complete one, with everything that belongs to them."""
     ids = [row["id"] for row in rows(client, "SELECT id FROM runs ORDER BY id")]
     assert ids == [row["id"] for row in rows(complete, "SELECT id FROM runs ORDER BY id")][:count]
     last = max(ids, default=0)
@@ -503,7 +503,7 @@ def wait_for_runs(client: sqltrack.Client) -> None:
 
 
 def assert_all_complete(client: sqltrack.Client) -> None:
-    """Assert that no run lacks metrics: those that completed have their last epoch, others all until their end."""
+    """Assert that no run lacks metrics: completed runs have their last epoch, others all epochs until their end."""
     runs, metrics = runs_by_id(client), metrics_by_run(client)
     assert 0 < len(runs) < 20_000
     assert len(runs) % 250 == 0

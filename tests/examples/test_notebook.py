@@ -1,4 +1,4 @@
-"""The notebooks are executed on both engines, and what they show works in a browser without internet."""
+"""The notebooks are executed on both engines, and their pages work in a browser without internet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOSTILE = "<script>document.title = 'hacked'</script>"
 def databases(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Callable[[str], dict[str, Any]]:
-    """Configurations of databases with made-up data, one for each engine, made when it is first asked for."""
+    """Configurations of databases with made-up data, one for each engine, created on first use."""
     made: dict[str, dict[str, Any]] = {}
 
     def database(engine_name: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def databases(
 def data(
     databases: Callable[[str], dict[str, Any]], engine_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """Configuration of such a database, which is also what the environment says."""
+    """Configuration of such a database, which the environment names as well."""
     config = databases(engine_name)
     for name, value in config.items():
         monkeypatch.setenv(f"SQLTRACK_DSN_{name.upper()}", str(value))
@@ -65,7 +65,7 @@ def data(
 
 
 def execute() -> Any:
-    """Execute the notebook as Jupyter would, in a process of its own."""
+    """Execute the notebook as Jupyter would, in a separate process."""
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     run_cells(notebook)
     return notebook
@@ -73,13 +73,13 @@ def execute() -> Any:
 
 def run_cells(notebook: Any) -> None:
     with warnings.catch_warnings():
-        # How the test talks to the kernel is no concern of ours.
+        # Warnings about the connection to the kernel do not matter.
         warnings.simplefilter("ignore")
         nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
 
 
 def as_page(notebook: Any, path: Path, theme: str = "light") -> Path:
-    """Write a notebook as a page that needs nothing from elsewhere."""
+    """Write a notebook as a self-contained page."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exporter = nbconvert.HTMLExporter(theme=theme)
@@ -91,13 +91,13 @@ def as_page(notebook: Any, path: Path, theme: str = "light") -> Path:
 
 @pytest.fixture(scope="module")
 def executed() -> dict[str, Any]:
-    """The notebook of each engine, once it has been executed."""
+    """The executed notebook of each engine."""
     return {}
 
 
 @pytest.fixture
 def notebook(data: dict[str, Any], engine_name: str, executed: dict[str, Any]) -> Any:
-    """The notebook with its outputs, not to be changed."""
+    """The notebook with its outputs; tests must not change it."""
     if engine_name not in executed:
         executed[engine_name] = execute()
     return executed[engine_name]
@@ -109,9 +109,9 @@ def open_page() -> Iterator[Callable[..., Any]]:
         yield open_page
 
 
-# The cells of the user's guide as they stand, apart from what page breaks have done to lines.
+# The unchanged cells of the user's guide, apart from lines that page breaks have split.
 DOCUMENTED = Path(__file__).parent / "documented" / "notebook.txt"
-# DISTINCT ON, the operator ? and ANY are PostgreSQL's.
+# DISTINCT ON, the operator ? and ANY exist only in PostgreSQL.
 CELLS_FOR_SQLITE = 2
 
 
@@ -119,8 +119,8 @@ CELLS_FOR_SQLITE = 2
 def test_the_documented_cells_run_as_they_stand(
     engine_name: str, tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
-    """Experiments are listed on both engines. On PostgreSQL each of the newest runs has its best accuracy, a run that
-    was resumed is one with the run that resumes it, and four runs are compared.
+    """Experiments are listed on both engines. On PostgreSQL each of the newest runs has its best accuracy, a resumed
+    run is merged with the run that resumes it, and four runs are compared.
     """
     cells = re.split(r"^\[\d\]:\n", DOCUMENTED.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     chosen = cells if engine_name == "postgres" else cells[:CELLS_FOR_SQLITE]
@@ -180,7 +180,7 @@ def test_every_cell_runs(notebook: Any) -> None:
 def test_tables_and_plots_work_without_internet(
     notebook: Any, data: dict[str, Any], tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
-    """No request leaves the page, and nothing is logged as an error, or open_page fails at its end."""
+    """A request to the network or a console error would make open_page fail at its end."""
     with open_page(as_page(notebook, tmp_path / "notebook.html"), width=1400) as page:
         page.wait_for_selector("div.dt-container >> nth=4")
         assert page.title() != "hacked"
@@ -218,7 +218,7 @@ def check_the_table_of_runs(page: Any, config: dict[str, Any]) -> None:
 
 
 def check_the_comparison(page: Any) -> None:
-    """Exactly the rows are marked that show different values, and they come first."""
+    """Exactly the rows with different values are marked, and they come first."""
     rows = page.locator("div.dt-container").last.locator("tbody tr").all()
     assert len(rows) > 20
     kinds = []
@@ -234,7 +234,7 @@ def check_the_comparison(page: Any) -> None:
 @pytest.mark.engines("sqlite", reason="plots are the same on all engines")
 @pytest.mark.usefixtures("data")
 def test_plotly_can_be_left_out(engine_name: str) -> None:
-    """Then plots are data for the programs that show notebooks, and the rest stays as it is."""
+    """Then plots are data for the programs that show notebooks, and everything else stays the same."""
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     (cell,) = (cell for cell in notebook.cells if "EMBED_PLOTLY = True" in cell.source)
     cell.source = cell.source.replace("EMBED_PLOTLY = True", "EMBED_PLOTLY = False")
@@ -245,7 +245,7 @@ def test_plotly_can_be_left_out(engine_name: str) -> None:
 
 
 def test_the_best_epoch_is_shown_and_not_the_last(data: dict[str, Any]) -> None:
-    """Epochs without a value, and those where it is NaN, are none that could be best."""
+    """Epochs where the value is missing or NaN cannot be the best."""
     client = sqltrack.Client(data)
     best = query_dataframe(client, *best_values("val_top1")).set_index("run_id")
     everything = query_dataframe(client, "SELECT run_id, step, val_top1 FROM metrics").dropna()

@@ -1,4 +1,4 @@
-"""Training by several processes: who logs what to which run."""
+"""Training by several processes: which rank logs to which run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_ranks_that_a_launcher_starts_find_the_run_that_was_planned(
 ) -> None:
     planned = dict(word.split("=") for word in run_example("ranks.py", "--plan").split())
     assert planned == {"SQLTRACK_EXPERIMENT_ID": "1", "SQLTRACK_RUN_ID": "1"}
-    # torchrun gives each process these; env sets them as it does.
+    # torchrun gives each process these variables; env sets them in the same way.
     commands = [["env", f"RANK={rank}", "WORLD_SIZE=4", sys.executable, str(SCRIPT)] for rank in range(4)]
     done = run_together(commands, env={**variables, **planned}, text=True)
     assert [(rank.returncode, rank.stderr) for rank in done] == [(0, "")] * 4
@@ -50,7 +50,7 @@ def test_ranks_that_a_launcher_starts_find_the_run_that_was_planned(
 
 
 def test_a_rank_that_fails_is_told_from_those_that_did_not(client: sqltrack.Client, variables: dict[str, str]) -> None:
-    # Stands for a fault of one rank: one that finds no room for its numbers.
+    # Stands for a fault of one rank: a process that has no room for its numbers.
     fault = (
         "import os, runpy, random\n"
         "if os.environ['RANK'] == '1':\n"
@@ -65,7 +65,7 @@ def test_a_rank_that_fails_is_told_from_those_that_did_not(client: sqltrack.Clie
     assert children(client, whole.id) == [(0, "COMPLETED", 5), (1, "FAILED", 0)]
 
 
-# What stands for a fault of all ranks, but not of the process that starts them.
+# Stands for a fault of all ranks, but not of the process that starts them.
 SITECUSTOMIZE = """
 import os, random
 if "SQLTRACK_RUN_ID" in os.environ:

@@ -1,4 +1,4 @@
-"""The Slurm example: what a user submits is planned in the database, and the job logs to just that run."""
+"""The Slurm example: a submitted job is planned in the database, and logs to that run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ echo "4711;cluster"
 
 @pytest.fixture
 def environment(config: dict[str, Any], tmp_path: Path) -> dict[str, str]:
-    """An environment in which sbatch is ours, and SQLTrack uses the test's database."""
+    """An environment with our sbatch, in which SQLTrack uses the test's database."""
     sbatch = tmp_path / "bin" / "sbatch"
     sbatch.parent.mkdir()
     sbatch.write_text(SBATCH)

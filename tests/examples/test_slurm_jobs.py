@@ -1,4 +1,4 @@
-"""The batch scripts, started and signalled as Slurm does it, with stand-ins for its commands."""
+"""The batch scripts, started and signalled as by Slurm, with stand-ins for its commands."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from support.typed_pages import install_program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BATCH_SCRIPTS = sorted((EXAMPLES / "slurm").glob("*.sbatch"))
-# More than a job gets done before it is stopped.
+# More than a job can do before it is stopped.
 ENDLESS = "1000000"
 
-# Like the real one it ends the job that it puts into the queue again.
+# Like the real command it ends the job that it requeues.
 SCONTROL = """
 import os, signal, sys
 open("scontrol.log", "a").write(" ".join(sys.argv[1:]) + "\\n")
 os.kill(os.getppid(), signal.SIGTERM)
 """
 
-# Starts a task for each place, and takes the worst exit status for its own.
+# Starts a task for each place, and returns the worst exit status.
 SRUN = """
 import os, subprocess, sys
 tasks = [
@@ -56,11 +56,11 @@ print("4711|NODE_FAIL|4102444800|1:0")
 
 
 class Slurm:
-    """A made-up cluster whose jobs run in one folder.
+    """A simulated cluster whose jobs run in one folder.
 
     Args:
         folder: where batch scripts are submitted.
-        variables: the environment that jobs are submitted from.
+        variables: the environment from which jobs are submitted.
     """
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
@@ -82,7 +82,7 @@ class Slurm:
             yield process
 
     def run(self, script: str, *arguments: str, job: int = 4711, **variables: Any) -> str:
-        """Run a batch script, which must succeed, and return what it prints."""
+        """Run a batch script, which must succeed, and return its output."""
         with self.start(script, *arguments, job=job, **variables) as process:
             output, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
@@ -103,7 +103,7 @@ def slurm(variables: dict[str, str], tmp_path: Path) -> Slurm:
 
 @pytest.fixture
 def planned(client: sqltrack.Client, slurm: Slurm) -> sqltrack.Run:
-    """A run that the next job is to do."""
+    """A run for the next job."""
     run = sqltrack.Experiment(client, name="queue").get_run()
     slurm.variables.update(SQLTRACK_EXPERIMENT_ID=str(run.experiment_id), SQLTRACK_RUN_ID=str(run.id))
     return run
@@ -118,7 +118,7 @@ def wait_for_steps(client: sqltrack.Client, count: int) -> None:
 
 
 def begun(process: subprocess.Popen[str]) -> int:
-    """Wait until a job trains and return the epoch that it begins with."""
+    """Wait until a job trains; return its first epoch."""
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith("run 1 begins with epoch "), (line, process.communicate())
@@ -138,7 +138,7 @@ def test_a_job_that_runs_out_of_time_goes_on_with_the_same_run_after_it_was_requ
 ) -> None:
     with slurm.start("job.sbatch", "--epochs", ENDLESS) as process:
         assert begun(process) == 0
-        # The process that was started as the batch script's shell, and nothing but that.
+        # Only the process that was started as the batch script's shell.
         process.send_signal(signal.SIGUSR1)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (-signal.SIGTERM, "")
@@ -166,7 +166,7 @@ def test_a_job_whose_node_fails_goes_on_with_the_same_run(
     killed_at = steps(client)
     last = str(len(killed_at) + 2)
     with slurm.start("job.sbatch", "--epochs", last, SLURM_RESTART_COUNT=1) as process:
-        # The last epoch may be logged without a checkpoint; then it is done again and replaces its row.
+        # The last epoch may be logged without a checkpoint; then it is repeated and replaces its row.
         assert begun(process) in (len(killed_at), len(killed_at) - 1)
         assert process.wait(timeout=60) == 0
     assert (statuses(client), steps(client)) == ([(planned.id, "COMPLETED")], list(range(int(last))))
@@ -206,7 +206,7 @@ def test_a_job_that_was_killed_gets_its_state_from_slurm(
 
 
 def run_array(slurm: Slurm, sweep: str, tasks: range, *jobs: int, **variables: Any) -> None:
-    """Run the tasks of arrays at the same time; each array is called by the number of its first task's job."""
+    """Run the tasks of arrays at the same time; the job number of its first task identifies an array."""
     commands = [
         slurm.command(
             "array.sbatch", sweep, job=job + task, SLURM_ARRAY_TASK_ID=task, SLURM_ARRAY_JOB_ID=job, **variables
@@ -295,10 +295,10 @@ def test_a_batch_script_passes_signals_on(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "#!/bin/bash"
     options = [line for line in lines if line.startswith("#SBATCH")]
-    # Slurm stops to look for options at the first command.
+    # Slurm stops looking for options at the first command.
     assert lines[1 : len(options) + 1] == options
     assert lines[-1].startswith(("exec ", "srun "))
-    # Without B: steps get the signal, which only srun makes.
+    # Without B: the signal goes to steps, which only srun creates.
     to_shell = any("--signal=B:" in option for option in options)
     assert not (to_shell and lines[-1].startswith("srun"))
     subprocess.run(["bash", "-n", str(path)], check=True)

@@ -1,4 +1,4 @@
-"""The same script by three trackers: SQLTrack needs the fewest lines, and records what it says."""
+"""The same script with three trackers: SQLTrack needs the fewest lines, and records the expected values."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def read_lines(tracker: str) -> list[str]:
 
 
 def count_lines(tracker: str) -> tuple[int, int]:
-    """Return how many lines are for recording runs, and how many for comparing them."""
+    """Return the numbers of lines that record runs, and of lines that compare them."""
     marks = [found[1] for line in read_lines(tracker) if (found := MARK.search(line))]
     return marks.count("tracking"), marks.count("results")
 
 
 def unmarked(tracker: str) -> list[str]:
-    """Return all other lines but those that are empty, without indentation, which blocks of a tracker change."""
+    """Return all other lines that are not empty, without the indentation, which a tracker's blocks change."""
     return [line.strip().replace(tracker, "") for line in read_lines(tracker) if line and not MARK.search(line)]
 
 
@@ -41,7 +41,7 @@ def test_lines_without_a_mark_are_the_same_in_all_scripts(tracker: str) -> None:
 
 @pytest.mark.parametrize("tracker", SCRIPTS)
 def test_only_lines_of_the_tracker_name_it(tracker: str) -> None:
-    """Of several lines that one statement takes each has a mark."""
+    """If a statement spans several lines, each of them has a mark."""
     naming = [line for line in read_lines(tracker) if re.search(rf"\b({tracker.lower()}|run|pd|os)\.|^import", line)]
     assert [line for line in naming if not MARK.search(line) and not line.startswith(("import it", "import pi"))] == []
 

@@ -1,4 +1,4 @@
-"""The training loop to copy from: what it leaves behind, and that a resumed training is the uninterrupted one."""
+"""The training loop to copy: its results, and that a resumed training equals an uninterrupted one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fault tests share: the figures that they take, and a table of them at the end."""
+"""Shared by the fault tests: their figures, and a table of them at the end."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _COLUMNS = ("faults", "confirmed", "missing", "errors", "slowest")
 def record(record_property: Callable[[str, object], None]) -> Callable[..., None]:
     """Record figures for the table at the end.
 
-    They are `faults`, how often something was killed or taken away; `confirmed`, rows that were confirmed; `missing`,
-    those of them that are not there; `errors`, how many a caller has seen; `slowest`, seconds of the slowest call.
+    `faults` counts kills and outages; `confirmed` counts confirmed rows, and `missing` those of them that are not
+    stored; `errors` counts the errors that a caller has seen; `slowest` is the duration of the slowest call in seconds.
     """
 
     def record_figures(**figures: float) -> None:
@@ -34,7 +34,7 @@ def record(record_property: Callable[[str, object], None]) -> Callable[..., None
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
-    """Random numbers from a seed that is printed if the test fails, and can be set by an environment variable."""
+    """Random numbers from a seed that is printed if the test fails, and that an environment variable can set."""
     seed = os.environ.get(_SEED_VARIABLE) or str(random.randrange(1_000_000))
     print(f"{_SEED_VARIABLE}={seed}")
     return random.Random(f"{seed} {request.node.name}")

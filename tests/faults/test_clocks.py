@@ -15,7 +15,7 @@ from support.processes import Script
 
 pytestmark = pytest.mark.faults
 
-# Everything that asks for the time of day gets it with the present shift; what measures durations must not ask for it.
+# All code that reads the time of day gets it with the current shift; code that measures durations must not read it.
 JUMPING_CLOCK = """
 import datetime as datetime_module
 import sqltrack._times
@@ -56,7 +56,7 @@ HOURS = (0, 72, -72, 0, -0.5, 24 * 365, 0)
 
 
 def test_a_clock_that_jumps_stalls_nothing(config: dict[str, Any], record: Callable[..., None]) -> None:
-    """`time_updated` lags by no more than a second and what passed meanwhile, whatever the clock shows."""
+    """`time_updated` lags by at most a second plus the time that has passed, whatever the clock shows."""
     with Script(JUMPING_CLOCK.replace("HOURS", repr(HOURS)), {**config, "keepalive": 0.3}) as script:
         found = json.loads(script.succeed()[-1])
     missing = set(range(found["confirmed"])) - set(steps(config))

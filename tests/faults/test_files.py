@@ -1,4 +1,4 @@
-"""Disks that are full, and files that are moved, removed, replaced or damaged while a run is tracked."""
+"""Full disks, and files that are moved, removed, replaced or damaged while a run is tracked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.unprivileged import UNPRIVILEGED, needs_permissions
 # With an outbox none of these is an error, see test_outbox.py.
 pytestmark = [pytest.mark.faults, pytest.mark.no_outbox]
 
-# Gives a small disk to the script, by mounting one or by a limit of the size of files, and later a bigger one.
+# Gives the script a small disk, by mounting one or by a limit on the size of files, and later a bigger one.
 SMALL_DISK = """
 import resource, subprocess
 
@@ -91,7 +91,7 @@ sqltrack.engines.sqlite._engine.is_network_file_system = lambda path: True
 def test_a_disk_that_is_full_costs_no_confirmed_row_of_sqlite(
     tmp_path: Path, limit: str, journal: str, record: Callable[..., None]
 ) -> None:
-    """The error says so, and the same run goes on once there is space."""
+    """The error says so, and the same run continues once there is space."""
     prefix = find_private_mounts() if limit == "disk" else []
     if prefix is None:
         pytest.skip("mounting a small file system is not allowed here")
@@ -104,7 +104,7 @@ def test_a_disk_that_is_full_costs_no_confirmed_row_of_sqlite(
     figures = {name: found[name] for name in ("confirmed", "missing", "slowest")}
     record(faults=2, errors=len(found["classes"]), **figures)
     assert found["missing"] == 0
-    # Python 3.10 does not tell what it was that the file system refused.
+    # Python 3.10 does not say what the file system has refused.
     if limit == "disk" or sys.version_info >= (3, 11):
         assert found["classes"] == ["DiskFullError"] * 2
     assert all("disk is full" in message or "disk I/O error" in message for message in found["messages"])
@@ -114,7 +114,7 @@ def test_a_disk_that_is_full_costs_no_confirmed_row_of_sqlite(
 
 @pytest.fixture
 def small_folder(own_server: PostgresServer) -> Iterator[Path]:
-    """A folder for a tablespace of the server, on a disk of 16 MB that is mounted at the folder above."""
+    """A folder for a tablespace of the server, on a disk of 16 MB that is mounted at its parent folder."""
     disk = own_server.folder / "small"
     disk.mkdir()
     with mounted(disk, "16m"):
@@ -127,7 +127,7 @@ def small_folder(own_server: PostgresServer) -> Iterator[Path]:
 
 @pytest.fixture
 def small_config(own_server: PostgresServer, small_folder: Path) -> Iterator[dict[str, Any]]:
-    """Configuration for a database whose tables lie on that disk, which is set up."""
+    """Configuration for a database after setup, whose tables are on that disk."""
     config = {"engine": "postgres", **psycopg.conninfo.conninfo_to_dict(own_server.dsn)}
     with connect_to_postgres(config) as connection:
         connection.execute(f"CREATE TABLESPACE small LOCATION '{small_folder}'")
@@ -141,7 +141,7 @@ def small_config(own_server: PostgresServer, small_folder: Path) -> Iterator[dic
 def test_a_disk_that_is_full_costs_no_confirmed_row_of_postgres(
     small_config: dict[str, Any], small_folder: Path, record: Callable[..., None], rng: random.Random
 ) -> None:
-    """The error says so, and the same run goes on once there is space."""
+    """The error says so, and the same run continues once there is space."""
     run = Experiment(sqltrack.Client(small_config), name="experiment").get_run()
     # Random, because the server compresses.
     text = rng.randbytes(4000).hex()
@@ -164,7 +164,7 @@ def test_a_disk_that_is_full_costs_no_confirmed_row_of_postgres(
 
 @pytest.fixture
 def small_log(server_binaries: Path) -> Iterator[PostgresServer]:
-    """A server whose write-ahead log lies on a disk of its own, with space for a few of its files of 16 MB."""
+    """A server whose write-ahead log is on its own disk, with space for a few files of 16 MB."""
     with PostgresServer(server_binaries, {"max_wal_size": "32MB", "min_wal_size": "32MB"}) as server:
         log, disk = server.data_dir / "pg_wal", server.folder / "log"
         server.kill()
@@ -183,7 +183,7 @@ def small_log(server_binaries: Path) -> Iterator[PostgresServer]:
 def test_a_disk_that_is_full_below_the_log_of_postgres_costs_a_tracked_run_nothing(
     small_log: PostgresServer, record: Callable[..., None]
 ) -> None:
-    """The server cannot go on without its log, and comes back once there is space; the run waits for it."""
+    """The server cannot continue without its log, and comes back once there is space; the run waits for it."""
     config = {"engine": "postgres", **psycopg.conninfo.conninfo_to_dict(small_log.dsn)}
     client = sqltrack.Client(config, reconnect=60)
     setup(client)
@@ -207,7 +207,7 @@ def test_a_disk_that_is_full_below_the_log_of_postgres_costs_a_tracked_run_nothi
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Path of a SQLite database in a folder of its own, which is set up."""
+    """Path of a SQLite database in its own folder, after setup."""
     folder = tmp_path / "folder"
     folder.mkdir()
     setup(sqltrack.Client(sqlite_config(folder / "sqltrack.db")))
@@ -223,7 +223,7 @@ def sqlite_config(path: Path) -> dict[str, Any]:
 def test_a_database_that_is_moved_away_and_back_again_and_again_loses_nothing(
     path: Path, what: str, record: Callable[..., None], rng: random.Random
 ) -> None:
-    """Nothing is created in its place meanwhile, which would have destroyed what is in the write-ahead log."""
+    """No file is created in its place in the meantime, which would have destroyed data in the write-ahead log."""
     run = Experiment(sqltrack.Client(sqlite_config(path)), name="experiment").get_run()
     moved = path if what == "file" else path.parent
     aside = path.parent.parent / "aside"
@@ -244,7 +244,7 @@ def test_a_database_that_is_moved_away_and_back_again_and_again_loses_nothing(
 def test_a_database_that_is_removed_is_an_error_and_not_created_anew(
     path: Path, what: str, record: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Calls raise. The end of the run, which has done its work, logs what was not stored."""
+    """Calls raise. At its end the run, which has done its work, logs that not everything was stored."""
     run = Experiment(sqltrack.Client(sqlite_config(path), reconnect=1), name="experiment").get_run()
     thread = LoggingThread(run, tolerated=(DatabaseUnavailableError,))
     with run.track(), thread:
@@ -263,7 +263,7 @@ def test_a_database_that_is_removed_is_an_error_and_not_created_anew(
 
 @needs_movable_files
 def test_a_database_that_is_replaced_goes_on_in_the_new_one(path: Path, record: Callable[..., None]) -> None:
-    """As when a copy of it is restored, its log included; what was logged before is in the old one."""
+    """As when a copy with its log is restored; earlier rows are in the old file."""
     run = Experiment(sqltrack.Client(sqlite_config(path)), name="experiment").get_run()
     copy = path.parent.parent / "copy"
     old = path.parent.parent / "old"

@@ -1,4 +1,4 @@
-"""Long outages of real servers and files, at which a run with an outbox loses neither time nor values."""
+"""Long outages of real servers and files, in which a run with an outbox loses neither time nor values."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux can freeze servers and silence networks"),
 ]
 
-# Seconds of an outage; a server that is stopped stays away for longer.
+# Seconds of an outage; a stopped server stays away for longer.
 _SECONDS = 60.0
 _STOPPED = 120.0
 
-# Calls of an outage that are allowed to take longer.
+# Number of calls of an outage that may take longer.
 _SHARE = 0.99
 
 _TIMES = 20
@@ -143,7 +143,7 @@ with run.track():
 def test_a_process_that_ends_in_an_outage_leaves_what_it_has_confirmed(
     server: OutageServer, tmp_path: Path, number: signal.Signals, record: Callable[..., None], rng: random.Random
 ) -> None:
-    """Before, in and after the call that meets the outage."""
+    """Before, during and after the call that meets the outage."""
     confirmed = missing = 0
     slowest = 0.0
     for _ in range(_TIMES):

@@ -1,4 +1,4 @@
-"""Processes that are killed at any moment of an outage, 200 of them, and the senders of what they leave."""
+"""200 processes that are killed at any moment of an outage, and the senders of their outboxes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_processes_killed_in_outages_lose_nothing_that_was_confirmed(
     rng: random.Random,
     is_sent_each_time: bool,
 ) -> None:
-    """By whoever their outboxes are sent: the next process, while it is in an outage itself, or one at the end."""
+    """Their outboxes are sent by the next process, which has an outage as well, or by another one at the end."""
     folder = tmp_path / "outbox"
     killed = []
     slowest = 0.0

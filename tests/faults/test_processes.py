@@ -1,4 +1,4 @@
-"""Processes that are killed at any moment, and many that begin at the same time."""
+"""Processes that are killed at any moment, and many that start at the same time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KILLS = 200
 _JOBS = 500
 _ALIVE = 50
 
-# Does everything a training script does, and says after each call what the call has stored.
+# Does everything that a training script does, and reports the stored values after each call.
 BUSY = """
 import random
 rng = random.Random(SEED)
@@ -82,7 +82,7 @@ while True:
 
 
 class Confirmed:
-    """What a script has said that it stored."""
+    """The rows that a script has reported as stored."""
 
     def __init__(self) -> None:
         self.run_id: int | None = None
@@ -91,7 +91,7 @@ class Confirmed:
         self.status: str | None = None
 
     def add(self, line: str) -> None:
-        """Add what one line says; setup() prints lines of its own."""
+        """Add the content of a line; setup() prints its own lines."""
         if not line.startswith("["):
             return
         kind, *values = json.loads(line)
@@ -105,7 +105,7 @@ class Confirmed:
             self.status = values[0]
 
     def count_missing(self, client: sqltrack.Client) -> int:
-        """Return how many of the rows are not there, and check the rest."""
+        """Return the number of missing rows, and check the others."""
         if self.run_id is None:
             return 0
         rows = client.execute("SELECT step, step_too FROM metrics WHERE run_id = %s", (self.run_id,)).fetchall()
@@ -114,18 +114,18 @@ class Confirmed:
         status, args, tags = client.execute(query, (self.run_id,)).fetchone()
         assert {f"arg {item}" for item in self.items} <= set(args or {})
         assert {f"tag {item}" for item in self.items} <= set(tags or {})
-        # The last call may be one between stop and start.
+        # The last call may be between stop and start.
         assert status in (("RUNNING", "COMPLETED") if self.status else ("PLANNED", "RUNNING"))
         return len(self.steps - {step for step, _ in rows})
 
 
 def kill_somewhere(config: dict[str, Any], rng: random.Random) -> tuple[Confirmed, float]:
-    """Run the script, kill it, and return what it had confirmed, and how long its first calls took."""
+    """Run the script and kill it; return its confirmed rows, and the duration of its first calls."""
     confirmed = Confirmed()
     with Script(BUSY.replace("SEED", str(rng.random())), config, patience=300) as script:
         script.read_line()
         start = time.monotonic()
-        # Every tenth dies while it sets up the database, or shortly after.
+        # Every tenth is killed while it sets up the database, or shortly after.
         for _ in range(0 if rng.random() < 0.1 else rng.randrange(1, 60)):
             confirmed.add(script.read_line())
         seconds = time.monotonic() - start
@@ -139,7 +139,7 @@ def kill_somewhere(config: dict[str, Any], rng: random.Random) -> tuple[Confirme
 
 
 def check_integrity(config: dict[str, Any]) -> None:
-    """Make sure that the database is whole."""
+    """Check the integrity of the database."""
     if config["engine"] == "sqlite":
         assert ask(config, "PRAGMA integrity_check") == "ok"
         assert sqltrack.Client(config).execute("PRAGMA foreign_key_check").fetchall() == []
@@ -161,7 +161,7 @@ def check_integrity(config: dict[str, Any]) -> None:
 def test_processes_killed_anywhere_lose_nothing_that_was_confirmed(
     empty_config: dict[str, Any], record: Callable[..., None], rng: random.Random
 ) -> None:
-    """Nor do they leave a lock behind: the next one begins with the same database at once."""
+    """They leave no lock either: the next process starts with the same database at once."""
     client = sqltrack.Client(empty_config)
     number_confirmed = number_missing = 0
     slowest = 0.0
@@ -172,7 +172,7 @@ def test_processes_killed_anywhere_lose_nothing_that_was_confirmed(
         slowest = max(slowest, seconds)
     record(faults=_KILLS, confirmed=number_confirmed, missing=number_missing, errors=0, slowest=slowest)
     assert number_missing == 0
-    # The busy timeout of SQLite: whoever waits for a lock that nobody will let go of waits as long.
+    # SQLite's busy timeout: a wait for a lock that is never released takes this long.
     assert slowest < 60
     check_integrity(empty_config)
     setup(client)
@@ -194,7 +194,7 @@ confirm(run.id)
 def test_hundreds_of_short_jobs_at_once_are_all_there(
     empty_config: dict[str, Any], record: Callable[..., None]
 ) -> None:
-    """At once is as fast as the machine starts processes, with 50 of them alive, at first on an empty database."""
+    """They start as fast as the machine can, with 50 of them running, at first on an empty database."""
     alive: deque[Script] = deque()
     ids: list[int] = []
     errors = Counter[str]()

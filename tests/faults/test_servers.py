@@ -1,4 +1,4 @@
-"""Servers that come and go, have no connection left, or cannot be reached any more."""
+"""Servers that restart, have no free connections, or can no longer be reached."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_server_that_goes_again_and_again_costs_a_tracked_run_nothing(
     record: Callable[..., None],
     rng: random.Random,
 ) -> None:
-    """Beside it one that is not tracked gets errors of the documented class, and loses no row without one."""
+    """An untracked run next to it gets errors of the documented class, and loses no row without an error."""
     experiment = Experiment(sqltrack.Client(own_config, reconnect=60), name="experiment")
     tracked, untracked = experiment.get_run(), Experiment(sqltrack.Client(own_config), name="experiment").get_run()
     tolerant = LoggingThread(untracked, tolerated=(DatabaseUnavailableError,), pause=0.005)
@@ -100,7 +100,7 @@ def test_many_more_writers_than_connections_all_get_through(
 
 @pytest.fixture
 def proxy(own_server: PostgresServer) -> Iterator[CutProxy]:
-    """A way to the server that can be cut."""
+    """A proxy to the server that can be cut."""
     with CutProxy(f"{own_server.socket_dir}/.s.PGSQL.{own_server.port}") as proxy:
         yield proxy
 
@@ -140,7 +140,7 @@ def test_a_connection_that_falls_silent_is_replaced_by_default(
 def test_a_silence_that_does_not_end_is_an_error_in_bounded_time(
     own_config: dict[str, Any], proxy: CutProxy, record: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The user's own settings make it short. Calls raise, and the end of the run logs that it was not stored."""
+    """The user's settings make it short. Calls raise, and the end of the run logs that it was not stored."""
     settings = {"tcp_user_timeout": 3000, "connect_timeout": 2, "reconnect": 4}
     run = Experiment(through(proxy, own_config, **settings), name="experiment").get_run()
     thread = LoggingThread(run, tolerated=(DatabaseUnavailableError,))
@@ -154,5 +154,5 @@ def test_a_silence_that_does_not_end_is_an_error_in_bounded_time(
         connection.execute("SELECT 1")
     record(faults=1, confirmed=len(thread.confirmed), missing=len(missing), errors=1, slowest=thread.slowest)
     assert not missing
-    # To notice it takes 3 seconds, in which the kernel looks every now and then, then there are 4 to connect in.
+    # Detection takes 3 seconds, in which the kernel checks now and then, and connecting may take 4.
     assert thread.slowest < 60

@@ -1,4 +1,4 @@
-"""Servers that freeze, and networks that swallow what they acknowledge, at random moments."""
+"""Servers that freeze, and networks that discard acknowledged data, at random moments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TIMES = 10
 
 
 def quick_run(config: dict[str, Any], **settings: Any) -> Run:
-    """A run whose client notices soon that its server is silent, and waits for long."""
+    """A run whose client soon notices that its server is silent, and waits for long."""
     client = sqltrack.Client({**config, "connect_timeout": 2, "reconnect": 120, **settings})
     assert isinstance(client.engine, PostgresEngine)
     client.engine.answer_limit = 1.0
@@ -37,7 +37,7 @@ def quick_run(config: dict[str, Any], **settings: Any) -> Run:
 
 @pytest.fixture
 def proxy(own_server: PostgresServer) -> Iterator[CutProxy]:
-    """A way to the server that can be cut."""
+    """A proxy to the server that can be cut."""
     with CutProxy(f"{own_server.socket_dir}/.s.PGSQL.{own_server.port}") as proxy:
         yield proxy
 
@@ -45,7 +45,7 @@ def proxy(own_server: PostgresServer) -> Iterator[CutProxy]:
 def test_a_server_that_freezes_again_and_again_costs_a_tracked_run_nothing(
     own_server: PostgresServer, own_config: dict[str, Any], record: Callable[..., None], rng: random.Random
 ) -> None:
-    """Whether the silence is shorter or longer than what the client waits for."""
+    """Whether the silence is shorter or longer than the client's limit."""
     run = quick_run(own_config)
     with run.track(), LoggingThread(run) as thread:
         for _ in range(_TIMES):
@@ -59,7 +59,7 @@ def test_a_server_that_freezes_again_and_again_costs_a_tracked_run_nothing(
 def test_connections_that_are_swallowed_again_and_again_cost_a_tracked_run_nothing(
     own_config: dict[str, Any], proxy: CutProxy, record: Callable[..., None], rng: random.Random
 ) -> None:
-    """New connections work at once, as after a firewall has forgotten those that were open."""
+    """New connections work at once, as after a firewall has forgotten the open ones."""
     run = quick_run(own_config, host="127.0.0.1", port=proxy.port)
     with run.track(), LoggingThread(run) as thread:
         for _ in range(_TIMES):

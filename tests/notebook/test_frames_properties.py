@@ -105,9 +105,7 @@ def kind_of(kind: str, values: Sequence[Any]) -> str | None:
 
 
 def comparable(values: Sequence[Any], *, as_numbers: bool) -> list[Any]:
-    """Return values that are equal if they are the same, including NaN; `as_numbers`: convert texts that say NaN to
-    NaN.
-    """
+    """Return values in a form that compares NaN as equal; `as_numbers`: convert texts that say NaN."""
     return ["NaN" if as_numbers and (value != value or value == "NaN") else value for value in values]
 
 
@@ -195,7 +193,7 @@ def test_floats_of_a_metric_are_those_that_were_logged(
 def test_integers_are_exact_in_a_sqlite_column_that_is_declared_for_floats(
     sqlite_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
 ) -> None:
-    """Of a UNION only the first SELECT tells its types to SQLite."""
+    """In a UNION only the first SELECT has types that SQLite knows."""
     use_chunks_of(monkeypatch, chunk_rows)
     sqlite_client.execute("CREATE TABLE losses (loss REAL)")
     sqlite_client.execute("INSERT INTO losses VALUES (0.5)")

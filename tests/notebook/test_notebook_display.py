@@ -1,4 +1,4 @@
-"""The stylesheet, itables' options, and what is imported when."""
+"""The stylesheet, itables' options, and the imports on demand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sqltrack.statuses import GROUPS
 
 @pytest.fixture
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The HTML that the notebook gets; itables' option is as it was afterwards."""
+    """The HTML that the notebook gets; itables' option is restored afterwards."""
     found: list[str] = []
     monkeypatch.setattr(itables.options, "allow_html", False)
     monkeypatch.setattr(IPython.display, "display", lambda part: found.append(part.data))

@@ -1,4 +1,4 @@
-"""Data frames become tables of HTML."""
+"""Data frames become HTML tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIME = datetime(2024, 5, 7, 12, tzinfo=timezone.utc)
 
 
 def shown(cells: Any) -> list[Any]:
-    """Cells without markup and hidden parts."""
+    """Return cells without markup and hidden parts."""
     parts = [re.sub(r"<span[^>]* hidden>[^<]*</span>", "", c) if isinstance(c, str) else c for c in cells]
     return [html.unescape(re.sub(r"<[^>]*>", "", part)) if isinstance(part, str) else part for part in parts]
 
@@ -168,7 +168,7 @@ def test_missing_values_reach_only_functions_with_na_rep() -> None:
 
 def test_functions_that_do_not_tell_their_parameters_get_no_missing_values() -> None:
     class Silent:
-        """As some functions written in C are."""
+        """Like some functions written in C."""
 
         @property
         def __signature__(self) -> Any:
@@ -272,7 +272,7 @@ def test_empty_frames_stay_empty(frame: pd.DataFrame) -> None:
 
 
 def test_runs_can_be_columns() -> None:
-    """Equal values have equal cells, which a comparison of runs relies on."""
+    """Equal values have equal cells, which a comparison of runs needs."""
     frame = pd.DataFrame({"id": [3, 1], "status": ["FAILED"] * 2, "lr": [0.1, 0.2], "took": [timedelta(hours=1)] * 2})
     turned = format_dataframe(frame.set_index("id")).T
     assert turned.columns.tolist() == [3, 1]
@@ -309,7 +309,7 @@ def test_what_the_database_returns_is_formatted(run: sqltrack.Run) -> None:
     run.stop()
     runs = query_dataframe(run.client, "SELECT status, tags, args, time_updated, time_started FROM runs")
     status, tags, arguments, updated, _ = (cells[0] for cells in table(runs))
-    # PostgreSQL keeps keys in an order of its own.
+    # PostgreSQL stores keys in its own order.
     assert (status, set(tags.split())) == ("✔\ufe0e", {"baseline", "<script>"})
     assert json.loads(arguments) == {"lr": 0.1, "layers": [1, 2]}
     assert updated in ("now", "a second ago") or re.fullmatch(r"\d+ seconds ago", updated)

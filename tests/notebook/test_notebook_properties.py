@@ -1,4 +1,4 @@
-"""Whatever data holds, formatted values are only markup of our own, and show the data's text."""
+"""For any data, formatted values contain only our own markup, and show the data's text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ATTRIBUTES = {
 TABLE = {"table", "thead", "tbody", "tr", "th", "td"}
 SPITEFUL = ["<script>", "</script>", '"><img src=x onerror=alert(1)>', "'", '"', "&lt;", "&", "<!--", "-->", "--", "a"]
 
-# Characters that HTML can hold: no controls, surrogates or unassigned ones.
+# Characters that HTML can contain: no controls, surrogates or unassigned characters.
 texts = st.one_of(
     st.text(st.characters(blacklist_categories=("Cc", "Cs", "Cn"))),
     st.lists(st.sampled_from(SPITEFUL)).map("".join),
@@ -42,7 +42,7 @@ json_values = st.recursive(
 
 
 class Reader(HTMLParser):
-    """Collects the text that is shown, and complains about markup that is not ours."""
+    """Collects the visible text, and complains about foreign markup."""
 
     def __init__(self, markup: str, more: frozenset[str] | set[str] = frozenset()) -> None:
         super().__init__(convert_charrefs=True)
@@ -117,13 +117,13 @@ def test_a_table_shows_labels_and_cells_as_they_are(columns: list[str], rows: li
     frame.index.name = cell
     read = Reader(to_html(format_dataframe(frame, dict.fromkeys(columns, format_string))), TABLE)
     for text in (*columns, *rows, cell):
-        # pandas puts line breaks and blanks around cells, and nothing else.
+        # pandas puts only line breaks and blanks around cells.
         assert text.strip() in read.text
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(), st.integers(), st.booleans(), texts), max_size=20))
 def test_keys_sort_like_values_as_text_and_are_of_one_length(values: list[Any]) -> None:
-    """Numbers, then text, then what is missing; equal values have equal keys."""
+    """Numbers, then texts, then missing values; equal values have equal keys."""
     frame = pd.DataFrame({"x": pd.Series(values, dtype=object)})
     keys = [cell.partition("</span>")[0].partition(">")[2] for cell in format_dataframe(frame)["x"]]
     order = [

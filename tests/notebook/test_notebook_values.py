@@ -69,7 +69,7 @@ RGB = {
 
 
 def text_of(markup: str) -> str:
-    """What a reader sees: no hidden parts, no tags."""
+    """Return the visible text, without hidden parts and tags."""
     shown = re.sub(r"<span[^>]* hidden>[^<]*</span>", "", markup)
     return html.unescape(re.sub(r"<[^>]*>", "", shown))
 
@@ -163,7 +163,7 @@ def test_what_is_no_point_in_time_is_an_error(value: Any) -> None:
 )
 @pytest.mark.parametrize("zone", [timezone.utc, timezone(timedelta(hours=-7)), None])
 def test_relative_time_is_readable_and_hovering_shows_the_time(seconds: int, text: str, zone: timezone | None) -> None:
-    """Without a time zone it is local time."""
+    """A time without a time zone is local time."""
     time = datetime.now(zone) - timedelta(seconds=seconds)
     for value in (time, pd.Timestamp(time)):
         markup = format_datetime_relative(value)
@@ -310,7 +310,7 @@ def luminance(color: str) -> float:
 
 @pytest.mark.parametrize("color", COLORS)
 def test_text_on_each_color_can_be_read(color: str) -> None:
-    """A contrast of 4.5 or more; bubbles bring their own ground, so the theme does not matter."""
+    """A contrast of 4.5 or more; bubbles have their own background, so the theme does not matter."""
     light, dark = sorted((luminance(color), luminance(COLORS[color])), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
     tag = next(text for text in map(str, range(10_000)) if textcolor(text) == color)

@@ -117,7 +117,7 @@ def test_names_may_repeat_and_be_odd(client: sqltrack.Client) -> None:
 def test_nan_and_infinities_are_floats(
     run: sqltrack.Run, monkeypatch: pytest.MonkeyPatch, losses: list[float | None], chunk_rows: int
 ) -> None:
-    """A column of numbers is float64, also where SQLite stores NaN as a text or a value is missing."""
+    """A column of numbers is float64, even if SQLite stores NaN as text or a value is missing."""
     use_chunks_of(monkeypatch, chunk_rows)
     for step, loss in enumerate(losses):
         run.add_metrics({"loss": loss, "other": 1}, step=step)
@@ -171,7 +171,7 @@ def test_subqueries_are_read_and_keep_their_types(run: sqltrack.Run) -> None:
 
 
 def test_times_and_intervals_far_from_now_are_exact(run: sqltrack.Run) -> None:
-    """Nanoseconds would not reach there."""
+    """They are beyond the range of nanoseconds."""
     far = datetime(9000, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
     long = timedelta(days=200_000)
     run.add_metrics({"far": far, "long": long})
@@ -284,7 +284,7 @@ def test_the_session_s_time_zone_makes_no_difference(postgres_config: dict[str, 
 
 
 def test_times_are_subtracted_and_json_is_taken_out_alike(run: sqltrack.Run) -> None:
-    """What the pages and the docstring advise gives the same values on all engines."""
+    """The code on the pages and in the docstring gives the same values on all engines."""
     started = datetime(2026, 1, 1, tzinfo=timezone.utc)
     run.set_started(started).set_updated(started + timedelta(hours=1.5)).add_args({"model": "tiny", "lr": 0.1})
     query = """

@@ -1,4 +1,4 @@
-"""Query results are read in chunks, which nothing depends on but the memory that it takes."""
+"""Query results are read in chunks, whose size changes only the memory that this needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data frames are read with clients and with cursors, in transactions or not, whatever the statement."""
+"""Data frames are read with clients and with cursors, in transactions or not, for any statement."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_cursor_sees_what_its_transaction_has_not_committed(client: sqltrack.C
 def test_a_statement_that_returns_what_it_changes_is_executed_once(
     client: sqltrack.Client, engine_name: str, returned: str
 ) -> None:
-    """Rows of types that are not read in binary form are asked for a second time, after the first is undone."""
+    """Types that cannot be read in binary form need a second execution, after the first was rolled back."""
     returned = returned if engine_name == "postgres" else "id, name"
     insert = f"INSERT INTO experiments (name) VALUES (%s) RETURNING {returned}"
     assert len(query_dataframe(client, insert, ("client",))) == 1

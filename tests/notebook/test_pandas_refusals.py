@@ -1,4 +1,4 @@
-"""What returns no rows is no query: a data frame is refused before anything has been done."""
+"""A statement that returns no rows is not a query, and is refused before it changes anything."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ STATE = {
 def test_what_returns_no_rows_leaves_nothing_behind(
     client: sqltrack.Client, engine_name: str, read: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Within a block as without one, and what the block has written stays its own."""
+    """In a block and outside; earlier changes of the block stay."""
     sqltrack.Experiment(client, name="kept")
     file = tmp_path / "written"
     for command in COMMANDS[engine_name]:
@@ -98,7 +98,7 @@ def test_what_returns_no_rows_leaves_nothing_behind(
 
 @READERS
 def test_what_returns_rows_is_read(client: sqltrack.Client, engine_name: str, read: Callable[..., Any]) -> None:
-    """Whatever it is called, and also if it changes something: that is what it says."""
+    """Whatever its keyword, and even if it changes data, because it says so."""
     queries = {
         "sqlite": [
             "PRAGMA user_version",

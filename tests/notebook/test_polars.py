@@ -42,7 +42,7 @@ COLUMNS = ", ".join(f'"{name}"' for name in VALUES)
 
 @pytest.fixture
 def filled(run: sqltrack.Run) -> sqltrack.Client:
-    """A client of a database with a row of values of all types, and one of NULL."""
+    """A client of a database with a row of values of all types, and a row of NULL."""
     run.add_metrics(VALUES, step=0)
     run.add_metrics({"other": 1}, step=1)
     return run.client

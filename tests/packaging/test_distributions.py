@@ -1,4 +1,4 @@
-"""Each distribution builds, holds what it should and no more, and installs next to the others."""
+"""Each distribution builds, contains only its files, and installs next to the others."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from support.pages import read_blocks
 
 ROOT = Path(__file__).parents[2]
 
-# SQL that comes with each engine.
+# SQL of each engine.
 SCRIPTS = ("base", "copied_runs", "rewinds")
 
-# Sub-packages by distribution; the first name of each is a folder with a py.typed of its own.
+# Sub-packages by distribution; the first name of each is a folder with its own py.typed.
 CONTENTS = {
     "sqltrack-core": {"sqltrack", "sqltrack/commands", "sqltrack/_outbox", "sqltrack/engines"},
     "sqltrack-args": {"sqltrack/args"},
@@ -71,7 +71,7 @@ except SystemExit as end:
     "sqltrack": "import importlib.metadata; assert importlib.metadata.version('sqltrack')",
 }
 
-# Which of ours pip installs for a requirement.
+# The distributions of ours that pip installs for a requirement.
 BRINGS = {
     "sqltrack-core": {"sqltrack-core"},
     "sqltrack-args": {"sqltrack-args"},
@@ -124,7 +124,7 @@ sqltrack.Experiment(client, name="a").get_run().add_args("auto")
 print(client.execute("SELECT args FROM runs").fetchone())
 """
 
-# What pip and build call, for all projects in one process.
+# The hooks that pip and build call, for all projects in one process.
 BUILD = """
 import os, sys
 from hatchling.build import build_sdist, build_wheel
@@ -136,17 +136,17 @@ for project in sys.argv[2:]:
 
 
 class Files(NamedTuple):
-    """What is built of a distribution."""
+    """The built files of a distribution."""
 
     wheel: Path
     source: Path
 
 
 class Environment:
-    """A virtual environment, without a pip of its own, whose installation takes most of the time.
+    """A virtual environment without pip, because installing pip takes most of the time.
 
     Args:
-        folder: where it is made.
+        folder: where it is created.
         needed: a folder with packages that can be imported there, default: none.
 
     Attributes:
@@ -169,7 +169,7 @@ class Environment:
         return done.stdout
 
     def type(self, line: str, folder: Path, **variables: str) -> str:
-        """Type a line into a shell whose `python` is the one of this environment."""
+        """Type a line into a shell whose `python` is that of this environment."""
         path = os.pathsep.join([str(self.python.parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path, "PIP_CONFIG_FILE": os.devnull, **variables}
         done = subprocess.run(["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True)
@@ -180,21 +180,21 @@ class Environment:
         return self.run("-m", "pip", *arguments)
 
     def install(self, built: dict[str, Files], *requirements: str) -> None:
-        """Install distributions as users do, ours from wheels and no others."""
+        """Install distributions as users do, ours only from wheels."""
         self.pip("install", "--no-index", f"--find-links={folder_of(built)}", *requirements)
 
     def installed(self) -> set[str]:
-        """Return which of ours are installed."""
+        """Return the installed distributions of ours."""
         found = importlib.metadata.distributions(path=[str(self.packages)])
         return {distribution.name for distribution in found} & set(CONTENTS)
 
     def files(self) -> set[str]:
-        """Return the files of ours that are installed, without metadata."""
+        """Return the installed files of ours, without metadata."""
         files = (path for path in (self.packages / "sqltrack").rglob("*") if path.is_file())
         return {path.relative_to(self.packages).as_posix() for path in files if path.parent.name != "__pycache__"}
 
     def check_works(self, names: set[str]) -> None:
-        """Run the programs of distributions, of all in one process."""
+        """Run the programs of distributions, all in one process."""
         self.run("-c", "\n".join(WORKS[name] for name in sorted(names)))
 
 
@@ -209,7 +209,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
 
 
 def litter(project: Path) -> None:
-    """Leave around what work leaves, none of which may be distributed."""
+    """Leave files that development leaves, none of which may be distributed."""
     packages = [path.parent for path in project.glob("src/**/__init__.py")]
     for folder in [project, *packages]:
         for file in ("__pycache__/left.cpython-310.pyc", ".pytest_cache/README.md", "left.pyc"):
@@ -221,7 +221,7 @@ def litter(project: Path) -> None:
 
 
 def build(projects: list[Path], folder: Path, **variables: str) -> dict[str, Files]:
-    """Build projects into a folder, with environment variables of their own."""
+    """Build projects into a folder, each with its own environment variables."""
     folder.mkdir()
     command = [sys.executable, "-c", BUILD, str(folder), *map(str, projects)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, **variables})
@@ -236,7 +236,7 @@ def folder_of(built: dict[str, Files]) -> Path:
 
 @pytest.fixture(scope="module")
 def core_alone(built: dict[str, Files], tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with core and nothing else; not to be changed."""
+    """An environment with only core; tests must not change it."""
     environment = Environment(tmp_path_factory.mktemp("core") / "venv")
     environment.install(built, "sqltrack-core")
     return environment
@@ -244,7 +244,7 @@ def core_alone(built: dict[str, Files], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def needed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of links to all that is installed next to the distributions, so that nothing is downloaded."""
+    """A folder with links to all other installed packages, so that nothing is downloaded."""
     folder = tmp_path_factory.mktemp("needed")
     for packages in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(packages).iterdir():
@@ -255,7 +255,7 @@ def needed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def equipped(needed: Path, tmp_path: Path) -> Environment:
-    """An environment with what the distributions need of others, and with none of ours."""
+    """An environment with the packages of others that the distributions need, and with none of ours."""
     return Environment(tmp_path / "venv", needed)
 
 
@@ -294,7 +294,7 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, Files], na
 
 
 def test_only_core_ships_the_package_itself(built: dict[str, Files]) -> None:
-    """The others add sub-packages; a second `__init__.py` would go with either of the two."""
+    """The others add sub-packages; a second `__init__.py` would be removed with either of the two."""
     shipping = [name for name, files in built.items() if "sqltrack/__init__.py" in modules(files.wheel)]
     assert shipping == ["sqltrack-core"]
 
@@ -336,13 +336,13 @@ def digests(built: dict[str, Files]) -> dict[str, str]:
 
 
 def test_no_two_wheels_hold_the_same_file(built: dict[str, Files]) -> None:
-    """So that one can go in any order without taking from another what it needs."""
+    """So you can uninstall one in any order without removing files that another needs."""
     files = [file for wheel, _ in built.values() for file in content(wheel)]
     assert len(files) == len(set(files))
 
 
 def test_distributions_need_each_other_at_least_as_new_as_they_are(built: dict[str, Files]) -> None:
-    """They use what is private of each other, and are tested together only in the same version."""
+    """They use private names of each other, and are tested only in the same version."""
     versions = {metadata(wheel)["Version"] for wheel, _ in built.values()}
     assert len(versions) == 1
     bounds = {f">={version}" for version in versions}
@@ -364,7 +364,7 @@ def test_each_distribution_and_each_extra_brings_the_others_that_it_needs(
 
 
 def brought(built: dict[str, Files], requirement: Requirement) -> set[str]:
-    """Return which of ours a requirement brings, directly or not."""
+    """Return the distributions of ours that a requirement needs, directly or not."""
     if requirement.name not in CONTENTS:
         return set()
     extras = requirement.extras or {""}
@@ -409,7 +409,7 @@ def test_without_the_others_core_says_what_to_install(core_alone: Environment) -
 
 
 def test_core_finds_and_lists_modules_that_are_not_installed_without_an_error(core_alone: Environment) -> None:
-    """They stand in for those that are missing; whether a distribution is there, its metadata tell."""
+    """They stand in for missing modules; the metadata show whether a distribution is installed."""
     code = """
 import importlib.util, pkgutil
 import sqltrack
@@ -435,7 +435,7 @@ def test_each_works_without_those_that_it_does_not_need(
 def test_the_name_alone_gets_ours_and_not_the_earlier_project_of_that_name(
     built: dict[str, Files], equipped: Environment, tmp_path: Path, requirement: str
 ) -> None:
-    """The package index, which pip asks here, has a `sqltrack` 0.1.4; a wheel stands in for it where no network is."""
+    """The package index, which pip asks here, has a `sqltrack` 0.1.4; without a network a wheel stands in for it."""
     write_foreign_wheel(tmp_path / "foreign")
     folders = [f"--find-links={folder}" for folder in (folder_of(built), tmp_path / "foreign")]
     report = tmp_path / "report.json"
@@ -448,7 +448,7 @@ def test_the_name_alone_gets_ours_and_not_the_earlier_project_of_that_name(
 
 
 def write_foreign_wheel(folder: Path, *files: str) -> None:
-    """Write the smallest wheel of the name and version of that project into a folder, with some of its files."""
+    """Write a minimal wheel with the name and version of that project into a folder, with some of its files."""
     folder.mkdir()
     info = "sqltrack-0.1.4.dist-info"
     contents = {
@@ -465,18 +465,19 @@ def write_foreign_wheel(folder: Path, *files: str) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what a clone has of the packages."""
+    """A copy of the packages in a clone."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "packages", folder / "packages", ignore=shutil.ignore_patterns("__pycache__", "dist"))
     return folder
 
 
-# In a clone pip builds with what is installed here, so that nothing is downloaded. The variable means its opposite.
+# In a clone pip builds with the packages installed here, so that nothing is downloaded. The variable means its
+# opposite.
 IN_CLONE = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}
 
 
 def printed_lines(page: str, *parts: str) -> list[str]:
-    """Return the lines with all of these parts that a page tells to type."""
+    """Return the lines with all of these parts that a page tells you to type."""
     blocks = read_blocks(ROOT / page, "console")
     return [line for block in blocks for line in block.code.splitlines() if all(part in line for part in parts)]
 
@@ -511,14 +512,14 @@ def test_nodes_without_internet_install_the_wheels_that_a_clone_makes(equipped: 
     make, install = (
         line.replace("pip", "python -m pip", 1) for line in printed_lines("docs/getting-started.md", " wheels ")
     )
-    # Those of others would come from an index.
+    # Other packages would come from an index.
     equipped.type(make, clone, **IN_CLONE, PIP_NO_DEPS="1")
     equipped.type(install, clone)
     assert equipped.installed() == {"sqltrack-core"}
 
 
 def write_index(folder: Path, wheels: list[Path]) -> Path:
-    """Make a folder that pip takes for a package index (PEP 503)."""
+    """Create a folder that pip accepts as a package index (PEP 503)."""
     for wheel in wheels:
         project = folder / wheel.name.split("-")[0].replace("_", "-")
         project.mkdir(parents=True)
@@ -526,7 +527,7 @@ def write_index(folder: Path, wheels: list[Path]) -> Path:
     return folder
 
 
-# Those that ours have as well.
+# Files that ours contain as well.
 FOREIGN_FILES = tuple(
     f"sqltrack/{name}.py"
     for name in ("__init__", "client", "queries", "sigterm", "util", "commands/__init__", "commands/setup")
@@ -557,7 +558,7 @@ def test_from_the_earlier_project_the_documented_commands_lead_to_ours(
 def test_all_fit_together_and_one_that_goes_leaves_the_others_as_they_are(
     built: dict[str, Files], equipped: Environment
 ) -> None:
-    """Those go whose folders the others share: core, and the program with its commands."""
+    """Packages whose folders the others share are uninstalled: core, and the program with its commands."""
     equipped.install(built, "sqltrack[full]")
     equipped.check_works(set(CONTENTS))
     assert complaints(equipped) == []
@@ -573,14 +574,14 @@ def test_all_fit_together_and_one_that_goes_leaves_the_others_as_they_are(
 
 
 def complaints(environment: Environment) -> list[str]:
-    """What pip says of ours that does not fit together; others may quarrel in the environment of the tests."""
+    """Return pip's complaints about ours; other packages may conflict in the environment of the tests."""
     command = [str(environment.python), "-m", "pip", "check"]
     lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     return [line for line in lines if line.startswith("sqltrack")]
 
 
 def declared(wheel: Path) -> set[str]:
-    """Names of all that a distribution needs without extras."""
+    """Names of all requirements of a distribution without extras."""
     return {requirement.name for requirement in requirements(wheel) if requirement.marker is None}
 
 

@@ -1,4 +1,4 @@
-"""Core needs nothing but the standard library; these tests also run where only pytest is installed beside it."""
+"""Core needs only the standard library; these tests also run with only pytest installed next to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ client.execute("SELECT * FROM runs").fetchall()
 client.execute("SELECT * FROM metrics WHERE run_id = %(id)s", {"id": run.id}).fetchall()
 """
 
-# What environments load at the start, for installed packages and measurements, is not the program's.
+# Modules that the environment loads at the start do not count.
 REPORT = """
 import sys
 before = set(sys.modules)
@@ -40,7 +40,7 @@ print(*sorted(loaded - sys.stdlib_module_names))
 
 @pytest.mark.parametrize("program", ["import sqltrack", JOB], ids=["import", "job"])
 def test_only_the_standard_library_is_imported(program: str, tmp_path: Path) -> None:
-    """Also where other packages could be imported."""
+    """Even if other packages could be imported."""
     command = [sys.executable, "-c", REPORT.format(program=program)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

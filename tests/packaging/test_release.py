@@ -1,4 +1,4 @@
-"""A release is one command of nox, and git undoes one that fails."""
+"""A release is one nox command, and git undoes a failed one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENTRIES = "\n### Added\n\n- Something.\n\n"
 OLD = "## 0.1.0 (2020-01-01)\n\n- Everything.\n"
 NEXT = "99.0.0rc1"
 
-# How many requirements name another distribution.
+# Number of requirements that name another distribution.
 SIBLINGS = {"sqltrack": 4, "sqltrack-args": 0, "sqltrack-cli": 1, "sqltrack-core": 3, "sqltrack-notebook": 1}
 
 
@@ -61,7 +61,7 @@ class Repository:
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 
     def state(self) -> list[str]:
-        """Return all that a release changes, apart from the files that git ignores."""
+        """Return everything that a release changes, apart from files that git ignores."""
         return [self.git("rev-parse", "HEAD"), self.git("tag"), self.git("status", "--porcelain")]
 
     def changelog(self, name: str) -> Path:
@@ -78,7 +78,7 @@ def repository(tmp_path: Path) -> Repository:
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository after a release; not to be changed."""
+    """A repository after a release; tests must not change it."""
     repository = Repository(tmp_path_factory.mktemp("released") / "repository")
     done = repository.release(NEXT)
     assert done.returncode == 0, done.stderr
@@ -115,7 +115,7 @@ def test_a_release_builds_all_distributions(released: Repository) -> None:
     stems = {name.replace("-", "_") + f"-{NEXT}" for name in NAMES}
     files = list((released.folder / "dist").iterdir())
     assert {file.name for file in files} == {s + end for s in stems for end in (".tar.gz", "-py3-none-any.whl")}
-    # Whatever time the environment names, the date is the same as in every other build.
+    # The date is the same as in every other build, whatever time the environment names.
     dates = {info.date_time for f in files if f.suffix == ".whl" for info in zipfile.ZipFile(f).infolist()}
     assert dates == {(2020, 2, 2, 0, 0, 0)}
 
@@ -139,7 +139,7 @@ def test_an_argument_that_is_no_version_is_refused(repository: Repository) -> No
 
 
 def test_sessions_refuse_arguments_that_they_do_not_know(repository: Repository) -> None:
-    """Before anything is checked, or the results of earlier benchmarks are removed."""
+    """Before any check, and before the results of earlier benchmarks are removed."""
     results = repository.folder / "benchmarks" / "results"
     results.mkdir(parents=True)
     done = repository.run_sessions(["lint", "bench"], "--help")
@@ -175,7 +175,7 @@ def test_a_version_a_bump_or_nothing_is_a_release(
     ids=repr,
 )
 def test_anything_else_is_not(is_release: Callable[[list[str]], bool], arguments: list[str]) -> None:
-    """One version is one that PyPI takes, written as PyPI writes it, because the tag and the changelogs repeat it."""
+    """A version must be valid on PyPI and written as PyPI writes it, because the tag and the changelogs repeat it."""
     assert not is_release(arguments)
 
 
@@ -200,7 +200,7 @@ def assert_refused(repository: Repository, version: str | None, message: str) ->
 
 
 def test_git_undoes_a_release_whose_files_are_refused(repository: Repository) -> None:
-    """Without an argument it is the version that stands there, as for the first release."""
+    """Without an argument the current version is released, as for the first release."""
     (repository.folder / "packages" / "sqltrack-args" / "README.md").write_text("")
     repository.commit()
     before = repository.state()
@@ -220,7 +220,7 @@ def present_version() -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_open_section_has_entries(name: str) -> None:
-    """A release gives it a date as it is."""
+    """A release dates it as it is."""
     text = (ROOT / "packages" / name / "CHANGELOG.md").read_text(encoding="utf-8")
     sections = re.findall(r"^## Unreleased\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     assert [section for section in sections if "\n- " not in section] == []

@@ -1,6 +1,6 @@
-"""The programs in typed_api/, which type checkers judge, use all that is public.
+"""The programs in typed_api/, which type checkers check, use all public names.
 
-Whether the types are right is told by `nox -s types`, on the installed wheels.
+`nox -s types` checks that the types are right, on the installed wheels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def trees(*, refused: bool) -> list[ast.Module]:
 
 
 def used_names() -> set[tuple[str, str]]:
-    """Return modules and the names that programs which are right take from them and use."""
+    """Return modules and the names that correct programs import from them and use."""
     used: set[tuple[str, str]] = set()
     for tree in trees(refused=False):
         sources = {
@@ -56,7 +56,7 @@ def places(module: str, name: str) -> Iterator[tuple[str, str]]:
 
 
 def test_the_walk_finds_the_modules() -> None:
-    """Else the tests below would be content with nothing."""
+    """Otherwise the tests below would pass without any."""
     documented = {"sqltrack.args", "sqltrack.commands.create", "sqltrack.engines.postgres", "sqltrack.pandas"}
     assert documented <= set(PUBLIC_MODULES)
 

@@ -1,4 +1,4 @@
-"""What runs at every change on GitHub: well-formed, with no more rights than it needs, and all that it should."""
+"""GitHub workflows are well-formed, have no more rights than they need, and run everything that they should."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def steps(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def sessions_that_run(path: Path) -> set[str]:
-    """Return the nox sessions that the jobs of a workflow run, with those that a matrix names."""
+    """Return the nox sessions that the jobs of a workflow run, including those that a matrix names."""
     found: set[str] = set()
     for job in jobs(path).values():
         for step in job.get("steps", []):
@@ -74,7 +74,7 @@ def test_actions_are_pinned_and_keep_no_credentials(path: Path) -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: str(path.name))
 def test_scripts_take_nothing_from_outside_as_text(path: Path) -> None:
-    """A branch's name, say, would be executed; what goes in by the environment is not."""
+    """The name of a branch, for example, would be executed; values in the environment are not."""
     assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
 
 

@@ -1,4 +1,4 @@
-"""What `sqltrack.args` offers, used as scripts use it; only type checkers read this."""
+"""Public names of `sqltrack.args`, used as scripts use them; only type checkers read this."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def start(args: Any) -> int:
 
 
 def call_decorated() -> None:
-    # What the function returns is kept; what it takes becomes what overrides the command line.
+    # The function's result type is kept; its parameters become the arguments that override the command line.
     assert_type(train(), float)
     assert_type(train({"epochs": 5}), float)
     assert_type(evaluate({}), list[str])

@@ -1,4 +1,4 @@
-"""What the commands of the program offer as functions; only type checkers read this."""
+"""The functions of the program's commands; only type checkers read this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `sqltrack` itself offers, used as programs use it; only type checkers read this."""
+"""Public names of `sqltrack` itself, used as programs use them; only type checkers read this."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ from sqltrack.wording import coarse_duration, pluralize, short_bytes, short_dura
 
 
 class LongRun(Run):
-    """A subclass, of which chains of calls must stay one."""
+    """A subclass, which chained calls must return."""
 
     def add_epoch(self) -> None:
-        """Do something that only this class can do."""
+        """A method that only this class has."""
 
 
 def create_clients(path: Path) -> None:
@@ -108,7 +108,7 @@ def use_client(client: Client) -> None:
     assert_type(client.executemany("INSERT INTO t VALUES (%(a)s)", ({"a": i} for i in range(3))), Result)
     assert_type(client.executescript("SELECT 1; SELECT 2"), Result)
     with client as connection:
-        # Whichever driver's it is, so that all that the driver has can be used.
+        # Of any driver, so that you can use all of its methods.
         assert_type(connection, Any)
         client.commit()
         client.rollback()

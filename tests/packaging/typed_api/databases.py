@@ -1,4 +1,4 @@
-"""What engines, and programs that examine databases, build on; only type checkers read this."""
+"""The base of engines, and of programs that examine databases; only type checkers read this."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ from sqltrack.util import placeholders
 
 
 class OwnUpsert(Upsert):
-    """Stores a row in a database of one's own."""
+    """Stores a row in a custom database."""
 
     is_atomic = True
 
@@ -81,7 +81,7 @@ class OwnUpsert(Upsert):
 
 
 class OwnTable(MetricsTable):
-    """The metrics table of such a database."""
+    """The metrics table of a custom database."""
 
     def can_be_column(self, name: str, columns: Mapping[str, str]) -> bool:
         return name not in columns and name not in (*KEY, EXTRAS)
@@ -105,7 +105,7 @@ class OwnTable(MetricsTable):
 
 
 class OwnEngine(Engine):
-    """A database of one's own."""
+    """An engine for a custom database."""
 
     name = "own"
     dialect = Dialect("'[^']*'", nested_comments=False)

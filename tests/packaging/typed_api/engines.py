@@ -94,7 +94,7 @@ def quote(part: ComposedText) -> None:
 
 
 def handle_errors(client: Client) -> None:
-    """Catch what is documented as an error of Python's as such."""
+    """Catch errors by the builtin classes that are documented for them."""
     wrong_values: list[ValueError] = [
         errors.ConfigError(),
         errors.ConflictError(),

@@ -1,4 +1,4 @@
-"""What data frames and notebooks are made with; only type checkers read this."""
+"""Public names for data frames and notebooks; only type checkers read this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `sqltrack.outbox` and its command offer, used as programs use it; only type checkers read this."""
+"""Public names of `sqltrack.outbox` and its command, used as programs use them; only type checkers read this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes that type checkers must find: they complain of each comment here that hides no error.
+"""Mistakes that type checkers must find: they complain about each comment here that hides no error.
 
 The comment for mypy comes first, then the one for pyright.
 """
