@@ -169,7 +169,7 @@ def test_folders_archives_links_and_modules_in_archives_are_found(tmp_path: Path
         b"PK\x05\x06" + bytes(18),
     ],
 )
-def test_what_cannot_be_read_or_understood_means_nothing(tmp_path: Path, text: bytes) -> None:
+def test_unreadable_scripts_have_no_arguments(tmp_path: Path, text: bytes) -> None:
     assert detect_args(write(tmp_path, text), argv=[]) is None
 
 
@@ -270,7 +270,7 @@ def store(config: dict[str, Any], folder: Path, *arguments: str) -> tuple[dict[s
     return client.execute("SELECT args FROM runs WHERE id = %s", (run.id,)).fetchone()[0], done.stdout
 
 
-def test_what_is_stored_equals_the_converted_arguments(config: dict[str, Any], tmp_path: Path) -> None:
+def test_the_stored_values_equal_the_converted_arguments(config: dict[str, Any], tmp_path: Path) -> None:
     arguments = [
         "--z",
         "1+2j",

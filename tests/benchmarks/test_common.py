@@ -20,7 +20,7 @@ def test_ways_take_turns_in_rotating_order(load: Load) -> None:
     assert {name: len(taken) for name, taken in times.items()} == {"a": 4, "b": 4}
 
 
-def test_what_prepares_a_turn_does_not_count(load: Load) -> None:
+def test_the_preparation_of_a_turn_does_not_count(load: Load) -> None:
     prepared: list[int] = []
 
     def prepare() -> None:
@@ -82,7 +82,7 @@ def row(what: str, seconds: float, by_hand: float | None = None, engine: str = "
     return {"engine": engine, "version": f"{engine} 1", "what": what, "ways": ways}
 
 
-def test_changes_show_times_and_ratios_of_what_both_files_have(load: Load) -> None:
+def test_changes_show_times_and_ratios_of_figures_in_both_files(load: Load) -> None:
     old = {
         "a": {"results": [row("x", 0.004, 0.001), row("gone", 1), row("y", 1.5)]},
         "gone": {"results": [row("x", 1)]},

@@ -159,7 +159,7 @@ def test_garbage_that_has_changed_is_kept_and_told(client: sqltrack.Client, name
     assert (again.changed, again.deletion.runs) == ([], spared)
 
 
-def test_a_silent_run_is_not_marked_if_it_was_started_anew_or_moved(client: sqltrack.Client) -> None:
+def test_a_silent_run_is_not_marked_if_it_was_restarted_or_moved(client: sqltrack.Client) -> None:
     client.execute("UPDATE runs SET status = 'RUNNING', time_updated = NULL")
     findings, _ = plan_reap(client, older_than=timedelta(days=1), experiment="first")
     run(client, 5).start(updated=None)._tracking = None
@@ -202,7 +202,7 @@ QUESTIONS: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_the_program_refuses_what_changes_while_it_asks(
+def test_the_program_refuses_changes_while_it_asks(
     client: sqltrack.Client, options: list[str], name: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     arguments, says = QUESTIONS[name]
@@ -219,7 +219,7 @@ def test_the_program_refuses_what_changes_while_it_asks(
     assert client.execute("SELECT COUNT(*) FROM metrics WHERE run_id = 5").fetchone() == (4,)
 
 
-def test_the_program_tells_the_numbers_of_what_it_has_deleted(
+def test_the_program_prints_the_numbers_of_deleted_rows(
     client: sqltrack.Client, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """With --yes the program has shown no other figures."""
@@ -288,7 +288,7 @@ def test_a_run_that_leaves_the_experiment_in_the_middle_keeps_its_values(client:
         ({"merge": True}, ("acc", "known")),
     ],
 )
-def test_of_two_who_rename_one_is_told(
+def test_of_two_users_who_rename_one_gets_an_error(
     client: sqltrack.Client, options: dict[str, Any], change: tuple[str, str]
 ) -> None:
     run(client, 9).add_metrics({"known": 0.5, "new": 0.5}, 2000)
@@ -385,7 +385,7 @@ COMMANDS = (
 )
 
 
-def test_the_plan_is_printed_as_json_where_nobody_can_be_asked(
+def test_the_plan_is_printed_as_json_without_a_terminal(
     client: sqltrack.Client, options: list[str], capsys: Capture
 ) -> None:
     run(client, 9).set_status("RUNNING").set_updated(LONG_AGO)

@@ -130,7 +130,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(arguments: list[str], pro
         ("rename", "1", "{}", "hunter2"),
     ],
 )
-def test_what_follows_an_unknown_option_is_not_repeated(
+def test_the_value_of_an_unknown_option_is_not_repeated(
     option: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Some users expect an option for the password."""

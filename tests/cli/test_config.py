@@ -196,7 +196,7 @@ def test_a_wrong_value_is_shown_together_with_the_problem(
     assert err.startswith(f"sqltrack: {problem}")
 
 
-def test_a_file_that_cannot_be_read_is_an_error_beside_what_else_there_is(
+def test_a_file_that_cannot_be_read_is_an_error_next_to_the_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SQLTRACK_DSN_ENGINE", "sqlite")

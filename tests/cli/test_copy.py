@@ -92,7 +92,7 @@ def test_metrics_that_wait_for_their_column_are_copied(create: Create, postgres_
     assert metrics_by_origin(source).keys() == metrics_by_origin(target).keys()
 
 
-def test_experiments_of_one_name_are_one_and_keep_what_they_have(
+def test_experiments_of_one_name_are_merged_and_keep_their_values(
     client: sqltrack.Client, target: sqltrack.Client
 ) -> None:
     sqltrack.Experiment(target, name="only there")
@@ -126,7 +126,7 @@ def test_runs_get_new_ids_where_theirs_are_in_use(client: sqltrack.Client, targe
     assert copy(client, target).runs_unchanged == 6
 
 
-def test_a_run_that_goes_on_is_followed_and_what_only_the_target_has_stays(
+def test_a_run_that_continues_is_followed_and_the_targets_own_values_stay(
     client: sqltrack.Client, target: sqltrack.Client
 ) -> None:
     run = sqltrack.Experiment(client, name="e").get_run().add_metrics({"loss": 1.0}, step=1)
@@ -181,9 +181,7 @@ def test_metrics_of_runs_that_ended_long_ago_are_only_compared_if_that_is_asked_
     assert target.execute("SELECT loss FROM metrics").fetchall() == [(2.0,)]
 
 
-def test_a_run_that_went_on_in_the_copy_is_followed_back_and_else_only_gets_what_it_lacks(
-    client: sqltrack.Client, target: sqltrack.Client
-) -> None:
+def test_a_run_that_continued_in_the_copy_is_followed_back(client: sqltrack.Client, target: sqltrack.Client) -> None:
     run = sqltrack.Experiment(client, name="e").get_run().add_metrics({"loss": 1.0}, step=1).set_status("RUNNING")
     copy(client, target)
     run.set_status("COMPLETED").add_metrics({"loss": 0.5}, step=1)
@@ -288,7 +286,7 @@ def test_json_that_is_no_object_is_copied_as_it_is(client: sqltrack.Client, targ
         assert target.execute("SELECT args FROM runs").fetchone() == (value,)
 
 
-def test_types_that_only_postgresql_has_become_what_is_nearest(create: Create, postgres_server: Any) -> None:
+def test_types_that_only_postgresql_has_become_the_nearest_type(create: Create, postgres_server: Any) -> None:
     source, target = create("postgres"), create("sqlite")
     source.execute("ALTER TABLE metrics ADD COLUMN price NUMERIC, ADD COLUMN at TIME")
     sqltrack.Experiment(source, name="e").get_run().add_metrics({"loss": 1.0}, step=1)

@@ -57,7 +57,7 @@ def test_a_copy_that_was_killed_is_completed_by_the_next(client: sqltrack.Client
 
 
 @pytest.mark.unmeasured
-def test_ctrl_c_is_one_line_and_the_next_copy_goes_on(client: sqltrack.Client, target: sqltrack.Client) -> None:
+def test_ctrl_c_is_one_line_and_the_next_copy_continues(client: sqltrack.Client, target: sqltrack.Client) -> None:
     fill(client, runs=14, rows=120)
     with start(client, target) as process:
         wait_for_rows(target, 100)
@@ -71,7 +71,7 @@ def test_ctrl_c_is_one_line_and_the_next_copy_goes_on(client: sqltrack.Client, t
 
 @pytest.mark.unmeasured
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits")
-def test_a_full_disk_is_one_line_and_the_next_copy_goes_on(client: sqltrack.Client, create: Create) -> None:
+def test_a_full_disk_is_one_line_and_the_next_copy_continues(client: sqltrack.Client, create: Create) -> None:
     target = create("sqlite")
     fill(client, runs=14, rows=120)
     limit = Path(target.config["dbpath"]).stat().st_size + 300_000
@@ -131,7 +131,7 @@ with run.track():
 """
 
 
-def test_a_run_that_goes_on_is_complete_after_a_last_copy(client: sqltrack.Client, target: sqltrack.Client) -> None:
+def test_a_run_that_continues_is_complete_after_a_last_copy(client: sqltrack.Client, target: sqltrack.Client) -> None:
     with Script(WRITER, client.config) as writer:
         writer.read_line()
         for _ in range(6):

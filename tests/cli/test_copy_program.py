@@ -137,7 +137,7 @@ def test_source_and_target_must_not_be_the_same(client: sqltrack.Client, tmp_pat
         copy(client, sqltrack.Client(same))
 
 
-def test_what_is_no_database_of_sqltrack_is_neither_read_nor_written(
+def test_databases_of_other_programs_are_neither_read_nor_written(
     client: sqltrack.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "foreign.db")) as connection:

@@ -33,7 +33,7 @@ def test_the_file_of_the_source_is_not_touched(create: Create, journal: str) -> 
     assert by_origin(target) == by_origin(source)
 
 
-def test_a_job_can_write_to_the_source_while_what_was_read_is_stored(create: Create) -> None:
+def test_a_job_can_write_to_the_source_while_rows_are_stored(create: Create) -> None:
     source, target = create("sqlite"), create("sqlite")
     run = sqltrack.Experiment(source, name="e").get_run().add_metrics({"loss": 1.0}, step=1)
     path = source.config["dbpath"]

@@ -247,7 +247,7 @@ def test_a_user_who_may_not_connect_is_told_to_name_another(server: dict[str, An
     assert "sqltrack create" not in error
 
 
-def test_a_server_that_does_not_answer_is_what_is_told(server: dict[str, Any]) -> None:
+def test_a_server_that_does_not_answer_is_reported(server: dict[str, Any]) -> None:
     status, output, error = pipe(into=("--host", "127.0.0.1", "--port", "1"))
     assert (status, output, error.count("\n")) == (1, "", 1)
     assert error.endswith("check host and port and whether it runs, or choose SQLite with engine=sqlite\n")
@@ -354,7 +354,7 @@ def test_what_is_typed_must_be_a_password(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals")
-def test_what_is_typed_is_not_shown() -> None:
+def test_the_typed_password_is_not_shown() -> None:
     master, slave = os.openpty()
     # In a session without a terminal, the first one that it opens becomes its terminal.
     script = f"exec {shlex.quote(PROGRAM)} create --user alice --no-db --plain-password <{os.ttyname(slave)} >printed"

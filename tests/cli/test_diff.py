@@ -42,7 +42,7 @@ def differing(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(row["section"], row["name"]) for row in rows if row["differs"]]
 
 
-def test_exactly_what_differs_is_said_to_differ(client: sqltrack.Client) -> None:
+def test_exactly_the_differences_are_marked(client: sqltrack.Client) -> None:
     rows = compare_runs(client, [1, 2])
     assert differing(rows) == [
         ("run", "status"),
@@ -86,7 +86,7 @@ def test_the_screen_has_a_column_for_each_run(
     assert not any("model" in line for line in lines)
 
 
-def test_all_shows_also_what_is_equal_and_marks_it(
+def test_all_also_shows_equal_values_and_marks_them(
     client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["diff", "1", "2", "--all", *options])
@@ -177,7 +177,7 @@ def test_all_other_formats_hold_values_whole(
             assert json.loads(next(row for row in rows if row[1] == "weights")[2]) == weights
 
 
-def test_csv_says_what_differs_if_all_is_shown(
+def test_csv_marks_differences_if_all_is_shown(
     client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["diff", "1", "2", "--all", "--format", "csv", *options])

@@ -77,9 +77,7 @@ def test_privileges_that_are_missing_are_problems_that_the_advice_solves(
     assert results(found_by(stranger)) == {}
 
 
-def test_what_may_not_be_read_is_a_problem_of_its_own(
-    stranger: sqltrack.Client, postgres_client: sqltrack.Client
-) -> None:
+def test_unreadable_tables_are_a_separate_problem(stranger: sqltrack.Client, postgres_client: sqltrack.Client) -> None:
     postgres_client.execute(f'REVOKE SELECT ON runs FROM "{stranger.config["user"]}"')
     findings = {finding.check: finding for finding in examine(stranger)}
     assert findings["dead runs"].found.startswith("cannot be checked: ")

@@ -100,9 +100,7 @@ def test_a_disk_without_room_is_a_problem(sqlite_client: sqltrack.Client, monkey
     assert results(found_by(sqlite_client)) == {"disk": "note"}
 
 
-def test_somebody_who_writes_for_ever_is_a_problem(
-    sqlite_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_endless_writer_is_a_problem(sqlite_client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_health, "PATIENCE", 0.2)
     with contextlib.closing(sqlite3.connect(sqlite_client.config["dbpath"])) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -124,7 +122,7 @@ for finding in examine(client):
 
 
 @needs_permissions
-def test_what_may_only_be_read_is_a_problem(tmp_path: Path) -> None:
+def test_a_read_only_database_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "sqltrack.db"
 
     def problems() -> list[str]:

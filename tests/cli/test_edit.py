@@ -169,7 +169,7 @@ def test_a_dry_run_changes_nothing(
 
 
 @pytest.mark.parametrize("arguments", EDITS, ids=" ".join)
-def test_nobody_to_ask_changes_nothing(
+def test_without_a_terminal_nothing_is_changed(
     client: sqltrack.Client, options: list[str], arguments: list[str], capsys: Capture
 ) -> None:
     before = dump(client)
@@ -184,7 +184,7 @@ def test_nobody_to_ask_changes_nothing(
 @pytest.mark.parametrize(
     ("text", "status", "changes"), [(CTRL_C, 130, False), ("n", 1, False), ("", 1, False), ("y", 0, True)]
 )
-def test_only_who_agrees_changes_something(
+def test_only_a_confirmation_changes_something(
     client: sqltrack.Client, options: list[str], text: str | None, status: int, changes: bool
 ) -> None:
     before = dump(client)
@@ -205,7 +205,7 @@ def test_all_runs_are_changed_or_none(
     assert dump(client) == before
 
 
-def test_what_fails_in_the_middle_leaves_no_trace(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_in_the_middle_leaves_no_trace(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail_later(client: sqltrack.Client, run_id: int, *_: Any) -> None:
         if run_id == 6:
             raise KeyboardInterrupt
@@ -300,7 +300,7 @@ def test_names_never_reach_the_terminal_as_commands(
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_what_others_change_before_the_answer_stays(client: sqltrack.Client) -> None:
+def test_changes_of_others_before_the_answer_stay(client: sqltrack.Client) -> None:
     planned = plan_comment(client, [5, 6], "new")
     sqltrack.run_set_comment(client, 5, "of somebody else")
     with pytest.raises(ConflictError, match="in the meantime"):
@@ -319,7 +319,7 @@ def test_many_processes_tag_the_same_runs_and_lose_nothing(
     assert all(len([name for name in tags if name.startswith("tag ")]) == 6 for tags in tags_of(client).values())
 
 
-def test_of_two_who_want_the_same_name_one_gets_it(client: sqltrack.Client, options: list[str]) -> None:
+def test_of_two_users_who_want_the_same_name_one_gets_it(client: sqltrack.Client, options: list[str]) -> None:
     commands = [[PROGRAM, "rename", name, "third", "--yes", *options] for name in ("first", "second")]
     ended = sorted((done.stderr.count(b"\n"), done.returncode) for done in run_together(commands))
     assert ended == [(1, 0), (1, 1)]
@@ -347,7 +347,7 @@ with run.track():
     assert client.execute("SELECT status, tags FROM runs WHERE id = 7").fetchone() == ("COMPLETED", {"paper": True})
 
 
-def test_a_plan_changes_nothing_and_tells_what_is_changed(client: sqltrack.Client) -> None:
+def test_a_plan_changes_nothing_and_lists_the_changes(client: sqltrack.Client) -> None:
     before = dump(client)
     planned = plan_tag(client, [5, RunRange(5, 6)], add=["paper"])
     assert [change.id for change in planned.changes] == [5, 6]
@@ -356,7 +356,7 @@ def test_a_plan_changes_nothing_and_tells_what_is_changed(client: sqltrack.Clien
     assert dump(client) != before
 
 
-def test_the_functions_tell_what_they_have_changed(client: sqltrack.Client) -> None:
+def test_the_functions_return_their_changes(client: sqltrack.Client) -> None:
     assert edit(client, plan_tag(client, [5], add=["paper"])) == [("run", 5, "tags", ["draft"], ["draft", "paper"])]
     assert edit(client, plan_tag(client, [5], add=["paper"])) == []
     assert edit(client, plan_link(client, 5, "resumes", 6)) == [("run", 5, "link", None, "resumes 6")]
@@ -410,7 +410,7 @@ def test_without_tags_there_is_nothing_to_do(client: sqltrack.Client) -> None:
 
 
 @pytest.mark.engines("sqlite")
-def test_a_file_that_is_gone_when_somebody_agrees_is_not_made_anew(
+def test_a_file_that_is_gone_at_the_confirmation_is_not_recreated(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:
     planned = plan_tag(client, [5], add=["paper"])

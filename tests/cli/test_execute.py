@@ -90,7 +90,7 @@ def test_json_holds_an_object_for_each_statement(
     ]
 
 
-def test_json_also_holds_what_was_executed_before_an_error(
+def test_json_also_contains_the_statements_before_an_error(
     execute_text: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert execute_text("CREATE TABLE t (a INT); SELECT nonsense", "--json") == 1
@@ -187,7 +187,7 @@ def test_several_columns_are_added_all_or_none(execute_text: Callable[..., int],
     assert client.execute("SELECT t.b, t.c FROM t").fetchall() == []
 
 
-def test_what_a_terminal_would_obey_is_not_shown(
+def test_control_sequences_for_terminals_are_not_shown(
     execute_text: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert execute_text("SELECT '\x1b[31mred' AS \"\x1b[2J\"; SELECT '\x1b' + nonsense") == 1
@@ -248,7 +248,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(options: list[str]) -> None:
 # PostgreSQL only
 
 
-def test_what_cannot_be_in_a_transaction_is_executed(postgres_config: dict[str, Any]) -> None:
+def test_statements_that_cannot_be_in_a_transaction_are_executed(postgres_config: dict[str, Any]) -> None:
     name = f"{postgres_config['dbname']}_created"
     execute(sqltrack.Client(postgres_config), f"CREATE DATABASE {name}; DROP DATABASE {name}; VACUUM")
 
@@ -266,7 +266,7 @@ def test_bodies_and_rules_keep_their_semicolons(postgres_config: dict[str, Any])
     assert client.execute("SELECT a FROM log ORDER BY a").fetchall() == [(1,), (2,), (3,)]
 
 
-def test_what_the_server_remarks_is_on_stderr(
+def test_notices_of_the_server_are_on_stderr(
     postgres_config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.sql").write_text("DROP TABLE IF EXISTS t")

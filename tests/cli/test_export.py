@@ -346,7 +346,7 @@ def test_a_database_that_was_not_set_up_is_told(empty_config: dict[str, Any], ca
     assert not Path("sqltrack-export").exists()
 
 
-def test_the_function_refuses_what_cannot_be(client: sqltrack.Client, tmp_path: Path) -> None:
+def test_the_function_refuses_impossible_arguments(client: sqltrack.Client, tmp_path: Path) -> None:
     files = export(client, tmp_path, tables=["runs"])
     assert [(file.table, file.rows, os.path.basename(file.path)) for file in files] == [("runs", 3, "runs.csv")]
     with pytest.raises(ConflictError):
@@ -358,7 +358,7 @@ def test_the_function_refuses_what_cannot_be(client: sqltrack.Client, tmp_path: 
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
-def test_the_function_needs_nobody_who_watches(client: sqltrack.Client, format_: str, tmp_path: Path) -> None:
+def test_the_function_needs_no_terminal(client: sqltrack.Client, format_: str, tmp_path: Path) -> None:
     client.execute(MANY.format(number=1_600))
     files = {file.table: file.rows for file in export(client, tmp_path / "out", format=format_)}
     assert files["metrics"] == client.execute("SELECT COUNT(*) FROM metrics").fetchone()[0] > 1_500

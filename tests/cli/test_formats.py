@@ -61,7 +61,7 @@ def test_the_pipes_of_markdown_are_aligned_and_numbers_stand_to_the_right() -> N
     ]
 
 
-def test_latex_escapes_what_means_something_to_it() -> None:
+def test_latex_escapes_special_characters() -> None:
     lines = written("latex").splitlines()
     assert lines[:5] == [
         "% needs \\usepackage{booktabs}",

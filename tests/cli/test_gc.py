@@ -168,14 +168,14 @@ def test_an_age_must_be_one(options: list[str], age: str, capsys: Capture) -> No
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_what_cannot_be_is_one_line(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+def test_impossible_arguments_are_one_line(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
     assert main(["gc", "--without-metrics", "--experiment", "firts", "--yes", *options]) == 1
     assert capsys.readouterr() == ("", "sqltrack: there is no experiment 'firts'; did you mean 'first'?\n")
     assert main(["gc", "--status", "FAILED", "--older-than", "999999d", "--yes", *options]) == 1
     assert capsys.readouterr().err.startswith("sqltrack: nothing can be older than")
 
 
-def test_nobody_to_ask_deletes_nothing(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+def test_without_a_terminal_nothing_is_deleted(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
     before = dump(client)
     assert main(["gc", "--status", "FAILED", *options]) == 1
     assert capsys.readouterr().err.startswith("sqltrack: cannot ask for confirmation: ")
@@ -183,7 +183,9 @@ def test_nobody_to_ask_deletes_nothing(client: sqltrack.Client, options: list[st
 
 
 @pytest.mark.parametrize(("text", "status"), [(CTRL_C, 130), ("n", 1), ("y", 0)])
-def test_only_who_agrees_deletes(client: sqltrack.Client, options: list[str], text: str | None, status: int) -> None:
+def test_only_a_confirmation_deletes(
+    client: sqltrack.Client, options: list[str], text: str | None, status: int
+) -> None:
     before = dump(client)
     ended, output, errors = answer(["gc", "--status", "FAILED", *options], text)
     assert (ended, "kept for links" in output) == (status, True)
@@ -191,7 +193,7 @@ def test_only_who_agrees_deletes(client: sqltrack.Client, options: list[str], te
     assert (dump(client) == before) == (status != 0)
 
 
-def test_what_changes_while_somebody_thinks_is_spared(client: sqltrack.Client) -> None:
+def test_changes_before_the_confirmation_are_spared(client: sqltrack.Client) -> None:
     garbage = plan_gc(client, statuses=["FAILED"])
     sqltrack.run_add_tags(client, 1, "marked")
     sqltrack.Experiment(client, name="first").get_run(11).set_status("FAILED")
@@ -201,7 +203,7 @@ def test_what_changes_while_somebody_thinks_is_spared(client: sqltrack.Client) -
     assert len(run_ids(client)) == 11
 
 
-def test_two_at_once_delete_what_one_does(client: sqltrack.Client, options: list[str]) -> None:
+def test_two_deletions_at_once_delete_the_same_as_one(client: sqltrack.Client, options: list[str]) -> None:
     command = [str(PROGRAM), "gc", "--status", "FAILED", "--yes", *options]
     assert [done.returncode for done in run_together([command] * 3)] == [0, 0, 0]
     assert run_ids(client) == [2, 4, 5, 6, 7, 8, 9, 10]
@@ -225,7 +227,7 @@ def test_space_can_be_given_back(
     assert run_ids(client) == [2, 4, 5, 6, 7, 8, 9, 10]
 
 
-def test_a_plan_changes_nothing_and_tells_what_was_found(client: sqltrack.Client) -> None:
+def test_a_plan_changes_nothing_and_lists_the_runs(client: sqltrack.Client) -> None:
     garbage = plan_gc(client, statuses=["FAILED"], older_than=timedelta(days=30))
     assert garbage.deletion[:-1] == (None, [1], 3, 1, None, False)
     assert (garbage.tagged, garbage.linked, garbage.active) == ([2], [9, 10], [])

@@ -63,7 +63,7 @@ def test_without_options_and_terminal_it_is_a_file_here(capsys: pytest.CaptureFi
     assert lines[-1] == "Then look at it: sqltrack runs"
 
 
-def test_what_it_says_to_type_next_works(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_suggested_next_command_works(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init"])
     said = capsys.readouterr().out
     script = "\n".join(line[4:] for line in said.splitlines() if line.startswith("    "))

@@ -39,7 +39,7 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
     return client
 
 
-def test_curves_hold_what_was_logged(client: sqltrack.Client) -> None:
+def test_curves_contain_the_logged_values(client: sqltrack.Client) -> None:
     curves = read_curves(client, 1)
     assert set(curves.names) == {"loss", "a,b%", "note", LONG_NAME}
     assert [point["step"] for point in curves.points] == list(range(30))
@@ -139,7 +139,7 @@ def test_without_steps_a_plot_shows_progress(
     assert "> (progress)" in capsys.readouterr().out
 
 
-def test_a_logarithmic_scale_leaves_out_what_is_not_positive(
+def test_a_logarithmic_scale_leaves_out_values_that_are_not_positive(
     client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["metrics", "3", "--plot", "--log", *options]) == 0

@@ -77,7 +77,7 @@ def refuse(client: sqltrack.Client, leave: Leave) -> Path:
 # Listing
 
 
-def test_the_list_tells_what_waits_and_connects_to_nothing(leave: Leave, folder: Path, capsys: Capture) -> None:
+def test_the_list_shows_waiting_calls_without_connecting(leave: Leave, folder: Path, capsys: Capture) -> None:
     path = leave()
     # An unreachable database, whose driver may be missing.
     assert main(["outbox", "--host", "127.0.0.1", "--port", "1"]) == 0
@@ -172,7 +172,7 @@ def test_a_folder_that_is_not_safe_is_refused(
 # Sending
 
 
-def test_what_is_sent_is_told_and_gone(
+def test_sent_outboxes_are_listed_and_gone(
     leave: Leave, folder: Path, client: sqltrack.Client, options: list[str], capsys: Capture
 ) -> None:
     leave()
@@ -364,7 +364,7 @@ def test_nothing_is_dropped_unless_the_user_agrees(leave: Leave, folder: Path, c
     assert os.listdir(folder) == []
 
 
-def test_json_tells_what_was_dropped(leave: Leave, folder: Path, capsys: Capture) -> None:
+def test_json_lists_the_dropped_calls(leave: Leave, folder: Path, capsys: Capture) -> None:
     paths = [leave(), leave()]
     assert main(["outbox", "drop", "--yes", "--json", *(path.name for path in paths)]) == 0
     printed = json.loads(capsys.readouterr().out)

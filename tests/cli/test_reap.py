@@ -54,14 +54,14 @@ def test_a_run_that_never_logged_is_as_old_as_its_start(
 
 
 @pytest.mark.parametrize("status", ["COMPLETING", "CONFIGURING", "SUSPENDED"])
-def test_what_else_has_a_process_counts_as_running(client: sqltrack.Client, start: Start, status: str) -> None:
+def test_other_states_with_a_process_count_as_running(client: sqltrack.Client, start: Start, status: str) -> None:
     run = start(status=status)
     reap(client, older_than=DAY)
     assert state(client, run)[0] == "FAILED"
 
 
 @pytest.mark.parametrize("status", ["PLANNED", "PENDING", "COMPLETED", "FAILED", "my own"])
-def test_what_has_no_process_is_not_looked_at(client: sqltrack.Client, start: Start, status: str) -> None:
+def test_runs_without_a_process_are_ignored(client: sqltrack.Client, start: Start, status: str) -> None:
     start(status=status)
     assert reap(client, older_than=DAY) == []
 
@@ -145,7 +145,7 @@ def test_a_dry_run_changes_nothing(
 
 
 @pytest.mark.parametrize(("text", "status"), [("y", 0), ("n", 1), (CTRL_C, 130)])
-def test_it_does_what_is_answered(
+def test_it_obeys_the_answer(
     client: sqltrack.Client, start: Start, options: list[str], text: str | None, status: int
 ) -> None:
     start()
@@ -156,7 +156,7 @@ def test_it_does_what_is_answered(
     assert (dump(client) == before) == (status != 0)
 
 
-def test_where_nobody_can_be_asked_nothing_is_done(
+def test_without_a_terminal_nothing_is_done(
     client: sqltrack.Client, start: Start, options: list[str], program: Program
 ) -> None:
     start()

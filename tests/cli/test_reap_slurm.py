@@ -172,9 +172,7 @@ def test_tasks_of_an_array_are_told_apart(client: sqltrack.Client, start: Start,
     assert {state(client, run)[0] for run in (waiting, far, unknown)} == {"RUNNING"}
 
 
-def test_tasks_of_an_array_that_nobody_can_read_are_unknown(
-    client: sqltrack.Client, start: Start, slurm: Slurm
-) -> None:
+def test_unreadable_tasks_of_an_array_are_unknown(client: sqltrack.Client, start: Start, slurm: Slurm) -> None:
     first, second = (start(SLURM_ARRAY_JOB_ID="9", SLURM_ARRAY_TASK_ID=task) for task in ("2", "7"))
     slurm.say({"9_[]": [f"9_[1-3,5-]|CANCELLED by 0|{epoch(LONG_AGO)}|0:0"]})
     reap(client)
@@ -218,7 +216,7 @@ def test_the_cluster_of_a_job_is_asked_for_it(client: sqltrack.Client, start: St
     assert (state(client, first)[0], state(client, second)[0]) == ("TIMEOUT", "NODE_FAIL")
 
 
-def test_what_is_no_job_number_or_cluster_never_reaches_the_command(
+def test_invalid_job_numbers_and_clusters_never_reach_the_command(
     client: sqltrack.Client, start: Start, slurm: Slurm
 ) -> None:
     for job in ("1;rm", "--help", "", "1,2", None, True, {"a": 1}):

@@ -78,7 +78,7 @@ def test_a_key_is_not_a_value_of_both_metrics(client: sqltrack.Client, run: sqlt
     assert (done.extras, done.left, done.both) == (1, 0, 0)
 
 
-def test_a_writer_creates_the_old_name_anew_and_goes_on(
+def test_a_writer_recreates_the_old_name_and_continues(
     client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
 ) -> None:
     stop = threading.Event()
@@ -134,7 +134,7 @@ def test_a_metric_that_is_in_extras_only(client: sqltrack.Client, run: sqltrack.
 
 
 @pytest.mark.engines("postgres")
-def test_what_waits_in_another_table_gets_the_other_name(client: sqltrack.Client, run: sqltrack.Run) -> None:
+def test_pending_metrics_get_the_other_name(client: sqltrack.Client, run: sqltrack.Run) -> None:
     sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, 9, 0, '{\"acc\": 1}')"
     client.execute(sql, (run.id,))
     assert rename_metric(client, "acc", "accuracy").extras == 1
@@ -219,7 +219,7 @@ def test_values_that_the_other_column_would_alter_are_refused(
 
 
 @pytest.mark.engines("postgres")
-def test_somebody_who_holds_the_table_is_named_as_the_reason_and_writers_do_not_stall(
+def test_the_holder_of_a_lock_is_named_and_writers_do_not_stall(
     client: sqltrack.Client,
     run: sqltrack.Run,
     config: dict[str, Any],
@@ -337,7 +337,7 @@ def test_a_dry_run_changes_nothing(
 
 
 @pytest.mark.parametrize(("text", "status"), [("y", 0), ("n", 1), (CTRL_C, 130)])
-def test_it_does_what_is_answered(client: sqltrack.Client, options: list[str], text: str | None, status: int) -> None:
+def test_it_obeys_the_answer(client: sqltrack.Client, options: list[str], text: str | None, status: int) -> None:
     before = dump(client)
     returned, _, errors = answer(["rename-metric", "acc", "accuracy", *options], text)
     assert returned == status, errors
@@ -345,9 +345,7 @@ def test_it_does_what_is_answered(client: sqltrack.Client, options: list[str], t
     assert (dump(client) == before) == (status != 0)
 
 
-def test_where_nobody_can_be_asked_nothing_is_done(
-    client: sqltrack.Client, options: list[str], program: Program
-) -> None:
+def test_without_a_terminal_nothing_is_done(client: sqltrack.Client, options: list[str], program: Program) -> None:
     before = dump(client)
     done = program("rename-metric", "acc", "accuracy", *options, stdin=subprocess.DEVNULL)
     assert done.returncode == 1
@@ -412,7 +410,7 @@ def test_progress_is_told_by_runs_and_rows_of_extras(
     assert found == [({"accuracy": 0.5},), ({"else": 0.5},)]
 
 
-def test_texts_of_a_column_that_somebody_has_made_are_merged(client: sqltrack.Client, run: sqltrack.Run) -> None:
+def test_texts_of_a_users_column_are_merged(client: sqltrack.Client, run: sqltrack.Run) -> None:
     client.execute("ALTER TABLE metrics ADD COLUMN remark VARCHAR(20)")
     client.execute("UPDATE metrics SET remark = 'fine' WHERE run_id = %s AND step = 1", (run.id,))
     run.add_metrics({"note": "better"}, 2)
@@ -421,7 +419,7 @@ def test_texts_of_a_column_that_somebody_has_made_are_merged(client: sqltrack.Cl
 
 
 @pytest.mark.engines("postgres")
-def test_integers_go_to_a_column_of_decimals_that_somebody_has_made(client: sqltrack.Client, run: sqltrack.Run) -> None:
+def test_integers_go_to_a_users_column_of_decimals(client: sqltrack.Client, run: sqltrack.Run) -> None:
     client.execute("ALTER TABLE metrics ADD COLUMN price NUMERIC")
     run.add_metrics({"count": 3}, 1)
     rename_metric(client, "count", "price", merge=True)

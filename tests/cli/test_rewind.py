@@ -48,7 +48,7 @@ def test_rows_after_the_checkpoint_go_and_those_of_other_runs_stay(client: sqltr
     assert steps(client, run.id) == []
 
 
-def test_it_says_what_goes_before_it_does(
+def test_it_lists_the_deletions_before_it_starts(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["rewind", str(run.id), "6", "--yes", *options]) == 0
@@ -76,7 +76,7 @@ def test_a_dry_run_changes_nothing(client: sqltrack.Client, run: sqltrack.Run, o
 
 
 @pytest.mark.parametrize(("text", "status"), [("y", 0), ("n", 1), ("", 1), (CTRL_C, 130)])
-def test_it_does_what_is_answered(
+def test_it_obeys_the_answer(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], text: str | None, status: int
 ) -> None:
     before = dump(client)
@@ -87,7 +87,7 @@ def test_it_does_what_is_answered(
     assert (dump(client) == before) == (status != 0)
 
 
-def test_where_nobody_can_be_asked_nothing_is_done(
+def test_without_a_terminal_nothing_is_done(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], program: Program
 ) -> None:
     before = dump(client)

@@ -101,7 +101,7 @@ def test_a_dry_run_deletes_nothing(client: sqltrack.Client, options: list[str], 
     assert dump(client) == before
 
 
-def test_nobody_to_ask_deletes_nothing(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+def test_without_a_terminal_nothing_is_deleted(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
     before = dump(client)
     assert main(["rm", "5", *options]) == 1
     assert (
@@ -112,7 +112,9 @@ def test_nobody_to_ask_deletes_nothing(client: sqltrack.Client, options: list[st
 
 
 @pytest.mark.parametrize(("text", "status"), [(CTRL_C, 130), ("n", 1), ("y", 0)])
-def test_only_who_agrees_deletes(client: sqltrack.Client, options: list[str], text: str | None, status: int) -> None:
+def test_only_a_confirmation_deletes(
+    client: sqltrack.Client, options: list[str], text: str | None, status: int
+) -> None:
     before = dump(client)
     ended, output, errors = answer(["rm", "5", *options], text)
     assert (ended, "rows of metrics  5" in output) == (status, True)
@@ -180,7 +182,7 @@ def test_ctrl_c_at_any_moment_deletes_all_or_nothing(
     assert counts(client) in ([after] if status == 0 else [before, after])
 
 
-def test_nobody_waits_for_ever_for_a_forgotten_transaction(
+def test_no_call_waits_for_ever_for_a_forgotten_transaction(
     client: sqltrack.Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(client)
@@ -192,7 +194,7 @@ def test_nobody_waits_for_ever_for_a_forgotten_transaction(
     assert dump(client) == before
 
 
-def test_what_is_going_on_is_refused(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
+def test_running_runs_are_refused(client: sqltrack.Client, options: list[str], capsys: Capture) -> None:
     now = datetime.now(timezone.utc)
     sqltrack.Run(client, run_id=6).set_status("RUNNING").set_updated(now - timedelta(minutes=9))
     before = dump(client)
@@ -207,13 +209,13 @@ def test_what_is_going_on_is_refused(client: sqltrack.Client, options: list[str]
     assert run_ids(client) == [5, 7, 9]
 
 
-def test_what_has_been_silent_is_not(client: sqltrack.Client, options: list[str]) -> None:
+def test_silent_runs_are_deleted(client: sqltrack.Client, options: list[str]) -> None:
     long_ago = datetime.now(timezone.utc) - timedelta(minutes=11)
     sqltrack.Run(client, run_id=6).set_status("RUNNING").set_started(long_ago).set_updated(long_ago)
     assert main(["rm", "6", "--yes", *options]) == 0
 
 
-def test_a_run_that_begins_while_somebody_thinks_is_spared(client: sqltrack.Client) -> None:
+def test_a_run_that_begins_before_the_confirmation_is_spared(client: sqltrack.Client) -> None:
     deletion = plan_rm(client, [5, 6])
     sqltrack.Run(client, run_id=6).set_status("RUNNING").set_updated()
     with pytest.raises(ConflictError, match="run 6 is RUNNING"):
@@ -221,7 +223,7 @@ def test_a_run_that_begins_while_somebody_thinks_is_spared(client: sqltrack.Clie
     assert run_ids(client) == [5, 6, 7, 9]
 
 
-def test_a_run_that_is_added_while_somebody_thinks_is_spared(client: sqltrack.Client) -> None:
+def test_a_run_that_is_added_before_the_confirmation_is_spared(client: sqltrack.Client) -> None:
     deletion = plan_rm(client, experiment="first")
     sqltrack.Experiment(client, name="first").get_run(10)
     with pytest.raises(
@@ -239,7 +241,7 @@ def test_a_run_that_is_added_while_somebody_thinks_is_spared(client: sqltrack.Cl
         (["--experiment", "firts"], "there is no experiment 'firts'; did you mean 'first'?"),
     ],
 )
-def test_what_does_not_exist_is_one_line(
+def test_a_missing_run_or_experiment_is_one_line(
     client: sqltrack.Client, options: list[str], arguments: list[str], message: str, capsys: Capture
 ) -> None:
     before = dump(client)
@@ -267,7 +269,7 @@ def test_a_table_of_the_users_that_refers_to_runs_is_respected(
     assert dump(client) == before
 
 
-def test_of_two_who_delete_the_same_one_does(client: sqltrack.Client, options: list[str]) -> None:
+def test_of_two_users_who_delete_the_same_run_one_succeeds(client: sqltrack.Client, options: list[str]) -> None:
     command = [str(PROGRAM), "rm", "5", "6", "--yes", *options]
     ended = sorted((done.returncode, b"no run 5" in done.stderr) for done in run_together([command] * 2))
     assert ended == [(0, False), (1, True)]
@@ -311,7 +313,7 @@ def test_a_database_that_was_not_set_up_is_told(empty_config: dict[str, Any], ca
     assert "sqltrack setup" in output.err
 
 
-def test_a_plan_changes_nothing_and_tells_what_is_deleted(client: sqltrack.Client) -> None:
+def test_a_plan_changes_nothing_and_lists_the_deletions(client: sqltrack.Client) -> None:
     before = dump(client)
     assert plan_rm(client, [5, 5])[:-1] == (None, [5], 5, 2, None, False)
     deletion = plan_rm(client, experiment="1", force=True)

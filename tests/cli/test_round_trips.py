@@ -184,7 +184,7 @@ def test_queries_asked_together_can_only_read(plain_client: sqltrack.Client, is_
 
 @SERVER
 @NOT_POOLED
-def test_what_follows_queries_asked_together_can_only_read(plain_client: sqltrack.Client) -> None:
+def test_statements_after_combined_queries_are_read_only(plain_client: sqltrack.Client) -> None:
     """After the last of them the transaction has ended, and after an error it was rolled back."""
     lifted = Question("SELECT set_config('statement_timeout', '0', false), set_config('search_path', 'nowhere', false)")
     for questions, is_last in (([Question("SELECT 1")], True), ([lifted], False), ([lifted], True)):
@@ -202,7 +202,7 @@ def test_what_follows_queries_asked_together_can_only_read(plain_client: sqltrac
 
 @SERVER
 @NOT_POOLED
-def test_queries_of_the_program_can_only_read_one_by_one(plain_client: sqltrack.Client) -> None:
+def test_single_queries_of_the_program_are_read_only(plain_client: sqltrack.Client) -> None:
     """Each is sent with its guard, and a refused query is checked again by itself."""
     for sql in REFUSED:
         with pytest.raises(SQLTrackError), reading(plain_client, own_sql=True) as admin:

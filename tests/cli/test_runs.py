@@ -231,7 +231,7 @@ def test_the_longest_values_are_known_and_numbers_do_not_count(client: sqltrack.
     assert not found["same"].differs
 
 
-def test_what_is_no_dict_of_arguments_has_none(client: sqltrack.Client, options: list[str], capsys: Any) -> None:
+def test_a_value_that_is_not_a_dict_has_no_arguments(client: sqltrack.Client, options: list[str], capsys: Any) -> None:
     client.execute("UPDATE runs SET args = '[1, 2]' WHERE id = 1")
     client.execute("UPDATE runs SET args = NULL WHERE id = 2")
     client.execute("UPDATE runs SET args = '{}' WHERE id = 3")
@@ -318,7 +318,7 @@ def test_columns_of_the_same_name_have_different_heads(
     assert table(capsys)[0][6:8] == ["metrics.at step", "at step"]
 
 
-def test_what_is_not_shown_is_told_on_stderr(
+def test_hidden_runs_are_counted_on_stderr(
     client: sqltrack.Client, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["runs", "--limit", "1", *options]) == 0

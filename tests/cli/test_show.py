@@ -143,7 +143,7 @@ def test_an_unknown_run_is_answered_with_the_nearest(
     assert capsys.readouterr() == ("", f"sqltrack: {message}\n")
 
 
-def test_what_is_no_id_is_a_wrong_command_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_id_is_a_wrong_command_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["show", "last", *options])
     assert caught.value.code == 2

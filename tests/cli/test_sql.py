@@ -54,7 +54,7 @@ def rows_of(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text)))
 
 
-def test_csv_is_what_a_pipe_gets(client: sqltrack.Client, sql_options: list[str], program: Program) -> None:
+def test_a_pipe_gets_csv(client: sqltrack.Client, sql_options: list[str], program: Program) -> None:
     done = program("sql", VALUES, *sql_options)
     assert (done.returncode, done.stderr) == (0, "")
     raw = subprocess.run([PROGRAM, "sql", VALUES, *sql_options], capture_output=True).stdout
@@ -304,7 +304,7 @@ def test_a_table_can_be_written_to_a_file(client: sqltrack.Client, options: list
     assert not any(line.endswith(" ") for line in lines)
 
 
-def test_what_is_too_wide_for_the_terminal_is_shown_row_by_row(client: sqltrack.Client, sql_options: list[str]) -> None:
+def test_results_that_are_too_wide_are_shown_row_by_row(client: sqltrack.Client, sql_options: list[str]) -> None:
     shown = main_in_terminal("sql", VALUES, *sql_options, COLUMNS="25")
     assert [line for line in shown if line.startswith("row")] == ["row 1", "row 2", "row 3"]
     second = [line.split() for line in shown[shown.index("row 2") + 1 : shown.index("row 3")]]

@@ -51,7 +51,7 @@ def test_a_wrong_command_line_leads_to_the_right_one(line: str, capsys: pytest.C
     assert "secret" not in error
 
 
-def test_suggestions_name_what_there_is() -> None:
+def test_suggestions_name_existing_commands_and_options() -> None:
     """Commands of other distributions may be missing, options not."""
     parser = build_parser()
     (commands,) = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]

@@ -100,7 +100,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("value", [*VALUES.values(), VALUES, [], {}, None, 1.5, "text"], ids=str)
-def test_json_is_what_the_json_module_prints(value: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_looks_like_that_of_the_json_module(value: Any, capsys: pytest.CaptureFixture[str]) -> None:
     print_json(value)
     expected = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2)
     assert capsys.readouterr().out == f"{expected}\n"

@@ -86,9 +86,7 @@ STAYING: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", STAYING)
-def test_what_has_no_column_in_which_it_is_the_same_stays(
-    client: sqltrack.Client, run: sqltrack.Run, name: str
-) -> None:
+def test_values_that_a_column_would_change_stay(client: sqltrack.Client, run: sqltrack.Run, name: str) -> None:
     add_extras(client, run.id, {step: {name: value} for step, value in enumerate(STAYING[name])})
     before = dump(client)
     (item,) = tidy(client)
@@ -152,7 +150,7 @@ def test_where_both_have_a_value_the_column_counts_and_it_says_so(client: sqltra
     assert extras(client) == [None] * 3
 
 
-def test_a_row_that_would_grow_too_big_keeps_what_has_no_room(
+def test_a_row_that_would_grow_too_big_keeps_values_without_room(
     client: sqltrack.Client, run: sqltrack.Run, engine_name: str
 ) -> None:
     values = {f"m{number}": number + 0.5 for number in range(1200)}
@@ -170,7 +168,7 @@ def test_a_row_that_would_grow_too_big_keeps_what_has_no_room(
 
 
 @pytest.mark.engines("postgres")
-def test_a_row_that_is_full_keeps_what_is_left_however_often_it_is_tried(
+def test_a_full_row_keeps_the_remaining_extras_after_any_number_of_attempts(
     client: sqltrack.Client, run: sqltrack.Run
 ) -> None:
     add_extras(client, run.id, {0: {f"m{number}": number + 0.5 for number in range(1200)}})

@@ -25,7 +25,7 @@ from support.processes import running
 
 
 @pytest.mark.engines("postgres")
-def test_who_may_not_change_the_table_moves_what_has_a_column(
+def test_users_who_may_not_change_the_table_move_metrics_with_columns(
     client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
 ) -> None:
     run.add_metrics({"old": 0.5}, 0)
@@ -47,7 +47,7 @@ def test_who_may_not_change_the_table_moves_what_has_a_column(
 
 
 @pytest.mark.engines("postgres")
-def test_while_others_hold_the_table_what_has_a_column_is_moved(
+def test_while_others_lock_the_table_metrics_with_columns_are_moved(
     client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
 ) -> None:
     run.add_metrics({"old": 0.5}, 0)
@@ -63,7 +63,7 @@ def test_while_others_hold_the_table_what_has_a_column_is_moved(
 
 
 @pytest.mark.engines("postgres")
-def test_while_others_hold_the_table_what_waits_goes_on_waiting(
+def test_while_others_lock_the_table_pending_metrics_stay_pending(
     client: sqltrack.Client, run: sqltrack.Run, config: dict[str, Any]
 ) -> None:
     run.add_metrics({"loss": 0.5}, 0)
@@ -92,7 +92,7 @@ def test_while_others_hold_the_table_no_column_gets_wider(
     assert column(client, "count") == [1, 1.5]
 
 
-def test_what_others_change_after_it_was_read_is_read_again(client: sqltrack.Client, run: sqltrack.Run) -> None:
+def test_rows_that_others_change_in_between_are_read_again(client: sqltrack.Client, run: sqltrack.Run) -> None:
     add_extras(client, run.id, {step: {"loss": 0.5} for step in range(3)})
 
     written = [7.5]
@@ -126,7 +126,7 @@ with run.track():
 """
 
 
-def test_writers_go_on_meanwhile_and_nothing_is_lost(
+def test_writers_continue_meanwhile_and_nothing_is_lost(
     client: sqltrack.Client, experiment: sqltrack.Experiment, config: dict[str, Any]
 ) -> None:
     runs = [experiment.get_run() for _ in range(3)]

@@ -17,7 +17,7 @@ from support.processes import Program
 from support.questions import CTRL_C, answer
 
 
-def test_a_table_says_what_was_moved_and_why_others_were_not(
+def test_a_table_lists_moved_metrics_and_why_others_were_not(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_extras(client, run.id, {0: {"loss": 0.5, "mixed\x1b[2J": 1}, 1: {"mixed\x1b[2J": "x"}})
@@ -69,7 +69,7 @@ def test_a_dry_run_changes_nothing(
 
 
 @pytest.mark.engines("postgres")
-def test_a_dry_run_says_that_what_waits_would_be_moved(
+def test_a_dry_run_says_that_pending_metrics_would_be_moved(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, 0, 0, %s)"
@@ -79,7 +79,7 @@ def test_a_dry_run_says_that_what_waits_would_be_moved(
 
 
 @pytest.mark.parametrize(("text", "status"), [("y", 0), ("n", 1), (CTRL_C, 130)])
-def test_it_does_what_is_answered(
+def test_it_obeys_the_answer(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], text: str | None, status: int
 ) -> None:
     add_extras(client, run.id, {0: {"loss": 0.5}})
@@ -90,7 +90,7 @@ def test_it_does_what_is_answered(
     assert (dump(client) == before) == (status != 0)
 
 
-def test_where_nobody_can_be_asked_nothing_is_done(
+def test_without_a_terminal_nothing_is_done(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], program: Program
 ) -> None:
     add_extras(client, run.id, {0: {"loss": 0.5}})

@@ -44,7 +44,7 @@ def test_calls_see_the_column(client: sqltrack.Client, config: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("query", QUERIES[:-2])
-def test_the_transaction_of_a_block_goes_on(client: sqltrack.Client, config: dict[str, Any], query: str) -> None:
+def test_the_transaction_of_a_block_continues(client: sqltrack.Client, config: dict[str, Any], query: str) -> None:
     with client as connection:
         for name in ("first", "second"):
             width = {len(connection.execute(query, (1,)).fetchone()) for _ in range(OFTEN)}

@@ -34,7 +34,7 @@ def test_an_unknown_parameter_in_an_address_is_an_error_with_the_nearest(
 
 
 @pytest.mark.parametrize("name", ["engine", "dbpath", "busy_timeout"])
-def test_what_belongs_to_another_engine_is_refused(name: str) -> None:
+def test_settings_of_another_engine_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"cannot contain '{name}'"):
         sqltrack.Client(f"postgresql://h/d?{name}=1")
 

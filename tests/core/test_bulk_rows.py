@@ -81,7 +81,7 @@ def test_many_rows_are_stored_like_one_at_a_time(run: Run, experiment: Experimen
         assert all(type(a) is type(b) and same(a, b) for a, b in zip(found, expected, strict=True)), (found, expected)
 
 
-def test_rows_that_are_stored_again_keep_what_they_do_not_name(run: Run) -> None:
+def test_rows_that_are_stored_again_keep_their_other_values(run: Run) -> None:
     run.add_metrics_many({"step": step, "a": 1.0, "b": step} for step in range(MANY))
     run.add_metrics_many({"step": step, "b": -step, "c": 2.0} for step in range(MANY))
     assert logged(run, "a") == [1.0] * MANY

@@ -121,7 +121,7 @@ def run(request: pytest.FixtureRequest, config: dict[str, Any]) -> Run:
 
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TakesTooLongError])
-def test_what_is_logged_after_a_caught_interrupt_is_stored(
+def test_metrics_after_a_caught_interrupt_are_stored(
     run: Run, config: dict[str, Any], error: type[BaseException]
 ) -> None:
     for name in CALLS:
@@ -134,11 +134,11 @@ def test_what_is_logged_after_a_caught_interrupt_is_stored(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", CALLS)
-def test_what_is_logged_after_every_caught_interrupt_is_stored(run: Run, config: dict[str, Any], name: str) -> None:
+def test_metrics_after_every_caught_interrupt_are_stored(run: Run, config: dict[str, Any], name: str) -> None:
     check(run, config, name, range(count_moments(lambda: CALLS[name](run))), KeyboardInterrupt)
 
 
-def test_what_waits_is_stored_although_storing_it_was_interrupted(run: Run) -> None:
+def test_waiting_calls_are_stored_even_if_that_was_interrupted(run: Run) -> None:
     """The state in which the exception leaves a thread does not last."""
 
     def interrupt() -> None:

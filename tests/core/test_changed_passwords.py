@@ -103,7 +103,7 @@ def test_the_programs_own_exception_is_not_hidden_by_a_password_that_changed(
     assert "which could not be stored: cannot connect to" in caplog.text
 
 
-def test_a_run_goes_on_when_the_new_password_is_in_the_password_file(secure: SecureServer, tracker: Tracker) -> None:
+def test_a_run_continues_when_the_new_password_is_in_the_password_file(secure: SecureServer, tracker: Tracker) -> None:
     with tracker.run.track():
         tracker.run.add_metrics({"loss": 1.0}, step=1)
         write_passwords(tracker.passfile, f"*:*:*:*:{escaped('new: password')}")

@@ -93,7 +93,7 @@ def test_an_exception_caught_between_nested_blocks_does_not_roll_back(
 
 
 @pytest.mark.also_on("duckdb")
-def test_commit_and_rollback_end_what_was_done_so_far(client: sqltrack.Client, config: dict[str, Any]) -> None:
+def test_commit_and_rollback_end_the_changes_so_far(client: sqltrack.Client, config: dict[str, Any]) -> None:
     with client:
         client.execute(INSERT, ("a",))
         client.commit()
@@ -143,7 +143,7 @@ CREATE CONSTRAINT TRIGGER sleep_long AFTER INSERT ON experiments DEFERRABLE INIT
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer that sends signals")
-def test_what_a_signal_raises_during_a_commit_reaches_the_program(
+def test_an_exception_from_a_signal_during_a_commit_reaches_the_program(
     empty_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interruption(BaseException):
@@ -283,7 +283,7 @@ def test_parameters_that_do_not_fit_their_placeholders_are_errors(
     assert client.execute("SELECT %s", (1,)).fetchone() == (1,)
 
 
-def test_instances_of_subclasses_are_bound_as_what_they_are(client: sqltrack.Client) -> None:
+def test_instances_of_subclasses_are_bound_like_their_base(client: sqltrack.Client) -> None:
     class Name(str):
         pass
 
@@ -359,7 +359,7 @@ def test_the_database_file_stays_the_same_when_the_working_directory_changes(
 
 @pytest.mark.engines("sqlite")
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
-def test_what_a_signal_raises_inside_of_a_statement_is_no_error_of_the_database(
+def test_an_exception_from_a_signal_in_a_statement_is_not_a_database_error(
     client: sqltrack.Client, run: sqltrack.Run, interruption: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(old: str | None, new: str) -> str:
@@ -391,7 +391,9 @@ def test_a_signal_just_before_a_function_of_a_statement_is_no_error_of_the_datab
 
 
 @pytest.mark.engines("sqlite")
-def test_what_a_function_of_a_statement_cannot_read_is_an_error(client: sqltrack.Client, run: sqltrack.Run) -> None:
+def test_values_that_a_function_of_a_statement_cannot_read_are_an_error(
+    client: sqltrack.Client, run: sqltrack.Run
+) -> None:
     with pytest.raises(DatabaseError, match="raised exception"):
         client.execute("SELECT sqltrack_merge_json('{', '{}')")
     run.add_args({"lr": 0.2})

@@ -137,7 +137,7 @@ def test_the_path_of_a_sqlite_file_names_the_database(name: str) -> None:
         assert config_of(path, keepalive=1) == {"engine": "sqlite", "dbpath": name, "keepalive": 1}
 
 
-def test_a_file_that_exists_is_what_it_holds() -> None:
+def test_the_content_of_a_file_tells_what_it_is() -> None:
     """A text file is a config file, whatever its name, and a SQLite file is a database."""
     Path("text.db").write_text("engine = sqlite\ndbpath = other.db\n")
     assert config_of("text.db")["dbpath"] == "other.db"

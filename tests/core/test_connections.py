@@ -73,7 +73,7 @@ def message(kind: bytes, **fields: str) -> bytes:
     ],
     ids=["the end", "a warning"],
 )
-def test_what_the_server_has_said_meanwhile_tells_whether_a_connection_is_used_again(
+def test_messages_of_the_server_decide_whether_a_connection_is_reused(
     create_database: Any, postgres_template: str, postgres_server: Any, said: bytes, is_kept: bool
 ) -> None:
     """The server announces the end of a session, and the announcement arrives a moment later."""
@@ -93,7 +93,7 @@ def test_what_the_server_has_said_meanwhile_tells_whether_a_connection_is_used_a
     assert steps(config) == [0]
 
 
-def test_a_kept_connection_that_somebody_closed_costs_a_block_nothing(
+def test_a_kept_connection_that_was_closed_costs_a_block_nothing(
     client: sqltrack.Client, config: dict[str, Any]
 ) -> None:
     run = Experiment(client, name="experiment").get_run()

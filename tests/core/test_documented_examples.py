@@ -176,7 +176,7 @@ def test_blocks_give_connections_and_cursors(client: Client) -> None:
     assert client.execute("SELECT name FROM experiments ORDER BY name").fetchall() == [("c",), ("d",)]
 
 
-def test_queries_in_one_block_connect_once_and_a_commit_keeps_what_was_done(
+def test_queries_in_one_block_connect_once_and_a_commit_keeps_the_changes(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = record_connections(client, monkeypatch)

@@ -87,7 +87,7 @@ def test_the_reason_of_an_error_is_what_the_database_says(client: sqltrack.Clien
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer that sends signals")
-def test_what_is_interrupted_ends_at_once(client: sqltrack.Client) -> None:
+def test_interrupted_statements_end_at_once(client: sqltrack.Client) -> None:
     endless = "WITH RECURSIVE a (n) AS (SELECT 1 UNION ALL SELECT 1 - n FROM a) SELECT COUNT(*) FROM a WHERE n > 1"
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:

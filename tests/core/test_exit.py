@@ -36,7 +36,7 @@ def end(code: str, config: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_run_that_nobody_has_stopped_gets_a_status_that_fits(name: str, config: dict[str, Any]) -> None:
+def test_a_run_that_was_not_stopped_gets_a_status_that_fits(name: str, config: dict[str, Any]) -> None:
     code, status = ENDS[name]
     end(BEGIN + code, config)
     assert statuses(config) == [status]
@@ -97,7 +97,7 @@ def log():
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_what_is_logged_at_the_very_end_is_stored(name: str, config: dict[str, Any]) -> None:
+def test_metrics_that_are_logged_at_the_very_end_are_stored(name: str, config: dict[str, Any]) -> None:
     """Nothing is printed, no thread is started when that is impossible, and the exit status stays the same."""
     ended = end_late(LATE[name], config)
     assert ended.status == 0
@@ -106,7 +106,7 @@ def test_what_is_logged_at_the_very_end_is_stored(name: str, config: dict[str, A
 
 
 @pytest.mark.parametrize("name", LATEST)
-def test_what_a_finalizer_of_a_global_logs_is_stored_or_an_error_says_why_not(
+def test_metrics_from_a_finalizer_of_a_global_are_stored_or_an_error_says_why(
     name: str, config: dict[str, Any]
 ) -> None:
     ended = end_late(LATEST[name], config)

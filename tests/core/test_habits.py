@@ -83,7 +83,7 @@ def _objects(client: Client) -> dict[str, Any]:
     return {"client": client, "experiment": experiment, "run": experiment.get_run(), "sqltrack": sqltrack}
 
 
-def test_advice_names_what_there_is(set_up: Client) -> None:
+def test_advice_names_existing_methods(set_up: Client) -> None:
     """The suggested methods exist, and no existing name gets a suggestion."""
     objects = _objects(set_up)
     planned = {"track"}  # of the package
@@ -102,7 +102,7 @@ def test_advice_names_what_there_is(set_up: Client) -> None:
 
 
 @pytest.mark.parametrize("owner", ["client", "experiment", "run"])
-def test_what_python_and_notebooks_look_for_is_as_before(set_up: Client, owner: str) -> None:
+def test_special_names_of_python_and_notebooks_are_as_before(set_up: Client, owner: str) -> None:
     """Objects can be copied, pickled and shown, and lack the attributes that they should lack."""
     obj = _objects(set_up)[owner]
     for copied in (copy.copy(obj), copy.deepcopy(obj), pickle.loads(pickle.dumps(obj))):  # noqa: S301
@@ -151,7 +151,7 @@ def test_a_run_is_no_block(set_up: Client) -> None:
         pass
 
 
-def test_what_track_returns_is_no_run(set_up: Client) -> None:
+def test_the_result_of_track_is_not_a_run(set_up: Client) -> None:
     tracked = sqltrack.track("digits", client=set_up)
     with pytest.raises(AttributeError, match=r"use: with sqltrack\.track\(…\) as run: or run = sqltrack\.start"):
         tracked.add_metrics({"loss": 0.5})

@@ -313,13 +313,13 @@ def log_twice(run: Run, choose: Callable[[range], Iterable[int]]) -> None:
         assert is_late or status == "SECOND", f"interrupted before lines {moment} and {later}"
 
 
-def test_what_waits_is_stored_in_the_order_of_the_calls(run: Run) -> None:
+def test_waiting_calls_are_stored_in_order(run: Run) -> None:
     """This includes calls that are made while waiting calls are being stored."""
     log_twice(run, lambda moments: random.sample(moments, 40))
 
 
 @pytest.mark.faults
-def test_what_waits_is_stored_in_the_order_of_the_calls_at_every_moment(run: Run) -> None:
+def test_waiting_calls_are_stored_in_order_at_every_moment(run: Run) -> None:
     log_twice(run, lambda moments: moments)
 
 
@@ -337,7 +337,7 @@ def test_rows_that_a_generator_yields_while_they_are_stored_may_be_logged(run: R
     assert run.client.execute("SELECT count(*) FROM experiments").fetchone() == (4,)
 
 
-def test_what_cannot_be_stored_later_is_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_calls_that_cannot_be_stored_later_are_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     """The interrupted call is not affected."""
 
     def log() -> None:
@@ -350,7 +350,7 @@ def test_what_cannot_be_stored_later_is_logged(run: Run, caplog: pytest.LogCaptu
 
 
 @pytest.mark.no_outbox
-def test_what_cannot_wait_says_who_holds_the_lock(run: Run) -> None:
+def test_a_call_that_cannot_wait_names_the_holder_of_the_lock(run: Run) -> None:
     """A new run needs an id at once, and SQLite gives one only to the interrupted transaction."""
 
     def names() -> Iterator[tuple[str]]:
@@ -376,7 +376,7 @@ def test_a_bad_value_is_an_error_of_the_handler(run: Run) -> None:
 
 @needs_posix
 @pytest.mark.usefixtures("_alarm")
-def test_what_a_handler_does_between_two_statements_outlives_the_block(run: Run, handler: Handler) -> None:
+def test_changes_by_a_handler_between_two_statements_outlive_the_block(run: Run, handler: Handler) -> None:
     with pytest.raises(ZeroDivisionError), run.client:
         run.set_comment("lost")
         signal.raise_signal(signal.SIGALRM)

@@ -36,7 +36,7 @@ def rows(client: sqltrack.Client) -> int:
     return int(number)
 
 
-def test_what_is_left_is_found_and_sent_once(config: dict[str, Any], folder: Path) -> None:
+def test_outboxes_of_dead_processes_are_found_and_sent_once(config: dict[str, Any], folder: Path) -> None:
     info = leave(config, folder)
     client = sqltrack.Client(config, outbox_dir=str(folder))
     assert (info.state, info.calls, info.runs, info.damage) == ("dead", 3, 1, None)
@@ -104,7 +104,7 @@ def test_each_file_is_reported_when_it_was_sent(config: dict[str, Any], folder: 
     assert seen == [(paths[0], 1), (paths[1], 3)]
 
 
-def test_an_interrupted_sender_leaves_what_it_has_not_sent_to_the_next(config: dict[str, Any], folder: Path) -> None:
+def test_an_interrupted_sender_leaves_the_rest_to_the_next(config: dict[str, Any], folder: Path) -> None:
     paths = [leave(config, folder).path for _ in range(3)]
     client = sqltrack.Client(config, outbox_dir=str(folder))
 
@@ -148,7 +148,7 @@ def test_another_hosts_file_needs_force_and_another_databases_too(
     assert (sent.calls, rows(client), os.listdir(folder)) == (3, 3, [])
 
 
-def test_sending_clears_what_deleted_files_have_left_at_their_sides(config: dict[str, Any], folder: Path) -> None:
+def test_sending_removes_files_that_deleted_outboxes_have_left(config: dict[str, Any], folder: Path) -> None:
     """SQLite recreates these files for a process that opens a database while another deletes it."""
     info = leave(config, folder)
     of_another_host(Path(info.path))
@@ -161,7 +161,7 @@ def test_sending_clears_what_deleted_files_have_left_at_their_sides(config: dict
     assert read_outbox(info.path).calls == 3
 
 
-def test_what_is_dropped_is_gone_with_its_lock(config: dict[str, Any], folder: Path) -> None:
+def test_a_dropped_outbox_is_gone_with_its_lock(config: dict[str, Any], folder: Path) -> None:
     kept, dropped = leave(config, folder), leave(config, folder)
     assert drop_outbox(dropped.path) == dropped
     assert find_outboxes(folder) == [kept]

@@ -205,7 +205,7 @@ def test_the_table_is_as_alter_table_would_have_made_it(
 
 @sqlite_only
 @pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 37), reason="this SQLite has no strict tables")
-def test_what_alter_table_refuses_stays_refused(run: Run, config: dict[str, Any]) -> None:
+def test_columns_that_alter_table_refuses_stay_refused(run: Run, config: dict[str, Any]) -> None:
     """A strict table allows few types of columns, and stays unchanged if an edit would add another."""
     run.client.executescript(
         f"DROP TABLE metrics; CREATE TABLE metrics ({KEY}, PRIMARY KEY (run_id, step, progress)) STRICT"
@@ -276,7 +276,7 @@ def test_where_the_definition_cannot_be_edited_columns_are_added_one_by_one(
 
 @sqlite_only
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
-def test_a_transaction_that_reads_goes_on_to_see_the_table_as_it_was(
+def test_a_transaction_that_reads_still_sees_the_table_as_it_was(
     client: sqltrack.Client, config: dict[str, Any], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a rollback journal the new columns wait for the reader, and nothing changes if it does not end."""
@@ -484,7 +484,7 @@ class TakesTooLongError(Exception):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TakesTooLongError])
 @pytest.mark.parametrize("in_block", [False, True])
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_caller_that_catches_an_interruption_can_go_on(
+def test_a_caller_that_catches_an_interruption_can_continue(
     config: dict[str, Any],
     renew: Callable[[], None],
     moments: Callable[[int], Iterator[int]],

@@ -36,7 +36,7 @@ def test_rows_are_added_all_or_none(run: Run) -> None:
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_a_missing_run_is_named_inside_of_a_block_too_which_can_go_on(
+def test_a_missing_run_is_named_in_a_block_which_can_continue(
     client: sqltrack.Client, run: sqltrack.Run, many: bool
 ) -> None:
     run.add_metrics({"loss": 1.0}, step=0)

@@ -343,7 +343,7 @@ def column(run: Run, name: str) -> Any:
 
 
 @pytest.mark.parametrize(("name", "method"), [("args", "add_args"), ("args", "set_args"), ("env", "add_env")])
-def test_what_is_given_is_stored_with_its_credentials_masked(name: str, method: str, run: Run) -> None:
+def test_values_are_stored_with_their_credentials_masked(name: str, method: str, run: Run) -> None:
     """Numbers and truth values are never credentials, whatever their name."""
     getattr(run, method)(ARGS)
     assert column(run, name) == STORED

@@ -187,7 +187,7 @@ def test_a_full_row_keeps_no_metric_from_its_column_in_other_rows(run: Run) -> N
 
 
 @pytest.mark.engines("postgres", reason="only PostgreSQL limits the size of a row")
-def test_what_makes_room_in_a_full_row_is_unaltered(run: Run) -> None:
+def test_values_that_make_room_in_a_full_row_are_unchanged(run: Run) -> None:
     """A row without extras and without room must move some of its metrics to extras."""
     values = [0.1, 1e300, 5e-324, math.nan, math.inf, -math.inf, 2**62 + 1, True]
     metrics = {f"m{number}": number + 0.5 for number in range(980)} | dict(zip("abcdefgh", values))
@@ -406,7 +406,7 @@ def test_a_column_that_a_view_uses_stays_as_it_is(run: Run, in_block: bool, capl
 
 
 @pytest.mark.parametrize("value", [2.5, math.inf, math.nan, -1e300, "1", None, 2**63, -(2**63) - 1])
-def test_what_is_no_integer_of_64_bits_is_told_at_once(value: Any) -> None:
+def test_an_integer_of_more_than_64_bits_is_an_error_at_once(value: Any) -> None:
     with pytest.raises(MisfitError):
         check_int64(value)
     assert fits_int64(2**63 - 1)

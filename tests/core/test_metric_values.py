@@ -157,7 +157,7 @@ def test_a_time_whose_zone_fails_is_text_and_its_call_is_stored(run: Run) -> Non
     assert logged(run, "loss") == [0.5]
 
 
-def test_what_is_missing_is_stored_as_missing(run: Run) -> None:
+def test_missing_values_are_stored_as_missing(run: Run) -> None:
     for number, value in enumerate(MISSING):
         name, names = f"value{number}", f"list{number}"
         run.add_metrics({name: value, names: [value, 1]})
@@ -213,7 +213,7 @@ IN_COLUMNS = [
 ]
 
 
-def test_values_of_any_package_are_stored_as_what_they_are(run: Run) -> None:
+def test_values_of_any_package_are_stored_with_their_own_type(run: Run) -> None:
     for number, (value, stored) in enumerate(IN_COLUMNS):
         run.add_metrics({f"value{number}": value})
         (found,) = logged(run, f"value{number}")

@@ -169,7 +169,7 @@ class Span(timedelta):
     ],
     ids=repr,
 )
-def test_instances_of_subclasses_are_stored_as_what_they_are(run: Run, value: Any, plain: Any) -> None:
+def test_instances_of_subclasses_are_stored_like_their_base(run: Run, value: Any, plain: Any) -> None:
     run.add_metrics({"value": value})
     assert logged(run, "value") == [plain]
     assert type(logged(run, "value")[0]) is type(plain)

@@ -60,7 +60,7 @@ CREATE TRIGGER refuse BEFORE DELETE ON metrics_pending EXECUTE FUNCTION refuse()
 
 
 @pytest.mark.engines("postgres")
-def test_metrics_that_wait_for_a_column_may_go_on_to_wait_when_the_run_ends(
+def test_pending_metrics_may_stay_pending_when_the_run_ends(
     run: Run, config: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with run.track():
@@ -177,7 +177,7 @@ def test_the_last_value_of_a_block_counts_wherever_the_one_before_waits(
     assert second == {"run_id": run.id, "step": 1, "progress": 0.0, "extras": {"other": "z"}}
 
 
-def test_somebody_who_reads_the_table_stops_nobody(run: Run, config: dict[str, Any], engine_name: str) -> None:
+def test_a_reader_of_the_table_blocks_no_writer(run: Run, config: dict[str, Any], engine_name: str) -> None:
     """Behind an open transaction known metrics are stored at once. New ones wait for a moment, and none is lost."""
     run.add_metrics({"loss": 0.0}, step=0)
     reader = sqltrack.Client(config)

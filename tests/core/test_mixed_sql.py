@@ -119,13 +119,13 @@ def test_psycopg_s_own_connections_take_our_parts(postgres_config: dict[str, Any
 
 
 @pytest.mark.engines("postgres", reason="COPY is PostgreSQL's")
-def test_our_cursors_copy_what_is_composed(filled: sqltrack.Client) -> None:
+def test_our_cursors_copy_composed_queries(filled: sqltrack.Client) -> None:
     query = ours.SQL("COPY {} (name) TO STDOUT").format(ours.Identifier("experiments"))
     with filled.cursor() as cursor, cursor.copy(query) as copy:
         assert list(copy.rows()) == [("it's \\ %",), ("other",)]
 
 
-def test_what_is_neither_stays_a_value() -> None:
+def test_other_objects_stay_values() -> None:
     """An object is not SQL just because it can be turned into text."""
 
     class Text:

@@ -212,7 +212,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[DatabaseError]]] = {
 
 @needs_links
 @pytest.mark.parametrize("what", WRONG)
-def test_what_is_configured_wrongly_is_an_error_at_once(link: SocketLink, what: str, tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_an_error_at_once(link: SocketLink, what: str, tmp_path: Path) -> None:
     """A typo must not make a training write to a file for days."""
     parameters, error = WRONG[what]
     with pytest.raises(error):
@@ -221,7 +221,7 @@ def test_what_is_configured_wrongly_is_an_error_at_once(link: SocketLink, what: 
 
 
 @needs_links
-def test_what_the_caller_gets_wrong_is_an_error_also_during_an_outage(link: SocketLink) -> None:
+def test_mistakes_of_the_caller_are_errors_also_during_an_outage(link: SocketLink) -> None:
     client = Client(link.config)
     with link.away():
         with pytest.raises(UnusableValueError):

@@ -336,7 +336,7 @@ def test_any_number_of_senders_send_each_file_once(
     assert send_outboxes(sender) == []
 
 
-def test_what_is_left_of_a_file_goes_with_the_next_sending(config: dict[str, Any], folder: Path) -> None:
+def test_remains_of_a_file_are_removed_by_the_next_sending(config: dict[str, Any], folder: Path) -> None:
     """Processes may be killed while they create or delete a file; files of live processes stay."""
     folder.mkdir(0o700)
     for name in ("a.db.lock", "b.db.new", "b.db.new-journal", "c.db.refused.lock", "notes.txt"):
@@ -548,7 +548,7 @@ def test_a_range_that_cannot_be_read_is_searched_once(
 
 
 @pytest.mark.engines("postgres", reason="a sender that waits for a lock of SQLite has read the calls already")
-def test_a_running_process_ends_its_damaged_file_and_goes_on(
+def test_a_running_process_ends_its_damaged_file_and_continues(
     config: dict[str, Any], folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Readable calls arrive, new calls go to the database again, and the file is kept and named."""

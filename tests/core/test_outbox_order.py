@@ -79,7 +79,7 @@ run.add_args({"both": "first", "late": 1})
 """
 
 
-def test_a_requeued_run_keeps_what_its_second_attempt_has_done(
+def test_a_requeued_run_keeps_the_rows_of_its_second_attempt(
     config: dict[str, Any], folder: Path, client: sqltrack.Client
 ) -> None:
     """The first attempt was cancelled during the outage; none of its rows after the rewind returns."""

@@ -472,7 +472,7 @@ def test_no_call_is_lost_that_a_process_makes_before_it_ends_without_a_word(
     send(outages, run_id, status)
 
 
-def test_threads_that_go_on_to_log_do_not_keep_the_interpreter_from_ending(outages: Outages) -> None:
+def test_threads_that_keep_logging_do_not_stop_the_interpreter_from_ending(outages: Outages) -> None:
     with Script(DAEMON, outages.config) as script:
         begin(script)
         with outages.begin():

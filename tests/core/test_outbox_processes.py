@@ -273,7 +273,7 @@ def test_a_call_that_meets_the_end_of_the_sending_thread_is_sent(
 
 
 @pytest.mark.engines("postgres", reason="a sender that waits for a lock of SQLite shows nothing meanwhile")
-def test_what_is_shown_of_a_file_goes_on_after_all_of_it_was_sent(config: dict[str, Any], folder: Path) -> None:
+def test_the_list_of_a_file_continues_after_all_of_it_was_sent(config: dict[str, Any], folder: Path) -> None:
     """If one file serves all calls, the numbers of its calls then start again."""
     client = sqltrack.Client(with_outbox(config, folder, outbox="always"))
     run = sqltrack.Experiment(client, name="experiment").get_run()

@@ -193,7 +193,7 @@ def leave_behind(config: dict[str, Any], run: Run) -> None:
         subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
-def test_the_next_run_sends_what_a_dead_process_has_left(plain: dict[str, Any], tmp_path: Path) -> None:
+def test_the_next_run_sends_the_outbox_of_a_dead_process(plain: dict[str, Any], tmp_path: Path) -> None:
     config = with_outbox(plain, tmp_path)
     first = begin(plain)
     leave_behind(config, first)
@@ -205,7 +205,7 @@ def test_the_next_run_sends_what_a_dead_process_has_left(plain: dict[str, Any], 
     wait_until(lambda: files(tmp_path) == [])
 
 
-def test_what_is_for_another_database_is_left_to_its_own(plain: dict[str, Any], tmp_path: Path) -> None:
+def test_outboxes_for_other_databases_are_left_alone(plain: dict[str, Any], tmp_path: Path) -> None:
     config = with_outbox(plain, tmp_path)
     leave_behind(config, begin(plain))
     other = with_outbox({**plain, "dbpath": str(tmp_path / "other.db")}, tmp_path)

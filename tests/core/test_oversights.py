@@ -157,7 +157,7 @@ def test_a_run_that_has_ended_and_starts_over_is_warned_of_once(
         "taken up",
     ],
 )
-def test_a_run_that_goes_on_is_right(
+def test_a_run_that_continues_is_right(
     config: dict[str, Any], run: Run, warnings: Warnings, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     with run.track(normal="REQUEUED" if how == "requeued" else "FAILED"):

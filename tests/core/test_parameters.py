@@ -32,7 +32,7 @@ NUMBERS: list[Any] = [
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda value: type(value).__name__)
-def test_scalars_of_numpy_find_what_they_are_equal_to(run: Run, number: Any) -> None:
+def test_scalars_of_numpy_find_equal_values(run: Run, number: Any) -> None:
     run.add_metrics({"x": 1.0}, step=1)
     run.set_comment("1")
     client = run.client
@@ -72,7 +72,7 @@ ARRAYS: list[Any] = [np.array([1, 2]), np.array([[1.5]]), array.array("d", [1.5]
 
 
 @pytest.mark.parametrize("value", ARRAYS, ids=lambda value: type(value).__name__)
-def test_what_has_more_than_one_value_is_refused(client: sqltrack.Client, value: Any) -> None:
+def test_arrays_of_several_values_are_refused(client: sqltrack.Client, value: Any) -> None:
     """SQLite would store the bytes of their memory."""
     for call in (
         lambda: client.execute("SELECT %s", (value,)),
@@ -147,7 +147,7 @@ WRONG: list[Any] = [5, 0, 1.5, object(), Raising(), 10**5000, nested(100_000), n
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
-def test_what_is_no_statement_and_what_are_no_parameters_are_told(client: sqltrack.Client, number: int) -> None:
+def test_invalid_statements_and_parameters_are_errors(client: sqltrack.Client, number: int) -> None:
     value = WRONG[number]
     for call in (client.execute, client.executescript, lambda sql: client.executemany(sql, [])):
         with pytest.raises(UnusableValueError, match="a query must be str or SQL, got"):
@@ -159,7 +159,7 @@ def test_what_is_no_statement_and_what_are_no_parameters_are_told(client: sqltra
             client.executemany("UPDATE runs SET comment = %s", [value])
 
 
-def test_what_is_no_sequence_of_parameters_is_told(client: sqltrack.Client) -> None:
+def test_parameters_that_are_not_a_sequence_are_an_error(client: sqltrack.Client) -> None:
     values: list[Any] = [None, 5, "text", {"a": 1}, Raising()]
     for value in values:
         with pytest.raises(UnusableValueError, match="seq_of_parameters must be an iterable, got"):

@@ -156,7 +156,9 @@ def check_logged(config: dict[str, Any], runs: list[sqltrack.Run], steps: int) -
 
 
 @pytest.mark.parametrize("sessions", [1, 2])
-def test_clients_that_share_sessions_log_what_they_mean(pooled: Pooled, direct: dict[str, Any], sessions: int) -> None:
+def test_clients_that_share_sessions_do_not_mix_up_statements(
+    pooled: Pooled, direct: dict[str, Any], sessions: int
+) -> None:
     with pooled(sessions) as (_, config):
         open_sessions(config, sessions)
         runs = log_in_turn([sqltrack.Client(config) for _ in range(3)], steps=20)
@@ -439,7 +441,7 @@ def test_the_documented_configuration_is_one(direct: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("schema", [None, "public"])
-def test_a_tracked_run_goes_on_after_the_pooler_was_restarted(
+def test_a_tracked_run_continues_after_the_pooler_was_restarted(
     pooled: Pooled, direct: dict[str, Any], schema: str | None
 ) -> None:
     with pooled() as (pooler, config):

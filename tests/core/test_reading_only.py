@@ -181,7 +181,7 @@ def test_ending_the_transaction_does_not_let_later_statements_write(client: sqlt
 
 
 @pytest.mark.engines("postgres")
-def test_what_servers_do_not_count_as_writing_is_undone(client: sqltrack.Client) -> None:
+def test_changes_that_servers_do_not_count_as_writing_are_undone(client: sqltrack.Client) -> None:
     try:
         # Servers before 16 allow it.
         with reading_connection(client, 10) as connection:
@@ -275,7 +275,7 @@ def test_an_open_transaction_is_not_touched(client: sqltrack.Client) -> None:
     assert client.execute("SELECT COUNT(*) FROM experiments").fetchone() == (2,)
 
 
-def test_other_mistakes_are_told_as_what_they_are(client: sqltrack.Client) -> None:
+def test_other_mistakes_keep_their_own_errors(client: sqltrack.Client) -> None:
     for sql, named in {"SELECT nonsense FROM runs": "nonsense", "SELEKT 1": "SELEKT"}.items():
         with pytest.raises(DatabaseError, match=named) as caught, reading_connection(client, 10) as connection:
             connection.execute(sql)

@@ -285,7 +285,9 @@ def test_a_superusers_query_executes_no_code_of_other_users(client: sqltrack.Cli
 
 @SERVER
 @pytest.mark.not_pooled("it changes the role of a session")
-def test_a_superuser_reads_what_another_user_has_set_up(client: sqltrack.Client, config: dict[str, Any]) -> None:
+def test_a_superuser_reads_a_database_that_another_user_has_set_up(
+    client: sqltrack.Client, config: dict[str, Any]
+) -> None:
     """The function that setup creates is not a reason to refuse queries."""
     with closing(connect_to_postgres(config)) as connection, temporary_role(connection, "owner of tests"):
         for table in ("experiments", "runs"):

@@ -94,7 +94,7 @@ def test_a_missing_run_is_still_recognised(client: sqltrack.Client) -> None:
     assert steps(client.config) == []
 
 
-def test_calls_that_follow_do_not_wait_anew(tracked: Run, outage: Outage) -> None:
+def test_later_calls_do_not_wait_again(tracked: Run, outage: Outage) -> None:
     """A script that catches the error and continues must not spend its time on a database that is away."""
     outage.begin()
     with pytest.raises(DatabaseUnavailableError):

@@ -323,7 +323,7 @@ def test_the_user_of_the_operating_system_counts_where_the_server_asks_for_it(se
     )
 
 
-def test_the_page_on_refusals_quotes_what_is_said(secure: SecureServer, certificates: Path) -> None:
+def test_the_page_on_refusals_quotes_the_messages(secure: SecureServer, certificates: Path) -> None:
     errors = [refusal(complete(secure, certificates, case.user, case.parameters)) for case in REFUSALS.values()]
     errors.append(refusal(secure.config("alice")))
     errors.append(refusal(secure.config("peer", host=str(secure.server.socket_dir), hostaddr=None)))

@@ -35,7 +35,7 @@ def is_os_error(error: Exception) -> bool:
     return isinstance(error, OSError)
 
 
-def test_what_succeeds_is_done_once(pauses: list[float]) -> None:
+def test_a_success_is_not_repeated(pauses: list[float]) -> None:
     attempt = Attempts()
     assert retry(attempt, is_os_error, seconds=0) == "done"
     assert (attempt.number, pauses) == (1, [])

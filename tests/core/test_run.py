@@ -323,14 +323,14 @@ def test_items_are_set_added_and_removed_with_none_kept(run: Run, name: str) -> 
 
 
 @pytest.mark.parametrize("odd", ["null", "5", "[1]"])
-def test_items_take_the_place_of_what_plain_sql_left_if_that_has_no_keys(run: Run, odd: str) -> None:
+def test_items_replace_values_from_plain_sql_that_have_no_keys(run: Run, odd: str) -> None:
     run.client.execute("UPDATE runs SET args = %s", (odd,))
     run.remove_args("a").add_args({"a": 1})
     assert column(run, "args") == {"a": 1}
 
 
 @pytest.mark.engines("sqlite")
-def test_what_plain_sql_left_and_is_no_json_is_not_overwritten(run: Run) -> None:
+def test_values_from_plain_sql_that_are_not_json_are_not_overwritten(run: Run) -> None:
     run.client.execute("UPDATE runs SET args = 'nonsense'")
     with pytest.raises(DatabaseError):
         run.add_args({"a": 1})

@@ -217,7 +217,7 @@ def test_wrong_arguments_are_refused(client: sqltrack.Client, experiment: sqltra
         seed_statistics(client, "score", statuses="FAILED")
 
 
-def test_settings_tell_in_what_groups_differ(client: sqltrack.Client, experiment: sqltrack.Experiment) -> None:
+def test_settings_show_the_differences_of_groups(client: sqltrack.Client, experiment: sqltrack.Experiment) -> None:
     same: dict[str, Any] = {"model": "cnn", "opt": {"name": "sgd"}, "sizes": [1, 2], "empty": {}}
     log(experiment, [3], {**same, "opt": {"name": "sgd", "lr": 0.1}, "new": None})
     log(experiment, [2], {**same, "opt": {"name": "sgd", "lr": 0.2}})

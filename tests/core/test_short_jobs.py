@@ -211,7 +211,7 @@ def test_a_call_outside_of_a_tracked_run_connects_once(config: dict[str, Any], m
 
 @pytest.mark.no_outbox
 @pytest.mark.not_pooled("behind a pooler the schema and transactions take round trips of their own")
-def test_what_is_there_takes_one_statement_and_what_is_not_two(config: dict[str, Any], sent: Sent) -> None:
+def test_existing_rows_take_one_statement_and_new_ones_two(config: dict[str, Any], sent: Sent) -> None:
     """A run with a generated id takes one. PostgreSQL first checks that it still knows the connection."""
     asked = 1 if config["engine"] == "postgres" else 0
     client = sqltrack.Client(config)
@@ -248,13 +248,13 @@ def test_track_describes_new_runs_as_the_methods_do(
     assert run_id in (None, run.id)
 
 
-def test_track_leaves_out_what_is_not_given(client: sqltrack.Client) -> None:
+def test_track_leaves_out_missing_arguments(client: sqltrack.Client) -> None:
     with sqltrack.track("experiment", args=None, env=None, client=client) as run:
         sql = "SELECT args, env, tags, comment, extras FROM runs WHERE id = %s"
         assert client.execute(sql, (run.id,)).fetchone() == (None,) * 5
 
 
-def test_track_adds_to_what_a_run_has(client: sqltrack.Client) -> None:
+def test_track_adds_to_an_existing_run(client: sqltrack.Client) -> None:
     """Existing arguments and tags stay unless the call names them."""
     Experiment(client, name="experiment").get_run(77).add_args({"a": 1, "b": 2}).add_tags("x").set_comment("old")
     with sqltrack.track("experiment", args={"b": 3}, env=None, tags="y", client=client, run_id=77):
@@ -296,7 +296,7 @@ def test_an_experiment_that_many_create_at_once_is_one(config: dict[str, Any]) -
 # Connections that stay open for a moment
 
 
-def test_what_nobody_uses_is_closed_in_a_moment(config: dict[str, Any]) -> None:
+def test_unused_connections_are_closed_in_a_moment(config: dict[str, Any]) -> None:
     """Without a tracked run even a long `keepalive` keeps a connection for only about a second."""
     client = sqltrack.Client(config, keepalive=600)
     Experiment(client, name="experiment").get_run()
@@ -314,7 +314,7 @@ def test_what_nobody_uses_is_closed_in_a_moment(config: dict[str, Any]) -> None:
     ],
     ids=["execute", "block", "stop"],
 )
-def test_what_has_an_end_of_its_own_closes_its_connection(config: dict[str, Any], last_call: Any) -> None:
+def test_calls_with_an_end_of_their_own_close_their_connection(config: dict[str, Any], last_call: Any) -> None:
     client = sqltrack.Client(config, keepalive=600)
     Experiment(client, name="experiment").get_run()
     last_call(client)
@@ -481,7 +481,7 @@ def test_a_run_is_never_created_twice(
     ],
     ids=["get_run", "execute", "add_metrics_many", "block"],
 )
-def test_the_server_is_asked_before_what_cannot_be_done_twice(
+def test_the_server_is_asked_before_statements_that_must_not_repeat(
     client: sqltrack.Client, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message that the server has ended a connection may still be on its way."""
@@ -551,7 +551,7 @@ def test_a_file_that_was_removed_between_two_calls_is_an_error_as_ever(config: d
 
 
 @pytest.mark.parametrize("ending", ["pass", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_what_was_confirmed_outlives_the_process(config: dict[str, Any], ending: str) -> None:
+def test_confirmed_rows_outlive_the_process(config: dict[str, Any], ending: str) -> None:
     """However the process ends while a connection is still open."""
     text = f"""
 import signal

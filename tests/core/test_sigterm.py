@@ -84,7 +84,7 @@ def test_the_previous_handler_is_called_afterwards_and_decides(calls: Calls) -> 
 
 
 @pytest.mark.usefixtures("_handlers")
-def test_what_the_previous_handler_raises_travels_on(calls: Calls) -> None:
+def test_exceptions_of_the_previous_handler_are_passed_on(calls: Calls) -> None:
     def previous(number: int, frame: Any) -> None:
         raise ZeroDivisionError
 
@@ -112,7 +112,7 @@ def test_a_function_that_fails_does_not_stop_the_others(calls: Calls, caplog: py
 
 
 @pytest.mark.usefixtures("_handlers")
-def test_a_process_that_ignores_the_signal_goes_on_to_ignore_it(calls: Calls) -> None:
+def test_a_process_that_ignores_the_signal_keeps_ignoring_it(calls: Calls) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sigterm.register("a", calls.function("a"))
     terminate()
@@ -227,7 +227,7 @@ def test_a_run_that_is_stopped_leaves_no_handler_behind(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("_handlers")
-def test_a_program_that_goes_on_after_the_signal_has_lost_its_open_transaction(
+def test_a_program_that_survives_the_signal_has_lost_its_transaction(
     run: Run, config: dict[str, Any], calls: Calls
 ) -> None:
     """The signal rolls back an open transaction, and later calls of it raise an error that says so."""
@@ -250,7 +250,7 @@ def test_a_program_that_goes_on_after_the_signal_has_lost_its_open_transaction(
 
 @pytest.mark.engines("sqlite")
 @pytest.mark.usefixtures("_handlers")
-def test_a_program_that_goes_on_after_the_signal_is_told_what_became_of_its_statement(
+def test_a_program_that_survives_the_signal_learns_the_fate_of_its_statement(
     run: Run, config: dict[str, Any], calls: Calls
 ) -> None:
     signal.signal(signal.SIGTERM, calls.handler("previous"))

@@ -359,7 +359,7 @@ def test_a_statement_is_given_up_whose_backend_is_gone(own_config: dict[str, Any
     expect_given_up(engine, connection, _Call(lambda: connection.execute(_LONG_SQL)))
 
 
-def test_a_server_that_lets_nobody_in_is_alive(own_config: dict[str, Any]) -> None:
+def test_a_server_that_refuses_all_connections_is_alive(own_config: dict[str, Any]) -> None:
     """A connection limit must not end long statements."""
     with connect_to_postgres(own_config) as administrator:
         administrator.execute("CREATE ROLE single LOGIN CONNECTION LIMIT 1")

@@ -29,7 +29,7 @@ def reader(client: sqltrack.Client) -> Any:
     client.engine.abort(connection)
 
 
-def test_what_others_commit_meanwhile_is_not_seen(client: sqltrack.Client, run: sqltrack.Run, reader: Any) -> None:
+def test_concurrent_commits_are_not_seen(client: sqltrack.Client, run: sqltrack.Run, reader: Any) -> None:
     def count() -> int:
         return int(reader.execute("SELECT COUNT(*) FROM metrics").fetchone()[0])
 
@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.engines("sqlite")
-def test_what_a_killed_writer_left_behind_is_undone_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_of_a_killed_writer_are_undone_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqltrack.engines.sqlite._engine.is_network_file_system", lambda path: True)
     path, left = tmp_path / "sqltrack.db", tmp_path / "left.db"
     set_up_quietly(sqltrack.Client(engine="sqlite", dbpath=str(path)))
@@ -92,7 +92,7 @@ def test_two_connections_have_an_identity_in_common_if_they_lead_to_one_database
         assert admin_of(client.engine, connection).identity() == admin_of(client.engine, reader).identity()
 
 
-def test_columns_tell_what_they_hold(client: sqltrack.Client, run: sqltrack.Run, engine_name: str) -> None:
+def test_columns_have_the_types_of_their_values(client: sqltrack.Client, run: sqltrack.Run, engine_name: str) -> None:
     values = {
         "bool": True,
         "bytes": b"x",

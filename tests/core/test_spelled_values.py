@@ -91,7 +91,7 @@ def test_a_literal_may_be_json(client: sqltrack.Client) -> None:
 
 
 @pytest.mark.parametrize("value", [Color.RED, [1], (1,), {"a": 1}, {1}, object(), 1j, numpy.array([1, 2])])
-def test_what_has_no_literal_is_refused_by_all_engines(client: sqltrack.Client, value: Any) -> None:
+def test_values_without_a_literal_are_refused_by_all_engines(client: sqltrack.Client, value: Any) -> None:
     with pytest.raises(TypeError, match="no SQL literal"):
         client.execute(SQL("SELECT {}").format(Literal(value)))
 

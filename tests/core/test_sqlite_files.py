@@ -53,7 +53,7 @@ def test_a_file_on_the_network_keeps_its_rollback_journal_and_syncs_fully(monkey
     assert pragmas({"engine": "sqlite", "dbpath": "b.db"}) == ("wal", NORMAL, 1)
 
 
-def test_a_journal_mode_that_somebody_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chosen_journal_mode_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite remembers the write-ahead log in the file; all other modes belong to a connection."""
     with contextlib.closing(sqlite3.connect("a.db")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

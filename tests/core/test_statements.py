@@ -181,7 +181,7 @@ def test_the_deviation_does_not_cancel_and_knows_nan(client: sqltrack.Client) ->
         merged_curves("score", "test", kind="it's", run_ids=[1]),
     ],
 )
-def test_what_is_printed_can_be_executed_as_it_is(client: sqltrack.Client, run: sqltrack.Run, query: Query) -> None:
+def test_the_output_can_be_executed_as_it_is(client: sqltrack.Client, run: sqltrack.Run, query: Query) -> None:
     log(run, [1.0, 2.0], test=[0.0, 0.0])
     assert client.execute(str(query)).fetchall() == rows(client, query)
     assert "%s" not in str(query)

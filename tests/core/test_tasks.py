@@ -254,7 +254,7 @@ def changing(run: Run) -> Iterator[None]:
         yield
 
 
-def test_what_a_generator_has_locked_makes_no_call_wait(client: Client, config: dict[str, Any], run: Run) -> None:
+def test_a_lock_of_a_generator_makes_no_call_wait(client: Client, config: dict[str, Any], run: Run) -> None:
     """The call returns, and its row is stored when the generator has ended."""
 
     generator = changing(run)
@@ -336,7 +336,7 @@ def test_a_function_that_a_generator_calls_may_open_its_block_again(
     assert steps(config) == [1, 2]
 
 
-def test_what_a_thread_leaves_behind_is_stored(client: Client, config: dict[str, Any], run: Run) -> None:
+def test_calls_that_a_thread_leaves_behind_are_stored(client: Client, config: dict[str, Any], run: Run) -> None:
     """It waited for the block of a generator that another thread finishes."""
 
     generator = changing(run)

@@ -128,7 +128,7 @@ with run.track():
 """
 
 
-def test_sigterm_ends_a_script_whose_threads_go_on_logging(config: dict[str, Any]) -> None:
+def test_sigterm_ends_a_script_whose_threads_keep_logging(config: dict[str, Any]) -> None:
     ended = signalled(LOG_IN_THREADS, config, lines=1)
     assert ended.status == 143
     assert ended.seconds < _LATER

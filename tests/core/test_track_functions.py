@@ -96,7 +96,7 @@ def test_statuses_are_those_of_the_call(client: Client, config: dict[str, Any]) 
     assert stored(config, "time_started") == [None] * 3
 
 
-def test_start_returns_a_run_that_goes_on_until_it_is_stopped(client: Client, config: dict[str, Any]) -> None:
+def test_start_returns_a_run_that_is_tracked_until_it_is_stopped(client: Client, config: dict[str, Any]) -> None:
     run = start("digits", client=client, args={"lr": 1}, tags="notebook", comment="by hand")
     run.add_metrics({"loss": 1.0}, step=1)
     assert statuses(config) == ["RUNNING"]
@@ -138,7 +138,7 @@ USAGE = '"""usage: script.py [options]\n\noptions:\n  --lr=R  [default: 0.1]\n  
     [(None, ["-c"]), (None, ["ipykernel_launcher.py"]), ("", []), (USAGE, ["--nonsense"]), (USAGE, ["--help"])],
     ids=["code", "notebook", "no help text", "wrong command line", "help"],
 )
-def test_without_arguments_that_can_be_detected_tracking_goes_on(
+def test_without_detected_arguments_tracking_continues(
     text: str | None, argv: list[str], client: Client, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if text is not None:
@@ -288,7 +288,7 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_what_cannot_be_tracked_is_an_error_and_leaves_nothing_behind(empty_config: dict[str, Any]) -> None:
+def test_a_run_that_cannot_be_tracked_is_an_error_and_leaves_nothing_behind(empty_config: dict[str, Any]) -> None:
     client = Client(empty_config)
     for arguments, says in UNUSABLE:
         with pytest.raises(ValueError, match=says), track(**{"client": client, **arguments}):

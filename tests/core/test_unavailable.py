@@ -37,7 +37,7 @@ _BOUND = 15.0
 
 
 @needs_movable_files
-def test_a_file_that_is_moved_away_is_waited_for_and_not_created_anew(tmp_path: Path) -> None:
+def test_a_file_that_is_moved_away_is_waited_for_and_not_recreated(tmp_path: Path) -> None:
     """A new file in its place would have destroyed the data in the write-ahead log."""
     path, aside = tmp_path / "sqltrack.db", tmp_path / "aside.db"
     config = {"engine": "sqlite", "dbpath": str(path)}
@@ -56,7 +56,7 @@ def test_a_file_that_is_moved_away_is_waited_for_and_not_created_anew(tmp_path: 
 
 
 @pytest.mark.no_outbox
-def test_a_file_that_was_removed_may_be_set_up_anew_outside_of_tracked_runs(tmp_path: Path) -> None:
+def test_a_removed_file_may_be_set_up_again_outside_of_tracked_runs(tmp_path: Path) -> None:
     config = {"engine": "sqlite", "dbpath": str(tmp_path / "sqltrack.db")}
     client = sqltrack.Client(config, reconnect=0.1)
     setup(client)
@@ -86,7 +86,7 @@ def test_patience_begins_when_the_loss_of_a_connection_is_noticed(run: Run) -> N
         assert client._session.ask(notice_late) == "done"
 
 
-def test_what_must_not_be_done_twice_is_not_repeated(run: Run) -> None:
+def test_statements_that_must_not_run_twice_are_not_repeated(run: Run) -> None:
     attempts: list[int] = []
 
     def fail(connection: Any) -> None:
@@ -298,7 +298,7 @@ def occupy(config: dict[str, Any]) -> psycopg.Connection[Any]:
 
 @pytest.mark.not_pooled("a pooler has its own message for a user that it does not know")
 @pytest.mark.parametrize("step", ["setup", "experiment", "run", "track"])
-def test_who_finds_no_connection_waits_for_one(one_connection: dict[str, Any], step: str) -> None:
+def test_a_client_without_a_free_connection_waits_for_one(one_connection: dict[str, Any], step: str) -> None:
     """Even before a run is tracked: a server may have too few connections for hundreds of jobs that start together."""
     client = sqltrack.Client(one_connection, reconnect=60)
     calls: dict[str, Callable[[], Any]] = {

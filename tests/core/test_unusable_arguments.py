@@ -165,7 +165,7 @@ def nested() -> list[Any]:
     return value
 
 
-def test_an_error_needs_no_text_of_what_it_is_about(run: Run) -> None:
+def test_an_error_needs_no_text_of_its_value(run: Run) -> None:
     """Objects that cannot be shown, integers of many digits and deep lists raise our errors, not their own."""
     objects = [Raising(), Unshown(), 10**5000, nested(), datetime(2024, 1, 1, tzinfo=NoOffset())]
     experiment = Experiment(run.client, name="experiment")
@@ -195,7 +195,7 @@ def test_an_error_needs_no_text_of_what_it_is_about(run: Run) -> None:
         lambda x: sqltrack.experiment_add_tags(x, 1, "a"),
     ],
 )
-def test_what_is_no_client_is_told(call: Callable[[Any], Any]) -> None:
+def test_an_argument_that_is_not_a_client_is_an_error(call: Callable[[Any], Any]) -> None:
     for value in (None, 5, "runs.db", Raising()):
         with pytest.raises(UnusableValueError, match="client must be a Client, got"):
             call(value)

@@ -112,7 +112,7 @@ def test_comments_quotes_and_special_signs_are_read_as_told(tmp_path: Path) -> N
     assert (given["dbpath"], given["keepalive"], given["password"]) == (" x%$y # z ", "1", "e # f")
 
 
-def test_what_a_dict_does_not_say_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dict_is_the_only_source_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQLTRACK_DSN_KEEPALIVE", "60")
     Path("sqltrack.conf").write_text("reconnect = 1\n")
     assert sqltrack.Client({"engine": "sqlite", "dbpath": "a.db"}).config == {"engine": "sqlite", "dbpath": "a.db"}
@@ -159,7 +159,9 @@ def test_variables_of_names_are_looked_at_in_the_order_that_is_told() -> None:
     assert told == re.findall(r"'([A-Z]+)'", inspect.getsource(getpass.getuser))
 
 
-def test_what_the_page_types_prints_what_it_says(engine_name: str, run_elsewhere: Callable[[], dict[str, str]]) -> None:
+def test_the_commands_of_the_page_print_its_output(
+    engine_name: str, run_elsewhere: Callable[[], dict[str, str]]
+) -> None:
     assert type_blocks(read_blocks(PAGE), engine_name, **run_elsewhere()) == ""
 
 

@@ -87,7 +87,7 @@ def with_runs(blocks: list[Block]) -> list[Block]:
     return [*blocks[:2], console("python train.py 2> /dev/null"), *blocks[2:]]
 
 
-def test_what_the_page_types_prints_what_it_says(type_as_owner: Type) -> None:
+def test_the_commands_of_the_page_print_its_output(type_as_owner: Type) -> None:
     dump = {block.line for block in section_blocks(PAGE, DUMP)}
     assert type_as_owner(with_runs([block for block in read_blocks(PAGE) if block.line not in dump])) == ""
 

@@ -72,7 +72,7 @@ def test_a_page_with_an_unknown_marker_is_an_error() -> None:
         report.fill("<!-- figures: nothing -->\n<!-- end of figures -->\n", TABLES)
 
 
-def test_filling_replaces_what_is_between_markers_only() -> None:
+def test_filling_replaces_only_text_between_markers() -> None:
     page = "before\n<!-- figures: a -->\nold\n<!-- end of figures -->\nafter\n"
     filled = report.fill(page, {"a": "| new |"})
     assert filled == "before\n<!-- figures: a -->\n\n| new |\n\n<!-- end of figures -->\nafter\n"
@@ -88,7 +88,7 @@ def test_new_figures_replace_those_of_the_same_benchmark(tmp_path: Path) -> None
     assert json.loads(results.read_text(encoding="utf-8")) == {"a": {"date": "old"}, "b": {"date": "new"}}
 
 
-def test_results_tell_what_they_were_measured_on_and_nothing_of_whose() -> None:
+def test_results_describe_the_machine_but_not_its_owner() -> None:
     measured = {name: document for name, document in RESULTS.items() if isinstance(document, dict)}
     for document in measured.values():
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", document["date"])

@@ -136,7 +136,7 @@ def test_every_command_of_the_page_is_typed() -> None:
         ("1\n2\n", "1\n", False),
     ],
 )
-def test_what_is_printed_is_compared_line_by_line(shown: str, expected: str, is_right: bool) -> None:
+def test_the_output_is_compared_line_by_line(shown: str, expected: str, is_right: bool) -> None:
     assert fits(shown, expected) is is_right
 
 

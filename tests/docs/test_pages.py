@@ -108,7 +108,7 @@ def test_the_example_of_the_readme_prints_the_best_run_first(typed_readme: subpr
     ]
 
 
-def test_the_commands_of_the_readme_work_on_what_its_example_stores(
+def test_the_commands_of_the_readme_work_on_the_run_of_its_example(
     typed_readme: subprocess.CompletedProcess[str],
 ) -> None:
     lines = typed_readme.stderr.splitlines()

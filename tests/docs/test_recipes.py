@@ -139,7 +139,7 @@ def assert_same(found: list[Row], expected: list[Row]) -> None:
 
 
 @pytest.mark.parametrize("recipe", READING, ids=title)
-def test_a_recipe_answers_what_it_says(
+def test_a_recipe_returns_the_right_answer(
     recipe: Recipe, engine_name: str, recipes_client: sqltrack.Client, tables: Tables
 ) -> None:
     if engine_name in recipe.engines and recipe.title in expectations:
@@ -343,7 +343,7 @@ def test_a_run_is_planned_with_the_arguments_of_another(copy: sqltrack.Client) -
     assert copy.execute("SELECT status FROM runs WHERE id = %s", (new_id,)).fetchone() == ("PLANNED",)
 
 
-def test_what_was_logged_after_a_checkpoint_is_deleted(copy: sqltrack.Client) -> None:
+def test_rows_after_a_checkpoint_are_deleted(copy: sqltrack.Client) -> None:
     (others,) = result(copy, "SELECT COUNT(*) FROM metrics WHERE run_id <> 1")[0]
     assert change("Delete the rows after a checkpoint", copy).rowcount == EPOCHS - 4
     assert result(copy, "SELECT step FROM metrics WHERE run_id = 1 ORDER BY step") == [(0,), (1,), (2,), (3,)]

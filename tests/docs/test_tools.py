@@ -114,7 +114,7 @@ def ask(reader: AsUser) -> Callable[[str], tuple[list[str], list[Any]]]:
 
 
 @pytest.mark.parametrize(("title", "target"), TARGETS, ids=[title for title, _ in TARGETS])
-def test_a_query_of_the_dashboard_runs_for_who_can_only_read(title: str, target: dict[str, Any], ask: Any) -> None:
+def test_a_query_of_the_dashboard_runs_for_a_read_only_user(title: str, target: dict[str, Any], ask: Any) -> None:
     names, rows = ask(target["rawSql"])
     assert rows
     if target["format"] == "time_series":

@@ -25,7 +25,7 @@ OMEGACONF = {"model": "resnet18", "batch_size": 256, "optimizer": {"name": "sgd"
         ("args_omegaconf.py", ["optimizer.lr=0.01"], OMEGACONF),
     ],
 )
-def test_what_was_given_is_stored(
+def test_given_values_are_stored(
     client: sqltrack.Client, run_example: RunExample, name: str, arguments: list[str], stored: dict[str, Any]
 ) -> None:
     run_example(name, *arguments)

@@ -90,7 +90,7 @@ def test_hugging_face_logs_arguments_and_metrics(run: sqltrack.Run, frameworks: 
     assert run.client.execute(query).fetchall() == [(1, 1.0, 0.5, 0.5), (2, 0.5, 0.5, 1.0)]
 
 
-def test_the_block_around_the_training_sees_what_no_logger_is_told(run: sqltrack.Run, frameworks: ModuleType) -> None:
+def test_the_block_around_the_training_sees_events_that_loggers_miss(run: sqltrack.Run, frameworks: ModuleType) -> None:
     with pytest.raises(FloatingPointError), run.track():
         HuggingFaceTrainer(frameworks.TrainerLogs(run)).train(steps=2, fail_at=2)
     assert run.client.execute("SELECT status FROM runs").fetchone() == ("FAILED",)

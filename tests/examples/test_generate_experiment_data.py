@@ -222,7 +222,7 @@ def test_larger_models_and_fitting_learning_rates_are_better(data: sqltrack.Clie
     assert mean["resnet18", 1.0] < mean["resnet18", 0.1] > mean["resnet18", 0.01]
 
 
-def test_resumed_runs_go_on_where_the_other_was_cut_off_with_continuous_curves(data: sqltrack.Client) -> None:
+def test_resumed_runs_continue_where_the_other_was_cut_off(data: sqltrack.Client) -> None:
     runs, metrics = runs_by_id(data), metrics_by_run(data)
     links = rows(data, "SELECT * FROM run_links WHERE kind = 'resumes'")
     targets = {link["from_id"]: link["to_id"] for link in links}

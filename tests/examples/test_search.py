@@ -55,7 +55,7 @@ def test_eight_workers_at_once_take_every_trial_and_none_twice(
     assert client.execute("SELECT status, COUNT(*) FROM runs GROUP BY status").fetchall() == [("RUNNING", TRIALS)]
 
 
-def test_workers_train_what_was_planned(client: sqltrack.Client, run_example: RunExample) -> None:
+def test_workers_train_the_planned_trials(client: sqltrack.Client, run_example: RunExample) -> None:
     run_example("search.py", "plan", "--trials", "6", "--seed", "3")
     assert run_example("search.py", "work").splitlines() == ["(OK) base.sql", "6 trials done"]
     assert run_example("search.py", "work").splitlines()[-1] == "0 trials done"

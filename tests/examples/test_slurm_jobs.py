@@ -133,7 +133,7 @@ def statuses(client: sqltrack.Client) -> list[tuple[int, str]]:
     return [tuple(row) for row in client.execute("SELECT id, status FROM runs ORDER BY id")]
 
 
-def test_a_job_that_runs_out_of_time_goes_on_with_the_same_run_after_it_was_requeued(
+def test_a_job_that_runs_out_of_time_continues_its_run_after_a_requeue(
     client: sqltrack.Client, slurm: Slurm, planned: sqltrack.Run, tmp_path: Path
 ) -> None:
     with slurm.start("job.sbatch", "--epochs", ENDLESS) as process:
@@ -155,9 +155,7 @@ def test_a_job_that_runs_out_of_time_goes_on_with_the_same_run_after_it_was_requ
     assert client.execute("SELECT extras, time_started FROM runs").fetchone() == ({"restarts": 1}, *started)
 
 
-def test_a_job_whose_node_fails_goes_on_with_the_same_run(
-    client: sqltrack.Client, slurm: Slurm, planned: sqltrack.Run
-) -> None:
+def test_a_job_whose_node_fails_continues_its_run(client: sqltrack.Client, slurm: Slurm, planned: sqltrack.Run) -> None:
     with slurm.start("job.sbatch", "--epochs", ENDLESS) as process:
         begun(process)
         wait_for_steps(client, 3)
@@ -226,7 +224,7 @@ def test_an_array_that_is_submitted_twice_makes_no_run_twice(client: sqltrack.Cl
     assert steps(client) == [*range(10)] * 4
 
 
-def test_an_array_does_again_what_failed_and_adds_what_is_new(client: sqltrack.Client, slurm: Slurm) -> None:
+def test_an_array_repeats_failed_tasks_and_adds_new_ones(client: sqltrack.Client, slurm: Slurm) -> None:
     lines = [json.dumps({"learning_rate": rate, "epochs": 2}) for rate in (0.1, 0.2, 0.3)]
     sweep = slurm.folder / "sweep.jsonl"
     sweep.write_text("\n".join(lines[:2]))
@@ -240,9 +238,7 @@ def test_an_array_does_again_what_failed_and_adds_what_is_new(client: sqltrack.C
     assert jobs == [True, False, True]
 
 
-def test_a_task_leaves_a_run_alone_that_another_job_does_but_goes_on_with_its_own(
-    client: sqltrack.Client, slurm: Slurm
-) -> None:
+def test_a_task_leaves_runs_of_other_jobs_alone_but_continues_its_own(client: sqltrack.Client, slurm: Slurm) -> None:
     args = json.loads((slurm.folder / "sweep.jsonl").read_text().splitlines()[0])
     run = sqltrack.Experiment(client, name="Sweep sweep").get_run().add_args(args).add_extras({"slurm_job_id": "7"})
     run.set_status("RUNNING")

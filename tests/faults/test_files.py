@@ -241,7 +241,7 @@ def test_a_database_that_is_moved_away_and_back_again_and_again_loses_nothing(
 
 @needs_movable_files
 @pytest.mark.parametrize("what", ["file", "file and log", "folder"])
-def test_a_database_that_is_removed_is_an_error_and_not_created_anew(
+def test_a_database_that_is_removed_is_an_error_and_not_recreated(
     path: Path, what: str, record: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Calls raise. At its end the run, which has done its work, logs that not everything was stored."""
@@ -262,7 +262,7 @@ def test_a_database_that_is_removed_is_an_error_and_not_created_anew(
 
 
 @needs_movable_files
-def test_a_database_that_is_replaced_goes_on_in_the_new_one(path: Path, record: Callable[..., None]) -> None:
+def test_a_database_that_is_replaced_continues_in_the_new_one(path: Path, record: Callable[..., None]) -> None:
     """As when a copy with its log is restored; earlier rows are in the old file."""
     run = Experiment(sqltrack.Client(sqlite_config(path)), name="experiment").get_run()
     copy = path.parent.parent / "copy"

@@ -140,7 +140,7 @@ with run.track():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_process_that_ends_in_an_outage_leaves_what_it_has_confirmed(
+def test_a_process_that_ends_in_an_outage_leaves_all_confirmed_calls(
     server: OutageServer, tmp_path: Path, number: signal.Signals, record: Callable[..., None], rng: random.Random
 ) -> None:
     """Before, during and after the call that meets the outage."""

@@ -19,7 +19,7 @@ _KILLS = 200
 
 
 @pytest.mark.parametrize("is_sent_each_time", [True, False], ids=["sent each time", "sent at the end"])
-def test_processes_killed_in_outages_lose_nothing_that_was_confirmed(
+def test_processes_killed_in_outages_lose_no_confirmed_row(
     config: dict[str, Any],
     tmp_path: Path,
     record: Callable[..., None],

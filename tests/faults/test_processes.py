@@ -158,7 +158,7 @@ def check_integrity(config: dict[str, Any]) -> None:
             """)
 
 
-def test_processes_killed_anywhere_lose_nothing_that_was_confirmed(
+def test_processes_killed_anywhere_lose_no_confirmed_row(
     empty_config: dict[str, Any], record: Callable[..., None], rng: random.Random
 ) -> None:
     """They leave no lock either: the next process starts with the same database at once."""

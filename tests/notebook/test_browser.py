@@ -178,7 +178,7 @@ def test_text_is_on_the_left_and_numbers_are_on_the_right(open_page: Any, write_
             assert sides[-1] == "left", part
 
 
-def test_a_hash_is_as_wide_as_what_is_shown_of_it_and_found_as_a_whole(open_page: Any, write_page: Any) -> None:
+def test_a_hash_is_as_wide_as_its_visible_part_and_found_as_a_whole(open_page: Any, write_page: Any) -> None:
     """Its first digits are shown; the full hash is in the tooltip, can be searched and is copied."""
     hashes = [f"{number:02x}d1{'9f' * 18}" for number in range(12)]
     frame = pd.DataFrame({"commit": hashes, "path": [f"/data/{'x' * 80}/{number}" for number in range(12)]})
@@ -212,7 +212,7 @@ def search(page: Any, text: str) -> list[str]:
     return [row[0] for row in rows(page)]
 
 
-def test_searching_finds_what_is_seen_and_hidden_keys_disturb_nothing(open_page: Any, write_page: Any) -> None:
+def test_searching_finds_visible_text_and_ignores_hidden_keys(open_page: Any, write_page: Any) -> None:
     frame = pd.DataFrame(
         {
             "row": [f"r{letter}" for letter in "abcdefghijklm"],

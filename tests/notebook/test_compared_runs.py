@@ -54,7 +54,7 @@ def test_runs_are_columns_in_the_order_given(client: sqltrack.Client) -> None:
     assert cells(table, "comment") == ["&lt;b&gt;"] * 3
 
 
-def test_what_differs_comes_first_and_is_marked(client: sqltrack.Client) -> None:
+def test_differences_come_first_and_are_marked(client: sqltrack.Client) -> None:
     table = compare_runs(client, 3, 5)
     marked = differing(table)
     assert marked >= {"args.opt.lr", "loss (last)", "loss (min)", "loss (max)", "long name (last)", "env.JOB"}

@@ -126,7 +126,7 @@ def test_without_itables_the_stylesheet_is_still_added(displayed: list[str], mon
         ("humanize", lambda: format_datetime_relative(pd.Timestamp("2020")), "relative time requires 'humanize'"),
     ],
 )
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, module: str, call: Any, message: str) -> None:
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, module: str, call: Any, message: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingPackageError, match=message):
         call()

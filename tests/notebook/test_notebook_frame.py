@@ -138,7 +138,7 @@ def test_labels_that_are_no_text_can_have_functions() -> None:
     assert table(pd.DataFrame({1: [0.5], "a": [0.5]}), {1: format_percentage}) == [["50.0%"], [0.5]]
 
 
-def test_what_a_function_returns_is_html_if_it_is_text() -> None:
+def test_text_that_a_function_returns_is_html() -> None:
     class Hostile:
         def __str__(self) -> str:
             return "<script>"
@@ -300,7 +300,7 @@ def test_times_with_and_without_a_zone_and_numbers_of_all_types_share_a_column()
     assert sorted(range(len(values)), key=cells.__getitem__) == [8, 6, 5, 4, 7, 1, 2, 0, 3, 10, 9]
 
 
-def test_what_the_database_returns_is_formatted(run: sqltrack.Run) -> None:
+def test_values_from_the_database_are_formatted(run: sqltrack.Run) -> None:
     run.set_tags("baseline", "<script>")
     run.set_args({"lr": 0.1, "layers": [1, 2]})
     run.start()

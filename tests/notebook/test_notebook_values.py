@@ -152,7 +152,7 @@ def test_dates_and_numpy_s_times_are_points_in_time() -> None:
 
 
 @pytest.mark.parametrize("value", [5, "yesterday-ish", [1]])
-def test_what_is_no_point_in_time_is_an_error(value: Any) -> None:
+def test_an_invalid_time_is_an_error(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         format_datetime(value)
 
@@ -239,7 +239,7 @@ def test_json_is_compact_with_an_indented_tooltip() -> None:
     assert format_json([]) == "[]"
 
 
-def test_what_json_cannot_hold_is_shown_as_its_str() -> None:
+def test_values_without_json_are_shown_as_their_str() -> None:
     loop: list[Any] = []
     loop.append(loop)
     assert text_of(format_json({(1, 2): 3})) == "{(1, 2): 3}"
@@ -249,13 +249,13 @@ def test_what_json_cannot_hold_is_shown_as_its_str() -> None:
 
 
 @pytest.mark.parametrize("value", [True, 1, np.True_])
-def test_what_is_marked_gets_a_star(value: Any) -> None:
+def test_marked_runs_get_a_star(value: Any) -> None:
     assert text_of(format_marked(value)) == "★"
     assert title_of(format_marked(value)) == "marked"
 
 
 @pytest.mark.parametrize("value", [False, 0, np.False_])
-def test_what_is_not_marked_gets_nothing(value: Any) -> None:
+def test_unmarked_runs_get_nothing(value: Any) -> None:
     assert format_marked(value) == ""
 
 
@@ -288,7 +288,7 @@ def test_states_may_carry_what_sacct_adds() -> None:
 
 
 @pytest.mark.parametrize("status", ["warming up", "FAILED!", "", "  ", "<b>"])
-def test_other_statuses_are_text_beside_a_neutral_icon(status: str) -> None:
+def test_other_statuses_are_text_next_to_a_neutral_icon(status: str) -> None:
     assert text_of(format_status(status)) == f"• {status}"
 
 

@@ -220,7 +220,7 @@ def test_columns_can_be_added_to_wide_frames_without_a_warning(client: sqltrack.
         ([None, None], "object"),
     ],
 )
-def test_undeclared_columns_of_sqlite_are_what_their_values_are(
+def test_undeclared_columns_of_sqlite_have_the_type_of_their_values(
     sqlite_client: sqltrack.Client, values: list[Any], dtype: str
 ) -> None:
     sqlite_client.execute("CREATE TABLE odd (value)")
@@ -228,7 +228,7 @@ def test_undeclared_columns_of_sqlite_are_what_their_values_are(
     assert str(query_dataframe(sqlite_client, "SELECT value FROM odd")["value"].dtype) == dtype
 
 
-def test_what_sqlite_cannot_read_as_its_type_is_kept(sqlite_client: sqltrack.Client) -> None:
+def test_values_that_sqlite_cannot_convert_are_kept(sqlite_client: sqltrack.Client) -> None:
     sqlite_client.execute("CREATE TABLE odd (at TIMESTAMP, took INTERVAL, flag BOOLEAN)")
     sqlite_client.execute("INSERT INTO odd VALUES ('2024-05-07 10:30:15', 5e12, 2), ('soon', 1.0, 1)")
     frame = query_dataframe(sqlite_client, "SELECT * FROM odd")

@@ -19,7 +19,7 @@ from support.frames import TEXT, types_of, use_chunks_of
 from support.refusing_proxy import refusing_proxy
 
 
-def test_a_cursor_sees_what_its_transaction_has_not_committed(client: sqltrack.Client) -> None:
+def test_a_cursor_sees_uncommitted_changes_of_its_transaction(client: sqltrack.Client) -> None:
     with contextlib.suppress(KeyError), client.cursor() as cursor:
         cursor.execute("INSERT INTO experiments (name) VALUES ('x')")
         for source in (cursor, client):
@@ -30,7 +30,7 @@ def test_a_cursor_sees_what_its_transaction_has_not_committed(client: sqltrack.C
 
 
 @pytest.mark.parametrize("returned", ["id, name", "xmin"])
-def test_a_statement_that_returns_what_it_changes_is_executed_once(
+def test_a_statement_that_returns_its_changes_is_executed_once(
     client: sqltrack.Client, engine_name: str, returned: str
 ) -> None:
     """Types that cannot be read in binary form need a second execution, after the first was rolled back."""
@@ -50,7 +50,7 @@ def test_a_statement_that_returns_what_it_changes_is_executed_once(
     assert names == ["client", "cursor", "again", "autocommit"]
 
 
-def test_another_cursor_of_the_connection_goes_on_where_it_was(client: sqltrack.Client) -> None:
+def test_another_cursor_of_the_connection_continues_where_it_was(client: sqltrack.Client) -> None:
     for name in "abcd":
         sqltrack.Experiment(client, name=name)
     with client as connection:

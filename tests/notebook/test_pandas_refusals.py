@@ -72,7 +72,7 @@ STATE = {
 
 
 @READERS
-def test_what_returns_no_rows_leaves_nothing_behind(
+def test_a_statement_without_rows_leaves_nothing_behind(
     client: sqltrack.Client, engine_name: str, read: Callable[..., Any], tmp_path: Path
 ) -> None:
     """In a block and outside; earlier changes of the block stay."""
@@ -97,7 +97,7 @@ def test_what_returns_no_rows_leaves_nothing_behind(
 
 
 @READERS
-def test_what_returns_rows_is_read(client: sqltrack.Client, engine_name: str, read: Callable[..., Any]) -> None:
+def test_statements_with_rows_are_read(client: sqltrack.Client, engine_name: str, read: Callable[..., Any]) -> None:
     """Whatever its keyword, and even if it changes data, because it says so."""
     queries = {
         "sqlite": [

@@ -78,7 +78,7 @@ def test_scripts_take_nothing_from_outside_as_text(path: Path) -> None:
     assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
 
 
-def test_only_what_publishes_may_do_more_than_read() -> None:
+def test_only_publishing_jobs_may_do_more_than_read() -> None:
     for path in WORKFLOWS:
         assert load(path)["permissions"] == {"contents": "read"}
         rights = {name: job["permissions"] for name, job in jobs(path).items() if "permissions" in job}
@@ -92,7 +92,7 @@ def test_nothing_is_published_before_the_tests_have_passed() -> None:
     assert "workflow_call" in load(ROOT / ".github/workflows/tests.yml")["on"]
 
 
-def test_what_is_published_is_built_without_a_cache() -> None:
+def test_releases_are_built_without_a_cache() -> None:
     assert all("cache" not in step.get("with", {}) for step in steps(ROOT / ".github/workflows/release.yml"))
 
 

@@ -209,7 +209,7 @@ def test_two_fetches_at_once_agree_on_one_folder(machine: Machine) -> None:
     assert list(machine.cache.iterdir()) == [machine.cache / first.relative_to(machine.cache).parts[0]]
 
 
-def test_what_a_killed_fetch_left_is_not_used_and_goes_after_an_hour(machine: Machine) -> None:
+def test_files_of_a_killed_fetch_are_not_used_and_removed_after_an_hour(machine: Machine) -> None:
     """Only complete folders get their final name; a young partial folder may belong to a running session."""
     young, old = machine.cache / ".staging-young", machine.cache / ".staging-old"
     for staging in (young, old):

@@ -54,7 +54,7 @@ def test_databases_are_dropped_together_with_the_next_ones(
     assert names(postgres_server, first, second, third) == []
 
 
-def test_what_remains_on_a_server_of_others_is_dropped_at_the_end(postgres_server: RunningServer) -> None:
+def test_databases_on_a_foreign_server_are_dropped_at_the_end(postgres_server: RunningServer) -> None:
     others = RunningServer(postgres_server.dsn, postgres_server.version)
     with Databases(others, {}) as databases:
         first, second = databases.create(), databases.create()
