@@ -51,18 +51,18 @@ def pytest_configure(config: pytest.Config) -> None:
         use_memory()
     config.addinivalue_line(
         "markers",
-        "engines(name, ..., reason=None): what is tested is something that only these engines have, for this reason",
+        "engines(name, ..., reason=None): only these engines have the tested behavior, for this reason",
     )
     config.addinivalue_line(
         "markers",
-        "also_on(name, ...): also runs on these engines of the tests, where SQLite is tested and their driver is there",
+        "also_on(name, ...): also runs on these engines of the tests, if SQLite is tested and their driver is installed",
     )
-    config.addinivalue_line("markers", "no_outbox: is about outages of clients that have no outbox")
+    config.addinivalue_line("markers", "no_outbox: tests outages of clients without an outbox")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
     config.addinivalue_line(
         "markers",
-        "unmeasured: fails or hangs while coverage is measured, whose lock a handler of signals cannot enter again, "
-        "and whose files limits meet as well; -m 'not unmeasured' leaves it out",
+        "unmeasured: fails or hangs while coverage is measured, because signal handlers cannot take its lock again, "
+        "and limits apply to its files as well; -m 'not unmeasured' leaves it out",
     )
     unknown = set(chosen_engines(config)) - set(ENGINES)
     if unknown:

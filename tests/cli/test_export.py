@@ -358,13 +358,13 @@ def test_the_function_refuses_impossible_arguments(client: sqltrack.Client, tmp_
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
-def test_the_function_needs_no_terminal(client: sqltrack.Client, format_: str, tmp_path: Path) -> None:
+def test_the_function_needs_no_progress_callback(client: sqltrack.Client, format_: str, tmp_path: Path) -> None:
     client.execute(MANY.format(number=1_600))
     files = {file.table: file.rows for file in export(client, tmp_path / "out", format=format_)}
     assert files["metrics"] == client.execute("SELECT COUNT(*) FROM metrics").fetchone()[0] > 1_500
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this platform has no /dev/full")
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
 def test_an_error_of_writing_names_the_file(
     client: sqltrack.Client, options: list[str], format_: str, tmp_path: Path, capsys: Capture

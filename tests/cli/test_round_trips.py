@@ -24,7 +24,7 @@ from support.databases import connect_to_postgres, temporary_role
 
 from .conftest import connection as options_of
 
-SERVER = pytest.mark.engines("postgres", reason="SQLite has no network, no users and no transactions that only read")
+SERVER = pytest.mark.engines("postgres", reason="SQLite has no network, no users and no read-only transactions")
 NOT_POOLED = pytest.mark.not_pooled("a pooler gets no pipelines, and has users of its own")
 
 LONG_NAME = "loss of " + "x" * 60
@@ -46,7 +46,7 @@ def client(client: sqltrack.Client) -> sqltrack.Client:
 def plain_config(client: sqltrack.Client, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Configuration of a user who may change the whole database, and cannot become a superuser."""
     if not str(config.get("host", "")).startswith("/"):
-        pytest.skip("the server has no socket here that lets any user in")
+        pytest.skip("the server has no socket that accepts any user")
     name = f"plain_{config['dbname']}"
     with closing(connect_to_postgres(config)) as connection, temporary_role(connection, name, "LOGIN"):
         connection.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{name}"')

@@ -158,7 +158,7 @@ def test_advice_knows_metrics_among_the_extras(client: sqltrack.Client) -> None:
         list_runs(client, best="perplexty")
 
 
-@pytest.mark.engines("postgres", reason="elsewhere no metric waits in another table")
+@pytest.mark.engines("postgres", reason="only PostgreSQL has pending metrics")
 def test_metrics_that_wait_in_another_table_are_found(client: sqltrack.Client) -> None:
     upsert = client.engine.metrics_table.upsert([], extras=True, pending=True)
     with client as connection:

@@ -16,7 +16,7 @@ from support.platforms import needs_posix
 from support.refusals import assert_hides, refusal
 
 pytestmark = needs_posix
-refuses_blanks = pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq takes blanks in URIs as they are")
+refuses_blanks = pytest.mark.skipif(psycopg.pq.version() < 180000, reason="this libpq accepts blanks in URIs")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ ODD_NAMES = [
 
 VALUES = [1.5, 2, True, "text", datetime(2026, 1, 2, tzinfo=timezone.utc), timedelta(seconds=1.5), {"a": [1]}]
 
-edits_only = pytest.mark.skipif(not _many_columns._can_edit(), reason="this SQLite lets no definition be edited")
+edits_only = pytest.mark.skipif(not _many_columns._can_edit(), reason="this SQLite does not allow edits of definitions")
 sqlite_only = pytest.mark.engines("sqlite", reason="PostgreSQL adds many columns by one statement")
 
 

@@ -265,7 +265,7 @@ def test_values_that_no_column_holds_are_stored_as_in_arguments(run: Run) -> Non
         assert logged(run, "loss")[-2:] == [1.5, None], stored[:99]
 
 
-@pytest.mark.engines("sqlite", "postgres", reason="an engine may leave old values in the extras")
+@pytest.mark.engines("sqlite", "postgres", reason="an engine may leave old values in extras")
 def test_the_last_value_of_a_row_is_the_one_that_is_read(run: Run) -> None:
     """A value that goes to extras replaces the value in its column."""
     run.add_metrics({"value": 0.5, "loss": 1.0})

@@ -125,7 +125,7 @@ def test_an_unsafe_folder_is_refused_at_the_first_call(config: dict[str, Any], f
 
 def test_a_folder_or_file_of_another_user_is_refused(config: dict[str, Any], folder: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can give files to others")
+        pytest.skip("only root can change the owner of files")
     folder.mkdir(0o700)
     os.chown(folder, 65534, -1)
     with pytest.raises(ConfigError, match="belongs to another user"):
@@ -547,7 +547,7 @@ def test_a_range_that_cannot_be_read_is_searched_once(
     journal.close()
 
 
-@pytest.mark.engines("postgres", reason="a sender that waits for a lock of SQLite has read the calls already")
+@pytest.mark.engines("postgres", reason="a sender that waits for SQLite's lock has already read the calls")
 def test_a_running_process_ends_its_damaged_file_and_continues(
     config: dict[str, Any], folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -272,7 +272,7 @@ def test_a_call_that_meets_the_end_of_the_sending_thread_is_sent(
     assert run.flush(20)
 
 
-@pytest.mark.engines("postgres", reason="a sender that waits for a lock of SQLite shows nothing meanwhile")
+@pytest.mark.engines("postgres", reason="a sender that waits for SQLite's lock shows nothing")
 def test_the_list_of_a_file_continues_after_all_of_it_was_sent(config: dict[str, Any], folder: Path) -> None:
     """If one file serves all calls, the numbers of its calls then start again."""
     client = sqltrack.Client(with_outbox(config, folder, outbox="always"))

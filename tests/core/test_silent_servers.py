@@ -26,7 +26,7 @@ from support.frozen import frozen, frozen_server
 from support.logging_threads import wait_until
 from support.processes import Script
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it finds the server's processes as Linux shows them")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it needs /proc to find the server's processes")
 
 # Seconds after which a call counts as hanging. The longest limit here ends a wait after five.
 _BOUND = 20.0

@@ -289,7 +289,7 @@ def test_runs_of_tensorboard_arrive_with_scalars_of_both_forms_and_hyperparamete
 
 FAKE_WANDB = '''
 class Run:
-    """Has what `wandb.apis.public.Run` has."""
+    """Has the attributes of `wandb.apis.public.Run`."""
 
     notes = group = None
     job_type = "train"

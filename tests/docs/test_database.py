@@ -96,7 +96,7 @@ def test_the_commands_of_the_page_print_its_output(type_as_owner: Type) -> None:
 def test_a_dump_is_restored_as_shown(type_as_owner: Type, postgres_server: Any) -> None:
     program = shutil.which("pg_dump")
     if program is None:
-        pytest.skip("there is no pg_dump")
+        pytest.skip("pg_dump is not installed")
     version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
     if int(re.findall(r"\d+", version)[0]) < major_of(postgres_server.version):
         pytest.skip(f"pg_dump is older than the server: {version}")

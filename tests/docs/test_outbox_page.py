@@ -13,7 +13,7 @@ from support.pages import DOCS, read_blocks
 from support.typed_pages import type_blocks
 
 
-@pytest.mark.engines("postgres", reason="a server is needed that can be away")
+@pytest.mark.engines("postgres", reason="it needs a server that can be away")
 def test_a_training_whose_server_is_away_ends_well(engine_name: str, tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -138,7 +138,7 @@ def test_curves_of_the_dashboard_end_when_the_run_was_heard_of_last(ask: Any, re
 
 
 def test_the_dashboard_tells_which_runs_have_fallen_silent(ask: Any, reader: AsUser) -> None:
-    sql = dict(TARGETS)["Runs that say RUNNING, silent for an hour"]["rawSql"]
+    sql = dict(TARGETS)["RUNNING, but not updated for an hour"]["rawSql"]
     (before,) = ask(sql)[1][0]
     query = """
         UPDATE runs SET time_updated = now() - INTERVAL '2 hours'

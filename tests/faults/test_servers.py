@@ -24,7 +24,7 @@ from support.databases import ask, connect_to_postgres
 from support.logging_threads import LoggingThread, expect_nothing_missing, missing_steps
 
 pytestmark = pytest.mark.faults
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can drop what arrives at a socket")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can drop packets of a socket")
 
 _RESTARTS = 12
 _WRITERS = 100

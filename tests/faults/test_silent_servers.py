@@ -20,7 +20,7 @@ from support.logging_threads import LoggingThread, expect_nothing_missing
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.skipif(sys.platform != "linux", reason="it finds the server's processes as Linux shows them"),
+    pytest.mark.skipif(sys.platform != "linux", reason="it needs /proc to find the server's processes"),
 ]
 
 _TIMES = 10

@@ -52,7 +52,7 @@ def count_connections(config: dict[str, Any]) -> int:
         with connect_to_postgres(config) as connection:
             return int(connection.execute(query).fetchall()[0][0])
     if not os.path.isdir("/proc/self/fd"):
-        pytest.skip("this platform does not tell which files a process has open")
+        pytest.skip("this platform does not list the open files of a process")
     path, count = os.path.realpath(config["dbpath"]), 0
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):

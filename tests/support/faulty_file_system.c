@@ -1,6 +1,6 @@
-/* Let calls of the system fail for files whose path holds FAULTY_FILES, as some file systems do; loaded by LD_PRELOAD.
+/* Make system calls fail for files whose path contains FAULTY_FILES, as some file systems do; loaded by LD_PRELOAD.
 
-   FAULTY_CALLS names what fails: mmap, lock, read, write, sync, truncate, separated by commas. */
+   FAULTY_CALLS names the failing calls: mmap, lock, read, write, sync, truncate, separated by commas. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -18,7 +18,7 @@ def compile_library(folder: Path) -> str:
     """Compile the library into a folder and return its path; skip the test if that is impossible."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
-        pytest.skip("it takes Linux and a C compiler to let calls of the system fail")
+        pytest.skip("making system calls fail needs Linux and a C compiler")
     path = str(folder / "faulty.so")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", path, str(_SOURCE), "-ldl"], check=True)
     return path

@@ -21,5 +21,5 @@ if os.geteuid() == 0:
 
 needs_permissions = pytest.mark.skipif(
     sys.platform == "win32" or (sys.platform != "linux" and os.geteuid() == 0),
-    reason="this platform has other permissions, or none that root can be made to keep to",
+    reason="this platform has other permissions, or root ignores them",
 )

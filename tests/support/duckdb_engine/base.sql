@@ -1,7 +1,7 @@
 -- The tables of SQLTrack in DuckDB.
 --
 -- DuckDB updates a row with a changed unique column by deleting it and inserting another, which a reference to the row
--- forbids. So nothing refers to experiments, whose names may change.
+-- forbids. So no table refers to experiments, whose names may change.
 
 CREATE SEQUENCE experiments_id_seq;
 CREATE SEQUENCE runs_id_seq;
