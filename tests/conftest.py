@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        "also_on(name, ...): also runs on these engines of the tests, if SQLite is tested and their driver is installed",
+        "also_on(name, ...): also runs on these engines of the tests, if SQLite is tested and the driver is installed",
     )
     config.addinivalue_line("markers", "no_outbox: tests outages of clients without an outbox")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
