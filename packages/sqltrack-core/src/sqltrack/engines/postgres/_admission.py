@@ -60,13 +60,14 @@ _EVALUATED = "'{pg_catalog.pg_class,pg_catalog.pg_constraint,pg_catalog.pg_stati
 # for its estimates. Functions that read by name execute views that it does not see. A function that shares the name of
 # a system function can replace it, depending on the search path. The planner finds all other UNSAFE functions,
 # wherever they are called. Operators are qualified here, because such a user may have put others before those of the
-# system. System objects have OIDs below 16384 (FirstNormalObjectId in PostgreSQL's transam.h).
+# system. System objects have OIDs below 16384 (FirstNormalObjectId in PostgreSQL's transam.h). Each part looks at owners
+# first (OFFSET 0 keeps the planner from doing otherwise), which takes 2 ms instead of 45.
 _FOREIGN_SQL = f"""
     WITH strangers AS (SELECT oid FROM pg_catalog.pg_roles WHERE NOT rolsuper)
     (
         SELECT 'the function ', oid::pg_catalog.regprocedure::pg_catalog.text FROM pg_catalog.pg_proc
         WHERE
-            EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) proowner)
+            proowner OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM strangers))
             AND (
                 proparallel OPERATOR(pg_catalog.<>) 'u'
                 OR prokind OPERATOR(pg_catalog.=) ANY ('{{a,w}}'::pg_catalog."char"[])
@@ -89,14 +90,14 @@ _FOREIGN_SQL = f"""
     )
     UNION ALL (
         SELECT 'the operator ', oid::pg_catalog.regoperator::pg_catalog.text FROM pg_catalog.pg_operator
-        WHERE EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) oprowner)
+        WHERE oprowner OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM strangers))
         LIMIT 1
     )
     UNION ALL (
         SELECT 'the range type ', oid::pg_catalog.regtype::pg_catalog.text FROM pg_catalog.pg_type
         WHERE
             typtype OPERATOR(pg_catalog.=) 'r'
-            AND EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) typowner)
+            AND typowner OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM strangers))
         LIMIT 1
     )
     UNION ALL (
@@ -104,26 +105,28 @@ _FOREIGN_SQL = f"""
         FROM pg_catalog.pg_constraint JOIN pg_catalog.pg_type ON pg_type.oid OPERATOR(pg_catalog.=) contypid
         WHERE
             contype OPERATOR(pg_catalog.=) 'c'
-            AND EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) typowner)
+            AND typowner OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM strangers))
         LIMIT 1
     )
     UNION ALL (
         SELECT 'the view ', ev_class::pg_catalog.regclass::pg_catalog.text
         FROM
-            pg_catalog.pg_rewrite
-            JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) ev_class
+            (
+                SELECT ev_class, ev_action
+                FROM pg_catalog.pg_class JOIN pg_catalog.pg_rewrite ON pg_class.oid OPERATOR(pg_catalog.=) ev_class
+                WHERE
+                    relkind OPERATOR(pg_catalog.=) 'v'
+                    AND relowner OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM strangers))
+                OFFSET 0
+            ) AS views
             CROSS JOIN LATERAL pg_catalog.regexp_matches(
                 ev_action::pg_catalog.text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g'
             ) AS called (numbers)
             JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) numbers[1]::pg_catalog.oid
         WHERE
-            relkind OPERATOR(pg_catalog.=) 'v'
-            AND EXISTS (SELECT FROM strangers WHERE strangers.oid OPERATOR(pg_catalog.=) relowner)
-            AND (
-                pg_proc.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-                OR proparallel OPERATOR(pg_catalog.=) 'u'
-                OR proname OPERATOR(pg_catalog.=) ANY ('{{{",".join(sorted(_READ_BY_NAME))}}}'::pg_catalog.name[])
-            )
+            pg_proc.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+            OR proparallel OPERATOR(pg_catalog.=) 'u'
+            OR proname OPERATOR(pg_catalog.=) ANY ('{{{",".join(sorted(_READ_BY_NAME))}}}'::pg_catalog.name[])
         LIMIT 1
     )
     LIMIT 1
