@@ -60,8 +60,8 @@ _EVALUATED = "'{pg_catalog.pg_class,pg_catalog.pg_constraint,pg_catalog.pg_stati
 # for its estimates. Functions that read by name execute views that it does not see. A function that shares the name of
 # a system function can replace it, depending on the search path. The planner finds all other UNSAFE functions,
 # wherever they are called. Operators are qualified here, because such a user may have put others before those of the
-# system. System objects have OIDs below 16384 (FirstNormalObjectId in PostgreSQL's transam.h). Each part looks at owners
-# first (OFFSET 0 keeps the planner from doing otherwise), which takes 2 ms instead of 45.
+# system. System objects have OIDs below 16384 (FirstNormalObjectId in PostgreSQL's transam.h). Each part checks owners
+# first, which takes 2 ms instead of 45; OFFSET 0 keeps the planner from doing otherwise.
 _FOREIGN_SQL = f"""
     WITH strangers AS (SELECT oid FROM pg_catalog.pg_roles WHERE NOT rolsuper)
     (
