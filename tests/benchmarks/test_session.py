@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.modules import load_module
-from support.pages import ROOT
+from support.modules import load_noxfile
 
 # Names of benchmarks, options for them, and options for the report.
 Arguments = tuple[list[str], list[str], list[str]]
@@ -27,7 +26,7 @@ class Session:
 
 @pytest.fixture(scope="module")
 def noxfile() -> Any:
-    return load_module(ROOT / "noxfile.py")
+    return load_noxfile()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+
+from support.modules import load_noxfile
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
@@ -181,7 +182,7 @@ def test_anything_else_is_not(is_release: Callable[[list[str]], bool], arguments
 
 @pytest.fixture(scope="module")
 def is_release() -> Callable[[list[str]], bool]:
-    function: Callable[[list[str]], bool] = runpy.run_path(str(ROOT / "noxfile.py"))["_is_release"]
+    function: Callable[[list[str]], bool] = load_noxfile()._is_release
     return function
 
 

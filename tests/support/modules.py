@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["load_module"]
+from support.pages import ROOT
+
+__all__ = ["load_module", "load_noxfile"]
 
 
 def load_module(path: Path) -> ModuleType:
@@ -20,3 +23,9 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+@cache
+def load_noxfile() -> ModuleType:
+    """Return the noxfile as a module, loaded once: nox warns when a process registers a session twice."""
+    return load_module(ROOT / "noxfile.py")
