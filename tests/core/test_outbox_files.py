@@ -587,4 +587,5 @@ def test_a_late_look_at_a_file_that_was_sent_does_not_bring_it_back(
     path.unlink()
     goes_on.set()
     making.join(10)
+    assert not making.is_alive()
     assert list(tmp_path.iterdir()) == []

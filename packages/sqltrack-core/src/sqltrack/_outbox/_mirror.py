@@ -33,7 +33,7 @@ class Mirror:
         from sqltrack.client import Client
         from sqltrack.commands.setup import set_up_quietly
 
-        self._client = Client({"engine": "sqlite", "dbpath": path, "outbox": "off"})
+        self._client = Client({"engine": "sqlite", "dbpath": path, "outbox": "off", "reconnect": 0})
         self._client.metrics._warnings.is_silent = True
         self._is_broken = False
         # While a run is tracked, no connection creates the file, which may be sent and removed in the meantime.
