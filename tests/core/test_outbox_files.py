@@ -332,8 +332,9 @@ def test_any_number_of_senders_send_each_file_once(
     assert len(results) == 2
     assert sum(calls for calls, _ in done) == 30 * number
     assert sender.execute("SELECT count(*), count(DISTINCT run_id) FROM metrics").fetchone() == (30 * number, number)
+    # A sender that comes too late may leave an empty file, which the next one removes.
+    assert sum(sent.calls for sent in send_outboxes(sender)) == 0
     assert outbox_files(folder) == []
-    assert send_outboxes(sender) == []
 
 
 def test_remains_of_a_file_are_removed_by_the_next_sending(config: dict[str, Any], folder: Path) -> None:
