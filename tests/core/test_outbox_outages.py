@@ -7,6 +7,7 @@ import logging
 import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -298,7 +299,12 @@ with run.track():
 """
 
 MET = f"""
+import atexit
 {BEGIN}
+signal.signal(signal.SIGALRM, lambda *args: None)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+# At the end of the interpreter, the signal would kill the process.
+atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 with run.track():
     log(range(6))
     wait_for_outage()
@@ -398,6 +404,31 @@ def begin(script: Script) -> str:
     return run_id
 
 
+def test_an_outage_costs_no_more_while_a_timer_sends_signals(outages: Outages) -> None:
+    """Calls that signals interrupt more often than they look at the clock end in time, and the handlers run."""
+    count = 0
+
+    def handle(*args: object) -> None:
+        nonlocal count
+        count += 1
+
+    loop = TrainingLoop.begin(outages.config)
+    # Without it, a failure would never end.
+    rescue = threading.Timer(5, signal.setitimer, (signal.ITIMER_REAL, 0))
+    rescue.start()
+    outer = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        loop.log_during(outages.begin(), 0.6)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, outer)
+        rescue.cancel()
+    loop.expect_bounded(outages.config["patience"])
+    assert count > 20
+    expect_all_rows(outages.plain, loop)
+
+
 def test_a_run_that_stops_in_an_outage_ends_in_time(server: OutageServer, pg_config: dict[str, Any]) -> None:
     """The script ends within five seconds of its last call, and says how many calls are left and how to send them."""
     outages = Outages(pg_config, server.direct_config(), lambda: OUTAGES["silent network"](server))
@@ -444,7 +475,7 @@ def test_a_signal_in_an_outage_ends_the_process_in_time(
 
 
 def test_a_signal_in_the_call_that_meets_the_outage_ends_the_process_in_time(outages: Outages) -> None:
-    """Even if that call would wait for much longer."""
+    """Even if that call would wait for much longer, and a timer interrupts it again and again."""
     outages.config["patience"] = 20
     with Script(MET, outages.config) as script:
         run_id = begin(script)

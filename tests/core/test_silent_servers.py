@@ -16,7 +16,7 @@ import pytest
 
 import sqltrack
 from plugins.postgres_server import PostgresServer
-from sqltrack.engines.postgres import PostgresEngine, _connection
+from sqltrack.engines.postgres import PostgresEngine
 from sqltrack.engines.postgres._backend import ServerBackend
 from sqltrack.engines.postgres._connection import BoundedConnection, SilentServerError
 from sqltrack.errors import DatabaseUnavailableError
@@ -179,15 +179,13 @@ _WORK = {
 }
 
 
-def test_short_work_is_given_up_when_the_server_is_frozen(
-    own_server: PostgresServer, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever psycopg waits for, at any stage of the work, and for versions of psycopg without timeouts."""
-    connections = {name: engine.connect() for name in [*_WORK, "older psycopg"]}
+def test_short_work_is_given_up_when_the_server_is_frozen(own_server: PostgresServer, engine: PostgresEngine) -> None:
+    """Whatever psycopg waits for, at any stage of the work."""
+    connections = {name: engine.connect() for name in _WORK}
     works = {}
     for name, connection in connections.items():
         connection.execute("CREATE TEMP TABLE numbers AS SELECT n FROM generate_series(1, 100) AS n")
-        works[name] = _WORK.get(name, _WORK["execute"])(connection)
+        works[name] = _WORK[name](connection)
         next(works[name])
 
     def end(name: str) -> None:
@@ -198,8 +196,6 @@ def test_short_work_is_given_up_when_the_server_is_frozen(
         calls = {name: _Call(lambda name=name: end(name)) for name in _WORK}  # type: ignore[misc]
         for name, call in calls.items():
             expect_given_up(engine, connections[name], call)
-        monkeypatch.setattr(_connection, "_has_timeouts", False)
-        expect_given_up(engine, connections["older psycopg"], _Call(lambda: end("older psycopg")))
 
 
 def test_the_end_of_a_transaction_is_short_work_of_its_own_accord(

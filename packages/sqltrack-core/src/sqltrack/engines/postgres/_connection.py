@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
 
@@ -30,12 +30,13 @@ _LONGEST_PAUSE = 60.0
 # A single probe may fail because the statement has just ended or a packet got lost.
 _FAILURES = 2
 
-# Older versions of psycopg wait without a timeout.
-_WaitTimeout: type[psycopg.Error] = getattr(psycopg.errors, "_WaitTimeout", psycopg.InterfaceError)
-_has_timeouts = hasattr(psycopg.errors, "_WaitTimeout")
+# Not the wait function in C: when signals interrupt it, it starts again without running their handlers, so that a timer
+# with a shorter period than the interval suspends all time limits. Some versions do not report timeouts, either.
+_wait: Any = waiting.wait_poll if hasattr(select, "poll") else waiting.wait_selector
 
-# These report timeouts to the operation in all versions; the faster wait function in C does so only in some.
-_watching_wait: Any = waiting.wait_poll if hasattr(select, "poll") else waiting.wait_selector
+# States of a socket: awaited by an operation, and reported to it.
+_READ = int(waiting.WAIT_R)
+_READABLE = int(waiting.READY_R)
 
 _ACTIVE = psycopg.pq.TransactionStatus.ACTIVE
 
@@ -98,17 +99,26 @@ class BoundedConnection(psycopg.Connection[Any]):
     metric_facts: Mapping[str, Sequence[Any] | None] = MappingProxyType({})
     plain_cursor_factory: type[psycopg.Cursor[Any]] = psycopg.Cursor
     _plain_cursor: Any = None
+    _poll: Callable[[float], Any] | None = None
 
     def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """Wait for an operation of psycopg. All waits go through here, except while connecting."""
+        awaited = None
         try:
-            if timeout is None and _has_timeouts:
-                # Most answers come at once, so watch only after the first interval.
+            if timeout is None:
+                # Most answers come at once and in one piece, so watch only after that.
                 try:
-                    return waiting.wait(gen, self.pgconn.socket, interval, _INTERVAL)
-                except _WaitTimeout:
-                    pass
-            return self._wait_watched(_Watched(gen, self), interval, timeout)
+                    awaited = next(gen)
+                    if awaited == _READ:
+                        # A new function for each wait would take longer.
+                        poll = self._poll
+                        if poll is None:
+                            poll = self._poll = _poll_function(self.pgconn.socket)
+                        if poll(interval * 1000):
+                            awaited = gen.send(_READABLE)
+                except StopIteration as end:
+                    return end.value
+            return self._wait_watched(_Watched(gen, self, awaited), interval, timeout)
         except KeyboardInterrupt:
             if self.pgconn.transaction_status == _ACTIVE:
                 self._end_statement(gen)
@@ -165,7 +175,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         interval = interval if self.limit is None else min(interval, self.limit)
         # Older versions lack this parameter.
         options = () if timeout is None else (timeout,)
-        return _watching_wait(watched, self.pgconn.socket, interval, *options)
+        return _wait(watched, self.pgconn.socket, interval, *options)
 
     def _end_statement(self, gen: Any) -> None:
         """Cancel a statement that Ctrl-C interrupted, or give up the connection."""
@@ -249,12 +259,23 @@ class _Watched:
     Args:
         operation: the generator, to which the state of the socket is sent.
         connection: its connection.
+        awaited: state of the socket that a started operation waits for.
     """
 
-    __slots__ = ("_connection", "_failures", "_limit", "_next_probe", "_operation", "_pause", "_silent_since")
+    __slots__ = (
+        "_awaited",
+        "_connection",
+        "_failures",
+        "_limit",
+        "_next_probe",
+        "_operation",
+        "_pause",
+        "_silent_since",
+    )
 
-    def __init__(self, operation: Any, connection: BoundedConnection) -> None:
+    def __init__(self, operation: Any, connection: BoundedConnection, awaited: Any = None) -> None:
         self._operation = operation
+        self._awaited = awaited
         self._connection = connection
         self._limit = connection.limit
         # Unknown until the first wait.
@@ -264,7 +285,7 @@ class _Watched:
         return self
 
     def __next__(self) -> Any:
-        return next(self._operation)
+        return next(self._operation) if self._awaited is None else self._awaited
 
     def send(self, ready: Any) -> Any:
         """Send the state of the socket to the operation: the events for which it is ready, 0 for none."""
@@ -305,11 +326,16 @@ class _Watched:
 
 def is_readable(fd: int, seconds: float = 0) -> bool:
     """Return whether a socket becomes readable within `seconds`."""
+    return bool(_poll_function(fd)(seconds * 1000))
+
+
+def _poll_function(fd: int) -> Callable[[float], Any]:
+    """Return a function that waits for some milliseconds until a socket is readable, and returns a true value if so."""
     if hasattr(select, "poll"):  # pragma: no branch - Windows
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
-    return bool(select.select([fd], [], [], seconds)[0])  # pragma: no cover - Windows
+        return poll.poll
+    return lambda milliseconds: select.select([fd], [], [], milliseconds / 1000)[0]  # pragma: no cover - Windows
 
 
 def _shut_down(fd: int) -> None:
