@@ -190,6 +190,7 @@ def test_errors_of_statements_keep_the_drivers_error(client: sqltrack.Client) ->
     ("state", "error"),
     [
         ("25006", ReadOnlyDatabaseError),
+        ("25P03", DatabaseUnavailableError),
         ("42501", AccessDeniedError),
         ("53100", DiskFullError),
         ("53300", TooManyConnectionsError),
@@ -215,6 +216,15 @@ def test_a_server_that_gives_up_is_one_that_may_come_back(postgres_config: dict[
     error = sqltrack.Client(postgres_config).engine.translate_error(panic)
     assert type(error) is DatabaseUnavailableError
     assert "has crashed: could not write to its log" in str(error)
+
+
+def test_a_server_without_new_transaction_ids_is_read_only(postgres_config: dict[str, Any]) -> None:
+    """Its error has the state of limits that only other values would keep."""
+    import psycopg
+
+    function: dict[int, bytes | None] = {psycopg.pq.DiagnosticField.SOURCE_FUNCTION: b"GetNewTransactionId"}
+    refusal = psycopg.errors.ProgramLimitExceeded("database is not accepting commands", info=function)
+    assert type(sqltrack.Client(postgres_config).engine.translate_error(refusal)) is ReadOnlyDatabaseError
 
 
 WITHOUT_PSYCOPG = """

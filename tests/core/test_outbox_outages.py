@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import signal
 import sys
 import threading
@@ -19,9 +20,9 @@ import sqltrack
 from plugins.pgbouncer import PgBouncer
 from sqltrack import Experiment, Run, run_functions
 from sqltrack.commands import setup
-from sqltrack.errors import AccessDeniedError, DatabaseUnavailableError, NotSetUpError
+from sqltrack.errors import AccessDeniedError, DatabaseError, DatabaseUnavailableError, NotSetUpError
 from sqltrack.outbox import drop_outbox, find_outboxes, send_outboxes
-from support.databases import steps
+from support.databases import connect_to_sqlite, steps
 from support.faulty_files import compile_library
 from support.frozen import frozen, frozen_server
 from support.logging_threads import wait_until
@@ -197,6 +198,82 @@ def test_a_file_that_becomes_read_only_costs_no_value(sqlite_config: dict[str, A
     expect_all_steps(sqlite_config, ended.lines)
     assert "is read-only" in ended.errors
     assert outbox_files(config) == []
+
+
+def test_damage_in_the_file_costs_no_value(sqlite_config: dict[str, Any], tmp_path: Path) -> None:
+    config = {**sqlite_config, **outbox_settings(tmp_path)}
+    loop = TrainingLoop.begin(config)
+    with loop.run.track():
+        loop.log_during(damaged_table(sqlite_config), 0.2)
+    expect_all_rows(sqlite_config, loop)
+    assert outbox_files(config) == []
+
+
+@contextlib.contextmanager
+def damaged_table(config: dict[str, Any]) -> Iterator[None]:
+    """Overwrite the first page of the metrics in a SQLite file, and restore it."""
+    with contextlib.closing(connect_to_sqlite(config)) as connection:
+        # Other connections must read the page again.
+        connection.execute("UPDATE runs SET comment = 'damaged'")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'metrics'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with open(config["dbpath"], "r+b", buffering=0) as file:
+        original = os.pread(file.fileno(), size, (page - 1) * size)
+        os.pwrite(file.fileno(), b"\xff" * size, (page - 1) * size)
+        try:
+            yield
+        finally:
+            os.pwrite(file.fileno(), original, (page - 1) * size)
+
+
+# Errors of the server
+
+TRIGGER = """
+CREATE TABLE injected (state text);
+CREATE FUNCTION inject() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE code text;
+BEGIN
+    SELECT state INTO code FROM injected;
+    IF code IS NOT NULL THEN
+        RAISE 'injected' USING ERRCODE = code;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER inject BEFORE INSERT ON metrics FOR EACH ROW EXECUTE FUNCTION inject();
+GRANT SELECT ON injected TO PUBLIC;
+"""
+
+
+def test_faults_of_the_server_cost_no_value_and_refusals_raise(server: OutageServer, pg_config: dict[str, Any]) -> None:
+    """Faults are internal errors or damaged data, for example. Constraints and the user's triggers refuse."""
+    faults = ["25P03", "40001", "53200", "55000", "55006", "57014", "58030", "XX000", "XX001", "XX002"]
+    refusals = ["0A000", "22003", "23514", "54000", "P0001"]
+    loop = TrainingLoop.begin(pg_config, pause=0)
+    loop.log(1)
+    server.execute(TRIGGER)
+    with loop.run.track():
+        for state in refusals:
+            with injected(server, state), pytest.raises(DatabaseError, match="injected"):
+                loop.log(1)
+        for state in faults:
+            with injected(server, state):
+                loop.log(1)
+                assert len(outbox_files(pg_config)) > 0, state
+            assert loop.run.flush(30), state
+    expect_all_rows(server.direct_config(), loop)
+    assert outbox_files(pg_config) == []
+
+
+@contextlib.contextmanager
+def injected(server: OutageServer, state: str) -> Iterator[None]:
+    """Let the server refuse rows of metrics with this SQLSTATE."""
+    server.execute(f"INSERT INTO injected VALUES ('{state}')")
+    try:
+        yield
+    finally:
+        server.execute("DELETE FROM injected")
 
 
 # Late statements

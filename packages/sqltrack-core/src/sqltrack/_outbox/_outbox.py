@@ -600,6 +600,9 @@ class Outbox:
                     if told is not type(error):
                         told = type(error)
                         protected(get_logger("outbox").info, "calls cannot be sent yet: %s", error)
+                    if type(error) is DatabaseError:
+                        # SQLite would never read again the damaged pages that this connection has read.
+                        client._session.close_idle()
                     self._wait(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
         except Exception:

@@ -109,8 +109,9 @@ _PROBE_TIMEOUT = 5.0
 # Seconds that a terminated process waits for its statement to end, and then for the cancel request.
 _LAST_WORD, _LAST_CANCEL = 0.25, 0.5
 
-# Classes of SQLSTATE: transaction rollback (deadlocks), insufficient resources, operator intervention, system errors.
-_PASSING_STATES = ("40", "53", "57", "58")
+# Classes of SQLSTATE: transaction rollback (deadlocks), insufficient resources, objects that are in use or not ready,
+# operator intervention, system errors, internal errors and damaged data. They are not the fault of the caller.
+_PASSING_STATES = ("40", "53", "55", "57", "58", "XX")
 
 # "sqltrack" as a number, so that it differs from the advisory locks of other programs.
 _SETUP_LOCK = 0x73716C747261636B

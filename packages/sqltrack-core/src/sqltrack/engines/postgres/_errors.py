@@ -32,6 +32,10 @@ _EXCERPT = re.compile(r"\nLINE \d+: .*(?:\n *\^)?")
 # The word of a statement at which the server's parser failed.
 _NEAR = re.compile(r'(?<= at or near ").*(?=")')
 
+# Classes of SQLSTATE and states after which a new connection is needed: connection exceptions, operator intervention,
+# missing databases, and sessions that the server has ended because their transactions took too long.
+_LOST = ("08", "57P", "3D000", "25P03", "25P04")
+
 # libpq's messages about connection strings that it cannot parse.
 _UNREADABLE = re.compile(r"connection info string|percent-encoded| URI\b")
 _UNREADABLE_MESSAGE = "cannot parse the connection string (conninfo)"
@@ -61,7 +65,7 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
         return NotSetUpError(f"{target} has no sqltrack tables")
     if state == "42501" or state.startswith("28"):
         return AccessDeniedError(f"{target} refuses access: {message}")
-    if state == "25006":
+    if state == "25006" or _has_no_new_ids(error):
         return ReadOnlyDatabaseError(f"{target} is read-only: {message}")
     if state == "55P03":
         return DatabaseLockedError(f"{target}: another transaction holds a lock for too long: {message}")
@@ -71,7 +75,7 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
         return UnusableValueError(f"{target}: a name or kind is too long: {message}")
     if state == "53300":
         return TooManyConnectionsError(f"{target} has no connection left: {message}")
-    if state.startswith(("08", "57P")) or state == "3D000":
+    if state.startswith(_LOST):
         return DatabaseUnavailableError(f"{target} cannot be used: {message}")
     return DatabaseError(f"{target}: {message}")
 
@@ -91,6 +95,12 @@ def without_excerpt(message: str) -> str:
 
 def _is_our_table(message: str) -> bool:
     return any(name.rpartition(".")[2] in TABLES for name in re.findall(r'"([^"]+)"', message))
+
+
+def _has_no_new_ids(error: Exception) -> bool:
+    """Return whether the server refuses changes until it was vacuumed, so that its transaction ids do not repeat."""
+    functions = ("GetNewTransactionId", "GetNewMultiXactId")
+    return isinstance(error, psycopg.Error) and error.diag.source_function in functions
 
 
 def _is_unnamed_table(error: Exception) -> bool:

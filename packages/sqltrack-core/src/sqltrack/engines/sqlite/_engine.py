@@ -46,6 +46,9 @@ _JOURNAL_TIMEOUT = 5.0
 # Pages in the log after which a commit moves them to the file and waits for the disk (benchmarks/checkpoints.py).
 _CHECKPOINT_PAGES = 4_000
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+# Messages of file systems that fail, and the beginnings of messages about damaged files.
+_FAILING = ("disk I/O error", "locking protocol")
+_DAMAGED = ("database disk image is malformed", "malformed database schema")
 # URLs, of which pathlib keeps only one slash, and parameters of a server.
 _NOT_A_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/|\bpassword\s*=", re.IGNORECASE)
 # Ids that the database generates are below this; users may choose greater ones.
@@ -205,9 +208,9 @@ class SQLiteEngine(Engine):
             return ReadOnlyDatabaseError(f"database {self.path!r} is read-only, check its permissions")
         if "disk is full" in message:
             return DiskFullError(f"the disk is full, database {self.path!r} cannot grow", "free space, then continue")
-        if message in ("disk I/O error", "locking protocol"):
+        if message in _FAILING:
             return explain_io_error(error, self.path)
-        if "malformed" in message:
+        if message.startswith(_DAMAGED):
             return DatabaseError(
                 f"database {self.path!r} is damaged: {message}",
                 "restore a backup, or save the readable data with the command .recover of SQLite's own program",
@@ -215,7 +218,7 @@ class SQLiteEngine(Engine):
         return DatabaseError(f"database {self.path!r}: {message}")
 
     def may_pass(self, error: Exception) -> bool:
-        return isinstance(error, sqlite3.OperationalError) and str(error) in ("disk I/O error", "locking protocol")
+        return isinstance(error, sqlite3.Error) and str(error).startswith((*_FAILING, *_DAMAGED))
 
     def split_script(self, script: str) -> list[str]:
         return split_script(script)
