@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sqltrack
+from sqltrack._outbox import _journal
 from sqltrack.errors import ConflictError, DatabaseUnavailableError, NotSetUpError, OutboxError
 from sqltrack.outbox import OutboxInfo, drop_outbox, find_outboxes, read_outbox, send_outboxes
 from support.left_outboxes import leave_outbox, of_another_host
@@ -166,3 +168,23 @@ def test_a_dropped_outbox_is_gone_with_its_lock(config: dict[str, Any], folder: 
     assert drop_outbox(dropped.path) == dropped
     assert find_outboxes(folder) == [kept]
     assert all(name.startswith(Path(kept.path).name) for name in os.listdir(folder))
+
+
+def test_sending_large_values_takes_little_memory(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The calls are read, decoded and sent in parts, whose size does not depend on that of the file."""
+    monkeypatch.setattr(_journal, "_READ_BYTES", 2**18)
+    with leave_outbox(config, folder) as client:
+        run = sqltrack.Experiment(client, name="left").get_run()
+        for step in range(60):
+            run.add_metrics({"text": "x" * 2**17}, step)
+    client = sqltrack.Client(config, outbox_dir=str(folder))
+    tracemalloc.start()
+    try:
+        (sent,) = send_outboxes(client)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (sent.calls, sent.is_removed, rows(client)) == (60, True, 60)
+    assert peak < 60 * 2**17 / 2

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack._outbox import _journal
 from sqltrack._outbox._journal import Journal, remove_remains
 from sqltrack._outbox._mirror import Mirror
 from sqltrack._outbox._places import OutboxLock, state_of
@@ -545,6 +546,29 @@ def test_a_range_that_cannot_be_read_is_searched_once(
     assert 80 < len(found) < 100
     assert found[-1].seq == 500100
     assert len(look_ups) < 1500
+    journal.close()
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_large_calls_are_read_in_parts(
+    sqlite_config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
+) -> None:
+    """A part has at least one call, so even a larger one is read."""
+    monkeypatch.setattr(_journal, "_READ_BYTES", 250)
+    path = leave_whole_file(sqlite_config, folder, calls=20, length=100)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE outbox_calls SET arguments = '[\"' || hex(zeroblob(500)) || '\"]' WHERE seq = 8")
+        if is_damaged:
+            connection.execute("UPDATE outbox_calls SET arguments = '[' WHERE seq = 1")
+    journal = Journal(str(path))
+    found: list[int] = []
+    parts = []
+    while batch := journal.read(10, found[-1] if found else 0):
+        found += [call.seq for call in batch]
+        parts.append(len(batch))
+    assert (journal.damage is not None) == is_damaged
+    assert found == list(range(1 + is_damaged, 21))
+    assert max(parts) == 2
     journal.close()
 
 

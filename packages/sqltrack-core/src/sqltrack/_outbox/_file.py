@@ -33,6 +33,9 @@ __all__ = ["OutboxFile", "remove_outdated", "send_refused_to"]
 # Number of calls that are read at once to update the tables of the file.
 _SHOWN_AT_ONCE = 500
 
+# Number of calls that are moved at once from memory to a file.
+_TAKEN_AT_ONCE = 1_000
+
 # Seconds to wait for another process that sends the file of refused calls.
 _PATIENCE = 10.0
 
@@ -105,7 +108,10 @@ class OutboxFile:
         Raises:
             OutboxError: they cannot be stored.
         """
-        self.journal.take_over(other.journal.read(2**31))
+        last = 0
+        while calls := other.journal.read(_TAKEN_AT_ONCE, last):
+            self.journal.take_over(calls)
+            last = calls[-1].seq
 
     def show(self, experiments: Mapping[int, int], deadline: float) -> None:
         """Apply new calls to the tables of the file, so that they can be queried.

@@ -6,6 +6,7 @@ import bisect
 import contextlib
 import itertools
 import json
+import math
 import os
 import sqlite3
 import threading
@@ -65,6 +66,9 @@ _APPEND_SQL = "INSERT INTO outbox_calls (time, owner, name, arguments) VALUES (?
 
 # Seconds to wait for another process that reads the file.
 _TIMEOUT = 5.0
+
+# Bytes of arguments after which `Journal.read` stops. Decoded and sent, they take several times as much memory.
+_READ_BYTES = 4 * 2**20
 
 # Smallest size of a call in bytes, which limits how many of them a damaged file can contain.
 _LEAST_BYTES = 50
@@ -223,8 +227,10 @@ class Journal:
         """
         try:
             with self._lock:
-                known = set(self._fetch("SELECT time, owner, name, arguments FROM outbox_calls"))
                 found = [(call.time.isoformat(), call.owner, call.name, encode(call.arguments)) for call in calls]
+                times = [values[0] for values in found]
+                sql = "SELECT time, owner, name, arguments FROM outbox_calls WHERE time BETWEEN ? AND ?"
+                known = set(self._fetch(sql, (min(times), max(times))))
                 new = [(*values, reason) for values in found if values not in known]
                 with _transaction(self._connection):
                     sql = "INSERT INTO outbox_calls (time, owner, name, arguments, reason) VALUES (?, ?, ?, ?, ?)"
@@ -235,8 +241,10 @@ class Journal:
     def read(self, limit: int, after: int = 0) -> list[Call]:
         """Return the first calls, as many of them as can be read, see `damage`.
 
+        Large calls are returned in parts of a few megabytes, so the rest follows with another `after`.
+
         Args:
-            limit: the largest number of calls.
+            limit: the largest number of calls, at least 1.
             after: the position after which to begin.
         """
         if self._readable is None:
@@ -245,7 +253,7 @@ class Journal:
             except Exception as error:
                 # Damaged data may look like anything, so any error is possible.
                 self._note_damage(error)
-        return list(itertools.islice(self._salvaged(after), limit))
+        return list(itertools.islice(self._salvaged(after, _READ_BYTES), limit))
 
     def check(self) -> None:
         """Check the whole file, and set `damage` if a part is damaged."""
@@ -346,7 +354,15 @@ class Journal:
 
     def _rows(self, limit: int, after: int) -> list[tuple[Any, ...]]:
         sql = f"SELECT {_COLUMNS} FROM outbox_calls WHERE seq > ? ORDER BY seq LIMIT ?"
-        return self._fetch(sql, (max(after, self._sent), limit))
+        rows: list[tuple[Any, ...]] = []
+        size = 0
+        with self._lock, contextlib.closing(self._connection.execute(sql, (max(after, self._sent), limit))) as cursor:
+            for row in cursor:
+                rows.append(row)
+                size += _size(row)
+                if size >= _READ_BYTES:
+                    break
+        return rows
 
     def _call(self, row: Sequence[Any]) -> Call:
         seq, time, owner, name, arguments, reason = row
@@ -367,8 +383,8 @@ class Journal:
                 self._execute("PRAGMA writable_schema = ON")
             self._readable = list(self._readable_places())
 
-    def _salvaged(self, after: int) -> Iterator[Call]:
-        """Yield the calls of a damaged file one by one, without those that cannot be read."""
+    def _salvaged(self, after: int, most: float = math.inf) -> Iterator[Call]:
+        """Yield the calls of a damaged file one by one, without those that cannot be read, up to `most` bytes."""
         sql = f"SELECT {_COLUMNS} FROM outbox_calls WHERE seq = ?"
         places = self._readable or []
         for place in places[bisect.bisect_right(places, max(after, self._sent)) :]:
@@ -380,6 +396,9 @@ class Journal:
                 continue
             if call is not None:
                 yield call
+                most -= _size(rows[0])
+                if most <= 0:
+                    return
 
     def _readable_places(self) -> Iterator[int]:
         """Yield the positions of calls that SQLite can find; halve ranges that it cannot read."""
@@ -458,6 +477,11 @@ def create_journal(folder: str, about: Mapping[str, Any], *, keeps: bool = False
 def lock_path(path: str) -> str:
     """Return the path of the lock file of an outbox."""
     return path + _LOCK_SUFFIX
+
+
+def _size(row: Sequence[Any]) -> int:
+    """Return the bytes of a call's arguments, which are ASCII text."""
+    return len(row[4])
 
 
 def _is_locked(error: Exception) -> bool:
