@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import time
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sqltrack
-from sqltrack._outbox import _journal
+from sqltrack._outbox import _journal, _outbox, _sender
+from sqltrack._outbox._journal import Call
 from sqltrack.errors import ConflictError, DatabaseUnavailableError, NotSetUpError, OutboxError
 from sqltrack.outbox import OutboxInfo, drop_outbox, find_outboxes, read_outbox, send_outboxes
 from support.left_outboxes import leave_outbox, of_another_host
@@ -188,3 +190,59 @@ def test_sending_large_values_takes_little_memory(
         tracemalloc.stop()
     assert (sent.calls, sent.is_removed, rows(client)) == (60, True, 60)
     assert peak < 60 * 2**17 / 2
+
+
+def test_a_slow_database_gets_smaller_batches(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that sends its own calls halves batches that take too long, until they are confirmed in time."""
+    sizes: list[int] = []
+    send = _sender.Sender._send
+
+    def send_slowly(sender: _sender.Sender, group: Sequence[Call], seconds: float) -> int:
+        sizes.append(len(group))
+        if len(group) > 3:
+            time.sleep(seconds)
+            raise DatabaseUnavailableError("no answer")
+        return send(sender, group, seconds)
+
+    monkeypatch.setattr(_sender.Sender, "_send", send_slowly)
+    monkeypatch.setattr(_sender, "_PATIENCE", 0.02)
+    monkeypatch.setattr(_sender, "_PER_ROW", 0)
+    monkeypatch.setattr(_outbox, "_PAUSE", 0.01)
+    client = sqltrack.Client({**config, "outbox": "always", "outbox_dir": str(folder)})
+    run = sqltrack.Experiment(client, name="slow").get_run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_outbox.Outbox, "_ensure_thread", lambda self: False)
+        for step in range(20):
+            run.add_metrics({"loss": step}, step)
+    assert run.flush(20)
+    assert sizes[:4] == [20, 10, 5, 2]
+    assert rows(client) == 20
+
+
+SLOW_ROWS = """
+    CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_sleep(CASE NEW.step WHEN 7 THEN 0.15 ELSE 0.03 END);
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER be_slow BEFORE INSERT ON metrics FOR EACH ROW EXECUTE FUNCTION be_slow();
+"""
+
+
+@pytest.mark.engines("postgres", reason="SQLite stores rows in this process, which waits for as long as it takes")
+def test_a_slow_server_gets_smaller_batches_and_more_time_for_one_call(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs longer for all calls than a batch may take, and even for one of them."""
+    with leave_outbox(config, folder) as client:
+        run = sqltrack.Experiment(client, name="left").get_run().set_comment("in a batch of its own")
+        for step in range(8):
+            run.add_metrics({"loss": 1 / (step + 1)}, step)
+    client = sqltrack.Client(config, outbox_dir=str(folder))
+    client.execute(SLOW_ROWS)
+    monkeypatch.setattr(_sender, "_PATIENCE", 0.1)
+    monkeypatch.setattr(_sender, "_PER_ROW", 0)
+    (sent,) = send_outboxes(client)
+    assert (sent.calls, sent.is_removed, rows(client)) == (9, True, 8)

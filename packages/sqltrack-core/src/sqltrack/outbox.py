@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from sqltrack._outbox._journal import REFUSED_SUFFIX, SENT_SUFFIX, Journal, lock_path, remove_remains
 from sqltrack._outbox._places import OutboxLock, check_file, check_folder, folders_in_use, read_holder, state_of
 from sqltrack.engines.admin import admin_of
-from sqltrack.errors import ConflictError, OutboxError
+from sqltrack.errors import ConflictError, DatabaseUnavailableError, OutboxError
 
 if TYPE_CHECKING:
+    from sqltrack._outbox._sender import Sender, Sent
     from sqltrack.client import Client
 
 __all__ = [
@@ -322,7 +323,7 @@ def _send_locked(client: Client, info: OutboxInfo, lock: OutboxLock) -> SentOutb
             sender = Sender(client, journal, None if info.state == "refused" else send_refused_to(journal))
             sent, last = Sent(), 0
             while True:
-                place, more = sender.send_batch(last)
+                place, more = _send_batch(sender, last)
                 sent = sent.plus(more)
                 if place == last:
                     break
@@ -336,6 +337,19 @@ def _send_locked(client: Client, info: OutboxInfo, lock: OutboxLock) -> SentOutb
         return SentOutbox(info.path, *sent, is_removed, None, damage)
     finally:
         lock.release(remove=is_removed or info.state == "sent")
+
+
+def _send_batch(sender: Sender, after: int) -> tuple[int, Sent]:
+    """Return the result of `Sender.send_batch`; if the database is only slow, try again with smaller batches."""
+    while True:
+        try:
+            return sender.send_batch(after)
+        except DatabaseUnavailableError:
+            if not sender.is_slow:
+                raise
+            # Raises if the database is away.
+            with sender.client:
+                pass
 
 
 def _skipped(info: OutboxInfo, why: str) -> SentOutbox:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +20,7 @@ from sqltrack._outbox._calls import (
 from sqltrack._outbox._journal import Call, Journal
 from sqltrack._outbox._outages import is_outage
 from sqltrack.engines.json import Jsonb
-from sqltrack.errors import MissingRunError, OutboxError, SQLTrackError
+from sqltrack.errors import DatabaseUnavailableError, MissingRunError, OutboxError, SQLTrackError
 from sqltrack.statuses import ENDED_STATES
 
 if TYPE_CHECKING:
@@ -30,8 +31,14 @@ __all__ = ["Sender", "Sent"]
 # Number of calls that are read at once, and of rows of metrics that are stored in one transaction.
 _BATCH = 1_000
 
-# Seconds that sending a batch may take, and further seconds for each row of it.
+# Seconds for which the database may be silent while it stores a batch, and further seconds for each row of it.
 _PATIENCE, _PER_ROW = 30.0, 0.01
+
+# The same for a single call, after it has taken too long several times.
+_LONGEST_PATIENCE = 8 * _PATIENCE
+
+# Batches grow again if they take less than this part of their time.
+_QUICK = 0.25
 
 # Prefix of calls that create something.
 _BEGIN = "begin_"
@@ -80,6 +87,10 @@ class Sender:
         self.client: Client = client
         self._journal = journal
         self._refuse = refuse
+        # How much is sent in one transaction, and for how long: less and longer for a database that is slow.
+        self._most_calls = _BATCH
+        self._patience = _PATIENCE
+        self._is_slow = False
         about = journal.about()
         # The ids of experiments in the database, by the ids that they got during an outage.
         self._experiment_ids: dict[int, int] = {int(new): real for new, real in about.get(_EXPERIMENTS, {}).items()}
@@ -90,6 +101,11 @@ class Sender:
     def experiment_ids(self) -> Mapping[int, int]:
         """The ids of experiments in the database, by the ids that they got during an outage."""
         return self._experiment_ids
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the last batch has taken too long, so that the next one is smaller or may take longer."""
+        return self._is_slow
 
     def send_batch(self, after: int = 0) -> tuple[int, Sent]:
         """Send the first calls of the file.
@@ -105,8 +121,14 @@ class Sender:
         """
         sent = Sent()
         last = after
-        for group in _groups(self._journal.read(_BATCH, after)):
-            done = self._send_group(group)
+        for group in _groups(self._journal.read(self._most_calls, after)):
+            try:
+                done = self._send_group(group)
+            except DatabaseUnavailableError:
+                if not self._is_slow or last == after:
+                    raise
+                # Count the groups before it; the next batch begins with this one.
+                break
             sent = sent.plus(done)
             last = group[-1].seq
             if done.refused and self._refuse is None:
@@ -130,7 +152,7 @@ class Sender:
         if group[0].owner in self._lost:
             return self._refuse_all(group, f"{group[0].owner} could not be created")
         try:
-            return Sent(calls=len(group), outdated=self._send(group))
+            return Sent(calls=len(group), outdated=self._send_in_time(group))
         except SQLTrackError as error:
             if is_outage(self.client.engine, error):
                 raise
@@ -154,15 +176,39 @@ class Sender:
             self._refuse(group, reason)
         return Sent(refused=len(group))
 
-    def _send(self, group: Sequence[Call]) -> int:
+    def _send_in_time(self, group: Sequence[Call]) -> int:
+        """Do the same as `_send`, and adapt the size of batches to the time that it takes."""
+        rows = sum(len(metrics_of(call.name, call.arguments)[0]) for call in group if call.name in ADD_METRICS)
+        seconds = self._patience + rows * _PER_ROW
+        self._is_slow = False
+        begin = time.monotonic()
+        try:
+            outdated = self._send(group, seconds)
+        except DatabaseUnavailableError:
+            # Otherwise the database has refused, or the connection was lost.
+            if time.monotonic() - begin > seconds / 2:
+                self._slow_down(len(group))
+            raise
+        if time.monotonic() - begin < seconds * _QUICK:
+            self._patience = _PATIENCE
+            if len(group) >= self._most_calls:
+                self._most_calls = min(self._most_calls * 2, _BATCH)
+        return outdated
+
+    def _slow_down(self, calls: int) -> None:
+        self._is_slow = calls > 1 or self._patience < _LONGEST_PATIENCE
+        if calls > 1:
+            self._most_calls = calls // 2
+        else:
+            self._patience = min(self._patience * 2, _LONGEST_PATIENCE)
+
+    def _send(self, group: Sequence[Call], seconds: float) -> int:
         """Send calls about one experiment or run; return how many of them are outdated."""
         kind, _, row_id = group[0].owner.partition(" ")
         session = self.client._session
         group = [
             call._replace(arguments=with_real_ids(call.name, call.arguments, self._experiment_ids)) for call in group
         ]
-        rows = sum(len(metrics_of(call.name, call.arguments)[0]) for call in group if call.name in ADD_METRICS)
-        seconds = _PATIENCE + rows * _PER_ROW
         if kind == "runs" and group[0].name != BEGIN_RUN:
             return session.perform_within(seconds, lambda: self._send_to_run(int(row_id), group))
         if kind == "database":
