@@ -221,6 +221,26 @@ def test_a_slow_database_gets_smaller_batches(
     assert rows(client) == 20
 
 
+def test_a_network_in_which_connecting_takes_long_costs_no_value(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that sends its calls waits longer each time, until it is connected."""
+    monkeypatch.setattr(_outbox, "_REACH", 0.05)
+    monkeypatch.setattr(_outbox, "_PAUSE", 0.01)
+    client = sqltrack.Client({**config, "outbox": "always", "outbox_dir": str(folder)})
+    run = sqltrack.Experiment(client, name="far").get_run()
+    connect = type(client.engine).connect
+
+    def connect_slowly(engine: Any, *arguments: Any) -> Any:
+        time.sleep(0.15)
+        return connect(engine, *arguments)
+
+    monkeypatch.setattr(type(client.engine), "connect", connect_slowly)
+    run.add_metrics({"loss": 0.5}, 1)
+    assert run.flush(5)
+    assert rows(client) == 1
+
+
 SLOW_ROWS = """
     CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN

@@ -42,6 +42,9 @@ T = TypeVar("T")
 # Seconds between two attempts to send, at first and at most.
 _PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 
+# Seconds for which the thread waits until the database can be reached, at first and at most.
+_REACH, _LONGEST_REACH = 5.0, 40.0
+
 # Seconds between two checks for new calls, while all of them go through the file.
 _POLL_PAUSE = 0.2
 
@@ -149,6 +152,8 @@ class Outbox:
         self._news = _thread.allocate_lock()
         self._has_thread = False
         self._is_closing = False
+        # The first limit notices the end of an outage soon, and longer ones allow for a slow network.
+        self._reach_limit = _REACH
 
     def add_engine(self, engine: Engine) -> None:
         """Track the statements that another engine's connections have given up."""
@@ -649,8 +654,7 @@ class Outbox:
                 file = self._files[0] if self._files else None
             if file is None:
                 return self._settings.mode != "always"
-            if not session.perform_within(_AT_END, lambda: session.call(self._ends_abandoned)):
-                raise DatabaseLockedError("the server still executes statements that were given up")
+            self._prepare_to_send(session)
             sent = file.send_batch(client)
             if file.sender is not None:
                 self._experiment_ids.update(file.sender.experiment_ids)
@@ -665,6 +669,23 @@ class Outbox:
             if self._settings.mode == "always" and file.is_empty:
                 return False
         return True
+
+    def _prepare_to_send(self, session: Session) -> None:
+        """Check that the database can be reached, and no longer executes statements that were given up.
+
+        Raises:
+            DatabaseError: it cannot, or still does.
+        """
+        begin = time.monotonic()
+        try:
+            has_ended = session.perform_within(self._reach_limit, lambda: session.call(self._ends_abandoned))
+        except DatabaseUnavailableError:
+            if time.monotonic() - begin > self._reach_limit / 2:
+                self._reach_limit = min(self._reach_limit * 2, _LONGEST_REACH)
+            raise
+        self._reach_limit = _REACH
+        if not has_ended:
+            raise DatabaseLockedError("the server still executes statements that were given up")
 
     def _has_ended(self, file: OutboxFile) -> bool:
         """Remove a file that was sent completely; return whether no file is left."""
