@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack import _times
 from sqltrack.commands.reap import apply_reap, plan_reap
 from sqltrack.commands.rewind import apply_rewind, plan_rewind
 from sqltrack.outbox import SentOutbox, send_outboxes
 from support.away import away, outbox_files, with_outbox
 from support.dumps import dump
+from support.left_outboxes import leave_outbox
 from support.processes import Script
 
 pytestmark = pytest.mark.not_pooled("the database refuses connections, after which a pooler refuses them for a while")
@@ -224,3 +226,50 @@ def test_sending_twice_changes_nothing(config: dict[str, Any], folder: Path, cli
     send(client)
     assert dump(client) == expected
     assert outbox_files(folder) == []
+
+
+# Clocks
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, shift: timedelta) -> None:
+    """Set the clock of this process forward, or back."""
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + shift
+
+    monkeypatch.setattr(_times, "datetime", Shifted)
+
+
+@pytest.mark.parametrize("mode", ["on", "always"])
+def test_a_clock_that_is_set_back_makes_no_call_late(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """The calls of a process follow its own start, whether that was stored directly or in the file."""
+    run = sqltrack.Experiment(sqltrack.Client(with_outbox(config, folder, outbox=mode)), name="experiment").get_run()
+    run.start().stop("FAILED").start().add_metrics({"loss": 1.0}, step=1)
+    assert run.flush(20)
+    with away(config):
+        set_clock(monkeypatch, timedelta(hours=-1))
+        run.add_args({"late": 1}).set_comment("late").add_metrics({"loss": 2.0}, step=1)
+        run.set_status("PAUSED").start().set_status("STOPPED")
+    assert run.flush(20)
+    assert described(run.client, "status", "comment", "args") == ("STOPPED", "late", {"late": 1})
+    assert run.client.execute("SELECT loss FROM metrics").fetchone() == (2.0,)
+    run.stop()
+
+
+def test_an_attempt_on_a_node_whose_clock_is_behind_is_the_later_one(
+    config: dict[str, Any], folder: Path, client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found the first attempt in the database, so it follows it, whatever the clocks say."""
+    first = sqltrack.Experiment(client, name="experiment").get_run()
+    first.start().add_metrics({"loss": 1.0}, step=1).stop("CANCELLED")
+    set_clock(monkeypatch, timedelta(hours=-1))
+    with leave_outbox(config, folder) as other:
+        second = sqltrack.Run(other, run_id=first.id)
+        second.start().add_metrics({"loss": 2.0}, step=1).set_comment("second").stop()
+    assert send(client).outdated == 0
+    assert described(client, "status", "comment") == ("COMPLETED", "second")
+    assert client.execute("SELECT loss FROM metrics").fetchone() == (2.0,)

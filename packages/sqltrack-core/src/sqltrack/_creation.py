@@ -32,11 +32,13 @@ class FoundRun(NamedTuple):
         id: its id.
         experiment_id: id of its experiment, 0 if unknown because the database is away.
         status: its status when it was found, if any.
+        times: when it had last been started and updated, where known.
     """
 
     id: int
     experiment_id: int
     status: str | None
+    times: tuple[datetime | None, ...] = ()
 
 
 class NewId:
@@ -146,12 +148,12 @@ def get_or_create_run(
         found = _find_run(connection, run_id)
     if found is None:
         raise MissingRunError(run_id)
-    owner, status = found
+    owner, status, *times = found
     if experiment_id is not None and owner != experiment_id:
         raise ConflictError(f"run {run_id!r} belongs to experiment {owner!r}, not {experiment_id!r}")
     if description:
         _describe_run(engine, connection, run_id, description)
-    return FoundRun(run_id, owner, status)
+    return FoundRun(run_id, owner, status, tuple(times))
 
 
 def create_run(
@@ -295,7 +297,8 @@ def _require_experiment(connection: Any, experiment_id: int) -> None:
         raise MissingExperimentError(experiment_id, "create it with Experiment(client, name=…)")
 
 
-def _find_run(connection: Any, run_id: int) -> tuple[int, str | None] | None:
-    """Return the experiment and the status of a run, None if the run does not exist."""
-    rows = connection.execute("SELECT experiment_id, status FROM runs WHERE id = %s", (run_id,)).fetchall()
+def _find_run(connection: Any, run_id: int) -> tuple[Any, ...] | None:
+    """Return the experiment, status and last times of a run, None if the run does not exist."""
+    sql = "SELECT experiment_id, status, time_started, time_updated FROM runs WHERE id = %s"
+    rows: list[tuple[Any, ...]] = connection.execute(sql, (run_id,)).fetchall()
     return rows[0] if rows else None

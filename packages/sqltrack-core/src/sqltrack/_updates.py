@@ -105,7 +105,10 @@ def set_columns(client: Client, table: str, row_id: int, values: Mapping[str, An
     """
     stored = {column: _TEXTS[column](value, column) if column in _TEXTS else value for column, value in values.items()}
     client = as_client(client)
-    client._session.submit(client._rows.set_columns, table, _row_id(client, table, row_id), stored, limits)
+    row_id = _row_id(client, table, row_id)
+    if client._session.outbox is not None and table == "runs":
+        client._session.outbox.note_times(row_id, [values.get("time_started"), values.get("time_updated")])
+    client._session.submit(client._rows.set_columns, table, row_id, stored, limits)
 
 
 def merge_json(client: Client, table: str, row_id: int, column: str, items: Mapping[str, Any]) -> None:

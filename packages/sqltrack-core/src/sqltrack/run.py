@@ -111,7 +111,7 @@ class Run:
         self._status = found.status
         client.metrics._oversights.note_status(found.id, found.status)
         if client._session.outbox is not None:
-            client._session.outbox.note_run(found.id, found.experiment_id)
+            client._session.outbox.note_run(found.id, found.experiment_id, found.times)
         self._tracking: Tracking | None = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from sqltrack._outbox._journal import (
     SIDE_FILES,
     Call,
     Journal,
+    Times,
+    about_file,
     create_journal,
     lock_path,
 )
@@ -66,21 +68,21 @@ class OutboxFile:
         self._sent_until = 0
 
     @classmethod
-    def create(cls, settings: OutboxSettings, target: Mapping[str, Any]) -> OutboxFile:
-        """Return a new file.
+    def create(cls, settings: OutboxSettings, target: Mapping[str, Any], times: Times) -> OutboxFile:
+        """Return a new file, for a database and with the known times of runs.
 
         Raises:
             OutboxError, ConfigError: it cannot be created.
         """
         folder = make_folder(settings.folder, is_default=settings.is_default_folder)
         remove_outdated(folder, settings.keep)
-        journal, lock = create_journal(folder, {"target": dict(target)}, keeps=settings.keep > 0)
+        journal, lock = create_journal(folder, about_file(target, times), keeps=settings.keep > 0)
         return cls(journal, lock, settings.keep)
 
     @classmethod
-    def in_memory(cls, target: Mapping[str, Any]) -> OutboxFile:
+    def in_memory(cls, target: Mapping[str, Any], times: Times) -> OutboxFile:
         """Return a replacement for a file, while none can be written."""
-        return cls(Journal(MEMORY, {"target": dict(target)}), None, 0)
+        return cls(Journal(MEMORY, about_file(target, times)), None, 0)
 
     @property
     def is_in_memory(self) -> bool:
@@ -187,7 +189,7 @@ def send_refused_to(journal: Journal) -> Callable[[Sequence[Call], str], None]:
         # A process that sends this file at the moment may be about to delete it.
         lock = lock_within(lock_path(path), _PATIENCE)
         try:
-            refused = Journal(path, {"target": journal.about().get("target", {})})
+            refused = Journal(path, journal.about_of_refused())
             try:
                 refused.take_over(calls, reason)
             finally:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from sqltrack._outbox._coding import decode, encode
 from sqltrack._outbox._places import OutboxLock, check_file, new_path, state_of
@@ -29,6 +29,8 @@ __all__ = [
     "Call",
     "Contents",
     "Journal",
+    "Times",
+    "about_file",
     "create_journal",
     "lock_path",
     "remove_remains",
@@ -42,6 +44,9 @@ SENT_SUFFIX = ".sent"
 
 #: In place of a path: the calls are in memory only.
 MEMORY = ":memory:"
+
+# Names of notes: the parameters of the database, and the known times of a run.
+_TARGET, _TIMES = "target", "times of run {}"
 
 # Name of the position up to which calls were sent, in a file that keeps them.
 _SENT = "sent"
@@ -84,6 +89,10 @@ _NEW_SUFFIX = ".new"
 
 # Suffixes of files that are useless without the file they belong to.
 _UNFINISHED = (_LOCK_SUFFIX, _NEW_SUFFIX, *(_NEW_SUFFIX + suffix for suffix in SIDE_FILES), *SIDE_FILES)
+
+
+# For each run, the times of its changes that precede all calls in a file, as ISO text.
+Times: TypeAlias = Mapping[int, Sequence[str]]
 
 
 class Call(NamedTuple):
@@ -194,6 +203,27 @@ class Journal:
             self._execute("INSERT OR REPLACE INTO outbox_about VALUES (?, ?)", (name, json.dumps(value)))
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+
+    def note_times(self, run_id: int, times: Sequence[str]) -> None:
+        """Store the times of a run that precede all later calls, whatever the clock says.
+
+        Raises:
+            OutboxError: they cannot be stored.
+        """
+        self.note(_TIMES.format(run_id), times)
+
+    def times_of(self, run_id: int) -> set[datetime]:
+        """Return the times of a run that precede the calls in this file."""
+        with contextlib.suppress(sqlite3.Error, ValueError):
+            sql = "SELECT value FROM outbox_about WHERE name = ?"
+            for (value,) in self._fetch(sql, (_TIMES.format(run_id),)):
+                return set(map(datetime.fromisoformat, json.loads(value)))
+        return set()
+
+    def about_of_refused(self) -> dict[str, Any]:
+        """Return the notes for a file of calls of this file that the database refuses."""
+        prefix = _TIMES.format("")
+        return {name: value for name, value in self.about().items() if name == _TARGET or name.startswith(prefix)}
 
     def append(self, owner: str, name: str, arguments: str) -> None:
         """Store a call, and return once it is on its way to the disk.
@@ -472,6 +502,11 @@ def create_journal(folder: str, about: Mapping[str, Any], *, keeps: bool = False
     except BaseException:
         lock.release(remove=True)
         raise
+
+
+def about_file(target: Mapping[str, Any], times: Times) -> dict[str, Any]:
+    """Return the notes for a new file, for a database and with the known times of runs."""
+    return {_TARGET: dict(target), **{_TIMES.format(run_id): known for run_id, known in times.items()}}
 
 
 def lock_path(path: str) -> str:

@@ -9,7 +9,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqltrack._activity import activity, protected
@@ -80,6 +81,9 @@ _LOOK_EVERY = 50
 # Ids that are chosen during an outage: greater than those that the database chooses, and exact as floats.
 _IDS = (2**52, 2**53 - 1)
 
+# Number of times that are remembered for each run.
+_MAX_TIMES = 10
+
 _outboxes: dict[str, Outbox] = {}
 
 
@@ -133,6 +137,7 @@ class Outbox:
         self._has_written = False
         self._experiments: dict[int, int] = {}
         self._experiment_ids: dict[int, int] = {}
+        self._times: dict[int, list[str]] = {}
         self._names: dict[str, int] = {}
         self._has_looked_for_others = False
         self._left_to_wait = _AT_END
@@ -159,9 +164,27 @@ class Outbox:
         """Track the statements that another engine's connections have given up."""
         self._engines.add(engine)
 
-    def note_run(self, run_id: int, experiment_id: int) -> None:
-        """Remember the experiment of a run."""
+    def note_run(self, run_id: int, experiment_id: int, times: Iterable[datetime | None] = ()) -> None:
+        """Remember the experiment of a run, and the times that were found with it."""
         self._experiments[run_id] = experiment_id
+        self.note_times(run_id, times)
+
+    def note_times(self, run_id: int, times: Iterable[datetime | None]) -> None:
+        """Remember times of a run that precede the calls that follow, even if the clock is set back.
+
+        Args:
+            run_id: id of the run.
+            times: when the run was started or updated; None is ignored.
+        """
+        new = [time.isoformat() for time in times if time is not None]
+        if not new:
+            return
+        self._times[run_id] = [*self._times.get(run_id, ()), *new][-_MAX_TIMES:]
+        with self._lock:
+            if self._files:
+                # If that fails, the next call moves to a new file, with these times.
+                with contextlib.suppress(OutboxError):
+                    self._files[-1].journal.note_times(run_id, self._times[run_id])
 
     @property
     def is_direct(self) -> bool:
@@ -463,7 +486,7 @@ class Outbox:
     def _create_file(self) -> OutboxFile:
         from sqltrack._outbox._file import OutboxFile
 
-        file = OutboxFile.create(self._settings, self._target)
+        file = OutboxFile.create(self._settings, self._target, self._times)
         self._files.append(file)
         return file
 
@@ -481,7 +504,7 @@ class Outbox:
 
         self._untold.append(("error", "calls are only in memory, because no outbox can be written: %s", error))
         self._next_file_at = time.monotonic() + _DISK_PAUSE
-        file = OutboxFile.in_memory(self._target)
+        file = OutboxFile.in_memory(self._target, self._times)
         self._files.append(file)
         return file
 

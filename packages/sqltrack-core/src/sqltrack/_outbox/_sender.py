@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -232,7 +232,7 @@ class Sender:
             client.metrics.require_columns(batch)
         with client._session.transaction() as connection, client._session.translated_errors():
             client.engine.lock_rows(connection, "runs", [run_id])
-            history = _History.read(client, connection, run_id)
+            history = _History.read(client, connection, run_id, self._journal.times_of(run_id))
             outdated = 0
             if group[0].name in ADD_METRICS:
                 outdated = self._send_metrics(run_id, group, history)
@@ -273,6 +273,7 @@ class _History:
         status: its status.
         started: when it was last started.
         updated: when it was last updated.
+        known: times that the process of the calls had set or found before, by a clock that may have differed.
         rewinds: the times at which it was rewound, each with the last step that was kept.
     """
 
@@ -281,16 +282,18 @@ class _History:
         status: str | None,
         started: datetime | None,
         updated: datetime | None,
+        known: Collection[datetime],
         rewinds: Sequence[tuple[datetime, int]],
     ) -> None:
         self.status = status
         self.started = started
         self.updated = updated
+        self.known = known
         self.rewinds = rewinds
 
     @classmethod
-    def read(cls, client: Client, connection: Any, run_id: int) -> _History:
-        """Return the history of a run.
+    def read(cls, client: Client, connection: Any, run_id: int, known: Collection[datetime]) -> _History:
+        """Return the history of a run; `known` is the attribute.
 
         Raises:
             MissingRunError: the run does not exist.
@@ -304,12 +307,15 @@ class _History:
         if client.engine.table_columns(connection, "rewinds"):
             sql = "SELECT time, step FROM rewinds WHERE run_id = %s"
             rewinds = connection.execute(sql, (run_id,)).fetchall()
-        return cls(status, started, updated, rewinds)
+        return cls(status, started, updated, known, rewinds)
 
     def is_past(self, call: Call) -> bool:
         """Return whether the run has been started again or rewound since a call was made."""
-        began = self.started is not None and call.time < self.started
-        return began or any(call.time < time for time, _ in self.rewinds)
+        return self._precedes(call, self.started) or any(call.time < time for time, _ in self.rewinds)
+
+    def _precedes(self, call: Call, time: datetime | None) -> bool:
+        """Return whether a call was made before the run was started or updated at this time."""
+        return time is not None and call.time < time and time not in self.known
 
     def is_rewound(self, call: Call, step: int) -> bool:
         """Return whether rows of this step have been removed since a call was made."""
@@ -317,7 +323,7 @@ class _History:
 
     def has_later_update(self, call: Call, value: datetime) -> bool:
         """Return whether the run was updated after a call was made that sets `time_updated` to an earlier value."""
-        return self.updated is not None and call.time < self.updated and value < self.updated
+        return self.updated is not None and value < self.updated and self._precedes(call, self.updated)
 
     def present(self, client: Client, connection: Any, call: Call) -> tuple[Any, ...] | None:
         """Return the arguments of a call that still apply, None if none do."""
@@ -342,7 +348,7 @@ class _History:
             if self.is_past(call):
                 return False
             # A process that has ended the run since knows better.
-            has_ended = self.status in ENDED_STATES and self.updated is not None and call.time < self.updated
+            has_ended = self.status in ENDED_STATES and self._precedes(call, self.updated)
             value = call.arguments[2][column]
             return not has_ended and (column != "time_updated" or not self.has_later_update(call, value))
         return not self.is_past(call) or _value(connection, call.arguments[1], column) is None
