@@ -297,7 +297,12 @@ def test_a_damaged_file_is_sent_as_far_as_it_can_be_read_and_stays(
     path = leave()
     damage(path)
     assert main(["outbox", "send", *options]) == 1
-    assert f"skipped {path}: no such table: outbox_about" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        f"skipped {path}: no such table: outbox_about",
+        f"if it is for this database: sqltrack outbox send {path} --force",
+    ]
+    assert main(["outbox", "send", path.name, *options]) == 1
+    assert "it is damaged and does not name its database; if it is for this one, use force" in capsys.readouterr().err
     # Only the user knows which database it is for.
     assert main(["outbox", "send", path.name, "--force", *options]) == 1
     assert f"kept {path}, which is damaged: no such table: outbox_about" in capsys.readouterr().err

@@ -467,6 +467,34 @@ def test_all_that_can_be_read_of_a_damaged_file_is_sent(
     assert path.read_bytes() == contents
 
 
+def test_a_file_that_no_longer_names_its_database_is_sent_by_force(
+    config: dict[str, Any], folder: Path, sender: sqltrack.Client
+) -> None:
+    """One damaged page may contain all notes; the result says what is wrong, and what to do."""
+    path = leave_whole_file(config, folder, calls=10)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        ((page,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'outbox_about'")
+    with open(path, "r+b") as file:
+        file.seek((page - 1) * PAGE)
+        file.write(secrets.token_bytes(PAGE))
+    (info,) = find_outboxes(folder)
+    assert (info.calls, info.target) == (10, {})
+    (skipped,) = send_outboxes(sender, [path])
+    assert skipped.skipped == "it is damaged and does not name its database; if it is for this one, use force"
+    (sent,) = send_outboxes(sender, [path], force=True)
+    assert (sent.calls, sent.is_removed) == (10, False)
+    assert stored_steps(sender) == list(range(10))
+
+
+def test_notes_before_a_damaged_one_are_read(config: dict[str, Any], folder: Path, sender: sqltrack.Client) -> None:
+    path = leave_whole_file(config, folder, calls=10)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT OR REPLACE INTO outbox_about VALUES ('times of run 1', '[')")
+    (sent,) = send_outboxes(sender)
+    assert (sent.calls, sent.is_removed) == (10, False)
+    assert sent.damage is not None
+
+
 def test_a_call_that_cannot_be_understood_holds_up_no_others(
     config: dict[str, Any], folder: Path, sender: sqltrack.Client
 ) -> None:

@@ -36,6 +36,9 @@ __all__ = [
 # Why a file was skipped that has just disappeared.
 _ELSEWHERE = "another process has sent it"
 
+# Why a file was skipped whose notes cannot be read.
+_UNKNOWN_TARGET = "it is damaged and does not name its database; if it is for this one, use force"
+
 State = Literal["alive", "dead", "unknown", "refused", "sent", "unusable"]
 
 
@@ -224,8 +227,8 @@ def send_outboxes(
         client: client of the database.
         paths: paths of files; default: all in the client's folders that are for this database and whose process is
             known to be dead.
-        force: whether to also send files of another database, or whose process may be on another host, where it cannot
-            be checked.
+        force: whether to also send files of another database, damaged files that do not name theirs, and files whose
+            process may be on another host, where it cannot be checked.
         progress: called with the result for each file.
 
     Returns:
@@ -296,7 +299,7 @@ def _send(client: Client, path: str, *, force: bool) -> SentOutbox:
     try:
         info = read_outbox(path)
         if info.target != client.engine.target() and not force:
-            return _skipped(info, "it is for another database")
+            return _skipped(info, "it is for another database" if info.target else _UNKNOWN_TARGET)
         lock = _take(info, force=force)
         if isinstance(lock, str):
             return _skipped(info, lock)

@@ -185,13 +185,17 @@ class Journal:
 
     def about(self) -> dict[str, Any]:
         """Return the notes in the file, as many of them as can be read."""
+        notes: dict[str, Any] = {}
         for _ in range(2):
             try:
-                rows = self._fetch("SELECT name, value FROM outbox_about")
-                return {name: json.loads(value) for name, value in rows}
+                with self._lock:
+                    # One by one, because SQLite reads all pages before the damaged one.
+                    for name, value in self._connection.execute("SELECT name, value FROM outbox_about"):
+                        notes[name] = json.loads(value)
+                return notes
             except (sqlite3.Error, ValueError) as error:
                 self._note_damage(error)
-        return {}
+        return notes
 
     def note(self, name: str, value: Any) -> None:
         """Store a note in the file.
@@ -214,7 +218,7 @@ class Journal:
 
     def times_of(self, run_id: int) -> set[datetime]:
         """Return the times of a run that precede the calls in this file."""
-        with contextlib.suppress(sqlite3.Error, ValueError):
+        with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
             sql = "SELECT value FROM outbox_about WHERE name = ?"
             for (value,) in self._fetch(sql, (_TIMES.format(run_id),)):
                 return set(map(datetime.fromisoformat, json.loads(value)))

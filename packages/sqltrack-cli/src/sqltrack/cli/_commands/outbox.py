@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -56,7 +57,8 @@ def _add_send(parser: Parser) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="also send named files of another host, whose process must be dead, and named files for another database",
+        help="also send named files of another host, whose process must be dead, named files for another database, and "
+        "damaged ones that do not name theirs",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_send, parser=parser)
@@ -192,6 +194,8 @@ def _tell_sent(done: Sequence[SentOutbox]) -> Iterator[str]:
 def _tell_left(left: LeftOutboxes, told: Collection[str]) -> Iterator[str]:
     for info in left.unreadable:
         yield f"skipped {info.path}: {info.damage}"
+        if info.state != "unusable":
+            yield f"if it is for this database: sqltrack outbox send {shlex.quote(info.path)} --force"
     for info in left.unknown:
         yield f"skipped {info.path}: {info.reason_to_leave()}"
     if left.alive:
