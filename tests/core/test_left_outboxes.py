@@ -13,7 +13,8 @@ import pytest
 
 import sqltrack
 from sqltrack._outbox import _journal, _outbox, _sender
-from sqltrack._outbox._journal import Call
+from sqltrack._outbox._journal import Call, lock_path
+from sqltrack._outbox._sender import Sender
 from sqltrack.errors import ConflictError, DatabaseUnavailableError, NotSetUpError, OutboxError
 from sqltrack.outbox import OutboxInfo, drop_outbox, find_outboxes, read_outbox, send_outboxes
 from support.left_outboxes import leave_outbox, of_another_host
@@ -133,6 +134,23 @@ def test_of_a_database_that_is_away_every_file_stays(config: dict[str, Any], fol
     # A training waits for the database; the user of the command should not have to.
     assert time.monotonic() - begin < 10
     assert (read_outbox(info.path), os.path.exists(missing)) == (info, False)
+
+
+def test_a_file_names_its_own_process_after_another_could_not_send_it(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = leave(config, folder)
+    lock = Path(lock_path(info.path))
+    lock.write_text(lock.read_text().replace(f'"pid": {os.getpid()}', '"pid": 1'))
+
+    def lose(*_: object) -> None:
+        raise DatabaseUnavailableError("away")
+
+    monkeypatch.setattr(Sender, "send_batch", lose)
+    with pytest.raises(DatabaseUnavailableError, match="away"):
+        send_outboxes(sqltrack.Client(config), [info.path])
+    left = read_outbox(info.path)
+    assert (left.state, left.pid) == ("dead", 1)
 
 
 def test_another_hosts_file_needs_force_and_another_databases_too(

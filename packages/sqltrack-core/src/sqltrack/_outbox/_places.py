@@ -40,6 +40,9 @@ State = Literal["alive", "dead", "unknown"]
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
+# Bytes of the text in a lock file, at most.
+_LONGEST_TEXT = 4096
+
 # Seconds between two attempts to lock.
 _PAUSE = 0.02
 
@@ -215,7 +218,8 @@ class OutboxLock:
     """A lock file that this process holds, next to its outbox.
 
     It is a POSIX lock, which ends with the process and is not inherited by children. On file systems without locks, the
-    text in the file has to suffice.
+    text in the file has to suffice. A lock file that is kept names its first holder again, the process that wrote the
+    outbox.
 
     Args:
         path: path of the lock file.
@@ -236,7 +240,7 @@ class OutboxLock:
         if _held.setdefault(path, self) is not self:
             raise BlockingIOError(errno.EAGAIN, "another thread of this process holds the lock")
         try:
-            self._fd = _open_locked(path)
+            self._fd, self._before = _open_locked(path)
         except BaseException:
             del _held[path]
             raise
@@ -248,6 +252,9 @@ class OutboxLock:
         if remove:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
+        elif self._before:
+            with contextlib.suppress(OSError):
+                _rewrite(self._fd, self._before)
         with contextlib.suppress(OSError):
             os.close(self._fd)
         del _held[self._path]
@@ -271,8 +278,8 @@ def lock_within(path: str, seconds: float) -> OutboxLock:
         time.sleep(_PAUSE)
 
 
-def _open_locked(path: str) -> int:
-    """Lock a file, write the holder into it, and return its descriptor.
+def _open_locked(path: str) -> tuple[int, bytes]:
+    """Lock a file, write the holder into it, and return its descriptor and previous text.
 
     Raises:
         BlockingIOError: another process holds it.
@@ -291,8 +298,8 @@ def _open_locked(path: str) -> int:
                 # The previous holder has removed the file.
                 os.close(fd)
                 continue
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, json.dumps(vars(Holder.present())).encode("utf-8"), 0)
+            before = os.pread(fd, _LONGEST_TEXT, 0)
+            _rewrite(fd, json.dumps(vars(Holder.present())).encode("utf-8"))
         except BaseException:
             with contextlib.suppress(OSError):
                 if is_locked:
@@ -301,7 +308,12 @@ def _open_locked(path: str) -> int:
             with contextlib.suppress(OSError):
                 os.close(fd)
             raise
-        return fd
+        return fd, before
+
+
+def _rewrite(fd: int, text: bytes) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, text, 0)
 
 
 def _is_file_of(fd: int, path: str) -> bool:
