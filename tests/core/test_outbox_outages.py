@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -365,6 +365,8 @@ run.stop()
 confirm("last line")
 """
 
+HURRIED_STOP = STOP.replace("run.stop()", "client._session.outbox.hurry(); run.stop()")
+
 LOOP = f"""
 {BEGIN}
 with run.track():
@@ -456,11 +458,11 @@ def outages(request: pytest.FixtureRequest, tmp_path: Path) -> Outages:
     return Outages(server.config(**outbox_settings(tmp_path)), server.direct_config(), lambda: OUTAGES[name](server))
 
 
-def send(outages: Outages, run_id: str, status: str) -> None:
-    """Send the outbox that a process has left, and check that there are six steps and this status."""
+def send(outages: Outages, run_id: str, status: str, paths: Sequence[str] = ()) -> None:
+    """Send the outboxes that a process has left, and check that there are six steps and this status."""
     sender = sqltrack.Client({**outages.plain, "outbox_dir": outages.config["outbox_dir"]})
     # Through a link to the database with another name.
-    assert all(sent.is_removed for sent in send_outboxes(sender, dead_outboxes(outages), force=True))
+    assert all(sent.is_removed for sent in send_outboxes(sender, paths or dead_outboxes(outages), force=True))
     sql = "SELECT step, loss FROM metrics WHERE run_id = %s ORDER BY step"
     assert sender.execute(sql, (int(run_id),)).fetchall()[:6] == [(step, float(step)) for step in range(6)]
     assert sender.execute("SELECT status FROM runs WHERE id = %s", (int(run_id),)).fetchone() == (status,)
@@ -578,6 +580,26 @@ def test_no_call_is_lost_that_a_process_makes_before_it_ends_without_a_word(
             ended = script.finish()
     assert (ended.status, ended.lines[-1]) == (0, "last line"), ended.errors
     send(outages, run_id, status)
+
+
+def test_calls_in_memory_move_to_a_temporary_folder_at_the_end_of_the_process(outages: Outages, tmp_path: Path) -> None:
+    """Here the folder is no longer safe to use. The last line names the file and the command that sends it."""
+    folder, temporary = Path(outages.config["outbox_dir"]), tmp_path / "temporary"
+    temporary.mkdir()
+    with Script(HURRIED_STOP, outages.config, prefix=["env", f"TMPDIR={temporary}"]) as script:
+        run_id = begin(script)
+        with outages.begin():
+            folder.mkdir()
+            folder.chmod(0o777)
+            script.send_line()
+            ended = script.finish()
+    assert (ended.status, ended.lines[-1]) == (0, "last line"), ended.errors
+    assert "calls are only in memory" in ended.errors
+    (path,) = temporary.glob("sqltrack-outbox-*/*.db")
+    assert ended.errors.rstrip().endswith(f"until they are sent by: sqltrack outbox send {path}")
+    folder.rmdir()
+    send(outages, run_id, "COMPLETED", [str(path)])
+    assert list(path.parent.iterdir()) == []
 
 
 def test_threads_that_keep_logging_do_not_stop_the_interpreter_from_ending(outages: Outages) -> None:

@@ -123,7 +123,7 @@ class SentOutbox(NamedTuple):
 def outbox_folders(config: Mapping[str, Any]) -> list[str]:
     """Return the paths of the folders that may contain outboxes, the usual one first.
 
-    If the usual folder could not be created at some time, there is a second one: a private folder for temporary files.
+    If the usual folder could not be used at some time, there is a second one: a private folder for temporary files.
 
     Args:
         config: a configuration; see the setting `outbox_dir`.

@@ -17,7 +17,7 @@ from sqltrack._activity import activity, protected
 from sqltrack._creation import FoundRun, NewId
 from sqltrack._logging import get_logger, has_ended
 from sqltrack._outbox._outages import is_outage
-from sqltrack._outbox._places import check_folder
+from sqltrack._outbox._places import check_folder, temporary_path
 from sqltrack._outbox._settings import OutboxSettings
 from sqltrack._times import utc_now
 from sqltrack.errors import (
@@ -366,19 +366,32 @@ class Outbox:
             for file in ended:
                 self._files.remove(file)
                 self._end_file(file)
+            left = [self._out_of_memory(file) for file in files if file not in ended]
         self._tell()
-        for file in files:
-            if file not in ended:
-                self._report(file)
+        for file in left:
+            self._report(file)
 
     def _report(self, file: OutboxFile) -> None:
         calls = file.journal.contents().calls
         if file.is_in_memory:
             get_logger("outbox").error("%d calls are lost: neither the database nor an outbox can be written", calls)
+        elif os.path.dirname(file.journal.path) == temporary_path():
+            told = (
+                "%d calls wait in %s, which may not survive a restart, until they are sent by: sqltrack outbox send %s"
+            )
+            get_logger("outbox").warning(told, calls, file.journal.path, file.journal.path)
         else:
             get_logger("outbox").warning(
                 "%d calls wait in %s until they are sent by: sqltrack outbox send", calls, file.journal.path
             )
+
+    def _out_of_memory(self, file: OutboxFile) -> OutboxFile:
+        """Return a file with calls that are only in memory, in the temporary folder if necessary."""
+        if file.is_in_memory:
+            file = self._leave_memory(file, self._settings)
+        if file.is_in_memory:
+            file = self._leave_memory(file, self._settings._replace(folder=temporary_path(), is_default_folder=False))
+        return file
 
     def forget_inherited(self) -> None:
         """Start again in a forked child, without the files and thread of its parent."""
@@ -474,19 +487,19 @@ class Outbox:
         file = self._files[-1] if self._files else None
         if file is None:
             try:
-                file = self._create_file()
+                file = self._create_file(self._settings)
             except (SQLTrackError, OSError) as error:
                 return self._begin_memory(error)
             if reason is not None:
                 self._untold.append(("warning", "calls wait in %s: %s", file.journal.path, reason))
         elif file.is_in_memory and time.monotonic() >= self._next_file_at:
-            return self._leave_memory(file)
+            return self._leave_memory(file, self._settings)
         return file
 
-    def _create_file(self) -> OutboxFile:
+    def _create_file(self, settings: OutboxSettings) -> OutboxFile:
         from sqltrack._outbox._file import OutboxFile
 
-        file = OutboxFile.create(self._settings, self._target, self._times)
+        file = OutboxFile.create(settings, self._target, self._times)
         self._files.append(file)
         return file
 
@@ -495,7 +508,7 @@ class Outbox:
         if file.is_in_memory:
             raise error
         try:
-            return self._create_file()
+            return self._create_file(self._settings)
         except (SQLTrackError, OSError):
             return self._begin_memory(error)
 
@@ -508,11 +521,11 @@ class Outbox:
         self._files.append(file)
         return file
 
-    def _leave_memory(self, memory: OutboxFile) -> OutboxFile:
+    def _leave_memory(self, memory: OutboxFile, settings: OutboxSettings) -> OutboxFile:
         """Return a file with the calls from memory, or the same memory if no file can be written yet."""
         self._next_file_at = time.monotonic() + _DISK_PAUSE
         try:
-            file = self._create_file()
+            file = self._create_file(settings)
         except (SQLTrackError, OSError):
             return memory
         try:

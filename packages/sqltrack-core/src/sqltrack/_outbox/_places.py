@@ -32,6 +32,7 @@ __all__ = [
     "new_path",
     "read_holder",
     "state_of",
+    "temporary_path",
 ]
 
 #: Whether the process that writes a file is alive.
@@ -82,9 +83,9 @@ def folders_in_use(config: Mapping[str, Any]) -> list[str]:
         ConfigError: (a ValueError) `outbox_dir` is not a path.
     """
     folders = [folder_setting(config)]
-    temporary = _temporary_path()
+    temporary = temporary_path()
     # A folder that another user has put there is ignored.
-    if config.get("outbox_dir") is None and os.path.isdir(temporary):
+    if temporary not in folders and os.path.isdir(temporary):
         with contextlib.suppress(ConfigError):
             check_folder(temporary)
             folders.append(temporary)
@@ -130,7 +131,7 @@ def make_folder(folder: str, *, is_default: bool) -> str:
 
 
 def _temporary_folder(reason: OSError) -> str:
-    folder = _temporary_path()
+    folder = temporary_path()
     get_logger("outbox").warning(
         "outboxes are kept in %s, which may not survive a restart, because the usual folder cannot be created: %s",
         folder,
@@ -144,7 +145,8 @@ def _temporary_folder(reason: OSError) -> str:
     return folder
 
 
-def _temporary_path() -> str:
+def temporary_path() -> str:
+    """Return the path of the private folder for temporary files that replaces a folder which cannot be used."""
     import tempfile
 
     user = os.getuid() if hasattr(os, "getuid") else "user"
