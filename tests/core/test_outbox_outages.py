@@ -274,6 +274,25 @@ def injected(server: OutageServer, state: str) -> Iterator[None]:
         yield
     finally:
         server.execute("DELETE FROM injected")
+@pytest.mark.parametrize("outages", ["sqlite locked file", "postgres locked table"], indirect=True)
+def test_outages_in_close_succession_are_logged_as_one(outages: Outages, caplog: pytest.LogCaptureFixture) -> None:
+    """After the second one, calls go through the file for a second, and arrive. A block ends that earlier."""
+    outages.config["patience"] = 0.1
+    loop = TrainingLoop.begin(outages.config, pause=0)
+    with loop.run.track(), caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            with outages.begin():
+                loop.log(2)
+            assert loop.run.flush(30)
+        assert steps(outages.plain) == list(range(10))
+        messages = [record.message.partition(" ")[0] for record in caplog.records]
+        assert messages == ["calls", "the", "calls"]
+        with loop.run.client:
+            loop.log(1)
+        messages = [record.message.partition(" ")[0] for record in caplog.records]
+        assert messages == ["calls", "the", "calls", "the"]
+    expect_all_rows(outages.plain, loop)
+    assert outbox_files(outages.config) == []
 
 
 # Late statements

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import math
 import os
 import threading
 import time
@@ -67,6 +68,10 @@ _LAST_PATIENCE = 0.5
 
 # Seconds that an exiting process spends on the tables of its files.
 _SHOWN_AT_END = 0.25
+
+# An outage that begins less than so many seconds after the previous one has ended lasts for at least one second, and
+# each further one for at least twice as long as the one before, up to a limit.
+_SOON, _LONGEST_HOLD = 60.0, 60.0
 
 # Bytes that may wait in memory if no file can be written.
 _MEMORY_LIMIT = 64 * 2**20
@@ -151,6 +156,12 @@ class Outbox:
         self._untold: deque[tuple[Any, ...]] = deque()
         self._is_direct = self._settings.mode != "always"
         self._is_away = False
+        # Whether the log says that calls wait, and not yet that they have arrived.
+        self._is_announced = False
+        # The present outage lasts until then (monotonic), even if all calls arrive earlier.
+        self._hold_until = 0.0
+        self._hold = 0.0
+        self._ended_at = -math.inf
         self._number = 0
         self._next_file_at = 0.0
         # Held while there is nothing new for the thread; releasing it wakes the thread.
@@ -308,6 +319,7 @@ class Outbox:
         Raises:
             DatabaseUnavailableError: they do not, within the time that a call may take.
         """
+        self._hold_until = 0.0
         if not self._is_direct and not self.flush(self._patience):
             raise DatabaseUnavailableError(
                 "a 'with client:' block cannot begin while calls wait in the outbox, because the database is away",
@@ -474,7 +486,19 @@ class Outbox:
                 # The disk is full, for example, or the folder was removed.
                 file = self._file_after(file, error)
                 file.append(owner, name, text)
-            self._is_direct = False
+            if self._is_direct:
+                self._begin_outage()
+
+    def _begin_outage(self) -> None:
+        """Send all calls through the file, for a while if outages follow each other closely.
+
+        A full disk, for example, may have room for a few rows again and again.
+        """
+        self._is_direct = False
+        now = time.monotonic()
+        is_soon = now < self._ended_at + _SOON
+        self._hold = min(max(2 * self._hold, 1.0), _LONGEST_HOLD) if is_soon else 0.0
+        self._hold_until = now + self._hold
 
     def _tell(self) -> None:
         """Log the messages that were collected while the lock was held."""
@@ -491,6 +515,7 @@ class Outbox:
             except (SQLTrackError, OSError) as error:
                 return self._begin_memory(error)
             if reason is not None:
+                self._is_announced = True
                 self._untold.append(("warning", "calls wait in %s: %s", file.journal.path, reason))
         elif file.is_in_memory and time.monotonic() >= self._next_file_at:
             return self._leave_memory(file, self._settings)
@@ -515,6 +540,7 @@ class Outbox:
     def _begin_memory(self, error: Exception) -> OutboxFile:
         from sqltrack._outbox._file import OutboxFile
 
+        self._is_announced = True
         self._untold.append(("error", "calls are only in memory, because no outbox can be written: %s", error))
         self._next_file_at = time.monotonic() + _DISK_PAUSE
         file = OutboxFile.in_memory(self._target, self._times)
@@ -572,8 +598,13 @@ class Outbox:
 
     @property
     def _has_returned(self) -> bool:
-        """Whether calls go to the database again, after it has received all calls that were kept."""
-        return self._settings.mode == "always" or not self._files
+        """Whether calls go to the database again, after it has received all calls that were kept, or will do later."""
+        return self._settings.mode == "always" or not self._files or self._is_held
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether calls go through the file for a while, although the database receives them."""
+        return time.monotonic() < self._hold_until
 
     def _has_calls(self) -> bool:
         with self._lock:
@@ -697,13 +728,13 @@ class Outbox:
             if sent.calls or sent.refused:
                 self._left_to_wait = _AT_END
                 continue
-            was_away, self._is_away = self._is_away, False
-            if self._has_ended(file):
-                if was_away:
+            self._is_away = False
+            has_ended = self._has_ended(file)
+            if has_ended or (file in self._files and file.is_empty):
+                if self._is_announced and not self._is_held:
+                    self._is_announced = False
                     get_logger("outbox").warning("the database is there again, and all calls have arrived")
-                return self._settings.mode != "always"
-            if self._settings.mode == "always" and file.is_empty:
-                return False
+                return has_ended and self._settings.mode != "always"
         return True
 
     def _prepare_to_send(self, session: Session) -> None:
@@ -729,11 +760,13 @@ class Outbox:
             if not file.is_empty:
                 return False
             is_last = len(self._files) == 1
-            if is_last and self._settings.mode == "always" and file.journal.size < _ROTATED_FROM:
+            is_always = self._settings.mode == "always"
+            if is_last and (self._is_held or (is_always and file.journal.size < _ROTATED_FROM)):
                 return False
             self._files.popleft()
             if is_last:
-                self._is_direct = self._settings.mode != "always"
+                self._is_direct = not is_always
+                self._ended_at = time.monotonic()
             self._end_file(file)
         self._tell()
         return is_last
