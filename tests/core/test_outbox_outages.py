@@ -274,6 +274,8 @@ def injected(server: OutageServer, state: str) -> Iterator[None]:
         yield
     finally:
         server.execute("DELETE FROM injected")
+
+
 @pytest.mark.parametrize("outages", ["sqlite locked file", "postgres locked table"], indirect=True)
 def test_outages_in_close_succession_are_logged_as_one(outages: Outages, caplog: pytest.LogCaptureFixture) -> None:
     """After the second one, calls go through the file for a second, and arrive. A block ends that earlier."""
