@@ -263,7 +263,6 @@ def test_faults_of_the_server_cost_no_value_and_refusals_raise(server: OutageSer
                 assert len(outbox_files(pg_config)) > 0, state
             assert loop.run.flush(30), state
     expect_all_rows(server.direct_config(), loop)
-    assert outbox_files(pg_config) == []
 
 
 @contextlib.contextmanager
