@@ -115,7 +115,7 @@ class ConnectionKeeper:
     def _open_one(self, seconds: float | None) -> Any:
         self._losers.discard(get_ident())
         self._require_database()
-        # It may be removed from here on, and a connection that nobody waits for any more may be opened much later.
+        # The file may disappear after this check, and an abandoned attempt may connect much later.
         self._engine.may_create = not self.parks
         if seconds is None or not self._engine.connects_in_threads:
             connection = self._engine.connect()
