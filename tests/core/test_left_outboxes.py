@@ -259,10 +259,12 @@ def test_a_network_in_which_connecting_takes_long_costs_no_value(
     assert rows(client) == 1
 
 
+# The first row takes a minute, even if its connection is closed meanwhile.
 SLOW_ROWS = """
+    CREATE SEQUENCE slow_rows;
     CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        PERFORM pg_sleep(CASE NEW.step WHEN 7 THEN 0.15 ELSE 0.03 END);
+        PERFORM pg_sleep(CASE WHEN nextval('slow_rows') = 1 THEN 60 WHEN NEW.step = 7 THEN 0.15 ELSE 0.03 END);
         RETURN NEW;
     END $$;
     CREATE TRIGGER be_slow BEFORE INSERT ON metrics FOR EACH ROW EXECUTE FUNCTION be_slow();
@@ -270,10 +272,14 @@ SLOW_ROWS = """
 
 
 @pytest.mark.engines("postgres", reason="SQLite stores rows in this process, which waits for as long as it takes")
+@pytest.mark.not_pooled("a pooler hides which process of the server executes a statement")
 def test_a_slow_server_gets_smaller_batches_and_more_time_for_one_call(
     config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It needs longer for all calls than a batch may take, and even for one of them."""
+    """It needs longer for all calls than a batch may take, and even for one of them.
+
+    A batch that was given up does not keep its locks.
+    """
     with leave_outbox(config, folder) as client:
         run = sqltrack.Experiment(client, name="left").get_run().set_comment("in a batch of its own")
         for step in range(8):
@@ -284,3 +290,19 @@ def test_a_slow_server_gets_smaller_batches_and_more_time_for_one_call(
     monkeypatch.setattr(_sender, "_PER_ROW", 0)
     (sent,) = send_outboxes(client)
     assert (sent.calls, sent.is_removed, rows(client)) == (9, True, 8)
+
+
+@pytest.mark.engines("postgres", reason="SQLite stores rows in this process, which waits for as long as it takes")
+@pytest.mark.not_pooled("a pooler hides which process of the server executes a statement")
+def test_a_batch_that_a_process_gives_up_does_not_hold_up_its_next_one(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server would keep its locks for a minute."""
+    monkeypatch.setattr(_sender, "_PATIENCE", 0.2)
+    monkeypatch.setattr(_outbox, "_PAUSE", 0.01)
+    client = sqltrack.Client({**config, "outbox": "always", "outbox_dir": str(folder)})
+    run = sqltrack.Experiment(client, name="slow").get_run()
+    client.execute(SLOW_ROWS)
+    run.add_metrics({"loss": 0.5}, 1)
+    assert run.flush(5)
+    assert rows(client) == 1

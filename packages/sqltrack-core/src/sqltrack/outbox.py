@@ -344,15 +344,15 @@ def _send_locked(client: Client, info: OutboxInfo, lock: OutboxLock) -> SentOutb
 
 def _send_batch(sender: Sender, after: int) -> tuple[int, Sent]:
     """Return the result of `Sender.send_batch`; if the database is only slow, try again with smaller batches."""
+    client, engine = sender.client, sender.client.engine
     while True:
         try:
             return sender.send_batch(after)
         except DatabaseUnavailableError:
             if not sender.is_slow:
                 raise
-            # Raises if the database is away.
-            with sender.client:
-                pass
+            # The server may still execute statements of the last batch, and hold its locks.
+            client._session.ask(lambda connection: engine.ends_abandoned(connection, [engine]))
 
 
 def _skipped(info: OutboxInfo, why: str) -> SentOutbox:

@@ -715,13 +715,12 @@ class Outbox:
         Raises:
             SQLTrackError: the database is away.
         """
-        session = client._session
         while not self._is_closing:
             with self._lock:
                 file = self._files[0] if self._files else None
             if file is None:
                 return self._settings.mode != "always"
-            self._prepare_to_send(session)
+            self._prepare_to_send(client)
             sent = file.send_batch(client)
             if file.sender is not None:
                 self._experiment_ids.update(file.sender.experiment_ids)
@@ -737,15 +736,21 @@ class Outbox:
                 return has_ended and self._settings.mode != "always"
         return True
 
-    def _prepare_to_send(self, session: Session) -> None:
+    def _prepare_to_send(self, client: Client) -> None:
         """Check that the database can be reached, and no longer executes statements that were given up.
 
         Raises:
             DatabaseError: it cannot, or still does.
         """
+        session, engine = client._session, client.engine
+        # A batch that took too long may still be executed, and hold its locks.
+        engines = [engine, *self._engines]
         begin = time.monotonic()
         try:
-            has_ended = session.perform_within(self._reach_limit, lambda: session.call(self._ends_abandoned))
+            has_ended = session.perform_within(
+                self._reach_limit,
+                lambda: session.call(lambda connection: engine.ends_abandoned(connection, engines)),
+            )
         except DatabaseUnavailableError:
             if time.monotonic() - begin > self._reach_limit / 2:
                 self._reach_limit = min(self._reach_limit * 2, _LONGEST_REACH)
@@ -776,10 +781,6 @@ class Outbox:
         if damage is not None:
             told = "a part of %s cannot be read (%s): all other calls have arrived, and the file is kept"
             self._untold.append(("error", told, file.journal.path, damage))
-
-    def _ends_abandoned(self, connection: Any) -> bool:
-        engines = list(self._engines)
-        return engines[0].ends_abandoned(connection, engines) if engines else True
 
 
 def _do_nothing(connection: Any) -> None:
