@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
 
 from sqltrack import _updates
 from sqltrack._activity import activity
@@ -89,8 +90,11 @@ class Tracking:
         self._set_status(self.terminated, _LAST_CALL)
 
     def _set_status(self, status: str, patience: float) -> None:
+        begin = time.monotonic()
         values = {"status": status, "time_updated": utc_now()}
         _updates.set_columns(self._client, "runs", self._run_id, values, patience=patience, lock_limit=patience)
+        if self._client._session.outbox is not None:
+            self._client._session.outbox.count_wait(begin)
 
 
 def is_tracked(client: Client, run_id: int) -> bool:

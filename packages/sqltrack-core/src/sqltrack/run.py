@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -363,6 +364,7 @@ class Run:
         return tracking is self._tracking and tracking.is_own
 
     def _stop(self, status: str, updated: Timestamp, patience: float, lock_limit: float | None = None) -> Self:
+        begin = time.monotonic()
         try:
             values = {"status": status, **times_to_set(time_updated=updated)}
             _updates.set_columns(self.client, _TABLE, self.id, values, patience=patience, lock_limit=lock_limit)
@@ -371,6 +373,7 @@ class Run:
         finally:
             self._end_tracking()
         if self.client._session.outbox is not None:
+            self.client._session.outbox.count_wait(begin)
             self.client._session.outbox.flush_at_end()
         return self
 

@@ -145,7 +145,8 @@ class Outbox:
         self._times: dict[int, list[str]] = {}
         self._names: dict[str, int] = {}
         self._has_looked_for_others = False
-        self._left_to_wait = _AT_END
+        # Seconds that all waits at the end may take together, and how many are left.
+        self._at_end = self._left_to_wait = _AT_END
         self._begin()
 
     def _begin(self) -> None:
@@ -355,11 +356,20 @@ class Outbox:
         if self._left_to_wait > 0 and self._has_calls():
             begin = time.monotonic()
             self.flush(self._left_to_wait)
+            self.count_wait(begin)
+
+    def count_wait(self, begin: float) -> None:
+        """Count the time since `begin` (monotonic) as a wait at the end, if calls are left.
+
+        The call that sets a final status may be the first to meet an outage, and wait for the database.
+        """
+        if self._has_calls():
             self._left_to_wait -= time.monotonic() - begin
 
     def hurry(self) -> None:
         """Reduce all waits to the time that a terminated process has."""
-        self._left_to_wait = min(self._left_to_wait, _LAST_CALL)
+        self._at_end = min(self._at_end, _LAST_CALL)
+        self._left_to_wait = min(self._left_to_wait, self._at_end)
         self._patience = min(self._patience, _LAST_PATIENCE)
 
     def close(self) -> None:
@@ -725,7 +735,7 @@ class Outbox:
             if file.sender is not None:
                 self._experiment_ids.update(file.sender.experiment_ids)
             if sent.calls or sent.refused:
-                self._left_to_wait = _AT_END
+                self._left_to_wait = self._at_end
                 continue
             self._is_away = False
             has_ended = self._has_ended(file)

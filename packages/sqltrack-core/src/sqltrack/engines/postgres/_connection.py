@@ -21,8 +21,9 @@ __all__ = ["Backend", "Bound", "BoundedConnection", "Savepoint", "SilentServerEr
 # Seconds between two checks of the clock and of signals while the server is silent.
 _INTERVAL = 0.1
 
-# Seconds to wait for a cancel request, and again for the statement to end.
+# Seconds to wait for a cancel request, and again for the statement to end; and less if the statement has a limit.
 _CANCEL_TIMEOUT = 2.0
+_BRIEF_CANCEL_TIMEOUT = 0.5
 
 # Seconds between two probes whether the server still works on a statement, at most.
 _LONGEST_PAUSE = 60.0
@@ -179,9 +180,10 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def _end_statement(self, gen: Any) -> None:
         """Cancel a statement that Ctrl-C interrupted, or give up the connection."""
+        seconds = _CANCEL_TIMEOUT if self.limit is None else _BRIEF_CANCEL_TIMEOUT
         try:
-            self.cancel_safe(timeout=_CANCEL_TIMEOUT)
-            with Bound(self, _CANCEL_TIMEOUT):
+            self.cancel_safe(timeout=seconds)
+            with Bound(self, seconds):
                 self._wait_watched(_Watched(gen, self), _INTERVAL, None)
         except psycopg.errors.QueryCanceled:
             pass
