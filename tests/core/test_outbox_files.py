@@ -24,7 +24,7 @@ from sqltrack._outbox._journal import Journal, remove_remains
 from sqltrack._outbox._mirror import Mirror
 from sqltrack._outbox._places import OutboxLock, state_of
 from sqltrack.engines.sqlite import SQLiteEngine
-from sqltrack.errors import ConfigError, OutboxError
+from sqltrack.errors import ConfigError, DatabaseError, OutboxError
 from sqltrack.outbox import find_outboxes, read_outbox, send_outboxes
 from support.away import away, outbox_files, with_outbox
 from support.logging_threads import wait_until
@@ -336,6 +336,23 @@ def test_any_number_of_senders_send_each_file_once(
     # A sender that comes too late may leave an empty file, which the next one removes.
     assert sum(sent.calls for sent in send_outboxes(sender)) == 0
     assert outbox_files(folder) == []
+
+
+def test_a_file_that_another_process_deletes_is_not_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening it may fail as if it were damaged."""
+    path = tmp_path / "x.db"
+    Journal(str(path), {}).close()
+
+    def connect(engine: SQLiteEngine) -> Any:
+        path.unlink()
+        raise DatabaseError("disk I/O error")
+
+    monkeypatch.setattr(SQLiteEngine, "connect", connect)
+    with pytest.raises(OutboxError):
+        Journal(str(path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_remains_of_a_file_are_removed_by_the_next_sending(config: dict[str, Any], folder: Path) -> None:

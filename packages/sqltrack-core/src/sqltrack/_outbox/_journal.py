@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from sqltrack._outbox._coding import decode, encode
@@ -478,13 +479,18 @@ class Journal:
         """Open the file as SQLTrack opens its databases, with the journal mode that the file system allows."""
         try:
             if self.path != MEMORY:
-                return SQLiteEngine({"dbpath": self.path, "busy_timeout": _TIMEOUT}).connect()
+                engine = SQLiteEngine({"dbpath": self.path, "busy_timeout": _TIMEOUT})
+                # Another process may have sent and deleted it a moment ago.
+                engine.may_create = False
+                return engine.connect()
         except DatabaseError as error:
             if type(error) not in (DatabaseError, NotADatabaseError):
                 raise self._unusable(error) from error
             # A damaged file can be reported and kept, and parts of it may be readable.
             self.damage = error.message
-        return Connection(self.path, timeout=_TIMEOUT, check_same_thread=False)
+            address = f"{Path(self.path).as_uri()}?mode=rw"
+            return Connection(address, uri=True, path=self.path, timeout=_TIMEOUT, check_same_thread=False)
+        return Connection(MEMORY, timeout=_TIMEOUT, check_same_thread=False)
 
     def _unusable(self, error: Exception) -> OutboxError:
         return OutboxError(f"outbox {self.path!r} cannot be used: {error}")
