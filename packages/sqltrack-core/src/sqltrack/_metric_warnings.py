@@ -24,21 +24,25 @@ class MetricWarnings:
 
     Args:
         columns: the columns of the metrics table.
+        told: gets the names of metrics that this client has warned of, default None; see `share`.
 
     Attributes:
         is_silent: whether warnings are not logged, default False.
     """
 
-    def __init__(self, columns: MetricColumns) -> None:
+    def __init__(self, columns: MetricColumns, told: set[str] | None = None) -> None:
         self.is_silent: bool = False
         self._columns = columns
         self._warned: set[str] = set()
+        self._told = told
         self._has_warned_of_pending = False
 
     def warn(self, names: Iterable[str], why: str) -> None:
         """Warn of metrics that stay in extras, once for each name."""
         new = [name for name in names if name not in self._warned]
         self._warned.update(new)
+        if self._told is not None:
+            self._told.update(new)
         if not new or self.is_silent:
             return
         named = ", ".join(map(quote, new[:_MAX_NAMED]))
@@ -46,6 +50,10 @@ class MetricWarnings:
             named = f"{named} and {len(new) - _MAX_NAMED:,} more"
         subject = f"metrics {named} are" if len(new) > 1 else f"metric {named} is"
         get_logger("metrics").warning("%s stored in the column metrics.extras: %s", subject, why)
+
+    def share(self, told: set[str]) -> None:
+        """Do not warn of metrics that other clients have warned of."""
+        self._warned = told
 
     def warn_of_pending(self, error: SQLTrackError, where: str) -> None:
         """Warn once of pending metrics that could not be moved."""

@@ -49,7 +49,9 @@ class MetricsWriter:
     def __init__(self, session: Session, map_type: Callable[[type], str]) -> None:
         self._session = session
         self._columns = MetricColumns(session, map_type)
-        self._warnings = MetricWarnings(self._columns)
+        self._warnings = MetricWarnings(
+            self._columns, None if session.outbox is None else session.outbox.warned_metrics
+        )
         self._plans = Plans(self._columns, self._warnings)
         self._waiting = WaitingMetrics(session, self._columns, self._warnings)
         self._touched: dict[int, float] = {}

@@ -125,6 +125,9 @@ class Outbox:
         target: parameters that name the database.
         settings: the settings.
         reconnect: as for `outbox_for`.
+
+    Attributes:
+        warned_metrics: names of metrics that clients have warned of, so that sending them does not.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class Outbox:
         self._experiments: dict[int, int] = {}
         self._experiment_ids: dict[int, int] = {}
         self._times: dict[int, list[str]] = {}
+        self.warned_metrics: set[str] = set()
         self._names: dict[str, int] = {}
         self._has_looked_for_others = False
         # Seconds that all waits at the end may take together, and how many are left.
@@ -665,6 +669,7 @@ class Outbox:
         from sqltrack.client import Client
 
         client = Client(self._config)
+        client.metrics._warnings.share(self.warned_metrics)
         pause = _PAUSE
         told: type[Exception] | None = None
         has_ended = False
