@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack.errors import DatabaseError, DatabaseUnavailableError
 from support.away import away, with_outbox
 from support.logging_threads import wait_until
 
@@ -50,3 +51,22 @@ def test_the_end_of_an_outage_is_told_even_if_the_file_was_removed(
     assert run.flush(20)
     # The thread says so a moment later.
     wait_until(lambda: messages(caplog)[-1] == "the database is there again, and all calls have arrived")
+
+
+@pytest.mark.engines("postgres", reason="connections to files are not lost")
+def test_a_block_that_loses_its_connection_raises_and_logs_nothing(
+    config: dict[str, Any], run: sqltrack.Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DatabaseUnavailableError), run.client, away(config):
+        run.client.execute("SELECT 1")
+    assert messages(caplog) == []
+
+
+def test_rows_that_the_database_refuses_raise_and_log_nothing(
+    run: sqltrack.Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """psycopg would log that the rest of its pipeline was aborted."""
+    sql = "INSERT INTO runs (id, experiment_id) VALUES (%s, %s)"
+    with pytest.raises(DatabaseError, match=r"(?i)foreign key"):
+        run.client.executemany(sql, [(number, 7) for number in range(100, 2000)])
+    assert messages(caplog) == []

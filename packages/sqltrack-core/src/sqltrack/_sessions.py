@@ -615,7 +615,7 @@ class Session:
             # read-only connection stays read-only, even when the database accepts changes again.
             self._drop(block)
         else:
-            self._roll_back(block)
+            self._roll_back(block, exc_type)
 
     def _commit(self, block: Block) -> None:
         try:
@@ -628,7 +628,7 @@ class Session:
             raise
         _call(self._after_commit, block)
 
-    def _roll_back(self, block: Block) -> None:
+    def _roll_back(self, block: Block, exc_type: type[BaseException]) -> None:
         _call(self._before_rollback, block)
         try:
             block.connection.rollback()
@@ -636,8 +636,10 @@ class Session:
             self._give_back(block)
         except self.engine.driver_error as error:
             self._drop(block)
-            # The caller must see the exception that ended the block.
-            get_logger("client").warning("rolling back failed: %s", self.engine.translate_error(error))
+            # The caller must see the exception that ended the block. It may be the reason for this error, too.
+            is_known = issubclass(exc_type, (self.engine.driver_error, DatabaseUnavailableError))
+            log = get_logger("client").info if is_known else get_logger("client").warning
+            log("rolling back failed: %s", self.engine.translate_error(error))
 
     def _give_back(self, block: Block) -> None:
         connection, block.connection = block.connection, None
