@@ -48,7 +48,7 @@ def translate_error(error: Exception, target: str) -> SQLTrackError:
     message = " ".join(str(error).split())
     if isinstance(error, SilentServerError):
         message = f"{target} did not answer for {error.seconds:.3g} s, so the connection was closed"
-        return DatabaseUnavailableError(message, "the server, or the network in between, hangs")
+        return DatabaseUnavailableError(message, "another transaction holds a lock, or the server or the network hangs")
     if not state and isinstance(error, psycopg.OperationalError):
         return translate_connect_error(error, target)
     if not state and isinstance(error, psycopg.ProgrammingError) and "connection option" in message:
