@@ -250,7 +250,7 @@ def test_a_user_who_may_not_connect_is_told_to_name_another(server: dict[str, An
 def test_a_server_that_does_not_answer_is_reported(server: dict[str, Any]) -> None:
     status, output, error = pipe(into=("--host", "127.0.0.1", "--port", "1"))
     assert (status, output, error.count("\n")) == (1, "", 1)
-    assert error.endswith("check host and port and whether it runs, or choose SQLite with engine=sqlite\n")
+    assert error.endswith("check host and port and whether it runs, or choose SQLite: sqltrack init --engine sqlite\n")
 
 
 def test_a_script_that_does_more_is_executed_as_configured_only(server: dict[str, Any], program: Program) -> None:

@@ -266,10 +266,12 @@ def add_superuser_option(parser: Parser) -> None:
 def open_client(options: argparse.Namespace) -> Client:
     """Return a client of the database that the command line and the configuration name.
 
+    Commands fail during an outage: they are typed by hand, and others may follow.
+
     Raises:
         ConfigError: the configuration is unusable.
     """
-    return Client(getattr(options, "config_path", None), **connection_options(options))
+    return Client(getattr(options, "config_path", None), **{**connection_options(options), "outbox": "off"})
 
 
 def _connection_parser() -> argparse.ArgumentParser:

@@ -86,6 +86,10 @@ class Engine(ABC):
         """Return the parameters that identify this database, without secrets; default: the engine's name."""
         return {"engine": self.name}
 
+    def is_default_target(self) -> bool:
+        """Return whether neither configuration nor environment name a database; default: False."""
+        return False
+
     def exists(self) -> bool:
         """Return False if connecting would create the database; default: True."""
         return True

@@ -97,7 +97,7 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
     (r"permission denied for database", AccessDeniedError, "ask its owner for: GRANT CONNECT ON DATABASE"),
 )
 
-_NOT_REACHED = "check host and port and whether it runs, or choose SQLite with engine=sqlite"
+_NOT_REACHED = "check host and port and whether it runs, or choose SQLite: sqltrack init --engine sqlite"
 
 # Errors that a retry does not help with.
 _WRONG_SERVER: tuple[_Advice, ...] = (

@@ -248,6 +248,11 @@ class PostgresEngine(Engine):
         place["schema"] = self.schema
         return {"engine": self.name, **{name: str(value) for name, value in place.items() if value}}
 
+    def is_default_target(self) -> bool:
+        from sqltrack.config import DEFAULT_CONFIG
+
+        return self.target() == {"engine": self.name, "dbname": str(DEFAULT_CONFIG["dbname"])}
+
     def data_dir(self) -> str:
         """Return the path of the folder that holds `base.sql`."""
         return str(Path(__file__).parent)
