@@ -195,3 +195,32 @@ def test_a_terminated_child_process_ends_at_once_and_leaves_the_status_alone(con
         assert script.succeed() == ["-15", "RUNNING"]
     assert steps(config)[:3] == [0, 1, 2]
     assert statuses(config) == ["COMPLETED"]
+
+
+FORKING = """
+def use_sqlite():
+    while True:
+        other = Client(config)
+        for _ in range(20):
+            other.execute("SELECT id FROM runs").fetchall()
+
+Experiment(client, name="experiment").get_run().add_tags("parent")
+for _ in range(2):
+    threading.Thread(target=use_sqlite, daemon=True).start()
+for number in range(20):
+    pid = os.fork()
+    if not pid:
+        signal.alarm(5)
+        Client(config).execute("SELECT id FROM runs").fetchall()
+        os._exit(0)
+    confirm(os.waitpid(pid, 0)[1])
+os._exit(0)
+"""
+
+
+@needs_fork
+@pytest.mark.engines("sqlite", reason="the locks are those of SQLite")
+def test_a_child_that_was_forked_while_a_thread_uses_sqlite_can_use_it(config: dict[str, Any]) -> None:
+    """It would inherit SQLite's own locks, and wait for them for ever."""
+    with Script(FORKING, config) as script:
+        assert script.succeed() == ["0"] * 20

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqltrack._closing import forget_watching, stop_watching, watch
 from sqltrack._connecting import connect_within
+from sqltrack._forks import begin_fork, end_fork
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import DatabaseUnavailableError
 
@@ -286,9 +287,12 @@ def _before_fork() -> None:
     stop_watching()
     for keeper in list(_keepers):
         keeper.prepare_fork()
+    # Only now, because closing connections needs other threads.
+    begin_fork()
 
 
 def _in_child() -> None:
+    end_fork(in_child=True)
     forget_watching()
     for keeper in list(_keepers):
         keeper.forget_inherited()
@@ -296,6 +300,7 @@ def _in_child() -> None:
 
 
 def _in_parent() -> None:
+    end_fork(in_child=False)
     _forks.pop()
 
 

@@ -7,10 +7,11 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqltrack import sigterm
+from sqltrack._forks import unforked
 from sqltrack._quoting import query_text
 from sqltrack._retrying import retry
 from sqltrack.engines._first_rows import Parts
@@ -67,7 +68,8 @@ class Connection(sqlite3.Connection):
 
     def __init__(self, database: str, *, timeout: float, path: str | None = None, **kwargs: Any) -> None:
         self.busy_timeout = timeout
-        super().__init__(database, timeout=min(timeout, _UNINTERRUPTED), **kwargs)
+        connect = partial(super().__init__, timeout=min(timeout, _UNINTERRUPTED), **kwargs)
+        unforked(connect, database)
         # Turn off the module's own handling of transactions.
         self.isolation_level: Literal["DEFERRED", "EXCLUSIVE", "IMMEDIATE"] | None = None
         self.autocommit_enabled = False
@@ -120,7 +122,7 @@ class Connection(sqlite3.Connection):
         if not self.autocommit_enabled:
             self.begin_write()
         try:
-            self.plain_cursor.execute(sql, values)
+            unforked(self.plain_cursor.execute, sql, values)
         except sqlite3.OperationalError as error:
             self.raise_swallowed(error)
             if not self._may_wait(error):
@@ -136,7 +138,7 @@ class Connection(sqlite3.Connection):
 
         def attempt() -> T:
             try:
-                return execute(*arguments)
+                return unforked(execute, *arguments)
             except sqlite3.OperationalError as error:
                 self.raise_swallowed(error)
                 raise
@@ -169,8 +171,8 @@ class Connection(sqlite3.Connection):
         for cursor in (self.plain_cursor, self._last_cursor()):
             if cursor is not None:
                 with contextlib.suppress(sqlite3.ProgrammingError):
-                    cursor.close()
-        super().close()
+                    unforked(cursor.close)
+        unforked(super().close)
 
     def check_file(self) -> None:
         """Make sure that the file was not removed or replaced, because changes to it would be lost.
@@ -251,13 +253,22 @@ class Cursor(sqlite3.Cursor):
             text = self._prepare(query, True)
             translated = _translate(text)
             try:
-                super().executemany(translated.text, (_bind_values(translated.names, params) for params in params_seq))
+                values = (_bind_values(translated.names, params) for params in params_seq)
+                unforked(super().executemany, translated.text, values)
             except sqlite3.OperationalError as error:
                 self.connection.raise_swallowed(error)
                 raise
         finally:
             connection.is_busy = outer
         return self
+
+    def fetchone(self) -> Any:
+        """Return the next row, None if there is none."""
+        return unforked(super().fetchone)
+
+    def fetchall(self) -> list[Any]:
+        """Return all other rows."""
+        return unforked(super().fetchall)
 
     def executescript(self, script: Any, /) -> Cursor:
         """Execute the statements of a script in the open transaction; sqlite3 would commit it first.
