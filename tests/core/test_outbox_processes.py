@@ -15,7 +15,6 @@ import pytest
 import sqltrack
 from sqltrack._outbox._file import OutboxFile
 from sqltrack._outbox._places import OutboxLock, is_held_here, state_of
-from sqltrack.outbox import find_outboxes, send_outboxes
 from support.away import away, outbox_files, with_outbox
 from support.logging_threads import wait_until
 from support.processes import Script
@@ -149,7 +148,7 @@ confirm(json.dumps([[info.state, info.pid - pid if info.pid > pid else info.pid 
 
 
 def test_a_forked_child_has_a_file_of_its_own(config: dict[str, Any], folder: Path) -> None:
-    """It neither writes to its parent's file nor deletes it, however it ends."""
+    """It neither writes to its parent's file nor deletes it, however it ends. Its parent sends it."""
     lines = run_in_outage(config, folder, FORKS)
     infos = json.loads(lines[-2])
     assert sorted(state for state, *_ in infos) == ["alive", "dead"]
@@ -159,9 +158,6 @@ def test_a_forked_child_has_a_file_of_its_own(config: dict[str, Any], folder: Pa
     # The child's second client has looked for the run, which is kept as well.
     assert is_child is True
     assert calls >= 21
-    assert [info.state for info in find_outboxes(folder)] == ["dead"]
-    (sent,) = send_outboxes(sqltrack.Client(with_outbox(config, folder, outbox="off")))
-    assert sent.is_removed
     assert steps(config) == [0, 1, *range(100, 120), *range(200, 220)]
     assert sqltrack.Client(config).execute("SELECT tags FROM runs").fetchone() == ({"child": True},)
     assert outbox_files(folder) == []
@@ -194,6 +190,8 @@ sys.stdin.readline()
 def log():
     for step in range(100, 110):
         run.add_metrics({"loss": step}, step=step)
+    # Do not wait for the end of the outage.
+    client._session.outbox.hurry()
 
 run.add_metrics({"loss": 1}, step=1)
 here.send("log")
@@ -210,7 +208,7 @@ confirm(spawned.exitcode)
 
 
 def test_children_of_multiprocessing_lose_nothing(config: dict[str, Any], folder: Path, tmp_path: Path) -> None:
-    """A spawned child sends what it can at its end. A forked child ends at once, and other processes send its file."""
+    """A spawned child sends its calls itself after the outage. Its parent sends those of a child that has ended."""
     (tmp_path / "workers.py").write_text(WORKERS)
     with Script(CHILDREN.replace("FOLDER", repr(str(tmp_path))), with_outbox(config, folder)) as script:
         script.read_line()
@@ -221,9 +219,97 @@ def test_children_of_multiprocessing_lose_nothing(config: dict[str, Any], folder
         assert files >= 3 * 2
         script.send_line()
         assert script.succeed()[-1] == "0"
-    client = sqltrack.Client(with_outbox(config, folder, outbox="off"))
-    assert [(sent.calls, sent.is_removed) for sent in send_outboxes(client)] == [(10, True)]
     assert steps(config) == [1, *range(100, 110), *range(200, 210)]
+    assert outbox_files(folder) == []
+
+
+LOGGERS = """
+import os, time
+
+def log(run, first):
+    for step in range(first, first + 10):
+        run.add_metrics({"loss": step}, step=step)
+
+def log_and_leave(run, first):
+    log(run, first)
+    os._exit(0)
+
+def log_on(run, first, connection):
+    log(run, first)
+    connection.send("has logged")
+    time.sleep(60)
+"""
+
+PARENT = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+sys.path.insert(0, FOLDER)
+import loggers
+fork, forkserver = map(multiprocessing.get_context, ("fork", "forkserver"))
+
+def join(process):
+    process.start()
+    process.join()
+
+with Experiment(client, name="experiment").get_run().track() as run:
+    join(fork.Process(target=loggers.log, args=(run, 100)))
+    join(forkserver.Process(target=loggers.log, args=(run, 200)))
+    with ProcessPoolExecutor(2, mp_context=fork) as executor:
+        list(executor.map(loggers.log, [run] * 2, [300, 400]))
+    confirm(len(list(filter(lambda name: name.endswith(".db"), os.listdir(config["outbox_dir"])))))
+    with fork.Pool(2) as pool:
+        pool.starmap(loggers.log, [(run, 500), (run, 600)])
+    join(fork.Process(target=loggers.log_and_leave, args=(run, 700)))
+    here, there = multiprocessing.Pipe()
+    daemon = fork.Process(target=loggers.log_on, args=(run, 800, there), daemon=True)
+    daemon.start()
+    here.recv()
+    daemon.kill()
+    daemon.join()
+    pid = os.fork()
+    if not pid:
+        loggers.log_and_leave(run, 900)
+    os.waitpid(pid, 0)
+"""
+
+
+def test_calls_of_all_children_have_arrived_when_their_parent_has_ended(
+    config: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    """A child that multiprocessing ends sends its own calls. Its parent sends those of killed children."""
+    (tmp_path / "loggers.py").write_text(LOGGERS)
+    text = PARENT.replace("FOLDER", repr(str(tmp_path)))
+    with Script(text, with_outbox(config, folder, outbox="always")) as script:
+        # Only the parent's own file is left.
+        assert script.succeed() == ["1"]
+    assert steps(config) == [100 * number + step for number in range(1, 10) for step in range(10)]
+    assert outbox_files(folder) == []
+
+
+UNSENT = """
+import multiprocessing
+pid = os.fork()
+if not pid:
+    log(100)
+    os._exit(0)
+os.waitpid(pid, 0)
+
+def log_and_hurry():
+    log(200)
+    client._session.outbox.hurry()
+
+child = multiprocessing.get_context("fork").Process(target=log_and_hurry)
+child.start()
+child.join()
+confirm(run.flush(0.3))
+"""
+
+
+def test_flush_waits_for_the_calls_of_children_and_sends_them(config: dict[str, Any], folder: Path) -> None:
+    """Even if the parent itself has no calls in the outbox."""
+    lines = run_in_outage(config, folder, UNSENT)
+    assert lines[-2] == "False"
+    assert steps(config) == [0, *range(100, 120), *range(200, 220)]
     assert outbox_files(folder) == []
 
 

@@ -349,15 +349,18 @@ class Run:
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the database has stored all calls that wait in the outbox; see the setting `outbox`.
 
+        These are all calls of this process, and those about this run that other processes on this host have made
+        so far. The files of processes that have ended are sent.
+
         Args:
             timeout: seconds to wait at most, default: no limit.
 
         Returns:
-            Whether the outbox is empty. Calls that the database refuses permanently, such as those of a deleted run,
-            do not count.
+            Whether none of these calls waits any more. Calls that the database refuses permanently, such as those of
+            a deleted run, do not count.
         """
         outbox = self.client._session.outbox
-        return True if outbox is None else outbox.flush(timeout)
+        return True if outbox is None else outbox.flush(timeout, self.id)
 
     def _may_stop(self, tracking: Tracking) -> bool:
         """Tell whether a `track` block has to stop the run: not if its code already has, nor in a forked child."""

@@ -53,11 +53,13 @@ class OutboxFile:
     Attributes:
         journal: the same.
         sender: the last sender, None before the first batch.
+        reported: number of calls that the last line about the end of the process has named.
     """
 
     def __init__(self, journal: Journal, lock: OutboxLock | None, keep: float) -> None:
         self.journal: Journal = journal
         self.sender: Sender | None = None
+        self.reported: int = 0
         self._mirror: Mirror | None = None
         # The position of the last call in the tables.
         self._shown = 0

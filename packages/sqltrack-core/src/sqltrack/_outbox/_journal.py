@@ -332,6 +332,18 @@ class Journal:
                 self._note_damage(error)
             return False
 
+    def ends_of(self, owner: str) -> tuple[int, int] | None:
+        """Return the positions of the first and the last call about a subject, None if there are none.
+
+        Of a damaged file, they are the first and the last possible ones.
+        """
+        sql = "SELECT seq FROM outbox_calls WHERE seq > ? AND owner = ? ORDER BY seq {} LIMIT 1"
+        try:
+            rows = [row for order in ("ASC", "DESC") for row in self._fetch(sql.format(order), (self._sent, owner))]
+        except sqlite3.Error:
+            return (0, 2**63 - 1)
+        return (rows[0][0], rows[-1][0]) if rows else None
+
     def contents(self) -> Contents:
         """Return the contents of the file, where readable."""
         runs_sql = "COUNT(DISTINCT CASE WHEN owner LIKE 'runs %' THEN owner END)"

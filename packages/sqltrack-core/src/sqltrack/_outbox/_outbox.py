@@ -6,6 +6,7 @@ import _thread
 import contextlib
 import math
 import os
+import sys
 import threading
 import time
 import weakref
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqltrack._activity import activity, protected
 from sqltrack._creation import FoundRun, NewId
 from sqltrack._logging import get_logger, has_ended
+from sqltrack._outbox._others import OtherOutboxes
 from sqltrack._outbox._outages import is_outage
 from sqltrack._outbox._places import check_folder, temporary_path
 from sqltrack._outbox._settings import OutboxSettings
@@ -89,7 +91,14 @@ _IDS = (2**52, 2**53 - 1)
 # Number of times that are remembered for each run.
 _MAX_TIMES = 10
 
+# Priority of closing the outboxes among all that multiprocessing does at the end of a child: the last, after the child
+# has waited for children of its own.
+_LAST = -100
+
 _outboxes: dict[str, Outbox] = {}
+
+# Id of the process whose end by multiprocessing closes the outboxes.
+_closing_pid: int | None = None
 
 
 def outbox_for(config: dict[str, Any], engine: Engine, settings: OutboxSettings, reconnect: float) -> Outbox:
@@ -137,6 +146,9 @@ class Outbox:
         if target.get("engine") == "sqlite":
             # The thread has other work than to wait for a lock, and will try again.
             self._config["busy_timeout"] = _BUSY_TIMEOUT
+        if not settings.is_default_folder:
+            # The process may change its current folder.
+            self._config["outbox_dir"] = settings.folder
         self._target = target
         self._settings = settings
         self._patience = settings.patience
@@ -148,9 +160,7 @@ class Outbox:
         self._times: dict[int, list[str]] = {}
         self.warned_metrics: set[str] = set()
         self._names: dict[str, int] = {}
-        self._has_looked_for_others = False
-        # Seconds that all waits at the end may take together, and how many are left.
-        self._at_end = self._left_to_wait = _AT_END
+        self._others = OtherOutboxes(self._config, target)
         self._begin()
 
     def _begin(self) -> None:
@@ -175,6 +185,10 @@ class Outbox:
         self._is_closing = False
         # The first limit notices the end of an outage soon, and longer ones allow for a slow network.
         self._reach_limit = _REACH
+        # Seconds that all waits at the end may take together, and how many are left.
+        self._at_end = self._left_to_wait = _AT_END
+        # Whether this process tracks runs, and so sends the files of dead processes.
+        self._sends_others = False
 
     def add_engine(self, engine: Engine) -> None:
         """Track the statements that another engine's connections have given up."""
@@ -333,11 +347,12 @@ class Outbox:
 
     # The end
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the database has stored or refused all calls.
+    def flush(self, timeout: float | None = None, run_id: int | None = None) -> bool:
+        """Wait until the database has stored or refused all calls of this process.
 
         Args:
             timeout: seconds to wait at most, None for no limit.
+            run_id: id of a run; also wait for calls about it that other processes of this host have made so far.
 
         Returns:
             Whether it has.
@@ -353,14 +368,28 @@ class Outbox:
             self._wake()
             time.sleep(pause if left is None else min(pause, left))
             pause = min(pause * 2, 0.05)
-        return True
+        if run_id is None:
+            return True
+        from sqltrack._outbox._calls import owner_of
 
-    def flush_at_end(self) -> None:
-        """Wait a moment for unsent calls, because a run has ended or the process exits; all waits share one limit."""
-        if self._left_to_wait > 0 and self._has_calls():
+        return self._others.flush(owner_of("set_columns", ("runs", run_id)), deadline)
+
+    def flush_at_end(self) -> int:
+        """Wait a moment for unsent calls, because a run has ended or the process exits; all waits share one limit.
+
+        Returns:
+            The number of files that dead processes of this host have left, and that could not be sent.
+        """
+        left = 0
+        if self._left_to_wait > 0 and (self._sends_others or self._has_calls()):
             begin = time.monotonic()
-            self.flush(self._left_to_wait)
+            has_sent = not self._has_calls() or self.flush(self._left_to_wait)
             self.count_wait(begin)
+            if has_sent and self._sends_others:
+                begin = time.monotonic()
+                left = self._others.send_dead(max(self._left_to_wait, 0))
+                self._left_to_wait -= time.monotonic() - begin
+        return left
 
     def count_wait(self, begin: float) -> None:
         """Count the time since `begin` (monotonic) as a wait at the end, if calls are left.
@@ -378,10 +407,20 @@ class Outbox:
 
     def close(self) -> None:
         """Stop the thread, and log the number of unsent calls; later calls stay in the file."""
-        self.flush_at_end()
+        left = self.flush_at_end()
         self._is_closing = True
         self._wake()
         protected(self._close)
+        if left:
+            get_logger("outbox").warning(
+                "%d outboxes of ended processes wait in %s until they are sent by: sqltrack outbox send",
+                left,
+                self._settings.folder,
+            )
+
+    def reopen(self) -> None:
+        """Undo `close`, because the process may make further calls."""
+        self._is_closing = False
 
     def _close(self) -> None:
         with contextlib.suppress(SQLTrackError):
@@ -399,6 +438,9 @@ class Outbox:
 
     def _report(self, file: OutboxFile) -> None:
         calls = file.journal.contents().calls
+        if calls == file.reported:
+            return
+        file.reported = calls
         if file.is_in_memory:
             get_logger("outbox").error("%d calls are lost: neither the database nor an outbox can be written", calls)
         elif os.path.dirname(file.journal.path) == temporary_path():
@@ -543,6 +585,7 @@ class Outbox:
 
         file = OutboxFile.create(settings, self._target, self._times)
         self._files.append(file)
+        _close_with_child()
         return file
 
     def _file_after(self, file: OutboxFile, error: OutboxError) -> OutboxFile:
@@ -562,6 +605,7 @@ class Outbox:
         self._next_file_at = time.monotonic() + _DISK_PAUSE
         file = OutboxFile.in_memory(self._target, self._times)
         self._files.append(file)
+        _close_with_child()
         return file
 
     def _leave_memory(self, memory: OutboxFile, settings: OutboxSettings) -> OutboxFile:
@@ -630,24 +674,13 @@ class Outbox:
     # Sending
 
     def send_left_behind(self) -> None:
-        """Send the outboxes of dead processes of the same user for this database, in a thread and only once."""
-        if self._has_looked_for_others:
-            return
-        self._has_looked_for_others = True
-        with contextlib.suppress(OSError, RuntimeError):
-            if any(name.endswith(".db") for name in os.listdir(self._settings.folder)):
-                threading.Thread(target=self._send_others, name="sqltrack-outbox-others", daemon=True).start()
+        """Send the outboxes of dead processes of the same user for this database, because a run begins.
 
-    def _send_others(self) -> None:
-        from sqltrack.client import Client
-        from sqltrack.outbox import send_outboxes
-
-        try:
-            for sent in send_outboxes(Client(self._config)):
-                if sent.skipped is None:
-                    get_logger("outbox").info("%d calls of an earlier process were sent: %s", sent.calls, sent.path)
-        except Exception as error:
-            get_logger("outbox").info("outboxes of earlier processes were not sent: %s", error)
+        A thread sends them, and only once. Those of this host are sent again at the end of outages and of runs.
+        """
+        if not self._sends_others:
+            self._sends_others = True
+            self._others.send_all_dead()
 
     def _ensure_thread(self) -> bool:
         """Start the thread if necessary; return whether it runs."""
@@ -745,7 +778,9 @@ class Outbox:
             if sent.calls or sent.refused:
                 self._left_to_wait = self._at_end
                 continue
-            self._is_away = False
+            was_away, self._is_away = self._is_away, False
+            if was_away and self._sends_others:
+                self._others.send_dead(0)
             has_ended = self._has_ended(file)
             if has_ended or (file in self._files and file.is_empty):
                 if self._is_announced and not self._is_held:
@@ -816,6 +851,25 @@ def close_all() -> None:
     """Close all outboxes of this process, which is exiting."""
     for outbox in list(_outboxes.values()):
         outbox.close()
+
+
+def _close_with_child() -> None:
+    """Let multiprocessing close the outboxes at the end of a child, which may be `os._exit` without `atexit`."""
+    global _closing_pid
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is None or processes.parent_process() is None or _closing_pid == os.getpid():
+        return
+    from multiprocessing.util import Finalize
+
+    _closing_pid = os.getpid()
+    Finalize(None, _close_at_end_of_child, exitpriority=_LAST)
+
+
+def _close_at_end_of_child() -> None:
+    close_all()
+    for outbox in list(_outboxes.values()):
+        # A spawned child ends as usual, and may store the status of a run after this.
+        outbox.reopen()
 
 
 def _in_child() -> None:

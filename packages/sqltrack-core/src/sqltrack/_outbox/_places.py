@@ -27,6 +27,7 @@ __all__ = [
     "folder_setting",
     "folders_in_use",
     "is_held_here",
+    "is_of_this_host",
     "lock_within",
     "make_folder",
     "new_path",
@@ -155,12 +156,21 @@ def temporary_path() -> str:
 
 def new_path(folder: str) -> str:
     """Return the path of a new file in the folder, with time, host and process in its name."""
-    import re
     import secrets
 
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", _host_name())
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    return os.path.join(folder, f"{moment}-{host}-{os.getpid()}-{secrets.token_hex(3)}.db")
+    return os.path.join(folder, f"{moment}-{_host_in_names()}-{os.getpid()}-{secrets.token_hex(3)}.db")
+
+
+def is_of_this_host(path: str) -> bool:
+    """Return whether a process on this host has created a file, according to its name."""
+    return f"-{_host_in_names()}-" in os.path.basename(path)
+
+
+def _host_in_names() -> str:
+    import re
+
+    return re.sub(r"[^A-Za-z0-9.-]", "-", _host_name())
 
 
 def check_file(path: str) -> None:
