@@ -14,9 +14,11 @@ import pytest
 import sqltrack
 from sqltrack._outbox import _journal, _outbox, _sender
 from sqltrack._outbox._journal import Call, lock_path
+from sqltrack._outbox._others import OtherOutboxes
 from sqltrack._outbox._sender import Sender
 from sqltrack.errors import ConflictError, DatabaseUnavailableError, NotSetUpError, OutboxError
 from sqltrack.outbox import OutboxInfo, drop_outbox, find_outboxes, read_outbox, send_outboxes
+from support.away import with_outbox
 from support.left_outboxes import leave_outbox, of_another_host
 
 
@@ -306,3 +308,22 @@ def test_a_batch_that_a_process_gives_up_does_not_hold_up_its_next_one(
     run.add_metrics({"loss": 0.5}, 1)
     assert run.flush(5)
     assert rows(client) == 1
+
+
+def test_a_process_that_cannot_send_the_calls_of_others_at_its_end_says_so(
+    config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For example because Python 3.12 starts no threads at that time."""
+    leave(config, folder)
+    client = sqltrack.Client(with_outbox(config, folder))
+    outbox = client._session.outbox
+    assert outbox is not None
+    monkeypatch.setattr(OtherOutboxes, "_start", lambda self, paths: None)
+    outbox.send_left_behind()
+    outbox.close()
+    outbox.reopen()
+    (message,) = caplog.messages
+    assert message.startswith(f"calls of other processes, which have ended, wait in {folder} until")
+    monkeypatch.undo()
+    assert outbox.flush_at_end() is False
+    assert os.listdir(folder) == []

@@ -43,14 +43,14 @@ class OtherOutboxes:
         if any(self._paths()):
             self._start(None)
 
-    def send_dead(self, seconds: float | None) -> int:
+    def send_dead(self, seconds: float | None) -> bool:
         """Send the files of dead processes of this host in a thread.
 
         Args:
             seconds: time to wait for the thread, None for no limit.
 
         Returns:
-            The number of files that are left.
+            Whether none is left.
         """
         from sqltrack._outbox._journal import lock_path
 
@@ -58,7 +58,7 @@ class OtherOutboxes:
         thread = self._start(paths) if paths else None
         if thread is not None:
             thread.join(seconds)
-        return sum(path not in self._sent and os.path.exists(path) for path in paths)
+        return all(path in self._sent or not os.path.exists(path) for path in paths)
 
     def flush(self, owner: str, deadline: float | None) -> bool:
         """Wait until the calls about `owner` that processes of this host have made so far were sent.

@@ -374,20 +374,20 @@ class Outbox:
 
         return self._others.flush(owner_of("set_columns", ("runs", run_id)), deadline)
 
-    def flush_at_end(self) -> int:
+    def flush_at_end(self) -> bool:
         """Wait a moment for unsent calls, because a run has ended or the process exits; all waits share one limit.
 
         Returns:
-            The number of files that dead processes of this host have left, and that could not be sent.
+            Whether dead processes of this host have left files that could not be sent.
         """
-        left = 0
+        left = False
         if self._left_to_wait > 0 and (self._sends_others or self._has_calls()):
             begin = time.monotonic()
             has_sent = not self._has_calls() or self.flush(self._left_to_wait)
             self.count_wait(begin)
             if has_sent and self._sends_others:
                 begin = time.monotonic()
-                left = self._others.send_dead(max(self._left_to_wait, 0))
+                left = not self._others.send_dead(max(self._left_to_wait, 0))
                 self._left_to_wait -= time.monotonic() - begin
         return left
 
@@ -413,8 +413,7 @@ class Outbox:
         protected(self._close)
         if left:
             get_logger("outbox").warning(
-                "%d outboxes of ended processes wait in %s until they are sent by: sqltrack outbox send",
-                left,
+                "calls of other processes, which have ended, wait in %s until they are sent by: sqltrack outbox send",
                 self._settings.folder,
             )
 
