@@ -57,7 +57,7 @@ def test_a_database_name_with_semicolons_is_not_taken_for_advice(postgres_client
     client = sqltrack.Client(postgres_client.config, dbname="a; b")
     finding = found_by(client)["connection"]
     assert finding.found.endswith('database "a; b" does not exist')
-    assert finding.advice == "create it, the command 'sqltrack create' prints how"
+    assert finding.advice == "create it as shown by: sqltrack create --dbname 'a; b'"
 
 
 def test_privileges_that_are_missing_are_problems_that_the_advice_solves(

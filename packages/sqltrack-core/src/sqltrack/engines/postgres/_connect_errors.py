@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import psycopg
 
@@ -85,7 +86,7 @@ _WRONG_CREDENTIALS: tuple[_Advice, ...] = (
     (r"password retrieved from file", AccessDeniedError, "check user and password in that file"),
     (r"authentication failed", AccessDeniedError, "check user and password"),
     (r"is not permitted to log in", AccessDeniedError, "an administrator can permit it: ALTER ROLE … LOGIN"),
-    (r'role ".*" does not exist', AccessDeniedError, "create it, the command 'sqltrack create' prints how"),
+    (r'role "([^"]*)" does not exist', AccessDeniedError, "create it as shown by: sqltrack create --user {}"),
     (r"no such user", AccessDeniedError, "the pooler must know this user, by its auth_file or auth_query"),
     (r"pg_hba\.conf rejects", AccessDeniedError, "the server's administrator has excluded this user, database or host"),
     (
@@ -127,7 +128,11 @@ _WRONG_SERVER: tuple[_Advice, ...] = (
         "require_auth must allow what the server asks for",
     ),
     (r"failed to resolve host", DatabaseUnavailableError, _NOT_REACHED),
-    (r'database ".*" does not exist', DatabaseUnavailableError, "create it, the command 'sqltrack create' prints how"),
+    (
+        r'database "([^"]*)" does not exist',
+        DatabaseUnavailableError,
+        "create it as shown by: sqltrack create --dbname {}",
+    ),
     (
         r"not currently accepting connections",
         DatabaseUnavailableError,
@@ -183,7 +188,7 @@ def _find_advice(error: psycopg.OperationalError, text: str, message: str) -> tu
     if error.pgconn is not None and error.pgconn.needs_password:
         return AccessDeniedError, advise_on_password_file(error.pgconn)
     for pattern, cls, advice in _WRONG_PARAMETERS + _WRONG_CREDENTIALS + _WRONG_SERVER + _UNAVAILABLE:
-        if re.search(pattern, message):
-            return cls, advice
+        if match := re.search(pattern, message):
+            return cls, advice.format(shlex.quote(match[1])) if match.groups() else advice
     # An unknown message may mean too many connections, so that a retry may help.
     return DatabaseUnavailableError, _REFUSED if _SERVER_ANSWER.search(text) else _NOT_REACHED
