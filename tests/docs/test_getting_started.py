@@ -109,8 +109,8 @@ def test_postgres_with_a_password(type_with_passwords: Type) -> None:
     assert Path("../home/.pgpass").stat().st_mode & 0o077 == 0
 
 
-def test_a_database_for_a_group(type_on_server: Type) -> None:
-    assert type_on_server([*script(), *section_blocks(PAGE, CLUSTER)]) == ""
+def test_a_database_for_a_group(type_with_passwords: Type) -> None:
+    assert type_with_passwords([*script(), *section_blocks(PAGE, CLUSTER)]) == ""
 
 
 def test_every_command_of_the_page_is_typed() -> None:
