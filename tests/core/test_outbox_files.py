@@ -358,12 +358,15 @@ def test_a_file_that_another_process_deletes_is_not_created_again(
 def test_remains_of_a_file_are_removed_by_the_next_sending(config: dict[str, Any], folder: Path) -> None:
     """Processes may be killed while they create or delete a file; files of live processes stay."""
     folder.mkdir(0o700)
-    for name in ("a.db.lock", "b.db.new", "b.db.new-journal", "c.db.refused.lock", "notes.txt"):
+    for name in ("a.db.lock", "b.db.new", "b.db.new-journal", "c.db.refused.lock", ".e.db-x1", "notes.txt"):
         (folder / name).touch(0o600)
+    (folder / ".f.db-x2_").mkdir()
+    (folder / ".f.db-x2_" / "probe.db").touch()
     lock = OutboxLock(str(folder / "d.db.lock"))
     (folder / "d.db.new").touch(0o600)
+    (folder / ".d.db-x3").touch(0o600)
     remove_remains(str(folder))
-    assert outbox_files(folder) == ["d.db.lock", "d.db.new", "notes.txt"]
+    assert outbox_files(folder) == [".d.db-x3", "d.db.lock", "d.db.new", "notes.txt"]
     lock.release(remove=True)
 
 

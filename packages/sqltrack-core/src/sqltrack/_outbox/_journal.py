@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +88,9 @@ _LOCK_SUFFIX = ".lock"
 
 # Suffix of a file that is being created.
 _NEW_SUFFIX = ".new"
+
+# The engine tests with such files and folders what the file system can do.
+_PROBE = re.compile(r"\.(.+\.db)-[^-.]+")
 
 # Suffixes of files that are useless without the file they belong to.
 _UNFINISHED = (_LOCK_SUFFIX, _NEW_SUFFIX, *(_NEW_SUFFIX + suffix for suffix in SIDE_FILES), *SIDE_FILES)
@@ -550,12 +554,24 @@ def remove_remains(folder: str) -> None:
     """Delete the remains of files whose process was killed while it created or deleted them, or others read them."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            suffix = next((suffix for suffix in _UNFINISHED if name.endswith(suffix)), None)
             path = os.path.join(folder, name)
-            whole = path.removesuffix(suffix or "")
-            if suffix is not None and not os.path.exists(whole) and state_of(lock_path(whole)) == "dead":
+            whole = os.path.join(folder, _whole_name(name))
+            if whole != path and not os.path.exists(whole) and state_of(lock_path(whole)) == "dead":
                 with contextlib.suppress(OSError):
-                    os.unlink(path)
+                    if os.path.isdir(path):
+                        import shutil
+
+                        shutil.rmtree(path)
+                    else:
+                        os.unlink(path)
+
+
+def _whole_name(name: str) -> str:
+    """Return the name of the file to which a file next to it belongs; the name itself if it is no such file."""
+    if match := _PROBE.fullmatch(name):
+        return match[1]
+    suffix = next((suffix for suffix in _UNFINISHED if name.endswith(suffix)), "")
+    return name.removesuffix(suffix)
 
 
 def _create(path: str, about: Mapping[str, Any]) -> None:
