@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -435,3 +437,20 @@ def test_calls_go_to_the_database_again_when_flush_returns(
     assert run.flush(20)
     assert outbox.is_direct
     assert outbox_files(folder) == []
+
+
+def test_the_temporary_folder_is_that_of_python(tmp_path: Path) -> None:
+    code = """
+import sys
+from sqltrack._outbox._places import temporary_path
+
+before = [name for name in ("tempfile", "random", "shutil") if name in sys.modules]
+path = temporary_path()
+import tempfile
+
+print(before, path.startswith(tempfile.gettempdir() + "/sqltrack-outbox-"), path == temporary_path())
+"""
+    for folder in (str(tmp_path), str(tmp_path / "missing")):
+        environment = {**os.environ, "TMPDIR": folder}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.stdout == "[] True True\n", done.stderr
