@@ -35,6 +35,7 @@ __all__ = [
     "Row",
     "Turn",
     "add_float_columns",
+    "apart",
     "column_names",
     "compare",
     "connect_by_hand",
@@ -229,6 +230,38 @@ def keep_fastest(measure: Callable[[], dict[str, list[int]]], connections: int) 
     """
     measured = [measure() for _ in range(connections)]
     return min(measured, key=lambda times: sum(summarize(taken)["p50"] for taken in times.values()))
+
+
+@contextlib.contextmanager
+def apart(client: sqltrack.Client) -> Iterator[None]:
+    """Keep this process and a local PostgreSQL server on different CPUs, where the system allows it.
+
+    Connections within the `with` block then take equally long, see `keep_fastest`.
+    """
+    server = _local_server(client)
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if server is None or len(cpus) < 2:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        # New processes of the server inherit the CPUs of the first.
+        for pid, chosen in ((0, cpus[:1]), (server, cpus[1:])):
+            with contextlib.suppress(OSError):
+                before = os.sched_getaffinity(pid)
+                os.sched_setaffinity(pid, chosen)
+                stack.callback(os.sched_setaffinity, pid, before)
+        yield
+
+
+def _local_server(client: sqltrack.Client) -> int | None:
+    """Return the number of the first process of a PostgreSQL server on this machine, None if it is not known."""
+    if client.config["engine"] != "postgres":
+        return None
+    try:
+        (folder,) = client.execute("SHOW data_directory").fetchone()
+        return int((Path(folder) / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
+    except (OSError, ValueError, sqltrack.SQLTrackError):
+        return None
 
 
 def _time_calls(call: Turn, numbers: range) -> list[int]:

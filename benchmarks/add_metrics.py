@@ -16,6 +16,7 @@ from _common import (
     Database,
     Engine,
     Row,
+    apart,
     compare,
     keep_fastest,
     metric_names,
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
-    with engine.database() as database:
+    with engine.database() as database, apart(database.client):
         for count, rounds in (QUICK_SIZES if quick else SIZES).items():
             times = keep_fastest(partial(measure_size, database, count, rounds), 1 if quick else CONNECTIONS)
             yield compare(engine, f"{count:,} metrics", times, metrics=count)

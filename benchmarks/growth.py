@@ -25,6 +25,7 @@ from _common import (
     Row,
     Turn,
     add_float_columns,
+    apart,
     compare,
     connect_by_hand,
     create_parser,
@@ -122,10 +123,11 @@ def measure_questions(database: Database, rounds: int) -> dict[str, dict[str, li
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         path = write_config_file(database, folder)
-        added = keep_fastest(
-            lambda: measure_add_metrics(database, experiment.get_run(), rounds * BATCHES),
-            1 if rounds == QUICK_ROUNDS else CONNECTIONS,
-        )
+        with apart(client):
+            added = keep_fastest(
+                lambda: measure_add_metrics(database, experiment.get_run(), rounds * BATCHES),
+                1 if rounds == QUICK_ROUNDS else CONNECTIONS,
+            )
         turns: dict[str, Turn] = {
             "get_run": lambda number: experiment.get_run(),
             "runs": command("runs", path),

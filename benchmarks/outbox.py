@@ -24,6 +24,7 @@ from _common import (
     Row,
     Turn,
     add_float_columns,
+    apart,
     compare,
     keep_fastest,
     metric_names,
@@ -55,7 +56,7 @@ def main() -> None:
 
 def measure_engine(engine: Engine, quick: bool) -> Iterator[Row]:
     rounds = QUICK_ROUNDS if quick else ROUNDS
-    with engine.database() as database, tempfile.TemporaryDirectory() as folder:
+    with engine.database() as database, apart(database.client), tempfile.TemporaryDirectory() as folder:
         config = database.client.config
         add_float_columns(database.client, metric_names(METRICS))
         sides = {OURS: {**config, **outbox(folder, "on")}, BY_HAND: {**config, "outbox": "off"}}
