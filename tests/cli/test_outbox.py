@@ -122,7 +122,7 @@ def test_files_in_the_folder_for_emergencies_are_listed_too(
     path = leave()
     monkeypatch.delenv("SQLTRACK_DSN_OUTBOX_DIR")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     emergency = tmp_path / f"sqltrack-outbox-{os.getuid()}"
     emergency.mkdir(mode=0o700)
     path.rename(emergency / path.name)
