@@ -300,3 +300,25 @@ def test_setting_up_says_the_same_as_without_an_outbox(
     setup(client)
     setup(client)
     assert capsys.readouterr().out == "(NEW) base.sql\n(OK) base.sql\n"
+
+
+def test_without_a_configured_database_no_run_begins_in_the_outbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who forgot to choose a database has no use for a file for a server that does not exist."""
+    config = {"engine": "postgres", "host": str(tmp_path), "reconnect": 0, "outbox_dir": str(tmp_path / "outbox")}
+    monkeypatch.setattr("sqltrack.engines.postgres.PostgresEngine.is_default_target", lambda engine: True)
+    with pytest.raises(DatabaseUnavailableError, match="choose SQLite: sqltrack init --engine sqlite"):
+        sqltrack.start("experiment", args=None, client=Client(config))
+    assert not (tmp_path / "outbox").exists()
+
+
+def test_a_database_is_configured_by_parameters_and_by_variables_of_libpq(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE", "PGUSER"):
+        monkeypatch.delenv(name, raising=False)
+    assert Client(engine="postgres").engine.is_default_target()
+    for name, value in {"host": "h", "port": 5433, "dbname": "d", "schema": "s", "service": "t"}.items():
+        assert not Client({"engine": "postgres", name: value}).engine.is_default_target()
+    assert not Client(engine="sqlite").engine.is_default_target()
+    monkeypatch.setenv("PGHOST", "h")
+    assert not Client(engine="postgres").engine.is_default_target()
