@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -62,11 +62,10 @@ def accepting_sql(cursor_class: type[psycopg.Cursor[Any]]) -> type[psycopg.Curso
                 args = (_each_with_own_types(self, args[0]), *args[1:])
             elif "params_seq" in kwargs:
                 kwargs["params_seq"] = _each_with_own_types(self, kwargs["params_seq"])
-            execute = partial(super().executemany, text, *args, **kwargs)
             if not _returns_rows(text):
-                return _in_pipeline(self.connection, execute)
+                return super().executemany(text, *args, **kwargs)
             with _preparing_nothing(self.connection):
-                return _in_pipeline(self.connection, execute)
+                return super().executemany(text, *args, **kwargs)
 
         def stream(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             args, kwargs = _without_empty_parameters(query, args, kwargs)
@@ -145,23 +144,6 @@ def _returns_rows(query: str | bytes) -> bool:
     if verb == "WITH":
         verb = next((word for word in words if word in _VERBS), "")
     return verb not in _CHANGES or "RETURNING" in words
-
-
-def _in_pipeline(connection: psycopg.Connection[Any], execute: Callable[[], Any]) -> Any:
-    """Return `execute()`, called in a pipeline that does not log the consequences of an error."""
-    if not psycopg.Pipeline.is_supported() or connection.info.pipeline_status != psycopg.pq.PipelineStatus.OFF:
-        return execute()
-    first: psycopg.Error | None = None
-    try:
-        with connection.pipeline():
-            try:
-                return execute()
-            except psycopg.Error as error:
-                first = error
-    except psycopg.Error as error:
-        first = first or error
-    assert first is not None
-    raise first
 
 
 @contextmanager
