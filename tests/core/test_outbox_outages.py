@@ -543,7 +543,8 @@ def test_a_run_that_stops_in_an_outage_ends_in_time(server: OutageServer, pg_con
             ended = script.finish()
             seconds = time.monotonic() - start
     assert (ended.status, ended.lines[-1]) == (0, "last line")
-    assert seconds < 5 + 1
+    # With time for a busy machine to end a process.
+    assert seconds < 5 + 2
     assert ended.errors.count("calls wait in") == 2
     assert ended.errors.rstrip().endswith("until they are sent by: sqltrack outbox send")
     send(outages, run_id, "COMPLETED")
