@@ -360,13 +360,15 @@ def test_remains_of_a_file_are_removed_by_the_next_sending(config: dict[str, Any
     folder.mkdir(0o700)
     for name in ("a.db.lock", "b.db.new", "b.db.new-journal", "c.db.refused.lock", ".e.db-x1", "notes.txt"):
         (folder / name).touch(0o600)
+    # The file that belongs to it was not sent yet.
+    (folder / "f.db").touch(0o600)
     (folder / ".f.db-x2_").mkdir()
     (folder / ".f.db-x2_" / "probe.db").touch()
     lock = OutboxLock(str(folder / "d.db.lock"))
     (folder / "d.db.new").touch(0o600)
     (folder / ".d.db-x3").touch(0o600)
     remove_remains(str(folder))
-    assert outbox_files(folder) == [".d.db-x3", "d.db.lock", "d.db.new", "notes.txt"]
+    assert outbox_files(folder) == [".d.db-x3", "d.db.lock", "d.db.new", "f.db", "notes.txt"]
     lock.release(remove=True)
 
 

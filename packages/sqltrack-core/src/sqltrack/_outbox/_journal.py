@@ -556,7 +556,8 @@ def remove_remains(folder: str) -> None:
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
             whole = os.path.join(folder, _whole_name(name))
-            if whole != path and not os.path.exists(whole) and state_of(lock_path(whole)) == "dead":
+            is_useless = _PROBE.fullmatch(name) is not None or (whole != path and not os.path.exists(whole))
+            if is_useless and state_of(lock_path(whole)) == "dead":
                 with contextlib.suppress(OSError):
                     if os.path.isdir(path):
                         import shutil
