@@ -38,11 +38,14 @@ def test_a_killed_process_loses_no_row_of_an_outage(config: dict[str, Any], fold
     seed = os.environ.get("SQLTRACK_TEST_SEED") or str(random.randrange(1_000_000))
     print(f"SQLTRACK_TEST_SEED={seed}")
     rng = random.Random(seed)
+    rows = 0
     for number in range(_KILLS):
         confirmed = kill_in_outage(config, folder, rng, returns=number % 2 == 1)
         send_all(config, folder)
-        assert confirmed.rows > 0
+        rows += confirmed.rows
         assert count_missing(config, confirmed) == 0
+    # A process may be killed before its first row, but not each of them.
+    assert rows > 0
 
 
 MANY_CALLS = """
