@@ -41,7 +41,8 @@ def is_outage(engine: Engine, error: BaseException, *, has_written: bool = True)
         has_written: whether an earlier call has succeeded, or a run was created.
     """
     if not has_written:
-        return isinstance(error, DatabaseUnavailableError) and error.may_pass
+        # Without a configured database, a missing server is a mistake.
+        return isinstance(error, DatabaseUnavailableError) and error.may_pass and not engine.is_default_target()
     if isinstance(error, _LATER):
         return True
     cause = error.__cause__

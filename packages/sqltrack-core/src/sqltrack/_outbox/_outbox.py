@@ -472,9 +472,6 @@ class Outbox:
         engine = next(iter(self._engines), None)
         if engine is None or isinstance(error, OutboxError):
             return False
-        if not self._has_written and engine.is_default_target():
-            # Without a configured database, a missing server is a mistake.
-            return False
         return is_outage(engine, error, has_written=self._has_written)
 
     def _covers(self, work: Callable[..., None], error: DatabaseError) -> bool:
