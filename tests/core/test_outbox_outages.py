@@ -39,7 +39,7 @@ from support.outages import (
     outbox_files,
     outbox_settings,
 )
-from support.processes import Script
+from support.processes import Ended, Script
 from support.small_file_systems import mounted
 from support.unprivileged import UNPRIVILEGED, needs_permissions
 
@@ -578,17 +578,22 @@ def test_a_signal_in_an_outage_ends_the_process_in_time(
     send(outages, run_id, final)
 
 
-def test_a_signal_in_the_call_that_meets_the_outage_ends_the_process_in_time(outages: Outages) -> None:
-    """Even if that call would wait for much longer, and a timer interrupts it again and again."""
-    outages.config["patience"] = 20
-    with Script(MET, outages.config) as script:
+def signal_in_meeting_call(outages: Outages, text: str, number: signal.Signals) -> tuple[str, Ended]:
+    """Signal a script in the call that meets the outage; return the id of its run, and how it ended."""
+    with Script(text, outages.config) as script:
         run_id = begin(script)
         with outages.begin():
             script.send_line()
             assert script.read_line() == "logged"
             time.sleep(0.3)
-            script.send_signal(signal.SIGTERM)
-            ended = script.finish()
+            script.send_signal(number)
+            return run_id, script.finish()
+
+
+def test_a_signal_in_the_call_that_meets_the_outage_ends_the_process_in_time(outages: Outages) -> None:
+    """Even if that call would wait for much longer, and a timer interrupts it again and again."""
+    outages.config["patience"] = 20
+    run_id, ended = signal_in_meeting_call(outages, MET, signal.SIGTERM)
     assert (ended.status, ended.seconds < 2.5) == (143, True)
     send(outages, run_id, "CANCELLED")
 
@@ -596,14 +601,7 @@ def test_a_signal_in_the_call_that_meets_the_outage_ends_the_process_in_time(out
 def test_a_call_that_sets_the_final_status_waits_as_part_of_the_end(outages: Outages) -> None:
     """Ctrl-C comes in the call that meets the outage, so that the end of the run meets it again."""
     outages.config["patience"] = 0.8
-    with Script(BRIEF_MET, outages.config) as script:
-        run_id = begin(script)
-        with outages.begin():
-            script.send_line()
-            assert script.read_line() == "logged"
-            time.sleep(0.3)
-            script.send_signal(signal.SIGINT)
-            ended = script.finish()
+    run_id, ended = signal_in_meeting_call(outages, BRIEF_MET, signal.SIGINT)
     assert (ended.status, ended.seconds < 2.2) == (-signal.SIGINT, True)
     send(outages, run_id, "CANCELLED")
 
