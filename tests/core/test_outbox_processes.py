@@ -129,6 +129,32 @@ def test_handlers_of_signals_and_finalizers_may_log_at_any_moment(config: dict[s
     assert outbox_files(folder) == []
 
 
+COLLECTED = """
+from sqltrack._outbox._file import OutboxFile
+
+class Logging:
+    def __del__(self):
+        assert threading.current_thread().name == "sqltrack-outbox"
+        log(100, 300)
+
+def send_and_collect(self, client):
+    sent = send(self, client)
+    if sent.calls and collected:
+        collected.pop()
+    return sent
+
+send, OutboxFile.send_batch = OutboxFile.send_batch, send_and_collect
+collected = [Logging()]
+log(1)
+"""
+
+
+def test_calls_of_finalizers_that_run_in_the_sending_thread_arrive(config: dict[str, Any], folder: Path) -> None:
+    """Calls interrupted there are made after sending; `flush` and the end of the process wait for them."""
+    run_in_outage(config, folder, COLLECTED)
+    assert steps(config) == [*range(21), *range(100, 400)]
+
+
 FORKS = """
 run.add_metrics({"loss": 1}, step=1)
 pid = os.fork()

@@ -485,7 +485,7 @@ def _forget_in_child() -> None:
 
 
 def _catch_up_at_exit() -> None:
-    if activity.waiting:
+    if activity.waiting or _left_behind:
         # Blocks that are still open will never be committed.
         with activity.given_up():
             pass

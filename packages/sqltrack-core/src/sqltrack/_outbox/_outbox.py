@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -182,6 +182,8 @@ class Outbox:
         # Held while there is nothing new for the thread; releasing it wakes the thread.
         self._news = _thread.allocate_lock()
         self._has_thread = False
+        # Calls of finalizers that the garbage collector has run in the thread, while it was sending.
+        self._postponed: Collection[object] = ()
         self._is_closing = False
         # The first limit notices the end of an outage soon, and longer ones allow for a slow network.
         self._reach_limit = _REACH
@@ -410,6 +412,7 @@ class Outbox:
         left = self.flush_at_end()
         self._is_closing = True
         self._wake()
+        self._wait_for_postponed()
         protected(self._close)
         if left:
             get_logger("outbox").warning(
@@ -420,6 +423,12 @@ class Outbox:
     def reopen(self) -> None:
         """Undo `close`, because the process may make further calls."""
         self._is_closing = False
+
+    def _wait_for_postponed(self) -> None:
+        """Wait a moment until the thread has stopped sending and made its postponed calls."""
+        deadline = time.monotonic() + _LAST_CALL
+        while self._postponed and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def _close(self) -> None:
         with contextlib.suppress(SQLTrackError):
@@ -664,6 +673,9 @@ class Outbox:
         return time.monotonic() < self._hold_until
 
     def _has_calls(self) -> bool:
+        # A postponed call leaves the queue after it was run, and may be kept in a file.
+        if self._postponed:
+            return True
         with self._lock:
             return any(not file.is_empty for file in self._files)
 
@@ -702,6 +714,7 @@ class Outbox:
 
         client = Client(self._config)
         client.metrics._warnings.share(self.warned_metrics)
+        self._postponed = activity.waiting
         pause = _PAUSE
         told: type[Exception] | None = None
         has_ended = False
@@ -709,7 +722,7 @@ class Outbox:
             client._session.track(0)
             while not self._is_closing:
                 try:
-                    if protected(self._send, client) and self._may_end():
+                    if protected(self._send, client) and protected(self._may_end):
                         has_ended = True
                         return
                     pause, told = _PAUSE, None
@@ -729,6 +742,9 @@ class Outbox:
         finally:
             if not has_ended:
                 self._has_thread = False
+            # Calls that are left are made by the next thread that catches up.
+            if self._postponed is activity.waiting:
+                self._postponed = ()
             client._session.untrack(0)
 
     def _may_end(self) -> bool:
