@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -49,6 +50,7 @@ class _Moments:
         finally:
             sys.settrace(outer)
             signal.signal(signal.SIGUSR1, before)
+            _release_logging()
         return self._count
 
     def _interrupt(self, *_: object) -> None:
@@ -66,3 +68,14 @@ class _Moments:
             if self._now is not None:
                 signal.raise_signal(signal.SIGUSR1)
         return self._see
+
+
+def _release_logging() -> None:
+    """Release the locks of logging that this thread still holds, or the next thread that logs would wait for ever.
+
+    Python acquires them before the `try` whose `finally` releases them, so an exception in between leaves them locked.
+    """
+    handlers = [reference() for reference in logging._handlerList]  # type: ignore[attr-defined]
+    for lock in (logging._lock, *(handler.lock for handler in handlers if handler is not None)):  # type: ignore[attr-defined]
+        while lock is not None and lock._is_owned():
+            lock.release()
