@@ -46,7 +46,7 @@ def stranger(postgres_client: sqltrack.Client) -> Iterator[sqltrack.Client]:
 def test_a_server_that_does_not_answer_is_a_problem(postgres_client: sqltrack.Client) -> None:
     client = sqltrack.Client(postgres_client.config, host="127.0.0.1", port=1, password="hush")
     findings = found_by(client)
-    assert list(findings) == [*INSTALLATION, "connection"]
+    assert list(findings) == [*INSTALLATION, "outbox", "connection"]
     assert findings["connection"].result == "problem"
     assert "cannot connect to PostgreSQL database 'host=127.0.0.1 port=1" in findings["connection"].found
     assert "hush" not in repr(findings)

@@ -35,7 +35,7 @@ def sqlite_client(tmp_path: Path) -> sqltrack.Client:
 def test_a_file_that_does_not_exist_is_not_created(tmp_path: Path) -> None:
     path = tmp_path / "no.db"
     findings = found_by(sqltrack.Client(engine="sqlite", dbpath=str(path)))
-    assert list(findings) == [*INSTALLATION, "connection"]
+    assert list(findings) == [*INSTALLATION, "outbox", "connection"]
     assert findings["connection"].found == f"SQLite database {str(path)!r} does not exist"
     assert not path.exists()
 

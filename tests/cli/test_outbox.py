@@ -18,6 +18,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
+from sqltrack.commands.doctor import examine
 from sqltrack.commands.outbox import apply_drop, plan_drop
 from sqltrack.errors import ConflictError
 from sqltrack.outbox import find_outboxes, read_outbox
@@ -432,3 +433,27 @@ def test_every_action_explains_itself(action: str, monkeypatch: pytest.MonkeyPat
     text, _, example = capsys.readouterr().out.partition("example: ")
     assert f"sqltrack outbox {action}" in example
     assert all(len(line) <= 80 for line in text.splitlines())
+
+
+# The doctor
+
+
+def test_the_doctor_reports_outboxes_of_ended_processes(leave: Leave, client: sqltrack.Client, folder: Path) -> None:
+    """Damaged ones, too."""
+
+    def finding() -> tuple[str, str, str | None]:
+        (found,) = [
+            finding
+            for finding in examine(sqltrack.Client(client.config, outbox_dir=folder))
+            if finding.check == "outbox"
+        ]
+        return found.result, found.found, found.advice
+
+    assert finding() == ("ok", f"no calls of ended processes wait in {str(folder)!r}", None)
+    leave()
+    leave()
+    advice = "look at them with: sqltrack outbox; and: sqltrack outbox send"
+    assert finding() == ("note", "4 calls of ended processes in 2 files", advice)
+    for path in folder.glob("*.db"):
+        damage(path)
+    assert finding()[0] == "note"

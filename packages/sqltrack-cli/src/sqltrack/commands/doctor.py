@@ -20,6 +20,7 @@ from sqltrack.engines.checks import Check, Severity, Verdict, fetch_rows, note, 
 from sqltrack.engines.engine import Engine
 from sqltrack.engines.schema import COLUMNS, EXTRAS, KEY, TABLES
 from sqltrack.errors import NotSetUpError, ReadOnlyDatabaseError, SQLTrackError, UnusableValueError
+from sqltrack.outbox import find_outboxes, outbox_folders
 from sqltrack.wording import pluralize, short_bytes
 
 __all__ = ["Finding", "examine", "examine_installation"]
@@ -96,7 +97,7 @@ def examine(
     if not stale_after >= 0:
         raise UnusableValueError(f"stale_after must be a number of hours that is not negative, got {stale_after!r}")
     engine = client.engine
-    findings = examine_installation()
+    findings = [*examine_installation(), Finding("outbox", *_outbox(client))]
     if not engine.exists():
         missing = admin_of(engine).missing("create it with: sqltrack setup; or correct dbpath")
         return [*findings, Finding("connection", *_failure(missing))]
@@ -163,6 +164,26 @@ def _sqlite_version() -> str:
     except ImportError:
         return "(not part of this Python)"
     return sqlite3.sqlite_version
+
+
+# The outbox
+
+
+def _outbox(client: Client) -> Verdict:
+    """Report the outboxes that no process is going to send by itself."""
+    folders = outbox_folders(client.config)
+    try:
+        found = find_outboxes(*folders)
+    except SQLTrackError as error:
+        return _failure(error)
+    left = [info for info in found if info.state not in ("alive", "sent")]
+    if not left:
+        return ok(f"no calls of ended processes wait in {folders[0]!r}")
+    files = pluralize(len(left), "file", "files")
+    calls = pluralize(sum(info.calls for info in left), "call", "calls")
+    return note(
+        f"{calls} of ended processes in {files}", "look at them with: sqltrack outbox; and: sqltrack outbox send"
+    )
 
 
 # The database
