@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import itertools
@@ -46,6 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Tests run in parallel. Idle threads of numerical libraries would only take CPU time from them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with contextlib.suppress(ImportError):
+        import hypothesis
+
+        # How long an example takes depends on the other work of the machine.
+        hypothesis.settings.register_profile("unhurried", deadline=None)
+        hypothesis.settings.load_profile("unhurried")
     # Figures of faults must come from a disk.
     if "faults" not in config.getoption("markexpr").replace("not faults", ""):
         use_memory()

@@ -197,7 +197,7 @@ def test_help_may_be_an_argument_like_others(tmp_path: Path) -> None:
     assert detect_args(script, argv=["--help"], default_help=False) == {"help": True}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.sampled_from(["usage: x", "[", "]", "(", ")", "|", "...", "--a", "-b", "N", "<c>", "options", "\n", "  "])

@@ -128,7 +128,7 @@ ANY_VALUE = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(values=st.lists(ANY_VALUE, max_size=6), kind=st.sampled_from(KINDS), rows=st.integers(1, 3))
 def test_every_value_of_a_column_can_be_read_again(
     tmp_path_factory: pytest.TempPathFactory, values: list[Any], kind: Any, rows: int

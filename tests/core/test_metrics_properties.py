@@ -53,7 +53,7 @@ def as_stored(value: Any) -> list[Any]:
     return [value, str(value)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=4))
 def test_logged_values_are_read_unchanged(run: sqltrack.Run, calls: list[dict[str, Any]]) -> None:
     """An error leaves no part of the call in the database."""

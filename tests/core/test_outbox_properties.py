@@ -181,7 +181,7 @@ def is_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(value=st.one_of(VALUES, st.datetimes(timezones=ZONES), st.timedeltas(), st.integers()))
 @example(value=date.min)
 @example(value=datetime.min.replace(tzinfo=timezone(timedelta(hours=14))))

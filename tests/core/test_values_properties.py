@@ -167,7 +167,7 @@ def run(run: sqltrack.Run) -> sqltrack.Run:
 
 
 NAMES = ("of_floats", "of_integers", "of_texts", "of_times", "new")
-RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def stored_metric(run: sqltrack.Run, name: str) -> Any:
