@@ -224,3 +224,30 @@ def test_a_child_that_was_forked_while_a_thread_uses_sqlite_can_use_it(config: d
     """It would inherit SQLite's own locks, and wait for them for ever."""
     with Script(FORKING, config) as script:
         assert script.succeed() == ["0"] * 20
+
+
+IMPORTING = """
+import importlib, pathlib
+folder = pathlib.Path(config["dbpath"]).parent / "modules"
+folder.mkdir()
+sys.path.insert(0, str(folder))
+(folder / "slow.py").write_text("import time\\ntime.sleep(0.2)\\nvalue = 1\\n")
+thread = threading.Thread(target=importlib.import_module, args=("slow",))
+thread.start()
+while "slow" not in sys.modules:
+    time.sleep(0.001)
+pid = os.fork()
+if not pid:
+    signal.alarm(5)
+    import slow
+    os._exit(slow.value)
+thread.join()
+confirm(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@needs_fork
+def test_a_fork_waits_while_a_thread_imports_a_module(sqlite_config: dict[str, Any]) -> None:
+    """Otherwise the child would wait for the lock of the module for ever; threads of SQLTrack import modules."""
+    with Script(IMPORTING, sqlite_config) as script:
+        assert script.succeed()[-1] == "1"

@@ -1,7 +1,11 @@
-"""Let a fork wait while other threads are inside a C library, because its locks would stay locked in the child."""
+"""Let a fork wait while other threads are inside a C library, or import modules.
+
+Their locks would stay locked in the child, which waits for them without end.
+"""
 
 from __future__ import annotations
 
+import importlib
 import time
 from _thread import get_ident
 from collections.abc import Callable
@@ -47,8 +51,16 @@ def begin_fork() -> None:
     thread = get_ident()
     _forking.add(thread)
     deadline = time.monotonic() + _PATIENCE
-    while _inside - {thread} and time.monotonic() < deadline:
+    while (_inside - {thread} or _is_importing(thread)) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
+
+
+def _is_importing(thread: int) -> bool:
+    """Return whether another thread than this one imports a module, as far as Python tells."""
+    bootstrap = getattr(importlib, "_bootstrap", None)
+    references = list(getattr(bootstrap, "_module_locks", {}).values())
+    owners = {getattr(reference(), "owner", None) for reference in references}
+    return bool(owners - {None, thread})
 
 
 def end_fork(*, in_child: bool) -> None:
