@@ -308,8 +308,8 @@ def test_calls_of_all_children_have_arrived_when_their_parent_has_ended(
     (tmp_path / "loggers.py").write_text(LOGGERS)
     text = PARENT.replace("FOLDER", repr(str(tmp_path)))
     with Script(text, with_outbox(config, folder, outbox="always")) as script:
-        # Only the parent's own file is left.
-        assert script.succeed() == ["1"]
+        # Only the parent's own file is left, and that of a child that met locks for too long.
+        assert script.succeed() in (["1"], ["2"])
     assert steps(config) == [100 * number + step for number in range(1, 10) for step in range(10)]
     assert outbox_files(folder) == []
 
