@@ -555,8 +555,9 @@ def remove_remains(folder: str) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
-            whole = os.path.join(folder, _whole_name(name))
-            is_useless = _PROBE.fullmatch(name) is not None or (whole != path and not os.path.exists(whole))
+            probe = _PROBE.fullmatch(name)
+            whole = os.path.join(folder, probe[1] if probe else _without_suffix(name))
+            is_useless = probe is not None or (whole != path and not os.path.exists(whole))
             if is_useless and state_of(lock_path(whole)) == "dead":
                 with contextlib.suppress(OSError):
                     if os.path.isdir(path):
@@ -567,10 +568,8 @@ def remove_remains(folder: str) -> None:
                         os.unlink(path)
 
 
-def _whole_name(name: str) -> str:
-    """Return the name of the file to which a file next to it belongs; the name itself if it is no such file."""
-    if match := _PROBE.fullmatch(name):
-        return match[1]
+def _without_suffix(name: str) -> str:
+    """Return the name of the file to which an unfinished file next to it belongs; other names as they are."""
     suffix = next((suffix for suffix in _UNFINISHED if name.endswith(suffix)), "")
     return name.removesuffix(suffix)
 
