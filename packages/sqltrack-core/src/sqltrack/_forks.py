@@ -56,7 +56,7 @@ def begin_fork() -> None:
 
 
 def _is_importing(thread: int) -> bool:
-    """Return whether another thread than this one imports a module, as far as Python tells."""
+    """Return whether another thread imports a module; False if Python does not tell."""
     bootstrap = getattr(importlib, "_bootstrap", None)
     references = list(getattr(bootstrap, "_module_locks", {}).values())
     owners = {getattr(reference(), "owner", None) for reference in references}
