@@ -1,7 +1,9 @@
 -- SQLTrack's tables in PostgreSQL.
 
+-- BIGSERIAL creates the sequences experiments_id_seq and runs_id_seq. Separate statements for them would have the same
+-- effect, but Citus refuses those.
 CREATE TABLE experiments (
-    id BIGINT PRIMARY KEY,
+    id BIGSERIAL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     comment TEXT,
     tags JSONB,
@@ -16,7 +18,7 @@ CREATE TABLE experiment_links (
 );
 
 CREATE TABLE runs (
-    id BIGINT PRIMARY KEY,
+    id BIGSERIAL PRIMARY KEY,
     experiment_id BIGINT NOT NULL REFERENCES experiments (id) ON UPDATE CASCADE ON DELETE CASCADE,
     status TEXT NOT NULL DEFAULT 'PLANNED',
     time_created TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
@@ -69,8 +71,6 @@ BEGIN
     RETURN candidate;
 END $$;
 
-CREATE SEQUENCE experiments_id_seq AS BIGINT OWNED BY experiments.id;
-CREATE SEQUENCE runs_id_seq AS BIGINT OWNED BY runs.id;
 ALTER TABLE experiments ALTER COLUMN id SET DEFAULT next_unused_id('experiments', 'experiments_id_seq');
 ALTER TABLE runs ALTER COLUMN id SET DEFAULT next_unused_id('runs', 'runs_id_seq');
 
