@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
 from sqltrack.engines.postgres._passwords import encrypt_password, encrypt_password_offline, find_password
 from sqltrack.engines.postgres._readonly import ask_together, guarded
+from sqltrack.engines.postgres._sizes import table_bytes
 from sqltrack.engines.postgres._types import PYTHON_TYPES
 from sqltrack.engines.schema import PENDING, TABLES
 from sqltrack.errors import DatabaseError, StatementTimeoutError
@@ -155,10 +157,8 @@ class PostgresAdmin(Admin):
         return estimate
 
     def table_bytes(self, table: str) -> int | None:
-        query = "SELECT pg_total_relation_size(to_regclass(%s))"
-        cursor = self.engine.execute_within(self.connection, PATIENCE, query, (quote_identifier(table),))
-        size: int | None = _first_value(cursor)
-        return size
+        execute = functools.partial(self.engine.execute_within, self.connection, PATIENCE)
+        return table_bytes(execute, quote_identifier(table))
 
     def checks(self, *, full: bool) -> Checks:
         from sqltrack.engines.postgres._checks import postgres_checks
