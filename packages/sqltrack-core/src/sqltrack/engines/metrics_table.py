@@ -152,7 +152,8 @@ class MetricsTable:
         """Add and widen columns, given by name and SQL type, up to the limit on columns.
 
         Returns:
-            False if nothing was done, because the table stayed locked for about a second or the user may not alter it.
+            False if nothing was done: the table stayed locked for about a second, the user may not alter it, or the
+            server refuses that for now.
         """
         raise lacking(self, "grow", "add columns for new metrics")
 

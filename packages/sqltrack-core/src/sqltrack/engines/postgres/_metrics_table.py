@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from sqltrack._logging import get_logger
 from sqltrack._quoting import placeholders, quote_identifier, quote_text
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.metrics_table import (
@@ -23,6 +25,7 @@ from sqltrack.engines.metrics_table import (
 )
 from sqltrack.engines.postgres._connection import BoundedConnection, Savepoint
 from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
+from sqltrack.engines.postgres._sizes import table_bytes
 from sqltrack.engines.postgres._types import CONVERTERS, WIDER
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES
 from sqltrack.engines.schema import EXTRAS, KEY
@@ -41,6 +44,19 @@ _SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}
 
 # undefined_column, datatype_mismatch, program_limit_exceeded (PostgreSQL manual, appendix A).
 _FAULTS: Mapping[str | None, Fault] = {"42703": Fault.STALE, "42804": Fault.STALE, "54000": Fault.TOO_BIG}
+
+# Citus changes tables on all of its hosts. While one of them is down it refuses that on a connection that goes on to
+# work (08006, 55000), and hosts other than the coordinator refuse it always (XX000), as some services do (0A000).
+_REFUSED_FOR_NOW = (
+    psycopg.errors.ConnectionFailure,
+    psycopg.errors.FeatureNotSupported,
+    psycopg.errors.InternalError_,
+    psycopg.errors.ObjectNotInPrerequisiteState,
+)
+_REFUSED = (
+    "the server adds no columns to 'metrics' now, so new metrics go to 'metrics.extras', "
+    "and 'sqltrack tidy' can move them to columns later: %s"
+)
 
 _THIS_ROW = "run_id = %s AND step = %s AND progress = %s"
 
@@ -88,6 +104,11 @@ class PostgresMetricsTable(MetricsTable):
         except psycopg.errors.InsufficientPrivilege:
             # Only the owner may alter the table; new metrics of other users go to `extras`.
             return False
+        except _REFUSED_FOR_NOW as error:
+            if connection.closed or connection.broken:
+                raise
+            _tell_refusal(" ".join(str(error).split()))
+            return False
 
     def may_grow(self, connection: Any) -> bool:
         query = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'metrics'::regclass"
@@ -126,6 +147,12 @@ class PostgresMetricsTable(MetricsTable):
 
     def fault_of(self, error: BaseException) -> Fault | None:
         return _FAULTS.get(getattr(error, "sqlstate", None))
+
+
+@functools.lru_cache(maxsize=16)
+def _tell_refusal(message: str) -> None:
+    """Log once that the server refuses new columns; the attempt is repeated every few seconds."""
+    get_logger("metrics").warning(_REFUSED, message)
 
 
 def _move_to_columns(connection: Any, names: Sequence[str], rows: Sequence[MovedRow]) -> int:
@@ -312,8 +339,7 @@ def _widenings(connection: Any, widened: Mapping[str, str]) -> list[str]:
     """Return the ALTER TABLE actions that widen columns, if the table is small and no value would change."""
     if not widened:
         return []
-    size = connection.execute("SELECT pg_total_relation_size('metrics'::regclass)").fetchone()[0]
-    if size > _MAX_REWRITTEN_BYTES:
+    if (table_bytes(connection.execute, "metrics") or 0) > _MAX_REWRITTEN_BYTES:
         return []
     changes = []
     for name, sql_type in widened.items():
