@@ -9,6 +9,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -457,3 +459,25 @@ def test_the_doctor_reports_outboxes_of_ended_processes(leave: Leave, client: sq
     for path in folder.glob("*.db"):
         damage(path)
     assert finding()[0] == "note"
+
+
+_KEPT = """
+import json, sys, sqltrack
+run = sqltrack.Experiment(sqltrack.Client(json.loads(sys.argv[1])), name="e").get_run()
+with run.track():
+    for step in range(5):
+        run.add_metrics({"loss": step / 2}, step=step)
+"""
+
+
+def test_a_kept_file_gives_back_rows_that_a_failover_has_lost(
+    client: sqltrack.Client, config: dict[str, Any], options: list[str], folder: Path
+) -> None:
+    settings = {**config, "outbox": "always", "outbox_dir": str(folder), "outbox_keep": 600}
+    subprocess.run([sys.executable, "-c", _KEPT, json.dumps(settings)], check=True)
+    (kept,) = folder.glob("*.sent")
+    client.execute("DELETE FROM metrics WHERE step > 1")
+    for _ in range(2):
+        assert main(["outbox", "send", *options, str(kept)]) == 0
+        found = client.execute("SELECT step, loss FROM metrics ORDER BY step").fetchall()
+        assert found == [(step, step / 2) for step in range(5)]

@@ -303,6 +303,10 @@ class PostgresServer:
             if self._account is not None:
                 os.chown(folder, self._account.uid, self._account.gid)
         self._programs = _prepare_binaries(self.binaries, self._folder, self._account)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Fill the data folder."""
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         status = self._run_kept([self._programs / "initdb", f"--pgdata={self.data_dir}", *options]).wait(_START_SECONDS)
         self._end(signal.SIGQUIT)
@@ -355,7 +359,7 @@ class PostgresServer:
             lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return None
-        if len(lines) < 8 or lines[7].strip() != "ready":
+        if len(lines) < 8 or lines[7].strip() not in ("ready", "standby"):
             return None
         pid = int(lines[0])
         # A crash can leave the lock file of the previous server.

@@ -47,6 +47,9 @@ __all__ = ["Session", "detached"]
 
 T = TypeVar("T")
 
+# Errors after which a call may succeed on a new connection, see `Session._is_lost`.
+_LOST = (DatabaseUnavailableError, ReadOnlyDatabaseError)
+
 # Seconds to wait for locks that the waiting thread itself may hold.
 _BRIEFLY = 0.5
 
@@ -83,6 +86,7 @@ class Session:
         self._has_limits = outbox is not None
         self._keeper = ConnectionKeeper(engine, keepalive)
         self._reconnect = reconnect
+        self._has_started = False
         # When (monotonic) the database was found to be away, None while it is available.
         self._lost_at: float | None = None
         self._after_commit: list[weakref.WeakMethod[Callable[[Hashable], object]]] = []
@@ -358,7 +362,7 @@ class Session:
             return self._use(work, self._retry(self._keeper.take_usable), function, arguments)
         try:
             result = self._use(work, self._keeper.take(), function, arguments)
-        except DatabaseUnavailableError as error:
+        except _LOST as error:
             result = self._try_again(lambda: self._use(work, self._keeper.take(), function, arguments), error)
         self._lost_at = None
         return result
@@ -380,8 +384,8 @@ class Session:
             left = _ANSWER
         try:
             return self._use(work, self._keeper.take(left), function, arguments, left)
-        except DatabaseUnavailableError as error:
-            if time.monotonic() >= deadline or not error.may_pass:
+        except _LOST as error:
+            if time.monotonic() >= deadline or not self._may_pass(error):
                 raise
             get_logger("client").info("trying to reach the database again: %s", error)
         return self._call_again_until(work, deadline, function, arguments)
@@ -394,7 +398,7 @@ class Session:
             left = _left_until(deadline)
             return self._use(work, self._keeper.take(left), function, arguments, left)
 
-        return retry(attempt, _is_unavailable, seconds=deadline - time.monotonic(), pause=0.05)
+        return retry(attempt, self._may_pass, seconds=deadline - time.monotonic(), pause=0.05)
 
     def _call_within(self, work: Work, function: Callable[[Any], T], patience: float, lock_limit: float | None) -> T:
         """Do the work of `call`, in not much more than `patience` seconds."""
@@ -410,7 +414,7 @@ class Session:
 
         try:
             result = attempt()
-        except DatabaseUnavailableError as error:
+        except _LOST as error:
             result = self._try_again(attempt, error, max(deadline - time.monotonic(), 0))
         self._lost_at = None
         return result
@@ -571,7 +575,7 @@ class Session:
         else:
             connection = retry(
                 lambda: self._keeper.take_usable(_left_until(deadline)),
-                _is_unavailable,
+                self._may_pass,
                 seconds=deadline - time.monotonic(),
                 pause=0.05,
             )
@@ -661,6 +665,12 @@ class Session:
         """Keep connections from now on, because a run is tracked."""
         self._keeper.retain(run_id)
 
+    def note_start(self) -> None:
+        """Remember that a run was started, so that the database is the right one and was writable."""
+        self._has_started = True
+        if self.outbox is not None:
+            self.outbox.note_start()
+
     def untrack(self, run_id: int) -> None:
         """Undo `track` for a run."""
         self._keeper.release(run_id)
@@ -687,12 +697,12 @@ class Session:
         """Call `attempt` until it succeeds or waiting cannot help, and at least once."""
         try:
             result = attempt()
-        except DatabaseUnavailableError as error:
+        except _LOST as error:
             result = self._try_again(attempt, error)
         self._lost_at = None
         return result
 
-    def _try_again(self, attempt: Callable[[], T], error: DatabaseUnavailableError, patience: float | None = None) -> T:
+    def _try_again(self, attempt: Callable[[], T], error: DatabaseError, patience: float | None = None) -> T:
         """Retry after a first attempt has failed. All calls together wait once for a database that is away."""
         if not self._can_help(error):
             if self._keeper.has_lost_lingering():
@@ -711,7 +721,7 @@ class Session:
             raise error
         try:
             return retry(attempt, self._can_help, seconds=seconds, pause=0.05, longest=1.0)
-        except DatabaseUnavailableError:
+        except _LOST:
             if patience is None:
                 # Without time for another pause, the next call must not wait for the rest of it.
                 self._lost_at = -math.inf
@@ -721,17 +731,26 @@ class Session:
         """Retry on a new connection, because the open one had ended since the last call."""
         try:
             return attempt()
-        except DatabaseUnavailableError as error:
+        except _LOST as error:
             return self._try_again(attempt, error, patience)
 
     def _can_help(self, error: Exception) -> bool:
         """Return whether waiting helps: no connection is free, or the database was lost while a run is tracked."""
-        if not isinstance(error, DatabaseUnavailableError):
+        if not self._is_lost(error):
             return False
         if not (self._keeper.parks or isinstance(error, TooManyConnectionsError)):
             return False
         get_logger("client").info("trying to reach the database again: %s", error)
         return True
+
+    def _is_lost(self, error: Exception) -> bool:
+        """Return whether the database is away, or another server may be the one for changes now."""
+        if isinstance(error, ReadOnlyDatabaseError):
+            return self._has_started and self.engine.may_fail_over()
+        return isinstance(error, DatabaseUnavailableError)
+
+    def _may_pass(self, error: Exception) -> bool:
+        return self._is_lost(error) and getattr(error, "may_pass", True)
 
     def _use(
         self,
@@ -819,10 +838,6 @@ def _left_until(deadline: float) -> float:
     """Return the seconds until a deadline (monotonic), or a moment for an answer that is on its way."""
     left = deadline - time.monotonic()
     return left if left > _ANSWER else _ANSWER
-
-
-def _is_unavailable(error: Exception) -> bool:
-    return isinstance(error, DatabaseUnavailableError) and error.may_pass
 
 
 def _connection_of(block: Block) -> Any:

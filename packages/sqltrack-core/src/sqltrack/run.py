@@ -173,6 +173,7 @@ class Run:
         except BaseException:
             self._end_tracking()
             raise
+        self.client._session.note_start()
         if is_auto(updated):
             self.client.metrics.was_touched(self.id)
         return self

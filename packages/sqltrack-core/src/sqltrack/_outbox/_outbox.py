@@ -28,6 +28,7 @@ from sqltrack.errors import (
     DatabaseLockedError,
     DatabaseUnavailableError,
     OutboxError,
+    ReadOnlyDatabaseError,
     SQLTrackError,
     TooManyConnectionsError,
     UnusableValueError,
@@ -155,6 +156,7 @@ class Outbox:
         self._reconnect = reconnect
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
         self._has_written = False
+        self._has_changed = False
         self._experiments: dict[int, int] = {}
         self._experiment_ids: dict[int, int] = {}
         self._times: dict[int, list[str]] = {}
@@ -218,6 +220,10 @@ class Outbox:
                 with contextlib.suppress(OutboxError):
                     self._files[-1].journal.note_times(run_id, self._times[run_id])
 
+    def note_start(self) -> None:
+        """Remember that a run was started; from now on a read-only database is an outage."""
+        self._has_changed = True
+
     @property
     def is_direct(self) -> bool:
         """Whether calls go directly to the database."""
@@ -255,7 +261,7 @@ class Outbox:
                 session.close_idle()
                 reason = error
             else:
-                self._has_written = True
+                self._has_written = self._has_changed = True
                 return
         self._keep_work(work, arguments, reason)
 
@@ -480,6 +486,9 @@ class Outbox:
     def _is_outage(self, error: DatabaseError) -> bool:
         engine = next(iter(self._engines), None)
         if engine is None or isinstance(error, OutboxError):
+            return False
+        if isinstance(error, ReadOnlyDatabaseError) and not self._has_changed:
+            # A standby that is meant for reading is no place for runs, even if it has told the id of an experiment.
             return False
         return is_outage(engine, error, has_written=self._has_written)
 

@@ -225,6 +225,10 @@ class Engine(ABC):
         """
         return False
 
+    def may_fail_over(self) -> bool:
+        """Return whether another server may take over from one that is read-only; default: False."""
+        return False
+
     def split_script(self, script: str) -> list[str]:
         """Return the statements of a script."""
         return split_statements(script, self.dialect)

@@ -365,6 +365,9 @@ class PostgresEngine(Engine):
         state = getattr(error, "sqlstate", None) or ""
         return state.startswith(_PASSING_STATES)
 
+    def may_fail_over(self) -> bool:
+        return True
+
     def execute_script(self, connection: psycopg.Connection[Any], script: str) -> Any:
         cursor = connection.cursor()
         # Behind a pooler, the schema is set per transaction, and the script may contain several.
