@@ -100,10 +100,35 @@ def test_a_standby_can_only_be_read(server_binaries: Path) -> None:
         Path(server.data_dir, "standby.signal").touch()
         server.restart()
         verdict = examine(client, "writable")
-        assert (verdict.result, verdict.found) == ("problem", "the server is a read-only standby")
+        assert verdict.result == "problem"
+        assert "a standby, which can be read but not changed" in verdict.found
+        # The database is not named by mistake if the configuration asks for a server to read.
+        for_reading = sqltrack.Client({**_config(server), "target_session_attrs": "prefer-standby"})
+        assert examine(for_reading, "writable").result == "note"
         with pytest.raises(ReadOnlyDatabaseError, match="is read-only"):
             run.add_metrics({"loss": 1.0})
         assert client.execute("SELECT status FROM runs").fetchall() == [("PLANNED",)]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "result"), [(None, "note"), ("any", "note"), ("read-write", "ok"), ("read-only", "ok")]
+)
+@pytest.mark.engines("postgres")
+@pytest.mark.not_pooled("a pooler has one address")
+def test_of_several_hosts_runs_need_the_one_that_can_be_changed(
+    attributes: str | None, result: str, server_binaries: Path
+) -> None:
+    with PostgresServer(server_binaries) as server:
+        if attributes == "read-only":
+            with psycopg.connect(server.dsn, autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+                connection.execute("SELECT pg_reload_conf()")
+        several = {**_config(server), "host": "127.0.0.1,127.0.0.1", "port": f"{server.port},{server.port}"}
+        if attributes is not None:
+            several["target_session_attrs"] = attributes
+        verdict = examine(sqltrack.Client(several), "failover")
+        assert verdict.result == result
+        assert (verdict.advice is not None) == (result == "note")
 
 
 def _config(server: PostgresServer) -> dict[str, Any]:

@@ -24,6 +24,10 @@ Connection = psycopg.Connection[Any]
 
 _OLDEST_VERSION, _NEWEST_VERSION = 13, 18
 
+# Values of libpq's target_session_attrs.
+_FOR_READING = ("standby", "prefer-standby", "read-only")
+_FOR_WRITING = ("read-write", "primary")
+
 # A transaction that is idle for this many seconds was probably forgotten.
 _IDLE_SECONDS = 60
 
@@ -41,6 +45,7 @@ def postgres_checks(engine: PostgresEngine, connection: Connection) -> Checks:
         "schema": _schema,
         "pooler": _pooler,
         "writable": _writable,
+        "failover": _failover,
         "privileges": _privileges,
         "columns may be added": _ownership,
         "connections": _connections,
@@ -107,11 +112,37 @@ def _refuses_options(engine: PostgresEngine) -> bool:
 def _writable(engine: PostgresEngine, connection: Connection) -> Verdict:
     query = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
     is_standby, is_read_only = fetch_rows(engine, connection, query)[0]
+    if is_standby and _session_attributes(connection) in _FOR_READING:
+        return note("the server is a standby, which can be read but not changed, as target_session_attrs asks")
     if is_standby:
-        return problem("the server is a read-only standby", "connect to the primary to track runs")
+        return problem(
+            "the server is a standby, which can be read but not changed",
+            "connect to the primary to track runs; for readers set target_session_attrs=prefer-standby",
+        )
     if is_read_only:
         return problem("transactions are read-only", "see default_transaction_read_only of server, database and user")
     return ok("transactions may write")
+
+
+def _failover(engine: PostgresEngine, connection: Connection) -> Verdict | None:
+    target = engine.target()
+    hosts = (target.get("host") or target.get("hostaddr") or "").split(",")
+    if len(hosts) < 2:
+        return None
+    wanted = _session_attributes(connection)
+    if wanted in _FOR_WRITING:
+        return ok(f"connections go to the one of {len(hosts)} hosts that can be changed")
+    if wanted in _FOR_READING:
+        return ok(f"connections go to {len(hosts)} hosts, for reading")
+    return note(
+        f"{len(hosts)} hosts, and connections go to the first that answers, even if it can only be read",
+        "set target_session_attrs=read-write, so that runs continue on the host that takes over",
+    )
+
+
+def _session_attributes(connection: Connection) -> str:
+    """Return which servers the configuration asks for, "any" by default."""
+    return str(connection.info.get_parameters().get("target_session_attrs", "any"))
 
 
 def _privileges(engine: PostgresEngine, connection: Connection) -> Verdict | None:
