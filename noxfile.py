@@ -200,6 +200,14 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def citus(session: nox.Session) -> None:
+    """Test on the Citus cluster whose coordinator SQLTRACK_TEST_CITUS_DSN names; arguments go to pytest."""
+    _install_packages(session, *PACKAGES, postgres=True)
+    session.install(*TEST_TOOLS)
+    session.run("python", "-m", "pytest", "-m", "citus", "--engines=postgres", *(session.posargs or ["tests/citus"]))
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests, and report the lines and branches that no test reaches; arguments go to pytest."""
     _install_suite(session)

@@ -33,6 +33,10 @@ ENGINES = ("sqlite", "postgres")
 _numbers = itertools.count(1)
 
 
+# Marks of tests that run only if -m names the mark.
+_ON_REQUEST = ("faults", "citus")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--engines",
@@ -66,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "no_outbox: tests outages of clients without an outbox")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
+    config.addinivalue_line("markers", "citus: needs a running Citus cluster, so it runs only with -m citus")
     config.addinivalue_line(
         "markers",
         "unmeasured: fails or hangs while coverage is measured, because signal handlers cannot take its lock again, "
@@ -115,7 +120,8 @@ def _is_left_out(item: pytest.Item) -> bool:
     mark = item.get_closest_marker("engines")
     if (mark is not None and set(engines).isdisjoint(mark.args)) or ("postgres" not in engines and _needs_server(item)):
         return True
-    return item.get_closest_marker("faults") is not None and "faults" not in item.config.getoption("markexpr")
+    chosen = item.config.getoption("markexpr")
+    return any(item.get_closest_marker(name) is not None and name not in chosen for name in _ON_REQUEST)
 
 
 def chosen_engines(config: pytest.Config) -> list[str]:
