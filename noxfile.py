@@ -67,7 +67,7 @@ MINIMAL_TESTS = [
     "tests/packaging/test_minimal.py",
 ]
 # Tests of the site that need no PostgreSQL server.
-SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
+SITE_TESTS = [f"tests/docs/test_{name}.py" for name in ("site", "schema_card", "coverage")]
 # pyright needs node, which its extra brings.
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Packages with their own py.typed.
@@ -200,6 +200,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def installs(session: nox.Session) -> None:
+    """Install the distributions in environments of their own, and make releases; arguments go to pytest."""
+    _install_suite(session)
+    _run_pytest(session, "-m", "installs", "--engines=sqlite", *([] if session.posargs else ["tests/packaging"]))
+
+
+@nox.session
 def citus(session: nox.Session) -> None:
     """Test on the Citus cluster whose coordinator SQLTRACK_TEST_CITUS_DSN names; arguments go to pytest."""
     _install_packages(session, *PACKAGES, postgres=True)
@@ -264,7 +271,8 @@ def docs(session: nox.Session) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     options = ["-b", "html", "-W", "--keep-going", "-n", "-d", str(folder / "doctrees")]
     session.run("python", "-m", "sphinx", *options, "docs", str(folder / "html"))
-    session.run("python", "-m", "pytest", "--engines=sqlite", *(session.posargs or SITE_TESTS))
+    options = ["--engines=sqlite", "-m", "site or not site"]
+    session.run("python", "-m", "pytest", *options, *(session.posargs or SITE_TESTS))
 
 
 @nox.session

@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 
 
 # Marks of tests that run only if -m names the mark.
-_ON_REQUEST = ("faults", "citus")
+_ON_REQUEST = ("faults", "citus", "installs", "site")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "no_outbox: tests outages of clients without an outbox")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
     config.addinivalue_line("markers", "citus: needs a running Citus cluster, so it runs only with -m citus")
+    config.addinivalue_line("markers", "installs: makes environments or releases, so it runs only with -m installs")
+    config.addinivalue_line("markers", "site: builds the documentation, so it runs only with -m site")
     config.addinivalue_line(
         "markers",
         "unmeasured: fails or hangs while coverage is measured, because signal handlers cannot take its lock again, "

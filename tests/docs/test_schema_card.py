@@ -12,6 +12,8 @@ import pytest
 from support.browser import running_browser
 from support.pages import DOCS
 
+pytestmark = pytest.mark.site
+
 MILLIMETRE = 96 / 25.4  # CSS pixels
 A4 = (210, 297)
 MARGIN = 12

@@ -18,6 +18,8 @@ from support.browser import running_browser
 from support.pages import DOC_PAGES, DOCS
 from support.public import actions, commands, documented_names
 
+pytestmark = pytest.mark.site
+
 WIDTHS = (1280, 390)
 # Attributes by which a page loads files itself; links are for readers to follow.
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}

@@ -421,6 +421,7 @@ print(*(module.name for module in pkgutil.walk_packages(sqltrack.__path__, "sqlt
     assert {"sqltrack.client", "sqltrack.commands.setup", "sqltrack.pandas"} <= set(names.split())
 
 
+@pytest.mark.installs
 @pytest.mark.parametrize("name", [name for name in CONTENTS if name != "sqltrack-core"])
 def test_each_works_without_those_that_it_does_not_need(
     built: dict[str, Files], equipped: Environment, name: str
@@ -431,6 +432,7 @@ def test_each_works_without_those_that_it_does_not_need(
     equipped.check_works(BRINGS[name])
 
 
+@pytest.mark.installs
 @pytest.mark.parametrize("requirement", ["sqltrack", "sqltrack[full]"])
 def test_the_name_alone_gets_ours_and_not_the_earlier_project_of_that_name(
     built: dict[str, Files], equipped: Environment, tmp_path: Path, requirement: str
@@ -482,6 +484,7 @@ def printed_lines(page: str, *parts: str) -> list[str]:
     return [line for block in blocks for line in block.code.splitlines() if all(part in line for part in parts)]
 
 
+@pytest.mark.installs
 @pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
 def test_the_line_that_a_page_prints_installs_from_a_clone(page: str, equipped: Environment, clone: Path) -> None:
     (line,) = printed_lines(page, "pip install ./packages")
@@ -491,6 +494,7 @@ def test_the_line_that_a_page_prints_installs_from_a_clone(page: str, equipped: 
     assert "usage: sqltrack" in equipped.type("sqltrack --help", clone)
 
 
+@pytest.mark.installs
 def test_the_short_line_for_notebooks_installs_all_from_a_clone(equipped: Environment, clone: Path) -> None:
     line = "python -m pip install ./packages/*/"
     assert f"`{line}`" in (ROOT / "README.md").read_text(encoding="utf-8")
@@ -498,6 +502,7 @@ def test_the_short_line_for_notebooks_installs_all_from_a_clone(equipped: Enviro
     assert equipped.installed() == set(CONTENTS)
 
 
+@pytest.mark.installs
 def test_the_line_that_the_readme_prints_installs_from_an_index(
     built: dict[str, Files], equipped: Environment, tmp_path: Path
 ) -> None:
@@ -508,6 +513,7 @@ def test_the_line_that_the_readme_prints_installs_from_an_index(
     equipped.check_works(BRINGS["sqltrack"])
 
 
+@pytest.mark.installs
 def test_nodes_without_internet_install_the_wheels_that_a_clone_makes(equipped: Environment, clone: Path) -> None:
     make, install = (
         line.replace("pip", "python -m pip", 1) for line in printed_lines("docs/getting-started.md", " wheels ")
@@ -534,6 +540,7 @@ FOREIGN_FILES = tuple(
 )
 
 
+@pytest.mark.installs
 @pytest.mark.parametrize("is_told", [True, False], ids=["uninstalled first", "upgraded and repaired"])
 def test_from_the_earlier_project_the_documented_commands_lead_to_ours(
     built: dict[str, Files], equipped: Environment, clone: Path, tmp_path: Path, is_told: bool
@@ -555,6 +562,7 @@ def test_from_the_earlier_project_the_documented_commands_lead_to_ours(
     assert equipped.python.with_name("sqltrack").exists()
 
 
+@pytest.mark.installs
 def test_all_fit_together_and_one_that_goes_leaves_the_others_as_they_are(
     built: dict[str, Files], equipped: Environment
 ) -> None:

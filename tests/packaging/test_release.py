@@ -86,6 +86,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return repository
 
 
+@pytest.mark.installs
 def test_a_release_is_a_commit_with_a_tag(released: Repository) -> None:
     assert released.git("log", "--format=%s").splitlines() == [f"release: version {NEXT}", "change something"]
     assert released.git("rev-parse", f"v{NEXT}^{{commit}}", "HEAD").splitlines() == 2 * [released.state()[0]]
@@ -93,6 +94,7 @@ def test_a_release_is_a_commit_with_a_tag(released: Repository) -> None:
     assert released.git("status", "--porcelain") == ""
 
 
+@pytest.mark.installs
 @pytest.mark.parametrize("name", NAMES)
 def test_a_release_sets_the_version_and_what_a_distribution_needs_of_the_others(
     released: Repository, name: str
@@ -104,6 +106,7 @@ def test_a_release_sets_the_version_and_what_a_distribution_needs_of_the_others(
     assert after.replace(NEXT, present_version()) == before
 
 
+@pytest.mark.installs
 @pytest.mark.parametrize("name", NAMES)
 def test_a_release_dates_the_changelogs(released: Repository, name: str) -> None:
     date = datetime.fromtimestamp(int(released.git("log", "-1", "--format=%ct")), timezone.utc).date()
@@ -112,6 +115,7 @@ def test_a_release_dates_the_changelogs(released: Repository, name: str) -> None
     assert released.changelog(name).read_text(encoding="utf-8") == HEAD + section + OLD
 
 
+@pytest.mark.installs
 def test_a_release_builds_all_distributions(released: Repository) -> None:
     stems = {name.replace("-", "_") + f"-{NEXT}" for name in NAMES}
     files = list((released.folder / "dist").iterdir())
@@ -121,24 +125,29 @@ def test_a_release_builds_all_distributions(released: Repository) -> None:
     assert dates == {(2020, 2, 2, 0, 0, 0)}
 
 
+@pytest.mark.installs
 def test_a_version_that_is_not_newer_is_refused(repository: Repository) -> None:
     assert_refused(repository, "0.1.4", "Version `0.1.4` is not higher than the original version")
 
 
+@pytest.mark.installs
 def test_a_version_that_was_released_is_refused(repository: Repository) -> None:
     repository.git("tag", "v" + present_version())
     assert_refused(repository, None, f"version '{present_version()}' was released before")
 
 
+@pytest.mark.installs
 def test_a_tree_with_changes_or_new_files_is_refused(repository: Repository) -> None:
     (repository.folder / "packages" / "sqltrack-core" / "new.py").touch()
     assert_refused(repository, NEXT, "the working tree must be clean")
 
 
+@pytest.mark.installs
 def test_an_argument_that_is_no_version_is_refused(repository: Repository) -> None:
     assert_refused(repository, "--help", "expected one version, such as 0.3.0, or one of major, minor, patch, got")
 
 
+@pytest.mark.installs
 def test_sessions_refuse_arguments_that_they_do_not_know(repository: Repository) -> None:
     """Before any check, and before the results of earlier benchmarks are removed."""
     results = repository.folder / "benchmarks" / "results"
@@ -186,6 +195,7 @@ def is_release() -> Callable[[list[str]], bool]:
     return function
 
 
+@pytest.mark.installs
 def test_changelogs_without_an_open_section_are_refused(repository: Repository) -> None:
     repository.write_changelog("sqltrack-core", HEAD + OLD)
     repository.commit()
@@ -200,6 +210,7 @@ def assert_refused(repository: Repository, version: str | None, message: str) ->
     assert repository.state() == before
 
 
+@pytest.mark.installs
 def test_git_undoes_a_release_whose_files_are_refused(repository: Repository) -> None:
     """Without an argument the current version is released, as for the first release."""
     (repository.folder / "packages" / "sqltrack-args" / "README.md").write_text("")
