@@ -141,6 +141,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("SQLTRACK_DSN_", "SQLTRACK_CONFIG_", "PG")):
             monkeypatch.delenv(name)
+    # What runs capture depends on the machine; the tests of it turn it on.
+    monkeypatch.setenv("SQLTRACK_CAPTURE", "off")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)

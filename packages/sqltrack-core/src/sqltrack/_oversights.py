@@ -33,6 +33,9 @@ _MAX_ASKED = 100
 # These variables change when a batch system or launcher restarts a process by itself: Slurm, torchrun, LSF.
 _RESTARTS: Mapping[str, str] = {"SLURM_RESTART_COUNT": "0", "TORCHELASTIC_RESTART_COUNT": "0", "LSB_RESTART": "N"}
 
+# Beginning of the names of measurements, which SQLTrack adds to rows itself.
+_MEASURED = "sys/"
+
 # Warnings that this process has logged: kind, database, run.
 _told: set[tuple[str, str, int]] = set()
 
@@ -46,13 +49,15 @@ class Oversights:
 
     Args:
         session: queries the database, once for each run.
+        time_column: name of the metric for the time of a row, which changes whenever the row is logged again.
 
     Attributes:
         last: for each run, the first row of the last point in time; missing for runs that have to be checked first.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, time_column: str | None = None) -> None:
         self.last: dict[int, Row] = {}
+        self._time_column = time_column
         self._session = session
         self._looked_at: set[int] = set()
         self._ended: set[int] = set()
@@ -128,7 +133,13 @@ class Oversights:
         point = self._points.get(run_id)
         _, names, rows = point if point is not None and point[0] == row.key else (row.key, last.names, [last])
         new, shared = _merge(names, row.names)
-        replaced = [name for name, index in shared if _is_replaced(_value(rows, name), row.values[index])]
+        replaced = [
+            name
+            for name, index in shared
+            if name != self._time_column
+            and not name.startswith(_MEASURED)
+            and _is_replaced(_value(rows, name), row.values[index])
+        ]
         if replaced:
             self._replacing.add(run_id)
             self._tell_replaced(row, replaced)

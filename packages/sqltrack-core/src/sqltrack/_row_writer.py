@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack._creation import find_experiment
 from sqltrack.engines.json import Jsonb
+from sqltrack.engines.schema import CAPTURE
 from sqltrack.errors import ConflictError, MissingExperimentError, MissingRunError
 
 if TYPE_CHECKING:
@@ -49,8 +50,30 @@ class RowWriter:
         Raises:
             MissingExperimentError, MissingRunError: the row does not exist.
         """
+        if table == "runs" and "extras" in values:
+            with self._session.transaction():
+                kept = self._with_capture(row_id, values)
+                self._set(table, row_id, kept, limits)
+        else:
+            self._set(table, row_id, values, limits)
+
+    def _set(self, table: str, row_id: int, values: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
         assignments = ", ".join(f"{column} = %s" for column in values)
         self._update(table, row_id, assignments, list(values.values()), limits)
+
+    def _with_capture(self, run_id: int, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return values for a run whose new extras keep the captured context, which a thread may be storing."""
+
+        def read(connection: Any) -> Any:
+            self._session.engine.lock_rows(connection, "runs", [run_id])
+            return connection.execute("SELECT extras FROM runs WHERE id = %s", (run_id,)).fetchone()
+
+        row = self._session.call(read)
+        old = row[0] if row is not None else None
+        if not isinstance(old, dict) or CAPTURE not in old:
+            return values
+        new = values["extras"]
+        return {**values, "extras": Jsonb({CAPTURE: old[CAPTURE], **({} if new is None else new.obj)})}
 
     def set_name(self, table: str, experiment_id: int, name: str) -> None:
         """Rename an experiment.
@@ -69,9 +92,11 @@ class RowWriter:
             raise ConflictError(f"experiment {other!r} is called {name!r} already")
         self.set_columns(table, experiment_id, {"name": name})
 
-    def merge_json(self, table: str, row_id: int, column: str, items: Jsonb) -> None:
-        """Add keys to a JSON column of a row, or replace them."""
-        self._update(table, row_id, f"{column} = {self._session.engine.merge_json_sql(column)}", [items])
+    def merge_json(
+        self, table: str, row_id: int, column: str, items: Jsonb, limits: Mapping[str, Any] = _NO_LIMITS
+    ) -> None:
+        """Add keys to a JSON column of a row, or replace them; `limits` are those of `Session.call`."""
+        self._update(table, row_id, f"{column} = {self._session.engine.merge_json_sql(column)}", [items], limits)
 
     def remove_keys(self, table: str, row_id: int, column: str, keys: Jsonb) -> None:
         """Remove keys from a JSON column of a row; keys that it does not have are ignored."""

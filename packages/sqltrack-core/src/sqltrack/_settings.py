@@ -13,8 +13,8 @@ __all__ = ["CLIENT_SETTINGS", "check_mask_settings", "number_setting", "text_set
 #: Parameters that the client itself uses, with any engine.
 CLIENT_SETTINGS = frozenset(
     {
-        *("keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "outbox", "outbox_dir", "outbox_keep"),
-        *("outbox_limit", "patience", "reconnect"),
+        *("capture", "keepalive", "mask", "mask_env", "mask_env_names", "mask_names", "outbox", "outbox_dir"),
+        *("outbox_keep", "outbox_limit", "patience", "reconnect", "time_column"),
     }
 )
 

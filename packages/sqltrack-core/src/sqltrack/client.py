@@ -17,6 +17,7 @@ from sqltrack._row_writer import RowWriter
 from sqltrack._sessions import Session
 from sqltrack._settings import check_mask_settings
 from sqltrack._with_statements import WithStatement, current_statement, leaves
+from sqltrack.capture._settings import capture_setting, time_column_setting
 from sqltrack.config import client_config, number_setting
 from sqltrack.engines import config_of_address, create_engine
 from sqltrack.engines._foreign import UNKNOWN, attempt, is_instance
@@ -103,12 +104,14 @@ class Client:
             other path names the config file. Default: the file that `sqltrack.config.find_config_file` finds.
         kwargs: parameters that override all other sources: `engine`, "postgres" (default) or "sqlite"; those of the
             engine; and these:
+            `capture`, what to store about the context of runs, default "on", see `sqltrack.capture`;
             `keepalive`, seconds after which an idle connection of a tracked run is closed, default 5;
             `outbox`, "on" (default), "off" or "always": whether calls that write go to a file during an outage, see
             `sqltrack.outbox`;
             `patience`, seconds that such a call waits for the database, default 1;
             `reconnect`, seconds to wait for a server that has no free connection, and to retry calls of a tracked run
-            without an outbox during an outage, default 30.
+            without an outbox during an outage, default 30;
+            `time_column`, name of a metric for the time at which a row was logged, default: none.
 
     Attributes:
         config: the configuration in effect.
@@ -123,6 +126,8 @@ class Client:
     def __init__(self, config: dict[str, Any] | str | Path | None = None, **kwargs: Any) -> None:
         self.config: dict[str, Any] = client_config(config, kwargs)
         check_mask_settings(self.config)
+        # What to capture of each run that is tracked.
+        self._captured = capture_setting(self.config)
         self._source: str | Path | None = None
         if isinstance(config, (str, os.PathLike)) and config_of_address(config) is None:
             # Copies in other processes look here for a password. An address may contain one itself.
@@ -136,7 +141,9 @@ class Client:
             outbox=_outbox_for(self.config, self.engine, reconnect),
         )
         # Engines may look up a type with the client. A weak reference avoids a cycle between client and writer.
-        self.metrics: MetricsWriter = MetricsWriter(self._session, partial(self.engine.map_type, weakref.proxy(self)))
+        self.metrics: MetricsWriter = MetricsWriter(
+            self._session, partial(self.engine.map_type, weakref.proxy(self)), time_column_setting(self.config)
+        )
         self._rows = RowWriter(self._session)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqltrack._metric_columns import MetricColumns, Places
 from sqltrack._metric_plans import Group, Plan, Plans
-from sqltrack._metric_values import MetricsRow, Row, batch_rows, check_name, copied_rows, make_row
+from sqltrack._metric_values import MetricsRow, Row, as_metrics, batch_rows, check_name, copied_rows, make_row
 from sqltrack._metric_warnings import MetricWarnings
 from sqltrack._oversights import Oversights
 from sqltrack._times import Timestamp, as_time, utc_now
@@ -44,9 +44,14 @@ class MetricsWriter:
     Args:
         session: runs the statements.
         map_type: returns the SQL type of a column for values of a Python type; raises TypeError if none fits.
+        time_column: name of the metric for the time at which a row was logged, default: none.
+
+    Attributes:
+        samples: by the id of a run, a function that returns measurements since its last call, as metrics for the
+            next row.
     """
 
-    def __init__(self, session: Session, map_type: Callable[[type], str]) -> None:
+    def __init__(self, session: Session, map_type: Callable[[type], str], time_column: str | None = None) -> None:
         self._session = session
         self._columns = MetricColumns(session, map_type)
         self._warnings = MetricWarnings(
@@ -55,7 +60,9 @@ class MetricsWriter:
         self._plans = Plans(self._columns, self._warnings)
         self._waiting = WaitingMetrics(session, self._columns, self._warnings)
         self._touched: dict[int, float] = {}
-        self._oversights = Oversights(session)
+        self._oversights = Oversights(session, time_column)
+        self._time_column = time_column
+        self.samples: dict[int, Callable[[], Mapping[str, Any]]] = {}
         session.subscribe(after_commit=self._end_block, before_rollback=self._forget_block)
 
     def add(self, run_id: int, metrics: Mapping[str, Any], step: int, progress: float, updated: Timestamp) -> None:
@@ -73,6 +80,8 @@ class MetricsWriter:
             UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is stored.
             MissingRunError: (a ValueError) the run does not exist.
         """
+        if self._time_column is not None or self.samples:
+            metrics = self._with_context(run_id, metrics)
         row = make_row(run_id, metrics, step, progress, self._plans.last_types)
         touched = self._touch_due(row.key[0]) if updated == "auto" else as_time(updated)
         self._session.submit(self._add, row, touched, updated == "auto")
@@ -89,11 +98,22 @@ class MetricsWriter:
             UnusableValueError: (a ValueError) a name or value cannot be stored; nothing of the call is stored.
             MissingRunError: (a ValueError) the run does not exist.
         """
+        if self._time_column is not None:
+            now = utc_now()
+            rows = [{self._time_column: now, **row} for row in rows]
         batch = list(batch_rows(run_id, rows))
         # All writers lock rows in the same order, to avoid deadlocks.
         batch.sort(key=lambda row: row.key)
         updated_at = as_time(updated)
         self._session.submit(self._add_many, run_id, batch, updated_at)
+
+    def _with_context(self, run_id: int, metrics: Any) -> dict[str, Any]:
+        """Return metrics with the time, and with measurements since the last row; names that they have are kept."""
+        added: dict[str, Any] = {} if self._time_column is None else {self._time_column: utc_now()}
+        sample = self.samples.get(run_id)
+        if sample is not None:
+            added.update(sample())
+        return {**added, **as_metrics(metrics)}
 
     def _add(self, row: Row, touched: datetime | None, may_lag: bool) -> None:
         run_id = row.key[0]

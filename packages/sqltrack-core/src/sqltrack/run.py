@@ -161,15 +161,20 @@ class Run:
             updated: value for `time_updated`; see `run_set_updated`.
         """
         terminated = as_text(terminated, "terminated")
-        values = {"status": "RUNNING", **times_to_set(time_started=started, time_updated=updated)}
+        values: dict[str, Any] = {"status": "RUNNING", **times_to_set(time_started=started, time_updated=updated)}
         if self._tracking is not None:
             self._tracking.end()
         self._tracking = Tracking(self.client, self.id, terminated)
         self._tracking.begin()
+        if self._tracking.is_attached:
+            values = times_to_set(time_updated=updated)
         self.client.metrics.expect(self.id, self._status)
         self._status = "RUNNING"
         try:
-            _updates.set_columns(self.client, _TABLE, self.id, values)
+            self._tracking.begin_capture()
+            if values:
+                _updates.set_columns(self.client, _TABLE, self.id, values)
+            self._tracking.store_capture()
         except BaseException:
             self._end_tracking()
             raise
@@ -370,9 +375,14 @@ class Run:
     def _stop(self, status: str, updated: Timestamp, patience: float, lock_limit: float | None = None) -> Self:
         begin = time.monotonic()
         try:
-            values = {"status": status, **times_to_set(time_updated=updated)}
-            _updates.set_columns(self.client, _TABLE, self.id, values, patience=patience, lock_limit=lock_limit)
+            values: dict[str, Any] = {"status": status, **times_to_set(time_updated=updated)}
+            if self._tracking is not None and self._tracking.is_attached:
+                del values["status"]
+            if values:
+                _updates.set_columns(self.client, _TABLE, self.id, values, patience=patience, lock_limit=lock_limit)
             self._status = status
+            if self._tracking is not None:
+                self._tracking.end_capture()
             self.client.metrics.move_pending()
         finally:
             self._end_tracking()

@@ -43,7 +43,7 @@ _NAMES: dict[Callable[..., Any], str] = {
 }
 
 # Number of arguments that are stored; further ones only matter for an immediate call.
-_STORED = {"set_columns": 3, "add_metrics": 2}
+_STORED = {"set_columns": 3, "merge_json": 4, "add_metrics": 2}
 
 
 def name_of(work: Callable[..., Any]) -> str | None:

@@ -48,8 +48,9 @@ _OTHER_NAMES = {
 _ADDRESS_ADVICE = "pass an address as Client('postgresql://…')"
 _ADDRESSES = frozenset({"address", "connection_string", "database_url", "db_url", "dsn", "tracking_uri", "uri", "url"})
 _DATABASES = frozenset({"database", "db", "db_file", "db_path"})
-# Parameters that environment variables set; users may forget the DSN_ in their prefix.
-_IN_VARIABLES = OWN_PARAMETERS | {"dbname", "host", "password", "port", "user"}
+# Parameters that environment variables set; users may forget the DSN_ in their prefix. Not SQLTRACK_CAPTURE, which is
+# read as it is.
+_IN_VARIABLES = (OWN_PARAMETERS - {"capture"}) | {"dbname", "host", "password", "port", "user"}
 
 
 def implied_engine(names: Iterable[Any]) -> str:

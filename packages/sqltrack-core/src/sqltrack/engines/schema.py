@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["COLUMNS", "EXTRAS", "INT64", "KEY", "PENDING", "TABLES", "fits_int64"]
+__all__ = ["CAPTURE", "COLUMNS", "EXTRAS", "INT64", "KEY", "PENDING", "TABLES", "fits_int64"]
 
 #: The key of the table `metrics`.
 KEY = ("run_id", "step", "progress")
 #: The column for metrics without a column of their own.
 EXTRAS = "extras"
+
+#: The key in the extras of runs that holds the captured context.
+CAPTURE = "capture"
 
 #: The table for extras that wait until `metrics` has that column, in databases that need it.
 PENDING = "metrics_pending"

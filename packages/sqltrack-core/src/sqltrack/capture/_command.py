@@ -1,0 +1,48 @@
+"""Describe the command of a process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["code_folder", "describe_command"]
+
+
+def describe_command(config: Mapping[str, Any], argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return `argv`, with credentials masked according to a configuration, `cwd` and `pid`.
+
+    Args:
+        config: the configuration with the settings for masking.
+        argv: the command line, default: that of this process.
+    """
+    from sqltrack._masked_items import masked_items
+
+    given = list(getattr(sys, "orig_argv", sys.argv)) if argv is None else list(argv)
+    found: dict[str, Any] = masked_items(config, "args", {"argv": [str(word) for word in given]})
+    try:
+        found["cwd"] = os.getcwd()
+    except OSError:
+        # The folder was removed.
+        pass
+    return {**found, "pid": os.getpid()}
+
+
+def code_folder() -> str | None:
+    """Return the folder of the running script, or the current folder if the script belongs to an installation."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    installed = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    if isinstance(path, str):
+        folder = os.path.dirname(os.path.realpath(path))
+        if not any(os.path.commonpath([folder, prefix]) == prefix for prefix in installed):
+            return folder
+    return current_folder()
+
+
+def current_folder() -> str | None:
+    """Return the current folder, None if it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None

@@ -1,0 +1,108 @@
+"""Keep the beginning and the end of a program's output, as a terminal would show it, without credentials."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Any
+
+from sqltrack._masking import masked_text
+
+__all__ = ["OUTPUT_LIMIT", "OutputText"]
+
+#: Bytes of the beginning, and of the end, that are kept.
+OUTPUT_LIMIT = 64 * 2**10
+
+# A longer line is cut into pieces, so that a program that never ends a line needs no memory.
+_LONGEST_LINE = 16 * 2**10
+
+# Moves of the cursor, colors and titles of windows.
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_].*?\x1b\\|[ -/]*[0-~])", re.DOTALL
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY")
+_KEY_ENDS = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY")
+
+
+class OutputText:
+    """Collects text that a program writes, piece by piece.
+
+    A line is what a terminal would show at its end: what a carriage return overwrites is dropped, so a progress bar
+    becomes its last state.
+
+    Args:
+        limit: bytes to keep of the beginning, and of the end.
+    """
+
+    def __init__(self, limit: int = OUTPUT_LIMIT) -> None:
+        self._limit = limit
+        self._line = ""
+        self._head: list[str] = []
+        self._head_size = 0
+        self._tail: deque[str] = deque()
+        self._tail_size = 0
+        self._left_out = 0
+        self._is_in_key = False
+
+    def write(self, text: str) -> None:
+        """Add text."""
+        *lines, rest = (self._line + text).split("\n")
+        for line in lines:
+            self._add(line)
+        rest = _overwritten(rest)
+        while len(rest) > _LONGEST_LINE:
+            # At a blank, so that no credential is cut.
+            end = rest.rfind(" ", 1, _LONGEST_LINE) + 1 or _LONGEST_LINE
+            self._add(rest[:end], ending="")
+            rest = rest[end:]
+        self._line = rest
+
+    def read(self) -> dict[str, Any]:
+        """Return `text`, the output so far, and `left_out`, the number of bytes left out in its middle, if any."""
+        shown = [*self._head]
+        if self._left_out:
+            shown.append(f"[… {self._left_out} bytes left out …]\n")
+        shown += self._tail
+        if self._line and not self._is_in_key:
+            shown.append(_masked(_shown(self._line)))
+        text = "".join(shown)
+        return {} if not text else {"text": text, **({"left_out": self._left_out} if self._left_out else {})}
+
+    def _add(self, line: str, ending: str = "\n") -> None:
+        shown = _shown(line)
+        if self._is_in_key:
+            # Lines of a private key, which are recognized only together.
+            self._is_in_key = _KEY_ENDS.search(shown) is None
+            return
+        begins = list(_KEY_BEGINS.finditer(shown))
+        self._is_in_key = bool(begins) and _KEY_ENDS.search(shown, begins[-1].end()) is None
+        self._keep(_masked(shown) + ending)
+
+    def _keep(self, line: str) -> None:
+        size = len(line.encode("utf-8", "replace"))
+        if not self._tail and self._head_size + size <= self._limit:
+            self._head.append(line)
+            self._head_size += size
+            return
+        self._tail.append(line)
+        self._tail_size += size
+        while self._tail_size > self._limit and len(self._tail) > 1:
+            dropped = len(self._tail.popleft().encode("utf-8", "replace"))
+            self._tail_size -= dropped
+            self._left_out += dropped
+
+
+def _overwritten(line: str) -> str:
+    """Return an unfinished line without what was overwritten; a last carriage return may belong to a newline."""
+    end = line.rfind("\r", 0, len(line) - 1 if line.endswith("\r") else len(line))
+    return line if end < 0 else line[end + 1 :]
+
+
+def _shown(line: str) -> str:
+    text = _ESCAPES.sub("", line.removesuffix("\r"))
+    return _CONTROLS.sub("", text[text.rfind("\r") + 1 :])
+
+
+def _masked(line: str) -> str:
+    return masked_text(line)

@@ -1,0 +1,74 @@
+"""Copy what a program writes to sys.stdout and sys.stderr, without touching their file descriptors."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from sqltrack.capture._output import OutputText
+
+__all__ = ["CopiedStreams"]
+
+
+class _Copy:
+    """Behaves like a stream, and passes what is written to a collector, too."""
+
+    def __init__(self, stream: Any, copies: CopiedStreams) -> None:
+        self._stream = stream
+        self._copies = copies
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Any:
+        return iter(self._stream)
+
+    def write(self, text: str) -> Any:
+        """Write text to the stream."""
+        written = self._stream.write(text)
+        self._copies.note(text)
+        return written
+
+    def writelines(self, lines: Any) -> None:
+        """Write several texts to the stream."""
+        for line in lines:
+            self.write(line)
+
+
+class CopiedStreams:
+    """Copies the output of this process from `begin` to `end`."""
+
+    def __init__(self) -> None:
+        self._text = OutputText()
+        self._lock = threading.Lock()
+        self._replaced: list[tuple[str, Any, _Copy]] = []
+
+    def begin(self) -> None:
+        """Replace the streams by copies."""
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None:
+                copy = _Copy(stream, self)
+                setattr(sys, name, copy)
+                self._replaced.append((name, stream, copy))
+
+    def end(self) -> None:
+        """Put the streams back, unless another library has replaced them since."""
+        for name, stream, copy in self._replaced:
+            if getattr(sys, name) is copy:
+                setattr(sys, name, stream)
+        self._replaced.clear()
+
+    def note(self, text: Any) -> None:
+        """Collect text. A signal handler that prints while its thread is here loses its line in the copy only."""
+        if isinstance(text, str) and self._replaced and self._lock.acquire(timeout=0.01):
+            try:
+                self._text.write(text)
+            finally:
+                self._lock.release()
+
+    def read(self) -> dict[str, Any]:
+        """Return what was written, see `OutputText.read`."""
+        with self._lock:
+            return self._text.read()
