@@ -263,15 +263,19 @@ def add_superuser_option(parser: Parser) -> None:
     )
 
 
-def open_client(options: argparse.Namespace) -> Client:
+def open_client(options: argparse.Namespace, *, outbox: bool = False) -> Client:
     """Return a client of the database that the command line and the configuration name.
 
-    Commands fail during an outage: they are typed by hand, and others may follow.
+    Args:
+        options: the options of the command line.
+        outbox: whether calls that write go to the outbox during an outage, as configured. By default they fail: most
+            commands are typed by hand, and others may follow.
 
     Raises:
         ConfigError: the configuration is unusable.
     """
-    return Client(getattr(options, "config_path", None), **{**connection_options(options), "outbox": "off"})
+    chosen = {} if outbox else {"outbox": "off"}
+    return Client(getattr(options, "config_path", None), **{**connection_options(options), **chosen})
 
 
 def _connection_parser() -> argparse.ArgumentParser:

@@ -21,6 +21,9 @@ _LIMIT = 2.0
 # Seconds for which changes of a repository are not looked for again, because many short runs follow each other.
 _CHANGES_KEPT = 10.0
 
+# Facts about the machine that are facts about Python.
+_OF_PYTHON = frozenset({"python", "implementation"})
+
 # By root, commit, and whether with the diff: when (monotonic) it was found, and the result.
 _changes: dict[tuple[str, str | None, bool], tuple[float, dict[str, Any]]] = {}
 
@@ -35,6 +38,10 @@ class Facts:
         config: configuration with the settings for masking.
         argv: the command line, default: that of this process.
         folder: where to look for a repository, default: that of the running script.
+        is_foreign: whether the command runs outside of this Python, whose version does not matter then.
+
+    Attributes:
+        preferred: facts that replace those of the same names, because they come from the program itself.
     """
 
     def __init__(
@@ -43,17 +50,21 @@ class Facts:
         config: Mapping[str, Any],
         argv: Sequence[str] | None = None,
         folder: str | None = None,
+        *,
+        is_foreign: bool = False,
     ) -> None:
         self._names = names
         self._config = config
         self._argv = argv
         self._folder = folder
         self._repository: Repository | None = None
+        self._is_foreign = is_foreign
         self._facts: dict[str, Any] = {}
+        self.preferred: Mapping[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
         """Return the facts so far."""
-        return {name: value for name, value in self._facts.items() if value}
+        return {name: value for name, value in {**self._facts, **self.preferred}.items() if value}
 
     def add(self, name: str, facts: Mapping[str, Any]) -> None:
         """Add facts to those of a name, or replace them."""
@@ -65,7 +76,7 @@ class Facts:
         if "git" in self._names:
             self._attempt("git", self._read_git)
         if "host" in self._names:
-            self._attempt("host", describe_host)
+            self._attempt("host", self._describe_host)
             self._attempt("job", describe_job)
         if "command" in self._names:
             self._attempt("command", lambda: describe_command(self._config, self._argv))
@@ -92,6 +103,9 @@ class Facts:
             return
         if facts:
             self.add(name, facts)
+
+    def _describe_host(self) -> dict[str, Any]:
+        return {name: value for name, value in describe_host().items() if not (self._is_foreign and name in _OF_PYTHON)}
 
     def _read_git(self) -> dict[str, Any]:
         folders = [self._folder] if self._folder is not None else [code_folder(), current_folder()]

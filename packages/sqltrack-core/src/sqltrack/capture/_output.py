@@ -25,6 +25,14 @@ _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY")
 _KEY_ENDS = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY")
 
 
+class _Stream:
+    """The state of one of a program's streams: the line that has not ended, and whether it is in a private key."""
+
+    def __init__(self) -> None:
+        self.line = ""
+        self.is_in_key = False
+
+
 class OutputText:
     """Collects text that a program writes, piece by piece.
 
@@ -37,26 +45,26 @@ class OutputText:
 
     def __init__(self, limit: int = OUTPUT_LIMIT) -> None:
         self._limit = limit
-        self._line = ""
+        self._streams: dict[int, _Stream] = {}
         self._head: list[str] = []
         self._head_size = 0
         self._tail: deque[str] = deque()
         self._tail_size = 0
         self._left_out = 0
-        self._is_in_key = False
 
-    def write(self, text: str) -> None:
-        """Add text."""
-        *lines, rest = (self._line + text).split("\n")
+    def write(self, text: str, number: int = 1) -> None:
+        """Add text; `number` is that of the stream, so that unfinished lines of several do not mix."""
+        stream = self._streams.setdefault(number, _Stream())
+        *lines, rest = (stream.line + text).split("\n")
         for line in lines:
-            self._add(line)
+            self._add(stream, line)
         rest = _overwritten(rest)
         while len(rest) > _LONGEST_LINE:
             # At a blank, so that no credential is cut.
             end = rest.rfind(" ", 1, _LONGEST_LINE) + 1 or _LONGEST_LINE
-            self._add(rest[:end], ending="")
+            self._add(stream, rest[:end], ending="")
             rest = rest[end:]
-        self._line = rest
+        stream.line = rest
 
     def read(self) -> dict[str, Any]:
         """Return `text`, the output so far, and `left_out`, the number of bytes left out in its middle, if any."""
@@ -64,20 +72,23 @@ class OutputText:
         if self._left_out:
             shown.append(f"[… {self._left_out} bytes left out …]\n")
         shown += self._tail
-        if self._line and not self._is_in_key:
-            shown.append(_masked(_shown(self._line)))
+        shown += [
+            masked_text(_shown(stream.line))
+            for stream in self._streams.values()
+            if stream.line and not stream.is_in_key
+        ]
         text = "".join(shown)
         return {} if not text else {"text": text, **({"left_out": self._left_out} if self._left_out else {})}
 
-    def _add(self, line: str, ending: str = "\n") -> None:
+    def _add(self, stream: _Stream, line: str, ending: str = "\n") -> None:
         shown = _shown(line)
-        if self._is_in_key:
+        if stream.is_in_key:
             # Lines of a private key, which are recognized only together.
-            self._is_in_key = _KEY_ENDS.search(shown) is None
+            stream.is_in_key = _KEY_ENDS.search(shown) is None
             return
         begins = list(_KEY_BEGINS.finditer(shown))
-        self._is_in_key = bool(begins) and _KEY_ENDS.search(shown, begins[-1].end()) is None
-        self._keep(_masked(shown) + ending)
+        stream.is_in_key = bool(begins) and _KEY_ENDS.search(shown, begins[-1].end()) is None
+        self._keep(masked_text(shown) + ending)
 
     def _keep(self, line: str) -> None:
         size = len(line.encode("utf-8", "replace"))
@@ -102,7 +113,3 @@ def _overwritten(line: str) -> str:
 def _shown(line: str) -> str:
     text = _ESCAPES.sub("", line.removesuffix("\r"))
     return _CONTROLS.sub("", text[text.rfind("\r") + 1 :])
-
-
-def _masked(line: str) -> str:
-    return masked_text(line)

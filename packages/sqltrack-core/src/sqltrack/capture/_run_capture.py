@@ -51,6 +51,11 @@ class RunCapture:
         argv: as for `Facts`.
         folder: as for `Facts`.
         pid: id of the process whose resources are measured, default: this one.
+        is_foreign: as for `Facts`.
+
+    Attributes:
+        facts: the facts so far.
+        written: the facts as they were last stored.
     """
 
     def __init__(
@@ -61,18 +66,21 @@ class RunCapture:
         argv: Sequence[str] | None = None,
         folder: str | None = None,
         pid: int | None = None,
+        *,
+        is_foreign: bool = False,
     ) -> None:
         from sqltrack.capture._facts import Facts
 
         self._client = client
         self._run_id = run_id
         self._names = names
-        self.facts: Facts = Facts(names, client.config, argv, folder)
+        self.facts: Facts = Facts(names, client.config, argv, folder, is_foreign=is_foreign)
         self._own_pid = os.getpid()
         self._measured_pid = pid
         self._is_ready = threading.Event()
         self._hurry = threading.Event()
         self._stored: Mapping[str, Any] = {}
+        self.written: Mapping[str, Any] = {}
         self._lock = threading.Lock()
         self._streams: CopiedStreams | None = None
         self._resources: Resources | None = None
@@ -178,7 +186,7 @@ class RunCapture:
 
     def _with_shared_packages(self, facts: dict[str, Any]) -> dict[str, Any]:
         packages = facts.get("packages")
-        if not packages:
+        if not isinstance(packages, dict):
             return facts
         from sqltrack.capture._package_lists import share_packages
 
@@ -186,12 +194,14 @@ class RunCapture:
 
     def _merge(self, facts: Mapping[str, Any]) -> None:
         self._client._rows.merge_json("runs", self._run_id, "extras", Jsonb({CAPTURE: dict(facts)}), _LIMITS)
+        self.written = facts
 
     def _submit(self, facts: Mapping[str, Any]) -> None:
         """Store facts in the order of the other calls, in the caller's block if one is open, or in the outbox."""
         session = self._client._session
         items = Jsonb({CAPTURE: dict(facts)})
         session.submit(self._client._rows.merge_json, "runs", self._run_id, "extras", items, _LIMITS)
+        self.written = facts
 
     def _store_in_turn(self) -> None:
         facts = self.facts.read()
@@ -209,7 +219,7 @@ class RunCapture:
     def _with_known_packages(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Return facts with the hash of a list that this process has stored already, or the list itself."""
         packages = facts.get("packages")
-        if not packages:
+        if not isinstance(packages, dict):
             return facts
         from sqltrack.capture._package_lists import known_hash
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import Any
@@ -14,8 +15,9 @@ __all__ = ["CopiedStreams"]
 class _Copy:
     """Behaves like a stream, and passes what is written to a collector, too."""
 
-    def __init__(self, stream: Any, copies: CopiedStreams) -> None:
+    def __init__(self, stream: Any, number: int, copies: CopiedStreams) -> None:
         self._stream = stream
+        self._number = number
         self._copies = copies
 
     def __getattr__(self, name: str) -> Any:
@@ -27,7 +29,7 @@ class _Copy:
     def write(self, text: str) -> Any:
         """Write text to the stream."""
         written = self._stream.write(text)
-        self._copies.note(text)
+        self._copies.note(text, self._number)
         return written
 
     def writelines(self, lines: Any) -> None:
@@ -42,14 +44,15 @@ class CopiedStreams:
     def __init__(self) -> None:
         self._text = OutputText()
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._replaced: list[tuple[str, Any, _Copy]] = []
 
     def begin(self) -> None:
         """Replace the streams by copies."""
-        for name in ("stdout", "stderr"):
+        for number, name in enumerate(("stdout", "stderr"), start=1):
             stream = getattr(sys, name)
             if stream is not None:
-                copy = _Copy(stream, self)
+                copy = _Copy(stream, number, self)
                 setattr(sys, name, copy)
                 self._replaced.append((name, stream, copy))
 
@@ -60,11 +63,14 @@ class CopiedStreams:
                 setattr(sys, name, stream)
         self._replaced.clear()
 
-    def note(self, text: Any) -> None:
+    def note(self, text: Any, number: int) -> None:
         """Collect text. A signal handler that prints while its thread is here loses its line in the copy only."""
+        if self._pid != os.getpid():
+            # A forked child, in which another thread may have left the lock locked.
+            return
         if isinstance(text, str) and self._replaced and self._lock.acquire(timeout=0.01):
             try:
-                self._text.write(text)
+                self._text.write(text, number)
             finally:
                 self._lock.release()
 

@@ -17,6 +17,8 @@ COMMANDS: Mapping[str, str] = {
     "revoke": "print the SQL that revokes access from a PostgreSQL user or from PUBLIC",
     "config": "show the configuration and where each value comes from",
     "doctor": "check the installation and the database, and suggest fixes",
+    "run": "run a program and track it",
+    "log": "log metrics of a run, from any program",
     "ls": "list experiments, the most recently updated first",
     "runs": "list runs",
     "show": "show all details of runs",

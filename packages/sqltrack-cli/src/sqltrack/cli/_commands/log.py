@@ -1,0 +1,104 @@
+"""sqltrack log: log metrics of a run, from any program."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from sqltrack.cli._pairs import named_value, read_line
+from sqltrack.cli._parser import Commands, Parser, open_client
+from sqltrack.errors import UnusableValueError
+from sqltrack.run_functions import run_add_metrics
+
+__all__ = ["add_parser"]
+
+_VARIABLE = "SQLTRACK_RUN_ID"
+_DESCRIPTION = f"""
+The run is the one that {_VARIABLE} names, as below sqltrack run, unless you give its id first. Values are numbers,
+true, false, JSON, or else text. With - in place of names and values, each line of standard input is a row: names and values,
+separated by blanks or commas, or a JSON object. There, step and progress are those of the row; without a step, it is
+the number of the line, from 0. While the database is away, values wait in the outbox.
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "log",
+        description=" ".join(_DESCRIPTION.split()),
+        example="sqltrack log loss=0.25 accuracy=0.91 --step 3\n"
+        "         sqltrack log 12 loss=0.25 --step 3\n"
+        "         ./train | sqltrack log -",
+    )
+    parser.usage = "sqltrack log [options] [RUN] NAME=VALUE [NAME=VALUE ...]\n       sqltrack log [options] [RUN] -"
+    parser.add_argument("words", nargs="+", metavar="[RUN] NAME=VALUE …", help="the run, and names with values, or -")
+    parser.add_argument("--step", type=_step, metavar="N", help="step of the row, or of the first line (default: 0)")
+    parser.add_argument("--progress", type=_progress, default=0.0, metavar="X", help="progress of the row (default: 0)")
+    parser.words = "words"
+    parser.set_defaults(run=_run, parser=parser)
+
+
+def _run(options: argparse.Namespace) -> None:
+    parser: Parser = options.parser
+    run_id, words = _split(parser, options.words)
+    step = 0 if options.step is None else options.step
+    client = open_client(options, outbox=True)
+    if words == ["-"]:
+        with client.metrics.bulk():
+            for row in _read_rows(step, options.progress):
+                run_add_metrics(client, run_id, *row)
+        return
+    try:
+        metrics = dict(map(named_value, words))
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+    run_add_metrics(client, run_id, metrics, step, options.progress)
+
+
+def _split(parser: Parser, words: list[str]) -> tuple[int, list[str]]:
+    """Return the id of the run, and the other words."""
+    first, *rest = words
+    if first.isascii() and first.isdigit():
+        if not rest:
+            parser.error("expected NAME=VALUE or - after the run")
+        return int(first), rest
+    given = os.environ.get(_VARIABLE, "")
+    if not (given.isascii() and given.isdigit()):
+        parser.error(f"expected the id of a run, because {_VARIABLE} does not hold one")
+    return int(given), words
+
+
+def _read_rows(step: int, progress: float) -> Iterator[tuple[dict[str, Any], int, float]]:
+    """Yield metrics, step and progress of each line of standard input, as soon as it is there."""
+    for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), start=1):
+        try:
+            row = read_line(line.decode("utf-8-sig"))
+        except ValueError as error:
+            raise UnusableValueError(
+                f"line {number} of standard input cannot be read: {error}", "the lines before it were logged"
+            ) from None
+        if row:
+            at = row.pop("step", step), row.pop("progress", progress)
+            yield row, *at
+            step += 1
+
+
+def _step(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}") from None
+
+
+def _progress(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+    return value

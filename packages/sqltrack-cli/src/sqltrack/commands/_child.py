@@ -1,0 +1,167 @@
+"""Run a program as a child, pass signals on to it, and find out how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+__all__ = ["CANNOT_RUN", "NOT_FOUND", "Child", "Ending", "block_signals", "end_like"]
+
+#: Exit statuses of shells for a program that cannot be started, and one that is not found.
+CANNOT_RUN, NOT_FOUND = 126, 127
+
+# Sent by the kernel: by a key of the terminal, to all processes of the foreground.
+_BY_KERNEL = 0x80
+
+_PASSED_ON = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCONT")
+    if hasattr(signal, name) and name != "SIGCONT"
+)
+_HANDLED = (*_PASSED_ON, signal.SIGCHLD, signal.SIGWINCH)
+
+# Ignored by Python itself, and not by the program that started it.
+_PYTHON_IGNORES = tuple(getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name))
+
+
+class Ending(NamedTuple):
+    """How a program has ended.
+
+    Attributes:
+        code: its exit status, None if a signal has ended it.
+        signal: number of that signal, None without one.
+    """
+
+    code: int | None
+    signal: int | None
+
+    @property
+    def status(self) -> str:
+        """The status of a run: COMPLETED for exit status 0, CANCELLED after a request to end, otherwise FAILED."""
+        if self.code == 0:
+            return "COMPLETED"
+        number = self.signal if self.code is None else self.code - 128
+        return "CANCELLED" if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) else "FAILED"
+
+
+def block_signals() -> set[signal.Signals]:
+    """Let the signals wait that a child shall get, until `Child.wait` passes them on; return the previous mask.
+
+    Call this before the first thread starts, because threads inherit the mask.
+    """
+    # A parent that ignores it would leave us without the exit status.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    return {signal.Signals(number) for number in previous}
+
+
+class Child:
+    """A program that runs as a child.
+
+    Without a terminal the child gets a process group of its own, so that a signal for our group reaches it only once,
+    through us. With a terminal it stays in our group, because only the processes of one group may use it.
+
+    Args:
+        command: name and arguments of the program.
+        environ: its environment variables.
+        mask: signals that it shall block.
+        actions: changes of its files, as for `os.posix_spawn`.
+        has_own_session: whether it leads a session of its own, for a terminal of its own.
+
+    Attributes:
+        pid: its process id.
+
+    Raises:
+        FileNotFoundError: the program does not exist.
+        OSError: it cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        mask: set[signal.Signals],
+        actions: Sequence[tuple[int, ...]] = (),
+        *,
+        has_own_session: bool = False,
+    ) -> None:
+        self._shares_terminal = not has_own_session and _has_terminal()
+        options: dict[str, object] = {"setsid": True} if has_own_session else {}
+        if not has_own_session and not self._shares_terminal:
+            options["setpgroup"] = 0
+        self.pid: int = os.posix_spawnp(
+            command[0],
+            list(command),
+            dict(environ),
+            file_actions=list(actions),
+            setsigmask=mask,
+            setsigdef=_PYTHON_IGNORES,
+            **options,  # type: ignore[arg-type]
+        )
+
+    def wait(self, on_resize: Callable[[], None] | None = None, on_stop: Callable[[int], None] | None = None) -> Ending:
+        """Wait until the program has ended, and pass signals on to it.
+
+        Args:
+            on_resize: called when the size of the terminal has changed.
+            on_stop: called with the signal that has stopped the program; by default that is left to the shell.
+        """
+        while True:
+            ending = self._look(on_stop)
+            if ending is not None:
+                return ending
+            info = signal.sigwaitinfo(_HANDLED)
+            if info.si_signo == signal.SIGWINCH and on_resize is not None:
+                on_resize()
+            elif info.si_signo in _PASSED_ON and not (self._shares_terminal and info.si_code == _BY_KERNEL):
+                self.send(info.si_signo)
+
+    def send(self, number: int) -> None:
+        """Send a signal to the program."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, number)
+
+    def _look(self, on_stop: Callable[[int], None] | None) -> Ending | None:
+        options = os.WNOHANG | (os.WUNTRACED if on_stop is not None else 0)
+        pid, status = os.waitpid(self.pid, options)
+        if pid == 0:
+            return None
+        if os.WIFSTOPPED(status):
+            if on_stop is not None:
+                on_stop(os.WSTOPSIG(status))
+            return None
+        code = os.waitstatus_to_exitcode(status)
+        return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+def _has_terminal() -> bool:
+    """Return whether this process has a controlling terminal, whose keys send signals to it."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def end_like(ending: Ending) -> int:
+    """End this process by the signal that has ended the program; otherwise return the exit status for it."""
+    if ending.signal is None:
+        return ending.code or 0
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        # The program has left a core file already, if wanted.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with contextlib.suppress(OSError, ValueError):
+        signal.signal(ending.signal, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {ending.signal})
+    os.kill(os.getpid(), ending.signal)
+    # The first process of a container ignores signals.
+    return 128 + ending.signal
