@@ -169,6 +169,8 @@ class _Copy:
         runs = self._source.runs(ids)
         found = self._target.find([run.origin for run in runs.values()])
         present = self._target.runs(list(found.values()))
+        if self._writer is not None:
+            self._writer.add_packages(self._source.packages(runs.values()))
         for run_id in ids:
             run = runs.get(run_id)
             if run is None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sqltrack.capture._summary import compare_captures
 from sqltrack.client import Client
 from sqltrack.commands.run_ranges import RunRange
 from sqltrack.commands.show import describe_runs
@@ -27,9 +28,10 @@ def compare_runs(client: Client, runs: Iterable[int | RunRange], *, as_superuser
         as_superuser: whether a superuser keeps all rights while reading, default False.
 
     Returns:
-        Dicts with section ("run", "tags", "args", "metrics", "extras" or "env"), name, differs (whether the runs differ
-        in it), and values, a dict by run id without the runs that lack the value. NaN equals NaN. A metric is compared
-        by its last, smallest and greatest value.
+        Dicts with section ("run", "tags", "args", "metrics", "extras", "capture" or "env"), name, differs (whether the
+        runs differ in it), and values, a dict by run id without the runs that lack the value. NaN equals NaN. A metric
+        is compared by its last, smallest and greatest value. Of captured packages, only those whose versions differ are
+        listed.
 
     Raises:
         NotFoundError: the run does not exist.
@@ -50,8 +52,11 @@ def compare_descriptions(descriptions: Iterable[Mapping[str, Any]]) -> list[dict
     """
     described = {run["id"]: run for run in descriptions}
     rows: list[dict[str, Any]] = []
-    for section in ("run", "tags", "args", "metrics", "extras", "env"):
-        items = {run_id: _items(run, section) for run_id, run in described.items()}
+    captures = compare_captures([run.get("capture", {}) for run in described.values()])
+    for section in ("run", "tags", "args", "metrics", "extras", "capture", "env"):
+        items = {run_id: _items(run, section) for run_id, run in described.items() if section != "capture"}
+        if section == "capture":
+            items = dict(zip(described, captures))
         for name in dict.fromkeys(name for values in items.values() for name in values):
             values = {run_id: items[run_id][name] for run_id in described if name in items[run_id]}
             rows.append(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from sqltrack.capture._summary import split_extras, with_packages
 from sqltrack.client import Client
 from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import find_runs
@@ -41,7 +42,8 @@ def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> 
 
     Returns:
         A dict with id, status, created, started, updated, runtime, experiment_id, experiment (its name), comment, tags,
-        args, extras and env; links, a list of dicts with from_id, kind and to_id for the links that begin or end at the
+        args, extras and env; capture, the captured context with its packages, if there is one (without it in extras);
+        links, a list of dicts with from_id, kind and to_id for the links that begin or end at the
         run; and metrics, a list of dicts with metric (its name), last and last_step, min and min_step, max and max_step
         (None without numbers; the first of equal values), values (number of values that are not NULL) and nan (number
         of NaN among them).
@@ -66,13 +68,23 @@ def describe_runs(
         NotFoundError: a run does not exist, or a range has no runs.
     """
     with read_only(client, as_superuser=as_superuser) as connection:
-        return [_describe(client, connection, run_id) for run_id in find_runs(connection, runs)]
+        described = [_describe(client, connection, run_id) for run_id in find_runs(connection, runs)]
+    captured = [run for run in described if "capture" in run]
+    captures = with_packages(
+        client, [run["capture"] for run in captured], lambda: read_only(client, as_superuser=as_superuser)
+    )
+    for run, capture in zip(captured, captures):
+        run["capture"] = capture
+    return described
 
 
 def _describe(client: Client, connection: Any, run_id: int) -> dict[str, Any]:
     (row,) = fetch(connection, _RUN_SQL, (run_id,))
     created, started, updated = (row.pop(f"time_{name}") for name in ("created", "started", "updated"))
     times = {"created": created, "started": started, "updated": updated, "runtime": runtime(started, updated)}
+    row["extras"], capture = split_extras(row["extras"])
+    if capture:
+        row["capture"] = capture
     links = fetch(connection, _LINKS_SQL, (run_id, run_id))
     metrics = _summarize(client, connection, run_id)
     return {"id": row.pop("id"), "status": row.pop("status"), **times, **row, "links": links, "metrics": metrics}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["code_folder", "describe_command"]
+__all__ = ["code_folder", "current_folder", "describe_command"]
 
 
 def describe_command(config: Mapping[str, Any], argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -21,12 +21,8 @@ def describe_command(config: Mapping[str, Any], argv: Sequence[str] | None = Non
 
     given = list(getattr(sys, "orig_argv", sys.argv)) if argv is None else list(argv)
     found: dict[str, Any] = masked_items(config, "args", {"argv": [str(word) for word in given]})
-    try:
-        found["cwd"] = os.getcwd()
-    except OSError:
-        # The folder was removed.
-        pass
-    return {**found, "pid": os.getpid()}
+    folder = current_folder()
+    return {**found, **({} if folder is None else {"cwd": folder}), "pid": os.getpid()}
 
 
 def code_folder() -> str | None:

@@ -13,6 +13,7 @@ from sqltrack.errors import MissingRunError, SQLTrackError
 
 if TYPE_CHECKING:
     from sqltrack.client import Client
+    from sqltrack.engines.engine import Engine
 
 __all__ = ["TABLE", "known_hash", "packages_of_run", "packages_with_hash", "share_packages"]
 
@@ -85,18 +86,18 @@ def packages_of_run(client: Client, run_id: int) -> dict[str, str] | None:
     found = captured.get("packages") if isinstance(captured, dict) else None
     if not isinstance(found, str):
         return found if isinstance(found, dict) else None
-    return client._session.ask(lambda connection: packages_with_hash(client, connection, found))
+    return client._session.ask(lambda connection: packages_with_hash(client.engine, connection, found))
 
 
-def packages_with_hash(client: Client, connection: Any, digest: str) -> dict[str, str] | None:
+def packages_with_hash(engine: Engine, connection: Any, digest: str) -> dict[str, str] | None:
     """Return the list of packages with a hash, None if the database does not have it.
 
     Args:
-        client: client of the connection.
+        engine: engine of the connection.
         connection: the connection.
         digest: the hash.
     """
-    if not client.engine.table_columns(connection, TABLE):
+    if not engine.table_columns(connection, TABLE):
         return None
     rows = connection.execute(f"SELECT packages FROM {TABLE} WHERE hash = %s", (digest,)).fetchall()
     found = rows[0][0] if rows else None

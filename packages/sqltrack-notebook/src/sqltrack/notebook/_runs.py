@@ -8,6 +8,7 @@ from typing import Any, SupportsIndex
 
 import pandas as pd
 
+from sqltrack.capture._summary import compare_captures, split_extras, with_packages
 from sqltrack.client import Client
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.notebook._comparison import format_comparison
@@ -34,7 +35,8 @@ def compare_runs(
     - experiment, status, started, updated, runtime, comment and tags;
     - arguments, such as `args.lr`, or `args.optimizer.lr` if they are nested;
     - the last, smallest and greatest value of each metric, such as `loss (min)`;
-    - extras, and environment variables, such as `env.USER`.
+    - extras, captured context, such as `capture.git.commit`, and environment variables, such as `env.USER`. Of captured
+      packages, only those whose versions differ have a row.
 
     See `format_comparison` for the format.
 
@@ -55,8 +57,10 @@ def compare_runs(
     with client:
         runs = _read_runs(client, ids)
         metrics = _read_metrics(client, ids)
-    sections = ("args", "extras", "env") if env else ("args", "extras")
+    captures = _split_captures(client, runs)
+    sections = ("args", "extras", "capture", "env") if env else ("args", "extras", "capture")
     items = {name: _unfolded(runs.pop(name), name) for name in ("args", "extras", "env")}
+    items["capture"] = _unfolded(captures, "capture")
     parts = [runs, items["args"], metrics, *(items[name] for name in sections[1:])]
     return format_comparison(pd.concat(parts, axis=1), formatting, **kwargs)
 
@@ -77,6 +81,14 @@ def _read_runs(client: Client, ids: Sequence[int]) -> pd.DataFrame:
     runs.insert(4, "runtime", runs["updated"] - runs["started"])
     chosen: pd.DataFrame = runs.loc[ids]
     return chosen
+
+
+def _split_captures(client: Client, runs: pd.DataFrame) -> pd.Series[Any]:
+    """Return the captured contexts of runs, and remove them from their extras."""
+    parts = [split_extras(extras) for extras in runs["extras"]]
+    runs["extras"] = pd.Series([rest for rest, _ in parts], runs.index, dtype=object)
+    captures = with_packages(client, [capture for _, capture in parts], lambda: client)
+    return pd.Series(compare_captures(captures), runs.index, dtype=object)
 
 
 def _read_metrics(client: Client, ids: Sequence[int]) -> pd.DataFrame:

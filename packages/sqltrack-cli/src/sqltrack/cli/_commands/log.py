@@ -19,9 +19,9 @@ __all__ = ["add_parser"]
 _VARIABLE = "SQLTRACK_RUN_ID"
 _DESCRIPTION = f"""
 The run is the one that {_VARIABLE} names, as below sqltrack run, unless you give its id first. Values are numbers,
-true, false, JSON, or else text. With - in place of names and values, each line of standard input is a row: names and values,
-separated by blanks or commas, or a JSON object. There, step and progress are those of the row; without a step, it is
-the number of the line, from 0. While the database is away, values wait in the outbox.
+true, false, JSON, or else text. With - in place of names and values, each line of standard input is a row: names and
+values, separated by blanks or commas, or a JSON object. There, step and progress are those of the row; without a step,
+it is the number of the line, from 0. While the database is away, values wait in the outbox.
 """
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from sqltrack.capture._summary import summarize_capture
 from sqltrack.cli._cells import show_exact, show_status, show_tags, show_time, show_value, styled
 from sqltrack.cli._edit_options import add_runs, named_runs
 from sqltrack.cli._formats import add_format_options, print_records
@@ -35,6 +36,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_runs(parser, nargs="+")
     parser.add_argument("--env", action="store_true", help="also show the environment variables")
+    parser.add_argument("--capture", action="store_true", help="also show captured packages, diff and output in full")
     add_format_options(parser)
     add_superuser_option(parser)
     parser.set_defaults(run=_run)
@@ -57,6 +59,8 @@ def _run(options: argparse.Namespace) -> None:
         if number:
             stdout().print()
         _print(run)
+        if options.capture:
+            _print_capture(run.get("capture", {}))
 
 
 def _print_rows(described: Sequence[Mapping[str, Any]], options: argparse.Namespace, *, is_one: bool) -> None:
@@ -84,6 +88,7 @@ def _print(run: Mapping[str, Any]) -> None:
     _print_links(run)
     for section in ("args", "extras", "env"):
         _print_section(section, run.get(section))
+    _print_section("captured", summarize_capture(run.get("capture", {})))
     if "env" not in run:
         stdout().print(styled(f"env         {pluralize(run['env_number'], 'variable')}, --env shows them"))
     _print_metrics(run["metrics"])
@@ -111,6 +116,24 @@ def _print_metrics(metrics: Sequence[Mapping[str, Any]]) -> None:
     headers = {"last_step": "last step", "min_step": "at step", "max_step": "at step"}
     cells = {"last": show_exact}
     print_table(metrics, _METRIC_COLUMNS, cells=cells, optional=_METRIC_COLUMNS[-3:], headers=headers)
+
+
+def _print_capture(capture: Mapping[str, Any]) -> None:
+    """Print the parts of a captured context that are long."""
+    packages = capture.get("packages")
+    if isinstance(packages, dict):
+        _print_section("packages", packages)
+    for name, text in (("diff", _text(capture, "git", "diff")), ("output", _text(capture, "output", "text"))):
+        if text:
+            stdout().print(styled(f"\n{name}", "bold"))
+            for line in text.splitlines():
+                stdout().print(styled(printable(line)))
+
+
+def _text(capture: Mapping[str, Any], name: str, key: str) -> str:
+    part = capture.get(name)
+    value = part.get(key) if isinstance(part, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def _time(time: datetime | None) -> Text:

@@ -8,6 +8,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from sqltrack.capture._package_lists import TABLE as PACKAGES
+from sqltrack.capture._package_lists import packages_with_hash
+from sqltrack.capture._summary import split_extras
 from sqltrack.client import Client
 from sqltrack.commands._copying.spool import Layout, Spool, as_utc
 from sqltrack.commands._databases import require_database
@@ -82,7 +85,9 @@ class Records:
         try:
             if not self._as_superuser:
                 pending = self._admin.pending_table
-                self._admin.refuse_foreign_code([*TABLES, COPIED_RUNS, *([] if pending is None else [pending])])
+                self._admin.refuse_foreign_code(
+                    [*TABLES, COPIED_RUNS, PACKAGES, *([] if pending is None else [pending])]
+                )
             with self.snapshot() as connection:
                 if not self.engine.table_columns(connection, "runs"):
                     raise NotSetUpError(f"{self.engine.describe()} has no sqltrack tables", self._advice)
@@ -184,6 +189,17 @@ class Records:
             types = self._admin.python_types("metrics")
         return {name: typ for name, typ in types.items() if name not in KEY}
 
+    def packages(self, runs: Iterable[RunRecord]) -> dict[str, Any]:
+        """Return the lists of packages that runs have captured, by hash."""
+        hashes = {digest for run in runs if (digest := _packages_hash(run)) is not None}
+        found = {}
+        with self.snapshot() as connection:
+            for digest in sorted(hashes):
+                packages = packages_with_hash(self.engine, connection, digest)
+                if packages is not None:
+                    found[digest] = packages
+        return found
+
     def spool(self, run_id: int, spool: Spool) -> tuple[RunRecord | None, Layout]:
         """Read a run and all its metrics in one snapshot.
 
@@ -254,6 +270,13 @@ class Records:
             joined = f" LEFT JOIN {pending} AS pending ON {conditions}"
         sql = f"SELECT {', '.join([*selected, *extras])} FROM metrics AS m{joined}".replace("%", "%%")
         return Layout(names, [types.get(name) for name in names], len(extras)), sql
+
+
+def _packages_hash(run: RunRecord) -> str | None:
+    """Return the hash of the list of packages that a run has captured, None without one."""
+    _, capture = split_extras(run.values["extras"])
+    packages = capture.get("packages")
+    return packages if isinstance(packages, str) else None
 
 
 def _origin(run_id: int, values: Mapping[str, Any]) -> Origin:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sqltrack.capture._package_lists import TABLE as PACKAGES
 from sqltrack.client import Client
 from sqltrack.commands._copying.reader import COPIED_RUNS, JSON_COLUMNS, TIMES, Origin, RunRecord
 from sqltrack.commands._copying.spool import differing, is_same
@@ -75,6 +76,7 @@ class Writer:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._has_table = False
+        self._has_packages = False
 
     def add_experiment(self, name: str) -> int:
         """Return the id of an experiment, which is created if missing."""
@@ -122,6 +124,16 @@ class Writer:
         """
         rows = self._client.execute(sql, (*ids, *row)).fetchall()
         return rows[0][0] if rows else None
+
+    def add_packages(self, packages: Mapping[str, Any]) -> None:
+        """Store lists of packages, by hash."""
+        if not packages:
+            return
+        if not self._has_packages:
+            create_table_once(self._client, PACKAGES)
+            self._has_packages = True
+        sql = f"INSERT INTO {PACKAGES} (hash, packages) VALUES (%s, %s) ON CONFLICT (hash) DO NOTHING"
+        self._client.executemany(sql, [(digest, jsonb(items)) for digest, items in packages.items()])
 
     def add_columns(self, types: Mapping[str, type]) -> None:
         """Add missing columns for metrics with values of these types, where possible."""
