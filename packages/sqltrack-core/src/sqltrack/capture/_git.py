@@ -155,9 +155,10 @@ def without_login(url: str) -> str:
     # The last @ before the path: a password may contain others.
     login, at, place = rest.partition("/")[0].rpartition("@")
     path = rest[len(login) + len(at) + len(place) :]
-    if "@" in path:
+    if "@" in path and ":" in place:
         # A password with a slash, which should have been escaped.
-        login, path = "", ""
+        login, (place, slash, path) = "", path.rpartition("@")[2].partition("/")
+        path = slash + path
     user = login.partition(":")[0]
     kept = f"{user}@" if scheme.lower().endswith("ssh") and user else ""
     return masked_text(f"{scheme}://{kept}{place}{re.split('[?#]', path)[0]}")
