@@ -19,8 +19,8 @@ _BY_KERNEL = 0x80
 
 _PASSED_ON = tuple(
     getattr(signal, name)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCONT")
-    if hasattr(signal, name) and name != "SIGCONT"
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM")
+    if hasattr(signal, name)
 )
 _HANDLED = (*_PASSED_ON, signal.SIGCHLD, signal.SIGWINCH)
 
@@ -103,12 +103,12 @@ class Child:
             **options,  # type: ignore[arg-type]
         )
 
-    def wait(self, on_resize: Callable[[], None] | None = None, on_stop: Callable[[int], None] | None = None) -> Ending:
+    def wait(self, on_resize: Callable[[], None] | None = None, on_stop: Callable[[], None] | None = None) -> Ending:
         """Wait until the program has ended, and pass signals on to it.
 
         Args:
             on_resize: called when the size of the terminal has changed.
-            on_stop: called with the signal that has stopped the program; by default that is left to the shell.
+            on_stop: called when a signal has stopped the program; by default that is left to the shell.
         """
         while True:
             ending = self._look(on_stop)
@@ -125,14 +125,14 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, number)
 
-    def _look(self, on_stop: Callable[[int], None] | None) -> Ending | None:
+    def _look(self, on_stop: Callable[[], None] | None) -> Ending | None:
         options = os.WNOHANG | (os.WUNTRACED if on_stop is not None else 0)
         pid, status = os.waitpid(self.pid, options)
         if pid == 0:
             return None
         if os.WIFSTOPPED(status):
             if on_stop is not None:
-                on_stop(os.WSTOPSIG(status))
+                on_stop()
             return None
         code = os.waitstatus_to_exitcode(status)
         return Ending(code, None) if code >= 0 else Ending(None, -code)

@@ -49,12 +49,15 @@ class Output:
         self._is_ending = False
         self._thread = threading.Thread(target=self._work, name="sqltrack-output", daemon=True)
 
-    def begin(self) -> None:
-        """Begin to copy, after the child was started."""
+    def begin(self, child: int) -> None:
+        """Begin to copy, after the child with this process id was started."""
         self._thread.start()
 
     def resize(self) -> None:
         """Give the child the new size of the terminal."""
+
+    def stop(self) -> None:
+        """Stop like the child, until a shell continues this job."""
 
     def end(self) -> None:
         """Copy what is left after the child has ended."""
@@ -66,6 +69,10 @@ class Output:
         decoder = codecs.getincrementaldecoder("utf-8")("replace") if collects else None
         self._selector.register(source, selectors.EVENT_READ, (target, decoder))
         self._sources += collects
+
+    def _typed(self, part: bytes) -> bytes:
+        """Return the part of what the user has typed that goes to the child."""
+        return part
 
     def _work(self) -> None:
         while self._sources:
@@ -91,6 +98,8 @@ class Output:
             return
         if decoder is not None:
             self.text.write(decoder.decode(part), target)
+        else:
+            part = self._typed(part)
         try:
             while part:
                 part = part[os.write(target, part) :]
@@ -113,11 +122,11 @@ class Pipes(Output):
             actions.append((os.POSIX_SPAWN_DUP2, writer, target))
         self.actions = actions
 
-    def begin(self) -> None:
+    def begin(self, child: int) -> None:
         """Close our copies of the child's ends, and begin to copy."""
         for descriptor in self._child_ends:
             os.close(descriptor)
-        super().begin()
+        super().begin(child)
 
 
 class Terminal(Output):
@@ -138,16 +147,32 @@ class Terminal(Output):
         # The first terminal that the leader of a session opens controls it.
         self.actions = [(os.POSIX_SPAWN_OPEN, target, name, os.O_RDWR, 0) for target in (_STDIN, _STDOUT, _STDERR)]
         self._guard: subprocess.Popen[bytes] | None = None
+        self._child = 0
         self.resize()
 
-    def begin(self) -> None:
+    def begin(self, child: int) -> None:
         """Pass keys on unchanged from now on, and begin to copy."""
+        self._child = child
         os.close(self._child_end)
         self._guard = _start_guard()
         self._copy(self._own, _STDOUT)
         self._copy(_STDIN, self._own, collects=False)
         tty.setraw(_STDIN, termios.TCSANOW)
-        super().begin()
+        super().begin(child)
+
+    def _typed(self, part: bytes) -> bytes:
+        # The system ignores the key that stops programs where no shell could continue them, as in this session.
+        settings = termios.tcgetattr(self._own)
+        key = settings[6][termios.VSUSP]
+        if key in (b"\0", b"\xff") or key not in part or not settings[3] & termios.ISIG:
+            return part
+        if os.tcgetpgrp(self._own) != self._child:
+            # A shell in this terminal, or one of its programs.
+            return part
+        for number in (signal.SIGTSTP, signal.SIGSTOP):
+            with contextlib.suppress(OSError):
+                os.killpg(self._child, number)
+        return part.replace(key, b"")
 
     def resize(self) -> None:
         """Give the child the new size of the terminal, which tells it by SIGWINCH."""
@@ -155,14 +180,14 @@ class Terminal(Output):
             size = fcntl.ioctl(_STDIN, termios.TIOCGWINSZ, b"\0" * 8)
             fcntl.ioctl(self._own, termios.TIOCSWINSZ, size)
 
-    def stop(self, child: int) -> None:
+    def stop(self) -> None:
         """Stop like the child, with the terminal as it was, until the shell continues this job; then continue it."""
         termios.tcsetattr(_STDIN, termios.TCSADRAIN, self._settings)
         os.kill(0, signal.SIGTSTP)
         tty.setraw(_STDIN, termios.TCSANOW)
         self.resize()
         with contextlib.suppress(OSError):
-            os.killpg(child, signal.SIGCONT)
+            os.killpg(self._child, signal.SIGCONT)
 
     def end(self) -> None:
         """Copy what is left, and put the settings of the terminal back."""

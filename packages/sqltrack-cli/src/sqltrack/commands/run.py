@@ -92,8 +92,8 @@ def run_program(config: Mapping[str, Any], program: Program) -> int:
     if output is None:
         ending = child.wait()
     else:
-        output.begin()
-        ending = child.wait(output.resize, _stopper(output, child))
+        output.begin(child.pid)
+        ending = child.wait(output.resize, output.stop if output.has_own_session else None)
         output.end()
     _end(run, capture, ending, {} if output is None else output.text.read())
     if ending.signal is not None:
@@ -160,10 +160,6 @@ def _shares_environment(command: Sequence[str]) -> bool:
     """Return whether a program belongs to the same Python environment as this process."""
     path = shutil.which(command[0])
     return path is not None and os.path.dirname(os.path.abspath(path)) == os.path.dirname(sys.executable)
-
-
-def _stopper(output: Any, child: Child) -> Any:
-    return (lambda _: output.stop(child.pid)) if output.has_own_session else None
 
 
 def _fail_to_start(run: Run, program: Program, error: OSError) -> int:
