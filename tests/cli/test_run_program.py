@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -284,7 +285,7 @@ class Terminal:
         self.shown = b""
 
     def read_until(self, text: bytes) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 30
         while text not in self.shown:
             ready, _, _ = select.select([self.descriptor], [], [], max(deadline - time.monotonic(), 0))
             assert ready, self.shown
@@ -297,10 +298,19 @@ class Terminal:
         os.write(self.descriptor, text)
 
     def finish(self) -> int:
-        """Return the exit status, or the negative number of a signal."""
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self.descriptor)
-        return os.waitstatus_to_exitcode(status)
+        """Return the exit status, or the negative number of a signal; kill a program that hangs."""
+        deadline = time.monotonic() + 30
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self.descriptor)
+                return os.waitstatus_to_exitcode(status)
+            # A program cannot end while it has output that nobody reads.
+            with contextlib.suppress(OSError):
+                if select.select([self.descriptor], [], [], 0.02)[0]:
+                    self.shown += os.read(self.descriptor, 2**16)
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
 
 
 @pytest.fixture(params=["off", "output"])
@@ -361,7 +371,7 @@ def test_a_shell_can_stop_and_continue_the_program(capture: str, client: sqltrac
     terminal.type(b"fg\n")
     time.sleep(0.5)
     terminal.type(b"again\n")
-    terminal.read_until(b"got")
+    terminal.read_until(b"got again")
     terminal.type(b"exit 0\n")
     assert terminal.finish() == 0
     assert [status for status, _, _ in read_runs(client)] == ["COMPLETED"]

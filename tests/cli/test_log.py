@@ -1,0 +1,117 @@
+"""`sqltrack log` logs metrics from shell scripts and programs in any language."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqltrack
+from sqltrack.cli import main
+from sqltrack.outbox import find_outboxes
+from support.outages import outbox_settings
+
+
+@pytest.fixture(autouse=True)
+def _started(run: sqltrack.Run) -> None:
+    run.set_status("RUNNING")
+
+
+def rows(client: sqltrack.Client, *names: str) -> list[tuple[Any, ...]]:
+    listed = ", ".join(f'"{name}"' for name in names)
+    return [tuple(row) for row in client.execute(f"SELECT {listed} FROM metrics ORDER BY step, progress")]
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+
+
+def test_values_get_the_types_that_they_look_like(
+    run: sqltrack.Run, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQLTRACK_RUN_ID", str(run.id))
+    given = ["loss=0.25", "n=3", "big=-1e9", "bad=nan", "ok=true", "note=a=b c", "sizes=[1, 2]", "--step", "7"]
+    assert main(["log", *options, *given, "--progress", "0.5"]) == 0
+    (row,) = rows(run.client, "run_id", "step", "progress", "loss", "n", "big", "ok", "note")
+    assert row == (run.id, 7, 0.5, 0.25, 3, -1e9, True, "a=b c")
+    (row,) = rows(run.client, "bad", "sizes")
+    assert math.isnan(float(row[0]))
+    assert row[1] == [1, 2]
+
+
+def test_the_run_can_be_named(run: sqltrack.Run, options: list[str]) -> None:
+    assert main(["log", str(run.id), "loss=1", *options]) == 0
+    assert main(["log", *options, "--step=1", str(run.id), "loss=0.5"]) == 0
+    assert rows(run.client, "step", "loss") == [(0, 1.0), (1, 0.5)]
+
+
+def test_lines_of_standard_input_are_rows(
+    run: sqltrack.Run, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["loss=1 n=1", "", "loss=0.5, n=2", json.dumps({"loss": 0.25, "step": 10}), "step=11 progress=0.5 loss=0.1"]
+    feed(monkeypatch, "\n".join(lines).encode())
+    assert main(["log", str(run.id), "-", *options]) == 0
+    assert rows(run.client, "step", "progress", "loss", "n") == [
+        (0, 0.0, 1.0, 1),
+        (1, 0.0, 0.5, 2),
+        (10, 0.0, 0.25, None),
+        (11, 0.5, 0.1, None),
+    ]
+
+
+def test_hundreds_of_lines_are_quick(run: sqltrack.Run, options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, "".join(f"loss={1 / (1 + number)}\n" for number in range(500)).encode())
+    assert main(["log", str(run.id), "-", *options, "--step", "100"]) == 0
+    found = rows(run.client, "step")
+    assert (len(found), found[0], found[-1]) == (500, (100,), (599,))
+
+
+def test_a_line_that_cannot_be_read_is_named(
+    run: sqltrack.Run, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed(monkeypatch, b"loss=1\n{broken\nloss=2\n")
+    assert main(["log", str(run.id), "-", *options]) == 1
+    assert "line 2 of standard input cannot be read" in capsys.readouterr().err
+    assert rows(run.client, "loss") == [(1.0,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["1"], "expected NAME=VALUE or -"),
+        (["1", "loss"], "expected NAME=VALUE, got 'loss'"),
+        (["loss=1"], "SQLTRACK_RUN_ID does not hold one"),
+        (["1", "loss=1", "--step", "x"], "expected an integer"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(
+    words: list[str], error: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["log", *options, *words])
+    assert error in capsys.readouterr().err
+
+
+def test_a_run_that_does_not_exist_is_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str], client: sqltrack.Client
+) -> None:
+    assert main(["log", *options, "12345", "loss=1"]) == 1
+    assert "12345" in capsys.readouterr().err
+
+
+@pytest.mark.engines("postgres", reason="a SQLite file is never away")
+def test_values_wait_in_the_outbox_while_the_database_is_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = outbox_settings(tmp_path, patience=0.2)
+    lines = [f"{name} = {value}" for name, value in {**settings, "engine": "postgres", "host": "127.0.0.1"}.items()]
+    Path("away.conf").write_text("\n".join([*lines, "port = 1", "dbname = x", "user = x"]))
+    for step in range(3):
+        assert main(["log", "--config-path", "away.conf", "7", "loss=1", "--step", str(step)]) == 0
+    waiting = list(find_outboxes(settings["outbox_dir"]))
+    assert sum(info.calls for info in waiting) == 3
