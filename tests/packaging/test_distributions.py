@@ -28,11 +28,11 @@ from support.pages import read_blocks
 ROOT = Path(__file__).parents[2]
 
 # SQL of each engine.
-SCRIPTS = ("base", "copied_runs", "rewinds")
+SCRIPTS = ("base", "captured_packages", "copied_runs", "rewinds")
 
 # Sub-packages by distribution; the first name of each is a folder with its own py.typed.
 CONTENTS = {
-    "sqltrack-core": {"sqltrack", "sqltrack/commands", "sqltrack/_outbox", "sqltrack/engines"},
+    "sqltrack-core": {"sqltrack", "sqltrack/capture", "sqltrack/commands", "sqltrack/_outbox", "sqltrack/engines"},
     "sqltrack-args": {"sqltrack/args"},
     "sqltrack-notebook": {"sqltrack/_frames", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/polars"},
     "sqltrack-cli": {"sqltrack/cli"},
