@@ -54,6 +54,9 @@ __all__ = [
     "write_json",
 ]
 
+# Programs by hand capture nothing either; capture.py measures what it costs.
+os.environ.setdefault("SQLTRACK_CAPTURE", "off")
+
 # Names of the two ways that are compared: SQLTrack's, and the shortest code that does the same.
 OURS, BY_HAND = "sqltrack", "by hand"
 
