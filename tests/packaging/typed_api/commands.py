@@ -33,6 +33,7 @@ from sqltrack.commands.rename_metric import Renaming, apply_rename_metric, plan_
 from sqltrack.commands.revoke import revoke_public_sql, revoke_sql
 from sqltrack.commands.rewind import Rewinding, apply_rewind, plan_rewind
 from sqltrack.commands.rm import Deletion, apply_rm, look_at_deletion, plan_rm
+from sqltrack.commands.run import Program, experiment_name, run_program
 from sqltrack.commands.run_ranges import RunRange, names_runs, parse_ranges
 from sqltrack.commands.runs import Argument, RunList, list_runs
 from sqltrack.commands.seeds import read_seeds
@@ -64,6 +65,10 @@ def set_up(client: Client, path: Path) -> None:
     assert_type(apply_init(plan_init({})), bool)
     create_table_once(client, "copied_runs")
     assert_type(main(), int)
+    program = Program(
+        ["./train", "--lr", "0.1"], experiment_name(["./train"]), {"lr": 0.1}, tags=["a"], comment="first"
+    )
+    assert_type(run_program(client.config, program), int)
     assert_type(cli.main(["runs", "--limit", "5"]), int)
 
 

@@ -37,7 +37,7 @@ from sqltrack.engines.postgres.addresses import address_config
 from sqltrack.engines.postgres.admin import PostgresAdmin
 from sqltrack.engines.postgres.sql import MAX_NAME_BYTES, POSTGRES, json_text, sql_literal
 from sqltrack.engines.results import Reader, Reading, find_reader
-from sqltrack.engines.schema import COLUMNS, EXTRAS, INT64, KEY, PENDING, TABLES, fits_int64
+from sqltrack.engines.schema import CAPTURE, COLUMNS, EXTRAS, INT64, KEY, PENDING, TABLES, fits_int64
 from sqltrack.engines.sqlite.admin import SQLiteAdmin
 from sqltrack.engines.sqltext import (
     STANDARD,
@@ -131,7 +131,7 @@ def use_tables(engine: OwnEngine, connection: Any) -> None:
     assert_type(engine.table_columns(connection, TABLES[0]), dict[str, str])
     assert_type(COLUMNS["runs"], tuple[str, ...])
     kind: ColumnKind = KINDS[int]
-    print(kind, INT64[0], PENDING)
+    print(kind, INT64[0], PENDING, CAPTURE)
     assert_type(fits_int64(5), bool)
 
 

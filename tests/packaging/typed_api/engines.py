@@ -10,6 +10,7 @@ import psycopg
 from typing_extensions import assert_type
 
 from sqltrack import Client, SQLTrackError, errors
+from sqltrack.capture import ALL, DEFAULT, capture, capture_setting, read_packages
 from sqltrack.config import (
     CLIENT_SETTINGS,
     DEFAULT_CONFIG,
@@ -131,3 +132,11 @@ def handle_errors(client: Client) -> None:
         assert_type(error.advice, str | None)
     base: type[SQLTrackError] = errors.SQLTrackError
     print(base)
+
+
+def look_around(client: Client) -> None:
+    assert_type(capture(), dict[str, Any])
+    assert_type(capture(["git", "host"], config=client.config), dict[str, Any])
+    assert_type(capture_setting({"capture": "on, diff"}), frozenset[str])
+    assert_type(ALL - DEFAULT, frozenset[str])
+    assert_type(read_packages(client, 5), dict[str, str] | None)

@@ -48,7 +48,7 @@ def read_line(line: str) -> dict[str, Any]:
     """Return names and values of a line: a JSON object, or pairs NAME=VALUE, separated by blanks or commas.
 
     Raises:
-        ValueError: it is neither; the message says what was expected.
+        ValueError: it is neither; the message names the expected form.
     """
     text = line.strip()
     if text.startswith("{"):

@@ -60,7 +60,7 @@ class Output:
         """Stop like the child, until a shell continues this job."""
 
     def end(self) -> None:
-        """Copy what is left after the child has ended."""
+        """Copy the rest after the child has ended."""
         self._is_ending = True
         os.write(self._writer, b"\0")
         self._thread.join()
@@ -190,7 +190,7 @@ class Terminal(Output):
             os.killpg(self._child, signal.SIGCONT)
 
     def end(self) -> None:
-        """Copy what is left, and put the settings of the terminal back."""
+        """Copy the rest, and put the settings of the terminal back."""
         super().end()
         with contextlib.suppress(termios.error):
             termios.tcsetattr(_STDIN, termios.TCSADRAIN, self._settings)

@@ -171,7 +171,7 @@ def _fail_to_start(run: Run, program: Program, error: OSError) -> int:
 
 
 def _end(run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[str, Any]) -> None:
-    """Store the status, and what was captured."""
+    """Store the status and the captured context."""
     from sqltrack.errors import SQLTrackError
 
     try:

@@ -42,7 +42,7 @@ def describe_run(client: Client, run_id: int, *, as_superuser: bool = False) -> 
 
     Returns:
         A dict with id, status, created, started, updated, runtime, experiment_id, experiment (its name), comment, tags,
-        args, extras and env; capture, the captured context with its packages, if there is one (without it in extras);
+        args, extras and env; capture, the captured context with its packages, if any (extras are without it);
         links, a list of dicts with from_id, kind and to_id for the links that begin or end at the
         run; and metrics, a list of dicts with metric (its name), last and last_step, min and min_step, max and max_step
         (None without numbers; the first of equal values), values (number of values that are not NULL) and nan (number

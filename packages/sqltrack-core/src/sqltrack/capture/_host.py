@@ -13,7 +13,7 @@ __all__ = ["describe_devices", "describe_host"]
 
 
 def describe_host() -> dict[str, Any]:
-    """Return what is known at once.
+    """Return the facts that are known at once.
 
     These are `name`, `user`, `system` (such as "Linux 6.1 x86_64"), `python` (its version), `implementation` if it is
     not CPython, `cpus` and `memory` (bytes) of the job, and `cuda_visible_devices` if that variable is set.

@@ -105,7 +105,7 @@ class OutputText:
 
 
 def _overwritten(line: str) -> str:
-    """Return an unfinished line without what was overwritten; a last carriage return may belong to a newline."""
+    """Return an unfinished line without overwritten text; a last carriage return may belong to a newline."""
     end = line.rfind("\r", 0, len(line) - 1 if line.endswith("\r") else len(line))
     return line if end < 0 else line[end + 1 :]
 

@@ -42,7 +42,7 @@ _LIMITS: Mapping[str, Any] = {"patience": 1.0, "lock_limit": 0.2}
 class RunCapture:
     """The capture of one run.
 
-    No method raises an error of the database, or of what it captures.
+    No method raises an error of the database or of the system.
 
     Args:
         client: client of the run.
@@ -106,7 +106,7 @@ class RunCapture:
             self._store_in_turn()
 
     def finish(self, patience: float = _AT_END) -> None:
-        """Store what is known at the end of the run, and stop the thread.
+        """Store the facts at the end of the run, and stop the thread.
 
         Args:
             patience: seconds to wait for the thread.

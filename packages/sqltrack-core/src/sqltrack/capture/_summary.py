@@ -142,7 +142,7 @@ def _host(host: Mapping[str, Any]) -> str:
 def _job(job: Mapping[str, Any]) -> str:
     if "system" not in job:
         return ""
-    rest = [f"{name.replace('_', ' ')} {value}" for name, value in job.items() if name not in ("system", "id")]
+    rest = [f"{name.replace('_', ' ')} {value}" for name, value in sorted(job.items()) if name not in ("system", "id")]
     return ", ".join([f"{job['system']} {job.get('id', '')}".strip(), *rest])
 
 
@@ -166,7 +166,7 @@ def _output(output: Mapping[str, Any]) -> str:
 
 def _resources(resources: Mapping[str, Any]) -> str:
     parts = []
-    for name, value in resources.items():
+    for name, value in sorted(resources.items()):
         if isinstance(value, dict) and isinstance(value.get("max"), (int, float)):
             highest = value["max"]
             text = short_bytes(int(highest)) if name.endswith("memory") else f"{highest:g}"
