@@ -17,15 +17,20 @@ CANNOT_RUN, NOT_FOUND = 126, 127
 # Sent by the kernel: by a key of the terminal, to all processes of the foreground.
 _BY_KERNEL = 0x80
 
-_PASSED_ON = tuple(
-    getattr(signal, name)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM")
-    if hasattr(signal, name)
-)
-_HANDLED = (*_PASSED_ON, signal.SIGCHLD, signal.SIGWINCH)
+
+def _signals(*names: str) -> tuple[signal.Signals, ...]:
+    """Return signals by their names, without those that the system does not have."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+_PASSED_ON = _signals("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM")
+_HANDLED = (*_PASSED_ON, *_signals("SIGCHLD", "SIGWINCH"))
+
+# These ask a program to end.
+_REQUESTS = _signals("SIGINT", "SIGTERM", "SIGHUP")
 
 # Ignored by Python itself, and not by the program that started it.
-_PYTHON_IGNORES = tuple(getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name))
+_PYTHON_IGNORES = _signals("SIGPIPE", "SIGXFSZ")
 
 
 class Ending(NamedTuple):
@@ -45,7 +50,7 @@ class Ending(NamedTuple):
         if self.code == 0:
             return "COMPLETED"
         number = self.signal if self.code is None else self.code - 128
-        return "CANCELLED" if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) else "FAILED"
+        return "CANCELLED" if number in _REQUESTS else "FAILED"
 
 
 def block_signals() -> set[signal.Signals]:
@@ -114,11 +119,11 @@ class Child:
             ending = self._look(on_stop)
             if ending is not None:
                 return ending
-            info = signal.sigwaitinfo(_HANDLED)
-            if info.si_signo == signal.SIGWINCH and on_resize is not None:
+            number, is_by_key = _next_signal()
+            if number == signal.SIGWINCH and on_resize is not None:
                 on_resize()
-            elif info.si_signo in _PASSED_ON and not (self._shares_terminal and info.si_code == _BY_KERNEL):
-                self.send(info.si_signo)
+            elif number in _PASSED_ON and not (self._shares_terminal and is_by_key):
+                self.send(number)
 
     def send(self, number: int) -> None:
         """Send a signal to the program."""
@@ -136,6 +141,16 @@ class Child:
             return None
         code = os.waitstatus_to_exitcode(status)
         return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+def _next_signal() -> tuple[int, bool]:
+    """Return the next signal, and whether a key of the terminal has sent it to all processes of the foreground."""
+    if hasattr(signal, "sigwaitinfo"):
+        info = signal.sigwaitinfo(_HANDLED)
+        return info.si_signo, info.si_code == _BY_KERNEL
+    # macOS does not tell who has sent a signal.
+    number = signal.sigwait(_HANDLED)
+    return number, number in (signal.SIGINT, signal.SIGQUIT)
 
 
 def _has_terminal() -> bool:

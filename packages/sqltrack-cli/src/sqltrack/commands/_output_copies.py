@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import fcntl
 import os
 import selectors
 import signal
 import subprocess
-import termios
 import threading
-import tty
 from collections.abc import Sequence
 from typing import Any
 
 from sqltrack.capture._output import OutputText
+
+# Windows, where `sqltrack run` is refused, has none of these.
+with contextlib.suppress(ImportError):
+    import fcntl
+    import termios
+    import tty
 
 __all__ = ["Output", "Pipes", "Terminal", "copied_output"]
 

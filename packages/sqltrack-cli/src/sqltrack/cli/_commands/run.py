@@ -81,5 +81,7 @@ def _variables(options: argparse.Namespace) -> dict[str, str]:
     if "SQLTRACK_DSN_DBPATH" in found:
         # The command may change its folder.
         found["SQLTRACK_DSN_DBPATH"] = os.path.abspath(os.path.expanduser(found["SQLTRACK_DSN_DBPATH"]))
+    if options.capture is not None:
+        found["SQLTRACK_DSN_CAPTURE"] = options.capture
     path = getattr(options, "config_path", None)
     return found if path is None else {**found, "SQLTRACK_CONFIG_PATH": os.path.abspath(path)}
