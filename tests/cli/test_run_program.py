@@ -24,6 +24,8 @@ import pytest
 import sqltrack
 from sqltrack.commands.reap import apply_reap, plan_reap
 from sqltrack.commands.run import experiment_name
+from sqltrack.outbox import find_outboxes
+from support.outages import outbox_settings
 from support.processes import running
 
 PROGRAM = Path(sys.executable).with_name("sqltrack")
@@ -260,6 +262,18 @@ def test_the_run_of_a_killed_sqltrack_is_found_by_reap(client: sqltrack.Client, 
     assert [status for status, _, _ in read_runs(client)] == ["RUNNING"]
     apply_reap(client, plan_reap(client, older_than=timedelta(0))[0])
     assert [status for status, _, _ in read_runs(client)] == ["FAILED"]
+
+
+@pytest.mark.engines("postgres", reason="a SQLite file is never away")
+def test_a_program_runs_while_the_database_is_away(tmp_path: Path) -> None:
+    settings = outbox_settings(tmp_path, patience=0.2)
+    lines = [f"{name} = {value}" for name, value in {**settings, "engine": "postgres", "host": "127.0.0.1"}.items()]
+    Path("away.conf").write_text("\n".join([*lines, "port = 1", "dbname = x", "user = x"]))
+    log = f"'{PROGRAM}' log loss=1; kill -USR1 $$"
+    command = [PROGRAM, "run", "--config-path", "away.conf", "--capture", "on", "--", "sh", "-c", log]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGUSR1
+    assert sum(info.calls for info in find_outboxes(settings["outbox_dir"])) >= 5
 
 
 @pytest.mark.engines("sqlite", reason="it does not depend on the database")

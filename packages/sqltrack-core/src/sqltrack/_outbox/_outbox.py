@@ -409,9 +409,13 @@ class Outbox:
 
     def hurry(self) -> None:
         """Reduce all waits to the time that a terminated process has."""
-        self._at_end = min(self._at_end, _LAST_CALL)
-        self._left_to_wait = min(self._left_to_wait, self._at_end)
+        self.limit_wait_at_end(_LAST_CALL)
         self._patience = min(self._patience, _LAST_PATIENCE)
+
+    def limit_wait_at_end(self, seconds: float) -> None:
+        """Wait for at most so many seconds for unsent calls when the process exits; others of this user send them."""
+        self._at_end = min(self._at_end, seconds)
+        self._left_to_wait = min(self._left_to_wait, self._at_end)
 
     def close(self) -> None:
         """Stop the thread, and log the number of unsent calls; later calls stay in the file."""

@@ -17,6 +17,9 @@ from sqltrack.run_functions import run_add_metrics
 __all__ = ["add_parser"]
 
 _VARIABLE = "SQLTRACK_RUN_ID"
+# Seconds that calls may wait at the end for a database that is away. A script may start this program hundreds of times.
+_AT_END = 0.5
+
 _DESCRIPTION = f"""
 The run is the one that {_VARIABLE} names, as below sqltrack run, unless you give its id first. Values are numbers,
 true, false, JSON, or else text. With - in place of names and values, each line of standard input is a row: names and
@@ -47,6 +50,8 @@ def _run(options: argparse.Namespace) -> None:
     run_id, words = _split(parser, options.words)
     step = 0 if options.step is None else options.step
     client = open_client(options, outbox=True)
+    if client._session.outbox is not None:
+        client._session.outbox.limit_wait_at_end(_AT_END)
     if words == ["-"]:
         with client.metrics.bulk():
             for row in _read_rows(step, options.progress):
