@@ -295,6 +295,14 @@ def test_output_and_input_are_passed_through(capture: str, client: sqltrack.Clie
         assert sorted(extras["capture"]["output"]["text"].splitlines()) == ["20 %", "bad", "got hello"]
 
 
+@pytest.mark.engines("sqlite", reason="it does not depend on the database")
+@pytest.mark.parametrize("capture", ["off", "output"])
+def test_a_program_ends_when_nobody_reads_its_output(capture: str, client: sqltrack.Client, options: list[str]) -> None:
+    words = " ".join(f"'{word}'" for word in [str(PROGRAM), "run", *options, "--capture", capture])
+    subprocess.run(["sh", "-c", f"{words} -- yes | head -1"], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert [status for status, _, _ in read_runs(client)] == ["FAILED"]
+
+
 class Terminal:
     """A program in a terminal of its own."""
 

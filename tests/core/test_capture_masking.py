@@ -56,6 +56,13 @@ def test_the_word_after_an_option_for_a_credential_is_masked(secret: str, option
     assert secret not in describe_command({}, ["train", option, secret, "x"])["argv"]
 
 
+def test_a_long_command_line_is_cut() -> None:
+    found = describe_command({}, ["cat", *(f"file-{number}.txt" for number in range(100_000))])
+    assert found["argv_cut"] is True
+    assert 5_000 > len(found["argv"]) > 1_000
+    assert "argv_cut" not in describe_command({}, ["cat", "file"])
+
+
 def test_numbers_of_tokens_are_no_credentials() -> None:
     argv = ["python", "train.py", "--num-tokens", "4096", "--max_tokens=128", "num_tokens=77"]
     assert describe_command({}, argv)["argv"] == argv

@@ -96,8 +96,7 @@ class Output:
             # This is how the output of a terminal ends.
             part = b""
         if not part:
-            self._selector.unregister(key.fd)
-            self._sources -= decoder is not None
+            self._forget(key)
             return
         if decoder is not None:
             self.text.write(decoder.decode(part), target)
@@ -107,8 +106,14 @@ class Output:
             while part:
                 part = part[os.write(target, part) :]
         except OSError:
-            # The reader of our output is gone. The child continues, as far as it does not write there itself.
-            return
+            # The reader of our output is gone. Closing our end of the pipe tells the child by SIGPIPE, as usual.
+            self._forget(key)
+            if decoder is not None:
+                os.close(key.fd)
+
+    def _forget(self, key: selectors.SelectorKey) -> None:
+        self._selector.unregister(key.fd)
+        self._sources -= key.data[1] is not None
 
 
 class Pipes(Output):

@@ -9,6 +9,9 @@ from typing import Any
 
 __all__ = ["code_folder", "current_folder", "describe_command"]
 
+# Characters of a command line that are stored at most; a pattern may stand for thousands of files.
+_LIMIT = 64 * 2**10
+
 
 def describe_command(config: Mapping[str, Any], argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Return `argv`, with credentials masked according to a configuration, `cwd` and `pid`.
@@ -19,10 +22,24 @@ def describe_command(config: Mapping[str, Any], argv: Sequence[str] | None = Non
     """
     from sqltrack._masked_items import masked_items
 
-    given = list(getattr(sys, "orig_argv", sys.argv)) if argv is None else list(argv)
-    found: dict[str, Any] = masked_items(config, "args", {"argv": [str(word) for word in given]})
+    given = list(map(str, getattr(sys, "orig_argv", sys.argv) if argv is None else argv))
+    words = _cut(given)
+    found: dict[str, Any] = masked_items(config, "args", {"argv": words})
+    if len(words) < len(given):
+        found["argv_cut"] = True
     folder = current_folder()
     return {**found, **({} if folder is None else {"cwd": folder}), "pid": os.getpid()}
+
+
+def _cut(words: Sequence[str]) -> list[str]:
+    """Return the first words of a command line, as many as may be stored."""
+    kept, size = [], 0
+    for word in words:
+        size += len(word) + 1
+        if size > _LIMIT:
+            break
+        kept.append(word)
+    return kept
 
 
 def code_folder() -> str | None:

@@ -21,6 +21,7 @@ _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_].*?\x1b\\|[ -/]*[0-~])", re.DOTALL
 )
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_KEY_SIGN = "PRIVATE KEY"
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY")
 _KEY_ENDS = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY")
 
@@ -68,10 +69,11 @@ class OutputText:
 
     def read(self) -> dict[str, Any]:
         """Return `text`, the output so far, and `left_out`, the number of bytes left out in its middle, if any."""
-        shown = [*self._head]
+        # Masking takes longer than all else, so it is left out for lines that are.
+        shown = list(map(masked_text, self._head))
         if self._left_out:
             shown.append(f"[… {self._left_out} bytes left out …]\n")
-        shown += self._tail
+        shown += map(masked_text, self._tail)
         shown += [
             masked_text(_shown(stream.line))
             for stream in self._streams.values()
@@ -86,9 +88,10 @@ class OutputText:
             # Lines of a private key, which are recognized only together.
             stream.is_in_key = _KEY_ENDS.search(shown) is None
             return
-        begins = list(_KEY_BEGINS.finditer(shown))
-        stream.is_in_key = bool(begins) and _KEY_ENDS.search(shown, begins[-1].end()) is None
-        self._keep(masked_text(shown) + ending)
+        if _KEY_SIGN in shown:
+            begins = list(_KEY_BEGINS.finditer(shown))
+            stream.is_in_key = bool(begins) and _KEY_ENDS.search(shown, begins[-1].end()) is None
+        self._keep(shown + ending)
 
     def _keep(self, line: str) -> None:
         size = len(line.encode("utf-8", "replace"))

@@ -20,8 +20,8 @@ __all__ = ["TABLE", "known_hash", "packages_of_run", "packages_with_hash", "shar
 #: The table of the lists.
 TABLE = "captured_packages"
 
-# Lists that this process has stored, or could not store, by database and hash.
-_known: dict[tuple[str, str], bool] = {}
+# Lists that this process has stored, or found, by database and hash.
+_known: set[tuple[str, str]] = set()
 
 
 def share_packages(client: Client, packages: Mapping[str, str], limits: Mapping[str, Any]) -> str | None:
@@ -37,14 +37,16 @@ def share_packages(client: Client, packages: Mapping[str, str], limits: Mapping[
     """
     key = _key(client, packages)
     if key not in _known:
-        _known[key] = _store(client, key[1], packages, limits)
-    return key[1] if _known[key] else None
+        if not _store(client, key[1], packages, limits):
+            return None
+        _known.add(key)
+    return key[1]
 
 
 def known_hash(client: Client, packages: Mapping[str, str]) -> str | None:
     """Return the hash of a list of packages if this process knows that the database has it, otherwise None."""
     key = _key(client, packages)
-    return key[1] if _known.get(key) else None
+    return key[1] if key in _known else None
 
 
 def _key(client: Client, packages: Mapping[str, str]) -> tuple[str, str]:

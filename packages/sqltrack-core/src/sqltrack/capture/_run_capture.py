@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqltrack._logging import get_logger
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.schema import CAPTURE
-from sqltrack.errors import DatabaseError, DatabaseLockedError, DatabaseUnavailableError, SQLTrackError
+from sqltrack.errors import DatabaseLockedError, DatabaseUnavailableError, SQLTrackError
 
 if TYPE_CHECKING:
     from sqltrack.capture._resources import Resources
@@ -210,7 +210,7 @@ class RunCapture:
                 return
         try:
             self._submit(self._with_known_packages(facts))
-        except DatabaseError as error:
+        except SQLTrackError as error:
             get_logger("capture").info("the context of run %s was not stored: %s", self._run_id, error)
             return
         with self._lock:
