@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -17,7 +19,7 @@ from sqltrack.capture import _facts, _package_lists, _packages, _run_capture, ca
 from sqltrack.capture._packages import list_packages
 from sqltrack.errors import ConfigError
 from support.outages import outbox_settings
-from support.processes import Script
+from support.processes import Script, run_together
 
 
 @pytest.fixture
@@ -104,6 +106,24 @@ def test_threads_that_store_the_same_list_at_once_do_so_once(config: dict[str, A
         thread.join()
     assert found == [True] * 4
     assert len(clients[0].execute("SELECT hash FROM captured_packages").fetchall()) == 1
+
+
+SHORT_JOB = """
+import json, sys, sqltrack
+client = sqltrack.Client(json.loads(sys.argv[1]))
+with sqltrack.track("x", client=client) as run:
+    run.add_metrics({"loss": 0.5}, step=1)
+"""
+
+
+def test_processes_that_start_at_once_all_store_their_context(config: dict[str, Any], client: Client) -> None:
+    ended = run_together([[sys.executable, "-c", SHORT_JOB, json.dumps(config)]] * 8, stderr=subprocess.PIPE)
+    assert [process.returncode for process in ended] == [0] * 8
+    assert not [process.stderr for process in ended if b"Error" in process.stderr or b"wait" in process.stderr]
+    stored = [extras["capture"] for (extras,) in client.execute("SELECT extras FROM runs")]
+    assert len({found["command"]["pid"] for found in stored}) == 8
+    assert [found["packages"] for found in stored if found["packages"] is None] == []
+    assert client.execute("SELECT COUNT(*) FROM captured_packages").fetchone()[0] == 1
 
 
 def test_a_list_that_cannot_be_shared_is_stored_with_the_run(

@@ -35,8 +35,10 @@ _RETRY = 5.0
 # Seconds between two measurements, and between two times that their summary is stored.
 _SAMPLE, _SUMMARY = 5.0, 60.0
 
-# Of one call: seconds to wait for the database, and for locks, which this process may hold itself.
+# Of one call of the thread, and of the program: seconds to wait for the database, and for locks, which the program may
+# hold while the thread waits.
 _LIMITS: Mapping[str, Any] = {"patience": 1.0, "lock_limit": 0.2}
+_LIMITS_IN_TURN: Mapping[str, Any] = {"patience": 1.0, "lock_limit": 1.0}
 
 
 class RunCapture:
@@ -200,7 +202,7 @@ class RunCapture:
         """Store facts in the order of the other calls, in the caller's block if one is open, or in the outbox."""
         session = self._client._session
         items = Jsonb({CAPTURE: dict(facts)})
-        session.submit(self._client._rows.merge_json, "runs", self._run_id, "extras", items, _LIMITS)
+        session.submit(self._client._rows.merge_json, "runs", self._run_id, "extras", items, _LIMITS_IN_TURN)
         self.written = facts
 
     def _store_in_turn(self) -> None:
