@@ -15,7 +15,7 @@ from support.pages import ROOT
 from .conftest import Load
 
 # Scripts that are executed by themselves, and fill no table.
-ALONE = {"checkpoints", "install_sizes"}
+ALONE = {"capture", "checkpoints", "install_sizes"}
 
 # The others have their own tests.
 SCRIPTS = ["add_metrics", "best_values", "growth", "many_rows", "new_columns", "outbox", "reading", "short_jobs"]

@@ -1,4 +1,4 @@
-"""Describe the machine, as far as this process can use it."""
+"""Describe the machine, with the limits of this process."""
 
 from __future__ import annotations
 

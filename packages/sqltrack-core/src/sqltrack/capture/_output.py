@@ -37,7 +37,7 @@ class _Stream:
 class OutputText:
     """Collects text that a program writes, piece by piece.
 
-    A line is what a terminal would show at its end: what a carriage return overwrites is dropped, so a progress bar
+    Each line is kept as a terminal shows it at its end. A carriage return drops the text before it, so a progress bar
     becomes its last state.
 
     Args:

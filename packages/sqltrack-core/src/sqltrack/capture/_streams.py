@@ -13,7 +13,7 @@ __all__ = ["CopiedStreams"]
 
 
 class _Copy:
-    """Behaves like a stream, and passes what is written to a collector, too."""
+    """Behaves like a stream, and passes all text to a collector, too."""
 
     def __init__(self, stream: Any, number: int, copies: CopiedStreams) -> None:
         self._stream = stream
@@ -75,6 +75,6 @@ class CopiedStreams:
                 self._lock.release()
 
     def read(self) -> dict[str, Any]:
-        """Return what was written, see `OutputText.read`."""
+        """Return the collected text, see `OutputText.read`."""
         with self._lock:
             return self._text.read()

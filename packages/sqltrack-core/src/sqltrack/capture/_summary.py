@@ -35,7 +35,7 @@ def split_extras(extras: Any) -> tuple[Any, dict[str, Any]]:
 def with_packages(
     client: Client, captures: Sequence[Mapping[str, Any]], reading: Callable[[], AbstractContextManager[Any]]
 ) -> list[dict[str, Any]]:
-    """Return captured contexts with their lists of packages in place of hashes, as far as this user may read them.
+    """Return captured contexts with lists of packages in place of the hashes; lists that cannot be read are left out.
 
     Args:
         client: client of the database.
