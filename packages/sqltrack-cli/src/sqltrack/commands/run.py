@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack._outbox._outbox import close_all
 from sqltrack._tracking import TRACKED_RUN, tracked_run
+from sqltrack.capture._command import current_folder
 from sqltrack.capture._run_capture import RunCapture
 from sqltrack.capture._settings import capture_setting
 from sqltrack.client import Client
 from sqltrack.commands._child import CANNOT_RUN, NOT_FOUND, Child, Ending, block_signals, end_like
+from sqltrack.commands._output_copies import Output, copied_output
 from sqltrack.run import Run
 from sqltrack.track_functions import start
 
@@ -72,29 +75,13 @@ def run_program(config: Mapping[str, Any], program: Program) -> int:
     mask = block_signals()
     client = Client({**config, "capture": "off"})
     run = _begin(client, program)
-    output = None
-    if "output" in names:
-        from sqltrack.commands._output_copies import copied_output
-
-        output = copied_output()
-    environ = {**os.environ, **program.environ, **_variables(run)}
+    output = copied_output() if "output" in names else None
     try:
-        child = Child(
-            program.command,
-            environ,
-            mask,
-            () if output is None else output.actions,
-            has_own_session=output is not None and output.has_own_session,
-        )
+        child = _start(run, program, mask, output)
     except OSError as error:
         return _fail_to_start(run, program, error)
     capture = _begin_capture(client, run, names, program, child)
-    if output is None:
-        ending = child.wait()
-    else:
-        output.begin(child.pid)
-        ending = child.wait(output.resize, output.stop if output.has_own_session else None)
-        output.end()
+    ending = _wait(child, output)
     _end(run, capture, ending, {} if output is None else output.text.read())
     if ending.signal is not None:
         # This signal ends the process without the work that Python does at its end.
@@ -110,6 +97,22 @@ def _begin(client: Client, program: Program) -> Run:
         comment=program.comment,
         client=client,
     )
+
+
+def _start(run: Run, program: Program, mask: set[signal.Signals], output: Output | None) -> Child:
+    environ = {**os.environ, **program.environ, **_variables(run)}
+    if output is None:
+        return Child(program.command, environ, mask)
+    return Child(program.command, environ, mask, output.actions, has_own_session=output.has_own_session)
+
+
+def _wait(child: Child, output: Output | None) -> Ending:
+    if output is None:
+        return child.wait()
+    output.begin(child.pid)
+    ending = child.wait(output.resize, output.stop if output.has_own_session else None)
+    output.end()
+    return ending
 
 
 def _script_of(command: Sequence[str]) -> str | None:
@@ -147,7 +150,7 @@ def _begin_capture(client: Client, run: Run, names: Iterable[str], program: Prog
     if not names:
         return None
     script = _script_of(program.command)
-    folder = os.getcwd() if script is None else os.path.dirname(os.path.abspath(script))
+    folder = current_folder() if script is None else os.path.dirname(os.path.realpath(script))
     capture = RunCapture(client, run.id, names, program.command, folder, child.pid, is_foreign=is_foreign)
     capture.begin()
     if "command" in names:
@@ -159,7 +162,7 @@ def _begin_capture(client: Client, run: Run, names: Iterable[str], program: Prog
 def _shares_environment(command: Sequence[str]) -> bool:
     """Return whether a program belongs to the same Python environment as this process."""
     path = shutil.which(command[0])
-    return path is not None and os.path.dirname(os.path.abspath(path)) == os.path.dirname(sys.executable)
+    return path is not None and os.path.dirname(path) == os.path.dirname(sys.executable)
 
 
 def _fail_to_start(run: Run, program: Program, error: OSError) -> int:
