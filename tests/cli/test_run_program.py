@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 import time
+import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -307,7 +308,10 @@ class Terminal:
     """A program in a terminal of its own."""
 
     def __init__(self, command: Sequence[str | Path]) -> None:
-        self.pid, self.descriptor = pty.fork()
+        with warnings.catch_warnings():
+            # Python warns of the threads of the tests. The child executes another program at once.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid, self.descriptor = pty.fork()
         if not self.pid:
             os.execv(command[0], [str(word) for word in command])  # noqa: S606
         self.shown = b""

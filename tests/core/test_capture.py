@@ -316,6 +316,9 @@ def test_a_killed_process_leaves_what_was_ready(config: dict[str, Any], client: 
 
 def test_a_forked_child_captures_nothing_and_its_parent_everything(config: dict[str, Any], client: Client) -> None:
     code = """
+import warnings
+# Python warns that a thread is running, which is the point here.
+warnings.simplefilter("ignore", DeprecationWarning)
 pid = os.fork()
 if not pid:
     print("in the child")
