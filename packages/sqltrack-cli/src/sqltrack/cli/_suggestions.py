@@ -18,9 +18,11 @@ _WORDS: Mapping[str, str] = {
     "--version": "version",
     "init": "new start begin",
     "setup": "init initdb init-db createdb migrate upgrade install",
+    "run": "exec track launch wrap",
+    "log": "log-metric log-metrics record",
     "ls": "list experiments experiment projects project",
-    "runs": "ui list status dashboard server web gui run ps top search find filter table leaderboard best",
-    "show": "info describe view get log logs details print",
+    "runs": "ui list status dashboard server web gui ps top search find filter table leaderboard best",
+    "show": "info describe view get logs details print",
     "diff": "compare difference differences cmp",
     "metrics RUN --plot": "plot chart curve curves graph draw",
     "metrics RUN": "metric history scalars values",
@@ -74,7 +76,9 @@ def _meant(word: str, known: Sequence[str]) -> str | None:
     likely = [command for command in words if command.startswith("-") or command.split()[0] in known]
     if word in known:
         return word
-    slips = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
+    # Letters in the wrong order come first: rusn is closer to run than to runs.
+    slips = [command for command in known if sorted(command) == sorted(word)]
+    slips += difflib.get_close_matches(word, known, n=1, cutoff=0.8)
     return next(iter([*slips, *likely, *difflib.get_close_matches(word, known, n=1, cutoff=0.6)]), None)
 
 
