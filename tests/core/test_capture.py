@@ -15,9 +15,20 @@ import pytest
 
 import sqltrack
 from sqltrack import Client, Run
-from sqltrack.capture import _facts, _package_lists, _packages, _run_capture, capture, capture_setting, read_packages
+from sqltrack.capture import (
+    _facts,
+    _git,
+    _host,
+    _package_lists,
+    _packages,
+    _run_capture,
+    capture,
+    capture_setting,
+    read_packages,
+)
 from sqltrack.capture._packages import list_packages
 from sqltrack.errors import ConfigError
+from support.logging_threads import wait_until
 from support.outages import outbox_settings
 from support.processes import Script, run_together
 
@@ -30,15 +41,12 @@ def config(config: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_run_capture, "_DELAY", 0.0)
-    # A busy machine may need longer than a training should wait.
-    monkeypatch.setattr(_run_capture, "_READY", 5.0)
     _facts._changes.clear()
     _package_lists._known.clear()
 
 
-def captured(run: Run) -> dict[str, Any]:
-    found: dict[str, Any] = (extras_of(run) or {}).get("capture")
-    return found
+def captured(run: Run) -> Any:
+    return (extras_of(run) or {}).get("capture")
 
 
 def extras_of(run: Run) -> Any:
@@ -60,12 +68,11 @@ def test_a_tracked_run_stores_its_context(client: Client, run: Run) -> None:
     assert packages == list_packages()
 
 
-def test_what_is_ready_at_once_is_stored_when_the_run_starts(
-    client: Client, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that is killed right after keeps it."""
+def test_what_is_ready_at_once_is_stored_soon_after_the_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed later keeps it."""
     monkeypatch.setattr(_run_capture, "_DELAY", 60.0)
     run.start()
+    wait_until(lambda: captured(run) is not None)
     found = captured(run)
     assert {"host", "command"} <= found.keys()
     assert "packages" not in found
@@ -75,10 +82,7 @@ def test_what_is_ready_at_once_is_stored_when_the_run_starts(
 
 def test_what_takes_longer_is_stored_while_the_run_continues(run: Run) -> None:
     run.start()
-    deadline = time.monotonic() + 20
-    while "packages" not in captured(run) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert "packages" in captured(run)
+    wait_until(lambda: "packages" in (captured(run) or {}))
     run.stop()
 
 
@@ -145,6 +149,7 @@ def test_a_run_without_context_has_no_packages(client: Client, run: Run) -> None
 def test_extras_of_the_user_stay_and_set_extras_keeps_the_context(client: Client, run: Run) -> None:
     run.add_extras({"mine": 1})
     run.start()
+    wait_until(lambda: bool(captured(run)))
     run.set_extras({"other": 2})
     assert extras_of(run).keys() == {"capture", "other"}
     run.set_extras(None)
@@ -186,7 +191,7 @@ def test_a_file_system_that_hangs_delays_the_end_by_a_second_at_most(
         where.partition(".")[2],
     )
     monkeypatch.setattr(module, name, lambda *_: forever.wait(30) and {})
-    monkeypatch.setattr(_facts, "find_repository", lambda _: Repository("/x", "/x", "/x"))
+    monkeypatch.setattr(_git, "find_repository", lambda _: Repository("/x", "/x", "/x"))
     run.start()
     begin = time.monotonic()
     run.stop()
@@ -198,9 +203,8 @@ def test_a_file_system_that_hangs_delays_the_end_by_a_second_at_most(
 def test_a_repository_on_a_file_system_that_hangs_does_not_delay_the_start(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_run_capture, "_READY", 0.004)
     forever = threading.Event()
-    monkeypatch.setattr(_facts, "find_repository", lambda _: forever.wait(30) and None)
+    monkeypatch.setattr(_git, "find_repository", lambda _: forever.wait(30) and None)
     begin = time.monotonic()
     run.start()
     assert time.monotonic() - begin < 2
@@ -213,7 +217,7 @@ def test_a_fact_that_fails_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch
     def fail() -> None:
         raise OSError("the network is gone")
 
-    monkeypatch.setattr(_facts, "describe_host", fail)
+    monkeypatch.setattr(_host, "describe_host", fail)
     with run.track():
         pass
     assert "command" in captured(run)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sqltrack.capture import _facts, capture
+from sqltrack.capture import _command, _facts, capture
 from sqltrack.capture._git import find_repository, read_repository, without_login
 from sqltrack.capture._git_program import DIFF_LIMIT, read_changes, read_diff
 
@@ -45,7 +45,7 @@ def repository(tmp_path: Path) -> Path:
 
 def captured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(_facts, "code_folder", lambda: str(folder))
+    monkeypatch.setattr(_command, "code_folder", lambda: str(folder))
     found: dict[str, Any] = capture("git").get("git", {})
     return found
 
@@ -203,7 +203,7 @@ def test_a_large_diff_is_cut_at_a_line_and_marked(repository: Path) -> None:
 def test_a_small_diff_is_complete(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (repository / "train.py").write_text("print(2)\n")
     monkeypatch.chdir(repository)
-    monkeypatch.setattr(_facts, "code_folder", lambda: None)
+    monkeypatch.setattr(_command, "code_folder", lambda: None)
     found = capture("diff")["git"]
     assert "-print(1)\n+print(2)\n" in found["diff"]
     assert "diff_cut" not in found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -38,6 +38,16 @@ def test_a_time_of_the_program_counts(client: sqltrack.Client, run: sqltrack.Run
     run.add_metrics({"loss": 1.0, "at": time}, step=1)
     run.add_metrics_many([{"step": 2, "loss": 1.0, "at": time + timedelta(1)}])
     assert [row[2] for row in read(client)] == [time, time + timedelta(1)]
+
+
+def test_rows_of_any_form_get_a_time(client: sqltrack.Client, run: sqltrack.Run) -> None:
+    class Named(NamedTuple):
+        step: int
+        loss: float
+
+    run.add_metrics_many(iter([Named(1, 0.5), Named(2, 0.25)]))
+    run.add_metrics(Named(3, 0.1)._replace(step=7), step=3)
+    assert [row[2] is not None for row in read(client)] == [True] * 3
 
 
 def test_logging_a_row_in_parts_is_no_oversight(run: sqltrack.Run, caplog: pytest.LogCaptureFixture) -> None:

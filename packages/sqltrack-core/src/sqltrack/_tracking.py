@@ -91,11 +91,6 @@ class Tracking:
             self._capture = RunCapture(self._client, self._run_id, names)
             self._capture.begin()
 
-    def store_capture(self) -> None:
-        """Store the part of the context that is known already."""
-        if self._capture is not None:
-            self._capture.store_ready()
-
     def end_capture(self) -> None:
         """Store the whole context, within about a second."""
         capture, self._capture = self._capture, None

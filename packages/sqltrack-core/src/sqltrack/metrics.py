@@ -100,7 +100,7 @@ class MetricsWriter:
         """
         if self._time_column is not None:
             now = utc_now()
-            rows = [{self._time_column: now, **row} for row in rows]
+            rows = ({self._time_column: now, **as_metrics(row)} for row in rows)
         batch = list(batch_rows(run_id, rows))
         # All writers lock rows in the same order, to avoid deadlocks.
         batch.sort(key=lambda row: row.key)

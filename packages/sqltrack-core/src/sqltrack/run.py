@@ -174,7 +174,6 @@ class Run:
             self._tracking.begin_capture()
             if values:
                 _updates.set_columns(self.client, _TABLE, self.id, values)
-            self._tracking.store_capture()
         except BaseException:
             self._end_tracking()
             raise

@@ -155,7 +155,6 @@ def _begin_capture(client: Client, run: Run, names: Iterable[str], program: Prog
     capture.begin()
     if "command" in names:
         capture.facts.add("command", {"pid": child.pid})
-    capture.store_ready()
     return capture
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqltrack._logging import get_logger
-from sqltrack.capture._command import code_folder, current_folder, describe_command
-from sqltrack.capture._git import Repository, find_repository, read_repository
-from sqltrack.capture._host import describe_devices, describe_host
-from sqltrack.capture._job import describe_job
+
+if TYPE_CHECKING:
+    from sqltrack.capture._git import Repository
 
 __all__ = ["Facts"]
 
@@ -31,7 +30,7 @@ _changes: dict[tuple[str, str | None, bool], tuple[float, dict[str, Any]]] = {}
 class Facts:
     """The facts about a process.
 
-    One thread collects them, others may read them at any time.
+    One thread collects them, others may read them at any time. What collecting needs is imported by that thread.
 
     Args:
         names: what to collect, see `sqltrack.capture.ALL`.
@@ -73,13 +72,18 @@ class Facts:
 
     def collect_ready(self) -> None:
         """Collect the facts that need neither another program nor much time."""
-        if "git" in self._names:
-            self._attempt("git", self._read_git)
         if "host" in self._names:
+            from sqltrack.capture._job import describe_job
+
             self._attempt("host", self._describe_host)
             self._attempt("job", describe_job)
         if "command" in self._names:
+            from sqltrack.capture._command import describe_command
+
             self._attempt("command", lambda: describe_command(self._config, self._argv))
+        # Last, because it may hang with a file system.
+        if "git" in self._names:
+            self._attempt("git", self._read_git)
 
     def collect_slow(self) -> None:
         """Collect the other facts, within about two seconds."""
@@ -92,6 +96,8 @@ class Facts:
             root = self._repository.root
             self._attempt("git", lambda: self._read_changes(root, deadline))
         if "host" in self._names:
+            from sqltrack.capture._host import describe_devices
+
             self._attempt("host", describe_devices)
 
     def _attempt(self, name: str, collect: Callable[[], Mapping[str, Any]]) -> None:
@@ -105,9 +111,14 @@ class Facts:
             self.add(name, facts)
 
     def _describe_host(self) -> dict[str, Any]:
+        from sqltrack.capture._host import describe_host
+
         return {name: value for name, value in describe_host().items() if not (self._is_foreign and name in _OF_PYTHON)}
 
     def _read_git(self) -> dict[str, Any]:
+        from sqltrack.capture._command import code_folder, current_folder
+        from sqltrack.capture._git import find_repository, read_repository
+
         folders = [self._folder] if self._folder is not None else [code_folder(), current_folder()]
         for folder in folders:
             self._repository = None if folder is None else find_repository(os.path.abspath(folder))

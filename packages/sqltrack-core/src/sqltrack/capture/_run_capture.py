@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqltrack._logging import get_logger
+from sqltrack.capture._facts import Facts
 from sqltrack.engines.json import Jsonb
 from sqltrack.engines.schema import CAPTURE
 from sqltrack.errors import DatabaseLockedError, DatabaseUnavailableError, SQLTrackError
@@ -20,11 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RunCapture"]
 
-# Seconds that the start of a run waits for the facts that are ready at once.
-_READY = 0.004
-
-# Seconds before the slower facts are collected, so that a run starts, and its first steps, are not slower.
-_DELAY = 0.25
+# Seconds before the facts that are ready at once are collected, so that imports for them do not slow down the start of
+# a run, and seconds before the slower ones are.
+_SOON, _DELAY = 0.02, 0.25
 
 # Seconds that the end of a run waits for the thread.
 _AT_END = 1.0
@@ -71,15 +71,12 @@ class RunCapture:
         *,
         is_foreign: bool = False,
     ) -> None:
-        from sqltrack.capture._facts import Facts
-
         self._client = client
         self._run_id = run_id
         self._names = names
         self.facts: Facts = Facts(names, client.config, argv, folder, is_foreign=is_foreign)
         self._own_pid = os.getpid()
         self._measured_pid = pid
-        self._is_ready = threading.Event()
         self._hurry = threading.Event()
         self._stored: Mapping[str, Any] = {}
         self.written: Mapping[str, Any] = {}
@@ -89,23 +86,15 @@ class RunCapture:
         self._thread = threading.Thread(target=self._work, name=f"sqltrack-capture-{run_id}", daemon=True)
 
     def begin(self) -> None:
-        """Start the thread, and wait a moment for the facts that are ready at once."""
+        """Start the thread."""
         if "output" in self._names and self._measured_pid is None:
             from sqltrack.capture._streams import CopiedStreams
 
             self._streams = CopiedStreams()
             self._streams.begin()
-        try:
+        # The system may allow no more threads, or the interpreter is exiting.
+        with contextlib.suppress(RuntimeError):
             self._thread.start()
-        except RuntimeError:
-            # The system allows no more threads, or the interpreter is exiting.
-            return
-        self._is_ready.wait(_READY)
-
-    def store_ready(self) -> None:
-        """Store the facts that are ready, as part of the start of a run."""
-        if self._is_ready.is_set():
-            self._store_in_turn()
 
     def finish(self, patience: float = _AT_END) -> None:
         """Store the facts at the end of the run, and stop the thread.
@@ -133,18 +122,19 @@ class RunCapture:
 
     def _work(self) -> None:
         try:
-            self._collect()
+            self._hurry.wait(_SOON)
+            self.facts.collect_ready()
+            self._attempt()
+            self._hurry.wait(_DELAY)
+            self.facts.collect_slow()
+            self._begin_measuring()
             self._store_in_thread()
             if self._resources is not None:
                 self._measure(self._resources)
         except Exception as error:
             get_logger("capture").info("cannot capture the context of run %s: %r", self._run_id, error)
 
-    def _collect(self) -> None:
-        self.facts.collect_ready()
-        self._is_ready.set()
-        self._hurry.wait(_DELAY)
-        self.facts.collect_slow()
+    def _begin_measuring(self) -> None:
         if "resources" in self._names:
             from sqltrack.capture._resources import Resources
 
