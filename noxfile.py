@@ -27,6 +27,7 @@ PACKAGES = [
     "packages/sqltrack-args",
     "packages/sqltrack-notebook",
     "packages/sqltrack-cli",
+    "packages/sqltrack-ui",
     "packages/sqltrack",
 ]
 # The first hatchling that sets versions in pyproject.toml (it needs tomlkit for that), and a twine that reads its
@@ -48,6 +49,8 @@ TEST_TOOLS = [
 CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
 # Tools to read, execute and view the notebooks; the browser itself comes from the machine.
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
+# A proxy that the page is tested behind; the tests of the page use the browser of the notebooks.
+UI_TOOLS = ["jupyter-server-proxy>=4.4"]
 # Other tools that read the data, as the documentation shows.
 READERS = ["duckdb; python_version >= '3.11'"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
@@ -58,7 +61,7 @@ SITE_TOOLS = [
 ]
 # Trackers whose packages the tests of the importers need to read files.
 IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
-SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *READERS, *IMPORTED, *SITE_TOOLS]
+SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *UI_TOOLS, *EXAMPLE_NEEDS, *READERS, *IMPORTED, *SITE_TOOLS]
 # Tests that need only pytest and core.
 MINIMAL_TESTS = [
     *("tests/core/test_" + name + ".py" for name in ("client", "client_errors", "config", "experiment", "queries")),
@@ -71,7 +74,7 @@ SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
 # pyright needs node, which its extra brings.
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Packages with their own py.typed.
-TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"]
+TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars", "sqltrack.ui"]
 BENCHMARKS = [
     *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills", "outbox"),
     *("best_values", "reading", "frames", "command_line", "growth"),

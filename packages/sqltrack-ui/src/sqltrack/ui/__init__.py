@@ -1,0 +1,1 @@
+"""Look at runs, curves and differences in a browser."""
