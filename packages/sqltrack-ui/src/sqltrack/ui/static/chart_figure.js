@@ -77,7 +77,7 @@ export function ChartFigure(props) {
       ${hidden > 0 && html`<span class="muted chart-hint">${hidden} points ≤ 0 are not on a logarithmic axis</span>`}
       <span class="space"></span>
       ${onFull && html`<button type="button" class="button quiet icon" aria-pressed=${isFull} onClick=${onFull}
-        aria-label=${isFull ? `Show all charts` : `Fill the window with ${title}`} title="Fill the window (f)">⛶</button>`}
+        aria-label=${isFull ? `Show all charts` : `Fill the window with ${title}`} title="Fill the window (f)"><${FullIcon} /></button>`}
       <${Menu} label="⋯" title=${`More for ${title}`} quiet>
         <button type="button" onClick=${() => setTable(!isTable)}>${isTable ? "Hide the table" : "Show as a table"}</button>
         <button type="button" onClick=${() => savePicture(plot.current, title)}>Save as SVG</button>
@@ -91,6 +91,12 @@ export function ChartFigure(props) {
     </div>
     ${isTable && html`<${CurveTable} title=${title} x=${x} lines=${lines} bands=${bands} />`}
   </figure>`;
+}
+
+function FullIcon() {
+  return html`<svg width="14" height="14" viewBox="0 0 14 14" fill="none" stroke="currentColor" stroke-width="1.6" aria-hidden="true">
+    <path d="M1 5V1h4M9 1h4v4M13 9v4H9M5 13H1V9" />
+  </svg>`;
 }
 
 function readColors() {

@@ -110,7 +110,7 @@ function interpolate(ax, values, index, at) {
  * @param {{width: number, height: number}} size size in pixels
  */
 export function buildOption(placed, names, colors, size) {
-  const xTicks = findTicks(placed.scaleX, placed.extentX, Math.max(2, Math.floor(size.width / 90)));
+  const xTicks = findTicks(placed.scaleX, placed.extentX, Math.max(2, Math.floor(size.width / 75)));
   const yTicks = findTicks(placed.scaleY, placed.extentY, Math.max(3, Math.floor(size.height / 45)));
   const yLabels = labelTicks(placed.scaleY, yTicks);
   const left = 14 + 6.6 * Math.max(2, ...yLabels.map((label) => label.length));

@@ -41,9 +41,10 @@ export function nameGroup(value) {
  * @param {object} props.highlight signal with the key of the highlighted curve: the id of a run or the name of a group
  * @param {function(number): string} [props.nameRun] names a run
  * @param {boolean} [props.small] whether to draw small charts
+ * @param {function(string)} [props.onFull] fills the window with the chart that has this title, by default in this view
  * @param {function(object)} [props.onAnswer] gets the result of `useCurves`
  */
-export function CurveCharts({ runs, metrics, state, setState, highlight, nameRun = (id) => `run ${id}`, small, onAnswer }) {
+export function CurveCharts({ runs, metrics, state, setState, highlight, nameRun = (id) => `run ${id}`, small, onFull, onAnswer }) {
   const root = useRef(null);
   const [width, setWidth] = useState(0);
   const [seen, setSeen] = useState(new Set());
@@ -73,6 +74,7 @@ export function CurveCharts({ runs, metrics, state, setState, highlight, nameRun
   );
   const shown = state.full ? charts.filter(({ title }) => title === state.full) : charts;
   const x = { name: nameX(state.x), kind: state.x === "time" ? "time" : "number", log: state.log.x, range: state.range };
+  const fill = onFull ?? ((title) => setState({ full: state.full ? undefined : title }));
   const see = (title) => setSeen((before) => new Set([...before, title]));
   return html`<div class=${`charts ${small ? "small" : ""} ${state.full ? "full" : ""}`} ref=${root} aria-busy=${answer.loading}>
     <${ErrorNote} error=${answer.error} />
@@ -82,7 +84,7 @@ export function CurveCharts({ runs, metrics, state, setState, highlight, nameRun
         <${ChartFigure} ...${chart} x=${x} y=${{ log: state.log.y }} highlight=${highlight} small=${small}
           onZoom=${(range) => setState({ range }, { replace: state.range !== null && range !== null })}
           isFull=${state.full === chart.title}
-          onFull=${small ? null : () => setState({ full: state.full ? undefined : chart.title })} />
+          onFull=${() => fill(chart.title)} />
       </${Lazy}>`,
     )}
   </div>`;
