@@ -74,6 +74,16 @@ function unescapePart(part) {
   return part.replace(/!(.)/g, (_, character) => UNESCAPES[character] ?? character);
 }
 
+// Texts stand as they are, other values as JSON behind "=".
+function packValue(value) {
+  return escapePart(typeof value === "string" && !value.startsWith("=") ? value : `=${JSON.stringify(value)}`);
+}
+
+function unpackValue(text) {
+  const value = unescapePart(text);
+  return value.startsWith("=") ? JSON.parse(value.slice(1)) : value;
+}
+
 const list = (pack, unpack) => ({
   write: (items) => items.map(pack).join(","),
   read: (text) => text.split(",").filter(Boolean).map(unpack),
@@ -83,6 +93,17 @@ const plain = { write: String, read: String };
 const number = { write: String, read: Number };
 const flag = { write: () => "1", read: () => true };
 const columns = list(packColumn, unpackColumn);
+const facets = list(
+  ({ column, values, exclude }) => [`${exclude ? "-" : ""}${packColumn(column)}`, ...values.map(packValue)].join(":"),
+  (text) => {
+    const [column, ...values] = text.split(":");
+    return {
+      column: unpackColumn(column.replace(/^-/, "")),
+      values: values.map(unpackValue),
+      ...(column.startsWith("-") && { exclude: true }),
+    };
+  },
+);
 const sort = list(
   ({ column, descending }) => `${descending ? "-" : ""}${packColumn(column)}`,
   (text) => ({ column: unpackColumn(text.replace(/^-/, "")), descending: text.startsWith("-") }),
@@ -120,7 +141,7 @@ const ids = { write: packIds, read: unpackIds };
 const FIELDS = [
   ["filter.where", "q", plain],
   ["filter.search", "s", plain],
-  ["filter.facets", "f", json],
+  ["filter.facets", "f", facets],
   ["filter.ids", "ids", ids],
   ["selected", "sel", ids],
   ["sort", "sort", sort],
@@ -173,7 +194,12 @@ export function readState(query) {
 
 /** Add to a state, such as a saved one, what it does not say. */
 export function complete(state) {
-  return { ...DEFAULTS, ...state, filter: { ...DEFAULTS.filter, ...state.filter }, log: { ...DEFAULTS.log, ...state.log } };
+  return {
+    ...DEFAULTS,
+    ...state,
+    filter: { ...DEFAULTS.filter, ...state.filter },
+    log: { ...DEFAULTS.log, ...state.log },
+  };
 }
 
 function readField(parameters, name, codec) {

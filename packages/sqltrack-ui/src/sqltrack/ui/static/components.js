@@ -15,7 +15,15 @@ export function Dialog({ title, onClose, children, actions, className = "" }) {
       onClose();
     }
   };
-  return html`<dialog ref=${element} class=${className} aria-label=${title} onClose=${onClose} onClick=${closeOutside}>
+  // A search field would only empty itself.
+  const closeByKey = (event) => {
+    if (event.key === "Escape") {
+      event.preventDefault();
+      event.stopPropagation();
+      onClose();
+    }
+  };
+  return html`<dialog ref=${element} class=${className} aria-label=${title} onClose=${onClose} onClick=${closeOutside} onKeyDown=${closeByKey}>
     <div class="dialog-head">
       <h2>${title}</h2>
       ${actions}

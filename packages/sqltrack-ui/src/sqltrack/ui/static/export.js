@@ -1,7 +1,8 @@
 /** The buttons that give a view as SQL, as Python and as a file. */
-import { html, useState } from "./vendor/htm/standalone.module.js";
+
 import { address, queryPath } from "./api.js";
 import { Dialog, Menu } from "./components.js";
+import { html, useState } from "./vendor/htm/standalone.module.js";
 
 /**
  * Show a menu with "as SQL", "as Python" and, with `spec`, downloads of all rows.

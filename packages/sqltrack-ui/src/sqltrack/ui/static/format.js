@@ -39,7 +39,9 @@ export function isMissing(value) {
 export function formatNumber(value) {
   const number = decode(value);
   if (typeof number === "bigint" || Number.isInteger(number)) {
-    return Math.abs(Number(number)) < 1e15 || typeof number === "bigint" ? String(number) : number.toExponential(SIGNIFICANT - 1);
+    return Math.abs(Number(number)) < 1e15 || typeof number === "bigint"
+      ? String(number)
+      : number.toExponential(SIGNIFICANT - 1);
   }
   if (typeof number !== "number") {
     return String(number);
@@ -49,7 +51,10 @@ export function formatNumber(value) {
   }
   const size = Math.abs(number);
   if (size < 1e-4 || size >= 1e7) {
-    return number.toExponential(SIGNIFICANT - 1).replace(/\.?0+e/, "e").replace("e+", "e");
+    return number
+      .toExponential(SIGNIFICANT - 1)
+      .replace(/\.?0+e/, "e")
+      .replace("e+", "e");
   }
   return String(Number(number.toPrecision(SIGNIFICANT)));
 }
@@ -93,7 +98,8 @@ export function formatAgo(iso) {
   if (seconds < 5) {
     return "now";
   }
-  const [size, unit] = seconds < MINUTE ? [1, "s"] : seconds < HOUR ? [MINUTE, "min"] : seconds < DAY ? [HOUR, "h"] : [DAY, "d"];
+  const [size, unit] =
+    seconds < MINUTE ? [1, "s"] : seconds < HOUR ? [MINUTE, "min"] : seconds < DAY ? [HOUR, "h"] : [DAY, "d"];
   return `${Math.floor(seconds / size)} ${unit} ago`;
 }
 

@@ -1,8 +1,9 @@
 /** The dialog that lists the keys. */
-import { html } from "./vendor/htm/standalone.module.js";
+
 import { Dialog } from "./components.js";
 import { keyGroups } from "./keys.js";
 import { useSignal } from "./signal.js";
+import { html } from "./vendor/htm/standalone.module.js";
 
 /** Show all keys that act in the current view. */
 export function Help({ onClose }) {

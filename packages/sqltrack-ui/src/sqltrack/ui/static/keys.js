@@ -1,6 +1,7 @@
 /** Keys: views register them, one listener runs them, and the help lists them. */
-import { useEffect, useRef } from "./vendor/htm/standalone.module.js";
+
 import { createSignal } from "./signal.js";
+import { useEffect, useRef } from "./vendor/htm/standalone.module.js";
 
 /** Milliseconds in which the second key of a sequence such as "g r" must follow. */
 const SEQUENCE = 1500;
@@ -76,7 +77,9 @@ function findAction(name) {
 }
 
 function isPrefix(key) {
-  return [...groups.values()].some(({ current }) => Object.keys(current.current).some((name) => name.startsWith(`${key} `)));
+  return [...groups.values()].some(({ current }) =>
+    Object.keys(current.current).some((name) => name.startsWith(`${key} `)),
+  );
 }
 
 // A field takes its keys itself, and so do buttons and links with Enter and Space. An open dialog keeps all keys.
@@ -85,12 +88,16 @@ function isTyping(event) {
   if (!(target instanceof Element)) {
     return false;
   }
-  if (target.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]") !== null) {
+  if (
+    target.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]") !==
+    null
+  ) {
     return true;
   }
   if (document.querySelector("dialog[open]") !== null) {
     return true;
   }
-  const isControl = target.closest("a[href], button, summary, input, [role=button], [role=menuitem], [role=tab]") !== null;
+  const isControl =
+    target.closest("a[href], button, summary, input, [role=button], [role=menuitem], [role=tab]") !== null;
   return isControl && (key === "Enter" || key === " ");
 }

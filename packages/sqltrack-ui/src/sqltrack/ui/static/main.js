@@ -1,5 +1,5 @@
 /** The start of the page, its header, and the choice of the view. */
-import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/htm/standalone.module.js";
+
 import { connection, get } from "./api.js";
 import { capitalize, ErrorNote } from "./components.js";
 import { setServerTime } from "./format.js";
@@ -10,6 +10,7 @@ import { createSignal, useSignal } from "./signal.js";
 import { href, navigate, place, setState, startState, stateError } from "./state.js";
 import { setStatusGroups } from "./status.js";
 import { scheme, show, toggleScheme } from "./theme.js";
+import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/htm/standalone.module.js";
 import { ViewsMenu } from "./views.js";
 
 const VIEWS = [
@@ -82,7 +83,7 @@ function Messages() {
   const state = useSignal(connection);
   const problem = useSignal(stateError);
   const error = useSignal(aboutError);
-  const shown = CONNECTIONS[state] ?? problem ?? (error && error.message);
+  const shown = CONNECTIONS[state] ?? problem ?? error?.message;
   return html`<div aria-live="polite">${shown && html`<p class="note warning">${capitalize(shown)}.</p>`}</div>`;
 }
 

@@ -1,6 +1,7 @@
 /** Repeated calls while the page is visible. */
-import { useEffect, useRef } from "./vendor/htm/standalone.module.js";
+
 import { isAbort } from "./api.js";
+import { useEffect, useRef } from "./vendor/htm/standalone.module.js";
 
 /** Milliseconds between two calls, and the longest pause after failures. */
 const INTERVAL = 2000;
@@ -19,7 +20,10 @@ const LONGEST = 30000;
 export function usePoll(call, inputs = [], { interval = INTERVAL, active = true } = {}) {
   const latest = useRef(call);
   latest.current = call;
-  useEffect(() => (active ? poll((signal) => latest.current(signal), interval) : undefined), [...inputs, interval, active]);
+  useEffect(
+    () => (active ? poll((signal) => latest.current(signal), interval) : undefined),
+    [...inputs, interval, active],
+  );
 }
 
 /** Start to call a function repeatedly, see `usePoll`; returns a function that ends it. */

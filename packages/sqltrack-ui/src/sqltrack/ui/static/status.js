@@ -1,7 +1,8 @@
 /** Statuses of runs with their symbols and colours, which the server tells (see sqltrack.statuses). */
-import { html, useMemo } from "./vendor/htm/standalone.module.js";
-import { scheme } from "./theme.js";
+
 import { useSignal } from "./signal.js";
+import { scheme } from "./theme.js";
+import { html, useMemo } from "./vendor/htm/standalone.module.js";
 
 const OTHER = { name: "other", symbol: "•", light: "currentcolor", dark: "currentcolor", states: [] };
 // Shows a symbol as text, not as an emoji.
@@ -16,7 +17,10 @@ export function setStatusGroups(known = []) {
 
 /** Return the group of a status: {name, symbol, light, dark, states}. */
 export function findGroup(status) {
-  const state = (String(status ?? "").trim().split(/\s+/)[0] ?? "").toUpperCase();
+  const [state] = String(status ?? "")
+    .trim()
+    .toUpperCase()
+    .split(/\s+/);
   return groups.find(({ states }) => states.includes(state)) ?? OTHER;
 }
 

@@ -1,10 +1,11 @@
 /** The menu of saved views: open one, save the current one under a name. */
-import { html, useState } from "./vendor/htm/standalone.module.js";
+
 import { complete } from "./address.js";
 import { getPath, post, remove } from "./api.js";
 import { capitalize, Menu } from "./components.js";
 import { formatAgo } from "./format.js";
 import { navigate, place } from "./state.js";
+import { html, useState } from "./vendor/htm/standalone.module.js";
 
 /** Show the menu of saved views. */
 export function ViewsMenu({ path }) {
