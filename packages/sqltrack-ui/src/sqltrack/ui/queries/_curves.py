@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqltrack.commands._points import Chunk, Places, read_chunks
 from sqltrack.commands.metrics import _chains
 from sqltrack.queries import column_sql, merged_curves
-from sqltrack.statuses import ENDED_STATES, find_state
 from sqltrack.ui.queries._bands import Line, summarize_groups
 from sqltrack.ui.queries._columns import Expressions
 from sqltrack.ui.queries._database import Database
@@ -29,8 +28,6 @@ __all__ = ["curves"]
 _MOST = 500
 # A curve with this many points in a pixel, the four that are kept, is sent whole.
 _KEPT = 4
-# A run that ended this many seconds ago has no more unconfirmed changes.
-_SETTLED = timedelta(seconds=3)
 _SPECIAL = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
@@ -179,16 +176,10 @@ def _cached_curves(
 ) -> list[Curve]:
     """Return the curves of a run; those of runs that have ended are kept while other runs are written."""
     head = heads[run_id]
-    if _is_settled(source, head) and len(chain) == 1:
-        version = f"{source.coarse_version(version)} {head.status} {head.updated}"
+    if len(chain) == 1:
+        version = source.run_version(version, head.status, head.updated)
     key = ("curves", run_id, options, with_lines)
     return source.cached(key, lambda: _read_curves(source, run_id, head, options, with_lines), version)[0]
-
-
-def _is_settled(source: Database, head: _Head) -> bool:
-    if head.updated is None or find_state(head.status) not in ENDED_STATES:
-        return False
-    return source.now() - head.updated > _SETTLED
 
 
 def _read_curves(source: Database, run_id: int, head: _Head, options: Options, with_lines: bool) -> list[Curve]:

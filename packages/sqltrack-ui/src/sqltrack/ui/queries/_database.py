@@ -16,6 +16,7 @@ from sqltrack.commands._points import Places, find_places
 from sqltrack.commands._rows import dicts
 from sqltrack.engines.admin import Admin, Question, admin_of
 from sqltrack.errors import DatabaseUnavailableError
+from sqltrack.statuses import ENDED_STATES, find_state
 from sqltrack.ui.queries._cache import Cache
 
 __all__ = ["Database"]
@@ -26,6 +27,8 @@ T = TypeVar("T")
 _IDLE = 4
 # Seconds between looks at what changes rarely.
 _COARSE = 60.0
+# Calls write the time of a run at most once a second.
+_SETTLED = timedelta(seconds=3)
 
 
 class Database:
@@ -86,6 +89,11 @@ class Database:
             if self._coarse is None or time.monotonic() - self._coarse[1] > _COARSE:
                 self._coarse = version, time.monotonic()
             return self._coarse[0]
+
+    def run_version(self, version: str, status: str, updated: datetime | None) -> str:
+        """Return the version of a run: that of all data, unless the run has ended and no change is recent."""
+        is_settled = find_state(status) in ENDED_STATES and updated is not None and self.now() - updated > _SETTLED
+        return f"{self.coarse_version(version)} {status} {updated}" if is_settled else version
 
     def now(self) -> datetime:
         """Return the current time on the database's clock."""
@@ -159,9 +167,9 @@ class Database:
             ]
         )
 
-    def places(self) -> Places:
-        """Return the columns that hold metrics."""
-        return self.cached(("places",), lambda: self.ask(lambda it: find_places(self.client, it)))[0]
+    def places(self, version: str | None = None) -> Places:
+        """Return the columns that hold metrics; see `cached` for the version."""
+        return self.cached(("places",), lambda: self.ask(lambda it: find_places(self.client, it)), version)[0]
 
     def close(self) -> None:
         """Close the connections, and cancel the statements of other threads."""

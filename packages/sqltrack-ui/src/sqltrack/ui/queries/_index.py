@@ -1,0 +1,208 @@
+"""An index of all runs in memory: experiments, statuses, tags and arguments, as codes, to count values quickly."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
+from typing import Any
+
+from sqltrack.engines.results import find_reader
+from sqltrack.ui.queries._columns import JSON_COLUMNS, Column
+from sqltrack.ui.queries._database import Database
+from sqltrack.ui.queries._filters import Facet
+from sqltrack.ui.queries._runs import leaves, read_rows
+from sqltrack.ui.queries._values import as_key, kind_of, leaf
+
+__all__ = ["Codes", "Index", "read_codes", "read_index"]
+
+# Values of a column in the index, which has codes of one byte.
+_MANY = 200
+# Tags and arguments in the index.
+_COLUMNS = 200
+_CHUNK = 1_000
+
+STATUS = Column(("run", "status"))
+EXPERIMENT = Column(("experiment", "name"))
+
+
+class Codes:
+    """The values of a column, as codes.
+
+    Args:
+        limit: maximum number of values, default: any.
+
+    Attributes:
+        values: the values by code; code 0 is None, for runs without a value.
+        codes: the code of each run; empty if there are too many values.
+        kinds: kinds of the values, see `kind_of`.
+        count: number of runs with a value.
+        is_full: whether there are too many values.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.values: list[Any] = [None]
+        self.codes: bytearray | array[int] = array("L") if limit is None else bytearray()
+        self.kinds: set[str] = set()
+        self.count = 0
+        self.is_full = False
+        self._limit = limit
+        self._known: dict[Any, int] = {}
+
+    def put(self, position: int, value: Any) -> None:
+        """Set the value of a run; positions ascend, and those left out have no value."""
+        self.count += 1
+        if self.is_full:
+            return
+        # Without as_key for values that were seen before.
+        exact = (value.__class__, value) if value.__class__ in _HASHABLE else as_key(value)
+        code = self._known.get(exact)
+        if code is None:
+            code = self._known[exact] = self._code(value)
+            if self.is_full:
+                return
+        self.pad(position)
+        self.codes.append(code)
+
+    def pad(self, size: int) -> None:
+        """Extend the codes to a number of runs."""
+        missing = size - len(self.codes)
+        if missing > 0 and not self.is_full:
+            self.codes.extend(bytes(missing) if isinstance(self.codes, bytearray) else [0] * missing)
+
+    def mask(self, facet: Facet) -> bytes:
+        """Return a byte for each run, 1 if the facet admits it."""
+        keys = facet.keys
+        admitted = [(as_key(value) in keys) is not facet.exclude for value in self.values]
+        if isinstance(self.codes, bytearray):
+            return bytes(self.codes.translate(bytes(admitted).ljust(256, b"\0")))
+        return bytes(admitted[code] for code in self.codes)
+
+    def counts(self, mask: bytes | None) -> list[tuple[Any, int]]:
+        """Return values and their numbers among the runs of a mask, the most frequent first."""
+        counted = Counter(self.codes if mask is None else compress(self.codes, mask))
+        return [(self.values[code], number) for code, number in counted.most_common()]
+
+    def _code(self, value: Any) -> int:
+        key = as_key(value)
+        code = self._known.get(key)
+        if code is None:
+            code = self._known[key] = len(self.values)
+            self.values.append(value)
+            self.kinds.add(kind_of(value) or "json")
+        if self._limit is not None and code > self._limit:
+            self.is_full = True
+            self.codes, self.values, self._known = bytearray(), [None], {}
+        return code
+
+
+_HASHABLE = frozenset({str, int, float, bool})
+
+
+class Index:
+    """All runs.
+
+    Attributes:
+        ids: their ids, in order.
+        columns: the values of experiments, statuses, tags and arguments.
+    """
+
+    def __init__(self) -> None:
+        self.ids = array("q")
+        self.columns: dict[Column, Codes] = {EXPERIMENT: Codes(_MANY), STATUS: Codes(_MANY)}
+
+    def add(self, run_id: int, experiment: str, status: str, tags: Any, args: Any) -> None:
+        """Add a run."""
+        position = len(self.ids)
+        self.ids.append(run_id)
+        self.columns[EXPERIMENT].put(position, experiment)
+        self.columns[STATUS].put(position, status)
+        for tag in tags if isinstance(tags, Mapping) else ():
+            self._codes(("tag", tag)).put(position, True)
+        for path, value in leaves(args):
+            if value is not None:
+                self._codes(("args", *path)).put(position, value)
+
+    def finish(self) -> None:
+        """Call this after the last run."""
+        for codes in self.columns.values():
+            codes.pad(len(self.ids))
+
+    def of(self, group: str) -> dict[Column, Codes]:
+        """Return the columns of a group."""
+        return {column: codes for column, codes in self.columns.items() if column.group == group}
+
+    def mask_of(self, ids: Iterable[int]) -> bytes:
+        """Return a byte for each run, 1 for those with the given ids."""
+        return bytes(map(frozenset(ids).__contains__, self.ids))
+
+    def _codes(self, path: tuple[str, ...]) -> Codes:
+        column = Column(path)
+        codes = self.columns.get(column)
+        if codes is None:
+            # Of more columns, only the numbers are counted.
+            codes = self.columns[column] = Codes(_MANY if len(self.columns) < _COLUMNS else 0)
+        return codes
+
+
+def read_index(source: Database) -> tuple[Index, str]:
+    """Return the index of all runs, and the version of the data."""
+    return source.cached(("index",), lambda: _read_index(source))
+
+
+def read_codes(source: Database, index: Index, version: str, column: Column) -> Codes:
+    """Return the values of any column in the runs of an index."""
+    codes = index.columns.get(column)
+    if codes is not None and not codes.is_full:
+        return codes
+    return source.cached(("codes", column), lambda: _read_codes(source, index, column), version)[0]
+
+
+def _read_index(source: Database) -> Index:
+    index = Index()
+    sql = """
+        SELECT runs.id, experiments.name, runs.status, runs.tags, runs.args
+        FROM runs JOIN experiments ON experiments.id = runs.experiment_id
+        ORDER BY runs.id
+    """
+    _stream(source, sql, index.add)
+    index.finish()
+    return index
+
+
+def _read_codes(source: Database, index: Index, column: Column) -> Codes:
+    values: dict[int, Any] = {}
+    if column.group in JSON_COLUMNS:
+
+        def take(run_id: int, items: Any) -> None:
+            values[run_id] = leaf(items, column.path[1:])
+
+        _stream(source, f"SELECT id, {column.group} FROM runs ORDER BY id", take)
+    else:
+        values = {row.id: row.values[0] for row in read_rows(source, index.ids, [column])}
+    codes = Codes()
+    for position, run_id in enumerate(index.ids):
+        value = values.get(run_id)
+        if value is not None:
+            codes.put(position, value)
+    codes.pad(len(index.ids))
+    return codes
+
+
+def _stream(source: Database, sql: str, take: Callable[..., None]) -> None:
+    """Call a function with the values of each row."""
+
+    def read(connection: Any) -> None:
+        with find_reader(connection.cursor()).read(connection.cursor(), sql, None, _CHUNK) as rows:
+            for chunk in rows.chunks:
+                for row in chunk:
+                    take(*row)
+
+    with source.reading() as connection:
+        read(connection)
+
+
+def selected_values(facets: Sequence[Facet], column: Column) -> frozenset[Any]:
+    """Return the keys of the values of a column that a filter names."""
+    return frozenset(key for facet in facets if facet.column == column for key in facet.keys)
