@@ -1,8 +1,8 @@
 /** One chart of curves: drawing, zoom by drag, the curve under the pointer or the keys. */
 
-import * as echarts from "./vendor/echarts/echarts.esm.min.mjs";
 import { buildOption, placeCurves } from "./chart_option.js";
 import { findNearest, findNearestIndex } from "./nearest.js";
+import * as echarts from "./vendor/echarts/echarts.esm.min.mjs";
 
 const OVERLAY = 10;
 const SMALLEST_DRAG = 5;
@@ -84,7 +84,11 @@ export class CurvePlot {
     this.element.classList.toggle("has-highlight", chosen.length > 0 && this.drawn.length > 1);
     for (const { line, px, py } of chosen) {
       const points = Array.from(px, (x, index) => [x, py[index]]);
-      this.#add("Polyline", { points }, { stroke: line.color, lineWidth: 2.4, lineDash: line.dash, fill: null });
+      this.#add(
+        "Polyline",
+        { points },
+        { stroke: line.color, lineWidth: 2.4, lineDash: line.dash, lineJoin: "bevel", fill: null },
+      );
     }
     if (point) {
       const x = point.px;
@@ -176,7 +180,10 @@ export class CurvePlot {
   pointOf(key, index) {
     const chosen = this.drawn.find(({ line }) => line.key === key) ?? this.drawn[0];
     if (!chosen?.px.length) return null;
-    const at = Math.min(Math.max(index, 0), chosen.px.length - 1);
+    const shown = [...chosen.px.keys()].filter(
+      (at) => chosen.px[at] >= this.frame.left - 1 && chosen.px[at] <= this.frame.right + 1,
+    );
+    const at = Math.min(Math.max(index, shown[0] ?? 0), shown.at(-1) ?? chosen.px.length - 1);
     return { ...this.#describe({ line: chosen, index: at }), others: [] };
   }
 

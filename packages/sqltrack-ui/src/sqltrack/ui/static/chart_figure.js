@@ -68,7 +68,7 @@ export function ChartFigure(props) {
   }, [highlight]);
   latest.current.point = point;
   useEffect(() => plot.current.highlight(highlight.get(), point), [point, lines, bands]);
-  const onKeyDown = (event) => handleKey(event, { plot: plot.current, point, show, x, ...latest.current });
+  const onKeyDown = (event) => handleKey(event, { ...latest.current, plot: plot.current, point, show });
   const label = describe(title, x, lines, bands);
   const count = lines.length + bands.length;
   return html`<figure class=${`chart panel ${small ? "small" : ""} ${isFull ? "full" : ""}`}>
@@ -76,8 +76,11 @@ export function ChartFigure(props) {
       <h2 class="cut" title=${title}><bdi>${title}</bdi></h2>
       ${hidden > 0 && html`<span class="muted chart-hint">${hidden} points ≤ 0 are not on a logarithmic axis</span>`}
       <span class="space"></span>
-      ${onFull && html`<button type="button" class="button quiet icon" aria-pressed=${isFull} onClick=${onFull}
-        aria-label=${isFull ? `Show all charts` : `Fill the window with ${title}`} title="Fill the window (f)"><${FullIcon} /></button>`}
+      ${
+        onFull &&
+        html`<button type="button" class="button quiet icon" aria-pressed=${isFull} onClick=${onFull}
+        aria-label=${isFull ? `Show all charts` : `Fill the window with ${title}`} title="Fill the window (f)"><${FullIcon} /></button>`
+      }
       <${Menu} label="⋯" title=${`More for ${title}`} quiet>
         <button type="button" onClick=${() => setTable(!isTable)}>${isTable ? "Hide the table" : "Show as a table"}</button>
         <button type="button" onClick=${() => savePicture(plot.current, title)}>Save as SVG</button>
@@ -122,7 +125,7 @@ function describe(title, x, lines, bands) {
 }
 
 // Left and right read one curve, up and down change it, + and - zoom.
-function handleKey(event, { plot, point, show, x, onZoom }) {
+function handleKey(event, { plot, point, show, onZoom }) {
   const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   const turn = { ArrowUp: -1, ArrowDown: 1 }[event.key];
   const zoom = { "+": ZOOM_STEP, "-": 1 / ZOOM_STEP }[event.key];

@@ -52,8 +52,7 @@ function placeBand(band, scaleX, scaleY) {
     (index) => Number.isFinite(scaleX.to(band.x[index])) && Number.isFinite(scaleY.to(band.mean[index])),
   );
   const ay = Float64Array.from(kept, (index) => scaleY.to(band.mean[index]));
-  // A low end that a logarithmic axis cannot show ends at the mean.
-  const edge = (values) => Float64Array.from(kept, (index, at) => finiteOr(scaleY.to(values[index]), ay[at]));
+  const edge = (values) => Float64Array.from(kept, (index) => scaleY.to(values[index]));
   return {
     ...band,
     kept,
@@ -66,8 +65,6 @@ function placeBand(band, scaleX, scaleY) {
     ahigh: edge(band.high),
   };
 }
-
-const finiteOr = (value, otherwise) => (Number.isFinite(value) ? value : otherwise);
 
 function findExtent(arrays) {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -83,7 +80,8 @@ function findExtent(arrays) {
 // The positions on y within the extent of x, with those where the curve enters and leaves.
 function findShown({ ax, ay, as, alow, ahigh, isSorted }, [low, high]) {
   const inside = (values) => {
-    if (!isSorted) return values.filter((value, index) => Number.isFinite(value) && ax[index] >= low && ax[index] <= high);
+    if (!isSorted)
+      return values.filter((value, index) => Number.isFinite(value) && ax[index] >= low && ax[index] <= high);
     const first = ax.findIndex((value) => value >= low);
     if (first < 0) return [];
     let end = first;
@@ -120,10 +118,13 @@ export function buildOption(placed, names, colors, size) {
     backgroundColor: "transparent",
     textStyle: { fontFamily: "system-ui, sans-serif", color: colors.muted },
     grid: { left, right: 14, top: 12, bottom: 40 },
-    xAxis: { ...buildAxis(placed.extentX, xTicks, labelTicks(placed.scaleX, xTicks), colors), ...nameBelow(names.x, colors) },
+    xAxis: {
+      ...buildAxis(placed.extentX, xTicks, labelTicks(placed.scaleX, xTicks), colors),
+      ...nameBelow(names.x, colors),
+    },
     yAxis: buildAxis(placed.extentY, yTicks, yLabels, colors),
     series: [
-      ...placed.bands.flatMap((band) => buildBand(band)),
+      ...placed.bands.flatMap((band) => buildBand(band, placed.extentY[0])),
       ...placed.lines.flatMap((line) => buildLine(line, dashed)),
       ...buildMarks(placed, colors),
     ],
@@ -189,7 +190,7 @@ function interleave(xs, ys) {
   return points;
 }
 
-function buildBand(band) {
+function buildBand(band, floor) {
   const area = {
     type: "custom",
     zlevel: 1,
@@ -199,7 +200,7 @@ function buildBand(band) {
     // One polygon for the whole band, drawn with its first item.
     renderItem: (params, api) =>
       params.dataIndex === 0
-        ? { type: "polygon", shape: { points: outline(band, api) }, style: { fill: band.color, opacity: 0.16 } }
+        ? { type: "polygon", shape: { points: outline(band, floor, api) }, style: { fill: band.color, opacity: 0.16 } }
         : undefined,
     dimensions: ["x", "y"],
     data: interleave(band.ax, band.ay),
@@ -207,9 +208,10 @@ function buildBand(band) {
   return [area, ...buildLine({ ...band, smooth: null }, true)];
 }
 
-function outline(band, api) {
-  const upper = Array.from(band.ax, (x, index) => api.coord([x, band.ahigh[index]]));
-  const lower = Array.from(band.ax, (x, index) => api.coord([x, band.alow[index]]));
+// A low end that a logarithmic axis cannot show is below the chart.
+function outline({ ax, alow, ahigh }, floor, api) {
+  const upper = Array.from(ax, (x, index) => api.coord([x, ahigh[index]]));
+  const lower = Array.from(ax, (x, index) => api.coord([x, Number.isFinite(alow[index]) ? alow[index] : floor]));
   return [...upper, ...lower.reverse()];
 }
 

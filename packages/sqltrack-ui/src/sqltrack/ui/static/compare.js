@@ -1,6 +1,7 @@
 /** The comparison of runs: one column for each run, what differs first, the curves next to it. */
-import { ErrorNote } from "./components.js";
+
 import { Swatch } from "./chart_figure.js";
+import { ErrorNote } from "./components.js";
 import { CurveCharts } from "./curve_charts.js";
 import { useMetrics, useQuery, useShownRuns } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
@@ -34,7 +35,10 @@ export function View({ state, setState, navigate }) {
     0: ["show all of the x axis", () => setState({ range: null })],
     v: ["curves of the runs", () => navigate("curves")],
   });
-  const own = useMemo(() => ({ ...state, group: null, overlay: undefined, full: undefined, hidden: undefined }), [state]);
+  const own = useMemo(
+    () => ({ ...state, group: null, overlay: undefined, full: undefined, hidden: undefined }),
+    [state],
+  );
   return html`<div class="compare-view">
     <h1 class="visually-hidden">Compare</h1>
     <div class="bar">
@@ -62,16 +66,29 @@ function Differences({ answer, text, highlight, isAll }) {
   const shownScheme = useSignal(scheme);
   const highlighted = useSignal(highlight);
   const { runs } = answer;
-  const styles = useMemo(() => lineStyles(runs.map(({ id }) => id), shownScheme), [answer, shownScheme]);
+  const styles = useMemo(
+    () =>
+      lineStyles(
+        runs.map(({ id }) => id),
+        shownScheme,
+      ),
+    [answer, shownScheme],
+  );
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = answer.rows.filter(({ label, section }) => words.every((word) => `${section} ${label}`.toLowerCase().includes(word)));
+  const rows = answer.rows.filter(({ label, section }) =>
+    words.every((word) => `${section} ${label}`.toLowerCase().includes(word)),
+  );
   const mark = (id) => (id === highlighted ? "highlighted" : "");
   return html`<div class="compare-table" tabindex="0" role="region" aria-label="Comparison">
     <table class="table">
       <thead><tr>
         <th scope="col" class="compare-name">${isAll ? "All values" : "What differs"}</th>
         ${runs.map(
-          ({ id, experiment, status }) => html`<th scope="col" key=${id} class=${mark(id)} onPointerEnter=${() => highlight.set(id)} onPointerLeave=${() => highlight.set(null)}>
+          ({
+            id,
+            experiment,
+            status,
+          }) => html`<th scope="col" key=${id} class=${mark(id)} onPointerEnter=${() => highlight.set(id)} onPointerLeave=${() => highlight.set(null)}>
             <${Swatch} ...${styles.get(id)} /> <${Link} path=${`run/${id}`}>${id}</${Link}>
             <div class="cut compare-experiment" title=${experiment}><bdi>${experiment}</bdi></div><${Status} status=${status} />
           </th>`,
@@ -108,7 +125,8 @@ function Row({ row, runs, mark }) {
   return html`<tr class=${differs ? "differs" : ""}>
     <th scope="row" class="compare-name" title=${label}><bdi>${label}</bdi></th>
     ${values.map(
-      (value, index) => html`<td class=${`${isNumber ? "number" : ""} ${mark(runs[index].id)} ${isMissing(value) ? "missing" : ""}`}><div class="compare-cell"><${Value} value=${value} path=${path} /></div></td>`,
+      (value, index) =>
+        html`<td class=${`${isNumber ? "number" : ""} ${mark(runs[index].id)} ${isMissing(value) ? "missing" : ""}`}><div class="compare-cell"><${Value} value=${value} path=${path} /></div></td>`,
     )}
   </tr>`;
 }

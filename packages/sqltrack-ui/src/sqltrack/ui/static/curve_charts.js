@@ -10,8 +10,11 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm/standal
 
 /** Charts that are asked for before the user has scrolled to them. */
 const FIRST_CHARTS = 6;
+// As in charts.css.
 const SMALLEST_CHART = 420;
 const SMALLEST_SMALL_CHART = 260;
+const MOST_COLUMNS = 3;
+const MOST_SMALL_COLUMNS = 5;
 const FALLBACK_WIDTH = 800;
 const X_NAMES = { step: "step", progress: "progress", time: "time since start" };
 
@@ -44,19 +47,34 @@ export function nameGroup(value) {
  * @param {function(string)} [props.onFull] fills the window with the chart that has this title, by default in this view
  * @param {function(object)} [props.onAnswer] gets the result of `useCurves`
  */
-export function CurveCharts({ runs, metrics, state, setState, highlight, nameRun = (id) => `run ${id}`, small, onFull, onAnswer }) {
+export function CurveCharts({
+  runs,
+  metrics,
+  state,
+  setState,
+  highlight,
+  nameRun = (id) => `run ${id}`,
+  small,
+  onFull,
+  onAnswer,
+}) {
   const root = useRef(null);
   const [width, setWidth] = useState(0);
   const [seen, setSeen] = useState(new Set());
   const shownScheme = useSignal(scheme);
   useEffect(() => observeWidth(root.current, setWidth), []);
-  const asked = metrics.filter((metric, index) => state.overlay || index < FIRST_CHARTS || seen.has(metric) || state.full === metric);
+  const asked = metrics.filter(
+    (metric, index) => state.overlay || index < FIRST_CHARTS || seen.has(metric) || state.full === metric,
+  );
   const answer = useCurves({
     runs: width ? runs : [],
     metrics: asked,
     x: state.x,
     range: state.range,
-    pixels: choosePixels(chartWidth(width, small, state, metrics), state.overlay ? runs.length * metrics.length : runs.length),
+    pixels: choosePixels(
+      chartWidth(width, small, state, metrics),
+      state.overlay ? runs.length * metrics.length : runs.length,
+    ),
     smoothing: state.smoothing,
     log_x: state.log.x,
     join: state.join,
@@ -73,14 +91,22 @@ export function CurveCharts({ runs, metrics, state, setState, highlight, nameRun
     [String(metrics), answer.byMetric, state.overlay, styles, groupStyles, String(state.hidden), state.group, nameRun],
   );
   const shown = state.full ? charts.filter(({ title }) => title === state.full) : charts;
-  const x = { name: nameX(state.x), kind: state.x === "time" ? "time" : "number", log: state.log.x, range: state.range };
+  const x = {
+    name: nameX(state.x),
+    kind: state.x === "time" ? "time" : "number",
+    log: state.log.x,
+    range: state.range,
+  };
   const fill = onFull ?? ((title) => setState({ full: state.full ? undefined : title }));
   const see = (title) => setSeen((before) => new Set([...before, title]));
-  return html`<div class=${`charts ${small ? "small" : ""} ${state.full ? "full" : ""}`} ref=${root} aria-busy=${answer.loading}>
+  return html`<div class=${`charts ${small ? "small" : ""} ${state.full ? "full" : ""} ${state.overlay ? "overlay" : ""}`} ref=${root} aria-busy=${answer.loading}>
     <${ErrorNote} error=${answer.error} />
     ${answer.truncated.length > 0 && html`<p class="note warning">${answer.truncated.length} of the runs are not drawn; select fewer.</p>`}
     ${shown.map(
-      (chart, index) => html`<${Lazy} key=${chart.title} isAtOnce=${index < FIRST_CHARTS || Boolean(state.full)} onSeen=${() => see(chart.title)} small=${small}>
+      (
+        chart,
+        index,
+      ) => html`<${Lazy} key=${chart.title} isAtOnce=${index < FIRST_CHARTS || Boolean(state.full)} onSeen=${() => see(chart.title)} small=${small}>
         <${ChartFigure} ...${chart} x=${x} y=${{ log: state.log.y }} highlight=${highlight} small=${small}
           onZoom=${(range) => setState({ range }, { replace: state.range !== null && range !== null })}
           isFull=${state.full === chart.title}
@@ -102,13 +128,16 @@ function chartWidth(width, small, state, metrics) {
   if (state.full || state.overlay) {
     return width;
   }
-  const columns = Math.max(1, Math.floor(width / (small ? SMALLEST_SMALL_CHART : SMALLEST_CHART)));
-  return Math.floor(width / Math.min(columns, Math.max(1, metrics.length)));
+  const [smallest, most] = small ? [SMALLEST_SMALL_CHART, MOST_SMALL_COLUMNS] : [SMALLEST_CHART, MOST_COLUMNS];
+  const columns = Math.max(1, Math.min(most, Math.floor(width / smallest)));
+  return Math.floor(width / (small ? columns : Math.min(columns, Math.max(1, metrics.length))));
 }
 
 // A group keeps its style in all charts.
 function useGroupStyles(byMetric, shownScheme) {
-  const names = [...new Set([...byMetric.values()].flatMap(({ groups }) => groups.map(({ value }) => nameGroup(value))))];
+  const names = [
+    ...new Set([...byMetric.values()].flatMap(({ groups }) => groups.map(({ value }) => nameGroup(value)))),
+  ];
   const text = JSON.stringify(names);
   return useMemo(() => new Map(names.map((name, index) => [name, styleAt(index, shownScheme)])), [text, shownScheme]);
 }
@@ -118,7 +147,9 @@ function layOut(metrics, byMetric, isOverlay, look) {
     const { curves, groups } = byMetric.get(metric) ?? { curves: [], groups: [] };
     return {
       title: metric,
-      lines: look.isGrouped ? [] : curves.map((curve) => styleLine(curve, look)).filter((line) => !look.hidden.has(line.run)),
+      lines: look.isGrouped
+        ? []
+        : curves.map((curve) => styleLine(curve, look)).filter((line) => !look.hidden.has(line.run)),
       bands: groups.map((group) => styleBand(group, look)),
       dash: styleAt(8 * index, "light").dash,
     };
@@ -127,7 +158,10 @@ function layOut(metrics, byMetric, isOverlay, look) {
     return parts;
   }
   // In one chart for all metrics, the color tells the run and the dash the metric.
-  const merge = (name) => parts.flatMap((part) => part[name].map((item) => ({ ...item, dash: part.dash, name: `${item.name}, ${part.title}` })));
+  const merge = (name) =>
+    parts.flatMap((part) =>
+      part[name].map((item) => ({ ...item, dash: part.dash, name: `${item.name}, ${part.title}` })),
+    );
   return [{ title: metrics.join(", "), lines: merge("lines"), bands: merge("bands") }];
 }
 

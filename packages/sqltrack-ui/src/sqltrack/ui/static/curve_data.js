@@ -1,7 +1,7 @@
 /** Curves from the server: asked in parts, so that the first appear early, and asked again as runs grow. */
 import { get, isAbort } from "./api.js";
-import { useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 import { usePoll } from "./poll.js";
+import { useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 const RUNS_PER_CALL = 20;
 const METRICS_PER_CALL = 3;

@@ -1,7 +1,7 @@
 /** The runs and metrics that a view of curves shows. */
 import { get, isAbort } from "./api.js";
-import { useEffect, useState } from "./vendor/htm/standalone.module.js";
 import { usePoll } from "./poll.js";
+import { useEffect, useState } from "./vendor/htm/standalone.module.js";
 
 /** Runs that are shown while none is selected. */
 const NEWEST = 10;
@@ -37,7 +37,13 @@ export function useShownRuns(state) {
   const isChosen = state.selected.length > 0;
   const newest = useQuery(
     "runs",
-    { filter: state.filter, columns: [["run", "id"]], sort: [{ column: ["run", "id"], descending: true }], offset: 0, limit: NEWEST },
+    {
+      filter: state.filter,
+      columns: [["run", "id"]],
+      sort: [{ column: ["run", "id"], descending: true }],
+      offset: 0,
+      limit: NEWEST,
+    },
     !isChosen,
   );
   const runs = isChosen ? state.selected : (newest.answer?.rows ?? []).map((row) => row.id);

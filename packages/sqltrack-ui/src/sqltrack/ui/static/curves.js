@@ -107,7 +107,7 @@ function Bar({ state, setState, known, columns, curves, runs, onChoose }) {
     <label class="control"><input type="checkbox" checked=${state.join} onChange=${() => set({ join: !state.join })} /> join resumed</label>
     <label class="control"><input type="checkbox" checked=${Boolean(state.overlay)} onChange=${() => set({ overlay: state.overlay ? undefined : true, full: undefined })} /> one chart</label>
     <span class="space"></span>
-    ${state.range !== null && html`<button type="button" class="button primary" title="0" onClick=${() => set({ range: null })}>Show all of ${nameX(state.x)}</button>`}
+    ${state.range !== null && html`<button type="button" class="button primary" title="0" onClick=${() => set({ range: null })}>Reset zoom</button>`}
     <${ExportMenu} sql=${curves?.sql} python=${curves?.python} />
   </div>`;
 }
@@ -159,9 +159,12 @@ function GroupChoice({ state, set, columns }) {
         ${choices.map(({ column, label }) => html`<option value=${columnId(column)} selected=${columnId(column) === value}>${label}</option>`)}
       </select>
     </label>
-    ${state.group !== null && html`<label class="control">band
+    ${
+      state.group !== null &&
+      html`<label class="control">band
       <select class="field" value=${state.band} onChange=${(event) => set({ band: event.target.value })}>
         ${Object.entries(BANDS).map(([name, text]) => html`<option value=${name} selected=${name === state.band}>${text}</option>`)}
       </select>
-    </label>`}`;
+    </label>`
+    }`;
 }

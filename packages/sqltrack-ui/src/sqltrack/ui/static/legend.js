@@ -1,6 +1,7 @@
 /** The legend of curves: the runs as a table with the color and the dash of each, or the groups. */
-import { Swatch } from "./chart_figure.js";
+
 import { columnId } from "./address.js";
+import { Swatch } from "./chart_figure.js";
 import { exactText, formatValue } from "./format.js";
 import { lineStyles } from "./palette.js";
 import { useSignal } from "./signal.js";
@@ -38,7 +39,9 @@ export function Legend({ answer, runs, hidden, onHide, onRemove, highlight }) {
       </tr></thead>
       <tbody onPointerLeave=${() => highlight.set(null)}>
         ${runs.map(
-          (id) => html`<${LegendRow} key=${id} id=${id} row=${rows.get(id)} columns=${answer?.columns ?? []} style=${styles.get(id)}
+          (
+            id,
+          ) => html`<${LegendRow} key=${id} id=${id} row=${rows.get(id)} columns=${answer?.columns ?? []} style=${styles.get(id)}
             isHidden=${hidden.includes(id)} isHighlighted=${highlighted === id} highlight=${highlight} onToggle=${() => toggle(id)} onRemove=${onRemove} />`,
         )}
       </tbody>
@@ -58,14 +61,20 @@ function LegendRow({ id, row, columns, style, isHidden, isHighlighted, highlight
       navigate(`run/${id}`);
     }
   };
-  const cells = columns.map(({ column, kind }, index) => [column, kind, row?.values[index]]).filter(([column]) => !isShownAnyway(column));
+  const cells = columns
+    .map(({ column, kind }, index) => [column, kind, row?.values[index]])
+    .filter(([column]) => !isShownAnyway(column));
   return html`<tr class=${`${isHighlighted ? "highlighted" : ""} ${isHidden ? "hidden-run" : ""}`} onPointerEnter=${() => highlight.set(id)} onFocusIn=${() => highlight.set(id)}>
     <td><input type="checkbox" aria-label=${`Draw run ${id}`} checked=${!isHidden} onChange=${onToggle} /></td>
     <td class="legend-run"><${Swatch} ...${style} /> <a href=${href(`run/${id}`)} onClick=${follow}>${id}</a></td>
     <td class="cut legend-text" title=${row?.experiment}><bdi>${row?.experiment}</bdi></td>
     <td>${row && html`<${Status} status=${row.status} />`}</td>
     ${cells.map(
-      ([column, kind, value]) => html`<td key=${columnId(column)} class=${`cut legend-text ${kind === "number" ? "number" : ""}`} title=${exactText(value)}>
+      ([
+        column,
+        kind,
+        value,
+      ]) => html`<td key=${columnId(column)} class=${`cut legend-text ${kind === "number" ? "number" : ""}`} title=${exactText(value)}>
         <bdi>${formatValue(value, kind)}</bdi>
       </td>`,
     )}
@@ -81,7 +90,12 @@ export function GroupLegend({ groups, highlight }) {
       <thead><tr><th scope="col">Group</th><th scope="col" class="number">Runs</th></tr></thead>
       <tbody onPointerLeave=${() => highlight.set(null)}>
         ${groups.map(
-          ({ name, color, dash, runs }) => html`<tr key=${name} class=${highlighted === name ? "highlighted" : ""} onPointerEnter=${() => highlight.set(name)}>
+          ({
+            name,
+            color,
+            dash,
+            runs,
+          }) => html`<tr key=${name} class=${highlighted === name ? "highlighted" : ""} onPointerEnter=${() => highlight.set(name)}>
             <td><${Swatch} color=${color} dash=${dash} /> <bdi>${name}</bdi></td><td class="number">${runs}</td>
           </tr>`,
         )}

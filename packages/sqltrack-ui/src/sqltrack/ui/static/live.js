@@ -53,7 +53,11 @@ export function View({ state, setState, navigate }) {
 
 function LiveRun({ run, selected, setState }) {
   const isSelected = selected.includes(run.id);
-  const toggle = () => setState({ selected: isSelected ? selected.filter((id) => id !== run.id) : [...selected, run.id] }, { replace: true });
+  const toggle = () =>
+    setState(
+      { selected: isSelected ? selected.filter((id) => id !== run.id) : [...selected, run.id] },
+      { replace: true },
+    );
   return html`<li class=${`panel live-run ${run.stalled ? "is-stalled" : ""}`}>
     <div class="live-head">
       <input type="checkbox" checked=${isSelected} aria-label=${`Select run ${run.id}`} onChange=${toggle} />
@@ -67,9 +71,11 @@ function LiveRun({ run, selected, setState }) {
     <dl class="live-metrics">${run.metrics.map(({ name, value }) => html`<div key=${name}><dt class="cut" title=${name}><bdi>${name}</bdi></dt><dd class="number">${value === null ? "–" : formatNumber(value)}</dd></div>`)}</dl>
     <p class="live-foot muted">
       ${run.host && html`<bdi>${run.host}</bdi> · `}
-      ${run.stalled
-        ? html`<span class="stalled">stalled: silent for ${formatDuration(run.silent)}</span>`
-        : run.silent !== null && html`last row ${formatDuration(Math.floor(run.silent))} ago`}
+      ${
+        run.stalled
+          ? html`<span class="stalled">stalled: silent for ${formatDuration(run.silent)}</span>`
+          : run.silent !== null && html`last row ${formatDuration(Math.floor(run.silent))} ago`
+      }
     </p>
   </li>`;
 }
@@ -80,7 +86,9 @@ function describePace({ step, rate, seconds_left: left }) {
     parts.push(`step ${formatNumber(step)}`);
   }
   if (rate > 0) {
-    parts.push(rate >= 1 ? `${formatNumber(Number(rate.toPrecision(3)))} steps/s` : `${formatDuration(1 / rate)} a step`);
+    parts.push(
+      rate >= 1 ? `${formatNumber(Number(rate.toPrecision(3)))} steps/s` : `${formatDuration(1 / rate)} a step`,
+    );
   }
   if (left !== null && left !== undefined) {
     parts.push(`${formatDuration(Math.round(left))} left`);

@@ -36,7 +36,7 @@ export function MetricChooser({ known, chosen, runs, onChange, onClose }) {
   };
   const few = found.slice(0, MOST_SHOWN).map(({ name }) => name);
   return html`<${Dialog} title="Metrics" onClose=${onClose} className="metric-chooser">
-    <input class="field metric-search" type="search" placeholder="Search metrics" aria-label="Search metrics" autofocus
+    <input class="field metric-search" type="text" placeholder="Search metrics" aria-label="Search metrics" autofocus
       value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown} />
     <p class="metric-actions">
       <span class="muted">${found.length} of ${known.length}, ${chosen.length} shown</span>

@@ -7,9 +7,9 @@ import { useQuery } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
 import { formatAgo, formatCount, formatDuration, formatNumber, formatTime } from "./format.js";
 import { useKeys } from "./keys.js";
+import { Link, Progress } from "./parts.js";
 import { usePoll } from "./poll.js";
 import { createSignal } from "./signal.js";
-import { Link, Progress } from "./parts.js";
 import { Status } from "./status.js";
 import { ValueList } from "./values.js";
 import { html, useEffect, useMemo, useState } from "./vendor/htm/standalone.module.js";
@@ -109,7 +109,10 @@ function Folded({ title, children }) {
 
 function LinkedRun({ link }) {
   const label = link.label || `${link.kind} ${link.id}`;
-  const target = link.kind === "run" ? html`<${Link} path=${`run/${link.id}`}><bdi>${label}</bdi></${Link}>` : html`<bdi>${label}</bdi>`;
+  const target =
+    link.kind === "run"
+      ? html`<${Link} path=${`run/${link.id}`}><bdi>${label}</bdi></${Link}>`
+      : html`<bdi>${label}</bdi>`;
   const relation = html`<bdi class="muted">${link.relation}</bdi>`;
   return html`<li>${link.direction === "from" ? html`${target} ${relation} this` : html`${relation} ${target}`} ${link.status && html`<${Status} status=${link.status} />`}</li>`;
 }
@@ -117,7 +120,8 @@ function LinkedRun({ link }) {
 function Times({ answer }) {
   const { run, rows, last_step: lastStep, progress } = answer;
   const fact = (name, value, title) => value && html`<div><dt>${name}</dt><dd title=${title}>${value}</dd></div>`;
-  const time = (name, iso) => fact(name, iso && html`${formatTime(iso)} <span class="muted">${formatAgo(iso)}</span>`, iso);
+  const time = (name, iso) =>
+    fact(name, iso && html`${formatTime(iso)} <span class="muted">${formatAgo(iso)}</span>`, iso);
   return html`<dl class="values times">
     ${time("created", run.time_created)} ${time("started", run.time_started)} ${time("updated", run.time_updated)}
     ${time("ended", run.time_ended)} ${fact("duration", formatDuration(run.duration))}
@@ -133,7 +137,10 @@ function Metrics({ answer, state, setState, navigate }) {
   const found = names.filter((name) => name.toLowerCase().includes(text.toLowerCase()));
   const [isTable, setTable] = useState(false);
   useEffect(() => setText(""), [answer.run.id]);
-  const own = useMemo(() => ({ ...state, group: null, join: false, overlay: undefined, full: undefined, hidden: undefined }), [state]);
+  const own = useMemo(
+    () => ({ ...state, group: null, join: false, overlay: undefined, full: undefined, hidden: undefined }),
+    [state],
+  );
   if (names.length === 0) {
     return html`<p class="empty">This run has no metrics yet.</p>`;
   }
@@ -147,10 +154,12 @@ function Metrics({ answer, state, setState, navigate }) {
       <button type="button" class="button" aria-pressed=${state.log.y} title="l" onClick=${() => setState({ log: { ...state.log, y: !state.log.y } }, { replace: true })}>log y</button>
       ${state.range !== null && html`<button type="button" class="button primary" title="0" onClick=${() => setState({ range: null })}>Show all</button>`}
     </div>
-    ${isTable
-      ? html`<${MetricTable} metrics=${answer.metrics.filter(({ name }) => found.includes(name))} />`
-      : html`<${CurveCharts} runs=${[answer.run.id]} metrics=${found} state=${own} setState=${setState} highlight=${highlight} small
-        onFull=${(full) => navigate("curves", { selected: [answer.run.id], metrics: [full], full })} />`}`;
+    ${
+      isTable
+        ? html`<${MetricTable} metrics=${answer.metrics.filter(({ name }) => found.includes(name))} />`
+        : html`<${CurveCharts} runs=${[answer.run.id]} metrics=${found} state=${own} setState=${setState} highlight=${highlight} small
+        onFull=${(full) => navigate("curves", { selected: [answer.run.id], metrics: [full], full })} />`
+    }`;
 }
 
 function MetricTable({ metrics }) {

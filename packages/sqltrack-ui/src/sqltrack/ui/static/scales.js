@@ -70,5 +70,7 @@ export function labelTicks(scale, ticks) {
 }
 
 function labelAlone(value) {
-  return value >= 1e5 || value < 1e-3 ? value.toExponential(0).replace("e+", "e") : String(Number(value.toPrecision(3)));
+  return value >= 1e5 || value < 1e-3
+    ? value.toExponential(0).replace("e+", "e")
+    : String(Number(value.toPrecision(3)));
 }

@@ -4,13 +4,17 @@ import { html, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
 const SEARCH_FROM = 12;
 const MOST_SHOWN = 500;
+/** Values that a folded list shows. */
+const FOLDED = 10;
 const SHORT_COMMIT = 8;
 
 /** List the values of an object with their paths; objects are opened, lists are values. */
 export function flatten(object, path = []) {
   return Object.entries(object ?? {}).flatMap(([name, value]) => {
     const isOpen = value !== null && typeof value === "object" && !Array.isArray(value) && !("$number" in value);
-    return isOpen && Object.keys(value).length > 0 ? flatten(value, [...path, name]) : [{ path: [...path, name], value }];
+    return isOpen && Object.keys(value).length > 0
+      ? flatten(value, [...path, name])
+      : [{ path: [...path, name], value }];
   });
 }
 
@@ -24,10 +28,11 @@ export function Value({ value, path = [] }) {
   return html`<bdi class=${isCommit ? "mono" : ""} title=${exactText(value)}>${text}</bdi>`;
 }
 
-/** A list of names and values, with a search if it is long. */
+/** A list of names and values, with a search and folded if it is long. */
 export function ValueList({ object, label }) {
   const items = useMemo(() => flatten(object), [object]);
   const [text, setText] = useState("");
+  const [isOpen, setOpen] = useState(false);
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const found = items.filter(({ path, value }) => {
     const line = `${path.join(".")} ${exactText(value)}`.toLowerCase();
@@ -36,12 +41,17 @@ export function ValueList({ object, label }) {
   if (items.length === 0) {
     return html`<p class="muted">None</p>`;
   }
+  const isFolded = !isOpen && words.length === 0 && items.length >= SEARCH_FROM;
   return html`${items.length >= SEARCH_FROM && html`<input class="field value-search" type="search" placeholder=${`Search ${items.length} values`} aria-label=${`Search ${label}`} value=${text} onInput=${(event) => setText(event.target.value)} />`}
     <dl class="values">
-      ${found.slice(0, MOST_SHOWN).map(
-        ({ path, value }) => html`<div key=${JSON.stringify(path)}><dt title=${path.join(".")}><bdi>${path.join(".")}</bdi></dt><dd><${Value} value=${value} path=${path} /></dd></div>`,
-      )}
+      ${found
+        .slice(0, isFolded ? FOLDED : MOST_SHOWN)
+        .map(
+          ({ path, value }) =>
+            html`<div key=${JSON.stringify(path)}><dt title=${path.join(".")}><bdi>${path.join(".")}</bdi></dt><dd><${Value} value=${value} path=${path} /></dd></div>`,
+        )}
     </dl>
+    ${isFolded && html`<button type="button" class="button" onClick=${() => setOpen(true)}>Show all ${items.length}</button>`}
     ${found.length === 0 && html`<p class="muted">Nothing found</p>`}
-    ${found.length > MOST_SHOWN && html`<p class="muted">${found.length - MOST_SHOWN} more; search to find them.</p>`}`;
+    ${!isFolded && found.length > MOST_SHOWN && html`<p class="muted">${found.length - MOST_SHOWN} more; search to find them.</p>`}`;
 }
