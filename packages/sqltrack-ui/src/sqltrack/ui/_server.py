@@ -1,0 +1,150 @@
+"""Run the page's server until it is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from sqltrack.client import Client
+from sqltrack.ui._app import build_app
+from sqltrack.ui._browser import open_in_browser
+from sqltrack.ui._listening import listen_on_path, listen_on_port
+from sqltrack.ui._security import Access
+
+__all__ = ["create_app", "serve"]
+
+_LOCAL = "127.0.0.1"
+# Port in the printed address of a socket. The user chooses it when forwarding the socket.
+_FORWARDED_PORT = 8080
+# Connections at the same time; more are told to come back later.
+_CONNECTIONS = 200
+# End at once after each of these. Batch systems send the second, and a lost terminal the third.
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
+
+
+def create_app(client: Client, *, token: str, edit: bool = False) -> ASGIApp:
+    """Return the page as an ASGI application, for a server of your own.
+
+    Args:
+        client: the database.
+        token: secret that users give once in the address, as `?token=…`. A cookie replaces it then.
+        edit: whether views are saved in the database, default False: in a file of the user who runs the server.
+    """
+    return build_app(client, Access("app", token=token, edit=edit))
+
+
+def serve(
+    client: Client,
+    *,
+    port: int = 0,
+    host: str = _LOCAL,
+    socket_path: str | os.PathLike[str] | None = None,
+    edit: bool = False,
+    open_browser: bool = False,
+    token: str | None = None,
+    announce: Callable[[str], object] = print,
+) -> None:
+    """Serve the page until Ctrl-C, SIGTERM or SIGHUP, which end it at once.
+
+    The server is the user's own: each start has a token, and only who knows it can see the page.
+
+    Args:
+        client: the database. It is only read, except for saved views with `edit`.
+        port: port to listen on, default 0: a free one.
+        host: address to listen on, default "127.0.0.1": only this machine can connect.
+        socket_path: path of a Unix socket to listen on instead, which gets mode 0600.
+        edit: whether views are saved in the database, default False: in a file of the user.
+        open_browser: whether to open the page in the user's browser, default False.
+        token: the token, default: a random one.
+        announce: called with the address, which contains the token, when the server can be reached; default: `print`.
+
+    Raises:
+        ConfigError: (a ValueError) another program uses the port or the socket, or the address is not of this machine.
+    """
+    with contextlib.ExitStack() as stack:
+        if socket_path is None:
+            listener = stack.enter_context(listen_on_port(host, port))
+            name = str(listener.getsockname()[1])
+            place = f"http://{_name_for_users(host)}:{name}"
+        else:
+            path = os.path.abspath(socket_path)
+            listener = stack.enter_context(listen_on_path(path))
+            name = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+            place = f"http://localhost:{_FORWARDED_PORT}"
+        access = Access(name, token=token, hosts=[host], edit=edit)
+        address = f"{place}/?token={access.token}"
+
+        def begin() -> None:
+            announce(address)
+            if open_browser:
+                stack.enter_context(open_in_browser(address))
+
+        _Server(build_app(client, access), begin).run([listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that ends at once, and leaves the signals of the process as they were.
+
+    Args:
+        app: the application.
+        begin: called once when the server listens.
+    """
+
+    def __init__(self, app: ASGIApp, begin: Callable[[], object]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=_CONNECTIONS,
+            )
+        )
+        self._begin = begin
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._begin()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+        """Handle signals during the block. Unlike uvicorn's, it does not raise them again at the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        # A program started with `nohup`, or in the background, keeps ignoring what it was told to ignore.
+        numbers = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+        previous: dict[int, Any] = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End without waiting for requests."""
+        self.should_exit = True
+        self.force_exit = True
+
+
+def _name_for_users(host: str) -> str:
+    """Return the name of this machine in an address."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - only compared
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
