@@ -86,7 +86,7 @@ def _add(root: Path, package: Package, version: str) -> dict[str, Any]:
     files = [_copy(root, package.name, folder / "package" / source, source) for source in package.files]
     return {
         "name": package.name,
-        # The license is the same in all versions of a range, of which the script does not tell the one that it contains.
+        # The license is the same in all versions of a range, of which the script names none.
         **({"version": metadata["version"]} if version in ("latest", metadata["version"]) else {}),
         "license": package.license,
         **({"inside": package.inside} if package.inside else {}),

@@ -104,7 +104,7 @@ function Experiment({ experiment, onOpen }) {
       ${counts.map(([status, count]) => html`<button type="button" title=${`Runs with the status ${status}`} onClick=${() => onOpen(experiment, status)}><${Status} status=${status} count=${formatCount(count)} /></button>`)}
     </div>
     <${Tags} tags=${tags} />
-    ${links.length > 0 && html`<p>${links.map(({ relation, id, name: other }) => html`<span class="muted">${relation}</span> <a href=${href("", { filter: filterOf({ name: other }), selected: [] })} key=${`${relation}${id}`}><bdi>${other}</bdi></a>${" "}`)}</p>`}
+    ${links.length > 0 && html`<p>${links.map(({ relation, id, name: other, direction }) => html`<span class="muted">${direction === "from" ? `← ${relation}` : `${relation} →`}</span> <a href=${href("", { filter: filterOf({ name: other }), selected: [] })} key=${`${relation}${id}`}><bdi>${other}</bdi></a>${" "}`)}</p>`}
     <p class="muted" title=${`${formatTime(first)} to ${formatTime(last)}`}>${last ? `last run ${formatAgo(last)}` : "no runs yet"}</p>
   </li>`;
 }

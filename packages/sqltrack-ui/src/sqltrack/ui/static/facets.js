@@ -11,6 +11,7 @@ import { html, useEffect, useMemo, useState } from "./vendor/htm/standalone.modu
 /** Values shown of each facet at first, and when all are asked for. */
 const FEW = 20;
 const MANY = 2000;
+const TAG = "tag";
 
 /** Return a filter in which a value of a facet is chosen, or no longer. */
 export function toggleValue(filter, column, value, exclude = false) {
@@ -49,11 +50,14 @@ export function Facets({ filter, extra, version, onFilter, onAdd, onRemove }) {
   }, [inputs, version]);
   return html`<div class="facets">
     <${ErrorNote} error=${error} />
-    ${facets.map((facet) => {
-      const id = columnId(facet.column);
-      const isExtra = extra.some((column) => columnId(column) === id);
-      return html`<${Facet} key=${id} facet=${facet} filter=${filter} onFilter=${onFilter} onRemove=${isExtra && (() => onRemove(facet.column))} />`;
-    })}
+    ${facets
+      .filter(({ column }) => column[0] !== TAG)
+      .map((facet) => {
+        const id = columnId(facet.column);
+        const isExtra = extra.some((column) => columnId(column) === id);
+        return html`<${Facet} key=${id} facet=${facet} filter=${filter} onFilter=${onFilter} onRemove=${isExtra && (() => onRemove(facet.column))} />`;
+      })}
+    <${TagFacet} facets=${facets.filter(({ column }) => column[0] === TAG)} filter=${filter} onFilter=${onFilter} />
     <button type="button" class="button quiet" onClick=${onAdd}>+ Add a facet</button>
   </div>`;
 }
@@ -106,6 +110,39 @@ function Facet({ facet, filter, onFilter, onRemove }) {
   </details>`;
 }
 
+/** All tags in one list: the runs that have them. Alt-click: the runs that do not. */
+function TagFacet({ facets, filter, onFilter }) {
+  if (facets.length === 0) {
+    return null;
+  }
+  const tags = facets.map(({ column, values }) => {
+    const has = values.find(({ value }) => value === true);
+    const hasNot = values.find(({ value }) => value === false);
+    return { column, count: has?.count ?? 0, isChosen: Boolean(has?.selected), isExcluded: Boolean(hasNot?.selected) };
+  });
+  const largest = Math.max(1, ...tags.map(({ count }) => count));
+  const choose = ({ column, isExcluded }, event) =>
+    onFilter(toggleValue(filter, column, !(event.altKey || isExcluded)));
+  return html`<details class="facet" open>
+    <summary>Tags</summary>
+    <ul role="group" aria-label="Tags">
+      ${tags.map(
+        (tag) => html`<li key=${tag.column[1]} class=${tag.isExcluded ? "excluded" : ""}>
+        <label title=${`${tag.column[1].slice(0, 500)} (Alt-click: runs without this tag)`} style=${shareStyle(tag.count / largest)}>
+          <input type="checkbox" checked=${tag.isChosen || tag.isExcluded} onClick=${(event) => choose(tag, event)} />
+          <bdi class="cut">${tag.column[1]}</bdi>
+          <span class="count">${formatCount(tag.count)}</span>
+        </label>
+      </li>`,
+      )}
+    </ul>
+  </details>`;
+}
+
+function shareStyle(share) {
+  return { "--share": `${Math.round(share * 100)}%` };
+}
+
 function filterValues(values, search) {
   const wanted = search.trim().toLowerCase();
   return wanted === "" ? values : values.filter(({ value }) => exactText(value).toLowerCase().includes(wanted));
@@ -115,9 +152,8 @@ function FacetValue({ column, value: { value, count, selected }, share, exclude,
   const isStatus = column[0] === "run" && column[1] === "status";
   const text = isMissing(value) ? "none" : formatValue(value) || '""';
   const choose = (event) => onFilter(toggleValue(filter, column, value, event.altKey || (exclude && selected)));
-  const style = { "--share": `${Math.round(share * 100)}%` };
   return html`<li class=${selected && exclude ? "excluded" : ""}>
-    <label title=${`${exactText(value).slice(0, 500)} (Alt-click: all but this)`} style=${style}>
+    <label title=${`${exactText(value).slice(0, 500)} (Alt-click: all but this)`} style=${shareStyle(share)}>
       <input type="checkbox" checked=${selected} onClick=${choose} />
       ${isStatus && !isMissing(value) ? html`<${Status} status=${value} />` : html`<bdi class=${`cut ${isMissing(value) ? "muted" : ""}`}>${text}</bdi>`}
       <span class="count">${formatCount(count)}</span>

@@ -148,7 +148,7 @@ function tagsElement(tags) {
     const tag = document.createElement("bdi");
     tag.className = "tag";
     tag.textContent = name;
-    element.append(tag, " ");
+    element.append(tag);
   }
   return element;
 }

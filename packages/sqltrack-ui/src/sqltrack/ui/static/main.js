@@ -64,8 +64,8 @@ function Page() {
   });
   useEffect(() => {
     const title = view === RUN ? `Run ${id}` : (view?.name ?? "Not found");
-    document.title = `${title} · ${shownAbout?.database ?? "SQLTrack"}`;
-  }, [view, id, shownAbout?.database]);
+    document.title = `${title} · ${shownAbout?.name ?? "SQLTrack"}`;
+  }, [view, id, shownAbout?.name]);
   return html`<a class="skip" href=${`${location.href.split("#")[0]}#view`}>Skip to the content</a>
     <${Header} path=${path} view=${view} about=${shownAbout} selected=${state.selected} />
     <${Messages} />
@@ -113,9 +113,9 @@ function Header({ path, view, about: info, selected }) {
 function DatabaseName({ about: info }) {
   const state = useSignal(connection);
   const text = CONNECTIONS[state] ?? "connected";
-  const title = `${info.engine}: ${info.database}${info.schema ? `, schema ${info.schema}` : ""} (${text})`;
+  const title = `${info.database} (${text})`;
   return html`<span class="database" title=${title}>
-    <span class=${`dot ${state}`} role="img" aria-label=${text}></span><bdi class="cut">${info.database}</bdi>
+    <span class=${`dot ${state}`} role="img" aria-label=${text}></span><bdi class="cut">${info.name ?? info.database}</bdi>
   </span>`;
 }
 
