@@ -5,7 +5,7 @@ import { ErrorNote } from "./components.js";
 import { CurveCharts } from "./curve_charts.js";
 import { useMetrics, useQuery, useShownRuns } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
-import { isMissing } from "./format.js";
+import { decode, isMissing } from "./format.js";
 import { useKeys } from "./keys.js";
 import { lineStyles } from "./palette.js";
 import { Link } from "./parts.js";
@@ -17,7 +17,14 @@ import { html, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
 const MOST_RUNS = 100;
 const CHARTS = 3;
-const SECTIONS = { run: "Run", args: "Arguments", metrics: "Best values", env: "Environment", extras: "Extras" };
+/** Sections in the order in which they are read. */
+const SECTIONS = {
+  args: "Arguments",
+  metrics: "Best values",
+  run: "Run",
+  extras: "Extras",
+  env: "Environment",
+};
 
 /** Show how the selected runs differ. */
 export function View({ state, setState, navigate }) {
@@ -100,14 +107,15 @@ function Differences({ answer, text, highlight, isAll }) {
   </div>`;
 }
 
-// Rows by section, the sections in the order of their first row: that of the answer, differences first.
+// Rows by section: what differs, then what is the same.
 function split(rows) {
-  const sections = new Map();
+  const names = Object.keys(SECTIONS);
+  const sections = new Map([...names, ...names.map((name) => `same ${name}`)].map((name) => [name, []]));
   for (const row of rows) {
     const name = `${row.differs ? "" : "same "}${row.section}`;
     sections.set(name, [...(sections.get(name) ?? []), row]);
   }
-  return [...sections];
+  return [...sections].filter(([, part]) => part.length > 0);
 }
 
 function Section({ section, rows, runs, mark }) {
@@ -121,12 +129,35 @@ function Section({ section, rows, runs, mark }) {
 
 function Row({ row, runs, mark }) {
   const { path, label, values, differs } = row;
-  const isNumber = values.some((value) => typeof value === "number");
+  const best = findBest(row);
+  const classes = (index) => [
+    mark(runs[index].id),
+    isMissing(values[index]) ? "missing" : "",
+    best.has(index) ? "best" : "",
+  ];
   return html`<tr class=${differs ? "differs" : ""}>
     <th scope="row" class="compare-name" title=${label}><bdi>${label}</bdi></th>
     ${values.map(
-      (value, index) =>
-        html`<td class=${`${isNumber ? "number" : ""} ${mark(runs[index].id)} ${isMissing(value) ? "missing" : ""}`}><div class="compare-cell"><${Value} value=${value} path=${path} /></div></td>`,
+      (value, index) => html`<td class=${classes(index).join(" ")}>
+        <div class="compare-cell"><${Value} value=${value} path=${path} kind=${findKind(row)} />${best.has(index) && html`<span class="visually-hidden"> (best)</span>`}</div>
+      </td>`,
     )}
   </tr>`;
+}
+
+function findKind({ section, path }) {
+  if (section !== "run") {
+    return undefined;
+  }
+  return path[0].startsWith("time_") ? "time" : path[0];
+}
+
+// The runs with the best of a metric's values, if they differ.
+function findBest({ section, path, values, differs }) {
+  const choose = { max: Math.max, min: Math.min }[path.at(-1)];
+  if (section !== "metrics" || !differs || !choose) {
+    return new Set();
+  }
+  const best = choose(...values.map(decode).filter(Number.isFinite));
+  return new Set([...values.keys()].filter((index) => values[index] === best));
 }

@@ -9,7 +9,8 @@ const CALLS_AT_ONCE = 4;
 /** Points of one chart. More take seconds to draw without a GPU; extremes are kept however few pixels are asked for. */
 const MOST_POINTS = 160000;
 const POINTS_PER_PIXEL = 4;
-const FLUSH = 150;
+/** Milliseconds between two drawings while answers arrive. */
+const FLUSH = 300;
 
 /** Number of buckets to ask for, so that a chart of this many curves is drawn without delay. */
 export function choosePixels(width, curves) {

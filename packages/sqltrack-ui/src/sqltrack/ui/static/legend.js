@@ -75,7 +75,7 @@ function LegendRow({ id, row, columns, style, isHidden, isHighlighted, highlight
         kind,
         value,
       ]) => html`<td key=${columnId(column)} class=${`cut legend-text ${kind === "number" ? "number" : ""}`} title=${exactText(value)}>
-        <bdi>${formatValue(value, kind)}</bdi>
+        <bdi>${formatValue(value, column[1] === "duration" ? "duration" : kind)}</bdi>
       </td>`,
     )}
     <td><button type="button" class="button quiet legend-remove" aria-label=${`Take run ${id} out`} title="Take out of the selection" onClick=${() => onRemove(id)}>✕</button></td>

@@ -18,13 +18,13 @@ export function flatten(object, path = []) {
   });
 }
 
-/** A value as text that can be selected; a missing one is a dash. */
-export function Value({ value, path = [] }) {
+/** A value as text that can be selected; a missing one is a dash. `kind` is "time", "duration" or undefined. */
+export function Value({ value, path = [], kind }) {
   if (isMissing(value)) {
     return html`<span class="muted">–</span>`;
   }
   const isCommit = path.at(-1) === "commit" && typeof value === "string" && value.length > SHORT_COMMIT;
-  const text = isCommit ? value.slice(0, SHORT_COMMIT) : formatValue(value);
+  const text = isCommit ? value.slice(0, SHORT_COMMIT) : formatValue(value, kind);
   return html`<bdi class=${isCommit ? "mono" : ""} title=${exactText(value)}>${text}</bdi>`;
 }
 
