@@ -172,14 +172,12 @@ class PostgresAdmin(Admin):
         keys = ", ".join(map(quote_text, path))
         value, text = f"{column} #> ARRAY[{keys}]", f"{column} #>> ARRAY[{keys}]"
         # Beyond this length, numbers may exceed the range of DOUBLE PRECISION.
-        number = f"""
-            CASE
-                WHEN jsonb_typeof({value}) = 'number' AND LENGTH({text}) < 300
-                    OR jsonb_typeof({value}) = 'string' AND {text} IN ('NaN', 'Infinity', '-Infinity')
-                THEN CAST({text} AS DOUBLE PRECISION)
-            END
-        """
-        return JsonValue(f"jsonb_typeof({value})", text, " ".join(number.split()), value)
+        number = (
+            f"CASE WHEN jsonb_typeof({value}) = 'number' AND LENGTH({text}) < 300 "
+            f"OR jsonb_typeof({value}) = 'string' AND {text} IN ('NaN', 'Infinity', '-Infinity') "
+            f"THEN CAST({text} AS DOUBLE PRECISION) END"
+        )
+        return JsonValue(f"jsonb_typeof({value})", text, number, value)
 
     def seconds_between_sql(self, begin: str, end: str) -> str:
         return f"CAST(EXTRACT(EPOCH FROM {end} - {begin}) AS DOUBLE PRECISION)"

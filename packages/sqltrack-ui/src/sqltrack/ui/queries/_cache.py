@@ -76,6 +76,19 @@ class Cache:
                 self._computing.pop(key, None)
         return cast("T", found.value), found.version
 
+    def peek(self, key: Hashable, version: str) -> Any:
+        """Return a result of this version, None without one."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry.version != version:
+                return None
+            self._entries.move_to_end(key)
+            return entry.value
+
+    def keep(self, key: Hashable, value: Any, version: str) -> None:
+        """Keep a result."""
+        self._keep(key, value, version, 0.0)
+
     def _find(self, key: Hashable, version: str) -> Cached | None:
         with self._lock:
             entry = self._entries.get(key)

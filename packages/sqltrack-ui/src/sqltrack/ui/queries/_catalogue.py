@@ -29,7 +29,7 @@ class _Known(NamedTuple):
 
     column: Column
     kind: str
-    count: int | None
+    runs: int | None
 
 
 def columns(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,4 +162,4 @@ def _matches(column: Column, words: Sequence[str]) -> bool:
 
 def _as_json(known: _Known) -> dict[str, Any]:
     column = {"column": list(known.column.path), "label": known.column.label, "kind": known.kind}
-    return column if known.count is None else {**column, "count": known.count}
+    return column if known.runs is None else {**column, "count": known.runs}

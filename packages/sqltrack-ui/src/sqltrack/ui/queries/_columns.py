@@ -219,12 +219,20 @@ class Expressions:
         elif how == "last" or kind not in ("number", "time"):
             sql = _first_sql(value, f"{value} IS NOT NULL", "metrics.step DESC, metrics.progress DESC")
         else:
-            function = {"max": "MAX", "min": "MIN", "mean": "AVG"}[how]
+            function = _AGGREGATES[how]
             condition = is_number_sql(value) if kind == "number" else f"{value} IS NOT NULL"
             sql = f"(SELECT {function}({value}) FROM metrics WHERE metrics.run_id = runs.id AND {condition})"
         if kind in ("number", "bool", "time"):
             return Expression(sql, None, sql, is_time=kind == "time")
         return Expression(None, sql, sql)
+
+    def aggregate(self, column: Column) -> str | None:
+        """Return the aggregate over the rows of a run that gives the value of a column, None if none does."""
+        _, how, *names = column.path
+        value = self.metric_value(names[-1])
+        if how not in _AGGREGATES or value is None or self.metric_kind(names[-1]) != "number":
+            return None
+        return f"{_AGGREGATES[how]}(CASE WHEN {is_number_sql(value)} THEN {value} END)"
 
     def metric_kind(self, name: str) -> Literal["number", "bool", "time", "text", "json"]:
         """Return the kind of a metric's values; values in `extras` count if they are numbers."""
@@ -244,6 +252,7 @@ class Expressions:
         return number if column is None else f"COALESCE({column}, {number})"
 
 
+_AGGREGATES = {"max": "MAX", "min": "MIN", "mean": "AVG"}
 _UNFINISHED = ", ".join(f"'{status}'" for status in UNFINISHED_STATES)
 
 

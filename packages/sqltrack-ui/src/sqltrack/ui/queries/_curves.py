@@ -61,12 +61,12 @@ class Mark(NamedTuple):
     Attributes:
         x: the first of them.
         value: "NaN", "Infinity" or "-Infinity".
-        count: their number.
+        number: their number.
     """
 
     x: float
     value: str
-    count: int
+    number: int
 
 
 class Curve(NamedTuple):
@@ -301,7 +301,7 @@ def _as_json(run_id: int, chain: Sequence[int], curve: Curve) -> dict[str, Any]:
         "x": curve.x,
         "y": curve.y,
         "smooth": curve.smooth,
-        "marks": [mark._asdict() for mark in curve.marks],
+        "marks": [{"x": as_json(mark.x), "value": mark.value, "count": mark.number} for mark in curve.marks],
         "rows": curve.rows,
         "exact": curve.exact,
         "last": None if curve.last is None else {"x": as_json(curve.last[0]), "y": as_json(curve.last[1])},

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqltrack.client import Client
 from sqltrack.commands._databases import require_database
 from sqltrack.commands._points import Places, find_places
-from sqltrack.commands._rows import dicts
+from sqltrack.commands._rows import dicts, fetch
 from sqltrack.engines.admin import Admin, Question, admin_of
 from sqltrack.errors import DatabaseUnavailableError
 from sqltrack.statuses import ENDED_STATES, find_state
@@ -34,7 +34,7 @@ _SETTLED = timedelta(seconds=3)
 class Database:
     """A database to look at, with caches. Threads can share an object.
 
-    Nothing is written. Connections are opened when they are needed, and some are kept for the next query.
+    Nothing is written. At the end of a `with` block the connections are closed. Connections are opened when they are needed, and some are kept for the next query.
 
     Args:
         client: client with the configuration of the database.
@@ -62,6 +62,12 @@ class Database:
         self._watching: Any = None
         # The text of a connection means nothing on another one, nor in another process.
         self._epoch = time.time_ns()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def version(self) -> str:
         """Return a short text that changes whenever the data have changed.
@@ -186,7 +192,8 @@ class Database:
 
     def _fetch(self, sql: str, parameters: Sequence[Any], own_sql: bool) -> list[dict[str, Any]]:
         with self.reading(own_sql=own_sql) as connection:
-            return dicts(connection.execute(sql, tuple(parameters)) if parameters else connection.execute(sql))
+            rows: list[dict[str, Any]] = fetch(connection, sql, parameters)
+            return rows
 
     def _once_more(self, call: Callable[[], T]) -> T:
         """Call a function, again if a kept connection was lost."""

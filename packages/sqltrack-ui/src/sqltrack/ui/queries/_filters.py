@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from textwrap import dedent
 from typing import Any, NamedTuple
 
@@ -199,19 +199,28 @@ def _match_sql(column: Column, value: Any, expressions: Expressions) -> tuple[st
     if isinstance(value, (bool, int, float)) and expression.number is not None:
         if isinstance(value, float) and math.isnan(value):
             return f"{expression.number} IS NOT NULL AND NOT ({is_number_sql(expression.number)})", []
-        # Integers of any size, because texts of requests are not limited.
-        return f"{expression.number} = %s", [float(value) if not fits_int64(value) else int(value)]
+        number = value if fits_int64(value) else _as_float(value)
+        return ("1 = 0", []) if number is None else (f"{expression.number} = %s", [number])
     raise QueryError(f"column {column.label!r} cannot be filtered by {value!r}; use a condition in SQL")
 
 
-def _time(text: str) -> datetime:
+def _as_float(value: float) -> float | None:
+    """Return a number as a float, None if it is beyond their range."""
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _time(text: str) -> str:
+    """Return a time as SQLite stores it, which PostgreSQL reads as well."""
     try:
         time = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise QueryError(f"expected a time in ISO 8601, got {text!r}") from None
     if time.tzinfo is None:
         raise QueryError(f"expected a time with its zone, got {text!r}")
-    return time
+    return time.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
 
 
 def _like(text: str) -> str:

@@ -92,9 +92,9 @@ def _read_experiments(source: Database) -> list[dict[str, Any]]:
         tagged = list(tags) if isinstance(tags, Mapping) else []
         found[row["id"]] = {**entry, "tags": tagged, "first": None, "last": None, "links": []}
     for row in statuses:
-        entry = found.get(row["experiment_id"])
-        if entry is None:
+        if row["experiment_id"] not in found:
             continue
+        entry = found[row["experiment_id"]]
         entry["runs"] += row["number"]
         entry["by_status"][row["status"]] = row["number"]
         for name, choose in (("first", min), ("last", max)):
@@ -153,22 +153,19 @@ def _describe_live(source: Database, row: Mapping[str, Any]) -> dict[str, Any]:
         ]
     )
     last, first = (last_rows or [{}])[0], (first_rows or [{}])[0]
-    elapsed = _seconds(row["time_started"], row["time_updated"])
+    elapsed = _seconds(row["time_started"], row["time_updated"]) or 0.0
     steps = (last.get("step") or 0) - (first.get("step") or 0)
     done, begun = last.get("progress") or 0.0, first.get("progress") or 0.0
-    is_known = elapsed is not None and elapsed > 0
-    seconds_left = None
-    if is_known and begun < done <= 1.0:
-        seconds_left = (1.0 - done) * elapsed / (done - begun)
+    seconds_left = (1.0 - done) * elapsed / (done - begun) if elapsed and begun < done <= 1.0 else None
     rows = counts[0]["rows"]
     return {
         **{name: row[name] for name in ("id", "experiment_id", "experiment", "status")},
         "step": as_json(last.get("step")),
         "progress": as_json(last.get("progress")),
-        "rate": steps / elapsed if is_known and steps > 0 else None,
+        "rate": steps / elapsed if elapsed and steps > 0 else None,
         "seconds_left": seconds_left,
         "updated": row["time_updated"] or row["time_started"],
-        "interval": elapsed / rows if is_known and rows else 0.0,
+        "interval": elapsed / rows if elapsed and rows else 0.0,
         "host": _host(row),
         "metrics": _last_metrics(source, last_rows),
     }
@@ -201,7 +198,7 @@ def _last_metrics(source: Database, rows: Sequence[Mapping[str, Any]]) -> list[d
     """Return the last numbers of the first metrics."""
     places = source.places()
     expressions = Expressions(source.admin(), places)
-    found = []
+    found: list[dict[str, Any]] = []
     for name in places.columns:
         if expressions.metric_kind(name) != "number" or len(found) == _SHOWN:
             continue

@@ -213,7 +213,7 @@ def _own(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
 
 def _best(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
     """Return the best values of metrics, or the last of metrics that are not numbers."""
-    found = {}
+    found: dict[tuple[str, ...], Any] = {}
     for summary in described["metrics"]:
         how = "min" if is_smaller_better(summary["metric"]) else "max"
         how = "last" if summary[how] is None else how

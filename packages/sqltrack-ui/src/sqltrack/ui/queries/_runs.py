@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqltrack.commands._conditions import check_quoted_names, explain_condition
-from sqltrack.commands._rows import batches, dicts, to_number
+from sqltrack.commands._rows import batches, to_number
 from sqltrack.commands._run_args import summarize_args
 from sqltrack.engines._first_rows import is_number_sql
 from sqltrack.engines.schema import EXTRAS, INT64, KEY
@@ -279,27 +279,82 @@ def read_rows(source: Database, ids: Sequence[int], columns: Sequence[Column], *
 
 
 def _read_batch(source: Database, ids: Sequence[int], columns: Sequence[Column], with_args: bool) -> list[Row]:
-    expressions = Expressions(source.admin(), source.places())
+    version = source.version()
+    expressions = Expressions(source.admin(), source.places(version))
     groups = [name for name in JSON_COLUMNS if any(column.group == name for column in columns)]
     if with_args and "args" not in groups:
         groups.append("args")
-    computed = [column for column in columns if column.group not in JSON_COLUMNS]
-    values = ["id", "experiment_id", "experiment", "status", "time_updated", *groups]
-    values = [f"runs.{name}" for name in values]
+    computed = [column for column in columns if column.group not in (*JSON_COLUMNS, "metric")]
+    values = [f"runs.{name}" for name in (*_HEAD, *groups)]
     values += [f"{expressions.write(column).shown} AS value_{index}" for index, column in enumerate(computed)]
     sql = f"SELECT {', '.join(values)} FROM {RUNS} WHERE runs.id IN ({placeholders(len(ids))})"
+    rows = {row["id"]: row for row in source.fetch(sql, ids)}
+    measured = _read_metrics(
+        source, expressions, rows, [column for column in columns if column.group == "metric"], version
+    )
     found = {}
-    for row in source.ask(lambda connection: dicts(connection.execute(sql, tuple(ids)))):
-        texts = {
-            column: _read_value(column, expressions, row[f"value_{index}"]) for index, column in enumerate(computed)
-        }
-        cells = [
-            leaf(row[column.group], column.path[1:]) if column.group in JSON_COLUMNS else texts[column]
-            for column in columns
-        ]
-        head = (row[name] for name in ("id", "experiment_id", "experiment", "status", "time_updated"))
-        found[row["id"]] = Row(*head, cells, row.get("args"))
+    for run_id, row in rows.items():
+        cells = measured[run_id]
+        for index, column in enumerate(computed):
+            cells[column] = _read_value(column, expressions, row[f"value_{index}"])
+        for column in columns:
+            if column.group in JSON_COLUMNS:
+                cells[column] = leaf(row[column.group], column.path[1:])
+        head = tuple(row[name] for name in _HEAD)
+        found[run_id] = Row._make((*head, [cells[column] for column in columns], row.get("args")))
     return [found[run_id] for run_id in ids if run_id in found]
+
+
+_HEAD = ("id", "experiment_id", "experiment", "status", "time_updated")
+
+
+def _read_metrics(
+    source: Database,
+    expressions: Expressions,
+    rows: Mapping[int, Mapping[str, Any]],
+    columns: Sequence[Column],
+    version: str,
+) -> dict[int, dict[Column, Any]]:
+    """Return the values of metrics by run; those of runs that have ended are kept while other runs are written."""
+    if not columns:
+        return {run_id: {} for run_id in rows}
+    known: dict[int, dict[Column, Any]] = {}
+    versions: dict[int, str] = {}
+    for run_id, row in rows.items():
+        versions[run_id] = source.run_version(version, row["status"], row["time_updated"])
+        known[run_id] = dict(source.cache.peek(("cells", run_id), versions[run_id]) or {})
+    incomplete = [run_id for run_id, cells in known.items() if not all(column in cells for column in columns)]
+    missing = [column for column in columns if any(column not in known[run_id] for run_id in incomplete)]
+    if incomplete:
+        for run_id, values in _query_metrics(source, expressions, incomplete, missing):
+            known[run_id].update(zip(missing, values))
+            source.cache.keep(("cells", run_id), dict(known[run_id]), versions[run_id])
+    # A run that was deleted in between has no values.
+    return {run_id: {column: cells.get(column) for column in columns} for run_id, cells in known.items()}
+
+
+def _query_metrics(
+    source: Database, expressions: Expressions, ids: Sequence[int], columns: Sequence[Column]
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield runs with the values of metrics, read in one pass over their rows as far as possible."""
+    among = placeholders(len(ids))
+    values, aggregates = [], []
+    for index, column in enumerate(columns):
+        aggregate = expressions.aggregate(column)
+        if aggregate is None:
+            values.append(expressions.write(column).shown)
+        else:
+            values.append(f"best.value_{index}")
+            aggregates.append(f"{aggregate} AS value_{index}")
+    best_sql = f"""
+        LEFT JOIN (
+            SELECT {", ".join(["run_id", *aggregates])} FROM metrics WHERE run_id IN ({among}) GROUP BY run_id
+        ) AS best ON best.run_id = runs.id
+    """
+    sql = f"SELECT {', '.join(['runs.id', *values])} FROM runs {best_sql if aggregates else ''} WHERE id IN ({among})"
+    parameters = (*ids, *ids) if aggregates else tuple(ids)
+    for run_id, *cells in source.ask(lambda connection: connection.execute(sql, parameters).fetchall()):
+        yield run_id, [_read_value(column, expressions, cell) for column, cell in zip(columns, cells)]
 
 
 def _read_value(column: Column, expressions: Expressions, value: Any) -> Any:
@@ -337,8 +392,8 @@ def _described(source: Database, columns: Sequence[Column], rows: Sequence[Row])
 def _columns(source: Database, columns: Any, chosen: Filter) -> list[Column]:
     if columns is None:
         return source.cached(("default columns", chosen.key()), lambda: _default_columns(source, chosen))[0]
-    if not isinstance(columns, list) or len(columns) > 2_000:
-        raise QueryError("columns must be a list of at most 2,000 columns")
+    if not isinstance(columns, list) or len(columns) > 1_000:
+        raise QueryError("columns must be a list of at most 1,000 columns")
     return [parse_column(column) for column in columns]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from textwrap import dedent
 from typing import Any
 
 from sqltrack.queries import Query
@@ -13,9 +12,8 @@ __all__ = ["as_python", "as_sql"]
 
 
 def as_sql(sql: str, parameters: Sequence[Any]) -> str:
-    """Return a statement with parameters as text that runs in any client of the database."""
-    lines = (line.rstrip() for line in dedent(str(Query(sql, tuple(parameters)))).splitlines())
-    return "\n".join(line for line in lines if line)
+    """Return a statement with parameters, at least one, as text that runs in any client of the database."""
+    return str(Query(sql, tuple(parameters)))
 
 
 def as_python(source: Database, sql: str, then: Iterable[str] = ()) -> str:
