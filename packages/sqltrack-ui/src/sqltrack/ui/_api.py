@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import csv
 import io
-import json
 import logging
 import tempfile
 from collections import OrderedDict
@@ -19,11 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sqltrack.client import Client
 from sqltrack.statuses import GROUPS, OTHER
 from sqltrack.ui import queries
 from sqltrack.ui._errors import RequestError, describe_error
-from sqltrack.ui._json import encode, read_object
+from sqltrack.ui._json import NUMBER, encode, read_object
 from sqltrack.ui._saved_views import SavedViews, state_id, user_name
 from sqltrack.ui._workers import Workers
 
@@ -62,13 +60,13 @@ class Api:
     """The calls of the page.
 
     Args:
-        client: the database.
-        edit: whether saved views are written to the database.
+        database: the database.
+        edit: whether saved views are written to it.
     """
 
-    def __init__(self, client: Client, *, edit: bool) -> None:
-        self._database = queries.Database(client)
-        self._views = SavedViews(client, in_database=edit)
+    def __init__(self, database: queries.Database, *, edit: bool) -> None:
+        self._database = database
+        self._views = SavedViews(database.client, in_database=edit)
         self._edit = edit
         self._workers = Workers(_THREADS)
         self._specs: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -131,7 +129,7 @@ class Api:
             # On disk, because there may be many runs and columns.
             with contextlib.ExitStack() as stack:
                 file = stack.enter_context(tempfile.TemporaryFile())
-                write(file, *queries.export(self._database, spec))
+                write(file, *queries.export_rows(self._database, spec))
                 file.seek(0)
                 # Closed when it was sent.
                 stack.pop_all()
@@ -241,16 +239,16 @@ def _fields(value: Any) -> dict[str, Any]:
 # Export
 
 
-def _write_csv(file: IO[bytes], columns: list[Any], rows: Iterator[Any]) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+def _write_csv(file: IO[bytes], headings: list[str], rows: Iterator[list[Any]]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
     writer = csv.writer(text)
-    writer.writerow([_harmless(column["label"]) for column in columns])
+    writer.writerow(map(_harmless, headings))
     writer.writerows([_harmless(_cell(value)) for value in row] for row in rows)
     text.detach()
 
 
-def _write_json(file: IO[bytes], columns: list[Any], rows: Iterator[Any]) -> None:
-    names = _unique_names(columns)
+def _write_json(file: IO[bytes], headings: list[str], rows: Iterator[list[Any]]) -> None:
+    names = _unique(headings)
     separator = b"["
     for row in rows:
         file.write(separator + encode(dict(zip(names, row))))
@@ -258,29 +256,31 @@ def _write_json(file: IO[bytes], columns: list[Any], rows: Iterator[Any]) -> Non
     file.write(b"[]\n" if separator == b"[" else b"]\n")
 
 
-_FORMATS: Mapping[str, tuple[Callable[[IO[bytes], list[Any], Iterator[Any]], None], str]] = {
+_FORMATS: Mapping[str, tuple[Callable[[IO[bytes], list[str], Iterator[list[Any]]], None], str]] = {
     "csv": (_write_csv, "text/csv; charset=utf-8"),
     "json": (_write_json, "application/json"),
 }
 
 
-def _unique_names(columns: list[Any]) -> list[str]:
-    """Return the labels of the columns; a label that another column has is replaced by its id."""
-    labels = [str(column["label"]) for column in columns]
-    return [
-        label if labels.count(label) == 1 else json.dumps(column["column"]) for label, column in zip(labels, columns)
-    ]
+def _unique(headings: list[str]) -> list[str]:
+    """Return headings with a number after each that came before, because the names in an object must differ."""
+    seen: dict[str, int] = {}
+    names = []
+    for heading in headings:
+        seen[heading] = seen.get(heading, 0) + 1
+        names.append(heading if seen[heading] == 1 else f"{heading} ({seen[heading]})")
+    return names
 
 
 def _cell(value: Any) -> Any:
-    """Return a value as a cell of CSV: plain numbers and text as they are, others as JSON."""
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    text = encode(value).decode()
-    # Times are text.
-    return json.loads(text) if text.startswith('"') else text
+    """Return a value of JSON as a cell of CSV: numbers and text as they are, objects and lists as JSON."""
+    if isinstance(value, dict) and value.keys() == {NUMBER}:
+        return value[NUMBER]
+    return encode(value).decode() if isinstance(value, (bool, dict, list)) else value
 
 
 def _harmless(value: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    is_number = isinstance(value, str) and value == "-Infinity"
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula and not is_number else value

@@ -13,10 +13,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sqltrack.client import Client
 from sqltrack.ui._api import Api
 from sqltrack.ui._security import Access, Guard
 from sqltrack.ui._static import StaticFiles
+from sqltrack.ui.queries import Database
 
 __all__ = ["PAGES", "build_app"]
 
@@ -27,15 +27,15 @@ PAGES = ("", "curves", "compare", "experiments", "live", "run/{id}")
 _KNOWN_END = re.compile(r"/(?:api/[a-z]+|static/.+|curves|compare|experiments|live|run/[^/]+)?\Z", re.DOTALL)
 
 
-def build_app(client: Client, access: Access) -> ASGIApp:
+def build_app(database: Database, access: Access) -> ASGIApp:
     """Return the application.
 
     Args:
-        client: the database.
+        database: the database.
         access: who may use it.
     """
     files = StaticFiles()
-    api = Api(client, edit=access.edit)
+    api = Api(database, edit=access.edit)
 
     async def page(request: Request) -> Response:
         return _page(request, files)

@@ -13,12 +13,13 @@ from uuid import UUID
 
 from sqltrack.ui._errors import RequestError
 
-__all__ = ["encode", "read_object"]
+__all__ = ["NUMBER", "encode", "read_object"]
 
 # JavaScript's numbers are exact up to here.
 _EXACT = 2**53
 
-_NUMBER = "$number"
+#: The key of a number that JavaScript cannot represent.
+NUMBER = "$number"
 _NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
@@ -99,4 +100,4 @@ def _plain_object(value: Any) -> Any:
 
 
 def _number(text: str) -> dict[str, str]:
-    return {_NUMBER: text}
+    return {NUMBER: text}

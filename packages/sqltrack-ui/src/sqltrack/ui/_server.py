@@ -20,12 +20,15 @@ from sqltrack.ui._app import build_app
 from sqltrack.ui._browser import open_in_browser
 from sqltrack.ui._listening import listen_on_path, listen_on_port
 from sqltrack.ui._security import Access
+from sqltrack.ui.queries import Database
 
 __all__ = ["create_app", "serve"]
 
 _LOCAL = "127.0.0.1"
 # Port in the printed address of a socket. The user chooses it when forwarding the socket.
 _FORWARDED_PORT = 8080
+# Seconds to wait for statements to be cancelled at the end.
+_CLOSING = 1.0
 # Connections at the same time; more are told to come back later.
 _CONNECTIONS = 200
 # End at once after each of these. Batch systems send the second, and a lost terminal the third.
@@ -40,7 +43,7 @@ def create_app(client: Client, *, token: str, edit: bool = False) -> ASGIApp:
         token: secret that users give once in the address, as `?token=…`. A cookie replaces it then.
         edit: whether views are saved in the database, default False: in a file of the user who runs the server.
     """
-    return build_app(client, Access("app", token=token, edit=edit))
+    return build_app(Database(client), Access("app", token=token, edit=edit))
 
 
 def serve(
@@ -89,7 +92,18 @@ def serve(
             if open_browser:
                 stack.enter_context(open_in_browser(address))
 
-        _Server(build_app(client, access), begin).run([listener])
+        database = Database(client)
+        try:
+            _Server(build_app(database, access), begin).run([listener])
+        finally:
+            _close(database)
+
+
+def _close(database: Database) -> None:
+    """Cancel statements and close connections, without waiting for a server that does not answer."""
+    thread = threading.Thread(target=database.close, name="sqltrack-ui-close", daemon=True)
+    thread.start()
+    thread.join(_CLOSING)
 
 
 class _Server(uvicorn.Server):
@@ -123,7 +137,7 @@ class _Server(uvicorn.Server):
         self._begin()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Handle signals during the block. Unlike uvicorn's, it does not raise them again at the end."""
         if threading.current_thread() is not threading.main_thread():
             yield
