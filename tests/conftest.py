@@ -66,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "no_outbox: tests outages of clients without an outbox")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
+    config.addinivalue_line("markers", "page: drives a browser for seconds, so it runs only with -m page")
     config.addinivalue_line(
         "markers",
         "unmeasured: fails or hangs while coverage is measured, because signal handlers cannot take its lock again, "
@@ -110,12 +111,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not _is_left_out(item)]
 
 
+# Marks of tests that run in sessions of their own.
+_ON_REQUEST = ("faults", "page")
+
+
 def _is_left_out(item: pytest.Item) -> bool:
     engines = chosen_engines(item.config)
     mark = item.get_closest_marker("engines")
     if (mark is not None and set(engines).isdisjoint(mark.args)) or ("postgres" not in engines and _needs_server(item)):
         return True
-    return item.get_closest_marker("faults") is not None and "faults" not in item.config.getoption("markexpr")
+    requested = item.config.getoption("markexpr")
+    return any(item.get_closest_marker(name) is not None and name not in requested for name in _ON_REQUEST)
 
 
 def chosen_engines(config: pytest.Config) -> list[str]:
