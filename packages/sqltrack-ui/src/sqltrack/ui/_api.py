@@ -84,6 +84,11 @@ class Api:
             Route("/api/states", _guarded(self._save_state), methods=["POST"]),
         ]
 
+    def close(self) -> None:
+        """Cancel statements, and close the connections."""
+        self._workers.close()
+        self._database.close()
+
     def error_handlers(self) -> dict[Any, Any]:
         """Return the handlers of errors outside of the calls, such as an unknown address."""
         return {HTTPException: _answer_http_error}

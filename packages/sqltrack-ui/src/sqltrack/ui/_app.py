@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -13,12 +16,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sqltrack.client import Client
 from sqltrack.ui._api import Api
 from sqltrack.ui._security import Access, Guard
 from sqltrack.ui._static import StaticFiles
 from sqltrack.ui.queries import Database
 
-__all__ = ["PAGES", "build_app"]
+__all__ = ["PAGES", "Application", "build_app"]
 
 #: The views of the page, by their path below the prefix.
 PAGES = ("", "curves", "compare", "experiments", "live", "run/{id}")
@@ -27,15 +31,27 @@ PAGES = ("", "curves", "compare", "experiments", "live", "run/{id}")
 _KNOWN_END = re.compile(r"/(?:api/[a-z]+|static/.+|curves|compare|experiments|live|run/[^/]+)?\Z", re.DOTALL)
 
 
-def build_app(database: Database, access: Access) -> ASGIApp:
+class Application(NamedTuple):
+    """The application, and what ends it.
+
+    Attributes:
+        app: the application, which closes at the end of its lifespan, if the server has that.
+        close: cancels statements and closes connections; harmless if it was called before.
+    """
+
+    app: ASGIApp
+    close: Callable[[], None]
+
+
+def build_app(client: Client, access: Access) -> Application:
     """Return the application.
 
     Args:
-        database: the database.
+        client: the database.
         access: who may use it.
     """
     files = StaticFiles()
-    api = Api(database, edit=access.edit)
+    api = Api(Database(client), edit=access.edit)
 
     async def page(request: Request) -> Response:
         return _page(request, files)
@@ -43,7 +59,13 @@ def build_app(database: Database, access: Access) -> ASGIApp:
     async def file(request: Request) -> Response:
         return files.respond(request, request.path_params["path"])
 
-    return Starlette(
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        api.close()
+
+    app = Starlette(
+        lifespan=lifespan,
         routes=[
             *(Route(f"/{path}", page) for path in PAGES),
             Route("/static/{path:path}", file),
@@ -56,6 +78,7 @@ def build_app(database: Database, access: Access) -> ASGIApp:
         ],
         exception_handlers=api.error_handlers(),
     )
+    return Application(app, api.close)
 
 
 class _AnyPrefix:

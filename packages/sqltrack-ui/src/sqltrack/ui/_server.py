@@ -16,13 +16,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sqltrack.client import Client
-from sqltrack.ui._app import build_app
+from sqltrack.ui._app import Application, build_app
 from sqltrack.ui._browser import open_in_browser
 from sqltrack.ui._listening import listen_on_path, listen_on_port
 from sqltrack.ui._security import Access
-from sqltrack.ui.queries import Database
 
-__all__ = ["create_app", "serve"]
+__all__ = ["Server", "create_app", "serve"]
 
 _LOCAL = "127.0.0.1"
 # Port in the printed address of a socket. The user chooses it when forwarding the socket.
@@ -43,7 +42,7 @@ def create_app(client: Client, *, token: str, edit: bool = False) -> ASGIApp:
         token: secret that users give once in the address, as `?token=…`. A cookie replaces it then.
         edit: whether views are saved in the database, default False: in a file of the user who runs the server.
     """
-    return build_app(Database(client), Access("app", token=token, edit=edit))
+    return build_app(client, Access("app", token=token, edit=edit)).app
 
 
 def serve(
@@ -92,21 +91,21 @@ def serve(
             if open_browser:
                 stack.enter_context(open_in_browser(address))
 
-        database = Database(client)
+        application = build_app(client, access)
         try:
-            _Server(build_app(database, access), begin).run([listener])
+            Server(application.app, begin).run([listener])
         finally:
-            _close(database)
+            _close(application)
 
 
-def _close(database: Database) -> None:
+def _close(application: Application) -> None:
     """Cancel statements and close connections, without waiting for a server that does not answer."""
-    thread = threading.Thread(target=database.close, name="sqltrack-ui-close", daemon=True)
+    thread = threading.Thread(target=application.close, name="sqltrack-ui-close", daemon=True)
     thread.start()
     thread.join(_CLOSING)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """A server that ends at once, and leaves the signals of the process as they were.
 
     Args:

@@ -26,7 +26,7 @@ class Workers:
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -61,6 +61,11 @@ class Workers:
         self._calls.put(call)
         return await future
 
+    def close(self) -> None:
+        """Let the threads end after the functions that they are running."""
+        for _ in self._threads:
+            self._calls.put(None)
+
     def _start(self) -> None:
         while len(self._threads) < self._number:
             thread = threading.Thread(target=self._work, name="sqltrack-ui-worker", daemon=True)
@@ -68,5 +73,5 @@ class Workers:
             thread.start()
 
     def _work(self) -> None:
-        while True:
-            self._calls.get()()
+        while (call := self._calls.get()) is not None:
+            call()
