@@ -10,7 +10,7 @@ import pytest
 
 import sqltrack
 from sqltrack.commands.setup import set_up_quietly
-from support.page_server import PageServer, serving_here
+from support.ui_server import PageServer, serving_here
 
 # A database of the tests that lasts for a module, with three runs.
 Config = dict[str, Any]

@@ -14,7 +14,7 @@ import pytest
 import sqltrack
 from sqltrack.commands.grant import grant_sql
 from sqltrack.ui._security import Access, is_loopback
-from support.page_server import PageServer, serving_here, talk
+from support.ui_server import PageServer, serving_here, talk
 
 CALLS = ["/", "/curves", "/run/1", "/api/runs", "/api/about", "/api/export", "/api/views", "/api/nothing"]
 FOREIGN = "evil.example"
