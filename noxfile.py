@@ -103,7 +103,7 @@ ARROW = ["adbc-driver-sqlite", "adbc-driver-postgresql", "pyarrow", "polars"]
 PEER_BENCHMARKS = ["size", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic", "tensorboard", "trackio", "wandb", "psutil"]
 # Includes the pooler tests, which otherwise run only on request.
-MEASURED_TESTS = "not unmeasured and not faults and (pooler or not pooler)"
+MEASURED_TESTS = "not unmeasured and not faults and not page and (pooler or not pooler)"
 POOLER_TESTS = [
     "tests/core",
     "tests/cli",
@@ -218,6 +218,14 @@ def faults(session: nox.Session) -> None:
     # One after the other, because each test keeps the machine busy enough. Some of them take minutes by design.
     options = ["-m", "faults", "-o", "faulthandler_timeout=3600"]
     session.run("python", "-m", "pytest", *options, *(session.posargs or _fault_tests()))
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Look closely at the page in a browser: views, widths, color schemes and accessibility; arguments go to pytest."""
+    _install_suite(session)
+    options = ["--engines=sqlite", "--numprocesses=2", "-m", "page"]
+    session.run("python", "-m", "pytest", *options, *(session.posargs or ["tests/ui/browser"]))
 
 
 @nox.session
