@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urljoin
 
 import pytest
 
 import sqltrack
 from sqltrack.commands import setup
 from support.browser import running_browser
-from support.page_server import base_of, serving
+from support.page_server import serving
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 OpenPage = Callable[..., AbstractContextManager[Any]]
@@ -56,9 +58,22 @@ def demo(fill_database: Callable[..., Demo], tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
-def demo_address(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[str]]:
+    """A function that runs the program on an SQLite file, with further options, and yields the address with the token."""
+
+    @contextlib.contextmanager
+    def run_server(path: Path, *options: str) -> Iterator[str]:
+        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
+        with serving(["--dbpath", str(path)], *options, env=environment) as (server, _):
+            yield server.address
+
+    return run_server
+
+
+@pytest.fixture(scope="session")
+def demo_address(demo: Demo, serve: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """Address of a server of that database, with the token."""
-    with serving(demo.path, tmp_path_factory.mktemp("state")) as address:
+    with serve(demo.path) as address:
         yield address
 
 
@@ -82,7 +97,7 @@ def open_page(open_browser: OpenPage, demo_address: str) -> OpenPage:
     def open_view(path: str = "", *, address: str = demo_address, **options: Any) -> Iterator[Any]:
         with open_browser(address, **options) as page:
             if path:
-                page.goto(base_of(address) + path)
+                page.goto(urljoin(address, path))
             yield page
 
     return open_view
