@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,9 +18,10 @@ import pytest
 import sqltrack
 from sqltrack.commands import setup
 from support.browser import running_browser
-from support.page_server import serving
+from support.processes import running
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
+PROGRAM = Path(sys.executable).with_name("sqltrack")
 OpenPage = Callable[..., AbstractContextManager[Any]]
 
 
@@ -59,13 +62,17 @@ def demo(fill_database: Callable[..., Demo], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[str]]:
-    """A function that runs the program on an SQLite file, with further options, and yields the address with the token."""
+    """A function that runs `sqltrack ui` on an SQLite file, with further options, and yields the printed address."""
 
     @contextlib.contextmanager
     def run_server(path: Path, *options: str) -> Iterator[str]:
         environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
-        with serving(["--dbpath", str(path)], *options, env=environment) as (server, _):
-            yield server.address
+        command = [PROGRAM, "--dbpath", path, "ui", "--no-open", *options]
+        with running(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            assert address.startswith("http://"), f"expected an address, got {address!r}"
+            yield address
 
     return run_server
 
