@@ -21,7 +21,7 @@ from sqltrack.ui._security import Access
 from sqltrack.ui._server import Server
 from support.processes import running
 
-__all__ = ["TOKEN", "Answer", "PageServer", "serving", "serving_here", "talk"]
+__all__ = ["PROGRAM", "TOKEN", "Answer", "PageServer", "serving", "serving_here", "talk", "wait_for"]
 
 PROGRAM = Path(sys.executable).with_name("sqltrack")
 TOKEN = "a-token-of-the-tests"  # noqa: S105

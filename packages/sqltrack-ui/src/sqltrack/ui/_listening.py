@@ -13,6 +13,7 @@ from sqltrack.errors import ConfigError
 
 __all__ = ["listen_on_path", "listen_on_port"]
 
+_GREATEST_PORT = 65_535
 # Seconds to wait for the answer of another server on a socket.
 _ANSWER = 1.0
 
@@ -27,11 +28,11 @@ def listen_on_port(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: another program listens there, or the address is not of this machine.
     """
+    if port > _GREATEST_PORT:
+        raise ConfigError(f"port must be 0 to {_GREATEST_PORT}, got {port}")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except OverflowError:
-        raise ConfigError(f"port must be 0 to 65535, got {port}") from None
     except OSError as error:
         raise _explain(error, host, port) from error
 

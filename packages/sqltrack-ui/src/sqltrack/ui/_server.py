@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import signal
 import socket
@@ -130,6 +131,19 @@ class Server(uvicorn.Server):
             )
         )
         self._begin = begin
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end. Requests that are cancelled then are not reported as errors."""
+        logger = logging.getLogger("uvicorn.error")
+
+        def is_of_interest(record: logging.LogRecord) -> bool:
+            return not self.should_exit
+
+        logger.addFilter(is_of_interest)
+        try:
+            super().run(sockets)
+        finally:
+            logger.removeFilter(is_of_interest)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
