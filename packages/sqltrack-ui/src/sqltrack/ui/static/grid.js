@@ -29,6 +29,7 @@ export function loadGrid() {
 export function baseOptions(agGrid) {
   return {
     theme: agGrid.themeQuartz.withParams({
+      browserColorScheme: "inherit",
       backgroundColor: "var(--surface)",
       foregroundColor: "var(--text)",
       accentColor: "var(--accent)",

@@ -136,21 +136,21 @@ function useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy }) 
 
 /** Follow changes of the data: rows and counts are asked for again. */
 function useLive({ grid, info, state, setVersion }) {
-  const seen = useRef({});
+  const seen = useRef(null);
   usePoll(
     async (signal) => {
       if (info === null) {
         return;
       }
       const runs = grid.current.visibleIds().slice(0, WATCHED);
-      const { version, columns } = await get("changes", { runs, version: seen.current.version ?? null }, { signal });
-      const known = seen.current;
+      const known = seen.current ?? { version: info.version };
+      const { version, columns } = await get("changes", { runs, version: known.version }, { signal });
       seen.current = { version, columns };
-      if (known.version === undefined || known.version === version) {
+      if (known.version === version) {
         return;
       }
       setVersion(version);
-      if (state.columns === null && known.columns !== columns) {
+      if (state.columns === null && known.columns !== undefined && known.columns !== columns) {
         await grid.current.updateColumns(state);
       }
       grid.current.refresh();
