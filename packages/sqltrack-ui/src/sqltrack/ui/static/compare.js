@@ -5,7 +5,7 @@ import { ErrorNote } from "./components.js";
 import { CurveCharts } from "./curve_charts.js";
 import { useMetrics, useQuery, useShownRuns } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
-import { decode, isMissing } from "./format.js";
+import { decode } from "./format.js";
 import { useKeys } from "./keys.js";
 import { lineStyles } from "./palette.js";
 import { Link } from "./parts.js";
@@ -132,7 +132,7 @@ function Row({ row, runs, mark }) {
   const best = findBest(row);
   const classes = (index) => [
     mark(runs[index].id),
-    isMissing(values[index]) ? "missing" : "",
+    values[index]?.$missing ? "missing" : "",
     best.has(index) ? "best" : "",
   ];
   return html`<tr class=${differs ? "differs" : ""}>

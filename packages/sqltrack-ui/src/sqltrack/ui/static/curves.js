@@ -12,7 +12,7 @@ import { createSignal, useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm/standalone.module.js";
 
-const BANDS = { std: "± standard deviation", sem: "± standard error", minmax: "least to largest" };
+const BANDS = { std: "± std", sem: "± std error", minmax: "min to max" };
 const MOST_SMOOTHING = 0.99;
 
 /** Show the curves of the selected runs. */
