@@ -15,6 +15,8 @@ from sqltrack.ui import queries
 from sqltrack.ui.queries import QueryError
 from support.connections import on_one_connection
 
+pytestmark = pytest.mark.no_outbox
+
 NAN = {"$number": "NaN"}
 LOSS, LR, MODEL = ["metric", "min", "loss"], ["args", "lr"], ["args", "model", "name"]
 
@@ -175,7 +177,8 @@ def test_a_condition_may_not_take_longer_than_the_timeout(filled: sqltrack.Clien
 def test_the_default_columns_are_those_in_which_runs_differ(source: queries.Database) -> None:
     page = queries.runs(source, {})
     columns = [tuple(column["column"]) for column in page["columns"]]
-    assert columns[:4] == [("experiment", "name"), ("run", "status"), ("run", "tags"), ("run", "duration")]
+    assert columns[:3] == [("experiment", "name"), ("run", "status"), ("metric", "min", "loss")]
+    assert columns[-3:] == [("run", "tags"), ("run", "duration"), ("run", "comment")]
     assert {("args", "lr"), ("args", "model", "name"), ("args", "amp")} <= set(columns)
     assert {("metric", "min", "loss"), ("metric", "max", "acc%")} <= set(columns)
     assert len(columns) <= 12
@@ -201,7 +204,7 @@ def test_columns_tell_the_kind_of_their_values(source: queries.Database) -> None
 def test_the_python_gives_the_same_rows(source: queries.Database) -> None:
     page = queries.runs(source, {"columns": [LOSS, MODEL], "sort": by(LOSS), "filter": {"where": "id < 5"}})
     names: dict[str, Any] = {}
-    exec(page["python"].replace("sqltrack.Client(", "connect("), {"connect": lambda **_: source.client}, names)  # noqa: S102
+    exec(page["python"].replace("sqltrack.Client(", "connect("), {"connect": lambda **_: source.client}, names)  # noqa: S102 - it is ours
     assert list(names["frame"]["id"]) == [row["id"] for row in page["rows"]]
     assert list(names["frame"]["min loss"]) == [row["values"][0] for row in page["rows"]]
     assert query_dataframe(source.client, page["sql"]).equals(names["frame"])
@@ -260,7 +263,8 @@ def test_odd_names_and_values_are_shown_sorted_and_filtered(client: sqltrack.Cli
         "x" * 5_000,
         "back\\slash",
         "$.a[0]",
-        "tab\there", "new\n    line  ",
+        "tab\there",
+        "new\n    line  ",
     ]
     with on_one_connection(client):
         for name in odd:

@@ -17,6 +17,7 @@ from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import parse_ids
 from sqltrack.ui.queries._groups import group_values
+from sqltrack.ui.queries._rows import count_rows, read_chunks_of_runs
 from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._thinning import bounds, is_ascending, smoothed, thinned, window
 from sqltrack.ui.queries._values import as_json
@@ -121,9 +122,7 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     heads = _read_heads(source, named[:most])
     chains = _find_chains(source, list(heads), options.join)
     group = spec.get("group")
-    lines: dict[int, list[Curve]] = {}
-    for run_id, chain in chains.items():
-        lines[run_id] = _cached_curves(source, run_id, heads, chain, options, version, with_lines=group is not None)
+    lines = _cached_curves(source, heads, chains, options, version, with_lines=group is not None)
     answer = [_as_json(run_id, chains[run_id], curve) for run_id, found in lines.items() for curve in found]
     groups: list[dict[str, Any]] = []
     if group is not None:
@@ -166,32 +165,44 @@ def _find_chains(source: Database, ids: Sequence[int], join: bool) -> dict[int, 
 
 def _cached_curves(
     source: Database,
-    run_id: int,
     heads: Mapping[int, _Head],
-    chain: Sequence[int],
+    chains: Mapping[int, Sequence[int]],
     options: Options,
     version: str,
     *,
     with_lines: bool,
-) -> list[Curve]:
-    """Return the curves of a run; those of runs that have ended are kept while other runs are written."""
-    head = heads[run_id]
-    if len(chain) == 1:
-        version = source.run_version(version, head.status, head.updated)
-    key = ("curves", run_id, options, with_lines)
-    return source.cached(key, lambda: _read_curves(source, run_id, head, options, with_lines), version)[0]
-
-
-def _read_curves(source: Database, run_id: int, head: _Head, options: Options, with_lines: bool) -> list[Curve]:
-    places = source.places()
+) -> dict[int, list[Curve]]:
+    """Return the curves of runs; those of runs that have ended are kept while other runs are written."""
+    found: dict[int, list[Curve] | None] = {}
+    versions: dict[int, str] = {}
+    for run_id, chain in chains.items():
+        head = heads[run_id]
+        is_alone = len(chain) == 1
+        versions[run_id] = source.run_version(version, head.status, head.updated) if is_alone else version
+        found[run_id] = source.cache.peek(("curves", run_id, options, with_lines), versions[run_id])
+    missing = {run_id: versions[run_id] for run_id, curves in found.items() if curves is None}
+    places = source.places(version)
     extra = _x_metric(source, options, places)
     names = list(dict.fromkeys([*options.metrics, *([] if extra is None else [extra])]))
+    for run_id, chunks in _read_chunks(source, missing, places, names, joined=options.join):
+        points = _Points(chunks, names, heads[run_id], options, extra)
+        drawn = [_draw(name, *points.of(name), options, with_lines) for name in options.metrics if points.has(name)]
+        found[run_id] = drawn
+        source.cache.keep(("curves", run_id, options, with_lines), drawn, versions[run_id])
+    return {run_id: curves or [] for run_id, curves in found.items()}
 
-    def read(connection: Any) -> list[Chunk]:
-        return list(read_chunks(source.client, connection, run_id, places, names, merged=options.join))
 
-    points = _Points(source.ask(read), names, head, options, extra)
-    return [_draw(name, *points.of(name), options, with_lines) for name in options.metrics if points.has(name)]
+def _read_chunks(
+    source: Database, versions: Mapping[int, str], places: Places, names: Sequence[str], *, joined: bool
+) -> Iterator[tuple[int, list[Chunk]]]:
+    """Yield runs with the rows of their metrics."""
+    if not joined:
+        yield from read_chunks_of_runs(source, count_rows(source, versions), places, names)
+        return
+    for run_id in versions:
+        with source.reading() as connection:
+            chunks = list(read_chunks(source.client, connection, run_id, places, names, merged=True))
+        yield run_id, chunks
 
 
 class _Points:
@@ -356,7 +367,8 @@ def _parse(spec: Mapping[str, Any]) -> Options:
     if not is_metric and x not in ("step", "progress", "time"):
         raise QueryError(f"x must be 'step', 'progress', 'time' or ['metric', NAME], got {x!r}")
     low, high = _parse_range(spec.get("range"))
-    pixels, smoothing = spec.get("pixels") or 800, spec.get("smoothing") or 0.0
+    pixels, smoothing = spec.get("pixels"), spec.get("smoothing") or 0.0
+    pixels = 800 if pixels is None else pixels
     if not isinstance(pixels, int) or not 1 <= pixels <= 10_000:
         raise QueryError(f"pixels must be an integer from 1 to 10,000, got {pixels!r}")
     if not _is_number(smoothing) or not 0 <= smoothing < 1:

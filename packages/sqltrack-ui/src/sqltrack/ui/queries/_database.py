@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqltrack.client import Client
 from sqltrack.commands._databases import require_database
@@ -29,6 +29,14 @@ _IDLE = 4
 _COARSE = 60.0
 # Calls write the time of a run at most once a second.
 _SETTLED = timedelta(seconds=3)
+
+
+class _Coarse(NamedTuple):
+    """A version that was the current one at a time on the monotonic clock, and the columns for metrics then."""
+
+    version: str
+    at: float
+    places: Places
 
 
 class Database:
@@ -56,7 +64,7 @@ class Database:
         self._idle: list[Any] = []
         self._in_use: set[Any] = set()
         self._is_closed = False
-        self._coarse: tuple[str, float] | None = None
+        self._coarse: _Coarse | None = None
         self._clock: tuple[datetime, float] | None = None
         self._watch_lock = threading.Lock()
         self._watching: Any = None
@@ -89,12 +97,14 @@ class Database:
         """Return a version that follows the given one within a minute.
 
         It suits results of runs that have ended, whose changes by SQLTrack show in `time_updated`: only changes by
-        other programs are noticed late.
+        other programs are noticed late. Changes of columns are noticed at once.
         """
+        places = self.places(version)
         with self._lock:
-            if self._coarse is None or time.monotonic() - self._coarse[1] > _COARSE:
-                self._coarse = version, time.monotonic()
-            return self._coarse[0]
+            known = self._coarse
+            if known is None or time.monotonic() - known.at > _COARSE or known.places != places:
+                known = self._coarse = _Coarse(version, time.monotonic(), places)
+            return known.version
 
     def run_version(self, version: str, status: str, updated: datetime | None) -> str:
         """Return the version of a run: that of all data, unless the run has ended and no change is recent."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Any
 
-from sqltrack.engines.results import find_reader
+from sqltrack.commands._rows import to_number
+from sqltrack.engines.schema import INT64
 from sqltrack.ui.queries._columns import JSON_COLUMNS, Column
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._filters import Facet
@@ -21,7 +22,7 @@ __all__ = ["Codes", "Index", "read_codes", "read_index"]
 _MANY = 200
 # Tags and arguments in the index.
 _COLUMNS = 200
-_CHUNK = 1_000
+_CHUNK = 5_000
 
 STATUS = Column(("run", "status"))
 EXPERIMENT = Column(("experiment", "name"))
@@ -49,21 +50,28 @@ class Codes:
         self.is_full = False
         self._limit = limit
         self._known: dict[Any, int] = {}
+        self._last_kind: Any = None
+        self._last: Any = None
+        self._last_code = 0
 
     def put(self, position: int, value: Any) -> None:
         """Set the value of a run; positions ascend, and those left out have no value."""
         self.count += 1
         if self.is_full:
             return
-        # Without as_key for values that were seen before.
-        exact = (value.__class__, value) if value.__class__ in _HASHABLE else as_key(value)
-        code = self._known.get(exact)
-        if code is None:
-            code = self._known[exact] = self._code(value)
-            if self.is_full:
-                return
-        self.pad(position)
-        self.codes.append(code)
+        # Most runs have the value of the run before, or one that is known. This is called millions of times.
+        kind = value.__class__
+        if kind is not self._last_kind or value != self._last:
+            exact = (kind, value) if kind in _HASHABLE else as_key(value)
+            code = self._known.get(exact)
+            if code is None:
+                code = self._known[exact] = self._code(value)
+                if self.is_full:
+                    return
+            self._last_kind, self._last, self._last_code = kind, value, code
+        if len(self.codes) != position:
+            self.pad(position)
+        self.codes.append(self._last_code)
 
     def pad(self, size: int) -> None:
         """Extend the codes to a number of runs."""
@@ -85,6 +93,7 @@ class Codes:
         return [(self.values[code], number) for code, number in counted.most_common()]
 
     def _code(self, value: Any) -> int:
+        value = to_number(value)
         key = as_key(value)
         code = self._known.get(key)
         if code is None:
@@ -111,6 +120,7 @@ class Index:
     def __init__(self) -> None:
         self.ids = array("q")
         self.columns: dict[Column, Codes] = {EXPERIMENT: Codes(_MANY), STATUS: Codes(_MANY)}
+        self._top: dict[str, Codes] = {}
 
     def add(self, run_id: int, experiment: str, status: str, tags: Any, args: Any) -> None:
         """Add a run."""
@@ -120,9 +130,17 @@ class Index:
         self.columns[STATUS].put(position, status)
         for tag in tags if isinstance(tags, Mapping) else ():
             self._codes(("tag", tag)).put(position, True)
-        for path, value in leaves(args):
-            if value is not None:
-                self._codes(("args", *path)).put(position, value)
+        for name, value in args.items() if isinstance(args, Mapping) else ():
+            if value.__class__ in _HASHABLE:
+                # Without the path, which takes longer to make than to store the value.
+                codes = self._top.get(name)
+                if codes is None:
+                    codes = self._top[name] = self._codes(("args", name))
+                codes.put(position, value)
+                continue
+            for path, item in leaves({name: value}):
+                if item is not None:
+                    self._codes(("args", *path)).put(position, item)
 
     def finish(self) -> None:
         """Call this after the last run."""
@@ -164,7 +182,6 @@ def _read_index(source: Database) -> Index:
     sql = """
         SELECT runs.id, experiments.name, runs.status, runs.tags, runs.args
         FROM runs JOIN experiments ON experiments.id = runs.experiment_id
-        ORDER BY runs.id
     """
     _stream(source, sql, index.add)
     index.finish()
@@ -178,7 +195,7 @@ def _read_codes(source: Database, index: Index, column: Column) -> Codes:
         def take(run_id: int, items: Any) -> None:
             values[run_id] = leaf(items, column.path[1:])
 
-        _stream(source, f"SELECT id, {column.group} FROM runs ORDER BY id", take)
+        _stream(source, f"SELECT runs.id, runs.{column.group} FROM runs", take)
     else:
         values = {row.id: row.values[0] for row in read_rows(source, index.ids, [column])}
     codes = Codes()
@@ -190,17 +207,20 @@ def _read_codes(source: Database, index: Index, column: Column) -> Codes:
     return codes
 
 
-def _stream(source: Database, sql: str, take: Callable[..., None]) -> None:
-    """Call a function with the values of each row."""
+def _stream(source: Database, select: str, take: Callable[..., None]) -> None:
+    """Call a function with the values of each run, whose id comes first, in order of the ids.
 
-    def read(connection: Any) -> None:
-        with find_reader(connection.cursor()).read(connection.cursor(), sql, None, _CHUNK) as rows:
-            for chunk in rows.chunks:
-                for row in chunk:
-                    take(*row)
-
-    with source.reading() as connection:
-        read(connection)
+    Many short statements, because a long one would keep SQLite from writing checkpoints.
+    """
+    sql = f"{select} WHERE runs.id > %s ORDER BY runs.id LIMIT %s"
+    last = INT64[0]
+    while True:
+        rows = source.ask(lambda it, after=last: it.execute(sql, (after, _CHUNK)).fetchall())
+        for row in rows:
+            take(*row)
+        if len(rows) < _CHUNK:
+            return
+        last = rows[-1][0]
 
 
 def selected_values(facets: Sequence[Facet], column: Column) -> frozenset[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from sqltrack.statuses import ALIVE_STATES, find_state
 from sqltrack.ui.queries._columns import Expressions
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._filters import RUNS, parse_ids
+from sqltrack.ui.queries._rows import count_rows
 from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._values import as_json
 from sqltrack.util import placeholders
@@ -32,13 +34,16 @@ def about(source: Database, spec: Mapping[str, Any] | None = None) -> dict[str, 
     """Return what the database is, with the numbers of its runs and experiments.
 
     Returns:
-        A dict with engine, database (without password), schema, runs, experiments and time (now, by its clock).
+        A dict with engine, name (of the file without folders, or of the database), database (a description without
+        password), schema, runs, experiments and time (now, by its clock).
     """
     engine = source.client.engine
     sql = "SELECT (SELECT COUNT(*) FROM runs) AS runs, (SELECT COUNT(*) FROM experiments) AS experiments"
     (numbers,), version = source.cached(("about",), lambda: source.fetch(sql))
+    target = engine.target()
     return {
         "engine": engine.name,
+        "name": os.path.basename(str(target.get("dbpath") or target.get("dbname") or engine.name)),
         "database": engine.describe(),
         "schema": engine.schema,
         **numbers,
@@ -230,16 +235,17 @@ def changes(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 def _read_states(source: Database, ids: Sequence[int], version: str) -> list[dict[str, Any]]:
     sql = f"SELECT id, status, time_updated FROM runs WHERE id IN ({placeholders(len(ids))})"
     found = {row["id"]: row for row in source.fetch(sql, ids)}
-    states = []
-    for run_id in ids:
-        row = found.get(run_id)
-        if row is None:
-            continue
-        signature = source.run_version(version, row["status"], row["time_updated"])
-
-        def count(run_id: int = run_id) -> int:
-            return int(source.fetch("SELECT COUNT(*) AS rows FROM metrics WHERE run_id = %s", (run_id,))[0]["rows"])
-
-        rows = source.cached(("rows", run_id), count, signature)[0]
-        states.append({"id": run_id, "status": row["status"], "updated": as_json(row["time_updated"]), "rows": rows})
-    return states
+    versions = {
+        run_id: source.run_version(version, row["status"], row["time_updated"]) for run_id, row in found.items()
+    }
+    counts = count_rows(source, versions)
+    return [
+        {
+            "id": run_id,
+            "status": found[run_id]["status"],
+            "updated": as_json(found[run_id]["time_updated"]),
+            "rows": counts[run_id],
+        }
+        for run_id in ids
+        if run_id in found
+    ]

@@ -37,7 +37,7 @@ _PAGE = 1_000
 # Runs in whose arguments to look for differences, and in whose rows for metrics.
 _SAMPLE, _SAMPLED_ROWS = 1_000, 10
 # Columns that the server chooses.
-_CHOSEN, _CHOSEN_ARGS = 12, 5
+_CHOSEN, _CHOSEN_METRICS, _CHOSEN_ARGS = 12, 4, 4
 # Columns of each table.
 _ALWAYS = (Column(("run", "id")), Column(("experiment", "name")), Column(("run", "status")))
 _NEWEST = "runs.time_created DESC, runs.id DESC"
@@ -400,16 +400,14 @@ def _columns(source: Database, columns: Any, chosen: Filter) -> list[Column]:
 def _default_columns(source: Database, chosen: Filter) -> list[Column]:
     """Return the columns in which the chosen runs differ, at most twelve."""
     ids = list(ranked(source, chosen)[0][:_SAMPLE])
-    rows = read_rows(source, ids, [Column(("run", "tags")), Column(("run", "duration"))])
+    fields = [Column(("run", name)) for name in ("tags", "duration", "comment")]
+    rows = read_rows(source, ids, fields)
     columns = [Column(("experiment", "name"))] if len({row.experiment_id for row in rows}) > 1 else []
     columns.append(Column(("run", "status")))
-    if any(row.values[0] for row in rows):
-        columns.append(Column(("run", "tags")))
-    if any(row.values[1] is not None for row in rows):
-        columns.append(Column(("run", "duration")))
+    columns += map(best_column, _sampled_metrics(source, ids)[:_CHOSEN_METRICS])
     columns += [Column(("args", *path)) for path in _differing_args(source, ids)[:_CHOSEN_ARGS]]
-    metrics = _sampled_metrics(source, ids)
-    return [*columns, *map(best_column, metrics[: _CHOSEN - len(columns)])]
+    columns += [field for index, field in enumerate(fields) if any(row.values[index] for row in rows)]
+    return columns[:_CHOSEN]
 
 
 def _differing_args(source: Database, ids: Sequence[int]) -> list[tuple[str, ...]]:
