@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -266,7 +267,7 @@ def test_thinning_keeps_first_smallest_greatest_and_last_of_each_pixel() -> None
             assert (begins[0], begins[-1]) == (0, size)
             assert kept == sorted(set(kept))
             assert len(kept) <= 4 * 10
-            for begin, end in zip(begins, begins[1:]):
+            for begin, end in itertools.pairwise(begins):
                 part = ys[begin:end]
                 present = [ys[index] for index in kept if begin <= index < end]
                 assert {min(part), max(part)} <= set(present)

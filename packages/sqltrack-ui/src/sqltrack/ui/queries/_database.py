@@ -42,7 +42,8 @@ class _Coarse(NamedTuple):
 class Database:
     """A database to look at, with caches. Threads can share an object.
 
-    Nothing is written. At the end of a `with` block the connections are closed. Connections are opened when they are needed, and some are kept for the next query.
+    Nothing is written. Connections are opened when they are needed, and some are kept for the next query. At the end of
+    a `with` block all are closed.
 
     Args:
         client: client with the configuration of the database.
