@@ -66,6 +66,7 @@ export function View({ state, setState, navigate }) {
       <${ExportMenu} sql=${answer?.sql} python=${answer?.python} />
     </div>
     <div class="experiments">
+      <h1 class="visually-hidden">Experiments</h1>
       <${ErrorNote} error=${error} retry=${() => read().catch(() => {})} />
       <ul class="experiment-list">
         ${shown.map((experiment) => html`<${Experiment} key=${experiment.id} experiment=${experiment} onOpen=${openRuns} />`)}
@@ -104,9 +105,15 @@ function Experiment({ experiment, onOpen }) {
       ${counts.map(([status, count]) => html`<button type="button" title=${`Runs with the status ${status}`} onClick=${() => onOpen(experiment, status)}><${Status} status=${status} count=${formatCount(count)} /></button>`)}
     </div>
     <${Tags} tags=${tags} />
-    ${links.length > 0 && html`<p>${links.map(({ relation, id, name: other, direction }) => html`<span class="muted">${direction === "from" ? `← ${relation}` : `${relation} →`}</span> <a href=${href("", { filter: filterOf({ name: other }), selected: [] })} key=${`${relation}${id}`}><bdi>${other}</bdi></a>${" "}`)}</p>`}
+    ${links.map((link) => html`<${Link} key=${`${link.direction}${link.relation}${link.id}`} link=${link} />`)}
     <p class="muted" title=${`${formatTime(first)} to ${formatTime(last)}`}>${last ? `last run ${formatAgo(last)}` : "no runs yet"}</p>
   </li>`;
+}
+
+function Link({ link: { relation, name, direction } }) {
+  const text = direction === "from" ? `← ${relation}` : `${relation} →`;
+  const address = href("", { filter: filterOf({ name }), selected: [] });
+  return html`<p class="muted">${text} <a href=${address}><bdi>${name}</bdi></a></p>`;
 }
 
 function ShareBar({ counts }) {

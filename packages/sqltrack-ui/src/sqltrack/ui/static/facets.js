@@ -101,7 +101,7 @@ function Facet({ facet, filter, onFilter, onRemove }) {
       ${onRemove && html`<button type="button" class="drop" aria-label=${`Remove the facet ${name}`} onClick=${onRemove}>✕</button>`}
     </summary>
     ${isAll && html`<input class="field" type="search" placeholder="Search values" aria-label=${`Search values of ${name}`} value=${search} onInput=${(event) => setSearch(event.target.value)} autofocus />`}
-    <ul role="group" aria-label=${columnText(column)}>
+    <ul aria-label=${columnText(column)}>
       ${shown.slice(0, isAll ? 200 : FEW).map((value) => html`<${FacetValue} key=${JSON.stringify(value.value)} column=${column} value=${value} share=${value.count / largest} exclude=${Boolean(choice?.exclude)} filter=${filter} onFilter=${onFilter} />`)}
     </ul>
     ${shown.length === 0 && html`<p class="muted">No such value</p>`}
@@ -125,7 +125,7 @@ function TagFacet({ facets, filter, onFilter }) {
     onFilter(toggleValue(filter, column, !(event.altKey || isExcluded)));
   return html`<details class="facet" open>
     <summary>Tags</summary>
-    <ul role="group" aria-label="Tags">
+    <ul aria-label="Tags">
       ${tags.map(
         (tag) => html`<li key=${tag.column[1]} class=${tag.isExcluded ? "excluded" : ""}>
         <label title=${`${tag.column[1].slice(0, 500)} (Alt-click: runs without this tag)`} style=${shareStyle(tag.count / largest)}>

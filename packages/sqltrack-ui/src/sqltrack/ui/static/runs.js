@@ -35,7 +35,7 @@ export function View({ state, setState, about, navigate }) {
 
   const shown = info === null ? [] : shownColumns(info, state.columns !== null).map(({ column }) => column);
   const setFilter = (next) => setState({ filter: next });
-  const best = findBestColumn(sort, shown);
+  const best = findBestColumn(sort, info?.columns ?? []);
   const metric = best && metricOf(best);
   const openCurves = () =>
     navigate("curves", metric !== null && state.metrics.length === 0 ? { metrics: [metric] } : {});
@@ -66,6 +66,7 @@ export function View({ state, setState, about, navigate }) {
   const whereError = error?.kind === "where" ? error : null;
   const onColumns = ({ columns, pinned }) => setState({ columns, pinned }, { replace: true });
   return html`<div class="runs">
+    <h1 class="visually-hidden">Runs</h1>
     <aside class=${`facets-side ${areFacetsOpen ? "open" : ""}`} aria-label="Facets">
       <${Facets} filter=${filter} extra=${extra} version=${version} onFilter=${setFilter} onAdd=${() => setDialog("facet")} onRemove=${(column) => setState({ facetColumns: extra.filter((known) => columnId(known) !== columnId(column)) })} />
     </aside>
@@ -78,7 +79,7 @@ export function View({ state, setState, about, navigate }) {
         <span class="space"></span>
         <${SelectionButtons} selected=${selected} metric=${metric} onBest=${selectBest} onCurves=${openCurves} onCompare=${() => navigate("compare")} onClear=${() => setState({ selected: [] }, { replace: true })} />
         <button type="button" class="button" title="Columns (c)" onClick=${() => setDialog("columns")}>Columns</button>
-        <button type="button" class="button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>
+        <button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>
         <${ExportMenu} sql=${info?.sql} python=${info?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} />
       </div>
       ${!whereError && html`<${ErrorNote} error=${error} retry=${() => grid.current.show(state)} />`}
@@ -213,9 +214,10 @@ function SortDialog({ columns, sort, onSort, onClose }) {
   </${Dialog}>`;
 }
 
-/** Return the column with a metric that sorts, or else the first one; null if there is none. */
+/** Return the column with a metric that sorts, or else the first one with numbers; null if there is none. */
 function findBestColumn(sort, columns) {
-  return [...sort.map(({ column }) => column), ...columns].find((column) => metricOf(column) !== null) ?? null;
+  const numbers = columns.filter(({ kind }) => kind === "number");
+  return [...sort, ...numbers].map(({ column }) => column).find((column) => metricOf(column) !== null) ?? null;
 }
 
 /** Return the ids of the three best runs: by the largest or smallest value, or the first three as sorted. */

@@ -74,6 +74,8 @@ export class RunsGrid {
         enableSelectionWithoutKeys: true,
       },
       selectionColumnDef: {
+        headerName: "Selected",
+        headerClass: "selected-heading",
         pinned: "left",
         lockPosition: "left",
         width: 38,
