@@ -65,8 +65,8 @@ def test_charts_show_the_selected_runs_and_follow_the_keys(open_page: Callable[.
         expected = {
             str(run): values
             for run, *values in demo.client.execute(
-                f"SELECT run_id, COUNT(val_loss), MAX(val_loss) FROM metrics WHERE run_id IN ({', '.join(map(str, ids))})"
-                " AND val_loss IS NOT NULL GROUP BY run_id"
+                "SELECT run_id, COUNT(val_loss), MAX(val_loss) FROM metrics"
+                f" WHERE run_id IN ({', '.join(map(str, ids))}) AND val_loss IS NOT NULL GROUP BY run_id"
             )
         }
         rows = {re.findall(r"\d+", row[0])[0]: row for row in table_of(page, "val_loss")}
@@ -100,7 +100,8 @@ def test_arrow_keys_read_the_values_of_a_curve(open_page: Callable[..., Any], de
         for _ in range(3):
             page.keyboard.press("ArrowRight")
         ((step, value),) = demo.client.execute(
-            f"SELECT step, val_loss FROM metrics WHERE run_id = {run} AND val_loss IS NOT NULL ORDER BY step LIMIT 1 OFFSET 2"
+            f"SELECT step, val_loss FROM metrics WHERE run_id = {run} AND val_loss IS NOT NULL"
+            " ORDER BY step LIMIT 1 OFFSET 2"
         )
         shown = page.locator(".chart-tooltip").inner_text()
         assert f"step {step}" in shown
@@ -221,8 +222,7 @@ def test_growing_runs_keep_zoom_scroll_and_menu(
 
 
 @pytest.mark.page
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [390, 2560])
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (2560, False)])
 @pytest.mark.parametrize("path", ["curves?sel=21-26", "run/21", "compare?sel=21-24", "live"])
 def test_views_fit_all_windows(open_page: Callable[..., Any], path: str, width: int, dark: bool) -> None:
     with open_page(path, width=width, dark=dark) as page:

@@ -89,18 +89,40 @@ class CurveStore {
     }
     this.#spec = spec;
     this.#forgetOthers();
-    this.#load(spec.runs);
+    this.#begin(this.#controller.signal);
+  }
+
+  // What changes from now on is noticed, also while the first curves are on their way.
+  async #begin(signal) {
+    const { runs } = this.#spec;
+    this.result = { ...this.result, loading: runs.length > 0 };
+    if (runs.length > 0 && this.#known.size === 0) {
+      try {
+        await this.#lookForChanges(signal);
+      } catch (error) {
+        if (isAbort(error)) {
+          return;
+        }
+      }
+    }
+    await this.#load(runs);
   }
 
   /** Ask again for the runs that have changed since the last time. */
   async update(signal) {
-    const { runs } = this.#spec;
-    const answer = await get("changes", { runs, version: this.#version }, { signal });
-    const changed = answer.runs.filter((run) => this.#isNew(run)).map((run) => run.id);
-    this.#version = answer.version;
-    if (changed.length > 0 && !this.result.loading) {
-      await this.#load(this.#isWhole() ? runs : changed);
+    if (this.result.loading) {
+      return;
     }
+    const changed = await this.#lookForChanges(signal);
+    if (changed.length > 0) {
+      await this.#load(this.#isWhole() ? this.#spec.runs : changed);
+    }
+  }
+
+  async #lookForChanges(signal) {
+    const answer = await get("changes", { runs: this.#spec.runs, version: this.#version }, { signal });
+    this.#version = answer.version;
+    return answer.runs.filter((run) => this.#isNew(run)).map((run) => run.id);
   }
 
   #isNew({ id, updated, rows, status }) {
