@@ -83,7 +83,7 @@ function Candidates({ filter, groups, isChosen, onToggle }) {
       onToggle(found.columns[0]);
     }
   };
-  return html`<input class="field wide" type="search" placeholder="Search columns" aria-label="Search columns" value=${search} onInput=${(event) => setSearch(event.target.value)} onKeyDown=${onKeyDown} autofocus />
+  return html`<input class="field wide" type="search" placeholder="Search columns" aria-label="Search columns" value=${search} onInput=${(event) => setSearch(event.target.value)} onKeyDown=${onKeyDown} data-focus />
     <${ErrorNote} error=${error} />
     <p class="muted" role="status">${formatCount(found.total)} columns</p>
     <ul class="choices" onScroll=${onScroll}>

@@ -7,7 +7,7 @@ export function Dialog({ title, onClose, children, actions, className = "" }) {
   useEffect(() => {
     const before = document.activeElement;
     element.current.showModal();
-    element.current.querySelector("[autofocus]")?.focus();
+    element.current.querySelector("[data-focus], [autofocus]")?.focus();
     return () => before?.focus?.();
   }, []);
   const closeOutside = (event) => {

@@ -26,7 +26,7 @@ export function ExportMenu({ sql, python, spec, items = [] }) {
 export function TextDialog({ title, text, onClose }) {
   const [said, setSaid] = useState("Copy");
   const copy = async () => setSaid((await copyText(text)) ? "Copied" : "Press Ctrl-C");
-  const button = html`<button type="button" class="button" onClick=${copy} autofocus>${said}</button>`;
+  const button = html`<button type="button" class="button" onClick=${copy} data-focus>${said}</button>`;
   return html`<${Dialog} title=${title} onClose=${onClose} actions=${button}>
     <pre class="code" tabindex="0">${text}</pre>
   </${Dialog}>`;

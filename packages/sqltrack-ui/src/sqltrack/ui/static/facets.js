@@ -6,7 +6,7 @@ import { columnText, columnTitle } from "./column_names.js";
 import { ErrorNote } from "./components.js";
 import { exactText, formatCount, formatValue, isMissing } from "./format.js";
 import { Status } from "./status.js";
-import { html, useEffect, useMemo, useState } from "./vendor/htm/standalone.module.js";
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 /** Values shown of each facet at first, and when all are asked for. */
 const FEW = 20;
@@ -32,12 +32,15 @@ export function clearFacet(filter, column) {
   return { ...filter, facets: filter.facets.filter((facet) => columnId(facet.column) !== columnId(column)) };
 }
 
-/** Show the facets of the filtered runs. `extra` are columns that the user added. */
-export function Facets({ filter, extra, version, onFilter, onAdd, onRemove }) {
+/** Show the facets of the filtered runs. `extra` are columns that the user added. The rows come first: `isReady` says when. */
+export function Facets({ filter, extra, version, isReady, onFilter, onAdd, onRemove }) {
   const [facets, setFacets] = useState([]);
   const [error, setError] = useState(null);
   const inputs = JSON.stringify([filter, extra]);
   useEffect(() => {
+    if (!isReady) {
+      return undefined;
+    }
     const controller = new AbortController();
     fetchFacets(filter, extra, controller.signal).then(
       (found) => {
@@ -47,7 +50,7 @@ export function Facets({ filter, extra, version, onFilter, onAdd, onRemove }) {
       (failure) => isAbort(failure) || setError(failure),
     );
     return () => controller.abort();
-  }, [inputs, version]);
+  }, [inputs, version, isReady]);
   return html`<div class="facets">
     <${ErrorNote} error=${error} />
     ${facets
@@ -77,6 +80,8 @@ function Facet({ facet, filter, onFilter, onRemove }) {
   const [isAll, setAll] = useState(false);
   const [all, setAllValues] = useState(null);
   const [search, setSearch] = useState("");
+  const field = useRef(null);
+  useEffect(() => field.current?.focus(), [isAll]);
   const choice = filter.facets.find((known) => columnId(known.column) === columnId(column));
   const inputs = JSON.stringify(filter);
   useEffect(() => {
@@ -100,7 +105,7 @@ function Facet({ facet, filter, onFilter, onRemove }) {
       ${choice && html`<span class="badge" title="Chosen values">${choice.exclude ? "not " : ""}${choice.values.length}</span>`}
       ${onRemove && html`<button type="button" class="drop" aria-label=${`Remove the facet ${name}`} onClick=${onRemove}>✕</button>`}
     </summary>
-    ${isAll && html`<input class="field" type="search" placeholder="Search values" aria-label=${`Search values of ${name}`} value=${search} onInput=${(event) => setSearch(event.target.value)} autofocus />`}
+    ${isAll && html`<input class="field" type="search" placeholder="Search values" aria-label=${`Search values of ${name}`} value=${search} onInput=${(event) => setSearch(event.target.value)} ref=${field} />`}
     <ul aria-label=${columnText(column)}>
       ${shown.slice(0, isAll ? 200 : FEW).map((value) => html`<${FacetValue} key=${JSON.stringify(value.value)} column=${column} value=${value} share=${value.count / largest} exclude=${Boolean(choice?.exclude)} filter=${filter} onFilter=${onFilter} />`)}
     </ul>

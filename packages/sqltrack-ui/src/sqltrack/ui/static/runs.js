@@ -33,7 +33,8 @@ export function View({ state, setState, about, navigate }) {
   const grid = useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy });
   useLive({ grid, info, state, setVersion });
 
-  const shown = info === null ? [] : shownColumns(info, state.columns !== null).map(({ column }) => column);
+  // The state knows earlier than the answer which columns the user chose.
+  const shown = state.columns ?? (info === null ? [] : shownColumns(info, state).map(({ column }) => column));
   const setFilter = (next) => setState({ filter: next });
   const best = findBestColumn(sort, info?.columns ?? []);
   const metric = best && metricOf(best);
@@ -68,7 +69,7 @@ export function View({ state, setState, about, navigate }) {
   return html`<div class="runs">
     <h1 class="visually-hidden">Runs</h1>
     <aside class=${`facets-side ${areFacetsOpen ? "open" : ""}`} aria-label="Facets">
-      <${Facets} filter=${filter} extra=${extra} version=${version} onFilter=${setFilter} onAdd=${() => setDialog("facet")} onRemove=${(column) => setState({ facetColumns: extra.filter((known) => columnId(known) !== columnId(column)) })} />
+      <${Facets} filter=${filter} extra=${extra} version=${version} isReady=${info !== null || error !== null} onFilter=${setFilter} onAdd=${() => setDialog("facet")} onRemove=${(column) => setState({ facetColumns: extra.filter((known) => columnId(known) !== columnId(column)) })} />
     </aside>
     <section class="runs-main" aria-label="Runs">
       <${FilterBar} filter=${filter} error=${whereError} onFilter=${setFilter}>
@@ -208,7 +209,7 @@ function SortDialog({ columns, sort, onSort, onClose }) {
       ${columns.map((column, index) => {
         const descending = current.get(columnId(column));
         const arrow = descending === undefined ? "" : descending ? "↓ descending" : "↑ ascending";
-        return html`<li><button type="button" aria-pressed=${descending !== undefined} autofocus=${index === 0} onClick=${() => choose(column)}><bdi class="cut">${columnText(column)}</bdi><span class="count">${arrow}</span></button></li>`;
+        return html`<li><button type="button" aria-pressed=${descending !== undefined} data-focus=${index === 0} onClick=${() => choose(column)}><bdi class="cut">${columnText(column)}</bdi><span class="count">${arrow}</span></button></li>`;
       })}
     </ul>
   </${Dialog}>`;

@@ -16,9 +16,12 @@ const ALWAYS = [
   { column: ["experiment", "name"], label: "Experiment", kind: "text", field: "experiment" },
 ];
 
-/** Return the columns that the table shows for an answer: those asked for, or the server's choice behind ours. */
-export function shownColumns(answer, isOwnChoice) {
-  if (isOwnChoice) {
+/**
+ * Return the columns that the table shows for an answer: those that the state names, or the server's choice behind ours.
+ * A filter by one experiment leaves out the column that would say the same in each row.
+ */
+export function shownColumns(answer, { columns, filter }) {
+  if (columns !== null) {
     return answer.columns.map((column, index) => ({ ...column, index }));
   }
   const ours = new Set(ALWAYS.map(({ column }) => columnId(column)));
@@ -26,7 +29,12 @@ export function shownColumns(answer, isOwnChoice) {
   const theirs = answer.columns
     .map((column, index) => ({ ...column, index }))
     .filter(({ column }) => !ours.has(columnId(column)));
-  return [...ALWAYS, ...theirs];
+  return [...ALWAYS.filter(({ column }) => !isOneValue(filter, column)), ...theirs];
+}
+
+function isOneValue({ facets }, column) {
+  const facet = facets.find((known) => columnId(known.column) === columnId(column));
+  return facet !== undefined && !facet.exclude && facet.values.length === 1;
 }
 
 /**
@@ -143,7 +151,7 @@ export class RunsGrid {
   async updateColumns({ sort, widths, pinned }) {
     const answer = await this.ask(0, PAGE, this.effectiveSort(), this.controller.signal);
     const ids = (columns) => JSON.stringify(columns.map(({ column }) => column));
-    if (answer !== null && this.api !== null && ids(shownColumns(answer, false)) !== ids(this.columns)) {
+    if (answer !== null && this.api !== null && ids(shownColumns(answer, this.query)) !== ids(this.columns)) {
       this.setColumns(answer, { sort, widths, pinned });
     }
   }
@@ -245,7 +253,7 @@ export class RunsGrid {
   }
 
   setColumns(answer, { sort, widths, pinned }) {
-    this.columns = shownColumns(answer, this.query.columns !== null).filter(
+    this.columns = shownColumns(answer, this.query).filter(
       ({ column }) => columnId(column) !== columnId(["run", "id"]),
     );
     const sorts = new Map(
