@@ -17,6 +17,8 @@ import { html, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
 const MOST_RUNS = 100;
 const CHARTS = 3;
+const HIGHER_IS_BETTER =
+  /acc|top-?_?\d|auc|f1|iou|dice|bleu|rouge|score|reward|return|precision|recall|map|psnr|ssim|r2/i;
 /** Sections in the order in which they are read. */
 const SECTIONS = {
   args: "Arguments",
@@ -146,16 +148,13 @@ function Row({ row, runs, mark }) {
 }
 
 function findKind({ section, path }) {
-  if (section !== "run") {
-    return undefined;
-  }
-  return path[0].startsWith("time_") ? "time" : path[0];
+  return section === "run" ? path[0] : undefined;
 }
 
-// The runs with the best of a metric's values, if they differ.
+// The runs with the best of a metric's values, if they differ, and if it is known which is better.
 function findBest({ section, path, values, differs }) {
   const choose = { max: Math.max, min: Math.min }[path.at(-1)];
-  if (section !== "metrics" || !differs || !choose) {
+  if (section !== "metrics" || !differs || !choose || (path.at(-1) === "max" && !HIGHER_IS_BETTER.test(path[0]))) {
     return new Set();
   }
   const best = choose(...values.map(decode).filter(Number.isFinite));

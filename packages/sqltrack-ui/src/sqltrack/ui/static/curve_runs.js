@@ -8,6 +8,7 @@ const NEWEST = 10;
 const MOST_ROWS = 1000;
 /** Metrics that are shown while none is chosen. */
 const FIRST_METRICS = 4;
+const VALIDATION = /(^|[^a-z])(val|valid|validation|test|eval|dev)([^a-z]|$)/i;
 
 /** Return the answer of a query, null until it is there, and its error. Asks again when the spec changes. */
 export function useQuery(name, spec, isNeeded = true) {
@@ -79,14 +80,27 @@ function useRows(runs) {
   return { ...first, answer: later ?? first.answer };
 }
 
+/** Return whether a metric can be drawn as a curve. */
+export function isDrawn({ kind }) {
+  return kind !== "time" && kind !== "text" && kind !== "json";
+}
+
 /**
- * The metrics that the runs have, and those to show.
+ * The metrics that the runs have, and those to show: the chosen, or the first, of which those of validation come first.
  *
  * @returns {{known: {name: string, runs: number}[], shown: string[], error: Error|null}}
  */
 export function useMetrics(runs, chosen, count = FIRST_METRICS) {
   const { answer, error } = useQuery("metrics", { runs }, runs.length > 0);
-  const known = answer?.metrics ?? [];
-  const shown = chosen.length > 0 ? chosen : known.slice(0, count).map(({ name }) => name);
+  const known = (answer?.metrics ?? []).filter(isDrawn);
+  const shown = chosen.length > 0 ? chosen : chooseFirst(known).slice(0, count);
   return { known, shown, error };
+}
+
+// A metric that only few of the runs have says little about the others.
+function chooseFirst(known) {
+  const most = Math.max(0, ...known.map(({ runs }) => runs));
+  const common = known.filter(({ runs }) => 2 * runs >= most).map(({ name }) => name);
+  const isValidation = (name) => VALIDATION.test(name);
+  return [...common.filter(isValidation), ...common.filter((name) => !isValidation(name))];
 }

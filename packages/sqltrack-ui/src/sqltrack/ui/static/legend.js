@@ -6,7 +6,7 @@ import { exactText, formatValue } from "./format.js";
 import { lineStyles } from "./palette.js";
 import { useSignal } from "./signal.js";
 import { href, navigate } from "./state.js";
-import { Status } from "./status.js";
+import { findGroup } from "./status.js";
 import { scheme } from "./theme.js";
 import { html, useMemo } from "./vendor/htm/standalone.module.js";
 
@@ -27,21 +27,22 @@ export function Legend({ answer, runs, hidden, onHide, onRemove, highlight }) {
   const styles = useMemo(() => lineStyles(runs, shownScheme), [String(runs), shownScheme]);
   const rows = new Map((answer?.rows ?? []).map((row) => [row.id, row]));
   const columns = (answer?.columns ?? []).filter(({ column }) => !isShownAnyway(column));
+  const hasSeveral = new Set([...rows.values()].map(({ experiment }) => experiment)).size > 1;
   const toggle = (id) => onHide(hidden.includes(id) ? hidden.filter((other) => other !== id) : [...hidden, id]);
   const toggleAll = () => onHide(hidden.length ? [] : [...runs]);
   return html`<div class="legend" tabindex="0" role="region" aria-label="Runs">
     <table class="table legend-table">
       <thead><tr>
         <th scope="col"><input type="checkbox" aria-label="Draw all runs" title="Draw all or none" checked=${hidden.length === 0} onChange=${toggleAll} /></th>
-        <th scope="col">Run</th><th scope="col">Experiment</th><th scope="col">Status</th>
-        ${columns.map(({ column, label }) => html`<th scope="col" key=${columnId(column)} title=${label}><bdi>${label}</bdi></th>`)}
+        <th scope="col">Run</th>${hasSeveral && html`<th scope="col">Experiment</th>`}
+        ${columns.map(({ column, label, kind }) => html`<th scope="col" key=${columnId(column)} title=${label} class=${kind === "number" ? "number" : ""}><bdi>${label}</bdi></th>`)}
         <th scope="col"><span class="visually-hidden">Remove</span></th>
       </tr></thead>
       <tbody onPointerLeave=${() => highlight.set(null)}>
         ${runs.map(
           (
             id,
-          ) => html`<${LegendRow} key=${id} id=${id} row=${rows.get(id)} columns=${answer?.columns ?? []} style=${styles.get(id)}
+          ) => html`<${LegendRow} key=${id} id=${id} row=${rows.get(id)} columns=${answer?.columns ?? []} hasSeveral=${hasSeveral} style=${styles.get(id)}
             isHidden=${hidden.includes(id)} isHighlighted=${highlighted === id} highlight=${highlight} onToggle=${() => toggle(id)} onRemove=${onRemove} />`,
         )}
       </tbody>
@@ -54,7 +55,7 @@ function isShownAnyway(column) {
   return (kind === "run" && ["id", "status"].includes(name)) || (kind === "experiment" && name === "name");
 }
 
-function LegendRow({ id, row, columns, style, isHidden, isHighlighted, highlight, onToggle, onRemove }) {
+function LegendRow({ id, row, columns, hasSeveral, style, isHidden, isHighlighted, highlight, onToggle, onRemove }) {
   const follow = (event) => {
     if (!(event.ctrlKey || event.metaKey || event.shiftKey)) {
       event.preventDefault();
@@ -66,9 +67,8 @@ function LegendRow({ id, row, columns, style, isHidden, isHighlighted, highlight
     .filter(([column]) => !isShownAnyway(column));
   return html`<tr class=${`${isHighlighted ? "highlighted" : ""} ${isHidden ? "hidden-run" : ""}`} onPointerEnter=${() => highlight.set(id)} onFocusIn=${() => highlight.set(id)}>
     <td><input type="checkbox" aria-label=${`Draw run ${id}`} checked=${!isHidden} onChange=${onToggle} /></td>
-    <td class="legend-run"><${Swatch} ...${style} /> <a href=${href(`run/${id}`)} onClick=${follow}>${id}</a></td>
-    <td class="cut legend-text" title=${row?.experiment}><bdi>${row?.experiment}</bdi></td>
-    <td>${row && html`<${Status} status=${row.status} />`}</td>
+    <td class="legend-run"><${Swatch} ...${style} /> <a href=${href(`run/${id}`)} onClick=${follow}>${id}</a> ${row && html`<${StatusSymbol} status=${row.status} />`}</td>
+    ${hasSeveral && html`<td class="cut legend-text" title=${row?.experiment}><bdi>${row?.experiment}</bdi></td>`}
     ${cells.map(
       ([
         column,
@@ -80,6 +80,12 @@ function LegendRow({ id, row, columns, style, isHidden, isHighlighted, highlight
     )}
     <td><button type="button" class="button quiet legend-remove" aria-label=${`Take run ${id} out`} title="Take out of the selection" onClick=${() => onRemove(id)}>✕</button></td>
   </tr>`;
+}
+
+// Only the symbol, as the table is narrow; the status is its name.
+function StatusSymbol({ status }) {
+  const group = findGroup(status);
+  return html`<span class="status legend-status" style=${{ color: group[scheme.get()] }} role="img" aria-label=${status} title=${status}>${group.symbol}\ufe0e</span>`;
 }
 
 /** The groups with their styles: [{name, color, dash, runs}]. */

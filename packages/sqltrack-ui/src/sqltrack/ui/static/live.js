@@ -80,7 +80,7 @@ function LiveRun({ run, selected, setState }) {
   </li>`;
 }
 
-function describePace({ step, rate, seconds_left: left }) {
+function describePace({ step, rate, progress, seconds_left: left }) {
   const parts = [];
   if (step !== null) {
     parts.push(`step ${formatNumber(step)}`);
@@ -90,7 +90,7 @@ function describePace({ step, rate, seconds_left: left }) {
       rate >= 1 ? `${formatNumber(Number(rate.toPrecision(3)))} steps/s` : `${formatDuration(1 / rate)} a step`,
     );
   }
-  if (left !== null && left !== undefined) {
+  if (left > 0 && progress < 1) {
     parts.push(`${formatDuration(Math.round(left))} left`);
   }
   return capitalize(parts.join(" · ")) || "No rows yet";

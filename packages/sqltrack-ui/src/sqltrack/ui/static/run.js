@@ -3,9 +3,9 @@ import { get } from "./api.js";
 import { Extras } from "./capture.js";
 import { ErrorNote } from "./components.js";
 import { CurveCharts } from "./curve_charts.js";
-import { useQuery } from "./curve_runs.js";
+import { isDrawn, useQuery } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
-import { formatAgo, formatCount, formatDuration, formatNumber, formatTime } from "./format.js";
+import { formatAgo, formatCount, formatDuration, formatNumber, formatTime, formatValue } from "./format.js";
 import { useKeys } from "./keys.js";
 import { Link, Progress } from "./parts.js";
 import { usePoll } from "./poll.js";
@@ -132,7 +132,7 @@ function Times({ answer }) {
 
 function Metrics({ answer, state, setState, navigate }) {
   const highlight = useMemo(() => createSignal(null), []);
-  const names = useMemo(() => answer.metrics.map(({ name }) => name), [answer]);
+  const names = useMemo(() => answer.metrics.filter(isDrawn).map(({ name }) => name), [answer]);
   const [text, setText] = useState("");
   const found = names.filter((name) => name.toLowerCase().includes(text.toLowerCase()));
   const [isTable, setTable] = useState(false);
@@ -141,7 +141,7 @@ function Metrics({ answer, state, setState, navigate }) {
     () => ({ ...state, group: null, join: false, overlay: undefined, full: undefined, hidden: undefined }),
     [state],
   );
-  if (names.length === 0) {
+  if (answer.metrics.length === 0) {
     return html`<p class="empty">This run has no metrics yet.</p>`;
   }
   return html`<div class="metrics-head">
@@ -156,19 +156,19 @@ function Metrics({ answer, state, setState, navigate }) {
     </div>
     ${
       isTable
-        ? html`<${MetricTable} metrics=${answer.metrics.filter(({ name }) => found.includes(name))} />`
+        ? html`<${MetricTable} metrics=${answer.metrics.filter(({ name }) => name.toLowerCase().includes(text.toLowerCase()))} />`
         : html`<${CurveCharts} runs=${[answer.run.id]} metrics=${found} state=${own} setState=${setState} highlight=${highlight} small
         onFull=${(full) => navigate("curves", { selected: [answer.run.id], metrics: [full], full })} />`
     }`;
 }
 
 function MetricTable({ metrics }) {
-  const cell = (value) => html`<td class="number">${value === null ? "" : formatNumber(value)}</td>`;
+  const cell = (value, kind) => html`<td class="number">${formatValue(value, kind)}</td>`;
   return html`<div class="panel metric-table" tabindex="0" role="region" aria-label="Metrics"><table class="table">
     <thead><tr><th scope="col">Metric</th>${["Last", "Least", "at step", "Largest", "at step", "Rows"].map((name) => html`<th scope="col" class="number">${name}</th>`)}</tr></thead>
     <tbody>${metrics.map(
       (metric) => html`<tr key=${metric.name}><th scope="row"><bdi>${metric.name}</bdi></th>
-        ${cell(metric.last)}${cell(metric.min)}${cell(metric.at_min)}${cell(metric.max)}${cell(metric.at_max)}${cell(metric.rows)}</tr>`,
+        ${cell(metric.last, metric.kind)}${cell(metric.min, metric.kind)}${cell(metric.at_min)}${cell(metric.max, metric.kind)}${cell(metric.at_max)}${cell(metric.rows)}</tr>`,
     )}</tbody>
   </table></div>`;
 }

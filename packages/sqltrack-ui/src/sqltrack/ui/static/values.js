@@ -2,11 +2,13 @@
 import { exactText, formatValue, isMissing } from "./format.js";
 import { html, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
-const SEARCH_FROM = 12;
+const SEARCH_FROM = 16;
 const MOST_SHOWN = 500;
 /** Values that a folded list shows. */
 const FOLDED = 10;
+const COMMIT = /^[0-9a-f]{40}$/;
 const SHORT_COMMIT = 8;
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
 
 /** List the values of an object with their paths; objects are opened, lists are values. */
 export function flatten(object, path = []) {
@@ -18,13 +20,21 @@ export function flatten(object, path = []) {
   });
 }
 
-/** A value as text that can be selected; a missing one is a dash. `kind` is "time", "duration" or undefined. */
+/** A value as text that can be selected; a missing one is a dash. `kind` is "tags", "duration" or undefined. */
 export function Value({ value, path = [], kind }) {
   if (isMissing(value)) {
     return html`<span class="muted">–</span>`;
   }
-  const isCommit = path.at(-1) === "commit" && typeof value === "string" && value.length > SHORT_COMMIT;
-  const text = isCommit ? value.slice(0, SHORT_COMMIT) : formatValue(value, kind);
+  if (kind === "tags" && Array.isArray(value)) {
+    return value.length === 0
+      ? html`<span class="muted">–</span>`
+      : value.map((tag) => html`<span class="tag" title=${tag}><bdi>${tag}</bdi></span> `);
+  }
+  const isCommit =
+    typeof value === "string" && (COMMIT.test(value) || (path.at(-1) === "commit" && value.length > SHORT_COMMIT));
+  const text = isCommit
+    ? value.slice(0, SHORT_COMMIT)
+    : formatValue(value, typeof value === "string" && TIME.test(value) ? "time" : kind);
   return html`<bdi class=${isCommit ? "mono" : ""} title=${exactText(value)}>${text}</bdi>`;
 }
 
