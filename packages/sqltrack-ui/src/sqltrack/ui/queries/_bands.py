@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.ui.queries._errors import QueryError
@@ -19,10 +19,10 @@ _KEPT = 4
 
 
 class Line(NamedTuple):
-    """All finite points of a curve."""
+    """The points of a curve, in arrays, because there may be many."""
 
-    x: list[float]
-    y: list[float]
+    x: array[Any]
+    y: array[float]
 
 
 def summarize_groups(members: Iterable[tuple[Any, str, Line | None]], pixels: int, band: str) -> list[dict[str, Any]]:
@@ -49,13 +49,12 @@ def summarize_groups(members: Iterable[tuple[Any, str, Line | None]], pixels: in
 
 
 def _summarize(value: Any, metric: str, lines: Sequence[Line], pixels: int, band: str) -> dict[str, Any]:
-    places = _places(lines, pixels)
-    xs = sorted(places)
-    means = [statistics.fmean(places[x]) for x in xs]
+    xs, columns = _columns(lines, pixels)
+    means = [sum(column) / len(column) for column in columns]
     kept: Sequence[int] = range(len(xs))
     if len(xs) > _KEPT * pixels:
         kept = thinned(means, bounds(xs, range(len(xs)), pixels, log=False))
-    edges = [_BANDS[band](places[xs[index]], means[index]) for index in kept]
+    edges = [_BANDS[band](columns[index], means[index]) for index in kept]
     return {
         "value": as_json(value),
         "metric": metric,
@@ -64,28 +63,36 @@ def _summarize(value: Any, metric: str, lines: Sequence[Line], pixels: int, band
         "mean": [means[index] for index in kept],
         "low": [low for low, _ in edges],
         "high": [high for _, high in edges],
-        "n": [len(places[xs[index]]) for index in kept],
+        "n": [len(columns[index]) for index in kept],
     }
 
 
-def _places(lines: Sequence[Line], pixels: int) -> Mapping[float, list[float]]:
-    """Return the values of the curves by place, one for each curve."""
-    exact: dict[float, list[float]] = {}
+def _columns(lines: Sequence[Line], pixels: int) -> tuple[Sequence[float], Sequence[Sequence[float]]]:
+    """Return places in order, and at each of them the values of the curves that have a point there."""
+    if all(line.x == lines[0].x for line in lines) and len(set(lines[0].x)) == len(lines[0].x):
+        # Most runs are logged at the same steps.
+        return lines[0].x, list(zip(*(line.y for line in lines)))
+    places: dict[float, list[float]] = {}
     for line in lines:
         for x, y in dict(zip(line.x, line.y)).items():
-            exact.setdefault(x, []).append(y)
+            places.setdefault(x, []).append(y)
     longest = max(len(line.x) for line in lines)
-    if len(exact) <= _SCATTERED * longest:
-        return exact
-    low, high = min(exact), max(exact)
-    width = (high - low) / min(longest, pixels)
+    if len(places) > _SCATTERED * longest:
+        places = _binned(lines, min(places), max(places), min(longest, pixels))
+    xs = sorted(places)
+    return xs, [places[x] for x in xs]
+
+
+def _binned(lines: Sequence[Line], low: float, high: float, number: int) -> dict[float, list[float]]:
+    """Return the means of the curves in bins of equal width, by the middle of the bin."""
+    width = (high - low) / number
     binned: dict[float, list[float]] = {}
     for line in lines:
         bins: dict[int, list[float]] = {}
         for x, y in zip(line.x, line.y):
-            bins.setdefault(min(int((x - low) / width), min(longest, pixels) - 1), []).append(y)
+            bins.setdefault(min(int((x - low) / width), number - 1), []).append(y)
         for place, ys in bins.items():
-            binned.setdefault(low + (place + 0.5) * width, []).append(statistics.fmean(ys))
+            binned.setdefault(low + (place + 0.5) * width, []).append(sum(ys) / len(ys))
     return binned
 
 

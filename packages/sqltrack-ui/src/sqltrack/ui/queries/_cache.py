@@ -18,6 +18,8 @@ T = TypeVar("T")
 # writes all the time does not let each request read everything again: computing takes a tenth of the time at most.
 _SLOW = 0.25
 _SHARE = 10.0
+# Bytes of a number.
+_NUMBER = 28
 
 
 class Cached(NamedTuple):
@@ -119,6 +121,9 @@ def size_of(value: Any) -> int:
         return size
     if isinstance(value, Mapping):
         return size + sum(size_of(key) + size_of(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], (float, int)):
+        # Curves are long lists of numbers.
+        return size + _NUMBER * len(value)
     if isinstance(value, (list, tuple, set, frozenset)):
         return size + sum(map(size_of, value))
     state = getattr(value, "__dict__", None)

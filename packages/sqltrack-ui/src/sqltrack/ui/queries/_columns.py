@@ -24,6 +24,7 @@ __all__ = [
     "best_column",
     "heads",
     "is_smaller_better",
+    "is_validation",
     "parse_column",
 ]
 
@@ -49,6 +50,8 @@ _SMALLER = re.compile(
     r"(?:^|[^a-z])(?:loss|losses|err|error|errors|cost|rmse|mse|mae|mape|perplexity|ppl|nll|bpc|wer|cer|fid|kl|"
     r"divergence|distance|regret|latency|time|seconds|bits|brier|ece)(?:$|[^a-z])|loss$|error$"
 )
+
+_VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test|eval|dev)(?:$|[^a-z])")
 
 
 class Column(NamedTuple):
@@ -131,6 +134,11 @@ def _is_known(path: tuple[str, ...]) -> bool:
 def is_smaller_better(metric: str) -> bool:
     """Guess from the name of a metric whether a smaller value is better."""
     return _SMALLER.search(metric.lower()) is not None
+
+
+def is_validation(metric: str) -> bool:
+    """Guess from the name of a metric whether it was measured on data that were not trained on."""
+    return _VALIDATION.search(metric.lower()) is not None
 
 
 def best_column(metric: str) -> Column:

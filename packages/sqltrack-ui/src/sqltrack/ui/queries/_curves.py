@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
 from typing import Any, NamedTuple
 
 from sqltrack.commands._points import Chunk, Places, read_chunks
@@ -173,23 +175,42 @@ def _cached_curves(
     with_lines: bool,
 ) -> dict[int, list[Curve]]:
     """Return the curves of runs; those of runs that have ended are kept while other runs are written."""
-    found: dict[int, list[Curve] | None] = {}
     versions: dict[int, str] = {}
     for run_id, chain in chains.items():
         head = heads[run_id]
         is_alone = len(chain) == 1
         versions[run_id] = source.run_version(version, head.status, head.updated) if is_alone else version
-        found[run_id] = source.cache.peek(("curves", run_id, options, with_lines), versions[run_id])
+    keys = {run_id: ("curves", run_id, options, with_lines) for run_id in versions}
+    found = {run_id: source.cache.peek(keys[run_id], versions[run_id]) for run_id in versions}
     missing = {run_id: versions[run_id] for run_id, curves in found.items() if curves is None}
+    for run_id, points in _cached_points(source, missing, heads, options, version):
+        drawn = [_draw(name, line, options, with_lines) for name, line in points.items() if line.y]
+        found[run_id] = drawn
+        source.cache.keep(keys[run_id], drawn, versions[run_id])
+    return {run_id: curves or [] for run_id, curves in found.items()}
+
+
+def _cached_points(
+    source: Database, versions: Mapping[int, str], heads: Mapping[int, _Head], options: Options, version: str
+) -> Iterator[tuple[int, dict[str, Line]]]:
+    """Yield runs with all points of their metrics, from the cache if they are there, as after a zoom."""
     places = source.places(version)
     extra = _x_metric(source, options, places)
     names = list(dict.fromkeys([*options.metrics, *([] if extra is None else [extra])]))
-    for run_id, chunks in _read_chunks(source, missing, places, names, joined=options.join):
-        points = _Points(chunks, names, heads[run_id], options, extra)
-        drawn = [_draw(name, *points.of(name), options, with_lines) for name in options.metrics if points.has(name)]
-        found[run_id] = drawn
-        source.cache.keep(("curves", run_id, options, with_lines), drawn, versions[run_id])
-    return {run_id: curves or [] for run_id, curves in found.items()}
+    unread: dict[int, str] = {}
+    for run_id, of_run in versions.items():
+        key = ("points", run_id, options.x, options.join)
+        known = {name: source.cache.peek((*key, name), of_run) for name in options.metrics}
+        if None in known.values():
+            unread[run_id] = of_run
+        else:
+            yield run_id, known
+    for run_id, chunks in _read_chunks(source, unread, places, names, joined=options.join):
+        reader = _Points(chunks, names, heads[run_id], options, extra)
+        points = {name: reader.of(name) for name in options.metrics}
+        for name, line in points.items():
+            source.cache.keep(("points", run_id, options.x, options.join, name), line, unread[run_id])
+        yield run_id, points
 
 
 def _read_chunks(
@@ -224,14 +245,20 @@ class _Points:
         else:
             self._xs = [value if _is_number(value) and math.isfinite(value) else None for value in self._values[extra]]
 
-    def has(self, name: str) -> bool:
-        return any(map(_is_number, self._values[name]))
-
-    def of(self, name: str) -> tuple[list[float], list[float]]:
+    def of(self, name: str) -> Line:
         """Return x and the value of each point with a number."""
-        pairs = [(x, y) for x, y in zip(self._xs, self._values[name]) if y is not None and x is not None]
-        pairs = [(x, float(y) if y.__class__ is not float else y) for x, y in pairs if _is_number(y)]
-        return [x for x, _ in pairs], [y for _, y in pairs]
+        xs, ys = self._xs, self._values[name]
+        # A list comprehension over each point would take most of the time.
+        if not _NUMBERS.issuperset(map(type, ys)):
+            chosen = list(map(_is_number, ys))
+            xs, ys = list(compress(xs, chosen)), list(compress(ys, chosen))
+        if None in xs:
+            chosen = [x is not None for x in xs]
+            xs, ys = list(compress(xs, chosen)), list(compress(ys, chosen))
+        return Line(array("q" if {int}.issuperset(map(type, xs)) else "d", xs), array("d", ys))
+
+
+_NUMBERS = frozenset({float, int, bool})
 
 
 def _is_number(value: Any) -> bool:
@@ -247,19 +274,17 @@ def _seconds_since(started: datetime | None, value: Any) -> float | None:
     return float(value) - started.timestamp() if _is_number(value) and math.isfinite(value) else None
 
 
-def _draw(metric: str, xs: list[float], ys: list[float], options: Options, with_line: bool) -> Curve:
-    last = (xs[-1], ys[-1]) if ys else None
+def _draw(metric: str, points: Line, options: Options, with_line: bool) -> Curve:
+    xs, ys = points.x, points.y
+    last = (xs[-1], ys[-1])
     rows = len(ys)
-    finite = [index for index, y in enumerate(ys) if math.isfinite(y)]
-    specials = (
-        [(xs[index], ys[index]) for index in range(rows) if not math.isfinite(ys[index])]
-        if (len(finite) < rows)
-        else []
-    )
-    if specials:
-        xs, ys = [xs[index] for index in finite], [ys[index] for index in finite]
+    specials: list[tuple[float, float]] = []
+    if not all(map(math.isfinite, ys)):
+        specials = [(x, y) for x, y in zip(xs, ys) if not math.isfinite(y)]
+        are_finite = list(map(math.isfinite, ys))
+        xs, ys = array(xs.typecode, compress(xs, are_finite)), array("d", compress(ys, are_finite))
     smooth = smoothed(ys, options.smoothing) if options.smoothing > 0 else None
-    line = Line(xs, ys if smooth is None else smooth) if with_line else None
+    line = Line(xs, ys if smooth is None else array("d", smooth)) if with_line else None
     chosen = range(len(xs))
     if options.low is not None and options.high is not None:
         specials = [(x, y) for x, y in specials if options.low <= x <= options.high]

@@ -167,6 +167,10 @@ class Database:
         """Return the rows of a query as dicts. See `reading` for the rest."""
         return self._once_more(lambda: self._fetch(sql, parameters, own_sql))
 
+    def fetch_tuples(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of one of SQLTrack's own queries."""
+        return self.ask(lambda connection: list(connection.execute(sql, tuple(parameters)).fetchall()))
+
     def ask(self, function: Callable[[Any], T], *, own_sql: bool = True) -> T:
         """Call a function with a read-only connection, again if the connection was lost, and return its result."""
 

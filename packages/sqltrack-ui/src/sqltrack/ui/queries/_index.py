@@ -215,7 +215,7 @@ def _stream(source: Database, select: str, take: Callable[..., None]) -> None:
     sql = f"{select} WHERE runs.id > %s ORDER BY runs.id LIMIT %s"
     last = INT64[0]
     while True:
-        rows = source.ask(lambda it, after=last: it.execute(sql, (after, _CHUNK)).fetchall())
+        rows = source.fetch_tuples(sql, (last, _CHUNK))
         for row in rows:
             take(*row)
         if len(rows) < _CHUNK:

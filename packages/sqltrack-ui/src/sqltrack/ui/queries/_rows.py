@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqltrack.commands._points import METRICS, Chunk, Places, _chunk, read_extras
@@ -15,7 +17,7 @@ from sqltrack.util import placeholders
 __all__ = ["count_rows", "read_chunks_of_runs"]
 
 # Rows that are read at once, unless a run has more.
-_ROWS = 100_000
+_ROWS = 20_000
 
 
 def count_rows(source: Database, versions: Mapping[int, str]) -> dict[int, int]:
@@ -54,18 +56,40 @@ def read_chunks_of_runs(
         row.key: row.values
         for row in source.ask(lambda connection: list(read_extras(source.client, connection, tables=waiting)))
     }
-    columns = [name for name in names if name in places.columns]
-    heads = [*KEY, *columns, *([EXTRAS] if METRICS in places.extras else [])]
+    heads = [*(name for name in names if name in places.columns), *([EXTRAS] if METRICS in places.extras else [])]
+    columns = [column_sql(name) for name in heads]
+    # Many metrics have a value in few of the rows.
+    has_value = "1 = 1" if pending else " OR ".join(f"{column} IS NOT NULL" for column in columns) or "1 = 0"
     for batch in _by_rows(counts):
-        listed = ", ".join((*KEY, *map(column_sql, heads[len(KEY) :])))
         sql = f"""
-            SELECT {listed} FROM metrics WHERE run_id IN ({placeholders(len(batch))})
+            SELECT {", ".join((*KEY, *columns))} FROM metrics
+            WHERE run_id IN ({placeholders(len(batch))}) AND ({has_value})
             ORDER BY run_id, step, progress
         """
-        rows = source.ask(lambda it, sql=sql, ids=tuple(batch): it.execute(sql, ids).fetchall())
-        for run_id, part in _by_run(rows):
-            chunk = _chunk(dict(zip(heads, zip(*part))), places, pending, frozenset(names))
-            yield run_id, [chunk]
+        rows = source.fetch_tuples(sql, batch)
+        for run_id in batch:
+            first, end = (side(rows, run_id, key=itemgetter(0)) for side in (bisect_left, bisect_right))
+            if first < end:
+                table = dict(zip([*KEY, *heads], zip(*rows[first:end])))
+                yield (
+                    run_id,
+                    [
+                        (None if pending else _fast_chunk(table, places))
+                        or _chunk(table, places, pending, frozenset(names))
+                    ],
+                )
+
+
+def _fast_chunk(table: Mapping[str, Sequence[Any]], places: Places) -> Chunk | None:
+    """Return rows of numbers without extras; None for other rows, which take longer to read."""
+    extras = table.get(EXTRAS, ())
+    columns = {name: table[name] for name in places.columns if name in table}
+    if extras.count(None) < len(extras) or any(not _PLAIN.issuperset(map(type, column)) for column in columns.values()):
+        return None
+    return Chunk(list(zip(*(table[name] for name in KEY))), {name: list(column) for name, column in columns.items()})
+
+
+_PLAIN = frozenset({float, int, type(None)})
 
 
 def _by_rows(counts: Mapping[int, int]) -> Iterator[list[int]]:
@@ -81,11 +105,3 @@ def _by_rows(counts: Mapping[int, int]) -> Iterator[list[int]]:
             number += count
     if batch:
         yield batch
-
-
-def _by_run(rows: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
-    begin = 0
-    for end in range(1, len(rows) + 1):
-        if end == len(rows) or rows[end][0] != rows[begin][0]:
-            yield rows[begin][0], rows[begin:end]
-            begin = end

@@ -21,6 +21,7 @@ from sqltrack.ui.queries._columns import (
     Expressions,
     best_column,
     heads,
+    is_validation,
     parse_column,
 )
 from sqltrack.ui.queries._database import Database
@@ -353,7 +354,7 @@ def _query_metrics(
     """
     sql = f"SELECT {', '.join(['runs.id', *values])} FROM runs {best_sql if aggregates else ''} WHERE id IN ({among})"
     parameters = (*ids, *ids) if aggregates else tuple(ids)
-    for run_id, *cells in source.ask(lambda connection: connection.execute(sql, parameters).fetchall()):
+    for run_id, *cells in source.fetch_tuples(sql, parameters):
         yield run_id, [_read_value(column, expressions, cell) for column, cell in zip(columns, cells)]
 
 
@@ -439,7 +440,7 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def _sampled_metrics(source: Database, ids: Sequence[int]) -> list[str]:
-    """Return metrics in the last rows of some of the runs, those of most runs first."""
+    """Return metrics in the last rows of some runs: those of most runs first, and of these, those of validation."""
     some = ids[:: max(len(ids) // _SAMPLED_ROWS, 1)][:_SAMPLED_ROWS]
     places = source.places()
     counts: dict[str, int] = {}
@@ -454,7 +455,9 @@ def _sampled_metrics(source: Database, ids: Sequence[int]) -> list[str]:
         for name in found:
             counts[name] = counts.get(name, 0) + 1
     order = {name: index for index, name in enumerate(places.sort(counts))}
-    return sorted(counts, key=lambda name: (-counts[name], order[name]))
+    expressions = Expressions(source.admin(), places)
+    numbers = [name for name in counts if expressions.metric_kind(name) == "number"]
+    return sorted(numbers, key=lambda name: (-counts[name], not is_validation(name), order[name]))
 
 
 def _parse_sort(sort: Any) -> tuple[Sort, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import le
 
 __all__ = ["bounds", "is_ascending", "smoothed", "thinned", "window"]
 
@@ -27,7 +28,7 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
 
 def is_ascending(values: Sequence[float]) -> bool:
     """Return whether no value is smaller than the one before."""
-    return all(first <= second for first, second in pairwise(values))
+    return all(map(le, values, islice(values, 1, None)))
 
 
 def window(xs: Sequence[float], low: float, high: float) -> range:
