@@ -406,3 +406,62 @@ def test_page_recovers_when_the_server_is_back(
     finally:
         opened.__exit__(None, None, None)
     assert all("ERR_CONNECTION" in problem or "ERR_EMPTY" in problem for problem in problems), json.dumps(problems)
+
+
+def test_columns_are_ordered_pinned_and_removed_by_keys(open_page: Any) -> None:
+    with open_page("?c=run~status,args~model,metric~max~val_top1") as page:
+        assert headings(page) == ["Status", "model args", "val_top1 max"]
+        page.keyboard.press("c")
+        page.get_by_role("button", name="Pin val_top1 (max)").focus()
+        page.keyboard.press("Alt+ArrowUp")
+        page.wait_for_url("**c=run~status,metric~max~val_top1,args~model**")
+        # The focus follows the column.
+        page.keyboard.press("Enter")
+        page.wait_for_url("**pin=metric~max~val_top1**")
+        page.get_by_role("button", name="Remove Status").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**c=metric~max~val_top1,args~model**")
+        page.keyboard.press("Escape")
+        page.locator(".ag-header-cell", has_text="Status").wait_for(state="detached")
+        assert headings(page) == ["val_top1 max", "model args"]
+        page.locator(".ag-grid-pinned-left-cells .ag-header-cell", has_text="val_top1").wait_for()
+
+
+def test_metric_is_shown_where_another_one_is_best(open_page: Any, demo: Any) -> None:
+    with open_page("?c=metric~max~val_top1&sel=1") as page:
+        table_ids(page)
+        page.keyboard.press("c")
+        page.get_by_label("Value of val_top1").select_option("at best of…")
+        picker = page.get_by_role("dialog", name="val_top1 at the best value of")
+        picker.get_by_label("Search columns").fill("val_loss")
+        picker.get_by_text("2 columns", exact=True).wait_for()
+        picker.locator("li", has_text="min").click()
+        page.wait_for_url("**c=metric~at~val_loss~min~val_top1**")
+        page.keyboard.press("Escape")
+        heading(page, "val_top1").click()
+        page.wait_for_url("**sort=-metric~at~val_loss~min~val_top1**")
+        page.wait_for_timeout(500)
+        run = table_ids(page)[0]
+        shown = page.locator(".ag-row[row-index='0'] .ag-cell.number").inner_text()
+    expected = value(
+        demo, f"SELECT val_top1 FROM metrics WHERE run_id = {run} AND val_loss IS NOT NULL ORDER BY val_loss LIMIT 1"
+    )
+    assert float(shown) == pytest.approx(expected, rel=1e-4)
+
+
+def test_facet_with_many_values_can_be_searched(fill_database: Any, tmp_path: Path, open_page: Any, serve: Any) -> None:
+    demo = fill_database(tmp_path / "values.db", runs=0)
+    experiment = Experiment(demo.client, name="values")
+    with demo.client:
+        for number in range(40):
+            experiment.get_run().set_status("COMPLETED").set_args({"name": f"value {number:02d}"})
+    with serve(demo.path) as address, open_page(address=address) as page:
+        table_ids(page)
+        page.get_by_role("button", name="Add a facet").click()
+        page.get_by_label("Search columns").fill("name")
+        page.locator("dialog li", has_text="args").first.click()
+        facet = page.locator(".facet", has_text="args")
+        facet.get_by_role("button", name="more").click()
+        facet.get_by_label("Search values of name").fill("value 37")
+        facet.locator("label", has_text="value 37").click()
+        wait_for_count(page, "1 of 40 runs")

@@ -6,26 +6,31 @@ const COLORS = {
   dark: ["#56b4e9", "#ff8a3d", "#2fc79c", "#e59ac4", "#f0b429", "#8fc7ff", "#d0d0d0", "#b79df0"],
 };
 
+const COUNT = COLORS.light.length;
+
 /** Dashes in pixels, the second cue; [] is a solid line. */
 const DASHES = [[], [7, 3], [2, 2], [9, 3, 2, 3]];
-
-/** Number of styles that differ. */
-const STYLES = COLORS.light.length * DASHES.length;
 
 /**
  * Return the style of each run's line.
  *
- * A run's style depends on its id alone. Only if two of the runs would share one, the later one takes the next free.
+ * The color of a run depends on its id alone, unless an earlier run has it: then it takes the next free one. The ninth
+ * run and those after it have the same colors with the next dash, and so on.
  *
  * @param {number[]} ids of the runs
  * @param {"light"|"dark"} scheme of the page
  * @returns {Map<number, {color: string, dash: number[]}>}
  */
 export function lineStyles(ids, scheme) {
-  const taken = new Set();
   const styles = new Map();
+  let taken = new Set();
   for (const id of [...new Set(ids)].sort((a, b) => a - b)) {
-    styles.set(id, styleAt(freeIndex(id, taken), scheme));
+    if (taken.size === COUNT) {
+      taken = new Set();
+    }
+    const color = freeColor(id % COUNT, taken);
+    taken.add(color);
+    styles.set(id, styleAt(Math.floor(styles.size / COUNT) * COUNT + color, scheme));
   }
   return styles;
 }
@@ -41,11 +46,10 @@ export function dashArray(dash) {
   return dash.length === 0 ? "none" : dash.join(" ");
 }
 
-function freeIndex(id, taken) {
-  let index = id % STYLES;
-  for (let tries = 0; tries < STYLES && taken.has(index); tries += 1) {
-    index = (index + 1) % STYLES;
+function freeColor(wanted, taken) {
+  let color = wanted;
+  while (taken.has(color)) {
+    color = (color + 1) % COUNT;
   }
-  taken.add(index);
-  return index;
+  return color;
 }

@@ -69,6 +69,7 @@ export function View({ state, setState, about, navigate }) {
   return html`<div class="runs">
     <h1 class="visually-hidden">Runs</h1>
     <aside class=${`facets-side ${areFacetsOpen ? "open" : ""}`} aria-label="Facets">
+      <button type="button" class="button facets-done" onClick=${() => openFacets(false)}>Done</button>
       <${Facets} filter=${filter} extra=${extra} version=${version} isReady=${info !== null || error !== null} onFilter=${setFilter} onAdd=${() => setDialog("facet")} onRemove=${(column) => setState({ facetColumns: extra.filter((known) => columnId(known) !== columnId(column)) })} />
     </aside>
     <section class="runs-main" aria-label="Runs">
