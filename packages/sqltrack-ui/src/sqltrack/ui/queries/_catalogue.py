@@ -74,8 +74,8 @@ def metrics(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         spec: dict with runs (ids), or with filter for the first 100 runs that meet it.
 
     Returns:
-        A dict with metrics (dicts with name and runs, the number of runs that have it), the most frequent first, and
-        version.
+        A dict with metrics (dicts with name, kind of its values, and runs, the number of runs that have it), the most
+        frequent first, and version.
     """
     if spec.get("runs") is None:
         ids: Sequence[int] = ranked(source, parse_filter(spec.get("filter")))[0][:100]
@@ -88,7 +88,9 @@ def metrics(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
             counts[name] = counts.get(name, 0) + 1
     order = {name: index for index, name in enumerate(source.places().sort(counts))}
     names = sorted(counts, key=lambda name: (-counts[name], order[name]))
-    return {"metrics": [{"name": name, "runs": counts[name]} for name in names], "version": version}
+    kind = Expressions(source.admin(), source.places()).metric_kind
+    found = [{"name": name, "runs": counts[name], "kind": kind(name)} for name in names]
+    return {"metrics": found, "version": version}
 
 
 def _logged(source: Database, ids: Sequence[int], version: str) -> Iterator[list[str]]:

@@ -25,7 +25,7 @@ _RUNNING = 500
 # Metrics that are shown of a run.
 _SHOWN = 4
 # A run is stalled if it was silent for this many seconds, and for this many times the usual interval of its rows.
-_SILENT, _INTERVALS = 120.0, 20.0
+_SILENT, _INTERVALS = 120.0, 10.0
 # Rows at the end of a run, to measure its rate.
 _LAST = 50
 
@@ -136,8 +136,8 @@ def _read_live(source: Database) -> list[dict[str, Any]]:
     alive = [status for status in statuses if find_state(status) in ALIVE_STATES]
     sql = f"""
         SELECT
-            runs.id, runs.experiment_id, runs.experiment, runs.status, runs.time_started, runs.time_updated,
-            runs.extras, runs.env
+            runs.id, runs.experiment_id, runs.experiment, runs.status, runs.time_created, runs.time_started,
+            runs.time_updated, runs.extras, runs.env
         FROM {RUNS}
         WHERE runs.status IN ({placeholders(len(alive))})
         ORDER BY COALESCE(runs.time_updated, runs.time_created) DESC, runs.id DESC
@@ -161,7 +161,7 @@ def _describe_live(source: Database, row: Mapping[str, Any]) -> dict[str, Any]:
     elapsed = _seconds(row["time_started"], row["time_updated"]) or 0.0
     steps = (last.get("step") or 0) - (first.get("step") or 0)
     done, begun = last.get("progress") or 0.0, first.get("progress") or 0.0
-    seconds_left = (1.0 - done) * elapsed / (done - begun) if elapsed and begun < done <= 1.0 else None
+    seconds_left = (1.0 - done) * elapsed / (done - begun) if elapsed and begun < done < 1.0 else None
     rows = counts[0]["rows"]
     return {
         **{name: row[name] for name in ("id", "experiment_id", "experiment", "status")},
@@ -169,7 +169,7 @@ def _describe_live(source: Database, row: Mapping[str, Any]) -> dict[str, Any]:
         "progress": as_json(last.get("progress")),
         "rate": steps / elapsed if elapsed and steps > 0 else None,
         "seconds_left": seconds_left,
-        "updated": row["time_updated"] or row["time_started"],
+        "updated": row["time_updated"] or row["time_started"] or row["time_created"],
         "interval": elapsed / rows if elapsed and rows else 0.0,
         "host": _host(row),
         "metrics": _last_metrics(source, last_rows),

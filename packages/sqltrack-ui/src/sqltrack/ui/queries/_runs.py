@@ -41,7 +41,7 @@ _SAMPLE, _SAMPLED_ROWS = 1_000, 10
 _CHOSEN, _CHOSEN_METRICS, _CHOSEN_ARGS = 12, 4, 4
 # Columns of each table.
 _ALWAYS = (Column(("run", "id")), Column(("experiment", "name")), Column(("run", "status")))
-_NEWEST = "runs.time_created DESC, runs.id DESC"
+_NEWEST = "sorted.time_created DESC, sorted.id DESC"
 
 
 class Sort(NamedTuple):
@@ -155,7 +155,7 @@ def ranked(source: Database, chosen: Filter, sort: Sequence[Sort] = ()) -> tuple
 def _rank(source: Database, chosen: Filter, sort: Sequence[Sort]) -> array[int]:
     expressions = Expressions(source.admin(), source.places())
     sql, parameters = _sorted_sql(expressions, chosen, sort)
-    statement = f"SELECT runs.id FROM (\n{sql}\n) AS runs ORDER BY {_order(expressions, sort)} LIMIT %s"
+    statement = f"{sql}\nSELECT sorted.id FROM sorted ORDER BY {_order(expressions, sort)} LIMIT %s"
     own_sql = not chosen.has_foreign_sql
     if chosen.where is not None:
         _check_condition(source, chosen.where)
@@ -182,13 +182,17 @@ def _check_condition(source: Database, where: str) -> None:
 
 
 def _sorted_sql(expressions: Expressions, chosen: Filter, sort: Sequence[Sort]) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement for the chosen runs with the values to sort by, and its parameters."""
-    values = ["runs.*"]
+    """Return the WITH clause for the chosen runs with the values to sort by, and its parameters.
+
+    It is materialized, because databases would compute the values again for each use of them.
+    """
+    values = ["runs.id", "runs.time_created"]
     for number, item in enumerate(sort):
         expression = expressions.write(item.column)
         values += [f"{sql} AS {name}" for name, sql in _sort_values(number, expression)]
     condition = condition_of(chosen, expressions)
-    return f"SELECT {', '.join(values)}\nFROM {runs_from(condition)}", condition.parameters
+    sql = f"WITH sorted AS MATERIALIZED (\nSELECT {', '.join(values)}\nFROM {runs_from(condition)}\n)"
+    return sql, condition.parameters
 
 
 def _sort_values(number: int, expression: Expression) -> list[tuple[str, str]]:
@@ -237,7 +241,9 @@ def _shown_sql(
     values = [expressions.write(column).shown for column in always]
     values += [f"{expressions.write(column).shown} AS {head}" for column, head in zip(columns, heads(columns))]
     listed = ",\n    ".join(values)
-    sql = f"SELECT\n    {listed}\nFROM (\n{inner}\n) AS runs\nORDER BY {_order(expressions, sort)}\nLIMIT %s OFFSET %s"
+    joined = f"sorted JOIN {RUNS} ON runs.id = sorted.id"
+    order = _order(expressions, sort)
+    sql = f"{inner}\nSELECT\n    {listed}\nFROM {joined}\nORDER BY {order}\nLIMIT %s OFFSET %s"
     return as_sql(sql, (*parameters, limit, offset))
 
 
