@@ -377,7 +377,7 @@ def test_facets_open_on_a_small_screen(open_page: Any) -> None:
 def test_scheme_is_kept_in_the_browser(open_page: Any) -> None:
     with open_page() as page:
         table_ids(page)
-        page.get_by_role("button", name="Dark colours").click()
+        page.get_by_role("button", name="Dark colors").click()
         page.reload()
         table_ids(page)
         background = page.eval_on_selector(".ag-root-wrapper", "element => getComputedStyle(element).backgroundColor")

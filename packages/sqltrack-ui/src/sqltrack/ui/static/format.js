@@ -1,6 +1,8 @@
 /** Values as text: numbers, times, durations and JSON. */
 
 const SIGNIFICANT = 5;
+/** Larger integers are shown as other numbers are. */
+const LARGEST_INTEGER = 1e15;
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
@@ -38,10 +40,8 @@ export function isMissing(value) {
 /** Return a number with at most five significant digits; integers in full. */
 export function formatNumber(value) {
   const number = decode(value);
-  if (typeof number === "bigint" || Number.isInteger(number)) {
-    return Math.abs(Number(number)) < 1e15 || typeof number === "bigint"
-      ? String(number)
-      : number.toExponential(SIGNIFICANT - 1);
+  if (typeof number === "bigint" || (Number.isInteger(number) && Math.abs(number) < LARGEST_INTEGER)) {
+    return String(number);
   }
   if (typeof number !== "number") {
     return String(number);
@@ -65,10 +65,10 @@ export function formatDuration(value) {
   if (isMissing(seconds) || !Number.isFinite(Number(seconds))) {
     return "";
   }
-  const size = Math.abs(seconds);
-  if (size < 10) {
-    return `${Number(seconds.toFixed(size < 1 ? 2 : 1))} s`;
+  if (Math.abs(seconds) < 10) {
+    return `${Number(seconds.toFixed(Math.abs(seconds) < 1 ? 2 : 1))} s`;
   }
+  const size = Math.round(Math.abs(seconds));
   if (size < MINUTE) {
     return `${Math.round(seconds)} s`;
   }

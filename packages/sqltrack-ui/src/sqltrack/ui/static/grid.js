@@ -1,4 +1,4 @@
-/** AG Grid in the colours of the page. It is large, so that it is loaded when a table is shown. */
+/** AG Grid in the colors of the page. It is large, so that it is loaded when a table is shown. */
 import { columnId } from "./address.js";
 import { columnTitle } from "./column_names.js";
 import { exactText, formatAgo, formatValue } from "./format.js";

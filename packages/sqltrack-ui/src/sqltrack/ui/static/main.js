@@ -121,7 +121,7 @@ function DatabaseName({ about: info }) {
 
 function ThemeButton() {
   const isDark = useSignal(scheme) === "dark";
-  const text = isDark ? "Light colours" : "Dark colours";
+  const text = isDark ? "Light colors" : "Dark colors";
   return html`<button type="button" class="button quiet icon" title=${`${text} (g t)`} aria-label=${text} onClick=${toggleScheme}>
     ${isDark ? "☀" : "☾"}\ufe0e
   </button>`;

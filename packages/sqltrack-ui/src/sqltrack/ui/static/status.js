@@ -1,4 +1,4 @@
-/** Statuses of runs with their symbols and colours, which the server tells (see sqltrack.statuses). */
+/** Statuses of runs with their symbols and colors, which the server tells (see sqltrack.statuses). */
 
 import { useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
@@ -24,12 +24,12 @@ export function findGroup(status) {
   return groups.find(({ states }) => states.includes(state)) ?? OTHER;
 }
 
-/** Return the colour of a status in a scheme. */
+/** Return the color of a status in a scheme. */
 export function statusColor(status, shown = scheme.get()) {
   return findGroup(status)[shown];
 }
 
-/** Show a status with its symbol in its colour; `count` runs have it, if given. */
+/** Show a status with its symbol in its color; `count` runs have it, if given. */
 export function Status({ status, count }) {
   const shown = useSignal(scheme);
   const group = useMemo(() => findGroup(status), [status]);

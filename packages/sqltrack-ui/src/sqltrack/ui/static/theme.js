@@ -1,4 +1,4 @@
-/** The colour scheme: as the system prefers, or as the user chose in this browser. */
+/** The color scheme: as the system prefers, or as the user chose in this browser. */
 import { createSignal } from "./signal.js";
 
 const KEY = "sqltrack-theme";
@@ -37,7 +37,7 @@ function currentScheme() {
   return chosen ?? (preference.matches ? "dark" : "light");
 }
 
-/** Return a colour of the theme, such as "--text", as a text that a canvas understands. */
+/** Return a color of the theme, such as "--text", as a text that a canvas understands. */
 export function themeColor(name) {
   const probe = document.createElement("span");
   probe.hidden = true;
