@@ -1,10 +1,11 @@
 /** Parts that several views use: dialogs, menus, errors. */
-import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 /** A dialog that covers the page until it is closed; Escape closes it. */
 export function Dialog({ title, onClose, children, actions, className = "" }) {
   const element = useRef(null);
-  useEffect(() => {
+  // Before the browser paints, so that no key is lost.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     element.current.showModal();
     element.current.querySelector("[data-focus], [autofocus]")?.focus();

@@ -55,7 +55,7 @@ export function View({ state, setState, navigate }) {
   );
   useKeys("Experiments", { "/": ["search experiments", () => document.getElementById("experiment-search").focus()] });
   const shown = arrange(answer?.experiments ?? [], search, order);
-  const openRuns = (experiment, status) => navigate("", { filter: filterOf(experiment, status), selected: [] });
+  const openRuns = (experiment, status) => navigate("", { filter: filterOf(experiment, status) });
   return html`<div class="bar">
       <b class="number">${answer && `${formatCount(shown.length)} experiments`}</b>
       <span class="space"></span>
@@ -96,7 +96,7 @@ function Experiment({ experiment, onOpen }) {
   };
   return html`<li class="panel experiment">
     <h2>
-      <a href=${href("", { filter: filterOf(experiment), selected: [] })} onClick=${open}><bdi>${name}</bdi></a>
+      <a href=${href("", { filter: filterOf(experiment) })} onClick=${open}><bdi>${name}</bdi></a>
       <span class="count number">${formatCount(runs)} ${runs === 1 ? "run" : "runs"}</span>
     </h2>
     ${comment && html`<p dir="auto">${comment}</p>`}
@@ -112,7 +112,7 @@ function Experiment({ experiment, onOpen }) {
 
 function Link({ link: { relation, name, direction } }) {
   const text = direction === "from" ? `← ${relation}` : `${relation} →`;
-  const address = href("", { filter: filterOf({ name }), selected: [] });
+  const address = href("", { filter: filterOf({ name }) });
   return html`<p class="muted">${text} <a href=${address}><bdi>${name}</bdi></a></p>`;
 }
 
