@@ -316,7 +316,8 @@ def test_a_source_distribution_holds_readme_license_and_changelog(built: dict[st
         names = {member.partition("/")[2] for member in archive.getnames()}
     assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO"} <= names
     assert all(member.startswith("src/") or "/" not in member for member in names)
-    assert not [member for member in names if "left" in member or "cache" in member or "test" in member]
+    unwanted = ("left", "__pycache__", ".pytest_cache", "test")
+    assert not [member for member in names if any(word in member for word in unwanted)]
 
 
 def test_builds_of_source_distributions_in_other_folders_at_other_times_are_the_same(
