@@ -233,5 +233,17 @@ function buildMarks({ lines, scaleX, extentX, extentY }, colors) {
   );
   if (!data.length) return [];
   const label = { show: data.length <= 12, position: "right", fontSize: 10, color: colors.text };
-  return [{ type: "scatter", zlevel: 2, silent: true, animation: false, symbolSize: 10, clip: false, data, label }];
+  return [
+    {
+      type: "scatter",
+      zlevel: 2,
+      silent: true,
+      animation: false,
+      symbolSize: 10,
+      clip: false,
+      data,
+      label,
+      labelLayout: { hideOverlap: true },
+    },
+  ];
 }

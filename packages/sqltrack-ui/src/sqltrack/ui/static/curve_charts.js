@@ -99,7 +99,7 @@ export function CurveCharts({
   };
   const fill = onFull ?? ((title) => setState({ full: state.full ? undefined : title }));
   const see = (title) => setSeen((before) => new Set([...before, title]));
-  return html`<div class=${`charts ${small ? "small" : ""} ${state.full ? "full" : ""} ${state.overlay ? "overlay" : ""}`} ref=${root} aria-busy=${answer.loading}>
+  return html`<div class=${`charts ${small ? "small" : ""} ${state.full ? "full" : ""}`} ref=${root} aria-busy=${answer.loading}>
     <${ErrorNote} error=${answer.error} />
     ${answer.truncated.length > 0 && html`<p class="note warning">${answer.truncated.length} of the runs are not drawn; select fewer.</p>`}
     ${shown.map(
