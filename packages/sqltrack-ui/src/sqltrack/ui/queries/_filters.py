@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from textwrap import dedent
 from typing import Any, NamedTuple
@@ -168,9 +168,14 @@ _SEARCHED = (
 )
 
 
-def runs_from(condition: Condition) -> str:
-    """Return an item of a FROM clause with a condition: the runs with the names of their experiments."""
-    return f"{RUNS}\nWHERE {condition.sql}" if condition.sql else RUNS
+def runs_from(condition: Condition, joins: Iterable[str] = ()) -> str:
+    """Return an item of a FROM clause with a condition: the runs with the names of their experiments.
+
+    Args:
+        condition: the condition.
+        joins: joins with `runs`, each on a line of its own.
+    """
+    return "".join([RUNS, *joins, f"\nWHERE {condition.sql}" if condition.sql else ""])
 
 
 def _facet_sql(facet: Facet, expressions: Expressions) -> tuple[str, list[Any]]:

@@ -17,7 +17,7 @@ from sqltrack.util import placeholders
 __all__ = ["count_rows", "read_chunks_of_runs"]
 
 # Rows that are read at once, unless a run has more.
-_ROWS = 20_000
+_ROWS = 200_000
 
 
 def count_rows(source: Database, versions: Mapping[int, str]) -> dict[int, int]:
