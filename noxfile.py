@@ -50,7 +50,7 @@ CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"
 # Tools to read, execute and view the notebooks; the browser itself comes from the machine.
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
 # A proxy that the page is tested behind; the tests of the page use the browser of the notebooks.
-UI_TOOLS = ["jupyter-server-proxy>=4.4"]
+UI_TOOLS = ["axe-playwright-python", "jupyter-server-proxy>=4.4"]
 # Other tools that read the data, as the documentation shows.
 READERS = ["duckdb; python_version >= '3.11'"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
@@ -95,7 +95,7 @@ TYPED_PACKAGES = [
 ]
 BENCHMARKS = [
     *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills", "outbox"),
-    *("best_values", "reading", "frames", "command_line", "growth"),
+    *("best_values", "reading", "frames", "command_line", "growth", "ui_queries"),
 ]
 # Packages to read data frames by hand.
 ARROW = ["adbc-driver-sqlite", "adbc-driver-postgresql", "pyarrow", "polars"]
@@ -335,7 +335,8 @@ def release(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the cost of tracking, and write it into the documentation; see benchmarks/README.md for arguments."""
     names, options, target = _read_bench_arguments(session)
-    packages = ["packages/sqltrack-core[postgres]", "packages/sqltrack-notebook", "packages/sqltrack-cli"]
+    names_of_packages = ("sqltrack-core[postgres]", "sqltrack-notebook", "sqltrack-cli", "sqltrack-ui")
+    packages = [f"packages/{name}" for name in names_of_packages]
     peers = PEERS if set(names) & set(PEER_BENCHMARKS) else []
     session.install(*packages, *ARROW, *peers)
     results = Path("benchmarks/results")
