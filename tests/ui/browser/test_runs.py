@@ -346,11 +346,16 @@ def test_thousands_of_columns_can_be_searched(
         table_ids(page)
         page.keyboard.press("c")
         page.locator("dialog .choices li").first.wait_for()
-        started = page.evaluate("performance.now()")
-        page.get_by_label("Search columns").fill("key_4321")
-        page.locator("dialog .choices li", has_text="key_4321").first.wait_for()
-        # Loose: the machine may be busy.
-        assert page.evaluate("performance.now()") - started < 5000
+        # Longer than 0.2 seconds without an answer to the mouse or a key is a stall.
+        page.evaluate("""() => {
+            window.stalls = [];
+            const note = list => window.stalls.push(...list.getEntries().map(entry => entry.duration));
+            new PerformanceObserver(note).observe({ type: "longtask" });
+        }""")
+        page.get_by_label("Search columns").press_sequentially("key_4321")
+        page.get_by_text("1 column", exact=True).wait_for()
+        # Loose: other programs may use the machine at the same time.
+        assert max(page.evaluate("window.stalls"), default=0) < 1000
         assert page.locator("dialog section").first.locator("li").count() == 1
 
 

@@ -4,7 +4,7 @@ import { columnId } from "./address.js";
 import { get, isAbort } from "./api.js";
 import { columnText, columnTitle, HOWS, metricOf } from "./column_names.js";
 import { Dialog, ErrorNote, useDebounced } from "./components.js";
-import { formatCount } from "./format.js";
+import { formatCount, formatPlural } from "./format.js";
 import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 const PAGE = 200;
@@ -85,7 +85,7 @@ function Candidates({ filter, groups, isChosen, onToggle }) {
   };
   return html`<input class="field wide" type="search" placeholder="Search columns" aria-label="Search columns" value=${search} onInput=${(event) => setSearch(event.target.value)} onKeyDown=${onKeyDown} data-focus />
     <${ErrorNote} error=${error} />
-    <p class="muted" role="status">${formatCount(found.total)} columns</p>
+    <p class="muted" role="status">${formatPlural(found.total, "column")}</p>
     <ul class="choices" onScroll=${onScroll}>
       ${found.columns.map((entry) => html`<${Candidate} key=${columnId(entry.column)} entry=${entry} isChosen=${isChosen(entry.column)} onToggle=${onToggle} />`)}
     </ul>`;

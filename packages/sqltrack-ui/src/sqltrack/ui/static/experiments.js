@@ -4,7 +4,7 @@ import { get, isAbort } from "./api.js";
 import { ErrorNote, useDebounced } from "./components.js";
 import { ExportMenu } from "./export.js";
 import { toggleValue } from "./facets.js";
-import { formatAgo, formatCount, formatTime } from "./format.js";
+import { formatAgo, formatCount, formatPlural, formatTime } from "./format.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
 import { useSignal } from "./signal.js";
@@ -57,7 +57,7 @@ export function View({ state, setState, navigate }) {
   const shown = arrange(answer?.experiments ?? [], search, order);
   const openRuns = (experiment, status) => navigate("", { filter: filterOf(experiment, status) });
   return html`<div class="bar">
-      <b class="number">${answer && `${formatCount(shown.length)} experiments`}</b>
+      <b class="number">${answer && formatPlural(shown.length, "experiment")}</b>
       <span class="space"></span>
       <${Search} value=${search} onSet=${(text) => setState({ experimentSearch: text === "" ? undefined : text }, { replace: true })} />
       <label>Order <select class="field" value=${order} onChange=${(event) => setState({ experimentOrder: event.target.value }, { replace: true })}>
@@ -97,7 +97,7 @@ function Experiment({ experiment, onOpen }) {
   return html`<li class="panel experiment">
     <h2>
       <a href=${href("", { filter: filterOf(experiment) })} onClick=${open}><bdi>${name}</bdi></a>
-      <span class="count number">${formatCount(runs)} ${runs === 1 ? "run" : "runs"}</span>
+      <span class="count number">${formatPlural(runs, "run")}</span>
     </h2>
     ${comment && html`<p dir="auto">${comment}</p>`}
     <${ShareBar} counts=${counts} />

@@ -108,6 +108,11 @@ export function formatCount(count) {
   return String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
+/** Return how many things there are: "1 run", "2 runs". */
+export function formatPlural(count, name) {
+  return `${formatCount(count)} ${name}${count === 1 ? "" : "s"}`;
+}
+
 /** Return any value as one line of text, "" if it is missing. `kind` is that of its column. */
 export function formatValue(value, kind) {
   if (isMissing(value)) {

@@ -8,7 +8,7 @@ import { Dialog, ErrorNote } from "./components.js";
 import { ExportMenu } from "./export.js";
 import { Facets } from "./facets.js";
 import { FilterBar, isEmptyFilter } from "./filter_bar.js";
-import { formatCount } from "./format.js";
+import { formatCount, formatPlural } from "./format.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
 import { RunsGrid, shownColumns } from "./runs_grid.js";
@@ -163,13 +163,10 @@ function useLive({ grid, info, state, setVersion }) {
 }
 
 function Count({ info, about, filter, isBusy }) {
-  const text =
-    info === null
-      ? ""
-      : isEmptyFilter(filter)
-        ? `${formatCount(info.total)} runs`
-        : `${formatCount(info.total)} of ${formatCount(Math.max(about.runs, info.total))} runs`;
-  return html`<span class="count-line" role="status"><b class="number">${text}</b><span class=${`busy ${isBusy ? "on" : ""}`} aria-hidden="true"></span></span>`;
+  const all = formatPlural(Math.max(about.runs, info?.total ?? 0), "run");
+  const shown =
+    info && (isEmptyFilter(filter) ? formatPlural(info.total, "run") : `${formatCount(info.total)} of ${all}`);
+  return html`<span class="count-line" role="status"><b class="number">${shown}</b><span class=${`busy ${isBusy ? "on" : ""}`} aria-hidden="true"></span></span>`;
 }
 
 function SelectionButtons({ selected, metric, onBest, onCurves, onCompare, onClear }) {
