@@ -247,6 +247,34 @@ def test_saved_view_opens_by_its_name(open_page: Any) -> None:
         page.locator(".chip", has_text="Status = FAILED").wait_for()
 
 
+def test_saved_view_can_be_deleted(open_page: Any) -> None:
+    with open_page() as page:
+        table_ids(page)
+        page.get_by_role("button", name="Views").click()
+        page.get_by_label("Name of this view").fill("to delete")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Delete the view to delete").click()
+        page.locator(".saved-view", has_text="to delete").wait_for(state="detached")
+
+
+def test_view_that_was_lost_is_told(open_page: Any) -> None:
+    problems: list[str] = []
+    with open_page("?v=s_0000000000000000", problems=problems) as page:
+        page.locator(".note", has_text="cannot be opened").wait_for()
+        assert len(table_ids(page)) > 10
+
+
+def test_only_the_selected_runs_are_shown(open_page: Any) -> None:
+    with open_page("?sel=3-5") as page:
+        table_ids(page)
+        page.keyboard.press("o")
+        wait_for_count(page, "3 of 120 runs")
+        assert sorted(table_ids(page)) == [3, 4, 5]
+        assert parameters(page) == {"sel": "3-5", "ids": "3-5"}
+        page.keyboard.press("o")
+        wait_for_count(page, "120 runs")
+
+
 def test_view_is_given_as_sql_python_and_csv(open_page: Any, demo: Any) -> None:
     with open_page("?c=args~model,metric~max~val_top1&f=run~status:FAILED") as page:
         ids = table_ids(page)

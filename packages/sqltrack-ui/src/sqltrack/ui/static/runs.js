@@ -50,6 +50,10 @@ export function View({ state, setState, about, navigate }) {
       setError(failure);
     }
   };
+  const toggleOnly = () => {
+    const ids = filter.ids === null && selected.length > 0 ? selected : null;
+    setFilter({ ...filter, ids });
+  };
   useKeys("Runs", {
     j: ["next run", () => grid.current.move(1)],
     k: ["previous run", () => grid.current.move(-1)],
@@ -58,6 +62,7 @@ export function View({ state, setState, about, navigate }) {
     b: ["select the three best by the first metric, or by the one that sorts", selectBest],
     v: ["curves of the selected runs", openCurves],
     d: ["compare the selected runs", () => navigate("compare")],
+    o: ["show only the selected runs, or all again", toggleOnly],
     u: ["select no run", () => setState({ selected: [] }, { replace: true })],
     "/": ["filter by an SQL condition", () => focusField("where")],
     c: ["columns", () => setDialog("columns")],
@@ -79,7 +84,7 @@ export function View({ state, setState, about, navigate }) {
       <div class="bar">
         <${Count} info=${info} about=${about} filter=${filter} isBusy=${isBusy} />
         <span class="space"></span>
-        <${SelectionButtons} selected=${selected} metric=${metric} onBest=${selectBest} onCurves=${openCurves} onCompare=${() => navigate("compare")} onClear=${() => setState({ selected: [] }, { replace: true })} />
+        <${SelectionButtons} selected=${selected} isOnly=${filter.ids !== null} onOnly=${toggleOnly} metric=${metric} onBest=${selectBest} onCurves=${openCurves} onCompare=${() => navigate("compare")} onClear=${() => setState({ selected: [] }, { replace: true })} />
         <button type="button" class="button" title="Columns (c)" onClick=${() => setDialog("columns")}>Columns</button>
         <button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>
         <${ExportMenu} sql=${info?.sql} python=${info?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} />
@@ -169,7 +174,7 @@ function Count({ info, about, filter, isBusy }) {
   return html`<span class="count-line" role="status"><b class="number">${shown}</b><span class=${`busy ${isBusy ? "on" : ""}`} aria-hidden="true"></span></span>`;
 }
 
-function SelectionButtons({ selected, metric, onBest, onCurves, onCompare, onClear }) {
+function SelectionButtons({ selected, isOnly, metric, onBest, onOnly, onCurves, onCompare, onClear }) {
   if (selected.length === 0) {
     return (
       metric !== null &&
@@ -178,6 +183,7 @@ function SelectionButtons({ selected, metric, onBest, onCurves, onCompare, onCle
   }
   return html`<span class="selection">
     <span class="chip">${formatCount(selected.length)} selected<button type="button" aria-label="Select no run" title="Select no run (u)" onClick=${onClear}>✕</button></span>
+    <button type="button" class="button only-button" aria-pressed=${isOnly} title="Show only the selected runs, or all again (o)" onClick=${onOnly}>Only these</button>
     <button type="button" class="button primary" title="Curves of the selected runs (v)" onClick=${onCurves}>Curves</button>
     <button type="button" class="button" title="Compare the selected runs (d)" onClick=${onCompare}>Compare</button>
   </span>`;
