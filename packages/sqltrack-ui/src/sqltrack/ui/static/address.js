@@ -40,7 +40,7 @@ export function packIds(ids) {
   return parts.join(",");
 }
 
-/** Unpack what `packIds` made; other text gives no ids. At most `limit` ids. */
+/** Unpack the ids of `packIds`, at most `limit`. Other text gives no ids. */
 export function unpackIds(text, limit = 100000) {
   const ids = [];
   for (const part of text.split(",")) {
@@ -61,7 +61,7 @@ export function packColumn(column) {
   return column.map((part) => escapePart(part)).join("~");
 }
 
-/** Read what `packColumn` wrote. */
+/** Read the text of `packColumn`. */
 export function unpackColumn(text) {
   return text.split("~").map((part) => unescapePart(part));
 }
@@ -192,7 +192,7 @@ export function readState(query) {
   return { ...(readField(parameters, OTHERS, json) ?? {}), ...state };
 }
 
-/** Add to a state, such as a saved one, what it does not say. */
+/** Add the defaults of all fields that a state, such as a saved one, does not name. */
 export function complete(state) {
   return {
     ...DEFAULTS,

@@ -35,7 +35,7 @@ export function address(path) {
  * Call a query of the server.
  *
  * @param {string} name of the query, such as "runs"
- * @param {object} spec what to ask
+ * @param {object} spec of the query
  * @param {{signal?: AbortSignal}} options signal to give up the call
  * @returns {Promise<object>} the answer
  * @throws {ApiError} the server refused, failed or is away

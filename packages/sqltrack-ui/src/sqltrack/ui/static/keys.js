@@ -18,7 +18,7 @@ export const keyGroups = createSignal([]);
  * Register keys while a component is shown.
  *
  * @param {string} title of the group in the help, such as "Runs"
- * @param {Object<string, [string, function]>} keys key or sequence ("g r"), its description and what it does
+ * @param {Object<string, [string, function]>} keys key or sequence ("g r"), its description and its function
  */
 export function useKeys(title, keys) {
   const current = useRef(keys);

@@ -143,7 +143,7 @@ function Content({ view, id, about: info, state }) {
     view?.load().then((loaded) => setModule(() => loaded.View), setFailure);
   }, [view]);
   if (view === null) {
-    return html`<div class="empty"><h2>There is no such view</h2><p>The address names none of the views above.</p></div>`;
+    return html`<div class="empty"><h2>Unknown view</h2><p>The address does not name one of the views above.</p></div>`;
   }
   if (info.runs === 0 && info.experiments === 0) {
     return html`<${EmptyDatabase} about=${info} />`;

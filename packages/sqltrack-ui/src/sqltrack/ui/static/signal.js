@@ -1,7 +1,7 @@
 /** Values that components share: a signal tells its subscribers when its value changes. */
 import { useEffect, useState } from "./vendor/htm/standalone.module.js";
 
-/** Return a signal, which holds one value. Setting the same value again tells nobody. */
+/** Return a signal, which holds one value. Setting the same value again has no effect. */
 export function createSignal(initial) {
   let value = initial;
   const subscribers = new Set();
