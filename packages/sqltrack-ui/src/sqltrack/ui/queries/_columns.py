@@ -247,7 +247,7 @@ class Expressions:
         return _metric_kind(self._places.columns.get(name, ""))
 
     def metric_value(self, name: str) -> str | None:
-        """Return the expression for a metric's value in a row of `metrics`, None if there is no such metric."""
+        """Return the expression for a metric's value in a row of `metrics`, None if no run has the metric."""
         column = column_sql(name) if name in self._places.columns else None
         kind = self.metric_kind(name)
         if kind == "bool" and column is not None:

@@ -105,10 +105,10 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         source: the database.
-        spec: dict with runs (ids), metrics (names), x ("step" by default, "progress", "time" or `["metric", name]`),
-            range (a pair in units of x), pixels (default 800), smoothing (at least 0, less than 1), log_x, join
-            (whether runs count as one with those that they resume), group (a column, "all_but_seed", None for none) and
-            band ("std" by default, "sem" or "minmax").
+        spec: dict with runs (ids) and metrics (names). Optional keys are x ("step" by default, "progress", "time" or
+            `["metric", name]`), range (a pair in units of x), pixels (default 800), smoothing (at least 0, less than
+            1) and log_x. With join, a run counts as one with those that it resumes. A group is a column or
+            "all_but_seed", and its band is "std" (default), "sem" or "minmax".
 
     Returns:
         A dict with curves, groups, truncated (ids of runs that are left out), version, sql and python.

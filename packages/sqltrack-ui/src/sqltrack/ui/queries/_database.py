@@ -53,14 +53,12 @@ class Database:
     Attributes:
         client: the client.
         cache: results by a version of the data.
-        memory: what earlier calls saw of runs in progress, by the caller's key.
     """
 
     def __init__(self, client: Client, timeout: float = 30.0, cache_bytes: int = 64 * 2**20) -> None:
         self.client = client
         self.timeout = timeout
         self.cache = Cache(cache_bytes)
-        self.memory: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
         self._idle: list[Any] = []
         self._in_use: set[Any] = set()

@@ -15,7 +15,7 @@ class QueryError(SQLTrackError, ValueError):
     """the query cannot be answered
 
     Args:
-        message: what is wrong, and what to do.
+        message: the reason, with the wrong value.
         kind: "request" (default) if the specification is not valid, "where" for a condition that the database refused,
             "unknown" for a run, metric or column that does not exist.
     """

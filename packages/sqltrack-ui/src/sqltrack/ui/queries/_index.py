@@ -210,7 +210,7 @@ def _read_codes(source: Database, index: Index, column: Column) -> Codes:
 def _stream(source: Database, select: str, take: Callable[..., None]) -> None:
     """Call a function with the values of each run, whose id comes first, in order of the ids.
 
-    Many short statements, because a long one would keep SQLite from writing checkpoints.
+    It executes many short statements: SQLite cannot write checkpoints during a long one.
     """
     sql = f"{select} WHERE runs.id > %s ORDER BY runs.id LIMIT %s"
     last = INT64[0]

@@ -1,4 +1,4 @@
-"""What the database holds: numbers of runs, experiments, runs in progress, and what has changed."""
+"""Give an overview of the database: numbers of runs, experiments, runs in progress, and recent changes."""
 
 from __future__ import annotations
 
@@ -122,9 +122,10 @@ def live(source: Database, spec: Mapping[str, Any] | None = None) -> dict[str, A
     """Return the runs in progress, those with the latest activity first.
 
     Returns:
-        A dict with runs (dicts with id, experiment_id, experiment, status, step, progress, rate in steps per second,
-        seconds_left if progress tells it, silent, the seconds since the last update, stalled, updated, host, and
-        metrics, the last values of at most four metrics), version and time (now, by the database's clock).
+        A dict with runs, version and time, which is now by the database's clock. The runs are dicts with id,
+        experiment_id, experiment, status, step, progress, updated and host. Their rate is in steps per second,
+        seconds_left is None if progress does not tell it, and silent is the number of seconds since the last update.
+        A run is stalled if it was silent for long. The metrics are the last values of at most four metrics.
     """
     found, version = source.cached(("live",), lambda: _read_live(source))
     now = source.now()

@@ -35,10 +35,11 @@ def run(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         spec: dict with id.
 
     Returns:
-        A dict with run (id, status, comment, tags, time_created, time_started, time_updated, time_ended and duration),
-        experiment (id and name), args, env, extras, links (dicts with relation, id, kind, direction, label and status),
-        metrics (dicts with name, last, min, max, at_min, at_max, rows and kind), rows, last_step, progress, previous
-        and next (ids in the experiment), siblings (number of runs in the experiment), version, sql and python.
+        A dict. Its run has id, status, comment, tags, time_created, time_started, time_updated, time_ended and
+        duration. Its experiment has id and name. The links are dicts with relation, id, kind, direction, label and
+        status. The metrics are dicts with name, last, min, max, at_min, at_max, rows and kind. The ids previous and
+        next belong to the same experiment, and siblings is its number of runs. Further keys are args, env, extras,
+        rows, last_step, progress, version, sql and python.
 
     Raises:
         QueryError: the run does not exist.
