@@ -498,3 +498,17 @@ def test_facet_with_many_values_can_be_searched(fill_database: Any, tmp_path: Pa
         facet.get_by_label("Search values of name").fill("value 37")
         facet.locator("label", has_text="value 37").click()
         wait_for_count(page, "1 of 40 runs")
+
+
+def test_new_metric_becomes_a_column_while_the_page_is_open(
+    fill_database: Callable[..., Any], tmp_path: Path, open_page: Any, serve: Any
+) -> None:
+    demo = fill_database(tmp_path / "new.db", runs=0)
+    runs = [Experiment(demo.client, name="new").get_run().set_status("RUNNING") for _ in range(2)]
+    with serve(demo.path) as address, open_page(address=address) as page:
+        assert headings(page) == ["Status", "Experiment"]
+        for run in runs:
+            run.add_metrics({"brand_new": float(run.id)})
+        heading(page, "brand_new").wait_for()
+        cell = page.locator(".ag-row[row-index='0'] .ag-cell.number", has_text="2")
+        cell.wait_for()

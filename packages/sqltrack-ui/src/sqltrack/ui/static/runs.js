@@ -158,7 +158,7 @@ function useLive({ grid, info, state, setVersion }) {
         return;
       }
       setVersion(version);
-      if (state.columns === null && known.columns !== undefined && known.columns !== columns) {
+      if (state.columns === null && known.columns !== columns) {
         await grid.current.updateColumns(state);
       }
       grid.current.refresh();
