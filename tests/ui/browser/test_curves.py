@@ -176,6 +176,43 @@ def test_groups_have_a_mean_and_a_number_of_runs(open_page: Callable[..., Any], 
 
 
 @pytest.mark.page
+def test_resumed_runs_become_one_curve(
+    open_page: Callable[..., Any], fill_database: Callable[..., Any], serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    database = fill_database(tmp_path / "resumed.db", runs=0)
+    for first in (0, 50):
+        with sqltrack.track("Resumed", client=database.client) as run:
+            run.add_metrics_many({"step": step, "loss": float(step)} for step in range(first, first + 50))
+    run.add_link("resumes", 1)
+    with serve(database.path) as address, open_page("curves?sel=2&m=loss", address=address) as page:
+        settle(page)
+        assert table_of(page, "loss")[0][:2] == ["run 2", "50"]
+        page.get_by_label("join resumed").check()
+        page.get_by_text("run 1 + run 2").wait_for()
+        assert table_of(page, "loss")[0][1:4] == ["100", "0", "0"]
+        page.get_by_label("join resumed").uncheck()
+        page.get_by_text("run 2", exact=True).wait_for()
+
+
+@pytest.mark.page
+def test_thousands_of_metrics_can_be_searched(
+    open_page: Callable[..., Any], fill_database: Callable[..., Any], serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    database = fill_database(tmp_path / "wide.db", runs=0)
+    with sqltrack.track("Wide", client=database.client) as run:
+        run.add_metrics({f"layer{index}.norm": float(index) for index in range(2261)}, step=1)
+    with serve(database.path) as address, open_page("curves?sel=1", address=address) as page:
+        settle(page)
+        page.keyboard.press("m")
+        page.get_by_text("2261 of 2261").wait_for()
+        page.keyboard.type("layer2260")
+        page.get_by_text("1 of 2261").wait_for()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+        page.get_by_role("heading", name="layer2260.norm").wait_for()
+
+
+@pytest.mark.page
 def test_values_that_are_not_finite_are_marked(
     open_page: Callable[..., Any], fill_database: Callable[..., Any], serve: Callable[..., Any], tmp_path: Path
 ) -> None:

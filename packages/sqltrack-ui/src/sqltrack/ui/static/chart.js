@@ -80,7 +80,7 @@ export class CurvePlot {
   /** Draw the curves with this key above the others, and the point of one of them with its step. */
   highlight(key, point = null) {
     this.#clearOverlay();
-    const chosen = this.drawn?.filter(({ line }) => line.key === key) ?? [];
+    const chosen = this.drawn?.filter(({ line }) => line.key === key || line.runs?.includes(key)) ?? [];
     this.element.classList.toggle("has-highlight", chosen.length > 0 && this.drawn.length > 1);
     for (const { line, px, py } of chosen) {
       const points = Array.from(px, (x, index) => [x, py[index]]);

@@ -166,9 +166,10 @@ function layOut(metrics, byMetric, isOverlay, look) {
 }
 
 function styleLine(curve, { styles, nameRun }) {
-  const ids = curve.runs?.length > 1 ? curve.runs : [curve.run];
-  const style = styles.get(curve.run) ?? styleAt(curve.run, scheme.get());
-  return { ...curve, ...style, key: curve.run, name: ids.map(nameRun).join(" + "), marks: curve.marks ?? [] };
+  // A curve of joined runs may begin with a run that is not selected.
+  const key = curve.runs.find((id) => styles.has(id)) ?? curve.run;
+  const style = styles.get(key) ?? styleAt(key, scheme.get());
+  return { ...curve, ...style, run: key, key, name: curve.runs.map(nameRun).join(" + ") };
 }
 
 function styleBand(group, { groupStyles }) {

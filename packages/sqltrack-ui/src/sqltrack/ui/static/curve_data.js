@@ -143,7 +143,7 @@ class CurveStore {
     for (const [metric, entry] of this.#byMetric) {
       if (!metrics.has(metric)) {
         this.#byMetric.delete(metric);
-      } else if (entry.curves.some((curve) => !runs.has(curve.run))) {
+      } else if (!this.#isWhole()) {
         this.#byMetric.set(metric, { ...entry, curves: entry.curves.filter((curve) => runs.has(curve.run)) });
       }
     }
@@ -182,7 +182,7 @@ class CurveStore {
     const asked = new Set(call.runs);
     for (const metric of call.metrics) {
       const before = this.#byMetric.get(metric)?.curves ?? [];
-      const kept = before.filter((curve) => !asked.has(curve.run));
+      const kept = this.#isWhole() ? [] : before.filter((curve) => !asked.has(curve.run));
       this.#byMetric.set(metric, {
         curves: [...kept, ...answer.curves.filter((curve) => curve.metric === metric)],
         groups: (answer.groups ?? []).filter((group) => group.metric === metric),

@@ -10,8 +10,12 @@ const MOST_ROWS = 1000;
 const FIRST_METRICS = 4;
 const VALIDATION = /(^|[^a-z])(val|valid|validation|test|eval|dev)([^a-z]|$)/i;
 
-/** Return the answer of a query, null until it is there, and its error. Asks again when the spec changes. */
-export function useQuery(name, spec, isNeeded = true) {
+/**
+ * Return the answer of a query, null until it is there, and its error.
+ *
+ * It is asked again when the spec or `turn` changes, and not at all while `isNeeded` is false.
+ */
+export function useQuery(name, spec, isNeeded = true, turn = 0) {
   const [result, setResult] = useState({ answer: null, error: null, isLoading: isNeeded });
   const text = JSON.stringify(spec);
   useEffect(() => {
@@ -25,7 +29,7 @@ export function useQuery(name, spec, isNeeded = true) {
       (error) => isAbort(error) || setResult((before) => ({ ...before, error, isLoading: false })),
     );
     return () => controller.abort();
-  }, [name, text, isNeeded]);
+  }, [name, text, isNeeded, turn]);
   return result;
 }
 

@@ -46,7 +46,7 @@ function toggle(ids, id) {
 // The answer of `run`, asked again when the run has changed.
 function useRun(id) {
   const [count, setCount] = useState(0);
-  const { answer, error } = useQuery("run", { id, ...(count && { again: count }) });
+  const { answer, error } = useQuery("run", { id }, true, count);
   const known = useMemo(() => ({ state: null }), [id]);
   usePoll(
     async (signal) => {
