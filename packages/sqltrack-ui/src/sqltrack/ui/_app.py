@@ -82,7 +82,7 @@ def build_app(client: Client, access: Access) -> Application:
 
 
 class _AnyPrefix:
-    """Remove what is in front of a known path, so that the application works below any prefix without knowing it."""
+    """Remove the prefix of a proxy from paths, so that the application need not know it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -24,7 +24,7 @@ class RequestError(QueryError):
     """the request cannot be answered
 
     Args:
-        message: what is wrong with it.
+        message: a sentence that says why.
         kind: "request" (default), "where", "unknown", "timeout" or "database".
         status: status of HTTP, default: that of the kind.
     """

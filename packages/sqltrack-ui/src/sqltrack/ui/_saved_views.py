@@ -24,7 +24,7 @@ _UPSERT = f"""
 INSERT INTO {_TABLE} (id, page, name, owner, state, time_updated) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, time_updated = excluded.time_updated
 """
-# States that no one has saved under a name pile up as users change the page.
+# States without a name pile up as users change the page.
 _MOST_STATES = 5_000
 _PRUNE = f"""
 DELETE FROM {_TABLE} WHERE name IS NULL AND owner = %s AND id NOT IN (
@@ -61,7 +61,7 @@ class SavedViews:
         """Return the state of a view.
 
         Raises:
-            RequestError: there is no such view.
+            RequestError: no view has this id.
         """
         for client in self._places():
             for (state,) in _read(client, f"SELECT state FROM {_TABLE} WHERE id = %s", (id_,)):
@@ -101,7 +101,7 @@ class SavedViews:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Client]:
-        """Return the client to write with, after creating what is missing."""
+        """Return the client to write with; create the file and the table if they are missing."""
         if not self._in_database:
             _create_file(_file_path(self._client))
         client = self._client if self._in_database else _file_client(self._client)

@@ -202,7 +202,7 @@ def _refuse(scope: Scope, status: int, sentence: str) -> Response:
 
 
 def _is_own_origin(headers: Headers) -> bool:
-    """Return whether a request comes from a page of this server, as far as the browser says."""
+    """Return whether a request comes from a page of this server, or does not say where it comes from."""
     origin = headers.get("origin")
     if origin is None:
         return True
