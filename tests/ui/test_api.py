@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import gzip
 import io
 import json
 import math
 import re
+import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -21,11 +23,11 @@ import pytest
 
 import sqltrack
 from sqltrack.commands.setup import set_up_quietly
-from sqltrack.ui import _saved_views
+from sqltrack.ui import _saved_views, create_app
 from sqltrack.ui._json import encode, read_object
 from sqltrack.ui._saved_views import SavedViews
 from support.away import Outage
-from support.ui_server import PageServer, serving_here, talk
+from support.ui_server import TOKEN, PageServer, serving_here, talk
 
 FILTER = {"facets": [], "where": None, "search": None, "ids": None}
 
@@ -362,6 +364,31 @@ def test_the_server_works_below_any_prefix_that_a_proxy_leaves_in_the_path(serve
     assert server.request("GET", f"{prefix}/static/main.js").status == 200
     assert server.request("GET", f"{prefix}/nothing").status == 404
     assert server.request("POST", f"{prefix}/api/states", body={}, headers={"X-SQLTrack": "1"}).status == 200
+
+
+def test_a_browser_that_leaves_early_is_no_fault(server: PageServer, caplog: pytest.LogCaptureFixture) -> None:
+    head = f"Host: 127.0.0.1\r\nCookie: {server.cookie}\r\nX-SQLTrack: 1\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection((server.host, server.port)) as connection:
+        connection.sendall(f"POST /api/states HTTP/1.1\r\n{head}half".encode())
+    with socket.create_connection((server.host, server.port)) as connection:
+        connection.sendall(f"GET /api/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {server.cookie}\r\n\r\n".encode())
+    assert server.ask("about").status == 200
+    assert [record.message for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+def test_a_server_of_the_users_own_closes_the_connections_at_its_end(client: sqltrack.Client) -> None:
+    app = create_app(client, token=TOKEN)
+    received = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    sent: list[str] = []
+
+    async def receive() -> Any:
+        return next(received)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    asyncio.run(app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send))  # type: ignore[arg-type]
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
 def test_head_and_kept_connections_work(server: PageServer) -> None:

@@ -32,8 +32,8 @@ from sqltrack.ui.queries import (
 def look(client: Client, printed: list[str]) -> None:
     serve(client)
     serve(client, port=8080, host="127.0.0.1", open_browser=True, announce=printed.append)
-    serve(client, socket_path=Path("page.sock"), edit=True, token="long secret text")  # noqa: S106
-    app = create_app(client, token="long secret text", edit=True)  # noqa: S106
+    serve(client, socket_path=Path("page.sock"), edit=True, token="long secret text")
+    app = create_app(client, token="long secret text", edit=True)
     print(app)
 
 

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import IO, Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -222,10 +222,13 @@ async def _read_body(request: Request) -> dict[str, Any]:
 
 async def _receive_body(request: Request) -> bytes:
     parts = bytearray()
-    async for part in request.stream():
-        parts += part
-        if len(parts) > _LONGEST_BODY:
-            raise RequestError(f"the request is larger than {_LONGEST_BODY:,} bytes", status=413)
+    try:
+        async for part in request.stream():
+            parts += part
+            if len(parts) > _LONGEST_BODY:
+                raise RequestError(f"the request is larger than {_LONGEST_BODY:,} bytes", status=413)
+    except ClientDisconnect:
+        raise RequestError("the connection ended within the request") from None
     return bytes(parts)
 
 

@@ -88,7 +88,7 @@ class _AnyPrefix:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = _KNOWN_END.search(scope["path"])
+        found = _KNOWN_END.search(scope["path"]) if scope["type"] == "http" else None
         await self._app({**scope, "path": found.group(), "root_path": ""} if found else scope, receive, send)
 
 
