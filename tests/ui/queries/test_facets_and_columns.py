@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 import sqltrack
 from sqltrack.ui import queries
+from sqltrack.ui.queries import _index
 from support.connections import on_one_connection
 
 pytestmark = pytest.mark.no_outbox
@@ -135,3 +137,32 @@ def test_a_renamed_metric_leaves_its_old_column_empty(changing: queries.Database
     changing.client.execute('ALTER TABLE metrics RENAME COLUMN "acc%" TO "accuracy"')
     assert queries.runs(changing, {"columns": [column]})["rows"][-1]["values"] == [None]
     assert queries.runs(changing, {"columns": [["metric", "max", "accuracy"]]})["rows"][-1]["values"] == [3]
+
+
+def test_an_index_that_is_refreshed_equals_one_that_is_built_anew(
+    changing: queries.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everything(source: queries.Database) -> Any:
+        answers = [queries.columns(source, {"kinds": ["args", "tag"]})["columns"]]
+        answers += queries.facets(source, {"columns": [LR, AMP, ["args", "new"], ["tag", "fresh"], ["run", "status"]]})[
+            "facets"
+        ]
+        # In the order of the columns' first values, and of equal counts, they may differ.
+        return sorted(map(str, answers[0])), [sorted(map(str, facet["values"])) for facet in answers[1:]]
+
+    monkeypatch.setattr(_index, "_SLOW", -1.0)
+    client = changing.client
+    everything(changing)
+    run = sqltrack.Experiment(client, name="first").get_run(7).set_args({"new": 1, "lr": 0.5}).add_tags("fresh")
+    sqltrack.Run(client, run_id=1).set_args({"lr": 7, "nested": {"deep": True}}).set_updated(datetime.now(timezone.utc))
+    sqltrack.Run(client, run_id=2).set_status("CANCELLED").remove_tags("baseline")
+    built = changing.cache.latest(("index",)).built
+    refreshed = everything(changing)
+    assert changing.cache.latest(("index",)).built == built
+    with queries.Database(client) as other:
+        assert refreshed == everything(other)
+    client.execute("DELETE FROM runs WHERE id = %s", (run.id,))
+    without = everything(changing)
+    assert changing.cache.latest(("index",)).built > built
+    with queries.Database(client) as other:
+        assert without == everything(other)

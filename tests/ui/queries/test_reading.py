@@ -209,6 +209,7 @@ def test_the_cache_stays_within_its_limit_and_drops_the_oldest() -> None:
 
 def test_slow_results_are_kept_for_a_while_although_the_data_change(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
+    monkeypatch.setattr("sqltrack.ui.queries._cache._SLOW", 0.5)
     monkeypatch.setattr("sqltrack.ui.queries._cache.time.monotonic", lambda: now[0])
     cache = Cache()
 

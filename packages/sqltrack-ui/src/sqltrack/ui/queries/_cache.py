@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 # Results that took this many seconds are kept for some time although the data have changed, so that a training that
 # writes all the time does not let each request read everything again: computing takes a tenth of the time at most.
-_SLOW = 0.25
+_SLOW = 0.5
 _SHARE = 10.0
 # Bytes of a number.
 _NUMBER = 28
@@ -86,6 +86,12 @@ class Cache:
                 return None
             self._entries.move_to_end(key)
             return entry.value
+
+    def latest(self, key: Hashable) -> Any:
+        """Return a result of any version, None without one."""
+        with self._lock:
+            entry = self._entries.get(key)
+        return None if entry is None else entry.value
 
     def keep(self, key: Hashable, value: Any, version: str) -> None:
         """Keep a result."""

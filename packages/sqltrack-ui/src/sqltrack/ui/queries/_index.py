@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from itertools import compress
 from typing import Any
 
@@ -23,6 +26,10 @@ _MANY = 200
 # Tags and arguments in the index.
 _COLUMNS = 200
 _CHUNK = 5_000
+# If all arguments take longer to read than this many seconds, they are read that rarely, and in between only those of
+# new and updated runs. Calls write the time of a run at most once a second.
+_SLOW, _REBUILD = 0.5, 300.0
+_OVERLAP = timedelta(seconds=5)
 
 STATUS = Column(("run", "status"))
 EXPERIMENT = Column(("experiment", "name"))
@@ -73,6 +80,21 @@ class Codes:
             self.pad(position)
         self.codes.append(self._last_code)
 
+    def replace(self, position: int, value: Any) -> None:
+        """Set the value of a run that may have one, None for none; columns with too many values do not change."""
+        if self.is_full:
+            return
+        self.count += (value is not None) - (self.codes[position] != 0)
+        code = 0 if value is None else self._code(value)
+        if not self.is_full:
+            self.codes[position] = code
+
+    def copy(self) -> Codes:
+        """Return a copy to change."""
+        new = copy.copy(self)
+        new.values, new.codes, new.kinds, new._known = self.values[:], self.codes[:], set(self.kinds), dict(self._known)
+        return new
+
     def pad(self, size: int) -> None:
         """Extend the codes to a number of runs."""
         missing = size - len(self.codes)
@@ -115,21 +137,32 @@ class Index:
     Attributes:
         ids: their ids, in order.
         columns: the values of experiments, statuses, tags and arguments.
+        built: time on the monotonic clock when all arguments were read.
+        seconds: time that this took.
+        updated: time of the latest update of a run.
     """
 
     def __init__(self) -> None:
         self.ids = array("q")
+        self.built = 0.0
+        self.seconds = 0.0
+        self.updated: Any = None
         self.columns: dict[Column, Codes] = {EXPERIMENT: Codes(_MANY), STATUS: Codes(_MANY)}
         self._top: dict[str, Codes] = {}
 
-    def add(self, run_id: int, experiment: str, status: str, tags: Any, args: Any) -> None:
-        """Add a run."""
+    def add(self, run_id: int, experiment: str, status: str, tags: Any, updated: Any) -> None:
+        """Add a run without its arguments."""
         position = len(self.ids)
         self.ids.append(run_id)
         self.columns[EXPERIMENT].put(position, experiment)
         self.columns[STATUS].put(position, status)
         for tag in tags if isinstance(tags, Mapping) else ():
             self._codes(("tag", tag)).put(position, True)
+        if updated is not None and (self.updated is None or updated > self.updated):
+            self.updated = updated
+
+    def add_args(self, position: int, args: Any) -> None:
+        """Add the arguments of a run, in the order of the runs."""
         for name, value in args.items() if isinstance(args, Mapping) else ():
             if value.__class__ in _HASHABLE:
                 # Without the path, which takes longer to make than to store the value.
@@ -141,6 +174,18 @@ class Index:
             for path, item in leaves({name: value}):
                 if item is not None:
                     self._codes(("args", *path)).put(position, item)
+
+    def replace_args(self, position: int, args: Any) -> None:
+        """Replace the arguments of a run."""
+        found = {("args", *path): value for path, value in leaves(args)}
+        for column, codes in self.of("args").items():
+            codes.pad(position + 1)
+            codes.replace(position, found.pop(column.path, None))
+        for path, value in found.items():
+            if value is not None:
+                codes = self._codes(path)
+                codes.pad(len(self.ids))
+                codes.replace(position, value)
 
     def finish(self) -> None:
         """Call this after the last run."""
@@ -178,14 +223,57 @@ def read_codes(source: Database, index: Index, version: str, column: Column) -> 
 
 
 def _read_index(source: Database) -> Index:
+    known: Index | None = source.cache.latest(("index",))
+    if known is not None and known.seconds > _SLOW and time.monotonic() - known.built < _REBUILD:
+        index = _refreshed(source, known)
+        if index is not None:
+            return index
+    begin = time.monotonic()
     index = Index()
-    sql = """
-        SELECT runs.id, experiments.name, runs.status, runs.tags, runs.args
-        FROM runs JOIN experiments ON experiments.id = runs.experiment_id
-    """
-    _stream(source, sql, index.add)
+
+    def take(run_id: int, experiment: str, status: str, tags: Any, updated: Any, args: Any) -> None:
+        index.add(run_id, experiment, status, tags, updated)
+        index.add_args(len(index.ids) - 1, args)
+
+    _stream(source, f"SELECT {_COLUMNS_SQL}, runs.args FROM {_RUNS_SQL}", take)
     index.finish()
+    index.built = time.monotonic()
+    index.seconds = index.built - begin
     return index
+
+
+def _refreshed(source: Database, known: Index) -> Index | None:
+    """Return an index that takes unchanged arguments from an earlier one, None if runs were deleted.
+
+    Arguments of runs are read again if the runs were updated since. Other changes of arguments are noticed when the
+    index is built anew.
+    """
+    index = Index()
+    _stream(source, f"SELECT {_COLUMNS_SQL} FROM {_RUNS_SQL}", index.add)
+    if index.ids[: len(known.ids)] != known.ids:
+        return None
+    index.built, index.seconds = known.built, known.seconds
+    index.columns.update((column, codes.copy()) for column, codes in known.of("args").items())
+    index.finish()
+    places = {run_id: position for position, run_id in enumerate(index.ids)}
+    since = None if known.updated is None else known.updated - _OVERLAP
+    newest = known.ids[-1] if known.ids else INT64[0]
+    changed = "id > %s" if since is None else "(id > %s OR time_updated > %s)"
+    parameters = (newest,) if since is None else (newest, since)
+    last = INT64[0]
+    while True:
+        sql = f"SELECT id, args FROM runs WHERE {changed} AND id > %s ORDER BY id LIMIT %s"
+        rows = source.fetch_tuples(sql, (*parameters, last, _CHUNK))
+        for run_id, args in rows:
+            if run_id in places:
+                index.replace_args(places[run_id], args)
+        if len(rows) < _CHUNK:
+            return index
+        last = rows[-1][0]
+
+
+_COLUMNS_SQL = "runs.id, experiments.name, runs.status, runs.tags, runs.time_updated"
+_RUNS_SQL = "runs JOIN experiments ON experiments.id = runs.experiment_id"
 
 
 def _read_codes(source: Database, index: Index, column: Column) -> Codes:
