@@ -9,8 +9,9 @@ const CALLS_AT_ONCE = 4;
 /** Points of one chart. More take seconds to draw without a GPU; extremes are kept however few pixels are asked for. */
 const MOST_POINTS = 160000;
 const POINTS_PER_PIXEL = 4;
-/** Milliseconds between two drawings while answers arrive. */
-const FLUSH = 300;
+/** Milliseconds between two drawings while answers arrive: at least these, and longer if drawing takes long. */
+const SHORTEST_PAUSE = 300;
+const LONGEST_PAUSE = 2000;
 
 /** Number of buckets to ask for, so that a chart of this many curves is drawn without delay. */
 export function choosePixels(width, curves) {
@@ -61,6 +62,7 @@ class CurveStore {
   #controller = new AbortController();
   #subscribers = new Set();
   #timer = null;
+  #pause = SHORTEST_PAUSE;
   #known = new Map();
   #version = null;
   #byMetric = new Map();
@@ -193,7 +195,7 @@ class CurveStore {
   }
 
   #publishSoon() {
-    this.#timer ??= setTimeout(() => this.#publish(), FLUSH);
+    this.#timer ??= setTimeout(() => this.#publish(), this.#pause);
   }
 
   #publish() {
@@ -203,6 +205,16 @@ class CurveStore {
     for (const subscriber of this.#subscribers) {
       subscriber();
     }
+    this.#measureDrawing(performance.now());
+  }
+
+  // Charts are drawn in the next frame; the task after it tells how long that took.
+  #measureDrawing(start) {
+    requestAnimationFrame(() =>
+      setTimeout(() => {
+        this.#pause = Math.min(LONGEST_PAUSE, Math.max(SHORTEST_PAUSE, 2 * (performance.now() - start)));
+      }),
+    );
   }
 }
 
