@@ -50,7 +50,7 @@ CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"
 # Tools to read, execute and view the notebooks; the browser itself comes from the machine.
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
 # A proxy that the page is tested behind, and checks of accessibility; the page is tested in the notebooks' browser.
-UI_TOOLS = ["axe-playwright-python", "jupyter-server-proxy>=4.4"]
+UI_TOOLS = ["axe-playwright-python", "httpx", "jupyter-server-proxy>=4.4"]
 # Other tools that read the data, as the documentation shows.
 READERS = ["duckdb; python_version >= '3.11'"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
