@@ -109,6 +109,23 @@ def test_arrow_keys_read_the_values_of_a_curve(open_page: Callable[..., Any], de
 
 
 @pytest.mark.page
+def test_a_row_of_the_legend_highlights_its_curves_in_all_charts(open_page: Callable[..., Any], demo: Any) -> None:
+    with open_page("curves?sel=21-23&m=val_loss,val_top1", height=1000) as page:
+        settle(page)
+        assert page.locator(".has-highlight").count() == 0
+        page.locator(".legend-table tbody tr").nth(1).hover()
+        page.locator(".has-highlight").nth(1).wait_for()
+        page.wait_for_timeout(300)
+        faded = page.locator(".chart-canvas canvas").evaluate_all(
+            "all => all.filter(canvas => Number(getComputedStyle(canvas).opacity) < 0.5).length"
+        )
+        assert faded == 2
+        page.get_by_label("Draw run 22", exact=True).uncheck()
+        settle(page)
+        assert [row[0] for row in table_of(page, "val_loss")] == ["run 21", "run 23"]
+
+
+@pytest.mark.page
 def test_metrics_are_found_and_chosen_by_keyboard(open_page: Callable[..., Any], demo: Any) -> None:
     with open_page(f"curves?sel={demo.runs[20]}&m=val_loss") as page:
         settle(page)
