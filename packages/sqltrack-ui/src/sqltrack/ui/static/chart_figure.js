@@ -148,9 +148,10 @@ function handleKey(event, { plot, point, show, onZoom }) {
 
 function Tooltip({ point, x, element }) {
   const isLeft = point.px > element.clientWidth / 2;
-  const width = Math.min(TOOLTIP_WIDTH, element.clientWidth - 24);
+  const room = isLeft ? point.px : element.clientWidth - point.px;
+  const width = Math.min(TOOLTIP_WIDTH, room - 20);
   const left = isLeft ? point.px - width - 14 : point.px + 14;
-  const style = { left: `${Math.max(4, Math.min(left, element.clientWidth - width - 4))}px`, width: `${width}px` };
+  const style = { left: `${left}px`, width: `${width}px` };
   const rows = [point, ...point.others].sort((one, other) => one.py - other.py);
   return html`<div class=${`chart-tooltip ${point.py > element.clientHeight / 2 ? "top" : "bottom"}`} style=${style} role="status">
     <div class="chart-tooltip-head">${x.name} <b>${formatX(point.x, x)}</b></div>
@@ -165,7 +166,7 @@ function TooltipRow({ row, x, isFirst, isElsewhere }) {
   return html`<tr class=${isFirst ? "first" : ""}>
     <td><${Swatch} color=${row.line.color} dash=${row.line.dash} /></td>
     <th scope="row" class="cut"><bdi>${row.line.name}</bdi>${isElsewhere && html`<small> at ${formatX(row.x, x)}</small>`}</th>
-    <td class="number">${formatNumber(row.y)}${row.smooth !== null && html`<small> smooth ${formatNumber(row.smooth)}</small>`}
+    <td class="number">${formatNumber(row.y)}${isFirst && row.smooth !== null && html`<small> smooth ${formatNumber(row.smooth)}</small>`}
       ${spread && html`<small> ${spread}</small>`}</td>
   </tr>`;
 }
