@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import compress
 from typing import Any, NamedTuple
 
-from sqltrack.commands._points import Chunk, Places, read_chunks
+from sqltrack.commands._points import Places, read_chunks
 from sqltrack.commands.metrics import _chains
 from sqltrack.queries import column_sql, merged_curves
 from sqltrack.ui.queries._bands import Line, summarize_groups
@@ -19,7 +19,7 @@ from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import parse_ids
 from sqltrack.ui.queries._groups import group_values
-from sqltrack.ui.queries._rows import count_rows, read_chunks_of_runs
+from sqltrack.ui.queries._rows import Rows, as_rows, count_rows, read_rows_of_runs
 from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._thinning import bounds, is_ascending, smoothed, thinned, window
 from sqltrack.ui.queries._values import as_json
@@ -205,49 +205,44 @@ def _cached_points(
             unread[run_id] = of_run
         else:
             yield run_id, known
-    for run_id, chunks in _read_chunks(source, unread, places, names, joined=options.join):
-        reader = _Points(chunks, names, heads[run_id], options, extra)
+    for run_id, rows in _read_rows(source, unread, places, names, joined=options.join):
+        reader = _Points(rows, heads[run_id], options, extra)
         points = {name: reader.of(name) for name in options.metrics}
         for name, line in points.items():
             source.cache.keep(("points", run_id, options.x, options.join, name), line, unread[run_id])
         yield run_id, points
 
 
-def _read_chunks(
+def _read_rows(
     source: Database, versions: Mapping[int, str], places: Places, names: Sequence[str], *, joined: bool
-) -> Iterator[tuple[int, list[Chunk]]]:
+) -> Iterator[tuple[int, Rows]]:
     """Yield runs with the rows of their metrics."""
     if not joined:
-        yield from read_chunks_of_runs(source, count_rows(source, versions), places, names)
+        yield from read_rows_of_runs(source, count_rows(source, versions), places, names)
         return
     for run_id in versions:
         with source.reading() as connection:
-            chunks = list(read_chunks(source.client, connection, run_id, places, names, merged=True))
-        yield run_id, chunks
+            rows = as_rows(read_chunks(source.client, connection, run_id, places, names, merged=True), names)
+        yield run_id, rows
 
 
 class _Points:
-    """The rows of a run, as lists."""
+    """The points of a run."""
 
-    def __init__(
-        self, chunks: Sequence[Chunk], names: Sequence[str], head: _Head, options: Options, extra: str | None
-    ) -> None:
-        self._values: dict[str, list[Any]] = {name: [] for name in names}
-        keys: list[Any] = []
-        for chunk in chunks:
-            keys += chunk.keys
-            for name, values in self._values.items():
-                values += chunk.values.get(name) or [None] * len(chunk.keys)
+    def __init__(self, rows: Rows, head: _Head, options: Options, extra: str | None) -> None:
+        self._values = rows.values
+        of_extra = () if extra is None else rows.values.get(extra) or [None] * len(rows.steps)
+        self._xs: Sequence[Any]
         if extra is None:
-            self._xs: list[Any] = [key[2 if options.x == "progress" else 1] for key in keys]
+            self._xs = rows.progress if options.x == "progress" else rows.steps
         elif options.x == "time":
-            self._xs = [_seconds_since(head.started, value) for value in self._values[extra]]
+            self._xs = [_seconds_since(head.started, value) for value in of_extra]
         else:
-            self._xs = [value if _is_number(value) and math.isfinite(value) else None for value in self._values[extra]]
+            self._xs = [value if _is_number(value) and math.isfinite(value) else None for value in of_extra]
 
     def of(self, name: str) -> Line:
         """Return x and the value of each point with a number."""
-        xs, ys = self._xs, self._values[name]
+        xs, ys = self._xs, self._values.get(name) or [None] * len(self._xs)
         # A list comprehension over each point would take most of the time.
         if not _NUMBERS.issuperset(map(type, ys)):
             chosen = list(map(_is_number, ys))

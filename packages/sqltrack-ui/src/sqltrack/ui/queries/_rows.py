@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqltrack.commands._points import METRICS, Chunk, Places, _chunk, read_extras
 from sqltrack.commands._rows import BATCH, batches
@@ -14,10 +14,24 @@ from sqltrack.queries import column_sql
 from sqltrack.ui.queries._database import Database
 from sqltrack.util import placeholders
 
-__all__ = ["count_rows", "read_chunks_of_runs"]
+__all__ = ["Rows", "as_rows", "count_rows", "read_rows_of_runs"]
 
 # Rows that are read at once, unless a run has more.
 _ROWS = 200_000
+
+
+class Rows(NamedTuple):
+    """Rows of metrics of a run, by step and progress.
+
+    Attributes:
+        steps: their steps.
+        progress: their progress.
+        values: the values of each metric, None for rows without one; metrics without any value may be missing.
+    """
+
+    steps: Sequence[int]
+    progress: Sequence[float]
+    values: Mapping[str, Sequence[Any]]
 
 
 def count_rows(source: Database, versions: Mapping[int, str]) -> dict[int, int]:
@@ -40,9 +54,9 @@ def count_rows(source: Database, versions: Mapping[int, str]) -> dict[int, int]:
     return {run_id: counts[run_id] or 0 for run_id in versions}
 
 
-def read_chunks_of_runs(
+def read_rows_of_runs(
     source: Database, counts: Mapping[int, int], places: Places, names: Sequence[str]
-) -> Iterator[tuple[int, list[Chunk]]]:
+) -> Iterator[tuple[int, Rows]]:
     """Yield runs with their rows of metrics, by step and progress.
 
     Args:
@@ -71,22 +85,28 @@ def read_chunks_of_runs(
             first, end = (side(rows, run_id, key=itemgetter(0)) for side in (bisect_left, bisect_right))
             if first < end:
                 table = dict(zip([*KEY, *heads], zip(*rows[first:end])))
-                yield (
-                    run_id,
-                    [
-                        (None if pending else _fast_chunk(table, places))
-                        or _chunk(table, places, pending, frozenset(names))
-                    ],
-                )
+                found = None if pending else _plain_rows(table, places)
+                yield run_id, found or as_rows([_chunk(table, places, pending, frozenset(names))], names)
 
 
-def _fast_chunk(table: Mapping[str, Sequence[Any]], places: Places) -> Chunk | None:
+def as_rows(chunks: Iterable[Chunk], names: Sequence[str]) -> Rows:
+    """Return the rows of chunks with values of the given metrics."""
+    keys: list[Any] = []
+    values: dict[str, list[Any]] = {name: [] for name in names}
+    for chunk in chunks:
+        keys += chunk.keys
+        for name, column in values.items():
+            column += chunk.values.get(name) or [None] * len(chunk.keys)
+    return Rows([step for _, step, _ in keys], [progress for _, _, progress in keys], values)
+
+
+def _plain_rows(table: Mapping[str, Sequence[Any]], places: Places) -> Rows | None:
     """Return rows of numbers without extras; None for other rows, which take longer to read."""
     extras = table.get(EXTRAS, ())
     columns = {name: table[name] for name in places.columns if name in table}
     if extras.count(None) < len(extras) or any(not _PLAIN.issuperset(map(type, column)) for column in columns.values()):
         return None
-    return Chunk(list(zip(*(table[name] for name in KEY))), {name: list(column) for name, column in columns.items()})
+    return Rows(table["step"], table["progress"], columns)
 
 
 _PLAIN = frozenset({float, int, type(None)})
