@@ -300,7 +300,12 @@ def test_all_rows_are_exported_and_no_cell_is_a_formula(own_server: PageServer, 
     exported = own_server.ask("export", {**spec, "format": "json"}).json()
     assert len(exported) == 150
     assert {"+SUM(1)", "=cmd|' /C calc'!A0", -3} <= {v for v in exported[3].values() if not isinstance(v, (dict, list))}
-    assert own_server.ask("export", {"format": "xls"}).status == 400
+    for unknown in ("xls", ["csv"], None):
+        assert own_server.ask("export", {"format": unknown}).status == 400
+    # A long request can be asked for again.
+    id_ = own_server.post("/api/states?keep=no", {**spec, "format": "json"}).json()["id"]
+    for _ in range(2):
+        assert own_server.request("GET", f"/api/export?state={id_}").json() == exported
 
 
 def test_an_empty_database_has_an_empty_export(own_server: PageServer) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import csv
-import io
 import logging
 import tempfile
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
 from typing import IO, Any
 
@@ -21,7 +19,8 @@ from starlette.routing import Route
 from sqltrack.statuses import GROUPS, OTHER
 from sqltrack.ui import queries
 from sqltrack.ui._errors import RequestError, describe_error
-from sqltrack.ui._json import NUMBER, encode, read_object
+from sqltrack.ui._export import FORMATS
+from sqltrack.ui._json import encode, read_object
 from sqltrack.ui._saved_views import SavedViews, state_id, user_name
 from sqltrack.ui._workers import Workers
 
@@ -124,11 +123,11 @@ class Api:
         }
 
     async def _export(self, request: Request) -> Response:
-        spec = await self._spec(request)
-        file_format = spec.pop("format", "csv")
-        if file_format not in _FORMATS:
-            raise RequestError(f"format must be one of {', '.join(_FORMATS)}, got {file_format!r}")
-        write, media_type = _FORMATS[file_format]
+        spec = dict(await self._spec(request))
+        file_format = str(spec.pop("format", "csv"))
+        if file_format not in FORMATS:
+            raise RequestError(f"format must be one of {', '.join(FORMATS)}, got {file_format!r}")
+        write, media_type = FORMATS[file_format]
 
         def export() -> IO[bytes]:
             # On disk, because there may be many runs and columns.
@@ -242,53 +241,3 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 def _fields(value: Any) -> dict[str, Any]:
     """Return the fields of a mapping or a dataclass."""
     return dict(value) if isinstance(value, Mapping) else dict(vars(value))
-
-
-# Export
-
-
-def _write_csv(file: IO[bytes], headings: list[str], rows: Iterator[list[Any]]) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
-    writer = csv.writer(text)
-    writer.writerow(map(_harmless, headings))
-    writer.writerows([_harmless(_cell(value)) for value in row] for row in rows)
-    text.detach()
-
-
-def _write_json(file: IO[bytes], headings: list[str], rows: Iterator[list[Any]]) -> None:
-    names = _unique(headings)
-    separator = b"["
-    for row in rows:
-        file.write(separator + encode(dict(zip(names, row))))
-        separator = b",\n"
-    file.write(b"[]\n" if separator == b"[" else b"]\n")
-
-
-_FORMATS: Mapping[str, tuple[Callable[[IO[bytes], list[str], Iterator[list[Any]]], None], str]] = {
-    "csv": (_write_csv, "text/csv; charset=utf-8"),
-    "json": (_write_json, "application/json"),
-}
-
-
-def _unique(headings: list[str]) -> list[str]:
-    """Return headings with a number after each that came before, because the names in an object must differ."""
-    seen: dict[str, int] = {}
-    names = []
-    for heading in headings:
-        seen[heading] = seen.get(heading, 0) + 1
-        names.append(heading if seen[heading] == 1 else f"{heading} ({seen[heading]})")
-    return names
-
-
-def _cell(value: Any) -> Any:
-    """Return a value of JSON as a cell of CSV: numbers and text as they are, objects and lists as JSON."""
-    if isinstance(value, dict) and value.keys() == {NUMBER}:
-        return value[NUMBER]
-    return encode(value).decode() if isinstance(value, (bool, dict, list)) else value
-
-
-def _harmless(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula."""
-    is_number = isinstance(value, str) and value == "-Infinity"
-    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if is_formula and not is_number else value
