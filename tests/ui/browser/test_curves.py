@@ -131,6 +131,7 @@ def test_metrics_are_found_and_chosen_by_keyboard(open_page: Callable[..., Any],
         settle(page)
         page.keyboard.press("m")
         page.keyboard.type("TOP1")
+        assert violations(page) == []
         page.keyboard.press("Enter")
         page.keyboard.press("Escape")
         settle(page)

@@ -63,14 +63,21 @@ export function labelTicks(scale, ticks) {
   const step = values.length > 1 ? Math.abs(values[1] - values[0]) : largest;
   const digits = Math.max(0, -Math.floor(Math.log10(step || 1) + 1e-9));
   if (largest >= 1e6 || digits > 6) {
-    const significant = Math.max(0, Math.ceil(Math.log10(largest / (step || largest) || 1)));
-    return values.map((value) => value.toExponential(Math.min(significant, 6)).replace("e+", "e"));
+    return labelWithPowers(values, step);
   }
   return values.map((value) => value.toFixed(Math.min(digits, 6)));
 }
 
+// As few digits as give each value to a thousandth of the step.
+function labelWithPowers(values, step) {
+  const isExact = (digits) =>
+    values.every((value) => Math.abs(Number(value.toExponential(digits)) - value) <= step / 1000);
+  const digits = [0, 1, 2, 3, 4, 5].find(isExact) ?? 6;
+  return values.map((value) => (value === 0 ? "0" : value.toExponential(digits).replace("e+", "e")));
+}
+
 function labelAlone(value) {
-  return value >= 1e5 || value < 1e-3
+  return value >= 1e4 || value < 1e-3
     ? value.toExponential(0).replace("e+", "e")
     : String(Number(value.toPrecision(3)));
 }
