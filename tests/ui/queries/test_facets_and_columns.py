@@ -99,6 +99,17 @@ def test_columns_to_choose_from_are_searched_and_paged(source: queries.Database)
     assert {item["column"][0] for item in metrics["columns"]} == {"metric"}
 
 
+def test_columns_that_no_filtered_run_has_are_left_out(source: queries.Database) -> None:
+    answer = queries.columns(source, {"kinds": ["args", "tag"], "filter": {"ids": [4, 5]}})
+    assert {item["label"]: item["count"] for item in answer["columns"]} == {
+        "lr": 2,
+        "seed": 2,
+        "model.name": 1,
+        'odd "name"; --': 1,
+        "#baseline": 1,
+    }
+
+
 def test_new_names_appear_while_runs_are_logged(changing: queries.Database) -> None:
     before = queries.changes(changing, {"runs": [1]})
     assert queries.columns(changing, {"search": "brand_new"})["total"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 from sqltrack.commands._points import logged_metrics
@@ -11,8 +12,8 @@ from sqltrack.engines.schema import EXTRAS
 from sqltrack.ui.queries._columns import Column, Expressions, best_column
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
-from sqltrack.ui.queries._filters import parse_filter, parse_ids
-from sqltrack.ui.queries._index import read_index
+from sqltrack.ui.queries._filters import Filter, parse_filter, parse_ids
+from sqltrack.ui.queries._index import Codes, read_index
 from sqltrack.ui.queries._runs import leaves, ranked
 from sqltrack.ui.queries._values import kind_of
 from sqltrack.util import placeholders
@@ -40,8 +41,9 @@ def columns(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         source: the database.
-        spec: dict with search (a part of the label or of the JSON text, ignoring case), kinds (groups of columns such
-            as "args" and "metric", default: all), limit (default 200) and offset.
+        spec: dict with search (words in the label or in the JSON text, ignoring case), kinds (groups of columns such
+            as "args" and "metric", default: all), filter (tags and arguments that none of these runs has are left
+            out), limit (default 200) and offset.
 
     Returns:
         A dict with columns (dicts with column, label, kind, and count if known), total and version.
@@ -54,7 +56,8 @@ def columns(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         raise QueryError("search must be a text, and limit and offset integers of at least 0")
     if kinds is not None and not isinstance(kinds, list):
         raise QueryError(f"kinds must be a list, got {kinds!r}")
-    known, version = source.cached(("catalogue",), lambda: list(_all_columns(source)))
+    chosen = parse_filter(spec.get("filter"))
+    known, version = source.cached(("catalogue", chosen.key()), lambda: _known_columns(source, chosen))
     found = known if kinds is None else [item for item in known if item.column.group in kinds]
     if search:
         words = search.casefold().split()
@@ -103,6 +106,23 @@ def _logged(source: Database, ids: Sequence[int], version: str) -> Iterator[list
             return source.ask(lambda it: logged_metrics(source.client, it, [run_id], source.places()))
 
         yield source.cached(("logged", row["id"]), read, signature)[0]
+
+
+def _known_columns(source: Database, chosen: Filter) -> list[_Known]:
+    """Return all columns, without tags and arguments that no chosen run has."""
+    known = list(_all_columns(source))
+    if chosen == Filter():
+        return known
+    index, _ = read_index(source)
+    mask = index.mask_of(ranked(source, chosen)[0])
+    counts = {column: _count(codes, mask) for group in ("tag", "args") for column, codes in index.of(group).items()}
+    counted = [item._replace(runs=counts.get(item.column, item.runs)) for item in known]
+    return [item for item in counted if item.runs != 0]
+
+
+def _count(codes: Codes, mask: bytes) -> int | None:
+    """Return the number of runs of a mask with a value, None if it is not known."""
+    return None if codes.is_full else sum(map(bool, compress(codes.codes, mask)))
 
 
 def _all_columns(source: Database) -> Iterator[_Known]:
