@@ -71,6 +71,21 @@ def test_by_default_experiments_statuses_tags_and_arguments_with_few_values(sour
     assert {("tag", "baseline"), ("tag", "50%"), ("args", "lr"), ("args", "model", "name")} <= set(columns)
 
 
+def test_lists_are_values_like_others(client: sqltrack.Client) -> None:
+    with on_one_connection(client):
+        for sizes in ([64, 64], [128, 0.00001], [64, 64]):
+            sqltrack.Experiment(client, name="lists").get_run().set_args({"sizes": sizes})
+    with queries.Database(client) as source:
+        facet = next(item for item in queries.facets(source, {})["facets"] if item["column"] == ["args", "sizes"])
+        assert [(item["value"], item["count"]) for item in facet["values"]] == [([64, 64], 2), ([128, 0.00001], 1)]
+        for value, expected in (([64, 64], [3, 1]), ([128, 0.00001], [2])):
+            chosen = {"facets": [{"column": ["args", "sizes"], "values": [value]}]}
+            page = queries.runs(source, {"filter": chosen})
+            assert [row["id"] for row in page["rows"]] == expected
+            assert [row[0] for row in client.execute(page["sql"]).fetchall()] == expected
+            assert counts(source, ["experiment", "name"], filter=chosen) == {"lists": len(expected)}
+
+
 def test_arguments_with_many_values_are_no_default_facet_but_can_be_asked_for(client: sqltrack.Client) -> None:
     with on_one_connection(client):
         for number in range(250):

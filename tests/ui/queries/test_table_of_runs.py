@@ -242,7 +242,7 @@ def test_all_rows_are_exported_in_order(source: queries.Database) -> None:
         ({"filter": {"ids": ["1"]}}, "request"),
         ({"filter": {"ids": [2**70]}}, "request"),
         ({"filter": {"facets": [{"column": LR}]}}, "request"),
-        ({"filter": {"facets": [{"column": LR, "values": [[1]]}]}}, "request"),
+        ({"filter": {"facets": [{"column": ["run", "id"], "values": [[1]]}]}}, "request"),
         ({"filter": {"facets": [{"column": ["run", "id"], "values": ["x"]}]}}, "request"),
         ({"filter": {"facets": [{"column": ["run", "time_created"], "values": ["today"]}]}}, "request"),
         ({"sort": [LR]}, "request"),

@@ -72,7 +72,7 @@ def _columns(index: Index, columns: Any, chosen: Filter) -> list[Column]:
 def _is_facet(codes: Codes, number: int) -> bool:
     """Return whether a column has few values, but more than one."""
     values = len(codes.values) - (codes.count == number)
-    return not codes.is_full and "json" not in codes.kinds and 1 < values <= _FEW
+    return not codes.is_full and 1 < values <= _FEW
 
 
 def _all_of(basis: bytes | None, masks: Sequence[bytes]) -> bytes | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqltrack.commands.runs import _RUNS as RUNS_SQL
 from sqltrack.engines._first_rows import is_number_sql
-from sqltrack.engines.json import is_storable_text
+from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.schema import fits_int64
 from sqltrack.ui.queries._columns import JSON_COLUMNS, Column, Expressions, parse_column
 from sqltrack.ui.queries._errors import QueryError
@@ -197,6 +197,8 @@ def _match_sql(column: Column, value: Any, expressions: Expressions) -> tuple[st
         kind = "boolean" if isinstance(value, bool) else "string"
         text = str(value).lower() if isinstance(value, bool) else value
         return f"{expressions.kind(column)} = '{kind}' AND {expression.text} = %s", [text]
+    if column.group in JSON_COLUMNS and isinstance(value, (list, dict)):
+        return f"{expression.shown} = %s", [Jsonb(value)]
     if isinstance(value, str) and expression.is_time:
         return f"{expression.number} = %s", [_time(value)]
     if isinstance(value, str) and expression.text is not None:

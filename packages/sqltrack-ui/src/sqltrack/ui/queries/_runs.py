@@ -59,6 +59,8 @@ class Sort(NamedTuple):
 def runs(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a page of the table of runs.
 
+    Metrics that still wait in `metrics_pending` for a column do not count; curves and single runs show them.
+
     Args:
         source: the database.
         spec: dict with filter; columns (a list, None for the server's choice); sort, a list of dicts with column and
