@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "vision.db"
         environment = {**os.environ, "SQLTRACK_DSN_ENGINE": "sqlite", "SQLTRACK_DSN_DBPATH": str(database)}
-        script = [sys.executable, EXAMPLES / "generate_experiment_data.py", "--runs", "300", "--first-id", "1"]
+        script = [sys.executable, str(EXAMPLES / "generate_experiment_data.py"), "--runs", "300", "--first-id", "1"]
         subprocess.run([*script, "--seed", "3"], env=environment, check=True)  # noqa: S603
         with serving(database) as address, sync_playwright() as playwright:
             take_all(playwright, address)
@@ -43,7 +43,7 @@ def main() -> None:
 @contextlib.contextmanager
 def serving(database: Path) -> Iterator[str]:
     """Serve the page, and yield its address."""
-    command = [PROGRAM, "--dbpath", database, "ui", "--no-open"]
+    command = [str(PROGRAM), "--dbpath", str(database), "ui", "--no-open"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout is not None
         yield process.stdout.readline().strip()

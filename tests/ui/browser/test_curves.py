@@ -92,6 +92,7 @@ def test_charts_show_the_selected_runs_and_follow_the_keys(open_page: Callable[.
         assert violations(page) == []
 
 
+@pytest.mark.page
 def test_arrow_keys_read_the_values_of_a_curve(open_page: Callable[..., Any], demo: Any) -> None:
     run = demo.runs[20]
     with open_page(f"curves?sel={run}&m=val_loss") as page:

@@ -70,6 +70,7 @@ def test_a_run_shows_what_it_was_and_how_it_went(open_page: Callable[..., Any], 
         page.get_by_role("heading", name="Run 1").wait_for()
 
 
+@pytest.mark.page
 def test_a_comparison_lists_what_differs(open_page: Callable[..., Any], small: Any) -> None:
     def rows() -> dict[str, list[str]]:
         lines = page.locator(".compare-table tbody tr:not(.compare-section)").evaluate_all(
@@ -91,6 +92,7 @@ def test_a_comparison_lists_what_differs(open_page: Callable[..., Any], small: A
         assert rows()["model"] == ["vit", "vit"]
 
 
+@pytest.mark.page
 def test_running_runs_tell_how_far_they_are(open_page: Callable[..., Any], small: Any) -> None:
     address, running = small
     with open_page("live", address=address) as page:
