@@ -88,7 +88,7 @@ def test_all_spikes_survive_thinning_at_their_own_step(long_run: queries.Databas
             assert only(curves(other, 1, pixels=100)) == curve
 
 
-def test_a_zoom_shows_all_points_and_their_neighbours(long_run: queries.Database) -> None:
+def test_a_zoom_shows_all_points_and_their_neighbors(long_run: queries.Database) -> None:
     with long_run:
         curve = only(curves(long_run, 1, pixels=100, range=[1200, 1300]))
         assert curve["exact"]

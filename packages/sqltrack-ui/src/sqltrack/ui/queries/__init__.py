@@ -13,7 +13,7 @@ A filter is a dict with facets (dicts with column, values and exclude), where (a
 
 from __future__ import annotations
 
-from sqltrack.ui.queries._catalogue import columns, metrics
+from sqltrack.ui.queries._catalog import columns, metrics
 from sqltrack.ui.queries._curves import curves
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError

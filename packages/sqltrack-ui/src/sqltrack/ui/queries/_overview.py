@@ -189,7 +189,7 @@ def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
 
 
 def _host(row: Mapping[str, Any]) -> str | None:
-    """Return the name of the host of a run, as far as its extras or environment tell."""
+    """Return the name of the host of a run from its extras or environment, None if they do not have it."""
     extras, env = ({} if not isinstance(row[name], Mapping) else row[name] for name in ("extras", "env"))
     capture = extras.get("capture")
     for place in (extras, capture if isinstance(capture, Mapping) else {}):

@@ -354,7 +354,7 @@ def _read_metrics(
 def _query_metrics(
     source: Database, expressions: Expressions, ids: Sequence[int], columns: Sequence[Column]
 ) -> Iterator[tuple[int, list[Any]]]:
-    """Yield runs with the values of metrics, read in one pass over their rows as far as possible."""
+    """Yield runs with the values of metrics. One pass over their rows finds most of them."""
     among = placeholders(len(ids))
     values, aggregates = [], []
     for index, column in enumerate(columns):

@@ -32,7 +32,7 @@ def is_ascending(values: Sequence[float]) -> bool:
 
 
 def window(xs: Sequence[float], low: float, high: float) -> range:
-    """Return the indices of ascending values in an interval, with one neighbour on each side if there is one."""
+    """Return the indices of ascending values in an interval, and one neighbor on each side, if any."""
     first, last = bisect_left(xs, low), bisect_left(xs, math.nextafter(high, math.inf))
     return range(max(first - 1, 0), min(last + 1, len(xs)))
 

@@ -57,7 +57,7 @@ def columns(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     if kinds is not None and not isinstance(kinds, list):
         raise QueryError(f"kinds must be a list, got {kinds!r}")
     chosen = parse_filter(spec.get("filter"))
-    known, version = source.cached(("catalogue", chosen.key()), lambda: _known_columns(source, chosen))
+    known, version = source.cached(("catalog", chosen.key()), lambda: _known_columns(source, chosen))
     found = known if kinds is None else [item for item in known if item.column.group in kinds]
     if search:
         words = search.casefold().split()
