@@ -10,6 +10,7 @@ from pathlib import Path
 from sqltrack.cli._output import print_note
 from sqltrack.cli._parser import FILE, Commands, count, open_client
 from sqltrack.errors import ConfigError
+from sqltrack.ui import serve
 
 __all__ = ["add_parser"]
 
@@ -54,7 +55,6 @@ def _run(options: argparse.Namespace) -> None:
     # Starlette and uvicorn are needed only here.
     from sqltrack.ui._browser import has_screen
     from sqltrack.ui._security import is_loopback
-    from sqltrack.ui._server import serve
 
     if options.socket is not None and (options.page_port or options.page_host != "127.0.0.1"):
         options.parser.error("--socket replaces --host and --port")

@@ -22,9 +22,8 @@ from sqltrack.ui._browser import open_in_browser
 from sqltrack.ui._listening import listen_on_path, listen_on_port
 from sqltrack.ui._security import Access
 
-__all__ = ["Server", "create_app", "serve"]
+__all__ = ["Server", "run_server"]
 
-_LOCAL = "127.0.0.1"
 # Port in the printed address of a socket. The user chooses it when forwarding the socket.
 _FORWARDED_PORT = 8080
 # Seconds to wait for statements to be cancelled at the end.
@@ -35,45 +34,18 @@ _CONNECTIONS = 200
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 
 
-def create_app(client: Client, *, token: str, edit: bool = False) -> ASGIApp:
-    """Return the page as an ASGI application, for a server of your own.
-
-    Args:
-        client: the database.
-        token: secret that users give once in the address, as `?token=…`. A cookie replaces it then.
-        edit: whether views are saved in the database, default False: in a file of the user who runs the server.
-    """
-    return build_app(client, Access("app", token=token, edit=edit)).app
-
-
-def serve(
+def run_server(
     client: Client,
     *,
-    port: int = 0,
-    host: str = _LOCAL,
-    socket_path: str | os.PathLike[str] | None = None,
-    edit: bool = False,
-    open_browser: bool = False,
-    token: str | None = None,
-    announce: Callable[[str], object] = print,
+    port: int,
+    host: str,
+    socket_path: str | os.PathLike[str] | None,
+    edit: bool,
+    open_browser: bool,
+    token: str | None,
+    announce: Callable[[str], object],
 ) -> None:
-    """Serve the page until Ctrl-C, SIGTERM or SIGHUP, which end it at once.
-
-    The server is the user's own: each start has a token, and only who knows it can see the page.
-
-    Args:
-        client: the database. It is only read, except for saved views with `edit`.
-        port: port to listen on, default 0: a free one.
-        host: address to listen on, default "127.0.0.1": only this machine can connect.
-        socket_path: path of a Unix socket to listen on instead, which gets mode 0600.
-        edit: whether views are saved in the database, default False: in a file of the user.
-        open_browser: whether to open the page in the user's browser, default False.
-        token: the token, default: a random one.
-        announce: called with the address, which contains the token, when the server can be reached; default: `print`.
-
-    Raises:
-        ConfigError: (a ValueError) another program uses the port or the socket, or the address is not of this machine.
-    """
+    """Serve the page until a signal ends it; see `sqltrack.ui.serve` for the arguments and errors."""
     with contextlib.ExitStack() as stack:
         if socket_path is None:
             listener = stack.enter_context(listen_on_port(host, port))
