@@ -251,7 +251,7 @@ def test_values_that_are_not_finite_are_marked(
 
 
 @pytest.mark.page
-def test_growing_runs_keep_zoom_scroll_and_menu(
+def test_growing_runs_keep_zoom_scroll_focus_and_menu(
     open_page: Callable[..., Any], fill_database: Callable[..., Any], serve: Callable[..., Any], tmp_path: Path
 ) -> None:
     database = fill_database(tmp_path / "live.db", runs=0)
@@ -264,8 +264,12 @@ def test_growing_runs_keep_zoom_scroll_and_menu(
             settle(page)
             assert table_of(page, "loss")[0][1] == "100"
             page.locator(".charts").evaluate("element => element.closest('main').scrollTo(0, 120)")
+            canvas = chart(page, "acc").locator(".chart-canvas")
+            canvas.focus()
+            for _ in range(5):
+                page.keyboard.press("ArrowRight")
+            read = page.locator(".chart-tooltip").inner_text()
             scroll = page.locator("main").evaluate("main => main.scrollTop")
-            chart(page, "acc").get_by_role("button", name="⋯").click()
             # New rows, and a new value at an old step.
             run.add_metrics_many({"step": step, "loss": 1.5} for step in range(100, 120))
             run.add_metrics({"loss": 77.0}, step=50)
@@ -274,6 +278,11 @@ def test_growing_runs_keep_zoom_scroll_and_menu(
             assert table_of(page, "loss")[0][1] == "120"
             assert range_of(page) == (10, 200)
             assert page.locator("main").evaluate("main => main.scrollTop") == scroll
+            assert page.locator(".chart-tooltip").inner_text() == read
+            assert canvas.evaluate("element => element === document.activeElement")
+            chart(page, "acc").get_by_role("button", name="⋯").click()
+            run.add_metrics({"loss": 88.0}, step=51)
+            row.get_by_text("88", exact=True).wait_for()
             assert page.locator(".menu-list").count() == 1
 
 

@@ -187,6 +187,16 @@ export class CurvePlot {
     return { ...this.#describe({ line: chosen, index: at }), others: [] };
   }
 
+  /** The same point of a curve that was drawn again; null if the curve is gone. */
+  pointAgain(point) {
+    const chosen = this.drawn.find(({ line }) => line.key === point.key);
+    if (!chosen?.px.length) return null;
+    const index = chosen.line.kept.findIndex((source) => chosen.line.x[source] >= point.x);
+    const same = this.#describe({ line: chosen, index: index < 0 ? chosen.px.length - 1 : index });
+    const near = this.findPoint(same.px, same.py);
+    return { ...same, others: near ? [near, ...near.others].filter(({ key }) => key !== same.key) : [] };
+  }
+
   /** Keys of the curves from top to bottom at the right end of the chart. */
   keysFromTop() {
     return [...this.drawn].sort((one, other) => one.py.at(-1) - other.py.at(-1)).map(({ line }) => line.key);

@@ -61,6 +61,7 @@ export function ChartFigure(props) {
   }, []);
   useEffect(() => {
     setHidden(plot.current.draw({ lines, bands, x, y: { ...y, name: title }, colors: readColors() }));
+    setPoint((before) => before && plot.current.pointAgain(before));
   }, [lines, bands, x.name, x.log, String(x.range), y.log, title, shownScheme]);
   useEffect(() => {
     const follow = (key) => plot.current.highlight(key, latest.current.point);
