@@ -108,5 +108,7 @@ def _check_page(jupyter: httpx.Client, root: str, token: str) -> None:
     saved = jupyter.post(f"{root}api/states", json={"a": 1}, headers={"X-SQLTrack": "1", "Origin": origin})
     assert saved.status_code == 200
     assert jupyter.get(f"{root}api/states?id={saved.json()['id']}").json() == {"state": {"a": 1}}
-    foreign = jupyter.post(f"{root}api/states", json={}, headers={"X-SQLTrack": "1", "Origin": "http://evil.example"})
-    assert foreign.status_code in (403, 404)
+    headers = {"X-SQLTrack": "1", "Origin": "http://evil.example"}
+    # Several times: the proxy must not find the connection closed while it still writes.
+    refused = {jupyter.post(f"{root}api/states", json={}, headers=headers).status_code for _ in range(10)}
+    assert refused <= {403, 404}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -33,6 +35,9 @@ _HEADERS = {
     "Content-Security-Policy": _STRICT_POLICY,
     "Cache-Control": "no-store",
 }
+# Bytes of a refused request that are read, and seconds to wait for them.
+_DROPPED_BODY = 65_536
+_DROPPING = 1.0
 _DEFAULT_PORTS = (":80", ":443")
 
 _UNKNOWN_USER = "open the address that `sqltrack ui` has printed, which contains the token"
@@ -132,6 +137,8 @@ class Guard:
             await send(message)
 
         response = self._refusal(scope, Headers(scope=scope))
+        if response is not None and scope["method"] not in _READING:
+            await _drop_body(receive)
         await (self._app if response is None else response)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
@@ -170,6 +177,23 @@ class Guard:
         response = _again_from_here(headers, address, 200) or RedirectResponse(address, 303)
         self._access.set_cookie(response, secure=headers.get("x-forwarded-proto", "").startswith("https"))
         return response
+
+
+async def _drop_body(receive: Receive) -> None:
+    """Read the short body of a request that is refused.
+
+    Otherwise the connection is closed while a proxy still writes, which then reports an error of its own.
+    """
+
+    async def read() -> None:
+        length, has_more = 0, True
+        while has_more and length < _DROPPED_BODY:
+            message = await receive()
+            length += len(message.get("body", b""))
+            has_more = message.get("more_body", False)
+
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(read(), _DROPPING)
 
 
 def _again_from_here(headers: Headers, address: str = "", status: int = 401) -> Response | None:
