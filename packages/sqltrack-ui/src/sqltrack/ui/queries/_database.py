@@ -58,7 +58,7 @@ class Database:
     def __init__(self, client: Client, timeout: float = 30.0, cache_bytes: int = 64 * 2**20) -> None:
         self.client = client
         self.timeout = timeout
-        self.cache = Cache(cache_bytes)
+        self.cache: Cache = Cache(cache_bytes)
         self._lock = threading.Lock()
         self._idle: list[Any] = []
         self._in_use: set[Any] = set()
