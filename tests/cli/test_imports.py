@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import pytest
 import sqltrack
 import sqltrack.cli
 import sqltrack.cli._commands as command_modules
-from sqltrack.cli._commands import COMMANDS
+from sqltrack.cli._commands import COMMANDS, PROVIDERS
 from sqltrack.commands.setup import set_up_quietly
 
 # Runs command lines, each in a fork of a process that has imported the program, and prints the further imports.
@@ -38,7 +39,18 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 # Packages that no command needs before it connects to PostgreSQL, shows a table, or reads the version.
-SLOW = ("psycopg", "pandas", "polars", "docopt", "rich", "shtab", "plotille", "importlib.metadata")
+SLOW = (
+    "psycopg",
+    "pandas",
+    "polars",
+    "docopt",
+    "rich",
+    "shtab",
+    "plotille",
+    "starlette",
+    "uvicorn",
+    "importlib.metadata",
+)
 
 # Commands that share code with another command.
 SHARED = {"show": {"diff"}, "diff": {"show"}, "gc": {"rm"}, "export": {"sql"}}
@@ -70,19 +82,20 @@ def surveys(lines: Sequence[Sequence[str]]) -> list[Survey]:
 
 def test_every_command_has_a_module_and_every_module_a_line() -> None:
     modules = {module.name.replace("_", "-") for module in pkgutil.iter_modules(command_modules.__path__)}
-    assert modules == set(COMMANDS)
+    assert modules == set(COMMANDS) - set(PROVIDERS)
+    assert {point.name for point in entry_points(group="sqltrack.commands")} == set(PROVIDERS)
 
 
 def test_a_command_imports_no_other_command() -> None:
     for name, found in zip(COMMANDS, surveys([[name, "--help"] for name in COMMANDS])):
         own = name.replace("-", "_")
         assert found.status == 0
-        assert found.commands("sqltrack.cli._commands") == {own}
+        assert found.commands("sqltrack.cli._commands") == {own} - set(PROVIDERS)
         # Core's module is imported with the package.
         others = found.commands("sqltrack.commands") - {own, "setup"}
         assert others <= SHARED.get(name, set()), name
-        # It reports the installed versions.
-        expected = ["importlib.metadata"] if name == "doctor" else []
+        # The first reports the installed versions, the others are found by entry points.
+        expected = ["importlib.metadata"] if name == "doctor" or name in PROVIDERS else []
         assert found.slow() == expected, name
 
 

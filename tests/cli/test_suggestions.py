@@ -20,7 +20,7 @@ LINES = {
     "runs.sqlite ls": "'runs.sqlite' is not a command; for a SQLite file: sqltrack --dbpath runs.sqlite runs",
     "postgresql://alice:secret@h/db runs": "an address is not a command; name the database by",
     "list": "there is no command 'list'; use: sqltrack ls",
-    "ui": "there is no command 'ui'; use: sqltrack runs",
+    "server": "there is no command 'server'; use: sqltrack ui",
     "compare 1 2": "there is no command 'compare'; use: sqltrack diff",
     "delete 1": "there is no command 'delete'; use: sqltrack rm",
     "help": "there is no command 'help'; use: sqltrack --help",

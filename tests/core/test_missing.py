@@ -19,6 +19,7 @@ MISSING = {
     "cli": ("the sqltrack program", "sqltrack-cli", "sqltrack-cli"),
     "notebook": ("sqltrack.notebook", "sqltrack-notebook", "sqltrack-notebook"),
     "pandas": ("sqltrack.pandas", "sqltrack-notebook", "sqltrack-notebook"),
+    "ui": ("sqltrack.ui", "sqltrack-ui", "sqltrack-ui"),
     "polars": ("sqltrack.polars", "sqltrack-notebook", "'sqltrack-notebook[polars]'"),
 }
 

@@ -48,7 +48,7 @@ def test_the_page_names_all_other_tables(client: sqltrack.Client, engine_name: s
     (section,) = re.findall(r"^## Other tables\n(.*?)^## ", PAGE, re.M | re.S)
     listed = set(re.findall(r"^\| `(\w+)` \|", section, re.M))
     assert existing - set(TABLES) <= listed
-    assert listed <= existing | {"captured_packages", "copied_runs", "metrics_pending", "rewinds"}
+    assert listed <= existing | {"captured_packages", "copied_runs", "metrics_pending", "rewinds", "saved_views"}
 
 
 @pytest.mark.parametrize("table", TABLES)

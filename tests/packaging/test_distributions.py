@@ -28,7 +28,7 @@ from support.pages import read_blocks
 ROOT = Path(__file__).parents[2]
 
 # SQL of each engine.
-SCRIPTS = ("base", "captured_packages", "copied_runs", "rewinds")
+SCRIPTS = ("base", "captured_packages", "copied_runs", "rewinds", "saved_views")
 
 # Sub-packages by distribution; the first name of each is a folder with its own py.typed.
 CONTENTS = {
@@ -36,6 +36,7 @@ CONTENTS = {
     "sqltrack-args": {"sqltrack/args"},
     "sqltrack-notebook": {"sqltrack/_frames", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/polars"},
     "sqltrack-cli": {"sqltrack/cli"},
+    "sqltrack-ui": {"sqltrack/ui"},
     "sqltrack": set(),
 }
 TYPED = {
@@ -46,7 +47,12 @@ TYPED = {
     "sqltrack/notebook",
     "sqltrack/pandas",
     "sqltrack/polars",
+    "sqltrack/ui",
 }
+
+# Kinds of files in wheels. Those of the page include its libraries, with their licenses.
+SUFFIXES = {".py", ".typed", ".sql", ".css", ".js"}
+PAGE_SUFFIXES = {*SUFFIXES, ".html", ".json", ".mjs", ".svg", ".txt", ""}
 
 ENGINES = ("postgres", "sqlite")
 
@@ -68,6 +74,7 @@ try:
 except SystemExit as end:
     assert end.code == 0
 """,
+    "sqltrack-ui": "from sqltrack.ui import create_app; assert create_app",
     "sqltrack": "import importlib.metadata; assert importlib.metadata.version('sqltrack')",
 }
 
@@ -81,10 +88,12 @@ BRINGS = {
     "sqltrack-core[args]": {"sqltrack-core", "sqltrack-args"},
     "sqltrack-core[notebook]": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-core[cli]": {"sqltrack-core", "sqltrack-cli"},
+    "sqltrack-core[ui]": {"sqltrack-core", "sqltrack-cli", "sqltrack-ui"},
     "sqltrack-core[full]": set(CONTENTS) - {"sqltrack"},
     "sqltrack-notebook": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-notebook[plotly,polars]": {"sqltrack-core", "sqltrack-notebook"},
-    "sqltrack": set(CONTENTS) - {"sqltrack-notebook"},
+    "sqltrack-ui": {"sqltrack-core", "sqltrack-cli", "sqltrack-ui"},
+    "sqltrack": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-ui"},
     "sqltrack[full]": set(CONTENTS),
 }
 
@@ -114,7 +123,7 @@ def attempt(function, *arguments):
     except ModuleNotFoundError as error:
         print(str(error).partition(" (or")[0])
 
-for name in ("args", "cli", "notebook", "pandas", "polars"):
+for name in ("args", "cli", "notebook", "pandas", "polars", "ui"):
     attempt(importlib.import_module, f"sqltrack.{name}")
 attempt(sqltrack.commands.main)
 attempt(sqltrack.Client)
@@ -286,7 +295,9 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: dict[str, Files], na
     packages = {file.rpartition("/")[0] for file in files if file.endswith("__init__.py")}
     assert {package for package in packages if package.count("/") < 2} == CONTENTS[name]
     assert {file for file in files if file.endswith("py.typed")} == {f"{p}/py.typed" for p in CONTENTS[name] & TYPED}
-    assert {file.rpartition(".")[2] for file in files} <= {"py", "typed", "sql", "css", "js"}
+    assert {Path(file).suffix for file in files if "/LICENSE-" not in file} <= (
+        PAGE_SUFFIXES if name == "sqltrack-ui" else SUFFIXES
+    )
     sql = {file for file in files if file.endswith(".sql")}
     scripts = {f"sqltrack/engines/{engine}/{script}.sql" for engine in ENGINES for script in SCRIPTS}
     assert sql == (scripts if name == "sqltrack-core" else set())
@@ -305,7 +316,8 @@ def test_a_source_distribution_holds_readme_license_and_changelog(built: dict[st
         names = {member.partition("/")[2] for member in archive.getnames()}
     assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO"} <= names
     assert all(member.startswith("src/") or "/" not in member for member in names)
-    assert not [member for member in names if "left" in member or "cache" in member or "test" in member]
+    unwanted = ("left", "__pycache__", ".pytest_cache", "test")
+    assert not [member for member in names if any(word in member for word in unwanted)]
 
 
 def test_builds_of_source_distributions_in_other_folders_at_other_times_are_the_same(
@@ -401,6 +413,7 @@ def test_without_the_others_core_says_what_to_install(core_alone: Environment) -
         "sqltrack.notebook requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
         "sqltrack.pandas requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
         "sqltrack.polars requires 'sqltrack-notebook'; install it with: pip install 'sqltrack-notebook[polars]'",
+        "sqltrack.ui requires 'sqltrack-ui'; install it with: pip install sqltrack-ui",
         "the sqltrack program requires 'sqltrack-cli'; install it with: pip install sqltrack-cli",
         "engine 'postgres' requires 'psycopg'; install it with: pip install 'sqltrack-core[postgres]'",
         "(NEW) base.sql",
@@ -595,7 +608,7 @@ def declared(wheel: Path) -> set[str]:
 
 def test_satellites_merge_with_core_when_installed_editable() -> None:
     code = (
-        "import sqltrack, sqltrack.args, sqltrack.cli, sqltrack.commands.setup, sqltrack.notebook, sqltrack.pandas;"
+        "import sqltrack, sqltrack.args, sqltrack.cli, sqltrack.commands.setup, sqltrack.notebook, sqltrack.ui;"
         "print(sqltrack.Client.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

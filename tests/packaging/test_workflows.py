@@ -24,6 +24,7 @@ SESSIONS = {
     "build",
     "docs",
     "installs",
+    "page",
     "minimal",
     "minimum",
     "latest",

@@ -1,4 +1,4 @@
-"""A real browser for tests of HTML, without a network."""
+"""A real browser for tests of HTML, without a network, or with that of one local server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urljoin
 
 import pytest
 
@@ -50,10 +51,10 @@ def _give_up(reason: str) -> NoReturn:
 def running_browser() -> Iterator[Callable[..., AbstractContextManager[Any]]]:
     """Start a browser and yield a function that opens pages in it.
 
-    The function is a context manager and yields a playwright page. It takes the path of an HTML file and the options
-    `dark` (the color scheme), `width` and `height` of the window, and `problems`, a list that collects the errors of
-    the page. Without a list the test fails at the end for each console error, uncaught exception and request to the
-    network. All requests to the network are refused.
+    The function is a context manager and yields a playwright page. It takes the path of an HTML file, or the address of
+    a page of a local server, and the options `dark` (the color scheme), `width` and `height` of the window, and
+    `problems`, a list that collects the errors of the page. Without a list the test fails at the end for each console
+    error, uncaught exception and request to the network. All requests to other servers are refused.
     """
     program = find_browser()
     try:
@@ -65,7 +66,7 @@ def running_browser() -> Iterator[Callable[..., AbstractContextManager[Any]]]:
 
         @contextlib.contextmanager
         def open_page(
-            html_path: Path,
+            place: Path | str,
             *,
             dark: bool = False,
             width: int = 1280,
@@ -73,16 +74,20 @@ def running_browser() -> Iterator[Callable[..., AbstractContextManager[Any]]]:
             problems: list[str] | None = None,
         ) -> Iterator[Any]:
             noted: list[str] = [] if problems is None else problems
+            address = place if isinstance(place, str) else place.resolve().as_uri()
             context = browser.new_context(
-                color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}, offline=True
+                color_scheme="dark" if dark else "light",
+                viewport={"width": width, "height": height},
+                offline=not isinstance(place, str),
             )
-            context.route("**/*", lambda route: _local_only(route, noted))
+            allowed = (*LOCAL, urljoin(address, "/")) if isinstance(place, str) else LOCAL
+            context.route("**/*", lambda route: _only(allowed, route, noted))
             page = context.new_page()
             page.set_default_timeout(TIMEOUT)
             page.on("console", lambda message: noted.append(message.text) if message.type == "error" else None)
             page.on("pageerror", lambda error: noted.append(str(error)))
             try:
-                page.goto(Path(html_path).resolve().as_uri())
+                page.goto(address)
                 yield page
             finally:
                 context.close()
@@ -95,9 +100,9 @@ def running_browser() -> Iterator[Callable[..., AbstractContextManager[Any]]]:
             browser.close()
 
 
-def _local_only(route: Any, noted: list[str]) -> None:
+def _only(allowed: tuple[str, ...], route: Any, noted: list[str]) -> None:
     url = route.request.url
-    if url.startswith(LOCAL):
+    if url.startswith(allowed):
         route.continue_()
     else:
         noted.append(f"request to {url}")

@@ -10,7 +10,7 @@ from support.connections import on_one_connection
 __all__ = ["dump", "tables"]
 
 _TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics", "setup_scripts")
-_OPTIONAL_TABLES = ("metrics_pending", "copied_runs", "rewinds", "captured_packages")
+_OPTIONAL_TABLES = ("metrics_pending", "copied_runs", "rewinds", "captured_packages", "saved_views")
 
 
 def tables(client: sqltrack.Client) -> dict[str, dict[str, str]]:

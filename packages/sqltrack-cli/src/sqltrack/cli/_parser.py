@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from sqltrack.cli._commands import COMMANDS
+from sqltrack.cli._commands import COMMANDS, PROVIDERS
 from sqltrack.client import Client
+from sqltrack.errors import MissingPackageError
 
 if TYPE_CHECKING:
     _SubParsersAction = argparse._SubParsersAction["Parser"]
@@ -140,25 +142,33 @@ class Commands(_SubParsersAction):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Parse the arguments after the name of a command with its parser."""
-        self.parser_of(values[0])
+        try:
+            self.parser_of(values[0])
+        except MissingPackageError as error:
+            parser.exit(1, f"sqltrack: {error}\n")
         super().__call__(parser, namespace, values, option_string)
 
     def parser_of(self, name: str) -> Parser:
-        """Return the parser of a command."""
+        """Return the parser of a command.
+
+        Raises:
+            MissingPackageError: the distribution that provides the command is not installed.
+        """
         if name not in self._parsers:
-            importlib.import_module(f"sqltrack.cli._commands.{name.replace('-', '_')}").add_parser(self)
+            _find_adder(name)(self)
         return self._parsers[name]
 
-    def add(self, name: str, *, example: str, description: str = "") -> Parser:
+    def add(self, name: str, *, example: str, description: str = "", without: Sequence[str] = ()) -> Parser:
         """Add the parser of a command and return it.
 
         Args:
             name: name of the command, one of `COMMANDS`.
             example: an example command line.
             description: text after the summary in `COMMANDS`, default: none.
+            without: names of connection options that are not allowed after the command, default: none.
         """
         summary = COMMANDS[name]
-        parents: Any = [_connection_parser()]
+        parents: Any = [_connection_parser(without)]
         self._parsers[name] = self.add_parser(
             name,
             description=f"{summary[0].upper()}{summary[1:]}.{f' {description}' if description else ''}",
@@ -186,6 +196,24 @@ class Commands(_SubParsersAction):
         }
 
 
+def _find_adder(name: str) -> Callable[[Commands], None]:
+    """Return the function that adds the parser of a command.
+
+    Raises:
+        MissingPackageError: the distribution that provides the command is not installed.
+    """
+    if name not in PROVIDERS:
+        adder: Callable[[Commands], None]
+        adder = importlib.import_module(f"sqltrack.cli._commands.{name.replace('-', '_')}").add_parser
+        return adder
+    # Looking for entry points takes time.
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="sqltrack.commands", name=name):
+        return cast("Callable[[Commands], None]", point.load())
+    raise MissingPackageError(f"sqltrack {name}", PROVIDERS[name], PROVIDERS[name])
+
+
 class _ShowVersion(argparse._VersionAction):
     """Find the version only for --version, because that takes about as long as everything else."""
 
@@ -206,10 +234,11 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 def build_parser() -> Parser:
-    """Return the parser of the command line, with the parsers of all commands."""
+    """Return the parser of the command line, with the parsers of all commands that are installed."""
     parser, commands = _new_parser()
     for name in COMMANDS:
-        commands.parser_of(name)
+        with contextlib.suppress(MissingPackageError):
+            commands.parser_of(name)
     return parser
 
 
@@ -278,13 +307,19 @@ def open_client(options: argparse.Namespace, *, outbox: bool = False) -> Client:
     return Client(getattr(options, "config_path", None), **{**connection_options(options), **chosen})
 
 
-def _connection_parser() -> argparse.ArgumentParser:
-    """Return a parser of the options that are allowed before and after a command; it sets only those that are given."""
+def _connection_parser(without: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return a parser of the options that are allowed before and after a command; it sets only those that are given.
+
+    Args:
+        without: names of options to leave out, default: none.
+    """
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = parser.add_argument_group("connection (default: as configured)")
     config: Any = group.add_argument("--config-path", metavar="PATH", help="config file to read")
     config.complete = FILE
     for name, text in _CONNECTION_OPTIONS.items():
+        if name in without:
+            continue
         option: Any = group.add_argument(f"--{name}", metavar=name.upper(), help=text)
         if name == "dbpath":
             option.complete = FILE

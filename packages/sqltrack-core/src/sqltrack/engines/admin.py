@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqltrack.engines.checks import Checks
     from sqltrack.engines.engine import Engine
 
-__all__ = ["Admin", "Question", "admin_of"]
+__all__ = ["Admin", "JsonValue", "Question", "admin_of"]
 
 
 class Question(NamedTuple):
@@ -30,6 +30,22 @@ class Question(NamedTuple):
 
     sql: str
     parameters: Sequence[Any] = ()
+
+
+class JsonValue(NamedTuple):
+    """Expressions for the value at a path in a JSON column, all NULL if there is none.
+
+    Attributes:
+        kind: "object", "array", "string", "number", "boolean" or "null".
+        text: the value as text; a string without quotes, NULL for null.
+        number: the value as a number, NULL for other values; `'NaN'` for the string "NaN", and infinities likewise.
+        value: the value in the database's own form.
+    """
+
+    kind: str
+    text: str
+    number: str
+    value: str
 
 
 def admin_of(engine: Engine, connection: Any = None) -> Admin:
@@ -274,6 +290,30 @@ class Admin(ABC):
         text = f"{column}->>{quote_text(name)}"
         sql_type = {bool: "BOOLEAN", int: "DOUBLE PRECISION", float: "DOUBLE PRECISION"}.get(typ)
         return text if sql_type is None else f"CAST({text} AS {sql_type})"
+
+    @abstractmethod
+    def json_path_sql(self, column: str, path: Sequence[str]) -> JsonValue:
+        """Return expressions for a value in a JSON column.
+
+        Args:
+            column: the column, as SQL.
+            path: the keys of the objects that lead to the value, at least one.
+        """
+
+    @abstractmethod
+    def seconds_between_sql(self, begin: str, end: str) -> str:
+        """Return an expression for the seconds from one time to another."""
+
+    @abstractmethod
+    def data_version(self) -> str:
+        """Return a text that changes when other connections commit changes, on this connection and without scans.
+
+        Two texts of one connection are equal only if the data are. Call it before the statements that read the data.
+        """
+
+    def cancel(self) -> None:
+        """Cancel the running statement of the connection, from any thread; by default, do nothing."""
+        return
 
     # Changes; the connection must be in autocommit mode
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "PROVIDERS"]
 
 # The summary of each command, in the order of --help. A command is a module in this package with a function
 # `add_parser`, imported when the command is used; a hyphen in the command is an underscore in the module's name.
+# Those of other distributions are found by entry points.
 COMMANDS: Mapping[str, str] = {
     "init": "choose a database: write sqltrack.conf and create the tables",
     "create": "print the SQL that creates a PostgreSQL user and database",
@@ -24,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "show": "show all details of runs",
     "diff": "show how runs differ",
     "metrics": "show the metrics of runs",
+    "ui": "look at runs, curves and differences in a browser",
     "seeds": "show means over random seeds",
     "sql": "run a query",
     "copy": "copy experiments from one database to another",
@@ -42,3 +44,7 @@ COMMANDS: Mapping[str, str] = {
     "outbox": "list, send or drop calls that wait for their database",
     "completion": "print a completion script for a shell",
 }
+
+# The distributions that provide commands. Their entry points, in the group "sqltrack.commands", have the names of the
+# commands, and name functions such as `add_parser`.
+PROVIDERS: Mapping[str, str] = {"ui": "sqltrack-ui"}

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import psycopg
 
-from sqltrack._quoting import quote_identifier
-from sqltrack.engines.admin import Admin, Question
+from sqltrack._quoting import quote_identifier, quote_text
+from sqltrack.engines.admin import Admin, JsonValue, Question
 from sqltrack.engines.checks import PATIENCE, Checks
 from sqltrack.engines.postgres._engine import COLUMNS_SQL, PostgresEngine
 from sqltrack.engines.postgres._errors import without_excerpt
@@ -167,6 +167,28 @@ class PostgresAdmin(Admin):
 
     def json_keys_sql(self, column: str) -> str:
         return f"jsonb_object_keys({column}) AS item(key)"
+
+    def json_path_sql(self, column: str, path: Sequence[str]) -> JsonValue:
+        keys = ", ".join(map(quote_text, path))
+        value, text = f"{column} #> ARRAY[{keys}]", f"{column} #>> ARRAY[{keys}]"
+        # Beyond this length, numbers may exceed the range of DOUBLE PRECISION.
+        number = (
+            f"CASE WHEN jsonb_typeof({value}) = 'number' AND LENGTH({text}) < 300 "
+            f"OR jsonb_typeof({value}) = 'string' AND {text} IN ('NaN', 'Infinity', '-Infinity') "
+            f"THEN CAST({text} AS DOUBLE PRECISION) END"
+        )
+        return JsonValue(f"jsonb_typeof({value})", text, number, value)
+
+    def seconds_between_sql(self, begin: str, end: str) -> str:
+        return f"CAST(EXTRACT(EPOCH FROM {end} - {begin}) AS DOUBLE PRECISION)"
+
+    def data_version(self) -> str:
+        # Equal snapshots see the same transactions.
+        return str(_first_value(self.connection.execute("SELECT pg_catalog.pg_current_snapshot()::text")))
+
+    def cancel(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            self.connection.cancel()
 
     def reclaim_space(self) -> None:
         self.connection.execute(f"VACUUM {', '.join(TABLES)}".encode())

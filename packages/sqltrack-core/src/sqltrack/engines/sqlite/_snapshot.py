@@ -27,24 +27,19 @@ def open_for_reading(path: str, timeout: float) -> Connection:
     """
     uri = f"{Path(path).as_uri()}?mode=ro"
     try:
-        return _open(uri, timeout)
+        return _open(uri, path, timeout)
     except sqlite3.OperationalError as error:
         # Readers of a write-ahead log share memory through a file next to it. If that file cannot be created and there
         # is no log, no process can be writing either.
         is_refused = "unable to open" in str(error) or "readonly" in str(error)
         if not is_refused or os.access(os.path.dirname(path), os.W_OK) or os.path.exists(f"{path}-wal"):
             raise
-    return _open(f"{uri}&immutable=1", timeout)
+    return _open(f"{uri}&immutable=1", path, timeout)
 
 
-def _open(uri: str, timeout: float) -> Connection:
-    connection = sqlite3.connect(
-        uri,
-        uri=True,
-        timeout=timeout,
-        detect_types=sqlite3.PARSE_DECLTYPES,
-        check_same_thread=False,
-        factory=Connection,
+def _open(uri: str, path: str, timeout: float) -> Connection:
+    connection = Connection(
+        uri, path=path, uri=True, timeout=timeout, detect_types=sqlite3.PARSE_DECLTYPES, check_same_thread=False
     )
     try:
         with snapshot(connection):

@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from sqltrack._quoting import quote_identifier, quote_text
-from sqltrack.engines.admin import Admin
+from sqltrack.engines.admin import Admin, JsonValue
 from sqltrack.engines.checks import Checks
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._engine import SQLiteEngine
@@ -108,6 +108,31 @@ class SQLiteAdmin(Admin):
             return f"{column}->>{quote_text(name)}"
         return f"json_extract({column}, {quote_text(f'$.{json.dumps(name)}')})"
 
+    def json_path_sql(self, column: str, path: Sequence[str]) -> JsonValue:
+        kind, value = _json_item_sql(column, path)
+        # SQLite returns true as 1, has no NaN, and reads numbers beyond the range of doubles as infinity.
+        numbers = "WHEN 'NaN' THEN 'NaN' WHEN 'Infinity' THEN 9e999 WHEN '-Infinity' THEN -9e999"
+        return JsonValue(
+            f"CASE {kind} WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' WHEN 'text' THEN 'string' "
+            f"WHEN 'true' THEN 'boolean' WHEN 'false' THEN 'boolean' ELSE {kind} END",
+            f"CASE {kind} WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE CAST({value} AS TEXT) END",
+            f"CASE {kind} WHEN 'integer' THEN {value} WHEN 'real' THEN {value} "
+            f"WHEN 'text' THEN CASE {value} {numbers} END END",
+            value,
+        )
+
+    def seconds_between_sql(self, begin: str, end: str) -> str:
+        # Days since 4714 BC as a float would have an error of some milliseconds.
+        seconds, fraction = (f"(strftime('%s', {end}) - strftime('%s', {begin}))", "SUBSTR({}, 20, 7)")
+        return f"({seconds} + {fraction.format(end)} - {fraction.format(begin)})"
+
+    def data_version(self) -> str:
+        return str(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def cancel(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.interrupt()
+
     def reclaim_space(self) -> None:
         self.connection.execute("VACUUM")
 
@@ -143,3 +168,19 @@ class SQLiteAdmin(Admin):
                 f"database {self.engine.path!r} is opened read-only here, and the statement does more than read"
             )
         return self.engine.translate_error(error)
+
+
+def _json_item_sql(column: str, path: Sequence[str]) -> tuple[str, str]:
+    """Return expressions for the type of a value in SQLite's words, and for the value."""
+    if all(map(_is_path_key, path)):
+        place = quote_text("$" + "".join(f'."{key}"' for key in path))
+        return f"json_type({column}, {place})", f"json_extract({column}, {place})"
+    *parents, key = path
+    kind, value = _json_item_sql(column, parents) if parents else (f"json_type({column})", column)
+    # Older versions compare keys in paths with the text in the file, in which some characters are escaped.
+    items = f"json_each(CASE {kind} WHEN 'object' THEN {value} END) WHERE key = {quote_text(key)}"
+    return f"(SELECT type FROM {items})", f"(SELECT value FROM {items})"
+
+
+def _is_path_key(key: str) -> bool:
+    return key.isprintable() and not set(key) & {'"', "\\"}

@@ -1,0 +1,97 @@
+"""Take the pictures of `sqltrack ui` in this folder: `python docs/images/ui_pictures.py`, in a clone.
+
+The script fills a temporary SQLite database with the made-up runs of the examples, serves it, and opens it in a
+browser. Requires sqltrack-ui, and: pip install playwright rich; and Chromium, or the browser that SQLTRACK_TEST_BROWSER
+names.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from playwright.sync_api import Page, sync_playwright
+
+HERE = Path(__file__).resolve().parent
+EXAMPLES = HERE.parents[1] / "examples"
+PROGRAM = Path(sys.executable).with_name("sqltrack")
+SIZE = {"width": 1280, "height": 720}
+QUALITY = 82
+CURVES = "curves?sel={runs}&m=val_loss,val_top1&smooth=0.4"
+
+
+def main() -> None:
+    """Take all pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "vision.db"
+        environment = {**os.environ, "SQLTRACK_DSN_ENGINE": "sqlite", "SQLTRACK_DSN_DBPATH": str(database)}
+        script = [sys.executable, str(EXAMPLES / "generate_experiment_data.py"), "--runs", "300", "--first-id", "1"]
+        subprocess.run([*script, "--seed", "3"], env=environment, check=True)  # noqa: S603
+        with serving(database) as address, sync_playwright() as playwright:
+            take_all(playwright, address)
+
+
+@contextlib.contextmanager
+def serving(database: Path) -> Iterator[str]:
+    """Serve the page, and yield its address."""
+    command = [str(PROGRAM), "--dbpath", str(database), "ui", "--no-open"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
+
+
+def take_all(playwright: Any, address: str) -> None:
+    """Take the pictures of all views."""
+    program = os.environ.get("SQLTRACK_TEST_BROWSER", "chromium")
+    browser = playwright.chromium.launch(executable_path=shutil.which(program), args=["--no-sandbox"])
+    light = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
+    dark = browser.new_context(viewport=SIZE, color_scheme="dark").new_page()
+    for page in (light, dark):
+        page.goto(address)
+        page.locator(".ag-row .run-link").first.wait_for()
+    light.keyboard.press("j")
+    light.keyboard.press("b")
+    light.locator(".ag-row-selected").first.wait_for()
+    take(light, "ui-runs")
+    runs = "191,193,197,200,202,205"
+    show(light, urljoin(address, CURVES.format(runs=runs)))
+    box = light.locator(".chart-canvas").last.bounding_box()
+    light.mouse.move(box["x"] + 0.62 * box["width"], box["y"] + 0.2 * box["height"])
+    light.locator(".chart-tooltip").wait_for()
+    take(light, "ui-curves")
+    show(light, urljoin(address, f"compare?sel={runs}&m=val_top1"))
+    take(light, "ui-compare")
+    show(dark, urljoin(address, "run/197"))
+    take(dark, "ui-run")
+    dark.goto(urljoin(address, "live"))
+    dark.locator(".live-run").first.wait_for()
+    take(dark, "ui-live")
+    browser.close()
+
+
+def show(page: Page, address: str) -> None:
+    """Open a view with charts, and wait until all are drawn."""
+    page.goto(address)
+    page.locator(".charts[aria-busy=false] .chart-canvas canvas").first.wait_for()
+    page.wait_for_timeout(500)
+
+
+def take(page: Page, name: str) -> None:
+    """Write a picture of a page as a WebP file, which is a third of a PNG file."""
+    session = page.context.new_cdp_session(page)
+    picture = session.send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
+    (HERE / f"{name}.webp").write_bytes(base64.b64decode(picture["data"]))
+
+
+if __name__ == "__main__":
+    main()

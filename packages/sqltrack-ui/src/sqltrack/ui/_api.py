@@ -1,0 +1,243 @@
+"""Answer the calls of the page: read the request, call one function of the queries, write JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from importlib.metadata import version
+from typing import IO, Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from sqltrack.statuses import GROUPS, OTHER
+from sqltrack.ui import queries
+from sqltrack.ui._errors import RequestError, describe_error
+from sqltrack.ui._export import FORMATS
+from sqltrack.ui._json import encode, read_object
+from sqltrack.ui._saved_views import SavedViews, state_id, user_name
+from sqltrack.ui._workers import Workers
+
+__all__ = ["Api"]
+
+_logger = logging.getLogger("sqltrack.ui")
+
+Query = Callable[[queries.Database, dict[str, Any]], Any]
+
+# The calls that are one function of the queries each.
+_QUERIES: Mapping[str, Query] = {
+    "columns": queries.columns,
+    "runs": queries.runs,
+    "facets": queries.facets,
+    "best": queries.best,
+    "curves": queries.curves,
+    "metrics": queries.metrics,
+    "run": queries.run,
+    "compare": queries.compare,
+    "experiments": queries.experiments,
+    "live": queries.live,
+    "changes": queries.changes,
+}
+
+# Statements at the same time. Each has a connection; others wait.
+_THREADS = 6
+# Longest body of a request, in bytes, and seconds that it may take.
+_LONGEST_BODY = 1_000_000
+_BODY_SECONDS = 10.0
+# Long requests that are kept in memory.
+_KEPT_SPECS = 256
+_CHUNK = 65_536
+
+
+class Api:
+    """The calls of the page.
+
+    Args:
+        database: the database.
+        edit: whether saved views are written to it.
+    """
+
+    def __init__(self, database: queries.Database, *, edit: bool) -> None:
+        self._database = database
+        self._views = SavedViews(database.client, in_database=edit)
+        self._edit = edit
+        self._workers = Workers(_THREADS)
+        self._specs: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the calls."""
+        return [
+            *(Route(f"/api/{name}", self._query_endpoint(query)) for name, query in _QUERIES.items()),
+            Route("/api/about", self._query_endpoint(self._about)),
+            Route("/api/export", _guarded(self._export)),
+            Route("/api/views", _guarded(self._list_views), methods=["GET"]),
+            Route("/api/views", _guarded(self._save_view), methods=["POST"]),
+            Route("/api/views", _guarded(self._delete_view), methods=["DELETE"]),
+            Route("/api/states", _guarded(self._find_state), methods=["GET"]),
+            Route("/api/states", _guarded(self._save_state), methods=["POST"]),
+        ]
+
+    def close(self) -> None:
+        """Cancel statements, and close the connections."""
+        self._workers.close()
+        self._database.close()
+
+    def error_handlers(self) -> dict[Any, Any]:
+        """Return the handlers of errors outside of the calls, such as an unknown address."""
+        return {HTTPException: _answer_http_error}
+
+    def _query_endpoint(self, query: Query) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            spec = await self._spec(request)
+            return await self._workers.run(lambda: _json(query(self._database, spec)))
+
+        return _guarded(endpoint)
+
+    async def _spec(self, request: Request) -> dict[str, Any]:
+        """Return what a request asks for: in its address, or sent before because it is too long."""
+        id_ = request.query_params.get("state")
+        if id_ is None:
+            return read_object(request.query_params.get("spec", "{}"))
+        if id_ in self._specs:
+            self._specs.move_to_end(id_)
+            return self._specs[id_]
+        state = await self._workers.run(self._views.find_state, id_)
+        if not isinstance(state, dict):
+            raise RequestError(f"the state {id_!r} is not an object")
+        return state
+
+    def _about(self, database: queries.Database, spec: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **_fields(queries.about(database, spec)),
+            "version_of_sqltrack": version("sqltrack-ui"),
+            "edit": self._edit,
+            "user": user_name(),
+            "views_kept": "database" if self._edit else "file",
+            "statuses": [group._asdict() for group in (*GROUPS, OTHER)],
+        }
+
+    async def _export(self, request: Request) -> Response:
+        spec = dict(await self._spec(request))
+        file_format = str(spec.pop("format", "csv"))
+        if file_format not in FORMATS:
+            raise RequestError(f"format must be one of {', '.join(FORMATS)}, got {file_format!r}")
+        write, media_type = FORMATS[file_format]
+
+        def export() -> IO[bytes]:
+            # On disk, because there may be many runs and columns.
+            with contextlib.ExitStack() as stack:
+                file = stack.enter_context(tempfile.TemporaryFile())
+                write(file, *queries.export_rows(self._database, spec))
+                file.seek(0)
+                # Closed when it was sent.
+                stack.pop_all()
+            return file
+
+        headers = {"Content-Disposition": f'attachment; filename="runs.{file_format}"'}
+        file = await self._workers.run(export)
+        return StreamingResponse(self._chunks(file), headers=headers, media_type=media_type)
+
+    async def _chunks(self, file: IO[bytes]) -> AsyncIterator[bytes]:
+        with file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    async def _list_views(self, request: Request) -> Response:
+        page = request.query_params.get("page", "runs")
+        return _json({"views": await self._workers.run(self._views.list_views, page)})
+
+    async def _save_view(self, request: Request) -> Response:
+        body = await _read_body(request)
+        name, page = _text(body, "name"), _text(body, "page")
+        return _json({"id": await self._workers.run(self._views.save_view, name, page, body.get("state"))})
+
+    async def _delete_view(self, request: Request) -> Response:
+        await self._workers.run(self._views.delete_view, request.query_params.get("id", ""))
+        return _json({})
+
+    async def _find_state(self, request: Request) -> Response:
+        id_ = request.query_params.get("id", "")
+        return _json({"state": await self._workers.run(self._views.find_state, id_)})
+
+    async def _save_state(self, request: Request) -> Response:
+        body = await _read_body(request)
+        if request.query_params.get("keep") != "no":
+            return _json({"id": await self._workers.run(self._views.save_state, body)})
+        id_ = state_id(body)
+        self._specs[id_] = body
+        while len(self._specs) > _KEPT_SPECS:
+            self._specs.popitem(last=False)
+        return _json({"id": id_})
+
+
+def _guarded(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    """Return an endpoint that answers errors with a sentence."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            response: Response = await endpoint(request)
+        except HTTPException:
+            raise
+        except Exception as error:
+            described = describe_error(error)
+            if described is None:
+                _logger.exception("the server could not answer %s", request.url.path)
+                sentence = f"the server failed: {type(error).__name__}: {error}"
+                return _json({"error": sentence, "kind": "request"}, 500)
+            status, content = described
+            return _json(content, status)
+        return response
+
+    return answer
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(encode(value), status, media_type="application/json")
+
+
+async def _answer_http_error(request: Request, error: HTTPException) -> Response:
+    sentence = {404: "there is no such page", 405: "this address does not allow that"}.get(error.status_code, "")
+    sentence = sentence or str(error.detail)
+    if request.url.path.startswith("/api/"):
+        kind = "unknown" if error.status_code == 404 else "request"
+        return JSONResponse({"error": sentence, "kind": kind}, error.status_code, headers=error.headers)
+    return PlainTextResponse(f"{sentence}\n", error.status_code, headers=error.headers)
+
+
+async def _read_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object that a request brings."""
+    try:
+        text = await asyncio.wait_for(_receive_body(request), _BODY_SECONDS)
+    except asyncio.TimeoutError:
+        raise RequestError("the request took too long to arrive", status=408) from None
+    return read_object(text)
+
+
+async def _receive_body(request: Request) -> bytes:
+    parts = bytearray()
+    try:
+        async for part in request.stream():
+            parts += part
+            if len(parts) > _LONGEST_BODY:
+                raise RequestError(f"the request is larger than {_LONGEST_BODY:,} bytes", status=413)
+    except ClientDisconnect:
+        raise RequestError("the connection ended within the request") from None
+    return bytes(parts)
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be text, got {value!r}")
+    return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return the fields of a mapping or a dataclass."""
+    return dict(value) if isinstance(value, Mapping) else dict(vars(value))

@@ -1,0 +1,414 @@
+"""Curves of runs: read, joined, smoothed, thinned to pixels, and grouped."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import compress
+from typing import Any, NamedTuple
+
+from sqltrack.commands._points import Places, read_chunks
+from sqltrack.commands.metrics import _chains
+from sqltrack.queries import column_sql, merged_curves
+from sqltrack.ui.queries._bands import Line, summarize_groups
+from sqltrack.ui.queries._columns import Expressions
+from sqltrack.ui.queries._database import Database
+from sqltrack.ui.queries._errors import QueryError
+from sqltrack.ui.queries._filters import parse_ids
+from sqltrack.ui.queries._groups import group_values
+from sqltrack.ui.queries._rows import Rows, as_rows, count_rows, read_rows_of_runs
+from sqltrack.ui.queries._snippets import as_python, as_sql
+from sqltrack.ui.queries._thinning import bounds, is_ascending, smoothed, thinned, window
+from sqltrack.ui.queries._values import as_json
+from sqltrack.util import placeholders
+
+__all__ = ["curves"]
+
+# Curves in an answer, at most.
+_MOST = 500
+# A curve with this many points in a pixel, the four that are kept, is sent whole.
+_KEPT = 4
+_SPECIAL = {math.inf: "Infinity", -math.inf: "-Infinity"}
+
+
+class Options(NamedTuple):
+    """How to draw curves.
+
+    Attributes:
+        metrics: names of the metrics.
+        x: "step", "progress", "time" or the name of a metric in a tuple.
+        low: begin of the range of x, None for all.
+        high: end of the range.
+        pixels: width of the chart.
+        smoothing: weight of the past in the moving average, 0 for none.
+        log_x: whether the x axis is logarithmic.
+        join: whether runs that resume others are joined with them.
+    """
+
+    metrics: tuple[str, ...]
+    x: str | tuple[str]
+    low: float | None
+    high: float | None
+    pixels: int
+    smoothing: float
+    log_x: bool
+    join: bool
+
+
+class Mark(NamedTuple):
+    """Values that cannot be drawn.
+
+    Attributes:
+        x: the first of them.
+        value: "NaN", "Infinity" or "-Infinity".
+        number: their number.
+    """
+
+    x: float
+    value: str
+    number: int
+
+
+class Curve(NamedTuple):
+    """A curve.
+
+    Attributes:
+        metric: name of the metric.
+        x: x of the points to draw.
+        y: their values.
+        smooth: their smoothed values, None without smoothing.
+        marks: values that cannot be drawn.
+        rows: number of values.
+        exact: whether all values in the range are there.
+        last: x and value of the last one, None without values.
+        line: all finite points, smoothed if that is requested, for groups.
+    """
+
+    metric: str
+    x: list[float]
+    y: list[float]
+    smooth: list[float] | None
+    marks: list[Mark]
+    rows: int
+    exact: bool
+    last: tuple[float, Any] | None
+    line: Line | None
+
+
+def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the curves of runs, thinned to the pixels of a chart.
+
+    Each pixel keeps its first, smallest, greatest and last value, each at its own place, so no spike is lost.
+
+    Args:
+        source: the database.
+        spec: dict with runs (ids) and metrics (names). Optional keys are x ("step" by default, "progress", "time" or
+            `["metric", name]`), range (a pair in units of x), pixels (default 800), smoothing (at least 0, less than
+            1) and log_x. With join, a run counts as one with those that it resumes. A group is a column or
+            "all_but_seed", and its band is "std" (default), "sem" or "minmax".
+
+    Returns:
+        A dict with curves, groups, truncated (ids of runs that are left out), version, sql and python.
+
+    Raises:
+        QueryError: the specification is not valid, or rows have no time.
+        DatabaseError: the database is not available.
+    """
+    options = _parse(spec)
+    named = parse_ids(spec.get("runs") or [])
+    most = max(_MOST // max(len(options.metrics), 1), 1)
+    version = source.version()
+    heads = _read_heads(source, named[:most])
+    chains = _find_chains(source, list(heads), options.join)
+    group = spec.get("group")
+    lines = _cached_curves(source, heads, chains, options, version, with_lines=group is not None)
+    answer = [_as_json(run_id, chains[run_id], curve) for run_id, found in lines.items() for curve in found]
+    groups: list[dict[str, Any]] = []
+    if group is not None:
+        values = group_values(source, group, list(chains))
+        members = [(values[run_id], curve.metric, curve.line) for run_id, found in lines.items() for curve in found]
+        groups = summarize_groups(members, options.pixels, spec.get("band") or "std")
+    sql = _shown_sql(source, list(itertools.chain.from_iterable(chains.values())), options)
+    return {
+        "curves": answer,
+        "groups": groups,
+        "truncated": list(named[most:]),
+        "version": version,
+        "sql": sql,
+        "python": as_python(source, sql),
+    }
+
+
+class _Head(NamedTuple):
+    status: str
+    started: datetime | None
+    updated: datetime | None
+
+
+def _read_heads(source: Database, ids: Sequence[int]) -> dict[int, _Head]:
+    """Return what decides whether curves in the cache are valid, by run; runs that do not exist are left out."""
+    sql = f"SELECT id, status, time_started, time_updated FROM runs WHERE id IN ({placeholders(len(ids))})"
+    rows = {row["id"]: row for row in source.fetch(sql, ids)}
+    return {
+        run_id: _Head(rows[run_id]["status"], rows[run_id]["time_started"], rows[run_id]["time_updated"])
+        for run_id in ids
+        if run_id in rows
+    }
+
+
+def _find_chains(source: Database, ids: Sequence[int], join: bool) -> dict[int, list[int]]:
+    if not join:
+        return {run_id: [run_id] for run_id in ids}
+    return source.ask(lambda connection: _chains(connection, ids))
+
+
+def _cached_curves(
+    source: Database,
+    heads: Mapping[int, _Head],
+    chains: Mapping[int, Sequence[int]],
+    options: Options,
+    version: str,
+    *,
+    with_lines: bool,
+) -> dict[int, list[Curve]]:
+    """Return the curves of runs; those of runs that have ended are kept while other runs are written."""
+    versions: dict[int, str] = {}
+    for run_id, chain in chains.items():
+        head = heads[run_id]
+        is_alone = len(chain) == 1
+        versions[run_id] = source.run_version(version, head.status, head.updated) if is_alone else version
+    keys = {run_id: ("curves", run_id, options, with_lines) for run_id in versions}
+    found = {run_id: source.cache.peek(keys[run_id], versions[run_id]) for run_id in versions}
+    missing = {run_id: versions[run_id] for run_id, curves in found.items() if curves is None}
+    for run_id, points in _cached_points(source, missing, heads, options, version):
+        drawn = [_draw(name, line, options, with_lines) for name, line in points.items() if line.y]
+        found[run_id] = drawn
+        source.cache.keep(keys[run_id], drawn, versions[run_id])
+    return {run_id: curves or [] for run_id, curves in found.items()}
+
+
+def _cached_points(
+    source: Database, versions: Mapping[int, str], heads: Mapping[int, _Head], options: Options, version: str
+) -> Iterator[tuple[int, dict[str, Line]]]:
+    """Yield runs with all points of their metrics, from the cache if they are there, as after a zoom."""
+    places = source.places(version)
+    extra = _x_metric(source, options, places)
+    names = list(dict.fromkeys([*options.metrics, *([] if extra is None else [extra])]))
+    unread: dict[int, str] = {}
+    for run_id, of_run in versions.items():
+        key = ("points", run_id, options.x, options.join)
+        known = {name: source.cache.peek((*key, name), of_run) for name in options.metrics}
+        if None in known.values():
+            unread[run_id] = of_run
+        else:
+            yield run_id, known
+    for run_id, rows in _read_rows(source, unread, places, names, joined=options.join):
+        reader = _Points(rows, heads[run_id], options, extra)
+        points = {name: reader.of(name) for name in options.metrics}
+        for name, line in points.items():
+            source.cache.keep(("points", run_id, options.x, options.join, name), line, unread[run_id])
+        yield run_id, points
+
+
+def _read_rows(
+    source: Database, versions: Mapping[int, str], places: Places, names: Sequence[str], *, joined: bool
+) -> Iterator[tuple[int, Rows]]:
+    """Yield runs with the rows of their metrics."""
+    if not joined:
+        yield from read_rows_of_runs(source, count_rows(source, versions), places, names)
+        return
+    for run_id in versions:
+        with source.reading() as connection:
+            rows = as_rows(read_chunks(source.client, connection, run_id, places, names, merged=True), names)
+        yield run_id, rows
+
+
+class _Points:
+    """The points of a run."""
+
+    def __init__(self, rows: Rows, head: _Head, options: Options, extra: str | None) -> None:
+        self._values = rows.values
+        of_extra = () if extra is None else rows.values.get(extra) or [None] * len(rows.steps)
+        self._xs: Sequence[Any]
+        if extra is None:
+            self._xs = rows.progress if options.x == "progress" else rows.steps
+        elif options.x == "time":
+            self._xs = [_seconds_since(head.started, value) for value in of_extra]
+        else:
+            self._xs = [value if _is_number(value) and math.isfinite(value) else None for value in of_extra]
+
+    def of(self, name: str) -> Line:
+        """Return x and the value of each point with a number."""
+        xs, ys = self._xs, self._values.get(name) or [None] * len(self._xs)
+        # A list comprehension over each point would take most of the time.
+        if not _NUMBERS.issuperset(map(type, ys)):
+            chosen = list(map(_is_number, ys))
+            xs, ys = list(compress(xs, chosen)), list(compress(ys, chosen))
+        if None in xs:
+            chosen = [x is not None for x in xs]
+            xs, ys = list(compress(xs, chosen)), list(compress(ys, chosen))
+        return Line(array("q" if {int}.issuperset(map(type, xs)) else "d", xs), array("d", ys))
+
+
+_NUMBERS = frozenset({float, int, bool})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _seconds_since(started: datetime | None, value: Any) -> float | None:
+    """Return the seconds since a run's start, given a time or the seconds since 1970."""
+    if started is None:
+        return None
+    if isinstance(value, datetime):
+        return (value - started).total_seconds()
+    return float(value) - started.timestamp() if _is_number(value) and math.isfinite(value) else None
+
+
+def _draw(metric: str, points: Line, options: Options, with_line: bool) -> Curve:
+    xs, ys = points.x, points.y
+    last = (xs[-1], ys[-1])
+    rows = len(ys)
+    specials: list[tuple[float, float]] = []
+    if not all(map(math.isfinite, ys)):
+        specials = [(x, y) for x, y in zip(xs, ys) if not math.isfinite(y)]
+        are_finite = list(map(math.isfinite, ys))
+        xs, ys = array(xs.typecode, compress(xs, are_finite)), array("d", compress(ys, are_finite))
+    smooth = smoothed(ys, options.smoothing) if options.smoothing > 0 else None
+    line = Line(xs, ys if smooth is None else array("d", smooth)) if with_line else None
+    chosen = range(len(xs))
+    if options.low is not None and options.high is not None:
+        specials = [(x, y) for x, y in specials if options.low <= x <= options.high]
+        chosen = _in_range(xs, options.low, options.high)
+    kept: Sequence[int] = chosen
+    exact = len(chosen) <= _KEPT * options.pixels
+    if not exact:
+        kept = thinned(ys, bounds(xs, chosen, options.pixels, log=options.log_x))
+    return Curve(
+        metric,
+        [xs[index] for index in kept],
+        [ys[index] for index in kept],
+        None if smooth is None else [smooth[index] for index in kept],
+        list(_marks(specials, options.pixels)),
+        rows,
+        exact,
+        last,
+        line,
+    )
+
+
+def _in_range(xs: Sequence[float], low: float, high: float) -> range:
+    """Return the indices of the points to draw for a range: those in it, and all between them."""
+    if is_ascending(xs):
+        return window(xs, low, high)
+    inside = [index for index, x in enumerate(xs) if low <= x <= high]
+    return range(inside[0], inside[-1] + 1) if inside else range(0)
+
+
+def _marks(specials: Sequence[tuple[float, float]], pixels: int) -> Iterator[Mark]:
+    """Yield marks for values that cannot be drawn, one for each kind and pixel."""
+    if not specials:
+        return
+    low, high = min(x for x, _ in specials), max(x for x, _ in specials)
+    width = (high - low) / pixels or 1.0
+    counts: dict[tuple[int, str], tuple[float, int]] = {}
+    for x, y in specials:
+        place = (int((x - low) / width), _SPECIAL.get(y, "NaN"))
+        first, count = counts.get(place, (x, 0))
+        counts[place] = first, count + 1
+    for (_, value), (x, count) in counts.items():
+        yield Mark(x, value, count)
+
+
+def _as_json(run_id: int, chain: Sequence[int], curve: Curve) -> dict[str, Any]:
+    return {
+        "run": run_id,
+        "runs": list(chain),
+        "metric": curve.metric,
+        "x": curve.x,
+        "y": curve.y,
+        "smooth": curve.smooth,
+        "marks": [{"x": as_json(mark.x), "value": mark.value, "count": mark.number} for mark in curve.marks],
+        "rows": curve.rows,
+        "exact": curve.exact,
+        "last": None if curve.last is None else {"x": as_json(curve.last[0]), "y": as_json(curve.last[1])},
+    }
+
+
+def _shown_sql(source: Database, ids: Sequence[int], options: Options) -> str:
+    places = source.places()
+    extra = _x_metric(source, options, places)
+    names = list(dict.fromkeys([*([] if extra is None else [extra]), *options.metrics]))
+    if options.join and ids:
+        merged = merged_curves(*(name for name in names if name in places.columns), run_ids=ids)
+        return as_sql(*merged)
+    expressions = Expressions(source.admin(), places)
+    values = [(name, expressions.metric_value(name)) for name in names]
+    columns = ["run_id", "step", "progress"]
+    columns += [f"{value} AS {column_sql(name).removeprefix('metrics.')}" for name, value in values if value]
+    conditions = " OR ".join(f"{value} IS NOT NULL" for _, value in values if value) or "1 = 0"
+    sql = (
+        f"SELECT {', '.join(columns)}\nFROM metrics\n"
+        f"WHERE run_id IN ({placeholders(len(ids))}) AND ({conditions})\nORDER BY run_id, step, progress LIMIT %s"
+    )
+    return as_sql(sql, (*ids, 10_000_000))
+
+
+def _x_metric(source: Database, options: Options, places: Places) -> str | None:
+    """Return the name of the metric that is x, None for step and progress.
+
+    Raises:
+        QueryError: no metric holds times.
+    """
+    if isinstance(options.x, tuple):
+        return options.x[0]
+    if options.x != "time":
+        return None
+    expressions = Expressions(source.admin(), places)
+    name = source.client.config.get("time_column")
+    names = [name] if isinstance(name, str) else []
+    names += [column for column in places.columns if expressions.metric_kind(column) == "time"]
+    found = next((name for name in names if name in places.columns), None)
+    if found is None:
+        raise QueryError("rows have no time; set time_column before the next run to store one", "unknown")
+    return found
+
+
+def _parse(spec: Mapping[str, Any]) -> Options:
+    metrics = spec.get("metrics") or []
+    if not isinstance(metrics, list) or not all(isinstance(name, str) for name in metrics):
+        raise QueryError(f"metrics must be a list of names, got {metrics!r}")
+    x = spec.get("x") or "step"
+    is_metric = isinstance(x, list) and len(x) == 2 and x[0] == "metric" and isinstance(x[1], str)
+    if not is_metric and x not in ("step", "progress", "time"):
+        raise QueryError(f"x must be 'step', 'progress', 'time' or ['metric', NAME], got {x!r}")
+    low, high = _parse_range(spec.get("range"))
+    pixels, smoothing = spec.get("pixels"), spec.get("smoothing") or 0.0
+    pixels = 800 if pixels is None else pixels
+    if not isinstance(pixels, int) or not 1 <= pixels <= 10_000:
+        raise QueryError(f"pixels must be an integer from 1 to 10,000, got {pixels!r}")
+    if not _is_number(smoothing) or not 0 <= smoothing < 1:
+        raise QueryError(f"smoothing must be at least 0 and less than 1, got {smoothing!r}")
+    return Options(
+        tuple(dict.fromkeys(metrics)),
+        (x[1],) if is_metric else x,
+        low,
+        high,
+        pixels,
+        float(smoothing),
+        bool(spec.get("log_x")),
+        bool(spec.get("join")),
+    )
+
+
+def _parse_range(value: Any) -> tuple[float | None, float | None]:
+    if value is None:
+        return None, None
+    is_pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    if not is_pair or not value[0] <= value[1]:
+        raise QueryError(f"range must be a pair of numbers, the smaller first, got {value!r}")
+    return float(value[0]), float(value[1])

@@ -1,0 +1,237 @@
+"""One run in full, and runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqltrack.commands.show import _describe
+from sqltrack.engines.admin import Question
+from sqltrack.engines.schema import fits_int64
+from sqltrack.statuses import UNFINISHED_STATES, find_state
+from sqltrack.ui.queries._columns import is_smaller_better
+from sqltrack.ui.queries._database import Database
+from sqltrack.ui.queries._errors import QueryError
+from sqltrack.ui.queries._filters import RUNS, parse_ids
+from sqltrack.ui.queries._runs import leaves
+from sqltrack.ui.queries._snippets import as_python, as_sql
+from sqltrack.ui.queries._values import as_json, as_key, from_json, kind_of
+from sqltrack.util import placeholders
+
+__all__ = ["compare", "run"]
+
+_MISSING: dict[str, Any] = {"$missing": True}
+# Runs that are compared, at most.
+_COMPARED = 100
+# The part of the extras that says in which environment a run was, for example with which packages.
+_CAPTURE = "capture"
+
+
+def run(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything about a run.
+
+    Args:
+        source: the database.
+        spec: dict with id.
+
+    Returns:
+        A dict. Its run has id, status, comment, tags, time_created, time_started, time_updated, time_ended and
+        duration. Its experiment has id and name. The links are dicts with relation, id, kind, direction, label and
+        status. The metrics are dicts with name, last, min, max, at_min, at_max, rows and kind. The ids previous and
+        next belong to the same experiment, and siblings is its number of runs. Further keys are args, env, extras,
+        rows, last_step, progress, version, sql and python.
+
+    Raises:
+        QueryError: the run does not exist.
+        DatabaseError: the database is not available.
+    """
+    run_id = from_json(spec.get("id"))
+    if not isinstance(run_id, int) or isinstance(run_id, bool):
+        raise QueryError(f"id must be an integer, got {run_id!r}")
+    version = source.version()
+    (head,) = _heads(source, [run_id])
+    described = _described(source, head, version)
+    place = source.questions(_place_questions(run_id, described["experiment_id"]))
+    (last,), (counted,) = place[0] or [{"step": None, "progress": None}], place[1]
+    sql = as_sql(f"SELECT *\nFROM {RUNS}\nWHERE runs.id = %s", [run_id])
+    metrics_sql = as_sql("SELECT *\nFROM metrics\nWHERE run_id = %s\nORDER BY step, progress", [run_id])
+    return {
+        "run": _run_fields(described),
+        "experiment": {"id": described["experiment_id"], "name": described["experiment"]},
+        **{name: as_json(described[name]) or {} for name in ("args", "env", "extras")},
+        "links": _links(source, run_id, described["links"]),
+        "metrics": [_summary(summary) for summary in described["metrics"]],
+        "rows": counted["rows"],
+        "last_step": as_json(last["step"]),
+        "progress": as_json(last["progress"]),
+        **{name: counted[name] for name in ("previous", "next", "siblings")},
+        "version": version,
+        "sql": f"{sql};\n\n{metrics_sql};",
+        "python": as_python(source, metrics_sql, [f"run = sqltrack.Run(client, run_id={run_id})"]),
+    }
+
+
+def compare(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of runs side by side, first those that differ.
+
+    Metrics count by their best values. Environment variables and captured packages are only listed if they differ.
+
+    Args:
+        source: the database.
+        spec: dict with runs (ids of at most 100 runs) and all (whether to list values that are the same, too).
+
+    Returns:
+        A dict with runs (dicts with id, experiment and status), rows (dicts with section, path, label, values in the
+        order of the runs, `{"$missing": true}` for a run without the value, and differs), version, sql and python.
+
+    Raises:
+        QueryError: a run does not exist.
+        DatabaseError: the database is not available.
+    """
+    ids = parse_ids(spec.get("runs") or [])[:_COMPARED]
+    version = source.version()
+    described = [_described(source, head, version) for head in _heads(source, ids)]
+    rows = list(_compared(described))
+    shown = [row for row in rows if row["differs"] or (spec.get("all") and _is_listed(row))]
+    shown.sort(key=lambda row: not row["differs"])
+    sql = as_sql(f"SELECT *\nFROM {RUNS}\nWHERE runs.id IN ({placeholders(len(ids))})\nORDER BY runs.id", ids)
+    return {
+        "runs": [{"id": item["id"], "experiment": item["experiment"], "status": item["status"]} for item in described],
+        "rows": shown,
+        "version": version,
+        "sql": sql,
+        "python": as_python(source, sql, ["print(frame.set_index('id').T)"]),
+    }
+
+
+def _heads(source: Database, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return id, status and time of runs, in order.
+
+    Raises:
+        QueryError: a run does not exist.
+    """
+    storable = [run_id for run_id in ids if fits_int64(run_id)]
+    sql = f"SELECT id, status, time_updated FROM runs WHERE id IN ({placeholders(len(storable))})"
+    found = {row["id"]: row for row in source.fetch(sql, storable)}
+    for run_id in ids:
+        if run_id not in found:
+            raise QueryError(f"there is no run {run_id}", "unknown")
+    return [found[run_id] for run_id in ids]
+
+
+def _described(source: Database, head: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return the description of a run with its metrics, see `sqltrack.commands.show.describe_run`."""
+    signature = source.run_version(version, head["status"], head["time_updated"])
+
+    def read() -> dict[str, Any]:
+        return source.ask(lambda connection: _describe(source.client, connection, head["id"]))
+
+    return source.cached(("run", head["id"]), read, signature)[0]
+
+
+def _run_fields(described: Mapping[str, Any]) -> dict[str, Any]:
+    has_ended = find_state(described["status"]) not in UNFINISHED_STATES
+    tags = described["tags"]
+    return {
+        **{name: described[name] for name in ("id", "status", "comment")},
+        "tags": list(tags) if isinstance(tags, Mapping) else [],
+        **{f"time_{name}": as_json(described[name]) for name in ("created", "started", "updated")},
+        "time_ended": as_json(described["updated"]) if has_ended else None,
+        "duration": as_json(described["runtime"]),
+    }
+
+
+def _place_questions(run_id: int, experiment_id: int) -> list[Question]:
+    """Return the queries for the last point of a run, and for its place among the others."""
+    last = "SELECT step, progress FROM metrics WHERE run_id = %s ORDER BY step DESC, progress DESC LIMIT 1"
+    counted = """
+        SELECT
+            (SELECT COUNT(*) FROM metrics WHERE run_id = %s) AS rows,
+            (SELECT MAX(id) FROM runs WHERE experiment_id = %s AND id < %s) AS previous,
+            (SELECT MIN(id) FROM runs WHERE experiment_id = %s AND id > %s) AS next,
+            (SELECT COUNT(*) FROM runs WHERE experiment_id = %s) AS siblings
+    """
+    parameters = (run_id, experiment_id, run_id, experiment_id, run_id, experiment_id)
+    return [Question(last, (run_id,)), Question(counted, parameters)]
+
+
+def _links(source: Database, run_id: int, links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    ends = [(link["to_id"], "to") if link["from_id"] == run_id else (link["from_id"], "from") for link in links]
+    ids = list(dict.fromkeys(end for end, _ in ends))
+    sql = f"SELECT runs.id, runs.experiment, runs.status FROM {RUNS} WHERE runs.id IN ({placeholders(len(ids))})"
+    known = {row["id"]: row for row in source.fetch(sql, ids)} if ids else {}
+    return [
+        {
+            "relation": link["kind"],
+            "id": end,
+            "kind": "run",
+            "direction": direction,
+            "label": f"{known[end]['experiment']} #{end}",
+            "status": known[end]["status"],
+        }
+        for link, (end, direction) in zip(links, ends)
+        if end in known
+    ]
+
+
+def _summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": summary["metric"],
+        **{name: as_json(summary[name]) for name in ("last", "min", "max")},
+        "at_min": as_json(summary["min_step"]),
+        "at_max": as_json(summary["max_step"]),
+        "rows": summary["values"],
+        "kind": kind_of(summary["last"]) or "number",
+    }
+
+
+def _compared(described: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the comparison, in the order of the sections."""
+    for section, items_of in _SECTIONS.items():
+        items = [items_of(item) for item in described]
+        for path in dict.fromkeys(path for values in items for path in values):
+            present = [values[path] for values in items if path in values]
+            differs = len(present) < len(items) or len(set(map(as_key, present))) > 1
+            yield {
+                "section": section,
+                "path": list(path),
+                "label": ".".join(path),
+                "values": [as_json(values[path]) if path in values else _MISSING for values in items],
+                "differs": differs,
+            }
+
+
+def _is_listed(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is listed although the runs do not differ in it."""
+    return row["section"] != "env" and not (row["section"] == "extras" and row["path"][:1] == [_CAPTURE])
+
+
+def _own(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    fields = _run_fields(described)
+    names = ("status", "comment", "tags", "time_created", "time_started", "duration")
+    return {("experiment",): described["experiment"], **{(name,): fields[name] for name in names}}
+
+
+def _best(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Return the best values of metrics, or the last of metrics that are not numbers."""
+    found: dict[tuple[str, ...], Any] = {}
+    for summary in described["metrics"]:
+        how = "min" if is_smaller_better(summary["metric"]) else "max"
+        how = "last" if summary[how] is None else how
+        # Times of each row differ in all runs.
+        if kind_of(summary[how]) != "time":
+            found[summary["metric"], how] = summary[how]
+    return found
+
+
+def _items(name: str) -> Any:
+    return lambda described: dict(leaves(described[name]))
+
+
+_SECTIONS: dict[str, Any] = {
+    "run": _own,
+    "args": _items("args"),
+    "metrics": _best,
+    "extras": _items("extras"),
+    "env": _items("env"),
+}

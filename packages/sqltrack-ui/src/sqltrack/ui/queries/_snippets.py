@@ -1,0 +1,39 @@
+"""Write what a view shows as SQL with literal values, and as Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqltrack.queries import Query
+from sqltrack.ui.queries._database import Database
+
+__all__ = ["as_python", "as_sql"]
+
+
+def as_sql(sql: str, parameters: Sequence[Any]) -> str:
+    """Return a statement with parameters, at least one, as text that runs in any client of the database."""
+    return str(Query(sql, tuple(parameters)))
+
+
+def as_python(source: Database, sql: str, then: Iterable[str] = ()) -> str:
+    """Return a Python program that reads the result of a statement into a data frame.
+
+    Args:
+        source: the database.
+        sql: the statement, without parameters.
+        then: further lines, which use `frame`.
+    """
+    target = source.client.engine.target()
+    config = ", ".join(f"{name}={value!r}" for name, value in target.items())
+    has_plain_text = '"""' not in sql and "\\" not in sql and not sql.endswith('"')
+    text = f'"""\n{sql}\n"""' if has_plain_text else repr(sql)
+    lines = [
+        "import sqltrack",
+        "from sqltrack.pandas import query_dataframe",
+        "",
+        f"client = sqltrack.Client({config})",
+        f"frame = query_dataframe(client, {text})",
+        *then,
+    ]
+    return "\n".join(lines) + "\n"

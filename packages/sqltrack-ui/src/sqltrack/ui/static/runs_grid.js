@@ -1,0 +1,381 @@
+/** The table of runs: pages come from the server, which also sorts. */
+import { columnId } from "./address.js";
+import { get, isAbort } from "./api.js";
+import { baseOptions, columnDefinition, loadGrid } from "./grid.js";
+import { href, navigate } from "./state.js";
+
+/** Rows of one call. */
+const PAGE = 100;
+/** Pages that are kept; a live update asks for these again. */
+const PAGES = 8;
+/** Selections that come from the user, not from this module. */
+const BY_USER = new Set(["checkboxSelected", "rowClicked", "spaceKey", "uiSelectAll", "keyboardEvent"]);
+const RUN_COLUMN = "run-id";
+const ALWAYS = [
+  { column: ["run", "status"], label: "Status", kind: "text", field: "status" },
+  { column: ["experiment", "name"], label: "Experiment", kind: "text", field: "experiment" },
+];
+
+/**
+ * Return the columns that the table shows for an answer: those that the state names, or the server's choice behind ours.
+ * A filter by one experiment leaves out the column that would say the same in each row.
+ */
+export function shownColumns(answer, { columns, filter }) {
+  if (columns !== null) {
+    return answer.columns.map((column, index) => ({ ...column, index }));
+  }
+  const ours = new Set(ALWAYS.map(({ column }) => columnId(column)));
+  ours.add(columnId(["run", "id"]));
+  const theirs = answer.columns
+    .map((column, index) => ({ ...column, index }))
+    .filter(({ column }) => !ours.has(columnId(column)));
+  return [...ALWAYS.filter(({ column }) => !isOneValue(filter, column)), ...theirs];
+}
+
+function isOneValue({ facets }, column) {
+  const facet = facets.find((known) => columnId(known.column) === columnId(column));
+  return facet !== undefined && !facet.exclude && facet.values.length === 1;
+}
+
+/**
+ * A table of runs in an element.
+ *
+ * `events` holds functions that the table calls: onInfo(answer), onError(error or null), onSelect(ids), onSort(sort),
+ * onLayout({columns, widths, pinned}), onOpen(id), onBusy(isBusy).
+ */
+export class RunsGrid {
+  constructor(element, events) {
+    this.element = element;
+    this.events = events;
+    this.selected = new Set();
+    this.columns = [];
+    this.total = 0;
+    this.controller = new AbortController();
+    this.api = null;
+    this.running = 0;
+  }
+
+  /** Load AG Grid and show an empty table. */
+  async start() {
+    const agGrid = await loadGrid();
+    if (this.controller.signal.aborted) {
+      return;
+    }
+    this.api = agGrid.createGrid(this.element, {
+      ...baseOptions(agGrid),
+      rowModelType: "infinite",
+      cacheBlockSize: PAGE,
+      maxBlocksInCache: PAGES,
+      maxConcurrentDatasourceRequests: 2,
+      infiniteInitialRowCount: 1,
+      rowBuffer: 10,
+      blockLoadDebounceMillis: 40,
+      getRowId: ({ data }) => String(data.id),
+      defaultColDef: { resizable: true, sortable: true, suppressHeaderMenuButton: true },
+      columnDefs: [],
+      maintainColumnOrder: true,
+      rowSelection: {
+        mode: "multiRow",
+        checkboxes: true,
+        headerCheckbox: false,
+        enableClickSelection: false,
+        enableSelectionWithoutKeys: true,
+      },
+      selectionColumnDef: {
+        headerName: "Selected",
+        headerClass: "selected-heading",
+        pinned: "left",
+        lockPosition: "left",
+        width: 38,
+        minWidth: 38,
+        suppressHeaderMenuButton: true,
+        sortable: false,
+        resizable: false,
+      },
+      onSelectionChanged: ({ source }) => this.readSelection(source),
+      onSortChanged: ({ source }) =>
+        source !== "api" && source !== "gridOptionsChanged" && this.events.onSort(this.readSort()),
+      onColumnMoved: ({ finished, source }) => finished && source === "uiColumnMoved" && this.tellLayout(),
+      onColumnPinned: ({ source }) => source === "uiColumnMoved" && this.tellLayout(),
+      onColumnResized: ({ finished, source }) => finished && source === "uiColumnResized" && this.tellLayout(),
+      onRowDoubleClicked: ({ data }) => data && this.events.onOpen(data.id),
+      onCellKeyDown: (event) => this.handleKey(event),
+    });
+  }
+
+  /** Show other runs or columns: ask for the first page, then give the table its columns and rows. */
+  async show({ filter, columns, sort, widths, pinned }) {
+    this.turn?.abort();
+    const turn = new AbortController();
+    this.turn = turn;
+    this.query = { filter, columns };
+    this.sort = sort;
+    const answer = await this.ask(0, PAGE, sort, turn.signal);
+    if (answer === null || turn.signal.aborted || this.api === null) {
+      return;
+    }
+    this.first = { answer, sort: JSON.stringify(sort) };
+    this.setColumns(answer, { sort, widths, pinned });
+    this.api.setGridOption("datasource", {
+      rowCount: answer.total,
+      getRows: (params) => this.getRows(params, turn.signal),
+    });
+    this.fitColumns(widths);
+  }
+
+  /** Sort as the state says, if the table does not yet. */
+  setSort(sort) {
+    this.sort = sort;
+    const current = this.readSort();
+    if (this.api === null || JSON.stringify(current) === JSON.stringify(sort)) {
+      return;
+    }
+    const state = sort.map(({ column, descending }, index) => ({
+      colId: columnId(column),
+      sort: descending ? "desc" : "asc",
+      sortIndex: index,
+    }));
+    this.api.applyColumnState({ state, defaultState: { sort: null } });
+  }
+
+  /** Ask for the shown pages again; rows, scroll, selection and focus stay. */
+  async refresh() {
+    if (this.api === null || this.query === undefined) {
+      return;
+    }
+    this.first = null;
+    this.api.refreshInfiniteCache();
+  }
+
+  /** Show the columns of the server's choice anew, because there are new ones; rows and scroll stay. */
+  async updateColumns({ sort, widths, pinned }) {
+    const answer = await this.ask(0, PAGE, this.effectiveSort(), this.controller.signal);
+    const ids = (columns) => JSON.stringify(columns.map(({ column }) => column));
+    if (answer !== null && this.api !== null && ids(shownColumns(answer, this.query)) !== ids(this.columns)) {
+      this.setColumns(answer, { sort, widths, pinned });
+    }
+  }
+
+  /** Select these runs and no others. */
+  select(ids) {
+    this.selected = new Set(ids);
+    this.showSelection();
+  }
+
+  /** Move the focus by some rows. */
+  move(step) {
+    const focused = this.api?.getFocusedCell();
+    const index = focused ? focused.rowIndex + step : this.api.getFirstDisplayedRowIndex();
+    if (index < 0 || index >= this.total) {
+      return;
+    }
+    this.api.ensureIndexVisible(index);
+    this.api.setFocusedCell(index, focused?.column ?? RUN_COLUMN);
+  }
+
+  /** Return the id of the run with the focus, null if none has. */
+  focusedId() {
+    const focused = this.api?.getFocusedCell();
+    return (focused && this.api.getDisplayedRowAtIndex(focused.rowIndex)?.data?.id) ?? null;
+  }
+
+  /** Select the run with the focus, or no longer. */
+  toggleFocused() {
+    const id = this.focusedId();
+    if (id !== null) {
+      this.toggle(id);
+    }
+  }
+
+  /** Return the ids of the runs in the loaded pages that are on the screen. */
+  visibleIds() {
+    return (this.api?.getRenderedNodes() ?? []).map(({ data }) => data?.id).filter((id) => id !== undefined);
+  }
+
+  /** Give everything back. */
+  destroy() {
+    this.controller.abort();
+    this.turn?.abort();
+    this.api?.destroy();
+    this.api = null;
+  }
+
+  async ask(offset, limit, sort, signal) {
+    this.setBusy(1);
+    try {
+      const answer = await get("runs", { ...this.query, sort, offset, limit }, { signal });
+      this.total = answer.total;
+      this.events.onError(null);
+      this.events.onInfo(answer);
+      return answer;
+    } catch (error) {
+      if (!isAbort(error)) {
+        this.events.onError(error);
+      }
+      return null;
+    } finally {
+      this.setBusy(-1);
+    }
+  }
+
+  async getRows({ startRow, endRow, successCallback, failCallback }, signal) {
+    const sort = this.effectiveSort();
+    const first = this.first;
+    const isKnown = startRow === 0 && first?.sort === JSON.stringify(sort);
+    this.first = null;
+    const answer = isKnown ? first.answer : await this.ask(startRow, endRow - startRow, sort, signal);
+    if (this.api === null || signal.aborted) {
+      return;
+    }
+    if (answer === null) {
+      failCallback();
+      return;
+    }
+    successCallback(answer.rows, answer.total);
+    this.showSelection();
+  }
+
+  // A column that is not shown may sort as well, until the user sorts by one that is.
+  effectiveSort() {
+    const byTable = this.readSort();
+    const shown = new Set(this.columns.map(({ column }) => columnId(column)));
+    return byTable.length === 0 && this.sort.every(({ column }) => !shown.has(columnId(column))) ? this.sort : byTable;
+  }
+
+  readSort() {
+    return (this.api?.getColumnState() ?? [])
+      .filter(({ sort }) => sort)
+      .sort((a, b) => (a.sortIndex ?? 0) - (b.sortIndex ?? 0))
+      .map(({ colId, sort }) => ({
+        column: colId === RUN_COLUMN ? ["run", "id"] : JSON.parse(colId),
+        descending: sort === "desc",
+      }));
+  }
+
+  setColumns(answer, { sort, widths, pinned }) {
+    this.columns = shownColumns(answer, this.query).filter(
+      ({ column }) => columnId(column) !== columnId(["run", "id"]),
+    );
+    const sorts = new Map(
+      sort.map(({ column, descending }, index) => [
+        columnId(column),
+        { sort: descending ? "desc" : "asc", sortIndex: index },
+      ]),
+    );
+    const pins = new Set(pinned.map(columnId));
+    const definitions = this.columns.map((column) => {
+      const read = column.field ? (row) => row[column.field] : (row) => row.values[column.index];
+      const definition = columnDefinition(column, read);
+      const id = definition.colId;
+      return {
+        ...definition,
+        sort: null,
+        pinned: pins.has(id) ? "left" : null,
+        ...sorts.get(id),
+        ...(widths[id] && { width: widths[id] }),
+      };
+    });
+    const runSort = sorts.get(columnId(["run", "id"])) ?? { sort: null };
+    this.api.setGridOption("columnDefs", [{ ...RUN_DEFINITION, ...runSort }, ...definitions]);
+  }
+
+  fitColumns(widths) {
+    const free = this.columns.map(({ column }) => columnId(column)).filter((id) => widths[id] === undefined);
+    const fit = () => {
+      this.api?.removeEventListener("modelUpdated", fit);
+      this.api?.autoSizeColumns({ colIds: free, defaultMinWidth: 64, defaultMaxWidth: 260 });
+    };
+    if (free.length > 0 && free.length <= 60) {
+      this.api.addEventListener("modelUpdated", fit);
+    }
+  }
+
+  tellLayout() {
+    const state = this.api.getColumnState().filter(({ colId }) => colId.startsWith("["));
+    const own = new Map(this.columns.map(({ column }) => [columnId(column), column]));
+    const shown = state.filter(({ colId }) => own.has(colId));
+    this.events.onLayout({
+      columns: shown.map(({ colId }) => own.get(colId)),
+      widths: Object.fromEntries(shown.map(({ colId, width }) => [colId, Math.round(width)])),
+      pinned: shown.filter(({ pinned }) => pinned === "left").map(({ colId }) => own.get(colId)),
+    });
+  }
+
+  readSelection(source) {
+    if (!BY_USER.has(source)) {
+      return;
+    }
+    this.api.forEachNode((node) => {
+      if (node.data !== undefined) {
+        this.mark(node.data.id, node.isSelected());
+      }
+    });
+    this.events.onSelect([...this.selected]);
+  }
+
+  mark(id, isSelected) {
+    if (isSelected) {
+      this.selected.add(id);
+    } else {
+      this.selected.delete(id);
+    }
+  }
+
+  toggle(id) {
+    this.mark(id, !this.selected.has(id));
+    this.showSelection();
+    this.events.onSelect([...this.selected]);
+  }
+
+  showSelection() {
+    this.api?.forEachNode((node) => {
+      const isSelected = node.data !== undefined && this.selected.has(node.data.id);
+      if (node.data !== undefined && node.isSelected() !== isSelected) {
+        node.setSelected(isSelected, false, "api");
+      }
+    });
+  }
+
+  handleKey({ event, data }) {
+    if (event.key === "Enter" && data && !(event.target instanceof HTMLAnchorElement)) {
+      event.preventDefault();
+      this.events.onOpen(data.id);
+    }
+  }
+
+  setBusy(change) {
+    this.running += change;
+    this.events.onBusy(this.running > 0);
+  }
+}
+
+const RUN_DEFINITION = {
+  colId: RUN_COLUMN,
+  headerName: "Run",
+  pinned: "left",
+  lockPosition: "left",
+  lockPinned: true,
+  resizable: true,
+  initialWidth: 84,
+  minWidth: 60,
+  sortingOrder: ["desc", "asc", null],
+  valueGetter: ({ data }) => data?.id,
+  tooltipValueGetter: ({ data }) => data && `${data.status ?? ""} · ${data.experiment ?? ""}`,
+  cellRenderer: ({ data }) => (data === undefined ? "" : runLink(data)),
+  comparator: () => 0,
+};
+
+function runLink({ id }) {
+  const link = document.createElement("a");
+  link.href = href(`run/${id}`);
+  link.tabIndex = -1;
+  link.className = "run-link";
+  link.textContent = String(id);
+  link.addEventListener("click", (event) => {
+    if (!(event.ctrlKey || event.metaKey || event.shiftKey)) {
+      event.preventDefault();
+      navigate(`run/${id}`);
+    }
+  });
+  return link;
+}

@@ -1,0 +1,62 @@
+"""Each view once in a real browser: it shows its data, stays without errors, and is accessible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+# The view, its address, and a part that it shows when it is complete.
+VIEWS = {
+    "runs": ("", ".ag-row .run-link"),
+    "curves": ("curves?sel=1-3&m=val_loss", "canvas"),
+    "run": ("run/1", "canvas"),
+    "compare": ("compare?sel=1-3", "td"),
+    "live": ("live", "main .status"),
+    "experiments": ("experiments", ".experiment"),
+}
+
+
+def violations(page: Any) -> list[str]:
+    """Return the rules of accessibility that a page violates, with the first element of each."""
+    found = Axe().run(page).response["violations"]
+    return [f"{item['id']}: {item['help']}: {item['nodes'][0]['html'][:300]}" for item in found]
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_view_shows_its_data_and_is_accessible(open_page: Any, name: str) -> None:
+    path, part = VIEWS[name]
+    with open_page(path) as page:
+        page.locator(part).first.wait_for()
+        page.wait_for_load_state("networkidle")
+        assert violations(page) == []
+
+
+@pytest.mark.page
+@pytest.mark.parametrize("width", [390, 2560])
+@pytest.mark.parametrize("name", VIEWS)
+def test_view_is_accessible_in_dark_and_on_other_screens(open_page: Any, name: str, width: int) -> None:
+    path, part = VIEWS[name]
+    with open_page(path, dark=True, width=width) as page:
+        page.locator(part).first.wait_for()
+        page.wait_for_load_state("networkidle")
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.page
+def test_dialogs_and_menus_are_accessible(open_page: Any) -> None:
+    with open_page("?sel=1-3") as page:
+        page.locator(".run-link").first.wait_for()
+        for key in ("c", "s", "?"):
+            page.keyboard.press(key)
+            page.get_by_role("dialog").wait_for()
+            assert violations(page) == []
+            page.keyboard.press("Escape")
+            page.get_by_role("dialog").wait_for(state="detached")
+        for name in ("Views", "Export"):
+            page.get_by_role("button", name=name).click()
+            page.locator(".menu-list").wait_for()
+            assert violations(page) == []
+            page.keyboard.press("Escape")
