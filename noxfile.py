@@ -27,6 +27,7 @@ PACKAGES = [
     "packages/sqltrack-args",
     "packages/sqltrack-notebook",
     "packages/sqltrack-cli",
+    "packages/sqltrack-integrations",
     "packages/sqltrack",
 ]
 # The first hatchling that sets versions in pyproject.toml (it needs tomlkit for that), and a twine that reads its
@@ -71,7 +72,10 @@ SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
 # pyright needs node, which its extra brings.
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Packages with their own py.typed.
-TYPED_PACKAGES = ["sqltrack.args", "sqltrack.cli", "sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"]
+TYPED_PACKAGES = [
+    *("sqltrack.args", "sqltrack.cli", "sqltrack.integrations"),
+    *("sqltrack.notebook", "sqltrack.pandas", "sqltrack.polars"),
+]
 BENCHMARKS = [
     *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills", "outbox"),
     *("best_values", "reading", "frames", "command_line", "growth"),

@@ -36,6 +36,7 @@ CONTENTS = {
     "sqltrack-args": {"sqltrack/args"},
     "sqltrack-notebook": {"sqltrack/_frames", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/polars"},
     "sqltrack-cli": {"sqltrack/cli"},
+    "sqltrack-integrations": {"sqltrack/integrations"},
     "sqltrack": set(),
 }
 TYPED = {
@@ -43,6 +44,7 @@ TYPED = {
     "sqltrack/args",
     "sqltrack/cli",
     "sqltrack/_frames",
+    "sqltrack/integrations",
     "sqltrack/notebook",
     "sqltrack/pandas",
     "sqltrack/polars",
@@ -68,6 +70,8 @@ try:
 except SystemExit as end:
     assert end.code == 0
 """,
+    # These modules need no framework.
+    "sqltrack-integrations": "from sqltrack.integrations import lightgbm, optuna, sklearn",
     "sqltrack": "import importlib.metadata; assert importlib.metadata.version('sqltrack')",
 }
 
@@ -81,10 +85,13 @@ BRINGS = {
     "sqltrack-core[args]": {"sqltrack-core", "sqltrack-args"},
     "sqltrack-core[notebook]": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-core[cli]": {"sqltrack-core", "sqltrack-cli"},
+    "sqltrack-core[integrations]": {"sqltrack-core", "sqltrack-cli", "sqltrack-integrations"},
     "sqltrack-core[full]": set(CONTENTS) - {"sqltrack"},
+    "sqltrack-integrations": {"sqltrack-core", "sqltrack-cli", "sqltrack-integrations"},
     "sqltrack-notebook": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-notebook[plotly,polars]": {"sqltrack-core", "sqltrack-notebook"},
-    "sqltrack": set(CONTENTS) - {"sqltrack-notebook"},
+    "sqltrack": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-integrations"},
+    "sqltrack[integrations]": set(CONTENTS) - {"sqltrack-notebook"},
     "sqltrack[full]": set(CONTENTS),
 }
 
@@ -114,7 +121,7 @@ def attempt(function, *arguments):
     except ModuleNotFoundError as error:
         print(str(error).partition(" (or")[0])
 
-for name in ("args", "cli", "notebook", "pandas", "polars"):
+for name in ("args", "cli", "integrations", "notebook", "pandas", "polars"):
     attempt(importlib.import_module, f"sqltrack.{name}")
 attempt(sqltrack.commands.main)
 attempt(sqltrack.Client)
@@ -398,6 +405,7 @@ def test_without_the_others_core_says_what_to_install(core_alone: Environment) -
     assert core_alone.run("-c", MISSING).splitlines() == [
         "sqltrack.args requires 'sqltrack-args'; install it with: pip install sqltrack-args",
         "the sqltrack program requires 'sqltrack-cli'; install it with: pip install sqltrack-cli",
+        "sqltrack.integrations requires 'sqltrack-integrations'; install it with: pip install sqltrack-integrations",
         "sqltrack.notebook requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
         "sqltrack.pandas requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
         "sqltrack.polars requires 'sqltrack-notebook'; install it with: pip install 'sqltrack-notebook[polars]'",

@@ -25,7 +25,14 @@ OLD = "## 0.1.0 (2020-01-01)\n\n- Everything.\n"
 NEXT = "99.0.0rc1"
 
 # Number of requirements that name another distribution.
-SIBLINGS = {"sqltrack": 4, "sqltrack-args": 0, "sqltrack-cli": 1, "sqltrack-core": 3, "sqltrack-notebook": 1}
+SIBLINGS = {
+    "sqltrack": 6,
+    "sqltrack-args": 0,
+    "sqltrack-cli": 1,
+    "sqltrack-core": 4,
+    "sqltrack-integrations": 2,
+    "sqltrack-notebook": 1,
+}
 
 
 class Repository:
