@@ -19,7 +19,7 @@ from sqltrack._tracking import _status_at_exit, is_tracked
 from sqltrack.commands.rewind import apply_rewind, plan_rewind
 from sqltrack.engines._foreign import is_instance
 from sqltrack.engines._spelling import quote
-from sqltrack.errors import DatabaseUnavailableError, UnusableValueError
+from sqltrack.errors import UnusableValueError
 from sqltrack.integrations._ranks import announce_main_run, current_rank, find_main_run
 from sqltrack.run import _status_after
 
@@ -28,7 +28,9 @@ __all__ = ["Tracker", "first_rank"]
 # The link from the run of a rank to that of rank 0.
 _LINK = "rank of"
 
-# Without an outbox, a call waits for a database that is away. After one such wait, calls are skipped for so long.
+# Without an outbox, each call waits for a database that is away. After a failure that took longer than the first number
+# of seconds, calls are skipped for the second.
+_LONG = 1.0
 _PAUSE = 60.0
 
 # Held while a run is created, so that threads share it. Not an attribute, because locks cannot be pickled.
@@ -86,6 +88,7 @@ class Tracker:
         self._has_warned = False
         self._skip_until = 0.0
         self._owns_status = False
+        self._is_copy = False
         self._has_ended = False
         self._is_open = False
         self._point: tuple[int, float] | None = None
@@ -93,7 +96,7 @@ class Tracker:
 
     def __getstate__(self) -> dict[str, Any]:
         # The copy is for another process or another training. It logs to the same run, whose status is not its own.
-        return {**self.__dict__, "_owns_status": False, "_skip_until": 0.0, "before_end": None}
+        return {**self.__dict__, "_owns_status": False, "_is_copy": True, "_skip_until": 0.0, "before_end": None}
 
     @property
     def name(self) -> str | None:
@@ -114,10 +117,11 @@ class Tracker:
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
         """Log an exception of the `with` block as a warning, the first time, and continue after the block."""
+        begin = time.monotonic()
         try:
             yield
         except Exception as error:
-            if isinstance(error, DatabaseUnavailableError):
+            if time.monotonic() - begin > _LONG:
                 self._skip_until = time.monotonic() + _PAUSE
             self._warn(error)
 
@@ -281,11 +285,22 @@ class Tracker:
         return None if run_id is None else sqltrack.Run(self._client, None, run_id)
 
     def _start(self, run: sqltrack.Run) -> None:
-        """Track the run, unless this process does so already."""
+        """Track the run, unless the program does so already."""
+        if not self._is_copy:
+            for other in list(_begun):
+                other._hand_over(self, run)
         if not is_tracked(self._client, run.id):
             run.start()
             self._owns_status = True
             self._has_ended = False
+
+    def _hand_over(self, other: Tracker, run: sqltrack.Run) -> None:
+        """Leave the status of a run to another training, because this one has been given up: its program continues it."""
+        own = self.run
+        if other is not self and own is not None and _is_same(own, run):
+            _begun.discard(self)
+            self._owns_status = False
+            own._end_tracking()
 
     def _as_point(self, step: int | None, progress: float) -> tuple[int, float]:
         if self._point is None or (step is not None and step != self._point[0]):
@@ -321,6 +336,10 @@ def _client_for(run: Any, experiment: Any, client: Any) -> sqltrack.Client:
     if client is not None:
         return as_client(client)
     return as_client(experiment.client) if is_instance(experiment, sqltrack.Experiment) else sqltrack.Client()
+
+
+def _is_same(first: sqltrack.Run, second: sqltrack.Run) -> bool:
+    return first.id == second.id and first.client.engine.describe() == second.client.engine.describe()
 
 
 def _has_run_variable() -> bool:

@@ -33,8 +33,9 @@ class SQLTrackCallback(Callback):
         run: the run to log to, default: the run that environment variables name, or a new one.
         experiment: name or id of the experiment of a new run; may be None if the environment names it.
         client: client for a new run, default: one for the configured database.
-        every_batches: if given, also log after each so many batches. Then the step of all rows is the optimizer's count
-            of batches, and rows at the end of an epoch also have a metric `epoch`.
+        every_batches: if given, also log after each so many updates of the optimizer, usually one for each batch, with
+            names such as `batch_loss`. Then the step of all rows is the optimizer's count of updates, and rows at the
+            end of an epoch also have a metric `epoch`.
 
     Raises:
         UnusableValueError: (a ValueError) an argument has the wrong type, or nothing names the experiment.
@@ -56,6 +57,7 @@ class SQLTrackCallback(Callback):
         self._every_batches = every_batches
         self._has_begun = False
         self._epoch = 0
+        self._last_step = 0
 
     @property
     def run(self) -> sqltrack.Run | None:
@@ -72,16 +74,18 @@ class SQLTrackCallback(Callback):
         if not self._has_begun:
             self._has_begun = True
             with self._tracker.guard():
-                last_step = self._batches() if self._every_batches else epoch - 1
-                self._tracker.begin(last_step if epoch > 0 else None)
+                self._last_step = self._updates() if self._every_batches else epoch - 1
+                self._tracker.begin(self._last_step if epoch > 0 else None)
                 self._tracker.add_args(self._settings())
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Add the metrics of some batches, if you have asked for that."""
         if self._every_batches is not None and logs:
             with self._tracker.guard():
-                step = self._batches()
-                if step % self._every_batches == 0:
+                step = self._updates()
+                # With gradient accumulation, several batches make one update.
+                if step % self._every_batches == 0 and step > self._last_step:
+                    self._last_step = step
                     batches = self.params.get("steps")
                     done = 0 if not batches else (batch + 1) / batches
                     self._tracker.log({f"batch_{name}": value for name, value in logs.items()}, step, self._part(done))
@@ -92,7 +96,7 @@ class SQLTrackCallback(Callback):
             if self._every_batches is None:
                 self._tracker.log(logs or {}, epoch, self._part(1))
             else:
-                self._tracker.log({"epoch": epoch, **(logs or {})}, self._batches(), self._part(1))
+                self._tracker.log({"epoch": epoch, **(logs or {})}, self._updates(), self._part(1))
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Set the status of the run to COMPLETED."""
