@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -220,7 +221,7 @@ class Tracker:
 
     def end_at_exit(self) -> None:
         """End a training before the process exits."""
-        status = _status_at_exit()
+        status = "CANCELLED" if _is_interrupted(getattr(sys, "last_value", None)) else _status_at_exit()
         # A training that is left in its middle, for example by `sys.exit()`, has failed.
         self.end("FAILED" if status == "COMPLETED" and self._is_open else status)
 
@@ -295,7 +296,7 @@ class Tracker:
             self._has_ended = False
 
     def _hand_over(self, other: Tracker, run: sqltrack.Run) -> None:
-        """Leave the status of a run to another training, because this one has been given up: its program continues it."""
+        """Leave the status of a run to the training that continues this one, which was given up."""
         own = self.run
         if other is not self and own is not None and _is_same(own, run):
             _begun.discard(self)
@@ -344,6 +345,13 @@ def _is_same(first: sqltrack.Run, second: sqltrack.Run) -> bool:
 
 def _has_run_variable() -> bool:
     return _updates.RUN_VARIABLE in os.environ
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    """Return whether an exception comes from Ctrl-C: CatBoost raises one of its own in the place of any other."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _end_all() -> None:
