@@ -59,6 +59,24 @@ SITE_TOOLS = [
 ]
 # Trackers whose packages the tests of the importers need to read files.
 IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
+# The frameworks that sqltrack.integrations logs from, each with its oldest supported version.
+FRAMEWORKS = {
+    "lightning": "2.4.0",
+    "transformers": "4.46.0",
+    "accelerate": "1.1.0",
+    "keras": "3.5.0",
+    "scikit-learn": "1.4.0",
+    "xgboost-cpu": "2.1.2",
+    "lightgbm": "4.2.0",
+    "catboost": "1.2.5",
+    "optuna": "3.6.0",
+    "hydra-core": "1.3.0",
+    "stable-baselines3": "2.4.0",
+}
+# Lightning needs jsonargparse for its command line.
+FRAMEWORK_NEEDS = ["torch==2.13.0", "jsonargparse[signatures]"]
+# With these, the oldest versions still work.
+OLDEST_NEEDS = ["numpy<2"]
 SUITE_NEEDS = [*TEST_TOOLS, *CONFIG_PACKAGES, *NOTEBOOK_TOOLS, *EXAMPLE_NEEDS, *READERS, *IMPORTED, *SITE_TOOLS]
 # Tests that need only pytest and core.
 MINIMAL_TESTS = [
@@ -69,6 +87,8 @@ MINIMAL_TESTS = [
 ]
 # Tests of the site that need no PostgreSQL server.
 SITE_TESTS = ["tests/docs/test_site.py", "tests/docs/test_coverage.py"]
+# Tests of the integrations, and tests of their names and pages, which need the frameworks.
+INTEGRATION_TESTS = ["tests/integrations", "tests/docs/test_coverage.py", "tests/packaging/test_types.py"]
 # pyright needs node, which its extra brings.
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Packages with their own py.typed.
@@ -201,6 +221,23 @@ def faults(session: nox.Session) -> None:
     # One after the other, because each test keeps the machine busy enough. Some of them take minutes by design.
     options = ["-m", "faults", "-o", "faulthandler_timeout=3600"]
     session.run("python", "-m", "pytest", *options, *(session.posargs or _fault_tests()))
+
+
+# Always fresh, because pip would keep installed versions.
+@nox.session(reuse_venv=False)
+def integrations(session: nox.Session) -> None:
+    """Train with the newest frameworks, or with `--oldest` the oldest supported; other arguments go to pytest.
+
+    Set PIP_EXTRA_INDEX_URL to an index with builds of torch for CPUs, because those for GPUs take several gigabytes.
+    """
+    arguments = [argument for argument in session.posargs if argument != "--oldest"]
+    is_oldest = len(arguments) < len(session.posargs)
+    _install_packages(session, *PACKAGES, postgres=True)
+    versions = [f"{name}=={version}" for name, version in FRAMEWORKS.items()]
+    needs = [*versions, *OLDEST_NEEDS] if is_oldest else [*FRAMEWORKS]
+    session.install(*TEST_TOOLS, *FRAMEWORK_NEEDS, *needs)
+    options = ["--numprocesses=2", "--dist=worksteal"]
+    session.run("python", "-m", "pytest", *options, *(arguments or INTEGRATION_TESTS))
 
 
 @nox.session

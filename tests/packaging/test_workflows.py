@@ -18,7 +18,20 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 PYTHONS = {"3.10", "3.11", "3.12", "3.13", "3.14"}
 POSTGRES = {"13", "14", "15", "16", "17", "18"}
-SESSIONS = {"lint", "types", "build", "docs", "minimal", "minimum", "latest", "pooler", "faults", "postgres", "tests"}
+SESSIONS = {
+    "lint",
+    "types",
+    "build",
+    "docs",
+    "minimal",
+    "minimum",
+    "latest",
+    "pooler",
+    "faults",
+    "postgres",
+    "tests",
+    "integrations",
+}
 
 
 def load(path: Path) -> dict[str, Any]:
