@@ -14,7 +14,6 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -215,6 +214,9 @@ def test_pickled_and_copied_loggers_work(client: sqltrack.Client, rows: Rows, tm
 def test_the_command_line_of_lightning_creates_the_logger(
     config: dict[str, Any], client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    # It warns about deprecated features when it is imported.
+    from lightning.pytorch.cli import LightningCLI
+
     for name, value in config.items():
         monkeypatch.setenv(f"SQLTRACK_DSN_{name.upper()}", str(value))
     path = "sqltrack.integrations.lightning.SQLTrackLogger"

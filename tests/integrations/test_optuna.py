@@ -32,10 +32,17 @@ optuna.create_study().optimize(objective, n_trials=4, callbacks=[callback])
 """
 
 WORKER = """
+import warnings
+warnings.simplefilter("ignore")
 import optuna
 from sqltrack.integrations.optuna import SQLTrackCallback
 
-storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend("journal.log"))
+try:
+    from optuna.storages.journal import JournalFileBackend
+except ImportError:
+    # Its name before Optuna 4.
+    from optuna.storages import JournalFileStorage as JournalFileBackend
+storage = optuna.storages.JournalStorage(JournalFileBackend("journal.log"))
 study = optuna.create_study(storage=storage, study_name="shared", load_if_exists=True)
 confirm("ready")
 sys.stdin.readline()

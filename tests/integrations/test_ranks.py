@@ -77,6 +77,7 @@ def test_two_ranks_of_torchrun_have_one_run(config: dict[str, Any], client: sqlt
     assert [step for (step,) in client.execute("SELECT step FROM metrics ORDER BY step")] == [1, 2, 3, 4]
 
 
+@pytest.mark.engines("sqlite", reason="the ranks find each other in the same way, whatever the database")
 def test_each_rank_can_have_a_run_that_is_linked_to_that_of_the_first(
     config: dict[str, Any], client: sqltrack.Client, tmp_path: Path
 ) -> None:

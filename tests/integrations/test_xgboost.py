@@ -121,7 +121,8 @@ def test_a_training_continues_its_run_from_a_model(client: sqltrack.Client, rows
     with pytest.raises(RuntimeError):
         train([callback, At(stop)])
     assert callback.run is not None
-    assert len(rows(callback.run)) == 6
+    # The versions of XGBoost differ in the order of callbacks.
+    assert len(rows(callback.run)) in (5, 6)
     again = SQLTrackCallback(sqltrack.Run(client, None, callback.run.id))
     _, later = train([again], 5, xgb_model=model)
     assert rows(callback.run) == [*history, *({**row, "step": row["step"] + 4} for row in later)]

@@ -52,6 +52,7 @@ class SQLTrackTracker(GeneralTracker):
         super().__init__()
         self.main_process_only = not per_rank
         self._tracker = Tracker(run, experiment, client, per_rank=per_rank)
+        self._has_begun = False
 
     @property
     def tracker(self) -> sqltrack.Run | None:
@@ -59,11 +60,13 @@ class SQLTrackTracker(GeneralTracker):
         return self._tracker.run
 
     def start(self) -> None:
-        """Start the run; newer versions of Accelerate call this in `init_trackers`."""
+        """Start the run; `init_trackers` calls this, or in earlier versions of Accelerate one of the next methods."""
+        self._has_begun = True
         self._tracker.begin()
 
     def store_init_configuration(self, values: Mapping[str, Any]) -> None:
         """Add the configuration that you gave to `init_trackers` to the arguments of the run."""
+        self._start_once()
         self._tracker.add_args(values)
 
     def log(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
@@ -74,8 +77,14 @@ class SQLTrackTracker(GeneralTracker):
             step: the step, default: that of the previous call.
             kwargs: `progress`, the fraction of the training that is done, default 0.
         """
+        self._start_once()
         self._tracker.log(values, step, kwargs.get("progress", 0.0))
 
     def finish(self) -> None:
         """Set the status of the run to COMPLETED; `end_training` calls this."""
+        self._has_begun = False
         self._tracker.end()
+
+    def _start_once(self) -> None:
+        if not self._has_begun:
+            self.start()

@@ -107,7 +107,7 @@ class SQLTrackCallback(Callback):
         epochs = self.params.get("epochs")
         return (self._epoch + done) / epochs if epochs else 0.0
 
-    def _batches(self) -> int:
+    def _updates(self) -> int:
         return int(self.model.optimizer.iterations)
 
     def _settings(self) -> dict[str, Any]:

@@ -91,6 +91,9 @@ def _metrics(results: Any) -> dict[str, Any]:
     """Return the metrics of an iteration: tuples of evaluation set, name, value, direction and standard deviation."""
     metrics: dict[str, Any] = {}
     for data, name, value, _, *deviation in results:
+        # In a cross-validation, versions before 4.4 name both in one text, such as "valid l2".
+        if data == "cv_agg":
+            data, _, name = name.partition(" ")
         metrics[f"{data}_{name}"] = value
         if deviation:
             metrics[f"{data}_{name}_std"] = deviation[0]

@@ -61,7 +61,7 @@ class SQLTrackCallback(TrainerCallback):
         self._tracker.begin(state.global_step or None)
         with self._tracker.guard():
             arguments = dict(args.to_dict())
-            config = getattr(kwargs.get("model"), "config", None)
+            config: Any = getattr(kwargs.get("model"), "config", None)
             if hasattr(config, "to_dict"):
                 arguments["model_config"] = config.to_dict()
             if state.trial_params:
