@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
 import pickle
@@ -347,6 +348,41 @@ def test_each_rank_gets_a_run_that_is_linked_to_the_first(run: sqltrack.Run, mon
     links = run.client.execute("SELECT from_id, kind, to_id FROM run_links").fetchall()
     assert [(kind, to_id) for _, kind, to_id in links] == [("rank of", run.id)] * 2
     assert count_runs(run.client) == 3
+
+
+class Store:
+    """The store that connects the ranks of `torch.distributed`, in one process."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+
+    def set(self, key: str, value: str) -> None:
+        self._values[key] = value
+
+    def wait(self, keys: list[str], timeout: Any) -> None:
+        if not set(keys) <= set(self._values):
+            raise RuntimeError("wait timeout")
+
+    def get(self, key: str) -> bytes:
+        return self._values[key].encode()
+
+
+def test_ranks_of_torch_find_the_run_of_each_training(
+    client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store()
+    monkeypatch.setattr(_ranks, "_store", lambda: store)
+    for rank, trainings in ((0, 2), (1, 3)):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setattr(_ranks, "_numbers", itertools.count(1))
+        tracker = Tracker(experiment="digits", client=client, per_rank=True)
+        for _ in range(trainings):
+            tracker.begin()
+            tracker.end()
+    links = client.execute("SELECT from_id, kind, to_id FROM run_links ORDER BY from_id").fetchall()
+    assert links == [(3, "rank of", 1), (4, "rank of", 2)]
+    (warning,) = warnings_in(caplog)
+    assert "rank 0 has announced no run within 60 seconds" in warning
 
 
 def test_a_rank_that_cannot_find_the_first_says_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from datetime import timedelta
@@ -21,8 +22,9 @@ _VARIABLES = (
     "LOCAL_RANK",
 )
 
-# The key under which rank 0 announces the id of its run.
-_KEY = "sqltrack/main_run"
+# The keys under which rank 0 announces the ids of its runs. All ranks begin their runs in the same order.
+_KEY = "sqltrack/main_run/{}"
+_numbers = itertools.count(1)
 
 # Seconds that a rank waits for that id.
 _PATIENCE = 60.0
@@ -44,7 +46,7 @@ def announce_main_run(run_id: int) -> None:
     """Tell the other ranks the id of the run of rank 0, if `torch.distributed` connects them."""
     store = _store()
     if store is not None:
-        store.set(_KEY, str(run_id))
+        store.set(_KEY.format(next(_numbers)), str(run_id))
 
 
 def find_main_run() -> int:
@@ -59,9 +61,10 @@ def find_main_run() -> int:
             "cannot link the run of this rank: torch.distributed does not connect it with rank 0",
             "plan the main run, and set SQLTRACK_RUN_ID for all ranks",
         )
+    key = _KEY.format(next(_numbers))
     try:
-        store.wait([_KEY], timedelta(seconds=_PATIENCE))
-        return int(store.get(_KEY))
+        store.wait([key], timedelta(seconds=_PATIENCE))
+        return int(store.get(key))
     except (RuntimeError, ValueError) as error:
         raise SQLTrackError(f"rank 0 has announced no run within {_PATIENCE:g} seconds") from error
 

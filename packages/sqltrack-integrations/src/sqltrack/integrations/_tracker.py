@@ -20,7 +20,7 @@ from sqltrack._tracking import _status_at_exit, is_tracked
 from sqltrack.commands.rewind import apply_rewind, plan_rewind
 from sqltrack.engines._foreign import is_instance
 from sqltrack.engines._spelling import quote
-from sqltrack.errors import UnusableValueError
+from sqltrack.errors import DatabaseError, UnusableValueError
 from sqltrack.integrations._ranks import announce_main_run, current_rank, find_main_run
 from sqltrack.run import _status_after
 
@@ -112,7 +112,7 @@ class Tracker:
 
     @property
     def logs(self) -> bool:
-        """Whether this rank logs, as far as is known."""
+        """Whether this rank logs; a rank that has failed to create its run does not."""
         return not self._has_failed and (self._per_rank or self._get_rank() == 0)
 
     @contextlib.contextmanager
@@ -122,7 +122,7 @@ class Tracker:
         try:
             yield
         except Exception as error:
-            if time.monotonic() - begin > _LONG:
+            if isinstance(error, DatabaseError) and time.monotonic() - begin > _LONG:
                 self._skip_until = time.monotonic() + _PAUSE
             self._warn(error)
 
@@ -256,7 +256,7 @@ class Tracker:
     def _create(self) -> sqltrack.Run:
         rank = self._get_rank()
         run = self._main_run() if rank == 0 or not self._per_rank else self._rank_run(rank)
-        if self._per_rank and rank == 0:
+        if self._per_rank and rank == 0 and not self._is_planned():
             announce_main_run(run.id)
         return run
 
@@ -269,21 +269,19 @@ class Tracker:
 
     def _rank_run(self, rank: int) -> sqltrack.Run:
         """Return a new run for a rank other than 0, linked to the main run."""
-        main = self._planned_run()
+        main = self._given
         if main is None:
-            main = sqltrack.Run(self._client, None, find_main_run())
+            run_id = _updates.id_from_env(_updates.RUN_VARIABLE) if self._is_planned() else find_main_run()
+            main = sqltrack.Run(self._client, None, run_id)
         self._owns_status = True
         # By id, because the environment may name the main run.
         run = sqltrack.Experiment(self._client, main.experiment_id).get_run()
         run.add_args({"rank": rank}).add_env().add_link(_LINK, main.id)
         return run.start()
 
-    def _planned_run(self) -> sqltrack.Run | None:
-        """Return the run that all ranks were given, by the program or the environment, if any."""
-        if self._given is not None:
-            return self._given
-        run_id = _updates.id_from_env(_updates.RUN_VARIABLE) if _has_run_variable() else None
-        return None if run_id is None else sqltrack.Run(self._client, None, run_id)
+    def _is_planned(self) -> bool:
+        """Return whether all ranks know the main run, from the program or the environment."""
+        return self._given is not None or _has_run_variable()
 
     def _start(self, run: sqltrack.Run) -> None:
         """Track the run, unless the program does so already."""
