@@ -62,14 +62,14 @@ IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard
 # The frameworks that sqltrack.integrations logs from, each with its oldest supported version.
 FRAMEWORKS = {
     "lightning": "2.4.0",
-    "transformers": "4.46.0",
-    "accelerate": "1.1.0",
+    "transformers": "4.50.0",
+    "accelerate": "1.1.1",
     "keras": "3.5.0",
-    "scikit-learn": "1.4.0",
+    "scikit-learn": "1.4.2",
     "xgboost-cpu": "2.1.2",
     "lightgbm": "4.2.0",
     "catboost": "1.2.5",
-    "optuna": "3.6.0",
+    "optuna": "3.6.2",
     "hydra-core": "1.3.0",
     "stable-baselines3": "2.4.0",
 }
@@ -118,6 +118,8 @@ POOLER_TESTS = [
 ]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 _OPEN_SECTION = "## Unreleased\n"
+# Prints the folder of the packages of a session.
+_FIND_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 # The bumps that a release may use, of those that hatchling knows.
 _BUMPS = ("major", "minor", "patch")
 
@@ -275,6 +277,9 @@ def types(session: nox.Session) -> None:
     wheels = [file for file in _build(session, str(folder / "wheels")) if file.endswith(".whl")]
     session.install(*TYPE_CHECKERS, "polars", "psycopg[binary]", "nox", "pytest", *EXAMPLE_NEEDS, *wheels)
     root = Path.cwd()
+    # The frameworks would take gigabytes, so these stubs stand in for them.
+    packages = Path(str(session.run("python", "-c", _FIND_PACKAGES, silent=True)).strip())
+    shutil.copytree(root / "tests/packaging/framework_stubs", packages, dirs_exist_ok=True)
     config = f"--config-file={root / 'pyproject.toml'}"
     programs = sorted(map(str, (root / "tests/packaging/typed_api").glob("*.py")))
     # Leave the root, where the sources would be found instead of the installed wheels.

@@ -3,7 +3,7 @@
     accelerator = Accelerator(log_with=SQLTrackTracker(experiment="digits"))
     accelerator.init_trackers("digits", config={"lr": 0.1})
 
-Tested with Accelerate 0.34 to 1.15.
+Tested with Accelerate 1.1 to 1.15.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class SQLTrackTracker(GeneralTracker):
 
     name = "sqltrack"
     requires_logging_directory = False
+    main_process_only: bool = True
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
     model.fit(…, callbacks=[SQLTrackCallback(experiment="digits")])
 
-Tested with Keras 3.3 to 3.15.
+Tested with Keras 3.5 to 3.15.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     lightgbm.train(…, callbacks=[SQLTrackCallback(experiment="digits")])
 
-Estimators of its scikit-learn interface take `callbacks` in `fit`. Tested with LightGBM 4.0 to 4.7. Needs no import of
+Estimators of its scikit-learn interface take `callbacks` in `fit`. Tested with LightGBM 4.2 to 4.7. Needs no import of
 it.
 """
 

@@ -2,7 +2,7 @@
 
     Trainer(logger=SQLTrackLogger(experiment="digits"))
 
-Tested with Lightning 2.2 to 2.6, as `lightning` or `pytorch_lightning`.
+Tested with Lightning 2.4 to 2.6, as `lightning` or `pytorch_lightning`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     logger = Logger(None, [SQLTrackWriter(experiment="cartpole", params={"policy": "MlpPolicy"})])
     model.set_logger(logger)
 
-Tested with Stable-Baselines3 2.3 to 2.9.
+Tested with Stable-Baselines3 2.4 to 2.9.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     Trainer(…, callbacks=[SQLTrackCallback(experiment="digits")])
 
-Tested with Transformers 4.46 to 5.24.
+Tested with Transformers 4.50 to 5.24.
 """
 
 from __future__ import annotations

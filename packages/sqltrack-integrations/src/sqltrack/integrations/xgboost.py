@@ -2,7 +2,7 @@
 
     xgboost.train(…, callbacks=[SQLTrackCallback(experiment="digits")])
 
-Estimators of its scikit-learn interface take `callbacks` as well. Tested with XGBoost 2.0 to 3.2.
+Estimators of its scikit-learn interface take `callbacks` as well. Tested with XGBoost 2.1 to 3.2.
 """
 
 from __future__ import annotations
