@@ -27,6 +27,7 @@ PACKAGES = [
     "packages/sqltrack-args",
     "packages/sqltrack-notebook",
     "packages/sqltrack-cli",
+    "packages/sqltrack-integrations",
     "packages/sqltrack-ui",
     "packages/sqltrack",
 ]
@@ -61,6 +62,24 @@ SITE_TOOLS = [
 ]
 # Trackers whose packages the tests of the importers need to read files.
 IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
+# The frameworks that sqltrack.integrations logs from, each with its oldest supported version.
+FRAMEWORKS = {
+    "lightning": "2.4.0",
+    "transformers": "4.50.0",
+    "accelerate": "1.1.1",
+    "keras": "3.5.0",
+    "scikit-learn": "1.4.2",
+    "xgboost-cpu": "2.1.2",
+    "lightgbm": "4.2.0",
+    "catboost": "1.2.5",
+    "optuna": "3.6.2",
+    "hydra-core": "1.3.0",
+    "stable-baselines3": "2.4.0",
+}
+# Lightning needs jsonargparse for its command line.
+FRAMEWORK_NEEDS = ["torch==2.13.0", "jsonargparse[signatures]"]
+# With these, the oldest versions still work.
+OLDEST_NEEDS = ["numpy<2"]
 SUITE_NEEDS = [
     *TEST_TOOLS,
     *CONFIG_PACKAGES,
@@ -82,16 +101,14 @@ MINIMAL_TESTS = [
 SITE_TESTS = [f"tests/docs/test_{name}.py" for name in ("site", "schema_card", "coverage")]
 # The linter of the page's scripts, a program from npm.
 BIOME = "@biomejs/biome@2.6"
+# Tests of the integrations, and tests of their names and pages, which need the frameworks.
+INTEGRATION_TESTS = ["tests/integrations", "tests/docs/test_coverage.py", "tests/packaging/test_types.py"]
 # pyright needs node, which its extra brings.
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Packages with their own py.typed.
 TYPED_PACKAGES = [
-    "sqltrack.args",
-    "sqltrack.cli",
-    "sqltrack.notebook",
-    "sqltrack.pandas",
-    "sqltrack.polars",
-    "sqltrack.ui",
+    *("sqltrack.args", "sqltrack.cli", "sqltrack.integrations", "sqltrack.notebook"),
+    *("sqltrack.pandas", "sqltrack.polars", "sqltrack.ui"),
 ]
 BENCHMARKS = [
     *("import_time", "add_metrics", "short_jobs", "many_rows", "new_columns", "writers", "kills", "outbox"),
@@ -115,6 +132,8 @@ POOLER_TESTS = [
 ]
 DATABASE_VARIABLES = ("SQLTRACK_", "PG")
 _OPEN_SECTION = "## Unreleased\n"
+# Prints the folder of the packages of a session.
+_FIND_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 # The bumps that a release may use, of those that hatchling knows.
 _BUMPS = ("major", "minor", "patch")
 
@@ -220,6 +239,23 @@ def faults(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *options, *(session.posargs or _fault_tests()))
 
 
+# Always fresh, because pip would keep installed versions.
+@nox.session(reuse_venv=False)
+def integrations(session: nox.Session) -> None:
+    """Train with the newest frameworks, or with `--oldest` the oldest supported; other arguments go to pytest.
+
+    Set PIP_EXTRA_INDEX_URL to an index with builds of torch for CPUs, because those for GPUs take several gigabytes.
+    """
+    arguments = [argument for argument in session.posargs if argument != "--oldest"]
+    is_oldest = len(arguments) < len(session.posargs)
+    _install_packages(session, *PACKAGES, postgres=True)
+    versions = [f"{name}=={version}" for name, version in FRAMEWORKS.items()]
+    needs = [*versions, *OLDEST_NEEDS] if is_oldest else [*FRAMEWORKS]
+    session.install(*TEST_TOOLS, *FRAMEWORK_NEEDS, *needs)
+    options = ["--numprocesses=2", "--dist=worksteal"]
+    session.run("python", "-m", "pytest", *options, *(arguments or INTEGRATION_TESTS))
+
+
 @nox.session
 def installs(session: nox.Session) -> None:
     """Install the distributions in environments of their own, and make releases; arguments go to pytest."""
@@ -286,6 +322,9 @@ def types(session: nox.Session) -> None:
     wheels = [file for file in _build(session, str(folder / "wheels")) if file.endswith(".whl")]
     session.install(*TYPE_CHECKERS, "polars", "psycopg[binary]", "nox", "pytest", *EXAMPLE_NEEDS, *wheels)
     root = Path.cwd()
+    # The frameworks would take gigabytes, so these stubs stand in for them.
+    packages = Path(str(session.run("python", "-c", _FIND_PACKAGES, silent=True)).strip())
+    shutil.copytree(root / "tests/packaging/framework_stubs", packages, dirs_exist_ok=True)
     config = f"--config-file={root / 'pyproject.toml'}"
     programs = sorted(map(str, (root / "tests/packaging/typed_api").glob("*.py")))
     # Leave the root, where the sources would be found instead of the installed wheels.

@@ -42,6 +42,10 @@ myst_url_schemes = {
     "site": {"url": "{{path}}"},
 }
 
+# Not installed where the site is built.
+autodoc_mock_imports = [
+    *("accelerate", "hydra", "keras", "lightning", "stable_baselines3", "transformers", "xgboost"),
+]
 autodoc_default_options = {"members": True, "undoc-members": True, "no-value": True}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

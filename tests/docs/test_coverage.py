@@ -16,6 +16,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli._parser import build_parser
+from sqltrack.errors import MissingPackageError
 from sqltrack.statuses import GROUPS, OTHER
 from support.pages import DOC_PAGES, DOCS, PAGES, READMES, ROOT, code_spans, page_id
 from support.public import PUBLIC_MODULES, SETTINGS, actions, commands, documented_names, public_names, variables
@@ -26,6 +27,10 @@ SUFFIXES = ("conf", "db", "csv", "git", "parquet", "sqlite")
 OF_OTHERS = ("arguments", "slurm")
 # Of pg_dump and pg_restore.
 OTHER_OPTIONS = {"--force-reinstall", "--no-deps", "--no-owner", "--no-privileges", "--upgrade"}
+
+
+# Names of our packages.
+DISTRIBUTIONS = [path.parent.name for path in ROOT.glob("packages/*/pyproject.toml")]
 
 
 def read(name: str) -> str:
@@ -110,6 +115,9 @@ def exists(name: str) -> bool:
     for end in range(len(parts), 0, -1):
         try:
             found: Any = importlib.import_module(".".join(parts[:end]))
+        except MissingPackageError as error:
+            # A module that needs a framework.
+            return error.package not in DISTRIBUTIONS
         except ModuleNotFoundError:
             continue
         return functools.reduce(lambda value, part: getattr(value, part, None), parts[end:], found) is not None

@@ -36,6 +36,7 @@ CONTENTS = {
     "sqltrack-args": {"sqltrack/args"},
     "sqltrack-notebook": {"sqltrack/_frames", "sqltrack/notebook", "sqltrack/pandas", "sqltrack/polars"},
     "sqltrack-cli": {"sqltrack/cli"},
+    "sqltrack-integrations": {"sqltrack/integrations"},
     "sqltrack-ui": {"sqltrack/ui"},
     "sqltrack": set(),
 }
@@ -44,6 +45,7 @@ TYPED = {
     "sqltrack/args",
     "sqltrack/cli",
     "sqltrack/_frames",
+    "sqltrack/integrations",
     "sqltrack/notebook",
     "sqltrack/pandas",
     "sqltrack/polars",
@@ -75,6 +77,8 @@ except SystemExit as end:
     assert end.code == 0
 """,
     "sqltrack-ui": "from sqltrack.ui import create_app; assert create_app",
+    # These modules need no framework.
+    "sqltrack-integrations": "from sqltrack.integrations import lightgbm, optuna, sklearn",
     "sqltrack": "import importlib.metadata; assert importlib.metadata.version('sqltrack')",
 }
 
@@ -89,11 +93,15 @@ BRINGS = {
     "sqltrack-core[notebook]": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-core[cli]": {"sqltrack-core", "sqltrack-cli"},
     "sqltrack-core[ui]": {"sqltrack-core", "sqltrack-cli", "sqltrack-ui"},
+    "sqltrack-core[integrations]": {"sqltrack-core", "sqltrack-cli", "sqltrack-integrations"},
     "sqltrack-core[full]": set(CONTENTS) - {"sqltrack"},
+    "sqltrack-integrations": {"sqltrack-core", "sqltrack-cli", "sqltrack-integrations"},
     "sqltrack-notebook": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-notebook[plotly,polars]": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-ui": {"sqltrack-core", "sqltrack-cli", "sqltrack-ui"},
-    "sqltrack": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-ui"},
+    "sqltrack": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-integrations", "sqltrack-ui"},
+    "sqltrack[integrations]": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-ui"},
+    "sqltrack[ui]": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-integrations"},
     "sqltrack[full]": set(CONTENTS),
 }
 
@@ -123,7 +131,7 @@ def attempt(function, *arguments):
     except ModuleNotFoundError as error:
         print(str(error).partition(" (or")[0])
 
-for name in ("args", "cli", "notebook", "pandas", "polars", "ui"):
+for name in ("args", "cli", "integrations", "notebook", "pandas", "polars", "ui"):
     attempt(importlib.import_module, f"sqltrack.{name}")
 attempt(sqltrack.commands.main)
 attempt(sqltrack.Client)
@@ -410,6 +418,7 @@ def test_without_the_others_core_says_what_to_install(core_alone: Environment) -
     assert core_alone.run("-c", MISSING).splitlines() == [
         "sqltrack.args requires 'sqltrack-args'; install it with: pip install sqltrack-args",
         "the sqltrack program requires 'sqltrack-cli'; install it with: pip install sqltrack-cli",
+        "sqltrack.integrations requires 'sqltrack-integrations'; install it with: pip install sqltrack-integrations",
         "sqltrack.notebook requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
         "sqltrack.pandas requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
         "sqltrack.polars requires 'sqltrack-notebook'; install it with: pip install 'sqltrack-notebook[polars]'",

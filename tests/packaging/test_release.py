@@ -26,10 +26,11 @@ NEXT = "99.0.0rc1"
 
 # Number of requirements that name another distribution.
 SIBLINGS = {
-    "sqltrack": 5,
+    "sqltrack": 8,
     "sqltrack-args": 0,
     "sqltrack-cli": 1,
-    "sqltrack-core": 4,
+    "sqltrack-core": 5,
+    "sqltrack-integrations": 2,
     "sqltrack-notebook": 1,
     "sqltrack-ui": 2,
 }

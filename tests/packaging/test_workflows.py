@@ -32,6 +32,7 @@ SESSIONS = {
     "faults",
     "postgres",
     "tests",
+    "integrations",
 }
 
 

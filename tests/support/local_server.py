@@ -16,7 +16,10 @@ from support.typed_pages import install_program
 
 __all__ = ["install_pip", "install_sudo", "renamed", "without_names"]
 
-_DISTRIBUTIONS = ("sqltrack", "sqltrack-core", "sqltrack-cli", "sqltrack-args", "sqltrack-notebook", "sqltrack-ui")
+_DISTRIBUTIONS = (
+    *("sqltrack", "sqltrack-core", "sqltrack-cli", "sqltrack-args"),
+    *("sqltrack-notebook", "sqltrack-integrations", "sqltrack-ui"),
+)
 
 # The programs that `sudo` may run; psql is replaced if it is missing.
 _SUDO = """

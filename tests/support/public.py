@@ -12,16 +12,28 @@ from typing import Any
 import sqltrack
 from sqltrack.cli._parser import build_parser
 from sqltrack.engines._parameters import OWN_PARAMETERS
+from sqltrack.errors import MissingPackageError
 from support.pages import DOCS, ROOT
 
 __all__ = ["PUBLIC_MODULES", "SETTINGS", "actions", "commands", "documented_names", "public_names", "variables"]
 
 
 def _public_modules() -> list[str]:
-    """Return the names of all modules without an underscore."""
+    """Return the names of all modules without an underscore whose packages are installed."""
     found = pkgutil.walk_packages(sqltrack.__path__, "sqltrack.")
     names = ["sqltrack", *(module.name for module in found)]
-    return [name for name in names if "._" not in name]
+    return [name for name in names if "._" not in name and _is_usable(name)]
+
+
+def _is_usable(name: str) -> bool:
+    """Return whether a module can be imported: those of `sqltrack.integrations` need their frameworks."""
+    if not name.startswith("sqltrack.integrations."):
+        return True
+    try:
+        importlib.import_module(name)
+    except MissingPackageError:
+        return False
+    return True
 
 
 PUBLIC_MODULES = tuple(_public_modules())
@@ -42,6 +54,8 @@ def documented_names() -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         for block in re.findall(r"```\{eval-rst\}\n(.*?)```", text, re.DOTALL):
             (module_name,) = re.findall(r"^\.\. (?:automodule|py:module):: (\S+)$", block, re.M)
+            if not _is_usable(module_name):
+                continue
             names = re.findall(r"^\.\. (?:autoclass|py:data|py:type):: (\w+)$", block, re.M)
             module = importlib.import_module(module_name)
             if "automodule" in block:

@@ -1,0 +1,6 @@
+from typing import Any
+
+class DummyExperiment:
+    def __getattr__(self, name: str) -> Any: ...
+
+class Logger: ...
