@@ -81,9 +81,9 @@ def test_a_missing_framework_is_an_error_that_names_it(name: str, monkeypatch: p
 
 def test_a_framework_that_lacks_a_package_of_its_own_raises_its_error() -> None:
     """Keras without a backend, for example."""
-    with pytest.raises(ModuleNotFoundError, match="No module named 'missing_backend'") as info:
-        with require("sqltrack.integrations.keras", "keras"):
-            __import__("missing_backend")
+    missing = pytest.raises(ModuleNotFoundError, match="No module named 'missing_backend'")
+    with missing as info, require("sqltrack.integrations.keras", "keras"):
+        __import__("missing_backend")
     assert not isinstance(info.value, MissingPackageError)
 
 
