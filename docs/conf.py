@@ -12,6 +12,8 @@ from sphinx.highlighting import lexers
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from frameworks import MOCKED
+
 project = "SQLTrack"
 author = "the authors of SQLTrack"
 project_copyright = author
@@ -42,10 +44,7 @@ myst_url_schemes = {
     "site": {"url": "{{path}}"},
 }
 
-# Not installed where the site is built.
-autodoc_mock_imports = [
-    *("accelerate", "hydra", "keras", "lightning", "stable_baselines3", "transformers", "xgboost"),
-]
+autodoc_mock_imports = MOCKED
 autodoc_default_options = {"members": True, "undoc-members": True, "no-value": True}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

@@ -7,7 +7,6 @@ docstrings, and the output of --help.
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import os
 import re
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any, ForwardRef
 from unittest import mock
 
+from frameworks import import_documented
 from navigation import Entry, all_entries
 from program import documented_parser
 from sphinx.pycode import ModuleAnalyzer
@@ -71,7 +71,7 @@ def _block_text(block: str) -> str:
     named = re.search(r"^\.\. (?:automodule|py:module):: (\S+)$", block, re.M)
     if named is None:
         return _program_text()
-    module = importlib.import_module(named[1])
+    module = import_documented(named[1])
     names = re.findall(r"^\.\. autoclass:: (\w+)$", block, re.M)
     if "automodule" in block:
         excluded = {name for line in re.findall(r":exclude-members: (.*)", block) for name in line.split(", ")}

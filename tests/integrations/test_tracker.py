@@ -20,6 +20,7 @@ import pytest
 import sqltrack
 from sqltrack.errors import ConfigError, MissingPackageError, UnusableValueError
 from sqltrack.integrations import _ranks, _tracker
+from sqltrack.integrations._frameworks import require
 from sqltrack.integrations._ranks import current_rank
 from sqltrack.integrations._tracker import Tracker
 from support.away import away, with_outbox
@@ -76,6 +77,14 @@ def test_a_missing_framework_is_an_error_that_names_it(name: str, monkeypatch: p
     monkeypatch.delitem(sys.modules, f"sqltrack.integrations.{name}", raising=False)
     with pytest.raises(MissingPackageError, match=rf"^sqltrack.integrations.{name} requires '.*'; install it with: "):
         __import__(f"sqltrack.integrations.{name}")
+
+
+def test_a_framework_that_lacks_a_package_of_its_own_raises_its_error() -> None:
+    """Keras without a backend, for example."""
+    missing = pytest.raises(ModuleNotFoundError, match="No module named 'missing_backend'")
+    with missing as info, require("sqltrack.integrations.keras", "keras"):
+        __import__("missing_backend")
+    assert not isinstance(info.value, MissingPackageError)
 
 
 def test_no_run_is_created_before_the_first_use(client: sqltrack.Client) -> None:

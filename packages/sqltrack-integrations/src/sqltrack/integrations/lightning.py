@@ -28,7 +28,7 @@ else:
     except ImportError:
         from sqltrack.integrations._frameworks import require
 
-        with require("sqltrack.integrations.lightning", "lightning"):
+        with require("sqltrack.integrations.lightning", "lightning", "pytorch_lightning"):
             from pytorch_lightning.loggers.logger import DummyExperiment, Logger
 
 __all__ = ["SQLTrackLogger"]
