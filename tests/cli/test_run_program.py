@@ -102,15 +102,38 @@ def test_five_hundred_programs_end_in_every_way(client: sqltrack.Client, options
 @pytest.mark.engines("sqlite", reason="it does not depend on the database")
 @pytest.mark.parametrize(
     ("command", "code", "reason"),
-    [("no-such-program", 127, "not found"), ("./no/such", 127, "not found"), ("./data.txt", 126, "cannot be executed")],
+    [
+        ("no-such-program", 127, "not found"),
+        ("./no/such", 127, "not found"),
+        ("", 127, "not found"),
+        ("./data.txt", 126, "cannot be executed"),
+        ("./binary", 126, "cannot be executed"),
+    ],
 )
 def test_a_program_that_cannot_be_started_fails(
     command: str, code: int, reason: str, client: sqltrack.Client, options: list[str]
 ) -> None:
     Path("data.txt").write_text("no program")
-    done = subprocess.run([PROGRAM, "run", *options, "--", command], capture_output=True, text=True)
+    Path("binary").write_bytes(b"\0\1\2" * 100)
+    Path("binary").chmod(0o755)
+    done = subprocess.run(
+        [PROGRAM, "run", *options, "--capture", "all", "--", command, "x"], capture_output=True, text=True
+    )
     assert done.returncode == code
     assert reason in done.stderr
+    ((status, extras, _),) = read_runs(client)
+    assert status == "FAILED"
+    assert extras["capture"]["command"]["argv"] == [command, "x"]
+    assert extras["capture"]["command"]["exit_code"] == code
+
+
+def test_a_script_without_a_line_for_its_interpreter_runs_as_in_a_shell(
+    client: sqltrack.Client, options: list[str]
+) -> None:
+    Path("script").write_text('echo "$0 $1"; exit 7\n')
+    Path("script").chmod(0o755)
+    done = subprocess.run([PROGRAM, "run", *options, "--", "./script", "a b"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "./script a b\n")
     assert [status for status, _, _ in read_runs(client)] == ["FAILED"]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["CANNOT_RUN", "NOT_FOUND", "Child", "Ending", "block_signals", "end_like"]
 
@@ -95,18 +97,11 @@ class Child:
         has_own_session: bool = False,
     ) -> None:
         self._shares_terminal = not has_own_session and _has_terminal()
-        options: dict[str, object] = {"setsid": True} if has_own_session else {}
+        options: dict[str, Any] = {"setsid": True} if has_own_session else {}
         if not has_own_session and not self._shares_terminal:
             options["setpgroup"] = 0
-        self.pid: int = os.posix_spawnp(
-            command[0],
-            list(command),
-            dict(environ),
-            file_actions=list(actions),
-            setsigmask=mask,
-            setsigdef=_PYTHON_IGNORES,
-            **options,  # type: ignore[arg-type]
-        )
+        options.update(file_actions=list(actions), setsigmask=mask, setsigdef=_PYTHON_IGNORES)
+        self.pid: int = _spawn(command, environ, options)
 
     def wait(self, on_resize: Callable[[], None] | None = None, on_stop: Callable[[], None] | None = None) -> Ending:
         """Wait until the program has ended, and pass signals on to it.
@@ -141,6 +136,28 @@ class Child:
             return None
         code = os.waitstatus_to_exitcode(status)
         return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+def _spawn(command: Sequence[str], environ: Mapping[str, str], options: Mapping[str, Any]) -> int:
+    """Start a program as shells do, and return its process id."""
+    if not command[0]:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    try:
+        return os.posix_spawnp(command[0], list(command), dict(environ), **options)
+    except OSError as error:
+        path = shutil.which(command[0])
+        if error.errno != errno.ENOEXEC or path is None or not _is_script(path):
+            raise
+        return os.posix_spawnp("/bin/sh", ["/bin/sh", path, *command[1:]], dict(environ), **options)
+
+
+def _is_script(path: str) -> bool:
+    """Return whether a file that the system cannot execute is a script without a line that names its interpreter."""
+    try:
+        with open(path, "rb") as file:
+            return b"\0" not in file.read(256)
+    except OSError:
+        return False
 
 
 def _next_signal() -> tuple[int, bool]:

@@ -79,7 +79,7 @@ def run_program(config: Mapping[str, Any], program: Program) -> int:
     try:
         child = _start(run, program, mask, output)
     except OSError as error:
-        return _fail_to_start(run, program, error)
+        return _fail_to_start(client, run, names, program, error)
     capture = _begin_capture(client, run, names, program, child)
     ending = _wait(child, output)
     _end(run, capture, ending, {} if output is None else output.text.read())
@@ -141,7 +141,9 @@ def _variables(run: Run) -> dict[str, str]:
     }
 
 
-def _begin_capture(client: Client, run: Run, names: Iterable[str], program: Program, child: Child) -> RunCapture | None:
+def _begin_capture(
+    client: Client, run: Run, names: Iterable[str], program: Program, child: Child | None
+) -> RunCapture | None:
     names = set(names)
     is_foreign = not _shares_environment(program.command)
     if is_foreign:
@@ -151,10 +153,11 @@ def _begin_capture(client: Client, run: Run, names: Iterable[str], program: Prog
         return None
     script = _script_of(program.command)
     folder = current_folder() if script is None else os.path.dirname(os.path.realpath(script))
-    capture = RunCapture(client, run.id, names, program.command, folder, child.pid, is_foreign=is_foreign)
+    pid = None if child is None else child.pid
+    capture = RunCapture(client, run.id, names, program.command, folder, pid, is_foreign=is_foreign)
     capture.begin()
-    if "command" in names:
-        capture.facts.add("command", {"pid": child.pid})
+    if "command" in names and pid is not None:
+        capture.facts.add("command", {"pid": pid})
     return capture
 
 
@@ -164,12 +167,14 @@ def _shares_environment(command: Sequence[str]) -> bool:
     return path is not None and os.path.dirname(path) == os.path.dirname(sys.executable)
 
 
-def _fail_to_start(run: Run, program: Program, error: OSError) -> int:
+def _fail_to_start(client: Client, run: Run, names: Iterable[str], program: Program, error: OSError) -> int:
     is_missing = isinstance(error, FileNotFoundError)
     reason = "not found" if is_missing else f"cannot be executed: {error.strerror or error}"
     print(f"sqltrack: command {program.command[0]!r} {reason}", file=sys.stderr)
-    run.stop("FAILED")
-    return NOT_FOUND if is_missing else CANNOT_RUN
+    ending = Ending(NOT_FOUND if is_missing else CANNOT_RUN, None)
+    capture = _begin_capture(client, run, set(names) - {"output", "resources", "series"}, program, None)
+    _end(run, capture, ending, {})
+    return ending.code or 0
 
 
 def _end(run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[str, Any]) -> None:
