@@ -137,6 +137,17 @@ def test_a_script_without_a_line_for_its_interpreter_runs_as_in_a_shell(
     assert [status for status, _, _ in read_runs(client)] == ["FAILED"]
 
 
+def test_the_resources_of_a_short_program_are_stored(client: sqltrack.Client, options: list[str]) -> None:
+    """It ends before the second measurement."""
+    code = "import time; held = bytearray(80 * 2**20)\nwhile time.process_time() < 1: pass"
+    command = [PROGRAM, "run", *options, "--capture", "resources", "--", sys.executable, "-c", code]
+    subprocess.run(command, check=True)
+    ((_, extras, _),) = read_runs(client)
+    resources = extras["capture"]["resources"]
+    assert resources["memory"]["max"] > 80 * 2**20
+    assert resources["cpu"]["max"] > 0.1
+
+
 def test_a_run_that_cannot_be_created_starts_nothing(tmp_path: Path) -> None:
     command = [PROGRAM, "run", "--dbpath", str(tmp_path / "no" / "x.db"), "--", "touch", "started"]
     done = subprocess.run(command, capture_output=True, text=True)

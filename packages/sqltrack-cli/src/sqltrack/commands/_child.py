@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sqltrack.capture._resources import Usage
+
 __all__ = ["CANNOT_RUN", "NOT_FOUND", "Child", "Ending", "block_signals", "end_like"]
 
 #: Exit statuses of shells for a program that cannot be started, and one that is not found.
@@ -81,6 +83,7 @@ class Child:
 
     Attributes:
         pid: its process id.
+        usage: CPU time and memory that it has used, None until it has ended.
 
     Raises:
         FileNotFoundError: the program does not exist.
@@ -101,6 +104,7 @@ class Child:
         if not has_own_session and not self._shares_terminal:
             options["setpgroup"] = 0
         options.update(file_actions=list(actions), setsigmask=mask, setsigdef=_PYTHON_IGNORES)
+        self.usage: Usage | None = None
         self.pid: int = _spawn(command, environ, options)
 
     def wait(self, on_resize: Callable[[], None] | None = None, on_stop: Callable[[], None] | None = None) -> Ending:
@@ -127,7 +131,7 @@ class Child:
 
     def _look(self, on_stop: Callable[[], None] | None) -> Ending | None:
         options = os.WNOHANG | (os.WUNTRACED if on_stop is not None else 0)
-        pid, status = os.waitpid(self.pid, options)
+        pid, status, used = os.wait4(self.pid, options)
         if pid == 0:
             return None
         if os.WIFSTOPPED(status):
@@ -135,6 +139,8 @@ class Child:
                 on_stop()
             return None
         code = os.waitstatus_to_exitcode(status)
+        # In KiB, except on macOS.
+        self.usage = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         return Ending(code, None) if code >= 0 else Ending(None, -code)
 
 

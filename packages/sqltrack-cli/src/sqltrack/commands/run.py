@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqltrack._outbox._outbox import close_all
 from sqltrack._tracking import TRACKED_RUN, tracked_run
 from sqltrack.capture._command import current_folder
+from sqltrack.capture._resources import Usage
 from sqltrack.capture._run_capture import RunCapture
 from sqltrack.capture._settings import capture_setting
 from sqltrack.client import Client
@@ -82,7 +83,7 @@ def run_program(config: Mapping[str, Any], program: Program) -> int:
         return _fail_to_start(client, run, names, program, error)
     capture = _begin_capture(client, run, names, program, child)
     ending = _wait(child, output)
-    _end(run, capture, ending, {} if output is None else output.text.read())
+    _end(run, capture, ending, {} if output is None else output.text.read(), child.usage)
     if ending.signal is not None:
         # This signal ends the process without the work that Python does at its end.
         close_all()
@@ -177,7 +178,9 @@ def _fail_to_start(client: Client, run: Run, names: Iterable[str], program: Prog
     return ending.code or 0
 
 
-def _end(run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[str, Any]) -> None:
+def _end(
+    run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[str, Any], usage: Usage | None = None
+) -> None:
     """Store the status and the captured context."""
     from sqltrack.errors import SQLTrackError
 
@@ -191,7 +194,7 @@ def _end(run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[s
             if found != capture.written:
                 # The program has captured its context itself, and knows its packages, for example.
                 capture.facts.preferred = {name: found[name] for name in found if name not in _OWN_FACTS}
-            capture.finish()
+            capture.finish(usage=usage)
         run.stop(ending.status)
     except SQLTrackError as error:
         # What counts is how the program has ended.
