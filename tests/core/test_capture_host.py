@@ -100,6 +100,7 @@ def test_limits_are_those_of_the_job_in_both_versions_of_cgroups(
             {"PBS_JOBID": "12[3].server", "PBS_ARRAY_INDEX": "3"},
             {"system": "pbs", "id": "12[3].server", "array_index": 3},
         ),
+        ({"LSB_JOBID": "5"}, {"system": "lsf", "id": "5"}),
         ({"LSB_JOBID": "5", "LSB_JOBINDEX": "0", "LSB_RESTART": "Y"}, {"system": "lsf", "id": "5", "restarts": 1}),
         (
             {"LSB_JOBID": "5", "LSB_JOBINDEX": "2", "LSB_RESTART": "N"},
@@ -115,7 +116,7 @@ def test_limits_are_those_of_the_job_in_both_versions_of_cgroups(
             {"system": "kubernetes", "pod": "train-0", "namespace": "ml", "array_index": 0},
         ),
     ],
-    ids=["none", "slurm", "pbs", "lsf", "lsf array", "kubernetes"],
+    ids=["none", "slurm", "pbs", "lsf", "lsf restarted", "lsf array", "kubernetes"],
 )
 def test_a_batch_system_tells_about_the_job(variables: dict[str, str], job: dict[str, Any]) -> None:
     assert describe_job(variables) == job
