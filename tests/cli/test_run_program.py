@@ -137,6 +137,23 @@ def test_a_script_without_a_line_for_its_interpreter_runs_as_in_a_shell(
     assert [status for status, _, _ in read_runs(client)] == ["FAILED"]
 
 
+def test_a_planned_run_is_taken_by_its_id(client: sqltrack.Client, options: list[str]) -> None:
+    planned = sqltrack.Experiment(client, name="planned").get_run()
+    for number, status in ((planned.id, "COMPLETED"), (planned.id + 10, "COMPLETED")):
+        environ = {**os.environ, "SQLTRACK_RUN_ID": str(number)}
+        subprocess.run([PROGRAM, "run", *options, "--", "true"], check=True, env=environ)
+        found = client.execute(
+            "SELECT name, status FROM runs JOIN experiments ON experiments.id = experiment_id WHERE runs.id = %s",
+            (number,),
+        ).fetchall()
+        assert [tuple(row) for row in found] == [("planned" if number == planned.id else "true", status)]
+    given = [PROGRAM, "run", *options, "--experiment", "other", "--", "touch", "started"]
+    done = subprocess.run(given, env={**os.environ, "SQLTRACK_RUN_ID": str(planned.id)}, capture_output=True, text=True)
+    assert done.returncode == 125
+    assert "belongs to experiment" in done.stderr
+    assert not Path("started").exists()
+
+
 def test_the_resources_of_a_short_program_are_stored(client: sqltrack.Client, options: list[str]) -> None:
     """It ends before the second measurement."""
     code = "import time; held = bytearray(80 * 2**20)\nwhile time.process_time() < 1: pass"

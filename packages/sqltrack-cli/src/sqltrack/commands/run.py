@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqltrack._outbox._outbox import close_all
 from sqltrack._tracking import TRACKED_RUN, tracked_run
+from sqltrack._updates import RUN_VARIABLE
 from sqltrack.capture._command import current_folder
 from sqltrack.capture._resources import Usage
 from sqltrack.capture._run_capture import RunCapture
@@ -19,6 +20,7 @@ from sqltrack.capture._settings import capture_setting
 from sqltrack.client import Client
 from sqltrack.commands._child import CANNOT_RUN, NOT_FOUND, Child, Ending, block_signals, end_like
 from sqltrack.commands._output_copies import Output, copied_output
+from sqltrack.errors import MissingRunError, SQLTrackError
 from sqltrack.run import Run
 from sqltrack.track_functions import start
 
@@ -33,7 +35,8 @@ class Program(NamedTuple):
 
     Attributes:
         command: its name and arguments.
-        experiment: name of the experiment.
+        experiment: name of the experiment; None for that of an existing run that SQLTRACK_RUN_ID names, or else that of
+            the program.
         args: arguments of the run, in addition to those that its help text describes.
         tags: tags of the run.
         comment: comment of the run, None for none.
@@ -41,7 +44,7 @@ class Program(NamedTuple):
     """
 
     command: Sequence[str]
-    experiment: str
+    experiment: str | None
     args: Mapping[str, Any]
     tags: Sequence[str] = ()
     comment: str | None = None
@@ -91,8 +94,15 @@ def run_program(config: Mapping[str, Any], program: Program) -> int:
 
 
 def _begin(client: Client, program: Program) -> Run:
+    if program.experiment is None and os.environ.get(RUN_VARIABLE):
+        with contextlib.suppress(MissingRunError):
+            return _begin_in(client, program, None)
+    return _begin_in(client, program, program.experiment or experiment_name(program.command))
+
+
+def _begin_in(client: Client, program: Program, experiment: str | None) -> Run:
     return start(
-        program.experiment,
+        experiment,
         args={**_detected_args(program.command), **program.args} or None,
         tags=program.tags,
         comment=program.comment,
@@ -182,8 +192,6 @@ def _end(
     run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[str, Any], usage: Usage | None = None
 ) -> None:
     """Store the status and the captured context."""
-    from sqltrack.errors import SQLTrackError
-
     try:
         if capture is not None:
             how = {"exit_code": ending.code} if ending.signal is None else {"signal": ending.signal}

@@ -17,7 +17,7 @@ _MAX_PROCESSES = 1_000
 
 
 class Usage(NamedTuple):
-    """What the system tells about a process that has ended, and its children.
+    """CPU time and memory of a process that has ended, and its children.
 
     Attributes:
         cpu: seconds of CPU time.
@@ -79,10 +79,10 @@ class Resources:
                 self._add(f"gpu{index}", gpu.utilization)
 
     def end(self, usage: Usage, begun: float, ended: float) -> None:
-        """Add what the system tells about the process after its end.
+        """Add CPU time and memory that the system reports after the end of the process.
 
         Args:
-            usage: what it tells.
+            usage: CPU time and memory of the process.
             begun: when (monotonic) the process was started, for one that ended before the first sample.
             ended: when (monotonic) it has ended.
         """

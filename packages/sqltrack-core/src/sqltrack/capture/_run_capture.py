@@ -102,7 +102,7 @@ class RunCapture:
 
         Args:
             patience: seconds to wait for the thread.
-            usage: what the system tells about the measured process after its end.
+            usage: CPU time and memory of the measured process, after its end.
         """
         ended = time.monotonic()
         if self._own_pid != os.getpid():
