@@ -27,7 +27,7 @@ def _forget() -> None:
 def context(client: sqltrack.Client, number: int) -> dict[str, Any]:
     packages = {"numpy": f"2.{number}", "torch": "2.5", **({"extra": "1"} if number else {})}
     return {
-        "git": {"commit": COMMIT, "branch": "main", "dirty": bool(number), "diff": "-old\n+new\n"},
+        "git": {"commit": COMMIT, "branch": "main", "dirty": bool(number), "diff": f"-old\n+new {number}\n"},
         "host": {"name": "node17", "cpus": 8, "memory": 64 * 10**9, "gpus": [{"name": "NVIDIA H200"}]},
         "job": {"system": "slurm", "id": "77", "restarts": number},
         "command": {"argv": ["python", "train.py", "a b"], "cwd": "/home/alice", "pid": 4711 + number, "exit_code": 3},
@@ -91,7 +91,9 @@ def test_runs_are_compared_by_their_context_and_the_packages_that_differ(client:
     assert rows["packages.extra"]["values"] == {2: "1"}
     assert rows["git.dirty"]["differs"]
     assert not rows["git.commit"]["differs"]
-    assert not {"command.pid", "git.diff", "output.text"} & rows.keys()
+    assert rows["git.diff"]["differs"]
+    assert str(rows["git.diff"]["values"][1]).startswith("2 lines, hash ")
+    assert not {"command.pid", "output.text"} & rows.keys()
     assert not [row for row in compare_runs(client, [1, 3]) if row["name"] == "packages.numpy" and not row["differs"]]
 
 

@@ -71,13 +71,44 @@ def test_hundreds_of_lines_are_quick(run: sqltrack.Run, options: list[str], monk
     assert (len(found), found[0], found[-1]) == (500, (100,), (599,))
 
 
-def test_a_line_that_cannot_be_read_is_named(
+def test_a_line_that_cannot_be_read_is_named_and_left_out(
     run: sqltrack.Run, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    feed(monkeypatch, b"loss=1\n{broken\nloss=2\n")
+    """The program that writes the lines would otherwise be ended by SIGPIPE."""
+    lines = [
+        b"loss=1",
+        b"{broken",
+        b"epoch 2 begins",
+        b"\xff\xfe=1",
+        b"step=1.5 loss=9",
+        b'{"a":' + b"[" * 99_999,
+        b"loss=2",
+    ]
+    feed(monkeypatch, b"\n".join(lines))
     assert main(["log", str(run.id), "-", *options]) == 1
-    assert "line 2 of standard input cannot be read" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    for number in range(2, 7):
+        assert f"line {number} of standard input was left out" in errors
+    assert rows(run.client, "step", "loss") == [(0, 1.0), (1, 2.0)]
+
+
+def test_many_lines_that_cannot_be_read_are_counted(
+    run: sqltrack.Run, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed(monkeypatch, b"chatter\n" * 50 + b"loss=1\n")
+    assert main(["log", str(run.id), "-", *options]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 6
+    assert "50 lines of standard input were left out" in errors[-1]
     assert rows(run.client, "loss") == [(1.0,)]
+
+
+def test_lines_of_a_run_that_does_not_exist_are_refused_at_once(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed(monkeypatch, b"loss=1\nloss=2\n")
+    assert main(["log", "12345", "-", *options]) == 1
+    assert "12345" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

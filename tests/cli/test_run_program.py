@@ -102,16 +102,67 @@ def test_five_hundred_programs_end_in_every_way(client: sqltrack.Client, options
 @pytest.mark.engines("sqlite", reason="it does not depend on the database")
 @pytest.mark.parametrize(
     ("command", "code", "reason"),
-    [("no-such-program", 127, "not found"), ("./no/such", 127, "not found"), ("./data.txt", 126, "cannot be executed")],
+    [
+        ("no-such-program", 127, "not found"),
+        ("./no/such", 127, "not found"),
+        ("", 127, "not found"),
+        ("./data.txt", 126, "cannot be executed"),
+        ("./binary", 126, "cannot be executed"),
+    ],
 )
 def test_a_program_that_cannot_be_started_fails(
     command: str, code: int, reason: str, client: sqltrack.Client, options: list[str]
 ) -> None:
     Path("data.txt").write_text("no program")
-    done = subprocess.run([PROGRAM, "run", *options, "--", command], capture_output=True, text=True)
+    Path("binary").write_bytes(b"\0\1\2" * 100)
+    Path("binary").chmod(0o755)
+    done = subprocess.run(
+        [PROGRAM, "run", *options, "--capture", "all", "--", command, "x"], capture_output=True, text=True
+    )
     assert done.returncode == code
     assert reason in done.stderr
+    ((status, extras, _),) = read_runs(client)
+    assert status == "FAILED"
+    assert extras["capture"]["command"]["argv"] == [command, "x"]
+    assert extras["capture"]["command"]["exit_code"] == code
+
+
+def test_a_script_without_a_line_for_its_interpreter_runs_as_in_a_shell(
+    client: sqltrack.Client, options: list[str]
+) -> None:
+    Path("script").write_text('echo "$0 $1"; exit 7\n')
+    Path("script").chmod(0o755)
+    done = subprocess.run([PROGRAM, "run", *options, "--", "./script", "a b"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "./script a b\n")
     assert [status for status, _, _ in read_runs(client)] == ["FAILED"]
+
+
+def test_a_planned_run_is_taken_by_its_id(client: sqltrack.Client, options: list[str]) -> None:
+    planned = sqltrack.Experiment(client, name="planned").get_run()
+    for number, status in ((planned.id, "COMPLETED"), (planned.id + 10, "COMPLETED")):
+        environ = {**os.environ, "SQLTRACK_RUN_ID": str(number)}
+        subprocess.run([PROGRAM, "run", *options, "--", "true"], check=True, env=environ)
+        found = client.execute(
+            "SELECT name, status FROM runs JOIN experiments ON experiments.id = experiment_id WHERE runs.id = %s",
+            (number,),
+        ).fetchall()
+        assert [tuple(row) for row in found] == [("planned" if number == planned.id else "true", status)]
+    given = [PROGRAM, "run", *options, "--experiment", "other", "--", "touch", "started"]
+    done = subprocess.run(given, env={**os.environ, "SQLTRACK_RUN_ID": str(planned.id)}, capture_output=True, text=True)
+    assert done.returncode == 125
+    assert "belongs to experiment" in done.stderr
+    assert not Path("started").exists()
+
+
+def test_the_resources_of_a_short_program_are_stored(client: sqltrack.Client, options: list[str]) -> None:
+    """It ends before the second measurement."""
+    code = "import time; held = bytearray(80 * 2**20)\nwhile time.process_time() < 1: pass"
+    command = [PROGRAM, "run", *options, "--capture", "resources", "--", sys.executable, "-c", code]
+    subprocess.run(command, check=True)
+    ((_, extras, _),) = read_runs(client)
+    resources = extras["capture"]["resources"]
+    assert resources["memory"]["max"] > 80 * 2**20
+    assert resources["cpu"]["max"] > 0.1
 
 
 def test_a_run_that_cannot_be_created_starts_nothing(tmp_path: Path) -> None:

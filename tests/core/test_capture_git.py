@@ -12,7 +12,7 @@ import pytest
 
 from sqltrack.capture import _command, _facts, capture
 from sqltrack.capture._git import find_repository, read_repository, without_login
-from sqltrack.capture._git_program import DIFF_LIMIT, read_changes, read_diff
+from sqltrack.capture._git_program import DIFF_LIMIT, read_changes, read_commit, read_diff
 
 IDENTITY = ("-c", "user.name=Alice", "-c", "user.email=alice@example.org", "-c", "protocol.file.allow=always")
 
@@ -198,6 +198,19 @@ def test_a_large_diff_is_cut_at_a_line_and_marked(repository: Path) -> None:
     assert "Binary files /dev/null and b/data.bin differ" in found["diff"]
     assert found["diff_files"] == ["data.bin", "train.py"]
     assert len(found["diff_hash"]) == 32
+
+
+def test_a_diff_that_takes_too_long_is_marked(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "git"
+    program.write_text("#!/bin/sh\nprintf 'diff --git a/x b/x\\n+a = 1\\n+passw'\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert read_changes(str(repository), time.monotonic() + 10) == {"dirty": True}
+    found = read_diff(str(repository), time.monotonic() + 0.5)
+    assert found == {"diff": "diff --git a/x b/x\n+a = 1\n", "diff_cut": True}
+    assert read_commit(str(repository), time.monotonic() + 0.2) == {}
 
 
 def test_a_small_diff_is_complete(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from sqltrack.capture._host import describe_host
 from sqltrack.capture._job import describe_job
 from sqltrack.capture._limits import cpu_limit, memory_limit
 from sqltrack.capture._packages import list_packages
-from sqltrack.capture._resources import Resources
+from sqltrack.capture._resources import Resources, Usage
 
 
 def test_the_host_is_described() -> None:
@@ -98,6 +100,7 @@ def test_limits_are_those_of_the_job_in_both_versions_of_cgroups(
             {"PBS_JOBID": "12[3].server", "PBS_ARRAY_INDEX": "3"},
             {"system": "pbs", "id": "12[3].server", "array_index": 3},
         ),
+        ({"LSB_JOBID": "5"}, {"system": "lsf", "id": "5"}),
         ({"LSB_JOBID": "5", "LSB_JOBINDEX": "0", "LSB_RESTART": "Y"}, {"system": "lsf", "id": "5", "restarts": 1}),
         (
             {"LSB_JOBID": "5", "LSB_JOBINDEX": "2", "LSB_RESTART": "N"},
@@ -113,7 +116,7 @@ def test_limits_are_those_of_the_job_in_both_versions_of_cgroups(
             {"system": "kubernetes", "pod": "train-0", "namespace": "ml", "array_index": 0},
         ),
     ],
-    ids=["none", "slurm", "pbs", "lsf", "lsf array", "kubernetes"],
+    ids=["none", "slurm", "pbs", "lsf", "lsf restarted", "lsf array", "kubernetes"],
 )
 def test_a_batch_system_tells_about_the_job(variables: dict[str, str], job: dict[str, Any]) -> None:
     assert describe_job(variables) == job
@@ -157,6 +160,39 @@ def test_resources_are_measured_with_those_of_children() -> None:
     metrics = resources.metrics()
     assert metrics["sys/memory_max"] == found["memory"]["max"]
     assert resources.metrics() == {}
+
+
+def test_children_that_have_ended_count() -> None:
+    resources = Resources()
+    resources.sample()
+    begun = time.monotonic()
+    for _ in range(2):
+        subprocess.run([sys.executable, "-S", "-c", "import time\nwhile time.process_time() < 0.2: pass"], check=True)
+    resources.sample()
+    assert resources.summary()["cpu"]["mean"] * (time.monotonic() - begun) > 0.3
+
+
+def test_a_process_that_has_ended_is_not_measured_as_idle() -> None:
+    process = subprocess.Popen([sys.executable, "-S", "-c", "import time\nwhile time.process_time() < 0.2: pass"])
+    resources = Resources(process.pid)
+    begun = time.monotonic()
+    resources.sample()
+    _, _, used = os.wait4(process.pid, 0)
+    process.returncode = 0
+    resources.sample()
+    assert "cpu" not in resources.summary()
+    resources.end(Usage(used.ru_utime + used.ru_stime, 2**40), begun, begun + 1.0)
+    found = resources.summary()
+    assert found["cpu"]["max"] > 0.15
+    assert found["memory"]["max"] == 2**40 > found["memory"]["mean"]
+
+
+def test_a_process_that_ends_before_the_first_sample_is_measured() -> None:
+    resources = Resources(2**22 + 1)
+    resources.sample()
+    resources.end(Usage(3.0, 5000), 10.0, 12.0)
+    assert resources.summary()["cpu"] == {"mean": 1.5, "max": 1.5}
+    assert resources.summary()["memory"] == {"mean": 5000, "max": 5000}
 
 
 def test_the_summary_is_stored_at_the_end(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

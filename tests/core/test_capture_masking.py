@@ -38,6 +38,9 @@ PLANTED = st.one_of(
     texts(12).map(lambda key: (f"API_TOKEN={key}", key)),
     texts(12).map(lambda key: (f"WANDB_API_KEY={key}", key)),
     texts(40).map(lambda key: (f"Authorization: Bearer {key}", key)),
+    texts(12).map(lambda key: (f"password: {key}", key)),
+    texts(12).map(lambda key: (f"db:\n  - password: '{key}'", key)),
+    texts(12).map(lambda key: (f"os.environ['HF_TOKEN'] = '{key}'", key)),
     texts(60, 60).map(lambda key: (f"-----BEGIN RSA PRIVATE KEY-----\n{key}\n-----END RSA PRIVATE KEY-----", key)),
 )
 
@@ -54,6 +57,35 @@ def test_a_command_line_is_stored_without_credentials(
 @given(texts(12), st.sampled_from(["--password", "--api-key", "--hf-token", "--secret"]))
 def test_the_word_after_an_option_for_a_credential_is_masked(secret: str, option: str) -> None:
     assert secret not in describe_command({}, ["train", option, secret, "x"])["argv"]
+
+
+@given(texts(12), st.booleans())
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sshpass -p {} ssh -p 22 host",
+        "mysql -u root -p{} db",
+        "docker login -u alice -p {} host",
+        "curl -u alice:{} https://host",
+        "curl -ualice:{} https://host",
+        "curl --user alice:{} https://host",
+        "redis-cli -a {}",
+        "zip -P {} a.zip a",
+        "openssl enc -k {}",
+        "wandb login {}",
+    ],
+)
+def test_a_credential_of_a_known_program_is_masked(command: str, secret: str, is_after_another: bool) -> None:
+    words = [*(["env"] if is_after_another else []), *command.split()]
+    shown = describe_command({}, [word.format(secret) for word in words])["argv"]
+    assert shown == [word.format("***") for word in words]
+    unmasked = describe_command({"mask": False}, [word.format(secret) for word in words])["argv"]
+    assert unmasked == [word.format(secret) for word in words]
+
+
+def test_options_of_other_programs_stay() -> None:
+    for command in ("ssh -p 22 host", "docker run -p 80:80 -u 1000:1000 image", "mkdir -p a", "train -k 5 -a b -P c"):
+        assert describe_command({}, command.split())["argv"] == command.split()
 
 
 def test_a_long_command_line_is_cut() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import sys
 import time
 
 import pytest
 
 from sqltrack.capture._output import OUTPUT_LIMIT, OutputText
+from sqltrack.capture._streams import CopiedStreams
 
 
 def shown(*parts: str) -> str:
@@ -79,3 +83,19 @@ def test_a_line_without_an_end_needs_no_memory() -> None:
     found = output.read()
     assert len(found["text"]) < 3 * OUTPUT_LIMIT
     assert found["left_out"] > 9_000_000
+
+
+def test_runs_that_overlap_leave_no_layers_in_the_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them would end in a RecursionError."""
+    original = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", original)
+    copies = [CopiedStreams() for _ in range(2_000)]
+    copies[0].begin()
+    for before, after in itertools.pairwise(copies):
+        after.begin()
+        before.end()
+    print("epoch 1")
+    copies[-1].end()
+    assert sys.stdout is original
+    assert original.getvalue() == copies[-1].read()["text"] == "epoch 1\n"
+    assert copies[0].read() == {}

@@ -177,6 +177,22 @@ NESTED = json.dumps(json.dumps(json.dumps({"token": "{}"}))).replace("{", "{{").
         ("mysql -u root -ps3cret db", "mysql -u root -p*** db"),
         ("sshpass -p s3cret ssh h", "sshpass -p *** ssh h"),
         ("docker login -u u -p s3cret host", "docker login -u u -p *** host"),
+        # Code
+        ("os.environ['HF_TOKEN'] = 's3cret'", "os.environ['HF_TOKEN'] = ***"),
+        ('os.environ["HF_TOKEN"]="s3cret"', 'os.environ["HF_TOKEN"]=***'),
+        ("os.environ.setdefault('HF_TOKEN', 's3cret')", "os.environ.setdefault('HF_TOKEN', '***')"),
+        ('password: str = "s3cret"', "password: str = ***"),
+        ("const token: string = 's3cret';", "const token: string = ***;"),
+        ("password => 's3cret'", "password => ***"),
+        ("password := s3cret", "password := ***"),
+        ('password <- "s3cret"', "password <- ***"),
+        ("ENV HF_TOKEN s3cret", "ENV HF_TOKEN ***"),
+        # Diffs
+        ("+password: s3cret\n-  password: s3cret  # a", "+password: ***\n-  password: ***  # a"),
+        ("+  - token: s3cret\n+passwords:\n+  - s3cret\n", "+  - token: ***\n+passwords:\n+  - ***\n"),
+        # Logs
+        ("INFO password: s3cret012345", "INFO password: ***"),
+        ("Your API key is s3cret012345", "Your API key is ***"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\ns3cret\n-----END OPENSSH PRIVATE KEY-----\n", "***\n"),
     ],
 )
@@ -247,6 +263,9 @@ def test_tokens_of_services_are_known_whatever_holds_them(token: str) -> None:
         "C:\\Users\\alice",
         "OLDPWD=/home/a PWD=/home/b",
         "token: the smallest unit of a text",
+        "the next token is unconstitutional, the token: 12",
+        "+lr: 0.1\n+num_tokens: 4096\n+sort_key: loss\n+cls_token: '[CLS]'\n",
+        "ENV PYTHONUNBUFFERED 1\nx <- 5\nnum_tokens <- 5\nmodel['sort_key'] = 'loss'",
         "docker run -u 1000:1000 image",
         "<cls_token>[CLS]</cls_token>",
         "mkdir -p a",
@@ -269,6 +288,10 @@ def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
         '\\"a\\":\\"' * 40_000,
         "a:\n- " * 50_000,
         "password=[' " * 20_000,
+        "token: " + "a" * 300_000,
+        "token<-" * 50_000,
+        "token : str " * 30_000,
+        "ENV a " * 50_000,
     ],
 )
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:

@@ -19,6 +19,7 @@ def test_packages_are_compared_only_where_they_differ(client: sqltrack.Client) -
     compared = notebook.compare_runs(client, 1, 2)
     assert {name for name in compared.index if name.startswith(("capture", "extras"))} == {
         "capture.git.commit",
+        "capture.git.diff",
         "capture.packages.numpy",
         "extras.mine",
     }

@@ -51,7 +51,7 @@ def masked_text(text: str) -> str:
             text = pattern().sub(replacement, text)
     if "[" in text or "{" in text:
         text = _mask_containers(text)
-    return _mask_assignments(text) if "=" in text else text
+    return _mask_assignments(text) if "=" in text or "<-" in text else text
 
 
 # The places of credentials in a text. Repetitions have limits, so that matching takes linear time.
@@ -111,7 +111,12 @@ def _token() -> re.Pattern[str]:
 
 @functools.cache
 def _assigned_name() -> re.Pattern[str]:
-    return re.compile(r"(?P<before>[?&]?)(?<!\w)(?P<name>[A-Za-z_%][\w.%\[\]-]{0,80})\s{0,8}=\s{0,8}(?!=)")
+    # In code, the name may be a key in brackets or have a type, and R and other languages assign by other signs.
+    return re.compile(
+        r"(?P<before>[?&]?)(?<!\w)(?P<name>[A-Za-z_%][\w.%\[\]-]{0,80})"
+        r"(?:['\"]\])?(?:\s{0,8}:\s{0,8}(?:str|string|String|bytes|Optional\[str\]|str \| None))?"
+        r"\s{0,8}(?:[:?]?=>?|<-)\s{0,8}(?!=)"
+    )
 
 
 @functools.cache
@@ -142,9 +147,12 @@ def _escaped_json_item() -> re.Pattern[str]:
 
 @functools.cache
 def _line() -> re.Pattern[str]:
-    """A line of YAML or of a log, whose value is one word or quoted: a sentence can follow such a name, too."""
+    """A line of YAML or of a log, whose value is one word or quoted: a sentence can follow such a name, too.
+
+    In a diff, a sign stands before it.
+    """
     return re.compile(
-        r"^(?P<before>[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{1,8})"
+        r"^(?P<before>[+-]?[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{1,8})"
         r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|\[[^\]\n]*\]|[^\s\"']\S*)(?=[ \t]{0,8}(?:[ \t]#[^\n]*)?\r?$)",
         re.MULTILINE,
     )
@@ -152,10 +160,10 @@ def _line() -> re.Pattern[str]:
 
 @functools.cache
 def _list_items() -> re.Pattern[str]:
-    """A YAML list with one line for each item, and its name."""
+    """A YAML list with one line for each item, and its name, also in a diff."""
     return re.compile(
-        r"^(?P<before>[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{0,8}\r?\n)"
-        r"(?P<value>(?:[ \t]{0,80}-[ \t]{1,8}[^\n]*(?:\n|\Z))+)",
+        r"^(?P<before>[+-]?[ \t]{0,80}(?:-[ \t]{1,8})?(?P<name>[A-Za-z_][\w.-]{0,80})[ \t]{0,8}:[ \t]{0,8}\r?\n)"
+        r"(?P<value>(?:[+-]?[ \t]{0,80}-[ \t]{1,8}[^\n]*(?:\n|\Z))+)",
         re.MULTILINE,
     )
 
@@ -202,6 +210,28 @@ def _option() -> re.Pattern[str]:
     return re.compile(
         r"(?<![\w-])(?P<before>(?P<name>--?[A-Za-z][\w.-]{1,80})[ \t]{1,8})"
         r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s\"'-][^\s]*)"
+    )
+
+
+@functools.cache
+def _variable() -> re.Pattern[str]:
+    """A call that sets a variable by its name, or a line of a shell or Dockerfile that does so without a sign."""
+    return re.compile(
+        r"(?P<before>(?:\b(?:setdefault|set_?env|putenv)\(\s{0,8}['\"](?P<name>\w{1,80})['\"]\s{0,8},\s{0,8})"
+        r"|^[+-]?[ \t]{0,80}(?:ENV|setenv|set[ \t]-g?x)[ \t]{1,8}(?P<word>\w{1,80})[ \t]{1,8})"
+        r"(?P<value>'[^'\n]*'|\"[^\"\n]*\"|[^\s'\"]+)",
+        re.MULTILINE,
+    )
+
+
+@functools.cache
+def _told() -> re.Pattern[str]:
+    """A credential in a sentence or a line of a log, which must look like one: a token can be a word, too."""
+    return re.compile(
+        r"(?P<before>(?<![\w/-])(?:password|passwd|passphrase|secret|token|api[ _-]?key)[ \t]{0,4}"
+        r"(?::|\bis\b)[ \t]{0,8})"
+        r"(?=\S{0,80}\d)(?=\S{0,80}[A-Za-z])[^\s\"'*]{12,}",
+        re.IGNORECASE,
     )
 
 
@@ -336,11 +366,19 @@ def _mask_escaped(match: re.Match[str]) -> str:
     return match[0] if not is_secret_name(name) or value.lower() in _HARMLESS_TEXTS else f"{before}{MASK}"
 
 
+def _mask_variable(match: re.Match[str]) -> str:
+    name, value = match["name"] or match["word"], match["value"]
+    if not is_secret_name(name) or value.strip("'\"").lower() in _HARMLESS_TEXTS:
+        return match[0]
+    quote = value[0] if value[0] in "'\"" else ""
+    return f"{match['before']}{quote}{MASK}{quote or _closing(value)}"
+
+
 def _mask_list_items(match: re.Match[str]) -> str:
     before, name, items = match.group("before", "name", "value")
     if not is_secret_name(name):
         return match[0]
-    return before + re.sub(r"(?m)^([ \t]*-[ \t]+)[^\r\n]+", rf"\1{MASK}", items)
+    return before + re.sub(r"(?m)^([+-]?[ \t]*-[ \t]+)[^\r\n]+", rf"\1{MASK}", items)
 
 
 def _mask_named(match: re.Match[str]) -> str:
@@ -374,5 +412,7 @@ _RULES: tuple[tuple[str, Callable[[], re.Pattern[str]], str | Callable[[re.Match
     ("-", _user_option, rf"\g<before>{MASK}"),
     ("-p", _program_option, rf"\g<before>{MASK}"),
     ("-", _option, _mask_named),
+    ("", _variable, _mask_variable),
+    ("", _told, rf"\g<before>{MASK}"),
     (":", _header, rf"\g<before>{MASK}"),
 )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from sqltrack.capture._resources import Usage
 
 __all__ = ["CANNOT_RUN", "NOT_FOUND", "Child", "Ending", "block_signals", "end_like"]
 
@@ -79,6 +83,7 @@ class Child:
 
     Attributes:
         pid: its process id.
+        usage: CPU time and memory that it has used, None until it has ended.
 
     Raises:
         FileNotFoundError: the program does not exist.
@@ -95,18 +100,12 @@ class Child:
         has_own_session: bool = False,
     ) -> None:
         self._shares_terminal = not has_own_session and _has_terminal()
-        options: dict[str, object] = {"setsid": True} if has_own_session else {}
+        options: dict[str, Any] = {"setsid": True} if has_own_session else {}
         if not has_own_session and not self._shares_terminal:
             options["setpgroup"] = 0
-        self.pid: int = os.posix_spawnp(
-            command[0],
-            list(command),
-            dict(environ),
-            file_actions=list(actions),
-            setsigmask=mask,
-            setsigdef=_PYTHON_IGNORES,
-            **options,  # type: ignore[arg-type]
-        )
+        options.update(file_actions=list(actions), setsigmask=mask, setsigdef=_PYTHON_IGNORES)
+        self.usage: Usage | None = None
+        self.pid: int = _spawn(command, environ, options)
 
     def wait(self, on_resize: Callable[[], None] | None = None, on_stop: Callable[[], None] | None = None) -> Ending:
         """Wait until the program has ended, and pass signals on to it.
@@ -132,7 +131,7 @@ class Child:
 
     def _look(self, on_stop: Callable[[], None] | None) -> Ending | None:
         options = os.WNOHANG | (os.WUNTRACED if on_stop is not None else 0)
-        pid, status = os.waitpid(self.pid, options)
+        pid, status, used = os.wait4(self.pid, options)
         if pid == 0:
             return None
         if os.WIFSTOPPED(status):
@@ -140,7 +139,31 @@ class Child:
                 on_stop()
             return None
         code = os.waitstatus_to_exitcode(status)
+        # In KiB, except on macOS.
+        self.usage = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         return Ending(code, None) if code >= 0 else Ending(None, -code)
+
+
+def _spawn(command: Sequence[str], environ: Mapping[str, str], options: Mapping[str, Any]) -> int:
+    """Start a program as shells do, and return its process id."""
+    if not command[0]:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    try:
+        return os.posix_spawnp(command[0], list(command), dict(environ), **options)
+    except OSError as error:
+        path = shutil.which(command[0])
+        if error.errno != errno.ENOEXEC or path is None or not _is_script(path):
+            raise
+        return os.posix_spawnp("/bin/sh", ["/bin/sh", path, *command[1:]], dict(environ), **options)
+
+
+def _is_script(path: str) -> bool:
+    """Return whether a file that the system cannot execute is a script without a line that names its interpreter."""
+    try:
+        with open(path, "rb") as file:
+            return b"\0" not in file.read(256)
+    except OSError:
+        return False
 
 
 def _next_signal() -> tuple[int, bool]:

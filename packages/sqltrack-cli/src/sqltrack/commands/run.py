@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 
 from sqltrack._outbox._outbox import close_all
 from sqltrack._tracking import TRACKED_RUN, tracked_run
+from sqltrack._updates import RUN_VARIABLE
 from sqltrack.capture._command import current_folder
+from sqltrack.capture._resources import Usage
 from sqltrack.capture._run_capture import RunCapture
 from sqltrack.capture._settings import capture_setting
 from sqltrack.client import Client
 from sqltrack.commands._child import CANNOT_RUN, NOT_FOUND, Child, Ending, block_signals, end_like
 from sqltrack.commands._output_copies import Output, copied_output
+from sqltrack.errors import MissingRunError, SQLTrackError
 from sqltrack.run import Run
 from sqltrack.track_functions import start
 
@@ -32,7 +35,8 @@ class Program(NamedTuple):
 
     Attributes:
         command: its name and arguments.
-        experiment: name of the experiment.
+        experiment: name of the experiment; None for that of an existing run that SQLTRACK_RUN_ID names, or else that of
+            the program.
         args: arguments of the run, in addition to those that its help text describes.
         tags: tags of the run.
         comment: comment of the run, None for none.
@@ -40,7 +44,7 @@ class Program(NamedTuple):
     """
 
     command: Sequence[str]
-    experiment: str
+    experiment: str | None
     args: Mapping[str, Any]
     tags: Sequence[str] = ()
     comment: str | None = None
@@ -79,10 +83,10 @@ def run_program(config: Mapping[str, Any], program: Program) -> int:
     try:
         child = _start(run, program, mask, output)
     except OSError as error:
-        return _fail_to_start(run, program, error)
+        return _fail_to_start(client, run, names, program, error)
     capture = _begin_capture(client, run, names, program, child)
     ending = _wait(child, output)
-    _end(run, capture, ending, {} if output is None else output.text.read())
+    _end(run, capture, ending, {} if output is None else output.text.read(), child.usage)
     if ending.signal is not None:
         # This signal ends the process without the work that Python does at its end.
         close_all()
@@ -90,8 +94,15 @@ def run_program(config: Mapping[str, Any], program: Program) -> int:
 
 
 def _begin(client: Client, program: Program) -> Run:
+    if program.experiment is None and os.environ.get(RUN_VARIABLE):
+        with contextlib.suppress(MissingRunError):
+            return _begin_in(client, program, None)
+    return _begin_in(client, program, program.experiment or experiment_name(program.command))
+
+
+def _begin_in(client: Client, program: Program, experiment: str | None) -> Run:
     return start(
-        program.experiment,
+        experiment,
         args={**_detected_args(program.command), **program.args} or None,
         tags=program.tags,
         comment=program.comment,
@@ -141,7 +152,9 @@ def _variables(run: Run) -> dict[str, str]:
     }
 
 
-def _begin_capture(client: Client, run: Run, names: Iterable[str], program: Program, child: Child) -> RunCapture | None:
+def _begin_capture(
+    client: Client, run: Run, names: Iterable[str], program: Program, child: Child | None
+) -> RunCapture | None:
     names = set(names)
     is_foreign = not _shares_environment(program.command)
     if is_foreign:
@@ -151,10 +164,11 @@ def _begin_capture(client: Client, run: Run, names: Iterable[str], program: Prog
         return None
     script = _script_of(program.command)
     folder = current_folder() if script is None else os.path.dirname(os.path.realpath(script))
-    capture = RunCapture(client, run.id, names, program.command, folder, child.pid, is_foreign=is_foreign)
+    pid = None if child is None else child.pid
+    capture = RunCapture(client, run.id, names, program.command, folder, pid, is_foreign=is_foreign)
     capture.begin()
-    if "command" in names:
-        capture.facts.add("command", {"pid": child.pid})
+    if "command" in names and pid is not None:
+        capture.facts.add("command", {"pid": pid})
     return capture
 
 
@@ -164,18 +178,20 @@ def _shares_environment(command: Sequence[str]) -> bool:
     return path is not None and os.path.dirname(path) == os.path.dirname(sys.executable)
 
 
-def _fail_to_start(run: Run, program: Program, error: OSError) -> int:
+def _fail_to_start(client: Client, run: Run, names: Iterable[str], program: Program, error: OSError) -> int:
     is_missing = isinstance(error, FileNotFoundError)
     reason = "not found" if is_missing else f"cannot be executed: {error.strerror or error}"
     print(f"sqltrack: command {program.command[0]!r} {reason}", file=sys.stderr)
-    run.stop("FAILED")
-    return NOT_FOUND if is_missing else CANNOT_RUN
+    ending = Ending(NOT_FOUND if is_missing else CANNOT_RUN, None)
+    capture = _begin_capture(client, run, set(names) - {"output", "resources", "series"}, program, None)
+    _end(run, capture, ending, {})
+    return ending.code or 0
 
 
-def _end(run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[str, Any]) -> None:
+def _end(
+    run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[str, Any], usage: Usage | None = None
+) -> None:
     """Store the status and the captured context."""
-    from sqltrack.errors import SQLTrackError
-
     try:
         if capture is not None:
             how = {"exit_code": ending.code} if ending.signal is None else {"signal": ending.signal}
@@ -186,7 +202,7 @@ def _end(run: Run, capture: RunCapture | None, ending: Ending, output: Mapping[s
             if found != capture.written:
                 # The program has captured its context itself, and knows its packages, for example.
                 capture.facts.preferred = {name: found[name] for name in found if name not in _OWN_FACTS}
-            capture.finish()
+            capture.finish(usage=usage)
         run.stop(ending.status)
     except SQLTrackError as error:
         # What counts is how the program has ended.

@@ -21,9 +21,14 @@ def describe_command(config: Mapping[str, Any], argv: Sequence[str] | None = Non
         argv: the command line, default: that of this process.
     """
     from sqltrack._masked_items import masked_items
+    from sqltrack._settings import truth_setting
 
     given = list(map(str, getattr(sys, "orig_argv", sys.argv) if argv is None else argv))
     words = _cut(given)
+    if config.get("mask") is None or truth_setting(config, "mask"):
+        from sqltrack.capture._command_words import masked_words
+
+        words = masked_words(words)
     found: dict[str, Any] = masked_items(config, "args", {"argv": words})
     if len(words) < len(given):
         found["argv_cut"] = True

@@ -37,8 +37,8 @@ class _Output(NamedTuple):
     """The output of git.
 
     Attributes:
-        text: the output, up to a limit.
-        is_cut: whether there was more.
+        text: the output, up to a limit or until there was no more time.
+        is_cut: whether there may be more.
     """
 
     text: bytes
@@ -56,7 +56,9 @@ def read_changes(root: str, deadline: float) -> dict[str, Any]:
         An empty dict if git is not installed, refuses to look at this folder or takes too long.
     """
     found = _run_git(root, ("status", "--porcelain", "--untracked-files=no"), 1, deadline)
-    return {} if found is None else {"dirty": bool(found.text)}
+    if found is None or (found.is_cut and not found.text):
+        return {}
+    return {"dirty": bool(found.text)}
 
 
 def read_commit(root: str, deadline: float) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def read_commit(root: str, deadline: float) -> dict[str, Any]:
     commit = _run_git(root, ("rev-parse", "--verify", "--quiet", "HEAD"), 256, deadline)
     branch = _run_git(root, ("symbolic-ref", "--quiet", "--short", "HEAD"), 4096, deadline)
     for name, output in (("commit", commit), ("branch", branch)):
-        if output is not None and output.text.strip():
+        if output is not None and not output.is_cut and output.text.strip():
             found[name] = output.text.decode("utf-8", "replace").strip()
     return found
 
@@ -78,8 +80,8 @@ def read_commit(root: str, deadline: float) -> dict[str, Any]:
 def read_diff(root: str, deadline: float) -> dict[str, Any]:
     """Return `diff`, the masked changes of files under version control since the commit.
 
-    Binary files are only named. A diff above `DIFF_LIMIT` is cut at a line: `diff_cut` is true then, `diff_files` lists
-    the changed files, and `diff_hash` tells two such states apart.
+    Binary files are only named. A diff above `DIFF_LIMIT`, or one that takes too long, is cut at a line: `diff_cut` is
+    true then, `diff_files` lists the changed files, and `diff_hash` tells two such states apart.
 
     Args:
         root: folder of the files.
@@ -94,8 +96,8 @@ def read_diff(root: str, deadline: float) -> dict[str, Any]:
     masked = masked_text(text.decode("utf-8", "replace")).encode()
     if not found.is_cut and len(masked) <= DIFF_LIMIT:
         return {"diff": masked.decode()}
-    kept = masked[: masked.rfind(b"\n", 0, DIFF_LIMIT) + 1].decode()
-    return {"diff": kept, "diff_cut": True, **_describe_files(root, deadline)}
+    kept = masked if len(masked) <= DIFF_LIMIT else masked[: masked.rfind(b"\n", 0, DIFF_LIMIT) + 1]
+    return {"diff": kept.decode(), "diff_cut": True, **_describe_files(root, deadline)}
 
 
 def _describe_files(root: str, deadline: float) -> dict[str, Any]:
@@ -103,9 +105,13 @@ def _describe_files(root: str, deadline: float) -> dict[str, Any]:
     found = _run_git(root, ("diff", "HEAD", "--name-only", "-z"), 2**20, deadline)
     if found is None:
         return {}
-    names = [masked_text(name.decode("utf-8", "replace")) for name in found.text.split(b"\0") if name]
+    # A name that was read in part is left out.
+    paths = [path for path in found.text[: found.text.rfind(b"\0") + 1].split(b"\0") if path]
+    if not paths:
+        return {}
+    names = [masked_text(path.decode("utf-8", "replace")) for path in paths]
     state = hashlib.sha256()
-    for name in found.text.split(b"\0"):
+    for name in paths:
         with contextlib.suppress(OSError, ValueError):
             status = os.stat(os.path.join(os.fsencode(root), name))
             state.update(name + f" {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -113,7 +119,7 @@ def _describe_files(root: str, deadline: float) -> dict[str, Any]:
 
 
 def _run_git(root: str, arguments: Sequence[str], limit: int, deadline: float) -> _Output | None:
-    """Return the output of git, None if it fails or does not end before the deadline (monotonic)."""
+    """Return the output of git, which is cut at the deadline (monotonic); None if git fails."""
     environment = {name: value for name, value in os.environ.items() if not re.match("GIT_(TRACE|EXTERNAL)", name)}
     try:
         process = subprocess.Popen(  # noqa: S603
@@ -146,7 +152,7 @@ def _read(process: subprocess.Popen[bytes], limit: int, deadline: float) -> _Out
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return _Output(text, False) if process.wait(max(deadline - time.monotonic(), 0.01)) == 0 else None
                 return None
-    return None
+    return _Output(text, True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -101,7 +101,7 @@ def _corrected(job: dict[str, Any], variables: Mapping[str, str]) -> dict[str, A
         # LSF sets index 0 for jobs that are not part of an array, and tells of a restart by a letter.
         if job.get("array_index") == 0:
             del job["array_index"]
-        else:
+        elif "array_index" in job:
             job["array_id"] = job.get("id")
         if variables.get("LSB_RESTART") == "Y":
             job["restarts"] = 1

@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqltrack.capture._files import read_text
 from sqltrack.capture._limits import cpu_limit
 
-__all__ = ["Resources"]
+__all__ = ["Resources", "Usage"]
 
 # Processes that are looked at.
 _MAX_PROCESSES = 1_000
+
+
+class Usage(NamedTuple):
+    """CPU time and memory of a process that has ended, and its children.
+
+    Attributes:
+        cpu: seconds of CPU time.
+        memory: bytes of memory of the largest process at its peak.
+    """
+
+    cpu: float
+    memory: int
 
 
 class _Series:
@@ -45,26 +57,51 @@ class Resources:
         self._pid = os.getpid() if pid is None else pid
         self._whole: dict[str, _Series] = {}
         self._recent: dict[str, _Series] = {}
-        self._last: tuple[float, dict[int, float]] | None = None
+        self._last: tuple[float, float] | None = None
 
     def sample(self) -> None:
         """Measure once; this takes about a tenth of a millisecond."""
-        memory, times = _measure(self._pid)
-        if memory:
-            self._add("memory", memory)
-        now = time.monotonic()
-        if self._last is not None and now > self._last[0]:
-            # Processes that began or ended in between count only by what both samples saw.
-            begun, before = self._last
-            used = sum(spent - before.get(pid, 0.0) for pid, spent in times.items())
-            self._add("cpu", max(used, 0.0) / (now - begun))
-        self._last = now, times
+        found = _measure(self._pid)
+        if found is None:
+            # The process has ended, see `end`.
+            return
+        if found.memory:
+            self._add("memory", found.memory)
+        self._add_cpu(found.cpu, time.monotonic())
+        self._sample_gpus()
+
+    def _sample_gpus(self) -> None:
         from sqltrack.capture._nvml import sample_gpus
 
         for index, gpu in enumerate(sample_gpus()):
             self._add(f"gpu{index}_memory", gpu.memory)
             if gpu.utilization is not None:
                 self._add(f"gpu{index}", gpu.utilization)
+
+    def end(self, usage: Usage, begun: float, ended: float) -> None:
+        """Add CPU time and memory that the system reports after the end of the process.
+
+        Args:
+            usage: CPU time and memory of the process.
+            begun: when (monotonic) the process was started, for one that ended before the first sample.
+            ended: when (monotonic) it has ended.
+        """
+        if self._last is None:
+            self._last = begun, 0.0
+        self._add_cpu(usage.cpu, ended)
+        known = self._whole.get("memory")
+        if known is None:
+            self._add("memory", usage.memory)
+        else:
+            # A peak, which says nothing about the mean.
+            known.highest = max(known.highest or 0.0, usage.memory)
+
+    def _add_cpu(self, spent: float, now: float) -> None:
+        if self._last is not None and now > self._last[0]:
+            at, before = self._last
+            # Less than before if a process has ended that no other has waited for.
+            self._add("cpu", max(spent - before, 0.0) / (now - at))
+        self._last = now, spent
 
     def _add(self, name: str, value: float) -> None:
         for series in (self._whole, self._recent):
@@ -96,10 +133,9 @@ def _rounded(series: _Series) -> dict[str, float]:
     return {"mean": round(series.mean, 4), "max": round(highest, 4)}
 
 
-def _measure(pid: int) -> tuple[int, dict[int, float]]:
-    """Return the bytes of memory of a process and its children, and the seconds of CPU time of each."""
-    memory = 0
-    times: dict[int, float] = {}
+def _measure(pid: int) -> Usage | None:
+    """Return the memory and CPU time of a process and its children, None if it has ended."""
+    memory, spent = 0, 0.0
     waiting = [pid]
     seen: set[int] = set()
     while waiting and len(seen) < _MAX_PROCESSES:
@@ -109,24 +145,30 @@ def _measure(pid: int) -> tuple[int, dict[int, float]]:
         seen.add(process)
         found = _measure_one(process)
         if found is not None:
-            memory += found[0]
-            times[process] = found[1]
+            memory += found.memory
+            spent += found.cpu
             waiting += _children(process)
-    if not times and pid == os.getpid():
-        used = os.times()
-        times[pid] = used.user + used.system
-    return memory, times
+        elif process == pid:
+            return _own_usage() if pid == os.getpid() else None
+    return Usage(spent, memory)
 
 
-def _measure_one(pid: int) -> tuple[int, float] | None:
+def _own_usage() -> Usage:
+    """Return the CPU time of this process, for systems without /proc."""
+    used = os.times()
+    return Usage(used.user + used.system + used.children_user + used.children_system, 0)
+
+
+def _measure_one(pid: int) -> Usage | None:
     text = read_text(f"/proc/{pid}/stat", 4096)
     if text is None:
         return None
     # The name of the program, in parentheses, may hold blanks and parentheses.
     fields = text[text.rfind(")") + 2 :].split()
     try:
-        spent = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), spent
+        # With the times of children that have ended, so that many short ones count.
+        spent = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        return Usage(spent, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
     except (IndexError, ValueError):
         return None
 

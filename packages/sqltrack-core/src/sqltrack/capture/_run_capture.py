@@ -16,7 +16,7 @@ from sqltrack.engines.schema import CAPTURE
 from sqltrack.errors import DatabaseLockedError, DatabaseUnavailableError, SQLTrackError
 
 if TYPE_CHECKING:
-    from sqltrack.capture._resources import Resources
+    from sqltrack.capture._resources import Resources, Usage
     from sqltrack.capture._streams import CopiedStreams
     from sqltrack.client import Client
 
@@ -76,6 +76,7 @@ class RunCapture:
         self._names = names
         self.facts: Facts = Facts(names, client.config, argv, folder, is_foreign=is_foreign)
         self._own_pid = os.getpid()
+        self._begun = time.monotonic()
         self._measured_pid = pid
         self._hurry = threading.Event()
         self._stored: Mapping[str, Any] = {}
@@ -96,12 +97,14 @@ class RunCapture:
         with contextlib.suppress(RuntimeError):
             self._thread.start()
 
-    def finish(self, patience: float = _AT_END) -> None:
+    def finish(self, patience: float = _AT_END, usage: Usage | None = None) -> None:
         """Store the facts at the end of the run, and stop the thread.
 
         Args:
             patience: seconds to wait for the thread.
+            usage: CPU time and memory of the measured process, after its end.
         """
+        ended = time.monotonic()
         if self._own_pid != os.getpid():
             # A forked child, which has no such thread.
             return
@@ -110,6 +113,8 @@ class RunCapture:
             self.facts.add("output", self._streams.read())
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(patience)
+        if self._resources is not None and usage is not None:
+            self._resources.end(usage, self._begun, ended)
         self._note_resources()
         self._store_in_turn()
 

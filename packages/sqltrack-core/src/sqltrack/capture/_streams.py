@@ -16,19 +16,19 @@ class _Copy:
     """Behaves like a stream, and passes all text to a collector, too."""
 
     def __init__(self, stream: Any, number: int, copies: CopiedStreams) -> None:
-        self._stream = stream
+        self.copied = stream
         self._number = number
         self._copies = copies
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.copied, name)
 
     def __iter__(self) -> Any:
-        return iter(self._stream)
+        return iter(self.copied)
 
     def write(self, text: str) -> Any:
         """Write text to the stream."""
-        written = self._stream.write(text)
+        written = self.copied.write(text)
         self._copies.note(text, self._number)
         return written
 
@@ -45,7 +45,7 @@ class CopiedStreams:
         self._text = OutputText()
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._replaced: list[tuple[str, Any, _Copy]] = []
+        self._replaced: list[tuple[str, _Copy]] = []
 
     def begin(self) -> None:
         """Replace the streams by copies."""
@@ -54,13 +54,19 @@ class CopiedStreams:
             if stream is not None:
                 copy = _Copy(stream, number, self)
                 setattr(sys, name, copy)
-                self._replaced.append((name, stream, copy))
+                self._replaced.append((name, copy))
 
     def end(self) -> None:
-        """Put the streams back, unless another library has replaced them since."""
-        for name, stream, copy in self._replaced:
-            if getattr(sys, name) is copy:
-                setattr(sys, name, stream)
+        """Put the streams back; of those that another library or run has replaced since, only those of runs change."""
+        for name, copy in self._replaced:
+            current = getattr(sys, name)
+            if current is copy:
+                setattr(sys, name, copy.copied)
+            while isinstance(current, _Copy):
+                if current.copied is copy:
+                    # Another run that began later copies this copy. Without this, each such run would add a layer.
+                    current.copied = copy.copied
+                current = current.copied
         self._replaced.clear()
 
     def note(self, text: Any, number: int) -> None:

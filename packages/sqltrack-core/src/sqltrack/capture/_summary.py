@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ __all__ = ["compare_captures", "split_extras", "summarize_capture", "with_packag
 _SHORT = 10
 
 # Long texts, which are not compared.
-_TEXTS = frozenset({("git", "diff"), ("git", "diff_files"), ("output", "text")})
+_TEXTS = frozenset({("git", "diff_files"), ("output", "text")})
 
 
 def split_extras(extras: Any) -> tuple[Any, dict[str, Any]]:
@@ -85,7 +86,8 @@ def summarize_capture(capture: Mapping[str, Any]) -> dict[str, str]:
 def compare_captures(captures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the items of several captured contexts, such as "git.commit", side by side.
 
-    Of packages, only those whose versions differ are listed; process ids, diffs and outputs are left out.
+    Of packages, only those whose versions differ are listed. A diff is shown by its length and a short hash. Process
+    ids and outputs are left out.
 
     Args:
         captures: the contexts, with lists of packages, see `with_packages`.
@@ -99,7 +101,10 @@ def compare_captures(captures: Sequence[Mapping[str, Any]]) -> list[dict[str, An
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     if path in _TEXTS or path == ("command", "pid"):
         return
-    if isinstance(value, dict):
+    if path == ("git", "diff") and isinstance(value, str):
+        digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
+        yield path, f"{pluralize(value.count(chr(10)), 'line')}, hash {digest[:_SHORT]}"
+    elif isinstance(value, dict):
         for name, item in value.items():
             yield from _leaves(item, (*path, str(name)))
     elif value is not None:

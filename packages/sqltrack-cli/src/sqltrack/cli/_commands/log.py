@@ -6,13 +6,16 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
+from sqltrack.cli._output import print_error
 from sqltrack.cli._pairs import named_value, read_line
 from sqltrack.cli._parser import Commands, Parser, open_client
-from sqltrack.errors import UnusableValueError
+from sqltrack.errors import MissingRunError
 from sqltrack.run_functions import run_add_metrics
+
+if TYPE_CHECKING:
+    from sqltrack.client import Client
 
 __all__ = ["add_parser"]
 
@@ -20,11 +23,15 @@ _VARIABLE = "SQLTRACK_RUN_ID"
 # Seconds that calls may wait at the end for a database that is away. A script may start this program hundreds of times.
 _AT_END = 0.5
 
+# Lines that were left out and are reported one by one.
+_REPORTED = 5
+
 _DESCRIPTION = f"""
 The run is the one that {_VARIABLE} names, as below sqltrack run, unless you give its id first. Values are numbers,
 true, false, JSON, or else text. With - in place of names and values, each line of standard input is a row: names and
 values, separated by blanks or commas, or a JSON object. There, step and progress are those of the row; without a step,
-it is the number of the line, from 0. While the database is away, values wait in the outbox.
+it is the number of the row, from 0. A line that cannot be read is left out, and the exit status is 1 at the end. While
+the database is away, values wait in the outbox.
 """
 
 
@@ -45,7 +52,7 @@ def add_parser(commands: Commands) -> None:
     parser.set_defaults(run=_run, parser=parser)
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     parser: Parser = options.parser
     run_id, words = _split(parser, options.words)
     step = 0 if options.step is None else options.step
@@ -54,14 +61,14 @@ def _run(options: argparse.Namespace) -> None:
         client._session.outbox.limit_wait_at_end(_AT_END)
     if words == ["-"]:
         with client.metrics.bulk():
-            for row in _read_rows(step, options.progress):
-                run_add_metrics(client, run_id, *row)
-        return
+            refused = _log_lines(client, run_id, step, options.progress)
+        return 1 if refused else 0
     try:
         metrics = dict(map(named_value, words))
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
     run_add_metrics(client, run_id, metrics, step, options.progress)
+    return 0
 
 
 def _split(parser: Parser, words: list[str]) -> tuple[int, list[str]]:
@@ -77,19 +84,29 @@ def _split(parser: Parser, words: list[str]) -> tuple[int, list[str]]:
     return int(given), words
 
 
-def _read_rows(step: int, progress: float) -> Iterator[tuple[dict[str, Any], int, float]]:
-    """Yield metrics, step and progress of each line of standard input, as soon as it is there."""
+def _log_lines(client: Client, run_id: int, step: int, progress: float) -> int:
+    """Log each line of standard input, as soon as it is there, and return the number of lines that were left out.
+
+    The program that writes the lines may be a training, which would end with our end of the pipe. So a line that it
+    should not have written is only reported.
+    """
+    refused = 0
     for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), start=1):
         try:
             row = read_line(line.decode("utf-8-sig"))
-        except ValueError as error:
-            raise UnusableValueError(
-                f"line {number} of standard input cannot be read: {error}", "the lines before it were logged"
-            ) from None
-        if row:
-            at = row.pop("step", step), row.pop("progress", progress)
-            yield row, *at
-            step += 1
+            if row:
+                at = row.pop("step", step), row.pop("progress", progress)
+                run_add_metrics(client, run_id, row, *at)
+                step += 1
+        except MissingRunError:
+            raise
+        except (ValueError, RecursionError) as error:
+            refused += 1
+            if refused <= _REPORTED:
+                print_error(f"line {number} of standard input was left out: {error}")
+    if refused > _REPORTED:
+        print_error(f"{refused} lines of standard input were left out")
+    return refused
 
 
 def _step(text: str) -> int:

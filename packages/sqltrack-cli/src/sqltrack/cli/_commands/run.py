@@ -61,14 +61,15 @@ def _run(options: argparse.Namespace) -> int:
     if os.name != "posix":
         raise UnusableValueError("sqltrack run needs a POSIX system; on Windows, use sqltrack.track in the program")
     # Imported here because these modules need a POSIX system.
-    from sqltrack.commands.run import Program, experiment_name, run_program
+    from sqltrack.commands.run import Program, run_program
 
     try:
         config = {**open_client(options, outbox=True).config}
         if options.capture is not None:
             config["capture"] = options.capture
-        name = options.experiment or experiment_name(command)
-        program = Program(command, name, dict(options.arg), options.tag, options.comment, _variables(options))
+        program = Program(
+            command, options.experiment, dict(options.arg), options.tag, options.comment, _variables(options)
+        )
         return run_program(config, program)
     except SQLTrackError as error:
         print_error(str(error))
