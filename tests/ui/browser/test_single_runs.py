@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack.capture._package_lists import share_packages
 from support.axe import violations
 
 ARGS = {"model": "vit", "optimizer": {"name": "adamw", "betas": [0.9, 0.99]}}
@@ -22,6 +23,15 @@ def values_of(page: Any) -> dict[str, str]:
     return dict(pairs)
 
 
+def captured(client: sqltrack.Client, *, is_dirty: bool) -> dict[str, Any]:
+    """Return what SQLTrack captures about a run."""
+    return {
+        "git": {"commit": COMMIT, "dirty": is_dirty, **({"diff": "-a\n+<b>\n"} if is_dirty else {})},
+        "command": {"argv": ["train.py", "a b"], "cwd": "/work", "pid": 7},
+        "packages": share_packages(client, {"torch": "2.9", "numpy": "2.3"}, {}),
+    }
+
+
 @pytest.fixture(scope="module")
 def small(
     fill_database: Callable[..., Any], serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
@@ -33,7 +43,7 @@ def small(
     for run_id, lr in enumerate((0.1, 0.01), 1):
         with sqltrack.track(experiment, args={"lr": lr, **ARGS}, env={"CLUSTER": "one"}, client=client) as run:
             run.add_metrics_many({"step": step, "loss": lr / (step + 1), "val_acc": step / 10} for step in range(10))
-            run.set_extras({"capture": {"git": {"commit": COMMIT, "dirty": run_id == 1}}, "note": "x"})
+            run.set_extras({"capture": captured(client, is_dirty=run_id == 1), "note": "x"})
     run.add_link("resumes", 1).set_comment("A second try.\n<script>").add_tags("baseline")
     running = experiment.get_run()
     running.start()
@@ -52,6 +62,10 @@ def test_a_run_shows_what_it_was_and_how_it_went(open_page: Callable[..., Any], 
         assert f"commit {COMMIT[:8]}" in facts
         assert COMMIT not in facts
         assert "with changes" not in facts
+        assert 'train.py "a b"' in facts
+        assert values["cwd"] == "/work"
+        page.get_by_text("2 packages").click()
+        assert values_of(page)["torch"] == "2.9"
         assert page.locator(".links").inner_text().startswith("resumes")
         assert "CLUSTER" not in facts, "the environment is shown on request"
         page.get_by_text("Environment, ").click()
@@ -64,6 +78,8 @@ def test_a_run_shows_what_it_was_and_how_it_went(open_page: Callable[..., Any], 
         page.keyboard.press("p")
         page.get_by_role("heading", name="Run 1").wait_for()
         page.get_by_text("with changes").wait_for()
+        page.get_by_text("2 lines of diff").click()
+        assert page.get_by_text("+<b>").inner_text() == "-a\n+<b>\n"
         page.keyboard.press("n")
         page.get_by_role("heading", name="Run 2").wait_for()
         page.locator(".links a").click()
@@ -84,12 +100,13 @@ def test_a_comparison_lists_what_differs(open_page: Callable[..., Any], small: A
         shown = rows()
         assert shown["lr"] == ["0.1", "0.01"]
         assert shown["capture.git.dirty"] == ["yes", "no"]
-        assert "model" not in shown
+        assert shown.keys().isdisjoint({"model", "capture.git.commit", "capture.git.diff", "capture.command.pid"})
         assert page.locator(".compare-table .best").all_inner_texts() == ["0.001\n(best)"]
         assert violations(page) == []
         page.keyboard.press("d")
         page.get_by_text("optimizer.name").wait_for()
         assert rows()["model"] == ["vit", "vit"]
+        assert rows()["capture.git.commit"] == [COMMIT[:8]] * 2
 
 
 @pytest.mark.page
