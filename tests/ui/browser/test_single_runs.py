@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -121,3 +122,35 @@ def test_running_runs_tell_how_far_they_are(open_page: Callable[..., Any], small
         card.get_by_text("50%").wait_for()
         page.keyboard.press("v")
         page.locator(".legend-run").get_by_text("3").wait_for()
+
+
+@pytest.mark.page
+def test_long_and_empty_names_leave_room_for_the_rest(
+    open_page: Callable[..., Any],
+    fill_database: Callable[..., Any],
+    serve: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    database = fill_database(tmp_path_factory.mktemp("names") / "names.db", runs=0)
+    long = "L" * 5_000
+    for name in (long, ""):
+        run = sqltrack.Experiment(database.client, name=name).get_run()
+        run.set_args({"": 1, long: long}).set_comment(long).add_tags(long)
+    with serve(database.path) as address, open_page("run/1", address=address) as page:
+        name = page.get_by_role("link", name=long)
+        name.wait_for()
+        window = page.viewport_size
+        box = name.bounding_box()
+        assert box["x"] + box["width"] < window["width"]
+        assert page.get_by_text("Arguments").bounding_box()["y"] < window["height"]
+        assert values_of(page)['""'] == "1"
+        assert violations(page) == []
+        page.goto(urljoin(address, "run/2"))
+        page.get_by_role("link", name='""').click()
+        page.get_by_text("1 of 2 runs").wait_for()
+        page.goto(urljoin(address, "experiments"))
+        page.get_by_role("link", name='""').wait_for()
+        assert page.locator(".experiment").last.bounding_box()["height"] < window["height"] / 2
+        page.goto(urljoin(address, "compare?sel=1,2"))
+        page.get_by_text('""').first.wait_for()
+        assert violations(page) == []
