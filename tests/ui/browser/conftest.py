@@ -44,7 +44,7 @@ def fill_database() -> Callable[..., Demo]:
     """A function that fills a new SQLite database with made-up runs: 120, or as many as asked for."""
 
     def fill(path: Path, runs: int = 120, epochs: int = 40) -> Demo:
-        client = sqltrack.Client({"engine": "sqlite", "dbpath": str(path), "outbox": "off"})
+        client = sqltrack.Client({"engine": "sqlite", "dbpath": str(path), "outbox": "off", "capture": "off"})
         setup(client)
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(EXAMPLES)

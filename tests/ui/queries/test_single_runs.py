@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from sqltrack.capture._package_lists import share_packages
 from sqltrack.ui import queries
 from sqltrack.ui.queries import QueryError
 from support.connections import on_one_connection
@@ -124,6 +125,33 @@ def test_environment_and_captured_packages_are_compared_only_where_they_differ(c
         rows = queries.compare(source, {"runs": [1, 2], "all": True})["rows"]
         labels = [row["label"] for row in rows if row["section"] in ("env", "extras")]
         assert sorted(labels) == ["CUDA", "capture.packages.torch", "note"]
+
+
+def test_what_a_run_captured_is_shown_with_the_shared_list_of_packages(client: sqltrack.Client) -> None:
+    with on_one_connection(client):
+        for number in (1, 2):
+            hashed = share_packages(client, {"torch": f"2.{number}", "numpy": "2"}, {})
+            git = {"commit": "c" * 40, "dirty": number == 2, "diff": "+a" * number}
+            captured = {"git": git, "command": {"argv": ["train"], "pid": number}, "packages": hashed}
+            run = sqltrack.Experiment(client, name="e").get_run().set_extras({"note": "same"})
+            run.add_extras({"capture": captured})
+        sqltrack.Experiment(client, name="e").get_run().set_extras({"capture": {"packages": "gone"}})
+    with queries.Database(client) as source:
+        assert queries.run(source, {"id": 2})["extras"] == {
+            "note": "same",
+            "capture": {**captured, "packages": {"torch": "2.2", "numpy": "2"}},
+        }
+        assert queries.run(source, {"id": 3})["extras"] == {"capture": {"packages": "gone"}}
+        rows = [
+            (row["label"], row["values"])
+            for row in queries.compare(source, {"runs": [1, 2], "all": True})["rows"]
+            if row["section"] == "extras"
+        ]
+        assert sorted(rows[:2]) == [
+            ("capture.git.dirty", [False, True]),
+            ("capture.packages.torch", ["2.1", "2.2"]),
+        ]
+        assert sorted(label for label, _ in rows[2:]) == ["capture.command.argv", "capture.git.commit", "note"]
 
 
 def test_a_comparison_with_a_missing_run_is_refused(source: queries.Database) -> None:

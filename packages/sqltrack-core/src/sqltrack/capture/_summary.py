@@ -16,7 +16,7 @@ from sqltrack.wording import pluralize, short_bytes
 if TYPE_CHECKING:
     from sqltrack.client import Client
 
-__all__ = ["compare_captures", "split_extras", "summarize_capture", "with_packages"]
+__all__ = ["captured_items", "compare_captures", "split_extras", "summarize_capture", "with_packages"]
 
 # Digits of a commit that are shown, as git does.
 _SHORT = 10
@@ -44,14 +44,13 @@ def with_packages(
         reading: returns a `with` block for a connection that reads from the database, outside of other blocks.
     """
     found: dict[str, Any] = {}
-    for digest in {capture.get("packages") for capture in captures}:
-        if isinstance(digest, str):
-            # In a block of its own, which a refusal ends.
-            try:
-                with reading() as connection:
-                    found[digest] = packages_with_hash(client.engine, connection, digest)
-            except (SQLTrackError, client.engine.driver_error):
-                continue
+    for digest in filter(None, set(map(_hash_of, captures))):
+        # In a block of its own, which a refusal ends.
+        try:
+            with reading() as connection:
+                found[digest] = packages_with_hash(client.engine, connection, digest)
+        except (SQLTrackError, client.engine.driver_error):
+            continue
     return [
         {**capture, "packages": found[capture["packages"]]} if found.get(_hash_of(capture)) else dict(capture)
         for capture in captures
@@ -92,13 +91,14 @@ def compare_captures(captures: Sequence[Mapping[str, Any]]) -> list[dict[str, An
     Args:
         captures: the contexts, with lists of packages, see `with_packages`.
     """
-    items = [dict(_leaves(capture)) for capture in captures]
+    items = [dict(captured_items(capture)) for capture in captures]
     names = dict.fromkeys(name for item in items for name in item)
     same = {name for name in names if name[0] == "packages" and len({repr(item.get(name)) for item in items}) == 1}
     return [{".".join(name): value for name, value in item.items() if name not in same} for item in items]
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def captured_items(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield paths and values of a captured context, without process ids, diffs and outputs, which are not compared."""
     if path in _TEXTS or path == ("command", "pid"):
         return
     if path == ("git", "diff") and isinstance(value, str):
@@ -106,7 +106,7 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
         yield path, f"{pluralize(value.count(chr(10)), 'line')}, hash {digest[:_SHORT]}"
     elif isinstance(value, dict):
         for name, item in value.items():
-            yield from _leaves(item, (*path, str(name)))
+            yield from captured_items(item, (*path, str(name)))
     elif value is not None:
         yield path, value
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sqltrack.capture._summary import captured_items, split_extras, with_packages
 from sqltrack.commands.show import _describe
 from sqltrack.engines.admin import Question
-from sqltrack.engines.schema import fits_int64
+from sqltrack.engines.schema import CAPTURE, fits_int64
 from sqltrack.statuses import UNFINISHED_STATES, find_state
 from sqltrack.ui.queries._columns import is_smaller_better
 from sqltrack.ui.queries._database import Database
@@ -23,8 +24,8 @@ __all__ = ["compare", "run"]
 _MISSING: dict[str, Any] = {"$missing": True}
 # Runs that are compared, at most.
 _COMPARED = 100
-# The part of the extras that says in which environment a run was, for example with which packages.
-_CAPTURE = "capture"
+# Captured packages, which are many.
+_PACKAGES = [CAPTURE, "packages"]
 
 
 def run(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +75,8 @@ def run(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 def compare(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of runs side by side, first those that differ.
 
-    Metrics count by their best values. Environment variables and captured packages are only listed if they differ.
+    Metrics count by their best values. Environment variables and captured packages are only listed if they differ;
+    captured process ids, diffs and outputs are left out.
 
     Args:
         source: the database.
@@ -120,11 +122,18 @@ def _heads(source: Database, ids: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _described(source: Database, head: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """Return the description of a run with its metrics, see `sqltrack.commands.show.describe_run`."""
+    """Return the description of a run with its metrics, see `sqltrack.commands.show.describe_run`.
+
+    The captured context with its packages is a part of the extras, as in the database.
+    """
     signature = source.run_version(version, head["status"], head["time_updated"])
 
     def read() -> dict[str, Any]:
-        return source.ask(lambda connection: _describe(source.client, connection, head["id"]))
+        described = source.ask(lambda connection: _describe(source.client, connection, head["id"]))
+        captured = [described.pop("capture")] if "capture" in described else []
+        for capture in with_packages(source.client, captured, source.reading):
+            described["extras"] = {**(described["extras"] or {}), CAPTURE: capture}
+        return described
 
     return source.cached(("run", head["id"]), read, signature)[0]
 
@@ -203,7 +212,7 @@ def _compared(described: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
 
 def _is_listed(row: Mapping[str, Any]) -> bool:
     """Return whether a row is listed although the runs do not differ in it."""
-    return row["section"] != "env" and not (row["section"] == "extras" and row["path"][:1] == [_CAPTURE])
+    return row["section"] != "env" and not (row["section"] == "extras" and row["path"][:2] == _PACKAGES)
 
 
 def _own(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
@@ -228,10 +237,16 @@ def _items(name: str) -> Any:
     return lambda described: dict(leaves(described[name]))
 
 
+def _extras(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    extras, capture = split_extras(described["extras"])
+    captured = {(CAPTURE, *path): value for path, value in captured_items(capture)}
+    return {**dict(leaves(extras)), **captured}
+
+
 _SECTIONS: dict[str, Any] = {
     "run": _own,
     "args": _items("args"),
     "metrics": _best,
-    "extras": _items("extras"),
+    "extras": _extras,
     "env": _items("env"),
 }

@@ -5,14 +5,14 @@ import { ErrorNote } from "./components.js";
 import { CurveCharts } from "./curve_charts.js";
 import { useMetrics, useQuery, useShownRuns } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
-import { decode } from "./format.js";
+import { decode, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { lineStyles } from "./palette.js";
 import { Link } from "./parts.js";
 import { createSignal, useSignal } from "./signal.js";
 import { Status } from "./status.js";
 import { scheme } from "./theme.js";
-import { Value } from "./values.js";
+import { isLong, Value } from "./values.js";
 import { html, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
 const MOST_RUNS = 100;
@@ -99,7 +99,7 @@ function Differences({ answer, text, highlight, isAll }) {
             status,
           }) => html`<th scope="col" key=${id} class=${mark(id)} onPointerEnter=${() => highlight.set(id)} onPointerLeave=${() => highlight.set(null)}>
             <${Swatch} ...${styles.get(id)} /> <${Link} path=${`run/${id}`}>${id}</${Link}>
-            <div class="cut compare-experiment" title=${experiment}><bdi>${experiment}</bdi></div><${Status} status=${status} />
+            <div class="cut compare-experiment" title=${experiment}><bdi>${shownName(experiment)}</bdi></div><${Status} status=${status} />
           </th>`,
         )}
       </tr></thead>
@@ -138,10 +138,10 @@ function Row({ row, runs, mark }) {
     best.has(index) ? "best" : "",
   ];
   return html`<tr class=${differs ? "differs" : ""}>
-    <th scope="row" class="compare-name" title=${label}><bdi>${label}</bdi></th>
+    <th scope="row" class="compare-name" title=${label}><bdi>${shownName(label)}</bdi></th>
     ${values.map(
       (value, index) => html`<td class=${classes(index).join(" ")}>
-        <div class="compare-cell"><${Value} value=${value} path=${path} kind=${findKind(row)} />${best.has(index) && html`<span class="visually-hidden"> (best)</span>`}</div>
+        <div class="compare-cell" tabindex=${isLong(value) ? 0 : null}><${Value} value=${value} path=${path} kind=${findKind(row)} />${best.has(index) && html`<span class="visually-hidden"> (best)</span>`}</div>
       </td>`,
     )}
   </tr>`;

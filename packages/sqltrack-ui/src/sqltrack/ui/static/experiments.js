@@ -4,7 +4,7 @@ import { get, isAbort } from "./api.js";
 import { ErrorNote, useDebounced } from "./components.js";
 import { ExportMenu } from "./export.js";
 import { toggleValue } from "./facets.js";
-import { formatAgo, formatCount, formatPlural, formatTime } from "./format.js";
+import { formatAgo, formatCount, formatPlural, formatTime, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
 import { useSignal } from "./signal.js";
@@ -96,7 +96,7 @@ function Experiment({ experiment, onOpen }) {
   };
   return html`<li class="panel experiment">
     <h2>
-      <a href=${href("", { filter: filterOf(experiment) })} onClick=${open}><bdi>${name}</bdi></a>
+      <a href=${href("", { filter: filterOf(experiment) })} onClick=${open} title=${name}><bdi>${shownName(name)}</bdi></a>
       <span class="count number">${formatPlural(runs, "run")}</span>
     </h2>
     ${comment && html`<p dir="auto">${comment}</p>`}
@@ -113,7 +113,7 @@ function Experiment({ experiment, onOpen }) {
 function Link({ link: { relation, name, direction } }) {
   const text = direction === "from" ? `← ${relation}` : `${relation} →`;
   const address = href("", { filter: filterOf({ name }) });
-  return html`<p class="muted">${text} <a href=${address}><bdi>${name}</bdi></a></p>`;
+  return html`<p class="muted">${text} <a href=${address}><bdi>${shownName(name)}</bdi></a></p>`;
 }
 
 function ShareBar({ counts }) {

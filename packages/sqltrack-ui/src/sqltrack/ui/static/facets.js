@@ -4,7 +4,7 @@ import { columnId } from "./address.js";
 import { get, isAbort } from "./api.js";
 import { columnText, columnTitle } from "./column_names.js";
 import { ErrorNote } from "./components.js";
-import { exactText, formatCount, formatValue, isMissing } from "./format.js";
+import { exactText, formatCount, formatValue, isMissing, shownName } from "./format.js";
 import { Status } from "./status.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm/standalone.module.js";
 
@@ -155,7 +155,7 @@ function filterValues(values, search) {
 
 function FacetValue({ column, value: { value, count, selected }, share, exclude, filter, onFilter }) {
   const isStatus = column[0] === "run" && column[1] === "status";
-  const text = isMissing(value) ? "none" : formatValue(value) || '""';
+  const text = isMissing(value) ? "none" : shownName(formatValue(value));
   const choose = (event) => onFilter(toggleValue(filter, column, value, event.altKey || (exclude && selected)));
   return html`<li class=${selected && exclude ? "excluded" : ""}>
     <label title=${`${exactText(value).slice(0, 500)} (Alt-click: all but this)`} style=${shareStyle(share)}>

@@ -133,6 +133,11 @@ export function formatValue(value, kind) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** Return a name as text that can be seen: an empty one as two quotes. */
+export function shownName(name) {
+  return String(name).trim() === "" ? `"${name}"` : name;
+}
+
 /** Return the exact text of a value, for titles and copies. */
 export function exactText(value) {
   if (isMissing(value)) {

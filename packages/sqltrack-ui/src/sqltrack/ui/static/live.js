@@ -1,7 +1,7 @@
 /** The view of running runs: how far they are, how fast, and which are silent. */
 import { get } from "./api.js";
 import { capitalize, ErrorNote } from "./components.js";
-import { formatDuration, formatNumber, setServerTime } from "./format.js";
+import { formatDuration, formatNumber, setServerTime, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { Link, Progress } from "./parts.js";
 import { usePoll } from "./poll.js";
@@ -62,7 +62,7 @@ function LiveRun({ run, selected, setState }) {
     <div class="live-head">
       <input type="checkbox" checked=${isSelected} aria-label=${`Select run ${run.id}`} onChange=${toggle} />
       <${Link} path=${`run/${run.id}`} className="live-id">Run ${run.id}</${Link}>
-      <bdi class="cut muted" title=${run.experiment}>${run.experiment}</bdi>
+      <bdi class="cut muted" title=${run.experiment}>${shownName(run.experiment)}</bdi>
       <span class="space"></span>
       <${Status} status=${run.status} />
     </div>

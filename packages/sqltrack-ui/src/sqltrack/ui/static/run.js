@@ -5,7 +5,7 @@ import { ErrorNote } from "./components.js";
 import { CurveCharts } from "./curve_charts.js";
 import { isDrawn, useQuery } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
-import { formatAgo, formatCount, formatDuration, formatNumber, formatTime, formatValue } from "./format.js";
+import { formatAgo, formatCount, formatDuration, formatNumber, formatTime, formatValue, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { Link, Progress } from "./parts.js";
 import { usePoll } from "./poll.js";
@@ -75,7 +75,7 @@ function Head({ answer, state, setState, navigate }) {
   return html`<div class="bar run-head">
     <h1>Run ${run.id}</h1>
     <${Status} status=${run.status} />
-    <${Link} path="" patch=${{ filter: { facets: [{ column: ["experiment", "name"], values: [experiment.name] }], where: null, search: null, ids: null } }} title="All runs of the experiment"><bdi>${experiment.name}</bdi></${Link}>
+    <${Link} path="" patch=${{ filter: { facets: [{ column: ["experiment", "name"], values: [experiment.name] }], where: null, search: null, ids: null } }} className="cut" title=${`All runs of the experiment ${experiment.name}`}><bdi>${shownName(experiment.name)}</bdi></${Link}>
     ${siblings > 1 && html`<span class="muted">1 of ${formatCount(siblings)} runs</span>`}
     <span class="space"></span>
     <${RunLink} id=${previous} title="Previous run of the experiment (p)" rel="prev">‹ Previous</${RunLink}>
@@ -90,7 +90,7 @@ function Facts({ answer }) {
   const { run, args, env, extras, links } = answer;
   return html`<section class="run-part">
       ${run.tags?.length > 0 && html`<p class="tags">${run.tags.map((tag) => html`<span class="tag" title=${tag}><bdi>${tag}</bdi></span> `)}</p>`}
-      ${run.comment && html`<p class="comment"><bdi>${run.comment}</bdi></p>`}
+      ${run.comment && html`<p class="comment" tabindex="0"><bdi>${run.comment}</bdi></p>`}
       <${Times} answer=${answer} />
     </section>
     ${links.length > 0 && html`<section class="run-part"><h2>Links</h2><ul class="links">${links.map((link) => html`<${LinkedRun} link=${link} />`)}</ul></section>`}

@@ -1,11 +1,13 @@
 /** JSON objects as lists of names and values: arguments, environment, extras. */
-import { exactText, formatValue, isMissing } from "./format.js";
+import { exactText, formatValue, isMissing, shownName } from "./format.js";
 import { html, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
 const SEARCH_FROM = 16;
 const MOST_SHOWN = 500;
 /** Values that a folded list shows. */
 const FOLDED = 10;
+/** Characters of a value that scrolls. */
+const LONG = 100;
 const COMMIT = /^[0-9a-f]{40}$/;
 const SHORT_COMMIT = 8;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
@@ -18,6 +20,11 @@ export function flatten(object, path = []) {
       ? flatten(value, [...path, name])
       : [{ path: [...path, name], value }];
   });
+}
+
+/** Return whether a value may need to be scrolled, which takes the focus. */
+export function isLong(value) {
+  return exactText(value).length > LONG;
 }
 
 /** A value as text that can be selected; a missing one is a dash. `kind` is "tags", "duration" or undefined. */
@@ -58,7 +65,7 @@ export function ValueList({ object, label }) {
         .slice(0, isFolded ? FOLDED : MOST_SHOWN)
         .map(
           ({ path, value }) =>
-            html`<div key=${JSON.stringify(path)}><dt title=${path.join(".")}><bdi>${path.join(".")}</bdi></dt><dd><${Value} value=${value} path=${path} /></dd></div>`,
+            html`<div key=${JSON.stringify(path)}><dt title=${path.join(".")}><bdi>${shownName(path.join("."))}</bdi></dt><dd tabindex=${isLong(value) ? 0 : null}><${Value} value=${value} path=${path} /></dd></div>`,
         )}
     </dl>
     ${isFolded && html`<button type="button" class="button" onClick=${() => setOpen(true)}>Show all ${items.length}</button>`}
