@@ -253,6 +253,8 @@ def integrations(session: nox.Session) -> None:
     needs = [*versions, *OLDEST_NEEDS] if is_oldest else [*FRAMEWORKS]
     # The tests of public names import all modules, also the one for polars.
     session.install(*TEST_TOOLS, *FRAMEWORK_NEEDS, *needs, "polars")
+    # Keras shares torch with the other frameworks; its default needs TensorFlow.
+    session.env["KERAS_BACKEND"] = "torch"
     options = ["--numprocesses=2", "--dist=worksteal"]
     session.run("python", "-m", "pytest", *options, *(arguments or INTEGRATION_TESTS))
 
