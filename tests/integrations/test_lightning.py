@@ -196,8 +196,10 @@ def test_an_outage_changes_nothing(
 
 
 @pytest.mark.engines("sqlite", reason="the frameworks end in the same way, whatever the database")
-def test_a_training_that_does_not_reach_its_end_is_not_completed(end_in_all_ways: Callable[..., None]) -> None:
-    end_in_all_ways(IMPORTS, SCRIPT)
+def test_a_training_that_does_not_reach_its_end_is_not_completed(
+    end_in_all_ways: Callable[..., None], ending_statuses: dict[str, str]
+) -> None:
+    end_in_all_ways(IMPORTS, SCRIPT, ending_statuses | {"sys.exit()": "FAILED"})
 
 
 @pytest.mark.engines("sqlite", reason="the database is not used")

@@ -56,6 +56,18 @@ if __name__ == "__main__":
     trainer.fit(Model(), DataLoader(TensorDataset(torch.ones(16, 1)), 2))
 """
 
+ACCELERATE = """
+from accelerate import Accelerator
+from sqltrack.integrations.accelerate import SQLTrackTracker
+
+tracker = SQLTrackTracker(experiment="digits", per_rank=True)
+accelerator = Accelerator(log_with=tracker, cpu=True)
+accelerator.init_trackers("digits")
+for step in range(3):
+    tracker.log({"rank": accelerator.process_index}, step=step)
+accelerator.end_training()
+"""
+
 
 def run(config: dict[str, Any], folder: Path, text: str, *arguments: str, torchrun: bool = False) -> None:
     """Run a script, by torchrun or by itself."""
@@ -83,6 +95,18 @@ def test_each_rank_can_have_a_run_that_is_linked_to_that_of_the_first(
 ) -> None:
     run(config, tmp_path, TORCHRUN, "per_rank", torchrun=True)
     assert client.execute("SELECT status FROM runs").fetchall() == [("COMPLETED",)] * 2
+    ((child, kind, main),) = client.execute("SELECT from_id, kind, to_id FROM run_links").fetchall()
+    assert (kind, {child, main}) == ("rank of", {1, 2})
+
+
+@pytest.mark.engines("sqlite", reason="the ranks find each other in the same way, whatever the database")
+def test_each_rank_of_accelerate_can_log_through_its_tracker(
+    config: dict[str, Any], client: sqltrack.Client, tmp_path: Path
+) -> None:
+    run(config, tmp_path, ACCELERATE, torchrun=True)
+    assert client.execute("SELECT status FROM runs").fetchall() == [("COMPLETED",)] * 2
+    rows = client.execute("SELECT rank, COUNT(*) FROM metrics GROUP BY rank ORDER BY rank")
+    assert rows.fetchall() == [(0, 3), (1, 3)]
     ((child, kind, main),) = client.execute("SELECT from_id, kind, to_id FROM run_links").fetchall()
     assert (kind, {child, main}) == ("rank of", {1, 2})
 

@@ -213,7 +213,8 @@ class Tracker:
 
     def end_by(self, error: BaseException | None) -> None:
         """End a training that an exception has ended, which the framework may not pass on to the program."""
-        status = "FAILED" if error is None else _status_after(error, "COMPLETED", "FAILED", "CANCELLED")
+        # `sys.exit()` leaves the training in its middle, also with status 0.
+        status = "FAILED" if error is None else _status_after(error, "FAILED", "FAILED", "CANCELLED")
         if isinstance(error, KeyboardInterrupt):
             # Also if the program tracks the run: it will see another exception, or none.
             self._owns_status = self.run is not None and self.run._tracking is not None

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqltrack
 from sqltrack.integrations._frameworks import require
+from sqltrack.integrations._ranks import current_rank
 from sqltrack.integrations._tracker import Tracker
 
 with require("sqltrack.integrations.accelerate", "accelerate"):
@@ -25,6 +26,9 @@ class SQLTrackTracker(GeneralTracker):
     """A tracker of Accelerate that logs to a run.
 
     `init_trackers` stores its configuration as arguments, `log` adds metrics, and `end_training` sets the status.
+
+    The accelerator calls its trackers on rank 0 only. With `per_rank`, call `log` of this tracker itself on the other
+    ranks; their runs end with the program, or when you call `finish`.
 
     Args:
         run: the run to log to, default: the run that environment variables name, or a new one.
@@ -63,7 +67,8 @@ class SQLTrackTracker(GeneralTracker):
     def start(self) -> None:
         """Start the run; `init_trackers` calls this, or in earlier versions of Accelerate one of the next methods."""
         self._has_begun = True
-        self._tracker.begin()
+        # On other ranks, Accelerate does not call `finish`.
+        self._tracker.begin(is_open=current_rank() == 0)
 
     def store_init_configuration(self, values: Mapping[str, Any]) -> None:
         """Add the configuration that you gave to `init_trackers` to the arguments of the run."""
