@@ -49,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Programs that a shell starts in the background ignore Ctrl-C, and so would everything that the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # So do programs below nohup with the end of a terminal.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Tests run in parallel. Idle threads of numerical libraries would only take CPU time from them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with contextlib.suppress(ImportError):
