@@ -103,7 +103,7 @@ def captured_items(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
         return
     if path == ("git", "diff") and isinstance(value, str):
         digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
-        yield path, f"{pluralize(value.count(chr(10)), 'line')}, hash {digest[:_SHORT]}"
+        yield path, f"{pluralize(len(value.splitlines()), 'line')}, hash {digest[:_SHORT]}"
     elif isinstance(value, dict):
         for name, item in value.items():
             yield from captured_items(item, (*path, str(name)))
