@@ -162,7 +162,8 @@ class _Import:
             try:
                 description = run.read(spool)
             except _RUN_ERRORS as error:
-                self.report.runs.append(_broken(run.id, run.name, reason_of(error)))
+                # Damage explains why nothing is left.
+                self.report.runs.append(_broken(run.id, run.name, *spool.damages, reason_of(error)))
                 return
             self.report.runs.append(self._store(run, known, spool, description))
 
@@ -235,8 +236,8 @@ def _unchanged(run: ForeignRun, known: Known) -> RunReport:
     return RunReport(run.id, run.name, run.experiment, known.run_id, outcome, values=values, left_out=known.left_out)
 
 
-def _broken(foreign_id: str, name: str, reason: str) -> RunReport:
-    return RunReport(foreign_id, name, outcome=Outcome.BROKEN, problems=[reason])
+def _broken(foreign_id: str, name: str, *reasons: str) -> RunReport:
+    return RunReport(foreign_id, name, outcome=Outcome.BROKEN, problems=list(reasons))
 
 
 def _differences(source: Sequence[MetricReport], stored: Sequence[MetricReport]) -> list[str]:

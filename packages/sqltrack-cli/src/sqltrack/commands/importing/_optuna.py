@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from sqltrack.commands.importing._databases import ForeignDatabase, open_database
-from sqltrack.commands.importing._foreign import Description, ForeignRun, Found, Request, Sink
+from sqltrack.commands.importing._foreign import Description, ForeignRun, Found, Request, Sink, SkippedRun
 
 __all__ = ["read_runs"]
 
-_STATUSES = {"COMPLETE": "COMPLETED", "FAIL": "FAILED", "WAITING": "PLANNED"}
+_STATUSES = {"COMPLETE": "COMPLETED", "FAIL": "FAILED"}
+_WAITING = "WAITING"
 _INFINITIES = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 _TRIALS_SQL = """
     SELECT trials.trial_id, trials.number, studies.study_name, trials.state, trials.datetime_start,
@@ -36,14 +37,17 @@ def read_runs(request: Request) -> Found:
             trial_intermediate_values="trial_id step intermediate_value",
         )
         for row in list(database.rows(_TRIALS_SQL)):
-            yield _found_run(database, row, request)
+            if row[3] == _WAITING:
+                yield SkippedRun("waiting trials", f"{row[2]}/{row[1]}")
+            else:
+                yield _found_run(database, row)
 
 
-def _found_run(database: ForeignDatabase, row: Sequence[Any], request: Request) -> ForeignRun:
+def _found_run(database: ForeignDatabase, row: Sequence[Any]) -> ForeignRun:
     _, number, study, state, start, complete, _ = row
     return ForeignRun(
-        # Studies of different databases may have the same name. A waiting trial has not begun.
-        id=f"{study}/{number}@{start or 'waiting'}",
+        # Studies of different databases may have the same name.
+        id=f"{study}/{number}@{start}",
         name=f"{study}/{number}",
         experiment=study,
         read=lambda sink: _read(database, row, sink),
@@ -66,8 +70,8 @@ def _read(database: ForeignDatabase, row: Sequence[Any], sink: Sink) -> Descript
         found = _attributes(database, table, "trial_id", trial_id)
         if found:
             extras[table.removeprefix("trial_")] = found
-    directions = database.rows("SELECT direction FROM study_directions WHERE study_id = %s ORDER BY 1", (study_id,))
-    extras["directions"] = [direction for (direction,) in directions]
+    sql = "SELECT direction FROM study_directions WHERE study_id = %s ORDER BY objective"
+    extras["directions"] = [direction for (direction,) in database.rows(sql, (study_id,))]
     return Description(
         status=_STATUSES.get(state, str(state)),
         created=_local(start),

@@ -70,7 +70,9 @@ def _config_of(database: ForeignDatabase, key: str, run_id: str) -> str:
     if key not in database.columns("configs"):
         return "{}"
     rows = list(database.rows(f"SELECT config FROM configs WHERE {key} = %s", (run_id,)))
-    return str(rows[-1][0]) if rows else "{}"
+    config = rows[-1][0] if rows else "{}"
+    # Newer versions store bytes.
+    return config.decode("utf-8", "backslashreplace") if isinstance(config, bytes) else str(config)
 
 
 def _read(
