@@ -507,57 +507,13 @@ def test_an_export_of_neptune(client: sqltrack.Client, tmp_path: Path, parquet: 
 
 # MLflow
 
-MLFLOW_RUNS = """
-import mlflow
-
-for uri in ("sqlite:///mlflow.db", "mlruns"):
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment("digits")
-    with mlflow.start_run(run_name="parent", description="a sweep") as parent:
-        params = {"lr": 0.1, "layers": [4, 5], "name": "resnet", "commit": "12345e7", "augment": True, "no": None}
-        mlflow.log_params({**params, "long": "x" * 6000})
-        mlflow.set_tags({"paper": "true", "team": "vision"})
-        for epoch in range(3):
-            mlflow.log_metrics({"train/loss": 1 / (epoch + 1), "val acc": 0.5 + epoch / 10}, step=epoch)
-        mlflow.log_metric("odd", float("nan"), step=1, timestamp=1_000)
-        mlflow.log_metric("odd", float("inf"), step=2, timestamp=2_000)
-        mlflow.log_metric("again", 1.0, timestamp=1_000)
-        mlflow.log_metric("again", 2.0, timestamp=2_000)
-        with mlflow.start_run(run_name="child", nested=True):
-            mlflow.log_metric("step", 5.0, step=3)
-    try:
-        with mlflow.start_run(run_name="broken"):
-            raise RuntimeError
-    except RuntimeError:
-        pass
-    with mlflow.start_run(run_name="deleted") as deleted:
-        pass
-    mlflow.delete_run(deleted.info.run_id)
-"""
+MLFLOW_NEEDS = ("mlflow", "sqlalchemy", "alembic", "yaml")
 
 
 @pytest.fixture
-def need() -> Callable[[str], None]:
-    """Return a function that skips the test if a package is missing, and fails it if CI is set."""
-
-    def need(package: str) -> None:
-        if importlib.util.find_spec(package) is None:
-            if os.environ.get("CI"):
-                pytest.fail(f"{package!r} is not installed")
-            pytest.skip(f"{package!r} is not installed")
-
-    return need
-
-
-@pytest.fixture(scope="module")
-def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a database and a folder mlruns of MLflow, each with four runs."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
-    command = [sys.executable, "-c", MLFLOW_RUNS]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+def mlflow_file(tmp_path: Path) -> Path:
+    """MLflow's database."""
+    return restore("mlflow.sql", tmp_path / "mlflow.db")
 
 
 def check_mlflow(client: sqltrack.Client, report: ImportReport, first: int = 1) -> None:
@@ -586,14 +542,66 @@ def check_mlflow(client: sqltrack.Client, report: ImportReport, first: int = 1) 
     assert "artifacts" in extras_of(client, first)["mlflow"]["artifact_uri"]
 
 
-def test_runs_of_mlflow_arrive_from_its_database_and_its_folder(
-    client: sqltrack.Client, need: Callable[[str], None], request: pytest.FixtureRequest
-) -> None:
-    for package in ("mlflow", "sqlalchemy", "alembic", "yaml"):
-        need(package)
-    folder = request.getfixturevalue("mlflow_folder")
-    check_mlflow(client, check_import(client, "mlflow", f"sqlite:///{folder / 'mlflow.db'}"))
-    check_mlflow(client, check_import(client, None, folder / "mlruns"), first=4)
+def test_runs_of_mlflow_arrive_from_its_database_and_its_folder(client: sqltrack.Client, mlflow_file: Path) -> None:
+    pytest.importorskip("yaml")
+    check_mlflow(client, check_import(client, "mlflow", f"sqlite:///{mlflow_file}"))
+    check_mlflow(client, check_import(client, None, DATA / "mlruns"), first=4)
+
+
+@pytest.mark.engines("sqlite", reason="the tool takes long to create its own database")
+def test_runs_that_mlflow_has_just_written_arrive(client: sqltrack.Client, tmp_path: Path) -> None:
+    for package in MLFLOW_NEEDS:
+        if importlib.util.find_spec(package) is None:
+            if os.environ.get("CI"):
+                pytest.fail(f"{package!r} is not installed")
+            pytest.skip(f"{package!r} is not installed")
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
+    command = [sys.executable, str(DATA / "write_mlflow.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    check_mlflow(client, check_import(client, None, tmp_path / "mlflow.db"))
+    check_mlflow(client, check_import(client, None, tmp_path / "mlruns"), first=4)
+
+
+@pytest.mark.engines("sqlite", reason="about reading the source")
+def test_databases_of_old_versions_of_mlflow(client: sqltrack.Client, mlflow_file: Path) -> None:
+    connection = sqlite3.connect(mlflow_file)
+    connection.executescript("""
+        CREATE TABLE old AS SELECT key, value, timestamp, run_uuid FROM metrics WHERE key = 'again';
+        DROP TABLE metrics;
+        ALTER TABLE old RENAME TO metrics;
+    """)
+    connection.close()
+    assert counts(check_import(client, "mlflow", mlflow_file)) == (3, 0, 0, 0)
+    assert metrics_of(client, 1, "again") == [(0, 0.0, 1.0), (0, 1.0, 2.0)]
+
+
+@pytest.fixture
+def mlruns(tmp_path: Path) -> Path:
+    """A copy of MLflow's folder."""
+    pytest.importorskip("yaml")
+    return Path(shutil.copytree(DATA / "mlruns", tmp_path / "mlruns"))
+
+
+def test_lines_of_mlruns_that_are_damaged_are_named(client: sqltrack.Client, mlruns: Path) -> None:
+    (path,) = mlruns.rglob("metrics/odd")
+    path.write_bytes(b"1000 nan 1\nxyz\n2000 inf 2\n3000 0.12")
+    (meta,) = path.parents[1].parent.glob("*/metrics/step")
+    (meta.parents[1] / "meta.yaml").write_text("start_time: [1")
+    report = apply_import(client, "mlflow", str(mlruns))
+    assert counts(report) == (2, 0, 0, 1)
+    broken, run, _ = report.runs
+    assert broken.name == str(meta.parents[1] / "meta.yaml")
+    assert run.problems == [f"{str(path)!r}, offset 11: expected time, value and step, got b'xyz\\n'"]
+    assert run.notes == [f"{str(path)!r}, offset 26: the last line is incomplete"]
+    assert [row for row in metrics_of(client, 1, "odd") if row[2]] == [(1, 0.0, "NaN"), (2, 0.0, math.inf)]
+
+
+def test_yaml_of_mlruns_makes_no_objects(client: sqltrack.Client, mlruns: Path, tmp_path: Path) -> None:
+    (path,) = mlruns.rglob("metrics/step")
+    (path.parents[1] / "meta.yaml").write_text(f"!!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
+    assert counts(apply_import(client, "mlflow", str(mlruns))) == (2, 0, 0, 1)
+    assert not (tmp_path / "made").exists()
 
 
 # The columns of MLflow's tables that are read, in PostgreSQL.
@@ -609,16 +617,11 @@ MLFLOW_TABLES = {
 
 @pytest.mark.engines("postgres", reason="reads a database of a server")
 def test_runs_of_mlflow_arrive_from_postgresql(
-    client: sqltrack.Client,
-    create_database: Callable[..., dict[str, Any]],
-    need: Callable[[str], None],
-    request: pytest.FixtureRequest,
+    client: sqltrack.Client, create_database: Callable[..., dict[str, Any]], mlflow_file: Path
 ) -> None:
-    for package in ("mlflow", "sqlalchemy", "alembic"):
-        need(package)
     import psycopg
 
-    file = sqlite3.connect(request.getfixturevalue("mlflow_folder") / "mlflow.db")
+    file = sqlite3.connect(mlflow_file)
     config = {name: value for name, value in create_database().items() if name != "engine"}
     with psycopg.connect(**config) as server:
         for table, definition in MLFLOW_TABLES.items():
