@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,17 @@ _MEDIA = {
 _OTHER_EVENTS = {4: "graphs", 7: None, 8: "profiles of single steps", 9: "graphs"}
 # Numbers in tensors: the field and the format by their type (tensorflow/core/framework/types.proto).
 _TENSORS = {1: (5, "f"), 2: (6, "d"), 3: (7, "i"), 9: (10, "q"), 10: (11, "?"), 22: (16, "I"), 23: (17, "Q")}
+
+
+# An event with a time, usually a step, and a number of 32 bits, whose lengths have one byte each.
+_SCALAR = re.compile(
+    rb"\x09(.{8})(?:\x10([\x80-\xff]{0,9}[\x00-\x7f]))?\x2a([\x00-\x7f])\x0a([\x00-\x7f])\x0a([\x00-\x7f])(.*)\x15(.{4})",
+    re.DOTALL,
+)
+_DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
+_MASK = (1 << 64) - 1
+# The year 9999, in seconds.
+_MAX_TIME = 253_402_300_799
 
 
 def read_runs(request: Request) -> Found:
@@ -123,7 +135,26 @@ def _read(name: str, files: Sequence[Path], sink: Sink, status: str) -> Descript
     )
 
 
+def _read_scalar(record: bytes, state: _State, sink: Sink) -> bool:
+    """Read an event with a single number, as PyTorch writes them; return False for any other event."""
+    match = _SCALAR.fullmatch(record)
+    if match is None:
+        return False
+    time, step, summary_length, value_length, tag_length, tag, value = match.groups()
+    length = len(tag)
+    if (tag_length[0], value_length[0], summary_length[0]) != (length, length + 7, length + 9):
+        return False
+    number = 0
+    for shift, byte in enumerate(step or b""):
+        number |= (byte & 0x7F) << 7 * shift
+    _widen(state.times, _DOUBLE.unpack(time)[0])
+    sink.add(tag.decode("utf-8", "backslashreplace"), as_signed(number & _MASK), _FLOAT.unpack(value)[0])
+    return True
+
+
 def _read_event(record: bytes, state: _State, sink: Sink, path: Path) -> None:
+    if _read_scalar(record, state, sink):
+        return
     step, time, summaries = 0, None, []
     for number, value in read_fields(record):
         if number == 2:
@@ -134,7 +165,7 @@ def _read_event(record: bytes, state: _State, sink: Sink, path: Path) -> None:
             summaries.append(value)
         elif (what := _OTHER_EVENTS.get(number)) is not None:
             sink.leave_out(what, str(path))
-    if time is not None and as_time(time) is not None:
+    if time is not None:
         _widen(state.times, time)
     for summary in summaries:
         for number, value in read_fields(summary):
@@ -143,6 +174,9 @@ def _read_event(record: bytes, state: _State, sink: Sink, path: Path) -> None:
 
 
 def _widen(times: list[float], time: float) -> None:
+    """Add a time to the first and the last one, unless it is none that a file of events can have."""
+    if not 0 <= time < _MAX_TIME:
+        return
     if not times:
         times += [time, time]
     elif time < times[0]:
