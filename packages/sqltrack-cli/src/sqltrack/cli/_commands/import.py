@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -106,7 +107,9 @@ def _kind_and_source(parser: Parser, words: Sequence[str]) -> tuple[str | None, 
         parser.error(f"expected KIND and SOURCE, got {' '.join(words)!r}; quote a path with blanks")
     if len(words) == 2:
         return words[0], words[1]
-    return (words[0], None) if words[0] in KINDS else (None, words[0])
+    # A folder may be called like a kind.
+    is_kind = words[0] in KINDS and not os.path.exists(words[0])
+    return (words[0], None) if is_kind else (None, words[0])
 
 
 def _summary(report: ImportReport, *, dry_run: bool) -> Iterator[str]:

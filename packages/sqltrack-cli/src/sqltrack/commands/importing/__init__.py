@@ -1,7 +1,7 @@
 """Import runs of other trackers.
 
 A run is found again by its id in the source, which is stored in `extras`, under `imported`. A second import changes
-nothing, or adds what is new in a run that was still going. An interrupted import can be repeated.
+nothing, or adds the new values of a run that was still going. An interrupted import can be repeated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs of other trackers, and what the readers of their files and databases have in common."""
+"""Runs of other trackers, and the interface of the readers of their files and databases."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SourceError(SQLTrackError, ValueError):
 
 
 class Request(NamedTuple):
-    """What to import.
+    """A source and its options.
 
     Attributes:
         kind: kind of the source, one of `KINDS`.
@@ -162,7 +162,7 @@ Found: TypeAlias = Iterator[ForeignRun | BrokenRun | SkippedRun]
 
 
 def as_time(seconds: float | None) -> datetime | None:
-    """Return the time that is this many seconds after 1970 in UTC; None if there is no such time."""
+    """Return the time that is this many seconds after 1970 in UTC; None if that is out of range."""
     if seconds is None:
         return None
     try:

@@ -22,7 +22,7 @@ class _Kind(NamedTuple):
 
     Attributes:
         module: name of the module that reads it.
-        title: what it is, for help texts.
+        title: its description in help texts.
     """
 
     module: str
@@ -42,7 +42,7 @@ _MODULES: Mapping[str, _Kind] = {
     "parquet": _Kind("_tables", "a Parquet file, or a folder of them"),
 }
 
-#: The kinds of sources, with a text that says what each is.
+#: The kinds of sources, with a description of each.
 KINDS: Mapping[str, str] = {name: kind.title for name, kind in _MODULES.items()}
 
 _SQLITE_HEADER = b"SQLite format 3\0"

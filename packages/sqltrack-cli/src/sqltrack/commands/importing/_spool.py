@@ -87,7 +87,7 @@ class Spool:
     is added to the progress. Only a part of a long run is in memory. Use it in a `with` block.
 
     Attributes:
-        metrics: what was added, by the name of the metric.
+        metrics: numbers and steps of the added values, by the name of the metric.
         values: number of values.
         left_out: data that is not imported.
         notes: messages for the user.

@@ -76,7 +76,7 @@ class Known(NamedTuple):
 
     @property
     def left_out(self) -> list[LeftOut]:
-        """What the earlier import left out."""
+        """Data that the earlier import left out."""
         found = self.origin.get("left_out")
         return [
             LeftOut(str(item.get("what")), int(item.get("count") or 0), tuple(map(str, item.get("where") or ())))
@@ -171,7 +171,7 @@ class Target:
                 return
 
     def stored(self, run_id: int, names: Collection[str]) -> list[MetricReport]:
-        """Return what is stored of these metrics of a run."""
+        """Return the numbers and steps of the values that are stored of these metrics of a run."""
         found: dict[str, tuple[int, int | None, int | None]] = dict.fromkeys(names, (0, None, None))
         with read_only(self._client) as connection:
             places = find_places(self._client, connection)

@@ -92,7 +92,7 @@ def _found_run(folder: Folder, path: Path, files: Sequence[Path], request: Reque
 
 
 class _State(NamedTuple):
-    """What is known of a run while its files are read.
+    """The part of a run that is known while its files are read.
 
     Attributes:
         plugins: name of the plugin of each tag, which only its first value has.
