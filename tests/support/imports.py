@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqltrack
-from sqltrack.commands.importing._event_files import _masked, checksum
+from sqltrack.commands.importing._event_files import framed as record
 
 __all__ = ["COMMON_METRICS", "DATA", "event", "everything", "extras_of", "field", "metrics_of", "record", "restore"]
 
@@ -71,13 +71,6 @@ def event(step: int, time: float, values: Iterable[tuple[str, float]]) -> bytes:
         field(1, field(1, name) + _varint(2 << 3 | 5) + struct.pack("<f", value)) for name, value in values
     )
     return field(1, time) + field(2, step) + field(5, summary)
-
-
-def record(data: bytes) -> bytes:
-    """Return a record of an event file."""
-    length = struct.pack("<Q", len(data))
-    sums = [struct.pack("<I", _masked(checksum(content))) for content in (length, data)]
-    return length + sums[0] + data + sums[1]
 
 
 def _varint(value: int) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqltrack.commands.importing._files import open_file
 
-__all__ = ["RecordError", "TornRecordError", "read_records"]
+__all__ = ["RecordError", "TornRecordError", "framed", "read_records"]
 
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
@@ -64,6 +64,13 @@ def _read_length(header: bytes, path: Path, position: int) -> int:
     if _masked(checksum(header[:8])) != found:
         raise RecordError(f"{str(path)!r}, offset {position}: not a record of an event file")
     return int(length)
+
+
+def framed(data: bytes) -> bytes:
+    """Return the record of data, as event files contain it."""
+    length = struct.pack("<Q", len(data))
+    sums = [_CHECKSUM.pack(_masked(checksum(content))) for content in (length, data)]
+    return length + sums[0] + data + sums[1]
 
 
 def checksum(data: bytes) -> int:
