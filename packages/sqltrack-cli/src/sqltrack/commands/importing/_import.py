@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from typing import Literal, TypeAlias
 
 from sqltrack.commands.importing._foreign import BrokenRun, Description, ForeignRun, Request, SkippedRun
 from sqltrack.commands.importing._kinds import read_runs
@@ -20,13 +21,7 @@ Progress = Callable[[int], None]
 _RUN_ERRORS = (OSError, ValueError, LookupError, TypeError, RecursionError, EOFError, sqlite3.Error)
 
 
-class Outcome:
-    """What happened to a run."""
-
-    NEW = "new"
-    CONTINUED = "continued"
-    UNCHANGED = "unchanged"
-    BROKEN = "broken"
+Outcome: TypeAlias = Literal["new", "continued", "unchanged", "broken"]
 
 
 @dataclasses.dataclass
@@ -52,7 +47,7 @@ class RunReport:
     name: str
     experiment: str | None = None
     run_id: int | None = None
-    outcome: str = Outcome.NEW
+    outcome: Outcome = "new"
     values: int = 0
     added: int = 0
     metrics: list[MetricReport] = dataclasses.field(default_factory=list)
@@ -93,7 +88,7 @@ class ImportReport:
         """Whether a run is broken, incomplete, or differs from the source."""
         return any(run.problems for run in self.runs)
 
-    def count(self, outcome: str) -> int:
+    def count(self, outcome: Outcome) -> int:
         """Return the number of runs with an outcome."""
         return sum(run.outcome == outcome for run in self.runs)
 
@@ -178,9 +173,9 @@ class _Import:
         report.notes, report.problems = list(spool.notes), list(spool.damages)
         report.run_id = None if known is None else known.run_id
         if known is not None and _has_same_content(known, spool, description):
-            report.outcome = Outcome.UNCHANGED
+            report.outcome = "unchanged"
             return report
-        report.outcome = Outcome.NEW if known is None else Outcome.CONTINUED
+        report.outcome = "new" if known is None else "continued"
         report.added = max(spool.values - (known.values if known is not None else 0), 0)
         report.metrics = [
             MetricReport(name, metric.count, metric.first, metric.last) for name, metric in spool.metrics.items()
@@ -232,12 +227,13 @@ def _has_same_content(known: Known, spool: Spool, description: Description) -> b
 
 
 def _unchanged(run: ForeignRun, known: Known) -> RunReport:
-    outcome, values = Outcome.UNCHANGED, known.values
-    return RunReport(run.id, run.name, run.experiment, known.run_id, outcome, values=values, left_out=known.left_out)
+    report = RunReport(run.id, run.name, run.experiment, known.run_id, "unchanged")
+    report.values, report.left_out = known.values, known.left_out
+    return report
 
 
 def _broken(foreign_id: str, name: str, *reasons: str) -> RunReport:
-    return RunReport(foreign_id, name, outcome=Outcome.BROKEN, problems=list(reasons))
+    return RunReport(foreign_id, name, outcome="broken", problems=list(reasons))
 
 
 def _differences(source: Sequence[MetricReport], stored: Sequence[MetricReport]) -> list[str]:
