@@ -133,10 +133,22 @@ def _rows(path: Path, columns: Sequence[str] | None, key: Key | None = None) -> 
                 if missing:
                     lacks = ", ".join(sorted(missing))
                     raise SourceError(f"{str(path)!r} is not of Neptune's exporter: it lacks the columns {lacks}")
-                for batch in file.iter_batches(columns=columns):
+                groups = range(file.num_row_groups) if key is None else _groups_with(file, key)
+                for batch in file.iter_batches(row_groups=groups, columns=columns):
                     if key is not None:
                         is_project = pc.equal(batch.column("project_id"), key[0])
                         batch = batch.filter(pc.and_(is_project, pc.equal(batch.column("run_id"), key[1])))
                     yield from batch.to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{str(path)!r}: {error}") from error
+
+
+def _groups_with(file: Any, key: Key) -> list[int]:
+    """Return the row groups that may have rows of a run, which are next to each other in an export."""
+    found = []
+    column = file.schema_arrow.names.index("run_id")
+    for number in range(file.num_row_groups):
+        statistics = file.metadata.row_group(number).column(column).statistics
+        if statistics is None or not statistics.has_min_max or statistics.min <= key[1] <= statistics.max:
+            found.append(number)
+    return found

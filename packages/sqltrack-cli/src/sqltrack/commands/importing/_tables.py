@@ -6,9 +6,12 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from sqltrack.commands._rows import to_number
@@ -23,6 +26,7 @@ from sqltrack.commands.importing._foreign import (
     SourceError,
     as_time,
 )
+from sqltrack.commands.importing._spool import Spool
 from sqltrack.errors import MissingPackageError
 
 __all__ = ["read_runs"]
@@ -57,77 +61,108 @@ def read_runs(request: Request) -> Found:
         raise SourceError(f"no files {' or '.join(_SUFFIXES[request.kind])} in {str(request.path)!r}")
     for path in files:
         try:
-            runs = _runs_in(path, request)
+            yield from _runs_in(path, request)
         except (OSError, ValueError) as error:
             yield BrokenRun(str(path), str(error))
-            continue
-        for run in runs:
-            yield _found_run(path, run, request)
 
 
-def _found_run(path: Path, run: Any, request: Request) -> ForeignRun:
+def _runs_in(path: Path, request: Request) -> Found:
+    """Return the runs in a file."""
+    column = request.run or _RUN
+    version = f"{version_of([path])} {request.step}"
+    first = next((row for _, row in _rows(path, request.kind, Spool())), {})
+    if column not in first:
+        if request.run is not None:
+            raise SourceError(f"{str(path)!r} has no column {request.run!r}")
+        yield _found_run(path, None, request, version, lambda sink: _rows(path, request.kind, sink))
+        return
+    with _Sorted(path, column, request.kind) as rows:
+        for run in rows.runs:
+            yield _found_run(path, run, request, version, partial(rows.read, run))
+
+
+def _found_run(
+    path: Path, run: str | int | None, request: Request, version: str, rows: Callable[[Sink], Rows]
+) -> ForeignRun:
     name = path.stem if run is None else f"{path.stem}/{run}"
     return ForeignRun(
         # Nothing else identifies the rows of a table.
         id=str(path) if run is None else f"{path}#{run}",
         name=name,
         experiment=path.parent.name if request.path.is_dir() else path.stem,
-        read=lambda sink: _read(path, run, name, request, sink),
-        version=f"{version_of([path])} {request.step}",
+        read=lambda sink: _read(path, name, rows(sink), request, sink),
+        version=version,
     )
 
 
-def _runs_in(path: Path, request: Request) -> list[Any]:
-    """Return the different values of the column that tells runs apart, or only None without that column."""
-    found: dict[Any, None] = {}
-    column = request.run or _RUN
-    # Damage is reported when the runs are read.
-    for _, row in _rows(path, request.kind, _Ignore()):
-        if column not in row:
-            if request.run is None and request.kind != "jsonl":
-                return [None]
-            continue
-        value = row[column]
-        found[value if isinstance(value, (str, int)) else repr(value)] = None
-    if not found and request.run is not None:
-        raise SourceError(f"{str(path)!r} has no column {request.run!r}")
-    return list(found) or [None]
-
-
-def _read(path: Path, run: Any, name: str, request: Request, sink: Sink) -> Description:
-    run_column, step_column = request.run or _RUN, request.step or _STEP
-    number = 0
-    for position, row in _rows(path, request.kind, sink):
-        if run is not None:
-            value = row.get(run_column)
-            if (value if isinstance(value, (str, int)) else repr(value)) != run:
-                continue
-        step = row.get(step_column) if step_column in row else None if request.step else number
+def _read(path: Path, name: str, rows: Rows, request: Request, sink: Sink) -> Description:
+    column = request.step or _STEP
+    for number, (position, row) in enumerate(rows):
+        step = row.get(column) if column in row or request.step else number
         if not isinstance(step, (int, float)):
-            sink.damage(f"{position}: column {step_column!r} is not a number, but {step!r}")
+            sink.damage(f"{position}: column {column!r} is not a number, but {step!r}")
             continue
-        for column, value in row.items():
-            if column != step_column and not (run is not None and column == run_column):
-                sink.add(column, step, value)
-        number += 1
+        for metric, value in row.items():
+            if metric != column:
+                sink.add(metric, step, value)
     modified = as_time(path.stat().st_mtime)
     return Description(request.status, modified, modified, comment=name, extras={"file": str(path)})
 
 
-class _Ignore:
-    """A sink that ignores everything."""
+class _Sorted:
+    """The rows of a file by run, in a temporary file, so that a file with many runs is read once.
 
-    def add(self, name: str, step: float, value: Any) -> None:
-        """Ignore a value."""
+    Args:
+        path: the file.
+        column: name of the column that tells runs apart.
+        kind: kind of the file.
 
-    def leave_out(self, what: str, where: str, count: int = 1) -> None:
-        """Ignore data."""
+    Attributes:
+        runs: the values of that column, in the order of the file.
+    """
 
-    def note(self, message: str) -> None:
-        """Ignore a message."""
+    def __init__(self, path: Path, column: str, kind: str) -> None:
+        self.runs: list[str | int] = []
+        self._spool = Spool()
+        # Without a name, SQLite deletes the file when it is closed or the process ends.
+        self._file = sqlite3.connect("", isolation_level=None)
+        self._file.execute("CREATE TABLE rows (run INTEGER, position TEXT, content TEXT)")
+        self._file.execute("BEGIN")
+        self._file.executemany(
+            "INSERT INTO rows VALUES (?, ?, ?)", self._encoded(_rows(path, kind, self._spool), column)
+        )
+        self._file.execute("COMMIT")
+        self._file.execute("CREATE INDEX rows_run ON rows (run)")
 
-    def damage(self, message: str) -> None:
-        """Ignore a message."""
+    def __enter__(self) -> _Sorted:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self, run: str | int, sink: Sink) -> Rows:
+        """Return the rows of a run. Messages about the file belong to its first run."""
+        number = self.runs.index(run)
+        if number == 0:
+            for report, messages in ((sink.note, self._spool.notes), (sink.damage, self._spool.damages)):
+                for message in messages:
+                    report(message)
+        sql = "SELECT position, content FROM rows WHERE run = ? ORDER BY rowid"
+        for position, content in self._file.execute(sql, (number,)):
+            yield position, json.loads(content)
+
+    def _encoded(self, rows: Rows, column: str) -> Iterator[tuple[int, str, str]]:
+        numbers: dict[str | int, int] = {}
+        for position, row in rows:
+            value = row.get(column)
+            run = value if type(value) in (str, int) else str(value)
+            if run not in numbers:
+                numbers[run] = len(self.runs)
+                self.runs.append(run)
+            rest = {name: item for name, item in row.items() if name != column}
+            yield numbers[run], position, json.dumps(rest, default=str)
 
 
 def _rows(path: Path, kind: str, sink: Sink) -> Rows:

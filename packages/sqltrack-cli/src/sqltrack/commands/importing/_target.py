@@ -27,6 +27,8 @@ __all__ = ["IMPORTED", "PARENT", "Known", "MetricReport", "Target", "digest_of"]
 IMPORTED = "imported"
 # The kind of links to the parent run.
 PARENT = "child of"
+# Time limit of the query that reads back a run, which may have many millions of values.
+_READ_SECONDS = 3600.0
 # The status of a run while its metrics are being stored.
 _UNFINISHED = "IMPORTING"
 
@@ -173,7 +175,7 @@ class Target:
     def stored(self, run_id: int, names: Collection[str]) -> list[MetricReport]:
         """Return the numbers and steps of the values that are stored of these metrics of a run."""
         found: dict[str, tuple[int, int | None, int | None]] = dict.fromkeys(names, (0, None, None))
-        with read_only(self._client) as connection:
+        with read_only(self._client, _READ_SECONDS) as connection:
             places = find_places(self._client, connection)
             for batch in batches([name for name in names if name in places.columns]):
                 found.update(_stored_in_columns(connection, run_id, batch))
