@@ -76,7 +76,8 @@ def _runs_in(path: Path, request: Request) -> Found:
             raise SourceError(f"{str(path)!r} has no column {request.run!r}")
         yield _found_run(path, None, request, version, lambda sink: _rows(path, request.kind, sink))
         return
-    with _Sorted(path, column, request.kind) as rows:
+    with _Sorted() as rows:
+        rows.fill(path, column, request.kind)
         for run in rows.runs:
             yield _found_run(path, run, request, version, partial(rows.read, run))
 
@@ -112,27 +113,15 @@ def _read(path: Path, name: str, rows: Rows, request: Request, sink: Sink) -> De
 class _Sorted:
     """The rows of a file by run, in a temporary file, so that a file with many runs is read once.
 
-    Args:
-        path: the file.
-        column: name of the column that tells runs apart.
-        kind: kind of the file.
-
     Attributes:
-        runs: the values of that column, in the order of the file.
+        runs: the values of the column that tells runs apart, in the order of the file.
     """
 
-    def __init__(self, path: Path, column: str, kind: str) -> None:
+    def __init__(self) -> None:
         self.runs: list[str | int] = []
         self._spool = Spool()
         # Without a name, SQLite deletes the file when it is closed or the process ends.
         self._file = sqlite3.connect("", isolation_level=None)
-        self._file.execute("CREATE TABLE rows (run INTEGER, position TEXT, content TEXT)")
-        self._file.execute("BEGIN")
-        self._file.executemany(
-            "INSERT INTO rows VALUES (?, ?, ?)", self._encoded(_rows(path, kind, self._spool), column)
-        )
-        self._file.execute("COMMIT")
-        self._file.execute("CREATE INDEX rows_run ON rows (run)")
 
     def __enter__(self) -> _Sorted:
         return self
@@ -141,6 +130,21 @@ class _Sorted:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+    def fill(self, path: Path, column: str, kind: str) -> None:
+        """Read a file.
+
+        Args:
+            path: the file.
+            column: name of the column that tells runs apart.
+            kind: kind of the file.
+        """
+        rows = self._encoded(_rows(path, kind, self._spool), column)
+        self._file.execute("CREATE TABLE rows (run INTEGER, position TEXT, content TEXT)")
+        self._file.execute("BEGIN")
+        self._file.executemany("INSERT INTO rows VALUES (?, ?, ?)", rows)
+        self._file.execute("COMMIT")
+        self._file.execute("CREATE INDEX rows_run ON rows (run)")
 
     def read(self, run: str | int, sink: Sink) -> Rows:
         """Return the rows of a run. Messages about the file belong to its first run."""
@@ -157,7 +161,7 @@ class _Sorted:
         numbers: dict[str | int, int] = {}
         for position, row in rows:
             value = row.get(column)
-            run = value if type(value) in (str, int) else str(value)
+            run = value if isinstance(value, (str, int)) else str(value)
             if run not in numbers:
                 numbers[run] = len(self.runs)
                 self.runs.append(run)
