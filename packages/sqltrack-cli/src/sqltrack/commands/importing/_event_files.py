@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from sqltrack.commands.importing._files import open_file
 
@@ -16,8 +18,14 @@ _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
 # The polynomial of CRC-32C (RFC 3720, appendix B.4), reversed.
 _POLYNOMIAL = 0x82F63B78
+_ONES = 0xFFFFFFFF
+# Records of scalars are shorter; the tables for one length take 2 KiB.
+_SHORT = 128
 # Lengths repeat, and so do their checksums.
 _MAX_HEADERS = 10_000
+
+
+T = TypeVar("T")
 
 
 class RecordError(ValueError):
@@ -75,32 +83,41 @@ def framed(data: bytes) -> bytes:
 
 def checksum(data: bytes) -> int:
     """Return the CRC-32C of data."""
-    table = _table()
-    crc = 0xFFFFFFFF
-    # Two bytes at a time take half as long.
-    for pair in struct.unpack_from(f"<{len(data) // 2}H", data):
-        crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
-    if len(data) % 2:
-        # The upper half of the table's index is the byte that follows.
-        crc = _byte_table()[(crc ^ data[-1]) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
+    length = len(data)
+    if length >= _SHORT:
+        return _long_checksum(data)
+    # A checksum is the sum of the contributions of all bytes, which depend on their distance from the end.
+    crc = _EMPTY[length]
+    for contributions, byte in zip(_CONTRIBUTIONS, data[::-1]):
+        crc ^= contributions[byte]
+    return crc ^ _ONES
+
+
+def _long_checksum(data: bytes) -> int:
+    crc = _ONES
+    for byte in data:
+        crc = _BYTES[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ _ONES
 
 
 def _masked(crc: int) -> int:
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-@functools.cache
-def _byte_table() -> tuple[int, ...]:
-    return tuple(functools.reduce(lambda crc, _: _shifted(crc), range(8), byte) for byte in range(256))
-
-
-@functools.cache
-def _table() -> tuple[int, ...]:
-    """Return the remainders of all pairs of bytes."""
-    one = _byte_table()
-    return tuple(one[one[pair & 0xFF] & 0xFF ^ (pair >> 8)] ^ (one[pair & 0xFF] >> 8) for pair in range(1 << 16))
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & _ONES
 
 
 def _shifted(crc: int) -> int:
     return (crc >> 1) ^ _POLYNOMIAL if crc & 1 else crc >> 1
+
+
+def _followed_by_zero(crc: int) -> int:
+    return (crc >> 8) ^ _BYTES[crc & 0xFF]
+
+
+def _repeated(first: T, function: Callable[[T], T]) -> list[T]:
+    """Return the values for all lengths of short data, each made from the one before."""
+    return list(itertools.accumulate(range(_SHORT - 1), lambda value, _: function(value), initial=first))
+
+
+# Remainders of the checksum's polynomial for all bytes, for all bytes before so many others, and for no bytes.
+_BYTES = [functools.reduce(lambda crc, _: _shifted(crc), range(8), byte) for byte in range(256)]
+_CONTRIBUTIONS = _repeated(_BYTES, lambda crcs: [_followed_by_zero(crc) for crc in crcs])
+_EMPTY = _repeated(_ONES, _followed_by_zero)

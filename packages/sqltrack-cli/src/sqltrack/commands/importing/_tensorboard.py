@@ -115,7 +115,8 @@ def _read(name: str, files: Sequence[Path], sink: Sink, status: str) -> Descript
         position = 0
         try:
             for record in read_records(path):
-                _read_event(record, state, sink, path)
+                if not _read_scalar(record, state, sink):
+                    _read_event(record, state, sink, path)
                 position += len(record) + 16
         except TornRecordError as error:
             sink.note(str(error))
@@ -153,8 +154,6 @@ def _read_scalar(record: bytes, state: _State, sink: Sink) -> bool:
 
 
 def _read_event(record: bytes, state: _State, sink: Sink, path: Path) -> None:
-    if _read_scalar(record, state, sink):
-        return
     step, time, summaries = 0, None, []
     for number, value in read_fields(record):
         if number == 2:
