@@ -701,3 +701,12 @@ def test_what_the_database_lacks_after_the_import_is_reported(
         "metric 'odd': the source has 2 values at steps 1 to 2, the database has 1 values at steps 1 to 1"
         in report.runs[0].problems
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_of_files_that_are_not_utf_8_are_found_again(client: sqltrack.Client, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/logs/\xff"))
+    folder.mkdir(parents=True)
+    (folder / "events.out.tfevents.1.host").write_bytes(record(event(0, 1.0, [("loss", 1.0)])))
+    check_import(client, "tensorboard", tmp_path / "logs")
+    assert client.execute("SELECT comment FROM runs").fetchall() == [("\\udcff",)]

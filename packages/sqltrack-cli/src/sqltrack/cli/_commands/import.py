@@ -42,6 +42,8 @@ def add_parser(commands: Commands) -> None:
         help=f"kind and path or address of the source; the kind may be left out if the source tells. {kinds}",
     )
     words.complete = FILE
+    # argparse would show "[KIND] SOURCE [[KIND] SOURCE ...]".
+    parser.usage = "%(prog)s [OPTION ...] [KIND] SOURCE"
     parser.words = "words"
     parser.add_argument(
         "--experiment", metavar="NAME", help="experiment for all runs (default: the names in the source)"

@@ -11,6 +11,7 @@ from sqltrack.commands.importing._foreign import BrokenRun, Description, Foreign
 from sqltrack.commands.importing._kinds import read_runs
 from sqltrack.commands.importing._spool import LeftOut, Spool
 from sqltrack.commands.importing._target import Known, MetricReport, Target, digest_of
+from sqltrack.engines.json import escape_text
 from sqltrack.errors import MissingRunError, UnusableValueError
 
 __all__ = ["ImportReport", "Outcome", "Progress", "RunReport", "import_from"]
@@ -143,8 +144,9 @@ class _Import:
 
     def add(self, run: ForeignRun) -> None:
         """Import one run."""
-        if self._experiment is not None:
-            run = run._replace(experiment=self._experiment)
+        # Names of files may have bytes that are not UTF-8. Later imports look for the escaped id, which is stored.
+        experiment = escape_text(run.experiment if self._experiment is None else self._experiment)
+        run = run._replace(id=escape_text(run.id), name=escape_text(run.name), experiment=experiment)
         if run.id in self._seen:
             self.report.runs.append(_broken(run.id, run.name, "another run of the source has the same id"))
             return
@@ -197,7 +199,7 @@ class _Import:
             self._advance(values)
         self._target.finish(run_id, run, self._request, spool, description)
         if description.parent is not None:
-            self._parents[run_id] = description.parent
+            self._parents[run_id] = escape_text(description.parent)
         return run_id
 
     def _advance(self, values: int) -> None:

@@ -30,13 +30,13 @@ class _Kind(NamedTuple):
 
 
 _MODULES: Mapping[str, _Kind] = {
-    "mlflow": _Kind("_mlflow", "MLflow: its database (a file, sqlite:///… or postgresql://…), or a folder mlruns"),
-    "wandb": _Kind("_wandb", "W&B: a folder wandb with .wandb files, of runs online or offline"),
-    "tensorboard": _Kind("_tensorboard", "TensorBoard: a folder with event files, in folders of any depth"),
-    "trackio": _Kind("_trackio", "Trackio: the file of a project, or its folder (default: TRACKIO_DIR)"),
-    "sacred": _Kind("_sacred", "Sacred: the folder of a FileStorageObserver"),
-    "optuna": _Kind("_optuna", "Optuna: its database (a file, sqlite:///… or postgresql://…)"),
-    "neptune": _Kind("_neptune", "Neptune: a folder of Parquet files that its exporter wrote"),
+    "mlflow": _Kind("_mlflow", "MLflow's database (a file, sqlite:///… or postgresql://…), or its folder mlruns"),
+    "wandb": _Kind("_wandb", "a folder with the .wandb files of W&B, of runs online or offline"),
+    "tensorboard": _Kind("_tensorboard", "a folder with event files of TensorBoard, in folders of any depth"),
+    "trackio": _Kind("_trackio", "the file of a project of Trackio, or Trackio's folder (default: TRACKIO_DIR)"),
+    "sacred": _Kind("_sacred", "the folder of Sacred's FileStorageObserver"),
+    "optuna": _Kind("_optuna", "Optuna's database (a file, sqlite:///… or postgresql://…)"),
+    "neptune": _Kind("_neptune", "a folder with the Parquet files of Neptune's exporter"),
     "csv": _Kind("_tables", "a CSV file, or a folder of them"),
     "jsonl": _Kind("_tables", "a file with a JSON object in each line, or a folder of them"),
     "parquet": _Kind("_tables", "a Parquet file, or a folder of them"),
