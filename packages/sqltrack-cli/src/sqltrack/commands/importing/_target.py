@@ -14,12 +14,12 @@ from sqltrack.commands._points import find_places, read_extras
 from sqltrack.commands._rows import batches, lock_rows
 from sqltrack.commands.importing._foreign import Description, ForeignRun, Request
 from sqltrack.commands.importing._spool import LeftOut, Spool
-from sqltrack.engines.json import plain
+from sqltrack.engines.json import escape_text, jsonb, plain
 from sqltrack.errors import MissingRunError
 from sqltrack.experiment import Experiment
 from sqltrack.queries import column_sql
 from sqltrack.run import Run
-from sqltrack.run_functions import run_add_link
+from sqltrack.run_functions import run_add_args, run_add_link
 
 __all__ = ["IMPORTED", "PARENT", "Known", "MetricReport", "Target", "digest_of"]
 
@@ -153,14 +153,25 @@ class Target:
         extras: dict[str, Any] = {IMPORTED: origin}
         if description.extras:
             extras[self._kind] = description.extras
+        times = {"time_created": description.created, "time_started": description.created}
+        values: dict[str, Any] = {**times, "time_updated": description.updated}
+        if description.comment is not None:
+            values["comment"] = escape_text(description.comment)
+        values = {name: value for name, value in values.items() if value is not None}
+        values["status"] = escape_text(description.status)
+        merged = {"tags": dict.fromkeys(map(escape_text, description.tags), True), "extras": extras}
         with transaction(self._client):
-            stored = Run(self._client, run_id=run_id)
-            stored.set_created(description.created).set_started(description.created)
-            stored.add_args(description.args).add_tags(*description.tags).add_extras(extras)
-            if description.comment is not None:
-                stored.set_comment(description.comment)
-            stored.set_status(description.status).set_updated(description.updated)
+            # This also masks credentials.
+            run_add_args(self._client, run_id, description.args)
+            self._update(run_id, values, merged)
         self._known[run.id] = Known(run_id, origin)
+
+    def _update(self, run_id: int, values: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+        """Set columns of a run, and add keys to its columns of JSON, with one statement."""
+        merge = self._client.engine.merge_json_sql
+        assignments = [*(f"{name} = %s" for name in values), *(f"{name} = {merge(name)}" for name in merged)]
+        parameters = [*values.values(), *map(jsonb, merged.values()), run_id]
+        self._client.execute(f"UPDATE runs SET {', '.join(assignments)} WHERE id = %s", parameters)
 
     def link(self, run_id: int, parent: str) -> None:
         """Link a run to its parent, if that was imported."""
