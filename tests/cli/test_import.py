@@ -20,6 +20,7 @@ import pytest
 
 import sqltrack
 from sqltrack.commands.importing import ImportReport, SourceError, apply_import, plan_import
+from sqltrack.commands.importing._foreign import Request
 from support.imports import (
     COMMON_METRICS,
     DATA,
@@ -710,3 +711,17 @@ def test_names_of_files_that_are_not_utf_8_are_found_again(client: sqltrack.Clie
     (folder / "events.out.tfevents.1.host").write_bytes(record(event(0, 1.0, [("loss", 1.0)])))
     check_import(client, "tensorboard", tmp_path / "logs")
     assert client.execute("SELECT comment FROM runs").fetchall() == [("\\udcff",)]
+
+
+def test_credentials_among_the_arguments_are_masked(client: sqltrack.Client, sacred_folder: Path) -> None:
+    (sacred_folder / "1" / "config.json").write_text('{"api_key": "hunter2", "lr": 0.1}')
+    check_import(client, "sacred", sacred_folder)
+    (args,) = client.execute("SELECT args FROM runs WHERE id = 1").fetchone()
+    assert args["lr"] == 0.1
+    assert "hunter2" not in json.dumps(everything(client))
+
+
+def test_the_password_of_an_address_is_not_stored() -> None:
+    place = Request("mlflow", "postgresql+psycopg2://alice:hunter2@localhost/mlflow").place
+    assert "hunter2" not in place
+    assert place.startswith("postgresql+psycopg2://alice")
