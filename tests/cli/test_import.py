@@ -672,15 +672,21 @@ def test_only_some_experiments_are_imported_on_request(client: sqltrack.Client) 
     assert counts(apply_import(client, "sacred", str(DATA / "sacred"), only=["digits"])) == (2, 0, 0, 0)
 
 
-def test_two_runs_of_a_source_with_the_same_id_are_not_mixed(client: sqltrack.Client, tmp_path: Path) -> None:
-    path = tmp_path / "logs" / "events.out.tfevents.1.host"
-    path.parent.mkdir()
-    path.write_bytes(record(event(0, 1.0, [("loss", 1.0)])))
-    for name in ("first", "second"):
-        shutil.copytree(DATA / "sacred" / "1", tmp_path / "runs" / name)
-    report = apply_import(client, "sacred", str(tmp_path / "runs"))
-    # Their numbers are part of the ids.
-    assert counts(report) == (2, 0, 0, 0)
+def test_two_runs_of_a_source_with_the_same_id_are_not_mixed(client: sqltrack.Client, mlruns: Path) -> None:
+    (path,) = mlruns.rglob("metrics/step")
+    shutil.copytree(path.parents[1], path.parents[2] / "zzz")
+    report = apply_import(client, "mlflow", str(mlruns))
+    assert counts(report) == (3, 0, 0, 1)
+    assert [run.problems for run in report.runs if run.outcome == "broken"] == [
+        ["another run of the source has the same id"]
+    ]
+
+
+def test_progress_counts_the_values(client: sqltrack.Client) -> None:
+    done: list[int] = []
+    report = apply_import(client, "sacred", str(DATA / "sacred"), progress=done.append)
+    assert done == [10, 20]
+    assert report.added == 20
 
 
 def test_a_run_that_was_deleted_here_is_imported_again(client: sqltrack.Client) -> None:
