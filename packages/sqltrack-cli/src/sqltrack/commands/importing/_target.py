@@ -27,6 +27,8 @@ __all__ = ["IMPORTED", "PARENT", "Known", "MetricReport", "Target", "digest_of"]
 IMPORTED = "imported"
 # The kind of links to the parent run.
 PARENT = "child of"
+# Keys of `extras` that hold a path of the source.
+_PLACES = frozenset({"file", "folder"})
 # Time limit of the query that reads back a run, which may have many millions of values.
 _READ_SECONDS = 3600.0
 # The status of a run while its metrics are being stored.
@@ -223,8 +225,9 @@ class Target:
 
 
 def digest_of(description: Description) -> str:
-    """Return a text that is different for different descriptions."""
+    """Return a text that is different for different descriptions, wherever the files of the source are now."""
     content = {name: getattr(description, name) for name in description.__dataclass_fields__}
+    content["extras"] = {name: value for name, value in description.extras.items() if name not in _PLACES}
     text = json.dumps(plain({**content, "created": str(content["created"]), "updated": str(content["updated"])}))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
