@@ -60,8 +60,8 @@ SITE_TOOLS = [
     f"{name}; python_version >= '3.11'"
     for name in ("sphinx>=9", "furo", "myst-parser", "sphinx-argparse-cli", "sphinx-copybutton", "filelock")
 ]
-# Trackers whose packages the tests of the importers need to read files.
-IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
+# A tracker that writes runs for the tests of imports.
+IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13"]
 # The frameworks that sqltrack.integrations logs from, each with its oldest supported version.
 FRAMEWORKS = {
     "lightning": "2.4.0",

@@ -88,6 +88,7 @@ BRINGS = {
     "sqltrack-args": {"sqltrack-args"},
     "sqltrack-cli": {"sqltrack-core", "sqltrack-cli"},
     "sqltrack-cli[parquet]": {"sqltrack-core", "sqltrack-cli"},
+    "sqltrack-cli[mlruns]": {"sqltrack-core", "sqltrack-cli"},
     "sqltrack-core[postgres]": {"sqltrack-core"},
     "sqltrack-core[args]": {"sqltrack-core", "sqltrack-args"},
     "sqltrack-core[notebook]": {"sqltrack-core", "sqltrack-notebook"},
