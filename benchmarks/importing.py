@@ -19,9 +19,9 @@ from pathlib import Path
 
 import sqltrack
 from _common import create_parser, metric_names, write_json
-from sqltrack.commands.importing import apply_import
-from sqltrack.commands.importing._event_files import framed
 from sqltrack.commands.setup import set_up_quietly
+from sqltrack.importers import apply_import
+from sqltrack.importers._event_files import framed
 
 VALUES = 1_000_000
 QUICK_VALUES = 20_000

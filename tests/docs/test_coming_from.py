@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sqltrack.cli import main
-from sqltrack.commands.importing import KINDS
+from sqltrack.importers import KINDS
 from support.imports import DATA, restore
 from support.pages import DOCS, ROOT, console_commands, read_blocks
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import sqltrack
-from sqltrack.commands.importing._event_files import framed as record
+from sqltrack.importers._event_files import framed as record
 
 __all__ = ["COMMON_METRICS", "DATA", "event", "everything", "extras_of", "field", "metrics_of", "record", "restore"]
 
-DATA = Path(__file__).parents[1] / "cli" / "data"
+DATA = Path(__file__).parents[1] / "importers" / "data"
 
 # The content of most records; the metric "again" has two values at step 0.
 COMMON_METRICS = [

@@ -23,16 +23,6 @@ from sqltrack.commands.execute import Outcome, execute
 from sqltrack.commands.export import FORMATS, TABLES, ExportedFile, export
 from sqltrack.commands.gc import Criteria, Garbage, apply_gc, plan_gc, reclaim_space
 from sqltrack.commands.grant import grant_sql
-from sqltrack.commands.importing import (
-    KINDS,
-    ImportReport,
-    LeftOut,
-    MetricReport,
-    RunReport,
-    SourceError,
-    apply_import,
-    plan_import,
-)
 from sqltrack.commands.init import DEFAULT_ENGINE, PARAMETERS, Init, apply_init, new_config_path, plan_init
 from sqltrack.commands.link import plan_link
 from sqltrack.commands.ls import list_experiments
@@ -136,20 +126,6 @@ def ask(client: Client, file: io.StringIO) -> None:
         assert_type(write_json_lines(result, file), int)
     assert_type(json_value(1), Any)
     assert_type(csv_value(1), Any)
-
-
-def bring(client: Client) -> None:
-    try:
-        planned = plan_import(client, None, "mlruns", only=["digits"], status="DONE", progress=print)
-    except SourceError as error:
-        raise SystemExit(str(error)) from error
-    assert_type(planned, ImportReport)
-    for kind in KINDS:
-        for run in apply_import(client, kind, "metrics", experiment="digits", step="epoch", run="seed").runs:
-            assert_type(run, RunReport)
-            assert_type(run.outcome, Literal["new", "continued", "unchanged", "broken"])
-            assert_type(run.metrics, list[MetricReport])
-            assert_type(run.left_out, list[LeftOut])
 
 
 def carry(client: Client, target: Client, folder: Path) -> None:

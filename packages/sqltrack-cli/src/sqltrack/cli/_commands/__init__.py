@@ -48,4 +48,4 @@ COMMANDS: Mapping[str, str] = {
 
 # The distributions that provide commands. Their entry points, in the group "sqltrack.commands", have the names of the
 # commands, and name functions such as `add_parser`.
-PROVIDERS: Mapping[str, str] = {"ui": "sqltrack-ui"}
+PROVIDERS: Mapping[str, str] = {"ui": "sqltrack-ui", "import": "sqltrack-import"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqltrack.cli._output import print_error, print_json, print_note, printable, progress_bar
 from sqltrack.cli._parser import FILE, Commands, Parser, open_client
-from sqltrack.commands.importing import KINDS, ImportReport, LeftOut, RunReport, apply_import, plan_import
+from sqltrack.importers import KINDS, ImportReport, LeftOut, RunReport, apply_import, plan_import
 from sqltrack.wording import pluralize
 
 __all__ = ["add_parser"]

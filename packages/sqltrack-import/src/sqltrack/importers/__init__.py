@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqltrack.client import Client
-from sqltrack.commands.importing._foreign import Request, SourceError
-from sqltrack.commands.importing._import import ImportReport, Progress, RunReport, import_from
-from sqltrack.commands.importing._kinds import KINDS, find_request
-from sqltrack.commands.importing._spool import LeftOut
-from sqltrack.commands.importing._target import MetricReport, Target
+from sqltrack.importers._foreign import Request, SourceError
+from sqltrack.importers._import import ImportReport, Progress, RunReport, import_from
+from sqltrack.importers._kinds import KINDS, find_request
+from sqltrack.importers._spool import LeftOut
+from sqltrack.importers._target import MetricReport, Target
 
 __all__ = [
     "KINDS",

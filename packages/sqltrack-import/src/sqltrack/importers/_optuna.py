@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqltrack.commands.importing._databases import ForeignDatabase, open_database
-from sqltrack.commands.importing._foreign import Description, ForeignRun, Found, Request, Sink, SkippedRun
+from sqltrack.importers._databases import ForeignDatabase, open_database
+from sqltrack.importers._foreign import Description, ForeignRun, Found, Request, Sink, SkippedRun
 
 __all__ = ["read_runs"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqltrack.commands._rows import to_number
-from sqltrack.commands.importing._files import Folder, version_of
-from sqltrack.commands.importing._foreign import (
+from sqltrack.importers._files import Folder, version_of
+from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
     ForeignRun,
@@ -19,8 +19,8 @@ from sqltrack.commands.importing._foreign import (
     SourceError,
     as_time,
 )
-from sqltrack.commands.importing._log_files import read_log
-from sqltrack.commands.importing._protobuf import Fields, as_float, as_signed, parse_fields, text_of
+from sqltrack.importers._log_files import read_log
+from sqltrack.importers._protobuf import Fields, as_float, as_signed, parse_fields, text_of
 
 __all__ = ["read_runs"]
 

@@ -8,8 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sqltrack.commands.importing._files import Folder, open_file, version_of
-from sqltrack.commands.importing._foreign import (
+from sqltrack.errors import MissingPackageError
+from sqltrack.importers._files import Folder, open_file, version_of
+from sqltrack.importers._foreign import (
     Description,
     ForeignRun,
     Found,
@@ -17,7 +18,6 @@ from sqltrack.commands.importing._foreign import (
     Sink,
     SourceError,
 )
-from sqltrack.errors import MissingPackageError
 
 __all__ = ["read_runs"]
 
@@ -124,7 +124,7 @@ def _rows(path: Path, columns: Sequence[str] | None, key: Key | None = None) -> 
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise MissingPackageError("an export of Neptune", "pyarrow", "'sqltrack-cli[parquet]'") from error
+        raise MissingPackageError("an export of Neptune", "pyarrow", "'sqltrack-import[parquet]'") from error
 
     with open_file(path) as binary:
         try:

@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from sqltrack.commands._rows import to_number
-from sqltrack.commands.importing._files import Folder, open_file, version_of
-from sqltrack.commands.importing._foreign import (
+from sqltrack.errors import MissingPackageError
+from sqltrack.importers._files import Folder, open_file, version_of
+from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
     ForeignRun,
@@ -26,8 +27,7 @@ from sqltrack.commands.importing._foreign import (
     SourceError,
     as_time,
 )
-from sqltrack.commands.importing._spool import Spool
-from sqltrack.errors import MissingPackageError
+from sqltrack.importers._spool import Spool
 
 __all__ = ["read_runs"]
 
@@ -230,7 +230,7 @@ def _parquet_rows(path: Path, sink: Sink) -> Rows:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise MissingPackageError("the format 'parquet'", "pyarrow", "'sqltrack-cli[parquet]'") from error
+        raise MissingPackageError("the format 'parquet'", "pyarrow", "'sqltrack-import[parquet]'") from error
 
     number = 0
     with open_file(path) as binary:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from sqltrack.commands.importing._files import open_file
+from sqltrack.importers._files import open_file
 
 __all__ = ["RecordError", "TornRecordError", "framed", "read_records"]
 

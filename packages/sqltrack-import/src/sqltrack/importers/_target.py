@@ -12,11 +12,11 @@ from sqltrack.client import Client
 from sqltrack.commands._databases import read_only, transaction
 from sqltrack.commands._points import find_places, read_extras
 from sqltrack.commands._rows import batches, lock_rows
-from sqltrack.commands.importing._foreign import Description, ForeignRun, Request
-from sqltrack.commands.importing._spool import LeftOut, Spool
 from sqltrack.engines.json import escape_text, jsonb, plain
 from sqltrack.errors import MissingRunError
 from sqltrack.experiment import Experiment
+from sqltrack.importers._foreign import Description, ForeignRun, Request
+from sqltrack.importers._spool import LeftOut, Spool
 from sqltrack.queries import column_sql
 from sqltrack.run import Run
 from sqltrack.run_functions import run_add_args, run_add_link

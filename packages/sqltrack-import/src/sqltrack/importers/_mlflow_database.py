@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqltrack.commands.importing._databases import ForeignDatabase, open_database
-from sqltrack.commands.importing._foreign import Description, ForeignRun, Found, Request, Sink, SkippedRun
-from sqltrack.commands.importing._mlflow import PARENT, STATUSES, comment_and_tags, parameter, time_of, unlimited
+from sqltrack.importers._databases import ForeignDatabase, open_database
+from sqltrack.importers._foreign import Description, ForeignRun, Found, Request, Sink, SkippedRun
+from sqltrack.importers._mlflow import PARENT, STATUSES, comment_and_tags, parameter, time_of, unlimited
 
 __all__ = ["read_database"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqltrack.commands.importing._files import Folder, parse_json, version_of
-from sqltrack.commands.importing._foreign import (
+from sqltrack.importers._files import Folder, parse_json, version_of
+from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
     ForeignRun,

@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sqltrack.commands.importing._files import open_file
-from sqltrack.commands.importing._foreign import SourceError
+from sqltrack.importers._files import open_file
+from sqltrack.importers._foreign import SourceError
 
 __all__ = ["read_log"]
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 import sqltrack
-from sqltrack.commands.importing import ImportReport, SourceError, apply_import, plan_import
-from sqltrack.commands.importing._foreign import Request
+from sqltrack.importers import ImportReport, SourceError, apply_import, plan_import
+from sqltrack.importers._foreign import Request
 from support.imports import (
     COMMON_METRICS,
     DATA,
@@ -131,7 +131,7 @@ def test_an_import_that_failed_between_two_statements_is_finished_by_the_next(
     client: sqltrack.Client, sacred_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever the import stops, the next one completes each run, and creates no run twice."""
-    from sqltrack.commands.importing._target import Target
+    from sqltrack.importers._target import Target
 
     apply_import(client, "sacred", str(sacred_folder))
     expected = [sorted(row.replace("IMPORTING", "") for row in rows) for rows in everything(client)]

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqltrack.commands.importing._event_files import RecordError, TornRecordError, read_records
-from sqltrack.commands.importing._files import Folder, version_of
-from sqltrack.commands.importing._foreign import (
+from sqltrack.importers._event_files import RecordError, TornRecordError, read_records
+from sqltrack.importers._files import Folder, version_of
+from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
     ForeignRun,
@@ -21,7 +21,7 @@ from sqltrack.commands.importing._foreign import (
     SourceError,
     as_time,
 )
-from sqltrack.commands.importing._protobuf import Fields, as_float, as_signed, parse_fields, read_fields, text_of
+from sqltrack.importers._protobuf import Fields, as_float, as_signed, parse_fields, read_fields, text_of
 
 __all__ = ["read_runs"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands.importing._files import open_file
-from sqltrack.commands.importing._foreign import Request, SourceError
 from sqltrack.engines import config_of_address
 from sqltrack.engines.admin import admin_of
 from sqltrack.engines.results import find_reader
 from sqltrack.errors import DatabaseError
+from sqltrack.importers._files import open_file
+from sqltrack.importers._foreign import Request, SourceError
 
 __all__ = ["ForeignDatabase", "open_database"]
 

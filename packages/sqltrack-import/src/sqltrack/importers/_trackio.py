@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sqltrack.commands._rows import to_number
-from sqltrack.commands.importing._databases import ForeignDatabase, open_database
-from sqltrack.commands.importing._files import Folder
-from sqltrack.commands.importing._foreign import (
+from sqltrack.importers._databases import ForeignDatabase, open_database
+from sqltrack.importers._files import Folder
+from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
     ForeignRun,

@@ -16,8 +16,7 @@ import sqltrack
 from sqltrack.cli import main
 from support.imports import DATA
 from support.processes import Program, run_together, running
-
-from .conftest import PROGRAM
+from support.program import PROGRAM
 
 Capture = pytest.CaptureFixture[str]
 
@@ -86,8 +85,8 @@ def test_a_missing_package_is_named_with_its_installation(
 ) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     for module, source, package in (
-        ("yaml", DATA / "mlruns", "'sqltrack-cli[mlruns]'"),
-        ("pyarrow", tmp_path / "a.parquet", "'sqltrack-cli[parquet]'"),
+        ("yaml", DATA / "mlruns", "'sqltrack-import[mlruns]'"),
+        ("pyarrow", tmp_path / "a.parquet", "'sqltrack-import[parquet]'"),
     ):
         monkeypatch.setitem(__import__("sys").modules, module, None)
         status, message = one_line_error(["import", str(source), *options])

@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from sqltrack.commands.importing._files import Folder
-from sqltrack.commands.importing._foreign import Found, Request, SourceError
+from sqltrack.importers._files import Folder
+from sqltrack.importers._foreign import Found, Request, SourceError
 
 __all__ = ["KINDS", "find_request", "read_runs"]
 
@@ -83,7 +83,7 @@ def find_request(request: Request) -> Request:
 
 def read_runs(request: Request) -> Found:
     """Return the runs of a source, each before its content is read."""
-    module = importlib.import_module(f"sqltrack.commands.importing.{_MODULES[request.kind].module}")
+    module = importlib.import_module(f"sqltrack.importers.{_MODULES[request.kind].module}")
     found: Found = module.read_runs(request)
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqltrack.commands.importing._foreign import SourceError
+from sqltrack.importers._foreign import SourceError
 
 __all__ = ["Folder", "hash_of", "open_file", "parse_json", "read_text", "version_of"]
 

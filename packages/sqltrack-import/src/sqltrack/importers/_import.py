@@ -7,12 +7,12 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal, TypeAlias
 
-from sqltrack.commands.importing._foreign import BrokenRun, Description, ForeignRun, Request, SkippedRun
-from sqltrack.commands.importing._kinds import read_runs
-from sqltrack.commands.importing._spool import LeftOut, Spool
-from sqltrack.commands.importing._target import Known, MetricReport, Target, digest_of
 from sqltrack.engines.json import escape_text
 from sqltrack.errors import MissingRunError, UnusableValueError
+from sqltrack.importers._foreign import BrokenRun, Description, ForeignRun, Request, SkippedRun
+from sqltrack.importers._kinds import read_runs
+from sqltrack.importers._spool import LeftOut, Spool
+from sqltrack.importers._target import Known, MetricReport, Target, digest_of
 
 __all__ = ["ImportReport", "Outcome", "Progress", "RunReport", "import_from"]
 

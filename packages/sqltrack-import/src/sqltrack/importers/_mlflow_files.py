@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqltrack.commands.importing._files import Folder, open_file, read_text, version_of
-from sqltrack.commands.importing._foreign import (
+from sqltrack.errors import MissingPackageError
+from sqltrack.importers._files import Folder, open_file, read_text, version_of
+from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
     ForeignRun,
@@ -17,8 +18,7 @@ from sqltrack.commands.importing._foreign import (
     SkippedRun,
     SourceError,
 )
-from sqltrack.commands.importing._mlflow import PARENT, STATUSES, comment_and_tags, parameter, time_of
-from sqltrack.errors import MissingPackageError
+from sqltrack.importers._mlflow import PARENT, STATUSES, comment_and_tags, parameter, time_of
 
 __all__ = ["read_folder"]
 
@@ -131,7 +131,7 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
     try:
         import yaml
     except ImportError as error:
-        raise MissingPackageError("a folder mlruns", "PyYAML", "'sqltrack-cli[mlruns]'") from error
+        raise MissingPackageError("a folder mlruns", "PyYAML", "'sqltrack-import[mlruns]'") from error
 
     with open_file(path) as file:
         content = file.read(_MAX_META + 1)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqltrack.commands.importing._foreign import Found, Request, SourceError, as_time
+from sqltrack.importers._foreign import Found, Request, SourceError, as_time
 
 __all__ = ["STATUSES", "comment_and_tags", "parameter", "read_runs", "time_of", "unlimited"]
 
@@ -23,8 +23,8 @@ _PARSED = 10_000
 def read_runs(request: Request) -> Found:
     """Return the runs of a database or of a folder, without deleted ones."""
     # Imported here, because they use this module.
-    from sqltrack.commands.importing._mlflow_database import read_database
-    from sqltrack.commands.importing._mlflow_files import read_folder
+    from sqltrack.importers._mlflow_database import read_database
+    from sqltrack.importers._mlflow_files import read_folder
 
     scheme, mark, rest = request.source.partition("://")
     if mark and scheme == "file":

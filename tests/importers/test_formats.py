@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from sqltrack.commands.importing import _spool, apply_import
-from sqltrack.commands.importing._event_files import checksum
-from sqltrack.commands.importing._foreign import BrokenRun, ForeignRun, Request, as_time
-from sqltrack.commands.importing._import import _RUN_ERRORS
-from sqltrack.commands.importing._kinds import read_runs
-from sqltrack.commands.importing._mlflow import parameter
-from sqltrack.commands.importing._protobuf import parse_fields
-from sqltrack.commands.importing._spool import Spool
 from sqltrack.errors import SQLTrackError
+from sqltrack.importers import _spool, apply_import
+from sqltrack.importers._event_files import checksum
+from sqltrack.importers._foreign import BrokenRun, ForeignRun, Request, as_time
+from sqltrack.importers._import import _RUN_ERRORS
+from sqltrack.importers._kinds import read_runs
+from sqltrack.importers._mlflow import parameter
+from sqltrack.importers._protobuf import parse_fields
+from sqltrack.importers._spool import Spool
 from support.imports import DATA, event, field, record
 
 
@@ -213,7 +213,7 @@ def test_times_out_of_range_are_none(seconds: float) -> None:
 
 @pytest.mark.engines("sqlite", reason="about reading the source")
 def test_a_table_with_many_runs_is_read_once(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqltrack.commands.importing import _tables
+    from sqltrack.importers import _tables
 
     calls = []
     csv_rows = _tables._csv_rows
