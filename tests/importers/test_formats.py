@@ -12,7 +12,7 @@ import pytest
 
 from sqltrack.errors import SQLTrackError
 from sqltrack.importers import _spool, apply_import
-from sqltrack.importers._event_files import checksum
+from sqltrack.importers._event_files import RecordError, _checksums, checksum, read_records
 from sqltrack.importers._foreign import BrokenRun, ForeignRun, Request, as_time
 from sqltrack.importers._import import _RUN_ERRORS
 from sqltrack.importers._kinds import read_runs
@@ -92,6 +92,30 @@ def test_the_checksum_is_that_of_the_standard() -> None:
     assert checksum(b"123456789") == 0xE3069283
     assert checksum(bytes(32)) == 0x8A9136AA
     assert checksum(b"\xff" * 32) == 0x62A8AB43
+
+
+def test_checksums_of_many_records_are_those_of_each() -> None:
+    numbers = random.Random(5)
+    for _ in range(20):
+        items = [numbers.randbytes(numbers.choice([0, 1, 5, 30, 127, 128, 200])) for _ in range(300)]
+        assert _checksums(items) == [checksum(data) for data in items]
+
+
+@pytest.mark.parametrize("damaged", [0, 31, 32, 4_127, 4_128, 4_999])
+@pytest.mark.parametrize("is_torn", [False, True])
+def test_all_records_before_the_first_damage_are_read(tmp_path: Path, damaged: int, is_torn: bool) -> None:
+    """Records are checked together, but a message names the first that is damaged."""
+    records = [record(b"%d" % number * (number % 7)) for number in range(5_000)]
+    path = tmp_path / "events"
+    content = bytearray(b"".join(records))
+    offset = sum(map(len, records[:damaged]))
+    content[offset + len(records[damaged]) - 1] ^= 1
+    path.write_bytes(content[:-1] if is_torn and damaged < 4_999 else content)
+    found: list[bytes] = []
+    with pytest.raises(RecordError, match=f"offset {offset}: a record has a wrong checksum"):
+        for data in read_records(path):
+            found.append(data)
+    assert found == [data[12:-4] for data in records[:damaged]]
 
 
 def test_an_event_file_that_is_cut_anywhere_has_its_first_values(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import struct
@@ -145,12 +146,23 @@ def _read_scalar(record: bytes, state: _State, sink: Sink) -> bool:
     length = len(tag)
     if (tag_length[0], value_length[0], summary_length[0]) != (length, length + 7, length + 9):
         return False
-    number = 0
-    for shift, byte in enumerate(step or b""):
-        number |= (byte & 0x7F) << 7 * shift
     _widen(state.times, _DOUBLE.unpack(time)[0])
-    sink.add(tag.decode("utf-8", "backslashreplace"), as_signed(number & _MASK), _FLOAT.unpack(value)[0])
+    sink.add(_text(tag), _step(step), _FLOAT.unpack(value)[0])
     return True
+
+
+# All metrics of a step have it, and a file has few tags.
+@functools.lru_cache(maxsize=1_024)
+def _step(varint: bytes | None) -> int:
+    number = 0
+    for shift, byte in enumerate(varint or b""):
+        number |= (byte & 0x7F) << 7 * shift
+    return as_signed(number & _MASK)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _text(tag: bytes) -> str:
+    return tag.decode("utf-8", "backslashreplace")
 
 
 def _read_event(record: bytes, state: _State, sink: Sink, path: Path) -> None:
