@@ -159,3 +159,13 @@ def test_imports_at_the_same_time_store_each_run_once(
     processes: Any = run_together([command] * 2)
     assert [process.returncode for process in processes] == [0, 0], processes
     check_tables(client)
+
+
+@pytest.mark.engines("sqlite", reason="no database is used")
+def test_without_the_distribution_the_program_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], one_line_error: Callable[[list[str]], tuple[int, str]]
+) -> None:
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())
+    status, message = one_line_error(["import", "runs", *options])
+    assert status == 1
+    assert "sqltrack import requires 'sqltrack-import'; install it with: pip install sqltrack-import" in message
