@@ -29,6 +29,7 @@ PACKAGES = [
     "packages/sqltrack-cli",
     "packages/sqltrack-integrations",
     "packages/sqltrack-ui",
+    "packages/sqltrack-import",
     "packages/sqltrack",
 ]
 # The first hatchling that sets versions in pyproject.toml (it needs tomlkit for that), and a twine that reads its
@@ -60,8 +61,8 @@ SITE_TOOLS = [
     f"{name}; python_version >= '3.11'"
     for name in ("sphinx>=9", "furo", "myst-parser", "sphinx-argparse-cli", "sphinx-copybutton", "filelock")
 ]
-# Trackers whose packages the tests of the importers need to read files.
-IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13", "tensorboard>=2.20"]
+# A tracker that writes runs for the tests of imports.
+IMPORTED = ["mlflow-skinny>=3.7", "sqlalchemy>=2", "alembic>=1.13"]
 # The frameworks that sqltrack.integrations logs from, each with its oldest supported version.
 FRAMEWORKS = {
     "lightning": "2.4.0",
@@ -107,7 +108,7 @@ INTEGRATION_TESTS = ["tests/integrations", "tests/docs/test_coverage.py", "tests
 TYPE_CHECKERS = ["mypy", "pyright[nodejs]", "pandas-stubs"]
 # Packages with their own py.typed.
 TYPED_PACKAGES = [
-    *("sqltrack.args", "sqltrack.cli", "sqltrack.integrations", "sqltrack.notebook"),
+    *("sqltrack.args", "sqltrack.cli", "sqltrack.importers", "sqltrack.integrations", "sqltrack.notebook"),
     *("sqltrack.pandas", "sqltrack.polars", "sqltrack.ui"),
 ]
 BENCHMARKS = [
@@ -124,6 +125,7 @@ MEASURED_TESTS = "not unmeasured and not faults and not page and (pooler or not 
 POOLER_TESTS = [
     "tests/core",
     "tests/cli",
+    "tests/importers",
     "tests/faults",
     "tests/notebook/test_pandas.py",
     "tests/notebook/test_pandas_chunks.py",
@@ -440,6 +442,7 @@ def _install_by_uv(session: nox.Session, *arguments: str) -> None:
         "packages/sqltrack-core": "[postgres]",
         "packages/sqltrack-notebook": "[plotly,polars]",
         "packages/sqltrack-cli": "[parquet]",
+        "packages/sqltrack-import": "[parquet,mlruns]",
     }
     editable = [argument for package in PACKAGES for argument in ("--editable", package + extras.get(package, ""))]
     session.run("uv", "pip", "install", *editable, *arguments)

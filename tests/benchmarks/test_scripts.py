@@ -15,7 +15,7 @@ from support.pages import ROOT
 from .conftest import Load
 
 # Scripts that are executed by themselves, and fill no table.
-ALONE = {"capture", "checkpoints", "install_sizes"}
+ALONE = {"capture", "checkpoints", "importing", "install_sizes"}
 
 # The others have their own tests.
 SCRIPTS = ["add_metrics", "best_values", "growth", "many_rows", "new_columns", "outbox", "reading", "short_jobs"]
@@ -115,6 +115,14 @@ def test_the_import_is_measured_beyond_a_bare_interpreter(load: Load) -> None:
     row = script.measure(["sqltrack", "sqlite3"], 1)
     assert set(row["ways"]) == {"sqltrack", "sqlite3"}
     assert load("report").import_table({"results": [row]}).count("`import ") == 2
+
+
+@pytest.mark.engines("sqlite", reason="the figures are for SQLite")
+def test_imports_of_all_sources_have_times(load: Load, engine_name: str, tmp_path: Path) -> None:
+    script = load("importing")
+    for kind, write in script.SOURCES.items():
+        (tmp_path / kind).mkdir()
+        assert min(script.measure(kind, str(write(tmp_path / kind, 200)))) > 0
 
 
 def test_the_session_the_readme_and_the_tables_know_all_scripts() -> None:

@@ -9,7 +9,6 @@ import pty
 import re
 import select
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,36 +19,28 @@ from typing import Any, NamedTuple
 import pytest
 
 import sqltrack
-from sqltrack.cli import main
 from sqltrack.commands.setup import set_up_quietly
 from support.old_runs import LONG_AGO, Start
-from support.processes import Program, running
+from support.processes import running
+from support.program import PROGRAM, connection, one_line_error, options, parquet, program
+
+__all__ = [
+    "PROGRAM",
+    "Create",
+    "connection",
+    "in_terminal",
+    "main_in_terminal",
+    "one_line_error",
+    "options",
+    "parquet",
+    "program",
+    "set_free_space",
+    "wait_until_it_waits",
+]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PROGRAM = Path(sys.executable).with_name("sqltrack")
 
 Create = Callable[[str], sqltrack.Client]
-
-
-@pytest.fixture
-def program() -> Program:
-    """Run the program in a separate process."""
-
-    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(PROGRAM), *arguments], capture_output=True, text=True, **options)
-
-    return run
-
-
-def connection(config: dict[str, Any]) -> list[str]:
-    """Return the options for the database of a configuration."""
-    return [word for name, value in config.items() for word in (f"--{name}", str(value)) if value is not None]
-
-
-@pytest.fixture
-def options(config: dict[str, Any]) -> list[str]:
-    """Options for a database after setup, on each engine."""
-    return connection(config)
 
 
 @pytest.fixture
@@ -94,32 +85,10 @@ def generated(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> list[
 
 
 @pytest.fixture
-def parquet() -> Any:
-    """pyarrow.parquet, to read the files of the program."""
-    return pytest.importorskip("pyarrow.parquet")
-
-
-@pytest.fixture
 def no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if pyarrow were not installed."""
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     monkeypatch.delitem(sys.modules, "sqltrack.commands._parquet", raising=False)
-
-
-@pytest.fixture
-def one_line_error(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], tuple[int, str]]:
-    """Run a command that prints only one line on stderr; return the exit status and the line."""
-
-    def run(arguments: list[str]) -> tuple[int, str]:
-        try:
-            status = main(arguments)
-        except SystemExit as error:
-            status = int(str(error.code))
-        output = capsys.readouterr()
-        assert (output.out, output.err.count("\n")) == ("", 1)
-        return status, output.err
-
-    return run
 
 
 def in_terminal(code: str, typed: str = "", **variables: str) -> str:

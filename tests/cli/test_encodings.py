@@ -84,6 +84,7 @@ CALLS: dict[str, list[list[str]]] = {
     "export": [["--output", "folder ✓"], ["--output", "other ✓", "--json"]],
     "gc": [["--status", "my own ✓", "--dry-run"], ["--status", "my own ✓", "--dry-run", "--json"]],
     "grant": [[NAME], [NAME, "--write"]],
+    "import": [["metrics ✓.jsonl", "--dry-run"], ["metrics ✓.jsonl", "--dry-run", "--json"]],
     "init": [[]],
     "link": [["1", NAME, "2", "--dry-run"]],
     "ls": [[], *FORMS],
@@ -122,6 +123,8 @@ def test_no_command_fails_where_the_output_lacks_characters(
     """Everything is printed, in this encoding, to pipes and terminals; errors are the command's own."""
     Path("script.sql").write_text(f"SELECT name AS \"{NAME}\" FROM experiments; SELECT '{NAME}'", encoding="utf-8")
     Path("script ✓.sql").write_text("SELECT 1", encoding="utf-8")
+    # The end is missing, which is worth a note.
+    Path("metrics ✓.jsonl").write_text(f'{{"step": 0, "{NAME}": 1}}\n{{', encoding="utf-8")
     for command, calls in CALLS.items():
         # Output does not depend on the engine: one call of each command, and all calls on SQLite.
         for words in calls if engine_name == "sqlite" else calls[:1]:

@@ -17,6 +17,7 @@ FOLDER = Path(sqltrack.__file__).parent / "_missing"
 MISSING = {
     "args": ("sqltrack.args", "sqltrack-args", "sqltrack-args"),
     "cli": ("the sqltrack program", "sqltrack-cli", "sqltrack-cli"),
+    "importers": ("sqltrack.importers", "sqltrack-import", "sqltrack-import"),
     "integrations": ("sqltrack.integrations", "sqltrack-integrations", "sqltrack-integrations"),
     "notebook": ("sqltrack.notebook", "sqltrack-notebook", "sqltrack-notebook"),
     "pandas": ("sqltrack.pandas", "sqltrack-notebook", "sqltrack-notebook"),

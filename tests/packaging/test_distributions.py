@@ -38,6 +38,7 @@ CONTENTS = {
     "sqltrack-cli": {"sqltrack/cli"},
     "sqltrack-integrations": {"sqltrack/integrations"},
     "sqltrack-ui": {"sqltrack/ui"},
+    "sqltrack-import": {"sqltrack/importers"},
     "sqltrack": set(),
 }
 TYPED = {
@@ -45,6 +46,7 @@ TYPED = {
     "sqltrack/args",
     "sqltrack/cli",
     "sqltrack/_frames",
+    "sqltrack/importers",
     "sqltrack/integrations",
     "sqltrack/notebook",
     "sqltrack/pandas",
@@ -77,10 +79,14 @@ except SystemExit as end:
     assert end.code == 0
 """,
     "sqltrack-ui": "from sqltrack.ui import create_app; assert create_app",
+    "sqltrack-import": "from sqltrack.importers import KINDS, apply_import; assert 'mlflow' in KINDS and apply_import",
     # These modules need no framework.
     "sqltrack-integrations": "from sqltrack.integrations import lightgbm, optuna, sklearn",
     "sqltrack": "import importlib.metadata; assert importlib.metadata.version('sqltrack')",
 }
+
+# The distributions that `pip install sqltrack` installs.
+STANDARD = {"sqltrack", "sqltrack-core", "sqltrack-args", "sqltrack-cli"}
 
 # The distributions of ours that pip installs for a requirement.
 BRINGS = {
@@ -93,15 +99,20 @@ BRINGS = {
     "sqltrack-core[notebook]": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-core[cli]": {"sqltrack-core", "sqltrack-cli"},
     "sqltrack-core[ui]": {"sqltrack-core", "sqltrack-cli", "sqltrack-ui"},
+    "sqltrack-core[import]": {"sqltrack-core", "sqltrack-cli", "sqltrack-import"},
     "sqltrack-core[integrations]": {"sqltrack-core", "sqltrack-cli", "sqltrack-integrations"},
     "sqltrack-core[full]": set(CONTENTS) - {"sqltrack"},
     "sqltrack-integrations": {"sqltrack-core", "sqltrack-cli", "sqltrack-integrations"},
     "sqltrack-notebook": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-notebook[plotly,polars]": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-ui": {"sqltrack-core", "sqltrack-cli", "sqltrack-ui"},
-    "sqltrack": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-integrations", "sqltrack-ui"},
-    "sqltrack[integrations]": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-ui"},
-    "sqltrack[ui]": set(CONTENTS) - {"sqltrack-notebook", "sqltrack-integrations"},
+    "sqltrack-import": {"sqltrack-core", "sqltrack-cli", "sqltrack-import"},
+    "sqltrack-import[mlruns]": {"sqltrack-core", "sqltrack-cli", "sqltrack-import"},
+    "sqltrack-import[parquet]": {"sqltrack-core", "sqltrack-cli", "sqltrack-import"},
+    "sqltrack": STANDARD,
+    "sqltrack[integrations]": STANDARD | {"sqltrack-integrations"},
+    "sqltrack[ui]": STANDARD | {"sqltrack-ui"},
+    "sqltrack[import]": STANDARD | {"sqltrack-import"},
     "sqltrack[full]": set(CONTENTS),
 }
 
@@ -131,7 +142,7 @@ def attempt(function, *arguments):
     except ModuleNotFoundError as error:
         print(str(error).partition(" (or")[0])
 
-for name in ("args", "cli", "integrations", "notebook", "pandas", "polars", "ui"):
+for name in ("args", "cli", "importers", "integrations", "notebook", "pandas", "polars", "ui"):
     attempt(importlib.import_module, f"sqltrack.{name}")
 attempt(sqltrack.commands.main)
 attempt(sqltrack.Client)
@@ -418,6 +429,7 @@ def test_without_the_others_core_says_what_to_install(core_alone: Environment) -
     assert core_alone.run("-c", MISSING).splitlines() == [
         "sqltrack.args requires 'sqltrack-args'; install it with: pip install sqltrack-args",
         "the sqltrack program requires 'sqltrack-cli'; install it with: pip install sqltrack-cli",
+        "sqltrack.importers requires 'sqltrack-import'; install it with: pip install sqltrack-import",
         "sqltrack.integrations requires 'sqltrack-integrations'; install it with: pip install sqltrack-integrations",
         "sqltrack.notebook requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
         "sqltrack.pandas requires 'sqltrack-notebook'; install it with: pip install sqltrack-notebook",
@@ -617,7 +629,8 @@ def declared(wheel: Path) -> set[str]:
 
 def test_satellites_merge_with_core_when_installed_editable() -> None:
     code = (
-        "import sqltrack, sqltrack.args, sqltrack.cli, sqltrack.commands.setup, sqltrack.notebook, sqltrack.ui;"
+        "import sqltrack, sqltrack.args, sqltrack.cli, sqltrack.commands.setup, sqltrack.importers;"
+        "import sqltrack.notebook, sqltrack.ui;"
         "print(sqltrack.Client.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

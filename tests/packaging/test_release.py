@@ -26,10 +26,11 @@ NEXT = "99.0.0rc1"
 
 # Number of requirements that name another distribution.
 SIBLINGS = {
-    "sqltrack": 8,
+    "sqltrack": 10,
     "sqltrack-args": 0,
     "sqltrack-cli": 1,
-    "sqltrack-core": 5,
+    "sqltrack-core": 6,
+    "sqltrack-import": 2,
     "sqltrack-integrations": 2,
     "sqltrack-notebook": 1,
     "sqltrack-ui": 2,

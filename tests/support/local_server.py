@@ -18,7 +18,7 @@ __all__ = ["install_pip", "install_sudo", "renamed", "without_names"]
 
 _DISTRIBUTIONS = (
     *("sqltrack", "sqltrack-core", "sqltrack-cli", "sqltrack-args"),
-    *("sqltrack-notebook", "sqltrack-integrations", "sqltrack-ui"),
+    *("sqltrack-notebook", "sqltrack-integrations", "sqltrack-ui", "sqltrack-import"),
 )
 
 # The programs that `sudo` may run; psql is replaced if it is missing.

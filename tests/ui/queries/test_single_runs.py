@@ -147,7 +147,10 @@ def test_what_a_run_captured_is_shown_with_the_shared_list_of_packages(client: s
             for row in queries.compare(source, {"runs": [1, 2], "all": True})["rows"]
             if row["section"] == "extras"
         ]
-        assert sorted(rows[:2]) == [
+        (label, diffs), *others = sorted(rows[:3])
+        assert label == "capture.git.diff"
+        assert [diff.split(", hash ")[0] for diff in diffs] == ["1 line", "1 line"]
+        assert others == [
             ("capture.git.dirty", [False, True]),
             ("capture.packages.torch", ["2.1", "2.2"]),
         ]

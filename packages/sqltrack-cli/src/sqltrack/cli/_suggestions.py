@@ -28,7 +28,7 @@ _WORDS: Mapping[str, str] = {
     "metrics RUN --plot": "plot chart curve curves graph draw",
     "metrics RUN": "metric history scalars values",
     "sql": "query select psql sqlite shell db",
-    "copy": "import sync push pull merge cp",
+    "copy": "sync push pull merge cp",
     "export": "backup dump download csv save",
     "rm": "delete remove del drop",
     "gc": "clean cleanup prune purge",

@@ -29,7 +29,10 @@ _BASE = "base.sql"
 _CREATED_TABLE = re.compile(r"CREATE TABLE (\w+)")
 _CREATED_INDEX = re.compile(r"CREATE INDEX (\w+) ON (\w+)")
 
-_DISTRIBUTIONS = ("sqltrack", "sqltrack-core", "sqltrack-cli", "sqltrack-args", "sqltrack-notebook", "sqltrack-ui")
+_DISTRIBUTIONS = (
+    *("sqltrack", "sqltrack-core", "sqltrack-cli", "sqltrack-args", "sqltrack-notebook"),
+    *("sqltrack-integrations", "sqltrack-ui", "sqltrack-import"),
+)
 _PACKAGES = ("psycopg", "psycopg-binary", "psycopg-c", "psycopg-pool", "pandas", "polars")
 
 # Seconds after which a connection is reported as slow.

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "seeds": "show means over random seeds",
     "sql": "run a query",
     "copy": "copy experiments from one database to another",
+    "import": "import runs of MLflow, W&B, TensorBoard and other trackers, or tables of metrics",
     "export": "write the tables to CSV, JSON or Parquet files",
     "link": "add or remove links between runs or experiments",
     "tag": "add or remove tags of runs or of an experiment",
@@ -47,4 +48,4 @@ COMMANDS: Mapping[str, str] = {
 
 # The distributions that provide commands. Their entry points, in the group "sqltrack.commands", have the names of the
 # commands, and name functions such as `add_parser`.
-PROVIDERS: Mapping[str, str] = {"ui": "sqltrack-ui"}
+PROVIDERS: Mapping[str, str] = {"ui": "sqltrack-ui", "import": "sqltrack-import"}
