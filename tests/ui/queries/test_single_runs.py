@@ -154,7 +154,7 @@ def test_what_a_run_captured_is_shown_with_the_shared_list_of_packages(client: s
             ("capture.git.dirty", [False, True]),
             ("capture.packages.torch", ["2.1", "2.2"]),
         ]
-        assert sorted(label for label, _ in rows[2:]) == ["capture.command.argv", "capture.git.commit", "note"]
+        assert sorted(label for label, _ in rows[3:]) == ["capture.command.argv", "capture.git.commit", "note"]
 
 
 def test_a_comparison_with_a_missing_run_is_refused(source: queries.Database) -> None:
