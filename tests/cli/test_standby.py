@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 import sqltrack
+import sqltrack.notebook
 import sqltrack.pandas
 from plugins.postgres_server import PostgresServer
 from plugins.standby_server import StandbyServer, wait_until_copied
@@ -117,6 +118,12 @@ def test_frames_and_tables_read_a_standby(standby: dict[str, Any]) -> None:
     best = client.execute(queries.best_values("loss").sql).fetchall()
     assert sorted((run_id, loss) for run_id, _, _, loss in best) == [(1, 1.0), (2, 1.0), (3, 1.0)]
     assert sqltrack.Run(client, run_id=1).experiment_id == Experiment(client, name="e").id
+
+
+def test_tables_of_a_notebook_read_a_standby(standby: dict[str, Any]) -> None:
+    client = sqltrack.Client(standby)
+    assert "0.5" in sqltrack.pandas.query_dataframe(client, "SELECT loss FROM metrics WHERE step = 1").to_html()
+    assert "seed" in sqltrack.notebook.compare_runs(client, 1, 2).to_string()
 
 
 def test_a_copy_of_a_standby_is_complete(
