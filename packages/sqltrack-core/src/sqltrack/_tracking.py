@@ -27,7 +27,7 @@ _LAST_CALL = 2.0
 _AT_EXIT = 5.0
 
 # Seconds that the end of a run, and of one that was terminated, waits for its context.
-_CAPTURE_AT_END, _LAST_CAPTURE = 1.0, 0.2
+_CAPTURE_AT_END, _LAST_CAPTURE = 0.9, 0.2
 
 #: The environment variable that names the run of `sqltrack run`, see `tracked_run`.
 TRACKED_RUN = "SQLTRACK_TRACKED_RUN"

@@ -27,7 +27,7 @@ __all__ = ["RunCapture"]
 _SOON, _DELAY = 0.02, 0.25
 
 # Seconds that the end of a run waits for the thread.
-_AT_END = 1.0
+_AT_END = 0.9
 
 # Seconds between two attempts to store, if the database is locked or away.
 _RETRY = 5.0
