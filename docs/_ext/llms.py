@@ -111,6 +111,9 @@ def _object_text(name: str, value: Any) -> str:
 
 
 def _callable_text(name: str, value: Any) -> str:
+    if not callable(value):
+        # A constant, whose comment only Sphinx finds.
+        return f"{name}\n\n```python\n{name}: {type(value).__name__}\n```\n"
     kind = "class " if inspect.isclass(value) else "def "
     return f"{name}\n\n```python\n{kind}{name}{_signature(value)}\n```\n\n{inspect.getdoc(value) or ''}\n"
 

@@ -101,7 +101,7 @@ def test_a_comparison_lists_what_differs(open_page: Callable[..., Any], small: A
         shown = rows()
         assert shown["lr"] == ["0.1", "0.01"]
         assert shown["capture.git.dirty"] == ["yes", "no"]
-        assert shown.keys().isdisjoint({"model", "capture.git.commit", "capture.git.diff", "capture.command.pid"})
+        assert shown.keys().isdisjoint({"model", "capture.git.commit", "capture.command.pid"})
         assert page.locator(".compare-table .best").all_inner_texts() == ["0.001\n(best)"]
         assert violations(page) == []
         page.keyboard.press("d")

@@ -73,7 +73,7 @@ def run_program(config: Mapping[str, Any], program: Program) -> int:
         The exit status of the program, or 126 or 127 if it cannot be started.
 
     Raises:
-        SQLTrackError: the run cannot be created; the program was not started.
+        DatabaseError: the run cannot be created; the program was not started.
     """
     names = capture_setting(config)
     mask = block_signals()
