@@ -381,9 +381,11 @@ class Journal:
             os.rename(self.path, self.path + SENT_SUFFIX)
 
     def remove(self) -> None:
-        """Close the file and delete it, its main file last."""
+        """Close the file and delete it."""
         self.close()
-        for suffix in (*SIDE_FILES, ""):
+        # The files beside it first, so that none is taken for another file's if this ends here. Twice, because one that
+        # reads the file creates them again.
+        for suffix in (*SIDE_FILES, "", *SIDE_FILES):
             with contextlib.suppress(OSError):
                 os.unlink(self.path + suffix)
 
