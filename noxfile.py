@@ -120,8 +120,8 @@ ARROW = ["adbc-driver-sqlite", "adbc-driver-postgresql", "pyarrow", "polars"]
 # Benchmarks that run only on request, and the packages that they compare with.
 PEER_BENCHMARKS = ["size", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic", "tensorboard", "trackio", "wandb", "psutil"]
-# Includes the pooler tests, which otherwise run only on request.
-MEASURED_TESTS = "not unmeasured and not faults and not page and (pooler or not pooler)"
+# Includes the tests of the pooler and of the guides, which otherwise run only on request.
+MEASURED_TESTS = "not unmeasured and not faults and not page and (pooler or not pooler) and (guides or not guides)"
 POOLER_TESTS = [
     "tests/core",
     "tests/cli",
@@ -266,6 +266,13 @@ def installs(session: nox.Session) -> None:
     """Install the distributions in environments of their own, and make releases; arguments go to pytest."""
     _install_suite(session)
     _run_pytest(session, "-m", "installs", "--engines=sqlite", *([] if session.posargs else ["tests/packaging"]))
+
+
+@nox.session
+def guides(session: nox.Session) -> None:
+    """Run the commands of the guides, and all examples, on SQLite and PostgreSQL; arguments go to pytest."""
+    _install_suite(session)
+    _run_pytest(session, "-m", "guides", *([] if session.posargs else ["tests/docs", "tests/examples"]))
 
 
 @nox.session

@@ -20,6 +20,8 @@ from support.local_server import install_sudo, renamed, without_names
 from support.pages import ROOT, Block, read_blocks
 from support.typed_pages import file_name, section_blocks, type_blocks
 
+pytestmark = pytest.mark.guides
+
 PAGE = ROOT / "docs" / "database.md"
 GETTING_STARTED = ROOT / "docs" / "getting-started.md"
 DUMP = "PostgreSQL"

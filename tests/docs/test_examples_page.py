@@ -15,6 +15,8 @@ from support.databases import connect_to_postgres
 from support.pages import ROOT, read_blocks
 from support.typed_pages import type_blocks
 
+pytestmark = pytest.mark.guides
+
 EXAMPLES = ROOT / "examples"
 PAGE = ROOT / "docs" / "examples.md"
 SLURM_PAGE = ROOT / "docs" / "slurm.md"

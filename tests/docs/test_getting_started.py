@@ -16,6 +16,8 @@ from support.local_server import install_pip, install_sudo, renamed, without_nam
 from support.pages import ROOT, Block, read_blocks
 from support.typed_pages import file_name, fits, section_blocks, type_blocks
 
+pytestmark = pytest.mark.guides
+
 PAGE = ROOT / "docs" / "getting-started.md"
 SQLITE = "SQLite in two minutes"
 OWN_MACHINE = "On your own machine"

@@ -12,6 +12,8 @@ import pytest
 from support.pages import DOCS, read_blocks
 from support.typed_pages import type_blocks
 
+pytestmark = pytest.mark.guides
+
 
 @pytest.mark.engines("postgres", reason="it needs a server that can be away")
 def test_a_training_whose_server_is_away_ends_well(engine_name: str, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 import sqltrack
 
+pytestmark = pytest.mark.guides
+
 RunExample = Callable[..., str]
 
 ARGPARSE = {"epochs": 3, "learning_rate": 0.1, "layers": [64, 32], "data": "data", "amp": False}

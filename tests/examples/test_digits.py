@@ -28,6 +28,8 @@ import pytest
 
 from support.processes import running
 
+pytestmark = pytest.mark.guides
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "digits.py"
 # Importing the font manager fills this in seconds, and not every start should repeat that.
 MATPLOTLIB_CACHE = matplotlib.get_cachedir()

@@ -23,6 +23,8 @@ import sqltrack
 from sqltrack.commands import setup
 from support.processes import running
 
+pytestmark = pytest.mark.guides
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "generate_experiment_data.py"
 NOW = datetime(2024, 5, 17, 12, 30, 15, 250_000, tzinfo=timezone.utc)
 RUNS, EPOCHS = 120, 12

@@ -24,6 +24,8 @@ from sqltrack.queries import best_values
 from support.browser import running_browser, sort_by
 from support.modules import load_module
 
+pytestmark = pytest.mark.guides
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HOSTILE = "<script>document.title = 'hacked'</script>"
 

@@ -8,8 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import sqltrack
 from support.processes import run_together
+
+pytestmark = pytest.mark.guides
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "ranks.py"
 

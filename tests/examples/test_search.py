@@ -15,6 +15,8 @@ import sqltrack
 from support.modules import load_module
 from support.processes import run_together
 
+pytestmark = pytest.mark.guides
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "search.py"
 WORKERS = 8
 TRIALS = 40

@@ -20,6 +20,8 @@ import sqltrack
 from support.processes import run_together, running
 from support.typed_pages import install_program
 
+pytestmark = pytest.mark.guides
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BATCH_SCRIPTS = sorted((EXAMPLES / "slurm").glob("*.sbatch"))
 # More than a job can do before it is stopped.

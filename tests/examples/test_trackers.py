@@ -12,6 +12,8 @@ from support.pages import ROOT
 
 from .conftest import EXAMPLES, RunExample
 
+pytestmark = pytest.mark.guides
+
 FOLDER = EXAMPLES / "trackers"
 SCRIPTS = {"SQLTrack": "digits_sqltrack.py", "Trackio": "digits_trackio.py", "MLflow": "digits_mlflow.py"}
 MARK = re.compile(r"  # (tracking|results)$")

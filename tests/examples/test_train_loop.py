@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import sqltrack
 from sqltrack.queries import merged_curves
+
+pytestmark = pytest.mark.guides
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "train_loop.py"
 

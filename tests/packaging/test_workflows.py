@@ -23,6 +23,7 @@ SESSIONS = {
     "types",
     "build",
     "docs",
+    "guides",
     "installs",
     "page",
     "minimal",
