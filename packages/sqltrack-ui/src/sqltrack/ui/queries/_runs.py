@@ -31,7 +31,18 @@ from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._values import as_json, kind_of, leaf
 from sqltrack.util import placeholders
 
-__all__ = ["Row", "Sort", "best", "export_rows", "leaves", "ranked", "read_rows", "runs"]
+__all__ = [
+    "Row",
+    "Sort",
+    "best",
+    "export_rows",
+    "leaves",
+    "ranked",
+    "read_rows",
+    "runs",
+    "sampled_metrics",
+    "shown_sql",
+]
 
 # Runs in a page, at most.
 _PAGE = 1_000
@@ -80,7 +91,7 @@ def runs(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     columns = _columns(source, spec.get("columns"), chosen)
     page = list(ids[offset : offset + limit])
     rows = read_rows(source, page, columns)
-    sql = _shown_sql(source, chosen, sort, columns, limit, offset)
+    sql = shown_sql(source, chosen, sort, columns, limit, offset)
     return {
         "total": len(ids),
         "offset": offset,
@@ -242,7 +253,7 @@ def _rank_sql(values: Sequence[str], expression: Expression) -> str:
     return f"CASE {' '.join(cases)} ELSE 3 END"
 
 
-def _shown_sql(
+def shown_sql(
     source: Database, chosen: Filter, sort: Sequence[Sort], columns: Sequence[Column], limit: int, offset: int
 ) -> str:
     """Return the whole query for a page as text."""
@@ -422,7 +433,7 @@ def _default_columns(source: Database, chosen: Filter) -> list[Column]:
     rows = read_rows(source, ids, fields)
     columns = [Column(("experiment", "name"))] if len({row.experiment_id for row in rows}) > 1 else []
     columns.append(Column(("run", "status")))
-    columns += map(best_column, _sampled_metrics(source, ids)[:_CHOSEN_METRICS])
+    columns += map(best_column, sampled_metrics(source, ids)[:_CHOSEN_METRICS])
     columns += [Column(("args", *path)) for path in _differing_args(source, ids)[:_CHOSEN_ARGS]]
     columns += [field for index, field in enumerate(fields) if any(row.values[index] for row in rows)]
     return columns[:_CHOSEN]
@@ -456,7 +467,7 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         yield path, value
 
 
-def _sampled_metrics(source: Database, ids: Sequence[int]) -> list[str]:
+def sampled_metrics(source: Database, ids: Sequence[int]) -> list[str]:
     """Return metrics in the last rows of some runs: those of most runs first, and of these, those of validation."""
     some = ids[:: max(len(ids) // _SAMPLED_ROWS, 1)][:_SAMPLED_ROWS]
     places = source.places()
