@@ -1,8 +1,8 @@
 /** The charts of some runs: one for each metric or one for all, with linked zoom and highlight. */
 import { ChartFigure } from "./chart_figure.js";
+import { nameGroup, nameX } from "./chart_names.js";
 import { ErrorNote } from "./components.js";
 import { choosePixels, useCurves } from "./curve_data.js";
-import { formatValue } from "./format.js";
 import { lineStyles, styleAt } from "./palette.js";
 import { useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
@@ -16,21 +16,8 @@ const SMALLEST_SMALL_CHART = 260;
 const MOST_COLUMNS = 3;
 const MOST_SMALL_COLUMNS = 5;
 const FALLBACK_WIDTH = 800;
-const X_NAMES = { step: "step", progress: "progress", time: "time since start" };
 
-/** Return the name of an x axis: "step", or that of a metric. */
-export function nameX(x) {
-  return Array.isArray(x) ? x.at(-1) : (X_NAMES[x] ?? String(x));
-}
-
-/** Return the value of a group as text: "0.1", or "lr=0.1, model=vit" for several arguments. */
-export function nameGroup(value) {
-  if (value !== null && typeof value === "object" && !Array.isArray(value) && value.$number === undefined) {
-    const parts = Object.entries(value).map(([name, part]) => `${name}=${formatValue(part) || "none"}`);
-    return parts.join(", ") || "all runs";
-  }
-  return formatValue(value) || "none";
-}
+export { nameGroup, nameX };
 
 /**
  * Charts of curves.
