@@ -3,7 +3,8 @@
 import { columnId } from "./address.js";
 import { get } from "./api.js";
 import { columnText, metricOf } from "./column_names.js";
-import { ColumnChooser, ColumnPicker } from "./columns.js";
+import { ColumnPicker } from "./column_picker.js";
+import { ColumnChooser } from "./columns.js";
 import { Dialog, ErrorNote } from "./components.js";
 import { ExportMenu } from "./export.js";
 import { Facets } from "./facets.js";
