@@ -21,6 +21,7 @@ from sqltrack.ui import queries
 from sqltrack.ui._errors import RequestError, describe_error
 from sqltrack.ui._export import FORMATS
 from sqltrack.ui._json import encode, read_object
+from sqltrack.ui._report import read_content, write_html
 from sqltrack.ui._saved_views import SavedViews, state_id, user_name
 from sqltrack.ui._workers import Workers
 
@@ -76,6 +77,7 @@ class Api:
             *(Route(f"/api/{name}", self._query_endpoint(query)) for name, query in _QUERIES.items()),
             Route("/api/about", self._query_endpoint(self._about)),
             Route("/api/export", _guarded(self._export)),
+            Route("/api/report", _guarded(self._report)),
             Route("/api/views", _guarded(self._list_views), methods=["GET"]),
             Route("/api/views", _guarded(self._save_view), methods=["POST"]),
             Route("/api/views", _guarded(self._delete_view), methods=["DELETE"]),
@@ -142,6 +144,12 @@ class Api:
         headers = {"Content-Disposition": f'attachment; filename="runs.{file_format}"'}
         file = await self._workers.run(export)
         return StreamingResponse(self._chunks(file), headers=headers, media_type=media_type)
+
+    async def _report(self, request: Request) -> Response:
+        spec = await self._spec(request)
+        text = await self._workers.run(lambda: write_html(read_content(self._database, spec)))
+        headers = {"Content-Disposition": 'attachment; filename="report.html"'}
+        return Response(text, headers=headers, media_type="text/html")
 
     async def _chunks(self, file: IO[bytes]) -> AsyncIterator[bytes]:
         with file:

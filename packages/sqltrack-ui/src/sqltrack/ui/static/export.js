@@ -2,23 +2,27 @@
 
 import { address, queryPath } from "./api.js";
 import { Dialog, Menu } from "./components.js";
+import { useReport } from "./report_download.js";
 import { html, useState } from "./vendor/htm/standalone.module.js";
 
 /**
  * Show a menu with "as SQL", "as Python" and, with `spec`, downloads of all rows.
  *
  * `sql` and `python` are the texts of the last answer; `spec` is the query of the table for `api/export`; `items` are
- * further entries [{label, act}], such as figures.
+ * further entries [{label, act}], such as figures; `report` is the query of `api/report`.
  */
-export function ExportMenu({ sql, python, spec, items = [] }) {
+export function ExportMenu({ sql, python, spec, items = [], report }) {
   const [shown, setShown] = useState(null);
+  const { button, progress } = useReport(report);
   const show = (title, text) => () => setShown({ title, text });
   return html`<${Menu} label="Export ▾" title="This view as SQL, as Python or as a file">
       <button type="button" disabled=${!sql} onClick=${show("As SQL", sql)}>As SQL</button>
       <button type="button" disabled=${!python} onClick=${show("As Python", python)}>As Python</button>
       ${spec && html`<hr />${["csv", "json"].map((format) => html`<button type="button" onClick=${() => download(spec, format)}>All rows as ${format.toUpperCase()}</button>`)}`}
       ${items.length > 0 && html`<hr />${items.map(({ label, act }) => html`<button type="button" onClick=${act}>${label}</button>`)}`}
+      ${button}
     </${Menu}>
+    ${progress}
     ${shown && html`<${TextDialog} ...${shown} onClose=${() => setShown(null)} />`}`;
 }
 
