@@ -20,10 +20,13 @@ from sqltrack.statuses import GROUPS, OTHER
 from sqltrack.ui import queries
 from sqltrack.ui._errors import RequestError, describe_error
 from sqltrack.ui._export import FORMATS
+from sqltrack.ui._history import History
 from sqltrack.ui._json import encode, read_object
 from sqltrack.ui._report import read_content, write_html
-from sqltrack.ui._saved_views import SavedViews, state_id, user_name
+from sqltrack.ui._saved_views import SavedViews, state_id
+from sqltrack.ui._state_files import user_name
 from sqltrack.ui._workers import Workers
+from sqltrack.util import placeholders
 
 __all__ = ["Api"]
 
@@ -44,6 +47,9 @@ _QUERIES: Mapping[str, Query] = {
     "experiments": queries.experiments,
     "live": queries.live,
     "changes": queries.changes,
+    "sql": queries.sql,
+    "schema": queries.schema,
+    "gone": queries.gone,
 }
 
 # Statements at the same time. Each has a connection; others wait.
@@ -67,6 +73,7 @@ class Api:
     def __init__(self, database: queries.Database, *, edit: bool) -> None:
         self._database = database
         self._views = SavedViews(database.client, in_database=edit)
+        self._history = History(database.client)
         self._edit = edit
         self._workers = Workers(_THREADS)
         self._specs: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -81,6 +88,10 @@ class Api:
             Route("/api/views", _guarded(self._list_views), methods=["GET"]),
             Route("/api/views", _guarded(self._save_view), methods=["POST"]),
             Route("/api/views", _guarded(self._delete_view), methods=["DELETE"]),
+            Route("/api/defaults", _guarded(self._set_default), methods=["POST"]),
+            Route("/api/history", _guarded(self._list_history), methods=["GET"]),
+            Route("/api/history", _guarded(self._add_history), methods=["POST"]),
+            Route("/api/history", _guarded(self._forget_history), methods=["DELETE"]),
             Route("/api/states", _guarded(self._find_state), methods=["GET"]),
             Route("/api/states", _guarded(self._save_state), methods=["POST"]),
         ]
@@ -157,16 +168,57 @@ class Api:
                 yield chunk
 
     async def _list_views(self, request: Request) -> Response:
-        page = request.query_params.get("page", "runs")
-        return _json({"views": await self._workers.run(self._views.list_views, page)})
+        page = request.query_params.get("page")
+
+        def read() -> dict[str, Any]:
+            return {"views": self._views.list_views(page), "defaults": self._named_defaults()}
+
+        return _json(await self._workers.run(read))
+
+    def _named_defaults(self) -> list[dict[str, Any]]:
+        """Return the default views of experiments that still exist."""
+        defaults = self._views.list_defaults()
+        if not defaults:
+            return []
+        sql = f"SELECT id, name FROM experiments WHERE id IN ({placeholders(len(defaults))}) ORDER BY name"
+        rows = self._database.fetch(sql, list(defaults))
+        return [{"experiment": row["name"], "view": defaults[row["id"]]} for row in rows]
+
+    async def _set_default(self, request: Request) -> Response:
+        body = await _read_body(request)
+        name, view = _text(body, "experiment"), body.get("view")
+
+        def write() -> None:
+            found = self._database.fetch("SELECT id FROM experiments WHERE name = %s", (name,))
+            if not found:
+                raise RequestError(f"there is no experiment {name!r}", "unknown")
+            self._views.set_default(found[0]["id"], None if view is None else _text(body, "view"))
+
+        await self._workers.run(write)
+        return _json({})
 
     async def _save_view(self, request: Request) -> Response:
         body = await _read_body(request)
-        name, page = _text(body, "name"), _text(body, "page")
-        return _json({"id": await self._workers.run(self._views.save_view, name, page, body.get("state"))})
+        if "id" not in body:
+            name, page = _text(body, "name"), _text(body, "page")
+            return _json({"id": await self._workers.run(self._views.save_view, name, page, body.get("state"))})
+        id_, name = _text(body, "id"), None if body.get("name") is None else _text(body, "name")
+        await self._workers.run(lambda: self._views.change_view(id_, name=name, state=body.get("state")))
+        return _json({"id": id_})
 
     async def _delete_view(self, request: Request) -> Response:
         await self._workers.run(self._views.delete_view, request.query_params.get("id", ""))
+        return _json({})
+
+    async def _list_history(self, request: Request) -> Response:
+        return _json({"queries": await self._workers.run(self._history.queries)})
+
+    async def _add_history(self, request: Request) -> Response:
+        await self._workers.run(self._history.add, await _read_body(request))
+        return _json({})
+
+    async def _forget_history(self, request: Request) -> Response:
+        await self._workers.run(self._history.forget, request.query_params.get("id"))
         return _json({})
 
     async def _find_state(self, request: Request) -> Response:

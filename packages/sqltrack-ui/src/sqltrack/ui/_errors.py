@@ -35,12 +35,15 @@ class RequestError(QueryError):
 
 
 def describe_error(error: Exception) -> tuple[int, dict[str, Any]] | None:
-    """Return the status of HTTP and the answer for an error, or None if the error is a fault of the server."""
+    """Return the status of HTTP and the answer for an error, or None if the error is a fault of the server.
+
+    The answer also has what the error has in its attribute `details`, a dict, such as the place of an error in SQL.
+    """
     kind = _kind(error)
     if kind is None:
         return None
     status = getattr(error, "status", None) or _STATUSES[kind]
-    return status, {"error": str(error), "kind": kind}
+    return status, {"error": str(error), "kind": kind, **getattr(error, "details", {})}
 
 
 def _kind(error: Exception) -> str | None:

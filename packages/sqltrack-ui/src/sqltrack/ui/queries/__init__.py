@@ -18,13 +18,17 @@ from sqltrack.ui.queries._curves import curves
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._facets import facets
+from sqltrack.ui.queries._gone import gone
 from sqltrack.ui.queries._overview import about, changes, experiments, live
 from sqltrack.ui.queries._run import compare, run
 from sqltrack.ui.queries._runs import best, export_rows, runs
+from sqltrack.ui.queries._schema import schema
+from sqltrack.ui.queries._sql import StatementError, sql
 
 __all__ = [
     "Database",
     "QueryError",
+    "StatementError",
     "about",
     "best",
     "changes",
@@ -34,8 +38,11 @@ __all__ = [
     "experiments",
     "export_rows",
     "facets",
+    "gone",
     "live",
     "metrics",
     "run",
     "runs",
+    "schema",
+    "sql",
 ]
