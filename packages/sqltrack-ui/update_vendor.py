@@ -37,6 +37,9 @@ class Package(NamedTuple):
 
 
 _LIBERATION_SANS = ("LiberationSans-Regular.ttf", "LiberationSans-Italic.ttf")
+# The pictures of Ace's style sheet that are not PNG.
+_ACE_IMAGES = dict.fromkeys((5, 6, 7, 8, 9, 10, 11, 12, 25), "svg")
+
 PACKAGES = (
     Package("htm", ("preact/standalone.module.js", "LICENSE"), "Apache-2.0"),
     Package("preact", ("LICENSE",), "MIT", "htm"),
@@ -60,6 +63,16 @@ PACKAGES = (
         "OFL-1.1",
     ),
     Package("@expo-google-fonts/tinos", ("400Regular/Tinos_400Regular.ttf", "LICENSE_FONT"), "OFL-1.1"),
+    Package(
+        "ace-builds",
+        (
+            *(f"src-min-noconflict/{name}.js" for name in ("ace", "mode-sql", "ext-language_tools")),
+            "css/ace.css",
+            *(f"css/main-{number}.{_ACE_IMAGES.get(number, 'png')}" for number in range(1, 27)),
+            "LICENSE",
+        ),
+        "BSD-3-Clause",
+    ),
 )
 
 
