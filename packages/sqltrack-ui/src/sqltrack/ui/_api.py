@@ -47,6 +47,8 @@ _QUERIES: Mapping[str, Query] = {
     "experiments": queries.experiments,
     "live": queries.live,
     "changes": queries.changes,
+    "sweep": queries.sweep,
+    "grid": queries.grid,
     "sql": queries.sql,
     "schema": queries.schema,
     "gone": queries.gone,

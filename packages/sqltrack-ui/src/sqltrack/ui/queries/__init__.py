@@ -19,9 +19,11 @@ from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._facets import facets
 from sqltrack.ui.queries._gone import gone
+from sqltrack.ui.queries._grid import grid
 from sqltrack.ui.queries._overview import about, changes, experiments, live
 from sqltrack.ui.queries._run import compare, run
 from sqltrack.ui.queries._runs import best, export_rows, runs
+from sqltrack.ui.queries._sweep import sweep
 from sqltrack.ui.queries._schema import schema
 from sqltrack.ui.queries._sql import StatementError, sql
 
@@ -39,6 +41,7 @@ __all__ = [
     "export_rows",
     "facets",
     "gone",
+    "grid",
     "live",
     "metrics",
     "run",
