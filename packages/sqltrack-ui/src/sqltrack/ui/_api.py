@@ -40,6 +40,8 @@ _QUERIES: Mapping[str, Query] = {
     "runs": queries.runs,
     "facets": queries.facets,
     "best": queries.best,
+    "group_choices": queries.group_choices,
+    "group_rows": queries.group_rows,
     "curves": queries.curves,
     "metrics": queries.metrics,
     "run": queries.run,

@@ -28,7 +28,7 @@ __all__ = ["PAGES", "Application", "build_app"]
 PAGES = ("", "curves", "compare", "experiments", "live", "sql", "run/{id}")
 
 # The end of a path that this application serves. A proxy may leave its own prefix in front.
-_KNOWN_END = re.compile(r"/(?:api/[a-z]+|static/.+|curves|compare|experiments|live|sql|run/[^/]+)?\Z", re.DOTALL)
+_KNOWN_END = re.compile(r"/(?:api/[a-z_]+|static/.+|curves|compare|experiments|live|sql|run/[^/]+)?\Z", re.DOTALL)
 
 
 class Application(NamedTuple):

@@ -20,6 +20,8 @@ from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._facets import facets
 from sqltrack.ui.queries._gone import gone
 from sqltrack.ui.queries._grid import grid
+from sqltrack.ui.queries._group_rows import group_rows
+from sqltrack.ui.queries._groups import group_choices
 from sqltrack.ui.queries._overview import about, changes, experiments, live
 from sqltrack.ui.queries._run import compare, run
 from sqltrack.ui.queries._runs import best, export_rows, runs
@@ -42,6 +44,8 @@ __all__ = [
     "facets",
     "gone",
     "grid",
+    "group_choices",
+    "group_rows",
     "live",
     "metrics",
     "run",

@@ -35,9 +35,12 @@ __all__ = [
     "Row",
     "Sort",
     "best",
+    "chosen_columns",
+    "describe_columns",
     "export_rows",
     "leaves",
     "ranked",
+    "read_number",
     "read_rows",
     "runs",
     "sampled_metrics",
@@ -86,16 +89,16 @@ def runs(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         DatabaseError: the database is not available.
     """
     chosen, sort = parse_filter(spec.get("filter")), _parse_sort(spec.get("sort"))
-    offset, limit = _number(spec, "offset", 0, 2**53), _number(spec, "limit", 100, _PAGE)
+    offset, limit = read_number(spec, "offset", 0, 2**53), read_number(spec, "limit", 100, _PAGE)
     ids, version = ranked(source, chosen, sort)
-    columns = _columns(source, spec.get("columns"), chosen)
+    columns = chosen_columns(source, spec.get("columns"), chosen)
     page = list(ids[offset : offset + limit])
     rows = read_rows(source, page, columns)
     sql = shown_sql(source, chosen, sort, columns, limit, offset)
     return {
         "total": len(ids),
         "offset": offset,
-        "columns": _described(source, columns, rows),
+        "columns": describe_columns(source, columns, rows),
         "rows": [_as_row(row) for row in rows],
         "version": version,
         "sql": sql,
@@ -121,7 +124,7 @@ def best(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         raise QueryError(f"how must be 'max' or 'min', got {how!r}")
     column = parse_column(["metric", how, metric])
     ids, version = ranked(source, parse_filter(spec.get("filter")), (Sort(column, how == "max"),))
-    page = list(ids[: _number(spec, "k", 3, _PAGE)])
+    page = list(ids[: read_number(spec, "k", 3, _PAGE)])
     rows = read_rows(source, page, [column])
     return {"ids": [row.id for row in rows if row.values[0] is not None], "version": version}
 
@@ -139,7 +142,7 @@ def export_rows(source: Database, spec: Mapping[str, Any]) -> tuple[list[str], I
     """
     chosen, sort = parse_filter(spec.get("filter")), _parse_sort(spec.get("sort"))
     ids, _ = ranked(source, chosen, sort)
-    columns = _columns(source, spec.get("columns"), chosen)
+    columns = chosen_columns(source, spec.get("columns"), chosen)
     columns = [*(column for column in _ALWAYS if column not in columns), *columns]
 
     def read() -> Iterator[list[Any]]:
@@ -404,7 +407,8 @@ def _read_value(column: Column, expressions: Expressions, value: Any) -> Any:
     return to_number(value) if kind == "number" else value
 
 
-def _described(source: Database, columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, Any]]:
+def describe_columns(source: Database, columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return dicts with column, label and kind of the values in some rows."""
     expressions = Expressions(source.admin(), source.places())
     described = []
     for index, column in enumerate(columns):
@@ -418,7 +422,8 @@ def _described(source: Database, columns: Sequence[Column], rows: Sequence[Row])
 # Specifications
 
 
-def _columns(source: Database, columns: Any, chosen: Filter) -> list[Column]:
+def chosen_columns(source: Database, columns: Any, chosen: Filter) -> list[Column]:
+    """Return the columns for their JSON, None for those in which the chosen runs differ, at most twelve."""
     if columns is None:
         return source.cached(("default columns", chosen.key()), lambda: _default_columns(source, chosen))[0]
     if not isinstance(columns, list) or len(columns) > 1_000:
@@ -496,7 +501,8 @@ def _parse_sort(sort: Any) -> tuple[Sort, ...]:
     return tuple(Sort(parse_column(item.get("column")), bool(item.get("descending"))) for item in sort)
 
 
-def _number(spec: Mapping[str, Any], name: str, default: int, greatest: int) -> int:
+def read_number(spec: Mapping[str, Any], name: str, default: int, greatest: int) -> int:
+    """Return an integer of a specification, at most `greatest`."""
     value = spec.get(name)
     if value is None:
         return default
