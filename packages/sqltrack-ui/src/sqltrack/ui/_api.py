@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from sqltrack.statuses import GROUPS, OTHER
 from sqltrack.ui import queries
+from sqltrack.ui._edits import Edits
 from sqltrack.ui._errors import RequestError, describe_error
 from sqltrack.ui._export import FORMATS
 from sqltrack.ui._history import History
@@ -49,6 +50,7 @@ _QUERIES: Mapping[str, Query] = {
     "experiments": queries.experiments,
     "live": queries.live,
     "changes": queries.changes,
+    "choices": queries.choices,
     "sweep": queries.sweep,
     "grid": queries.grid,
     "sql": queries.sql,
@@ -71,7 +73,7 @@ class Api:
 
     Args:
         database: the database.
-        edit: whether saved views are written to it.
+        edit: whether it may be changed, and saved views are written to it.
     """
 
     def __init__(self, database: queries.Database, *, edit: bool) -> None:
@@ -79,6 +81,7 @@ class Api:
         self._views = SavedViews(database.client, in_database=edit)
         self._history = History(database.client)
         self._edit = edit
+        self._edits = Edits(database)
         self._workers = Workers(_THREADS)
         self._specs: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
@@ -88,6 +91,9 @@ class Api:
             *(Route(f"/api/{name}", self._query_endpoint(query)) for name, query in _QUERIES.items()),
             Route("/api/about", self._query_endpoint(self._about)),
             Route("/api/export", _guarded(self._export)),
+            # The guard lets them pass only if the page may change the database.
+            Route("/api/plan", self._edit_endpoint(self._edits.plan), methods=["POST"]),
+            Route("/api/apply", self._edit_endpoint(self._edits.apply), methods=["POST"]),
             Route("/api/report", _guarded(self._report)),
             Route("/api/views", _guarded(self._list_views), methods=["GET"]),
             Route("/api/views", _guarded(self._save_view), methods=["POST"]),
@@ -113,6 +119,13 @@ class Api:
         async def endpoint(request: Request) -> Response:
             spec = await self._spec(request)
             return await self._workers.run(lambda: _json(query(self._database, spec)))
+
+        return _guarded(endpoint)
+
+    def _edit_endpoint(self, edit: Callable[[dict[str, Any]], Any]) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            spec = await _read_body(request)
+            return await self._workers.run(lambda: _json(edit(spec)))
 
         return _guarded(endpoint)
 

@@ -17,7 +17,10 @@ from sqltrack.ui.queries._errors import ErrorKind, QueryError
 __all__ = ["RequestError", "describe_error"]
 
 # The status of HTTP for each kind of error.
-_STATUSES = {"request": 400, "where": 400, "unknown": 404, "timeout": 504, "database": 503}
+_STATUSES = {
+    **{"request": 400, "where": 400, "denied": 403, "unknown": 404, "conflict": 409},
+    **{"database": 503, "timeout": 504},
+}
 
 
 class RequestError(QueryError):
@@ -25,7 +28,7 @@ class RequestError(QueryError):
 
     Args:
         message: a sentence that says why.
-        kind: "request" (default), "where", "unknown", "timeout" or "database".
+        kind: "request" (default), "where", "unknown", "timeout", "database", "conflict" or "denied".
         status: status of HTTP, default: that of the kind.
     """
 

@@ -14,6 +14,7 @@ A filter is a dict with facets (dicts with column, values and exclude), where (a
 from __future__ import annotations
 
 from sqltrack.ui.queries._catalog import columns, metrics
+from sqltrack.ui.queries._choices import choices
 from sqltrack.ui.queries._curves import curves
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
@@ -36,6 +37,7 @@ __all__ = [
     "about",
     "best",
     "changes",
+    "choices",
     "columns",
     "compare",
     "curves",

@@ -1,0 +1,175 @@
+"""Change runs and experiments from the page: show a plan first, apply it then, and undo it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sqltrack.commands.edits import Edit
+from sqltrack.commands.rm import Deletion, apply_rm
+from sqltrack.commands.undo import Undo, apply_undoable, plan_undo
+from sqltrack.errors import AccessDeniedError, ConflictError, ReadOnlyDatabaseError
+from sqltrack.ui._edit_actions import ACTIONS, Planned, Subject
+from sqltrack.ui._edit_summary import describe_deletion, describe_edit
+from sqltrack.ui._errors import RequestError
+from sqltrack.ui.queries import Database
+from sqltrack.ui.queries._filters import parse_filter, parse_ids
+from sqltrack.ui.queries._runs import ranked
+from sqltrack.wording import pluralize
+
+__all__ = ["Edits"]
+
+_logger = logging.getLogger("sqltrack.ui")
+
+T = TypeVar("T")
+
+# Plans and edits that are kept in memory. A user applies a plan, or looks for another one, within seconds.
+_PLANS, _UNDOS = 32, 64
+# Runs that are changed at once.
+_MOST_RUNS = 20_000
+
+
+class _Done(NamedTuple):
+    """An edit that can be undone: what was done, and how to undo it."""
+
+    sentence: str
+    undo: Undo
+
+
+class _Kept(Generic[T]):
+    """The latest objects by a random name. Threads can share it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._items: OrderedDict[str, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, item: T) -> str:
+        """Keep an object, and return its name."""
+        name = secrets.token_urlsafe(12)
+        with self._lock:
+            self._items[name] = item
+            if len(self._items) > self._limit:
+                self._items.popitem(last=False)
+        return name
+
+    def find(self, name: Any) -> T | None:
+        """Return an object."""
+        with self._lock:
+            return self._items.get(name) if isinstance(name, str) else None
+
+    def take(self, name: Any) -> T | None:
+        """Return an object, and forget it."""
+        with self._lock:
+            return self._items.pop(name, None) if isinstance(name, str) else None
+
+
+class Edits:
+    """Plans that the page has shown, and edits that can be undone.
+
+    A plan is applied once. If the data have changed in between, nothing is changed.
+
+    Args:
+        source: the database.
+    """
+
+    def __init__(self, source: Database) -> None:
+        self._source = source
+        self._plans: _Kept[Planned] = _Kept(_PLANS)
+        self._done: _Kept[_Done] = _Kept(_UNDOS)
+
+    def plan(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what an edit would change, without changing it.
+
+        Args:
+            spec: dict with action, see `sqltrack.ui._edit_actions`, or "undo" with undo, the name of an edit; one of
+                runs (a list of ids), filter (for all its runs) and experiment (a name); and what the action needs.
+
+        Returns:
+            A dict with plan (the name to apply it by, None if nothing would change), what (words such as "delete 3
+            runs"), changes (their number), groups (dicts with kind, field, old, new, count and ids), more (number of
+            groups left out), notes (sentences) and python.
+
+        Raises:
+            RequestError: the specification is not valid, or contradicts the data.
+            SQLTrackError: a run or experiment does not exist, or a value cannot be stored.
+        """
+        try:
+            planned = self._undo(spec) if spec.get("action") == "undo" else self._plan(spec)
+        except ConflictError as error:
+            raise RequestError(error.message, "conflict") from error
+        plan = planned.plan
+        shown = describe_edit(planned) if isinstance(plan, Edit) else describe_deletion(self._source, planned, plan)
+        name = self._plans.keep(planned) if shown["changes"] else None
+        return {"plan": name, **shown}
+
+    def apply(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the changes of a plan in one transaction, all or none.
+
+        Args:
+            spec: dict with plan, the name of the plan.
+
+        Returns:
+            A dict with done (words such as "deleted 3 runs"), changes (their number), undo (a name to undo it by, None
+            if it cannot be undone) and version.
+
+        Raises:
+            RequestError: the plan is not known any more, the data have changed, or the database is read-only.
+            DatabaseError: the database refused for another reason.
+        """
+        planned = self._plans.take(spec.get("plan"))
+        if planned is None:
+            raise RequestError("this plan was applied already, or is too old: look again", "unknown")
+        try:
+            answer = self._apply(planned)
+        except ConflictError as error:
+            raise RequestError(str(error), "conflict") from error
+        except (AccessDeniedError, ReadOnlyDatabaseError) as error:
+            raise RequestError(f"the database does not allow this change: {error.message}", "denied") from error
+        self._source.expire()
+        _logger.info("%s", answer["done"])
+        return {**answer, "version": self._source.version()}
+
+    def _plan(self, spec: Mapping[str, Any]) -> Planned:
+        action = ACTIONS.get(str(spec.get("action")))
+        if action is None:
+            raise RequestError(f"action must be one of {', '.join([*ACTIONS, 'undo'])}, got {spec.get('action')!r}")
+        return action(self._source.client, self._subject(spec), spec)
+
+    def _undo(self, spec: Mapping[str, Any]) -> Planned:
+        done = self._done.find(spec.get("undo"))
+        if done is None:
+            raise RequestError("this change is too old to be undone", "unknown")
+        return Planned(plan_undo(self._source.client, done.undo), ("undo", "undone"), f": {done.sentence}", "")
+
+    def _subject(self, spec: Mapping[str, Any]) -> Subject:
+        experiment = spec.get("experiment")
+        if sum(spec.get(name) is not None for name in ("runs", "filter", "experiment")) != 1:
+            raise RequestError("name either runs, a filter or an experiment")
+        if experiment is not None:
+            if not isinstance(experiment, str):
+                raise RequestError(f"experiment must be text, got {experiment!r}")
+            return Subject([], experiment)
+        if spec.get("runs") is not None:
+            return Subject(list(parse_ids(spec["runs"])))
+        ids, _ = ranked(self._source, parse_filter(spec["filter"]))
+        if not ids or len(ids) > _MOST_RUNS:
+            raise RequestError(
+                f"expected 1 to {_MOST_RUNS:,} runs to change, the filter has {pluralize(len(ids), 'run')}"
+            )
+        return Subject(list(ids))
+
+    def _apply(self, planned: Planned) -> dict[str, Any]:
+        client = self._source.client
+        if isinstance(planned.plan, Deletion):
+            deleted = apply_rm(client, planned.plan)
+            number = len(deleted.runs) + (deleted.experiment is not None)
+            return {"done": planned.done(len(deleted.runs)), "changes": number, "undo": None}
+        applied = apply_undoable(client, planned.plan)
+        done = planned.done(len({change.id for change in applied.changes if change.kind == planned.kind}))
+        undo = None if applied.undo is None else self._done.keep(_Done(done, applied.undo))
+        return {"done": done, "changes": len(applied.changes), "undo": undo}
