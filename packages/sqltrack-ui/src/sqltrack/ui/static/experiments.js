@@ -2,6 +2,7 @@
 
 import { get, isAbort } from "./api.js";
 import { ErrorNote, useDebounced } from "./components.js";
+import { EditExperiment, lastEdit } from "./edit.js";
 import { ExportMenu } from "./export.js";
 import { toggleValue } from "./facets.js";
 import { formatAgo, formatCount, formatPlural, formatTime, shownName } from "./format.js";
@@ -23,9 +24,10 @@ const ORDERS = {
 };
 
 /** Show the experiments. */
-export function View({ state, setState, navigate }) {
+export function View({ state, setState, about, navigate }) {
   const [answer, setAnswer] = useState(null);
   const [error, setError] = useState(null);
+  const edit = useSignal(lastEdit);
   const search = state.experimentSearch ?? "";
   const order = Object.hasOwn(ORDERS, state.experimentOrder ?? "") ? state.experimentOrder : "last";
   const read = async (signal) => {
@@ -43,7 +45,7 @@ export function View({ state, setState, navigate }) {
     const controller = new AbortController();
     read(controller.signal).catch(() => {});
     return () => controller.abort();
-  }, []);
+  }, [edit]);
   usePoll(
     async (signal) => {
       const { version } = await get("changes", { runs: [] }, { signal });
@@ -69,7 +71,7 @@ export function View({ state, setState, navigate }) {
       <h1 class="visually-hidden">Experiments</h1>
       <${ErrorNote} error=${error} retry=${() => read().catch(() => {})} />
       <ul class="experiment-list">
-        ${shown.map((experiment) => html`<${Experiment} key=${experiment.id} experiment=${experiment} onOpen=${openRuns} />`)}
+        ${shown.map((experiment) => html`<${Experiment} key=${experiment.id} experiment=${experiment} about=${about} onOpen=${openRuns} />`)}
       </ul>
     </div>`;
 }
@@ -85,7 +87,7 @@ function Search({ value, onSet }) {
   return html`<input id="experiment-search" class="field" type="search" placeholder="Search" aria-label="Search experiments" value=${text} onInput=${(event) => setText(event.target.value)} />`;
 }
 
-function Experiment({ experiment, onOpen }) {
+function Experiment({ experiment, about, onOpen }) {
   const { name, comment, tags, runs, by_status: byStatus, first, last, links } = experiment;
   const counts = Object.entries(byStatus).sort(([, a], [, b]) => b - a);
   const open = (event) => {
@@ -98,6 +100,7 @@ function Experiment({ experiment, onOpen }) {
     <h2>
       <a href=${href("", { filter: filterOf(experiment) })} onClick=${open} title=${name}><bdi>${shownName(name)}</bdi></a>
       <span class="count number">${formatPlural(runs, "run")}</span>
+      <${EditExperiment} about=${about} experiment=${experiment} />
     </h2>
     ${comment && html`<p dir="auto">${comment}</p>`}
     <${ShareBar} counts=${counts} />

@@ -2,6 +2,7 @@
 
 import { connection, get } from "./api.js";
 import { capitalize, ErrorNote } from "./components.js";
+import { EditNotice } from "./edit.js";
 import { setServerTime } from "./format.js";
 import { Help } from "./help.js";
 import { startKeys, useKeys } from "./keys.js";
@@ -84,7 +85,7 @@ function Messages() {
   const problem = useSignal(stateError);
   const error = useSignal(aboutError);
   const shown = CONNECTIONS[state] ?? problem ?? error?.message;
-  return html`<div aria-live="polite">${shown && html`<p class="note warning">${capitalize(shown)}.</p>`}</div>`;
+  return html`<div aria-live="polite">${shown && html`<p class="note warning">${capitalize(shown)}.</p>`}<${EditNotice} /></div>`;
 }
 
 function Header({ path, view, about: info, selected }) {

@@ -6,6 +6,7 @@ import { columnText, metricOf } from "./column_names.js";
 import { ColumnPicker } from "./column_picker.js";
 import { ColumnChooser } from "./columns.js";
 import { Dialog, ErrorNote } from "./components.js";
+import { EditRuns, lastEdit } from "./edit.js";
 import { ExportMenu } from "./export.js";
 import { Facets } from "./facets.js";
 import { FilterBar, isEmptyFilter } from "./filter_bar.js";
@@ -13,6 +14,7 @@ import { formatCount, formatPlural } from "./format.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
 import { RunsGrid, shownColumns } from "./runs_grid.js";
+import { useSignal } from "./signal.js";
 import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 /** Runs that the key `b` selects. */
@@ -33,6 +35,7 @@ export function View({ state, setState, about, navigate }) {
   const [areFacetsOpen, openFacets] = useState(false);
   const grid = useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy });
   useLive({ grid, info, state, setVersion });
+  useEdits({ grid, setVersion });
 
   // The state knows earlier than the answer which columns the user chose.
   const shown = state.columns ?? (info === null ? [] : shownColumns(info, state).map(({ column }) => column));
@@ -70,6 +73,22 @@ export function View({ state, setState, about, navigate }) {
     s: ["sort", () => setDialog("sort")],
   });
 
+  // The runs that the menu "Edit" can change: those that the user pointed at come first.
+  const findTargets = () => {
+    const focused = grid.current.focusedId();
+    const all = `${isEmptyFilter(filter) ? "all" : "all of the filter:"} ${formatPlural(info?.total ?? 0, "run")}`;
+    return [
+      selected.length > 0 && { label: formatPlural(selected.length, "selected run"), spec: { runs: selected } },
+      focused !== null && { label: `run ${focused}, which has the focus`, spec: { runs: [focused] } },
+      { label: all, spec: { filter } },
+    ].filter(Boolean);
+  };
+  const dropDeleted = (action, { runs }) => {
+    if (action === "delete") {
+      const gone = new Set(runs ?? selected);
+      setState({ selected: selected.filter((id) => !gone.has(id)) }, { replace: true });
+    }
+  };
   const whereError = error?.kind === "where" ? error : null;
   const onColumns = ({ columns, pinned }) => setState({ columns, pinned }, { replace: true });
   return html`<div class="runs">
@@ -88,6 +107,7 @@ export function View({ state, setState, about, navigate }) {
         <${SelectionButtons} selected=${selected} isOnly=${filter.ids !== null} onOnly=${toggleOnly} metric=${metric} onBest=${selectBest} onCurves=${openCurves} onCompare=${() => navigate("compare")} onClear=${() => setState({ selected: [] }, { replace: true })} />
         <button type="button" class="button" title="Columns (c)" onClick=${() => setDialog("columns")}>Columns</button>
         <button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>
+        <${EditRuns} about=${about} findTargets=${findTargets} onDone=${dropDeleted} />
         <${ExportMenu} sql=${info?.sql} python=${info?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} />
       </div>
       ${!whereError && html`<${ErrorNote} error=${error} retry=${() => grid.current.show(state)} />`}
@@ -166,6 +186,19 @@ function useLive({ grid, info, state, setVersion }) {
     },
     [info === null],
   );
+}
+
+/** Show changes that the user made in the page at once. */
+function useEdits({ grid, setVersion }) {
+  const edit = useSignal(lastEdit);
+  const seen = useRef(edit);
+  useEffect(() => {
+    if (edit !== seen.current) {
+      seen.current = edit;
+      setVersion(edit.version);
+      grid.current.refresh();
+    }
+  }, [edit]);
 }
 
 function Count({ info, about, filter, isBusy }) {
