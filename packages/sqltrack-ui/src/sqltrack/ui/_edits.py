@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqltrack.commands.edits import Edit
 from sqltrack.commands.rm import Deletion, apply_rm
 from sqltrack.commands.undo import Undo, apply_undoable, plan_undo
-from sqltrack.errors import AccessDeniedError, ConflictError, ReadOnlyDatabaseError
+from sqltrack.errors import ConflictError, DatabaseError, DatabaseUnavailableError
 from sqltrack.ui._edit_actions import ACTIONS, Planned, Subject
 from sqltrack.ui._edit_summary import describe_deletion, describe_edit
 from sqltrack.ui._errors import RequestError
@@ -118,8 +118,9 @@ class Edits:
             if it cannot be undone) and version.
 
         Raises:
-            RequestError: the plan is not known any more, the data have changed, or the database is read-only.
-            DatabaseError: the database refused for another reason.
+            RequestError: the plan is not known any more, the data have changed, or the database refuses the change, for
+                example because it is read-only.
+            DatabaseUnavailableError: the database is not available.
         """
         planned = self._plans.take(spec.get("plan"))
         if planned is None:
@@ -128,8 +129,10 @@ class Edits:
             answer = self._apply(planned)
         except ConflictError as error:
             raise RequestError(str(error), "conflict") from error
-        except (AccessDeniedError, ReadOnlyDatabaseError) as error:
-            raise RequestError(f"the database does not allow this change: {error.message}", "denied") from error
+        except DatabaseUnavailableError:
+            raise
+        except DatabaseError as error:
+            raise RequestError(f"the database refuses this change: {error.message}", "denied") from error
         self._source.expire()
         _logger.info("%s", answer["done"])
         return {**answer, "version": self._source.version()}
