@@ -440,7 +440,7 @@ def _install_by_uv(session: nox.Session, *arguments: str) -> None:
     """Install all packages with uv, editable and with all extras; uv can choose versions other than the newest."""
     extras = {
         "packages/sqltrack-core": "[postgres]",
-        "packages/sqltrack-notebook": "[plotly,polars]",
+        "packages/sqltrack-notebook": "[plot,plotly,polars]",
         "packages/sqltrack-cli": "[parquet]",
         "packages/sqltrack-import": "[parquet,mlruns]",
     }

@@ -104,7 +104,7 @@ BRINGS = {
     "sqltrack-core[full]": set(CONTENTS) - {"sqltrack"},
     "sqltrack-integrations": {"sqltrack-core", "sqltrack-cli", "sqltrack-integrations"},
     "sqltrack-notebook": {"sqltrack-core", "sqltrack-notebook"},
-    "sqltrack-notebook[plotly,polars]": {"sqltrack-core", "sqltrack-notebook"},
+    "sqltrack-notebook[plot,plotly,polars]": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-ui": {"sqltrack-core", "sqltrack-cli", "sqltrack-ui"},
     "sqltrack-import": {"sqltrack-core", "sqltrack-cli", "sqltrack-import"},
     "sqltrack-import[mlruns]": {"sqltrack-core", "sqltrack-cli", "sqltrack-import"},
