@@ -27,6 +27,8 @@ _RUNS = 2_000
 _ARGUMENTS, _AXES, _PLACES = 100, 7, 40
 # A logarithmic axis is better if the largest value is this many times the smallest one.
 _DECADES = 30.0
+# Texts have no correlation: as axes they count as much as numbers with this one.
+_TEXT_WEIGHT = 0.3
 _COMMAND = Column(("extras", CAPTURE, "command"))
 
 
@@ -136,7 +138,7 @@ def _first_axes(arguments: Sequence[Argument], correlations: Sequence[Correlatio
 
     def weight(index: int) -> float:
         rho = correlations[index].rho
-        return 0.5 if rho is None and arguments[index].kind == "text" else abs(rho or 0.0)
+        return _TEXT_WEIGHT if rho is None and len(arguments[index].distinct) > 1 else abs(rho or 0.0)
 
     usable = [
         index

@@ -1,6 +1,7 @@
 /** The buttons that give a view as SQL, as Python and as a file. */
 
 import { address, queryPath } from "./api.js";
+import { copyText } from "./clipboard.js";
 import { Dialog, Menu } from "./components.js";
 import { useReport } from "./report_download.js";
 import { html, useState } from "./vendor/htm/standalone.module.js";
@@ -29,23 +30,12 @@ export function ExportMenu({ sql, python, spec, items = [], report }) {
 /** Show a text that can be copied. */
 export function TextDialog({ title, text, onClose }) {
   const [said, setSaid] = useState("Copy");
-  const copy = async () => setSaid((await copyText(text)) ? "Copied" : "Press Ctrl-C");
+  const copy = async () =>
+    setSaid((await copyText(text, document.querySelector("dialog[open] pre"))) ? "Copied" : "Press Ctrl-C");
   const button = html`<button type="button" class="button" onClick=${copy} data-focus>${said}</button>`;
   return html`<${Dialog} title=${title} onClose=${onClose} actions=${button}>
     <pre class="code" tabindex="0">${text}</pre>
   </${Dialog}>`;
-}
-
-// Browsers offer the clipboard only to pages of this machine or with https.
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const selection = window.getSelection();
-    selection.selectAllChildren(document.querySelector("dialog[open] pre"));
-    return document.execCommand("copy");
-  }
 }
 
 async function download(spec, format) {

@@ -18,6 +18,7 @@ const VIEWS = [
   { path: "", name: "Runs", key: "r", load: () => import("./runs.js") },
   { path: "curves", name: "Curves", key: "c", counts: true, load: () => import("./curves.js") },
   { path: "compare", name: "Compare", key: "x", counts: true, load: () => import("./compare.js") },
+  { path: "sweep", name: "Sweep", key: "w", load: () => import("./sweep.js") },
   { path: "live", name: "Live", key: "l", load: () => import("./live.js") },
   { path: "experiments", name: "Experiments", key: "e", load: () => import("./experiments.js") },
 ];
