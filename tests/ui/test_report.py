@@ -8,6 +8,7 @@ import hashlib
 import html
 import json
 import re
+import statistics
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,31 @@ def test_curves_are_those_of_the_page_to_seven_digits(filled: sqltrack.Client) -
         assert data["xs"][found["x"]] == curve["x"]
         assert found["y"] == pytest.approx(curve["y"], rel=1e-6)
         assert (found["marks"], found["rows"], found["last"]) == (curve["marks"], curve["rows"], curve["last"])
+
+
+def test_groups_have_mean_and_deviation_over_seeds(filled: sqltrack.Client) -> None:
+    report = Reader(create_report(filled, metrics=["val_loss"]))
+    head, *rows = next(table for table in report.tables if table[0][0] == "Group")
+    column = head.index("min val_loss")
+    # The best values: 1/7 and 1/7 (without NaN), 1/9 and 1/10.
+    low, high = statistics.mean((1 / 9, 1 / 10)), statistics.stdev((1 / 9, 1 / 10))
+    assert [(row[0], row[1], row[column]) for row in rows] == [
+        ("lr=0.2", "2", f"{low:.5g} ± {high:.5g}"),
+        ("lr=0.1", "2", "0.14286 ± 0"),
+    ]
+    bands = report.data()["groups"]
+    assert [(band["value"], band["n_runs"], band["n"]) for band in bands] == [
+        ({"lr": 0.1}, 2, [2, 2, 2, 2, 1]),
+        ({"lr": 0.2}, 2, [2, 2, 2, 2, 2]),
+    ]
+
+
+def test_runs_without_seeds_are_in_no_group(client: sqltrack.Client) -> None:
+    for lr in (0.1, 0.2):
+        sqltrack.Experiment(client, name="a").get_run().set_args({"lr": lr}).add_metrics({"loss": lr}, step=0)
+    report = Reader(create_report(client))
+    assert report.data()["groups"] == []
+    assert [table for table in report.tables if table[0][0] == "Group"] == []
 
 
 def test_no_text_of_the_database_becomes_html(filled: sqltrack.Client) -> None:

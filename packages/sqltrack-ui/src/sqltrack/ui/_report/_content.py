@@ -117,7 +117,7 @@ def read_content(source: Database, spec: Mapping[str, Any]) -> Content:
         metrics=metrics,
         curves=curves,
         groups=groups if has_groups else [],
-        group_rows=_group_rows(source, spec, view, ids) if has_groups else None,
+        group_rows=_group_rows(source, view, runs, ids) if has_groups else None,
         without_curves=len(ids) - len(drawn),
         comparison=_comparison(source, spec, list(dict.fromkeys([*selected, *drawn]))),
         view=view,
@@ -188,9 +188,13 @@ def _curves(
 
 
 def _group_rows(
-    source: Database, spec: Mapping[str, Any], view: Mapping[str, Any], ids: Sequence[int]
-) -> dict[str, Any] | None:
-    return None
+    source: Database, view: Mapping[str, Any], runs: Mapping[str, Any], ids: Sequence[int]
+) -> dict[str, Any]:
+    """Return the table of groups with the metrics of the table of runs, the best mean of the first one first."""
+    shown = [item["column"] for item in runs["columns"] if item["column"][0] == "metric" and item["kind"] == "number"]
+    sort = [{"column": column, "descending": column[1] != "min"} for column in shown[:1]]
+    spec = {"filter": {"ids": list(ids)}, "group": view["group"], "columns": shown, "sort": sort}
+    return queries.group_rows(source, {**spec, "offset": 0, "limit": MOST_RUNS})
 
 
 def _comparison(source: Database, spec: Mapping[str, Any], ids: Sequence[int]) -> dict[str, Any]:

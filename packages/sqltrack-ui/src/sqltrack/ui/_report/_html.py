@@ -16,7 +16,8 @@ from sqltrack.statuses import GROUPS, OTHER, find_group
 from sqltrack.ui._json import encode
 from sqltrack.ui._report._content import SECTIONS, Content
 from sqltrack.ui._report._scripts import linked_modules, read_static
-from sqltrack.ui._report._text import as_text, exact_text
+from sqltrack.ui._report._text import as_text, exact_text, group_name, spread_text
+from sqltrack.ui.queries._columns import parse_column
 from sqltrack.wording import pluralize
 
 __all__ = ["write_html"]
@@ -224,7 +225,34 @@ def _curves(content: Content) -> Iterator[str]:
 
 
 def _groups(content: Content) -> Iterator[str]:
-    yield from ()
+    table = content.group_rows
+    if table is None:
+        return
+    yield '<section aria-labelledby="groups-title"><h2 id="groups-title">Groups</h2>'
+    yield f'<p class="muted">{_text(_grouping(content.view["group"]))} Mean ± standard deviation, and n, the number '
+    yield "of runs.</p>"
+    yield '<div class="report-table" tabindex="0" role="region" aria-label="Table of groups"><table class="table">'
+    yield '<thead><tr><th scope="col">Group</th><th scope="col" class="number">n</th>'
+    for item in table["columns"]:
+        yield f'<th scope="col" class="number"><bdi>{_text(item["label"])}</bdi></th>'
+    yield "</tr></thead><tbody>"
+    for row in table["rows"]:
+        yield f'<tr><th scope="row"><bdi>{_text(group_name(row["value"]))}</bdi></th><td class="number">{row["n"]}</td>'
+        for cell in row["cells"]:
+            yield f'<td class="number">{spread_text(cell, row["n"])}</td>'
+        yield "</tr>"
+    yield "</tbody></table></div></section>"
+
+
+def _grouping(group: Any) -> str:
+    """Return a sentence that tells which runs are a group."""
+    if group == "all_but_seed":
+        return "Runs of a group differ in their seeds at most."
+    if isinstance(group, Mapping):
+        names = ", ".join(".".join(map(str, path)) for path in group.get("all_but") or [])
+        return f"Runs of a group have the same arguments, apart from {names}."
+    columns = group if isinstance(group[0], list) else [group]
+    return f"Runs of a group have the same {', '.join(parse_column(column).label for column in columns)}."
 
 
 def _comparison(content: Content) -> Iterator[str]:
@@ -234,7 +262,7 @@ def _comparison(content: Content) -> Iterator[str]:
     yield '<section aria-labelledby="compare-title"><h2 id="compare-title">Comparison</h2>'
     yield f'<p class="muted" id="compare-note">What differs between {pluralize(len(runs), "run")}. '
     yield "The environment is not part of reports.</p>"
-    yield '<div class="report-table compare-table" tabindex="0" role="region" aria-label="Comparison">'
+    yield '<div class="report-table compare-table" tabindex="0" role="region" aria-label="Table of the comparison">'
     yield '<table class="table" id="compare"><thead><tr><th scope="col" class="compare-name">What differs</th>'
     for run in runs:
         experiment = f'<div class="compare-experiment cut"><bdi>{_text(run["experiment"])}</bdi></div>'

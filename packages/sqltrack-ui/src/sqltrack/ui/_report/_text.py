@@ -11,7 +11,7 @@ from typing import Any
 from sqltrack.ui._json import NUMBER
 from sqltrack.wording import short_duration
 
-__all__ = ["as_text", "exact_text"]
+__all__ = ["as_text", "exact_text", "group_name", "spread_text"]
 
 # As in format.js.
 _SIGNIFICANT = 5
@@ -48,6 +48,28 @@ def exact_text(value: Any) -> str:
     if number is not None:
         return str(number)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def group_name(value: Any) -> str:
+    """Return the value of a group as text, such as "0.1", or "lr=0.1, model=vit" for several arguments."""
+    if isinstance(value, Mapping) and NUMBER not in value:
+        return ", ".join(f"{name}={as_text(part, None) or 'none'}" for name, part in value.items()) or "all runs"
+    return as_text(value, None) or "none"
+
+
+def spread_text(cell: Mapping[str, Any], runs: int) -> str:
+    """Return mean and standard deviation of a cell of the query `group_rows`, "" if it has no numbers.
+
+    Args:
+        cell: the cell.
+        runs: number of runs in the group; if fewer have a value, the text tells how many.
+    """
+    if cell.get("mean") is None:
+        return ""
+    text = as_text(cell["mean"], "number")
+    if cell["std"] is not None:
+        text += f" ± {as_text(cell['std'], 'number')}"
+    return text if cell["n"] == runs else f"{text} (n = {cell['n']})"
 
 
 def _is_missing(value: Any) -> bool:
