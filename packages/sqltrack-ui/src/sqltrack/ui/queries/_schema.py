@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from sqltrack.engines.admin import Admin
 from sqltrack.engines.schema import EXTRAS, KEY, TABLES
 from sqltrack.ui.queries._catalog import columns
-from sqltrack.ui.queries._columns import is_validation
+from sqltrack.ui.queries._columns import Expressions, is_validation
 from sqltrack.ui.queries._database import Database
+from sqltrack.ui.queries._sql import MOST_ROWS
 from sqltrack.util import quote_identifier, quote_text
 
 __all__ = ["EXAMPLES", "Example", "schema"]
@@ -102,6 +103,9 @@ class Example(NamedTuple):
     sql: str
 
 
+# The metrics in the queries of the schema card.
+_EXAMPLES = ("val_top1", "train_loss")
+
 #: The queries of `docs/schema-card.md`.
 EXAMPLES = (
     Example(
@@ -154,10 +158,10 @@ def schema(source: Database, spec: Mapping[str, Any] | None = None) -> dict[str,
         A dict with tables (dicts with name, sql, the name as SQL, is_own, whether it is one of SQLTrack's tables, and
         columns, dicts with name, sql and type; without the metrics), metrics (dicts with name, sql and type), args
         (dicts with name, sql and runs, the number of runs), examples (dicts with title and sql, about metrics of this
-        database) and version.
+        database), limits (rows of a result, and seconds that a query may take) and version.
     """
     found, version = source.cached(("schema",), lambda: _read(source))
-    return {**found, "version": version}
+    return {**found, "limits": {"rows": MOST_ROWS, "seconds": source.timeout}, "version": version}
 
 
 def _read(source: Database) -> dict[str, Any]:
@@ -168,7 +172,7 @@ def _read(source: Database) -> dict[str, Any]:
         "tables": [_table(name, tables[name]) for name in _own_first(tables)],
         "metrics": metrics,
         "args": args,
-        "examples": [example._asdict() for example in _examples(source, metrics, args)],
+        "examples": [example._asdict() for example in _examples(source, args)],
     }
 
 
@@ -227,11 +231,13 @@ def _identifier(name: str) -> str:
     return name if _PLAIN.fullmatch(name) and name not in _RESERVED else quote_identifier(name)
 
 
-def _examples(source: Database, metrics: list[dict[str, Any]], args: list[dict[str, Any]]) -> list[Example]:
+def _examples(source: Database, args: list[dict[str, Any]]) -> list[Example]:
     """Return the queries of the schema card, about a run, metrics and an argument of this database."""
-    names = [metric["name"] for metric in metrics if metric["type"] != "in extras"]
-    names.sort(key=lambda name: not is_validation(name))
-    words = dict(zip(("val_top1", "train_loss"), map(_identifier, names)))
+    kind = Expressions(source.admin(), source.places()).metric_kind
+    names = [name for name in source.places().columns if kind(name) == "number"]
+    # Those of the card, if they exist; then one that is measured on other data than those trained on.
+    names.sort(key=lambda name: (name not in _EXAMPLES, not is_validation(name)))
+    words = {word: name for word, name in zip(_EXAMPLES, map(_identifier, names)) if not set(_EXAMPLES) <= set(names)}
     runs = source.fetch("SELECT MAX(run_id) AS id FROM metrics")
     if runs[0]["id"] is not None:
         words["run_id = 1"] = f"run_id = {runs[0]['id']}"

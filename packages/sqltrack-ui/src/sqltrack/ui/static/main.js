@@ -21,6 +21,7 @@ const VIEWS = [
   { path: "sweep", name: "Sweep", key: "w", load: () => import("./sweep.js") },
   { path: "live", name: "Live", key: "l", load: () => import("./live.js") },
   { path: "experiments", name: "Experiments", key: "e", load: () => import("./experiments.js") },
+  { path: "sql", name: "SQL", key: "q", load: () => import("./sql.js") },
 ];
 const RUN = { path: "run", name: "Run", load: () => import("./run.js") };
 const CONNECTIONS = {
