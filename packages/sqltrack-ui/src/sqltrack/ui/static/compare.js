@@ -9,6 +9,7 @@ import { decode, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { lineStyles } from "./palette.js";
 import { Link } from "./parts.js";
+import { reportSpec } from "./report_download.js";
 import { createSignal, useSignal } from "./signal.js";
 import { Status } from "./status.js";
 import { scheme } from "./theme.js";
@@ -61,7 +62,7 @@ export function View({ state, setState, navigate }) {
       </label>
       <input class="field" type="search" placeholder="Search rows" aria-label="Search rows" value=${text} onInput=${(event) => setText(event.target.value)} />
       <span class="space"></span>
-      <${ExportMenu} sql=${answer?.sql} python=${answer?.python} />
+      <${ExportMenu} sql=${answer?.sql} python=${answer?.python} report=${runs.length > 0 && reportSpec(state, runs)} />
     </div>
     <${ErrorNote} error=${error ?? shown.error ?? metrics.error} />
     ${!shown.isChosen && runs.length > 0 && html`<p class="note">No runs are selected: these are the newest ${runs.length}.</p>`}

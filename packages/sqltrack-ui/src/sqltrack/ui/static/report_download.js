@@ -33,6 +33,19 @@ export function useReport(spec) {
   };
 }
 
+/**
+ * Return the spec of a report of a view.
+ *
+ * @param {object} state of the address
+ * @param {number[]|null} runs ids of the runs, null for those of the filter
+ * @param {any[]|null} columns of the table, null for the server's choice
+ */
+export function reportSpec(state, runs = null, columns = null) {
+  const { filter, sort, selected, metrics, value, x, log, join, group, band } = state;
+  const ids = { facets: [], where: null, search: null, ids: runs };
+  return { filter: runs === null ? filter : ids, columns, sort, selected, metrics, value, x, log, join, group, band };
+}
+
 async function downloadReport(spec) {
   const response = await fetch(address(await queryPath("report", spec)), { credentials: "same-origin" });
   if (!response.ok) {
