@@ -8,6 +8,7 @@ import { useKeys } from "./keys.js";
 import { GroupLegend, Legend } from "./legend.js";
 import { MetricChooser } from "./metric_chooser.js";
 import { styleAt } from "./palette.js";
+import { reportSpec } from "./report_download.js";
 import { createSignal, useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm/standalone.module.js";
@@ -108,7 +109,7 @@ function Bar({ state, setState, known, columns, curves, runs, onChoose }) {
     <label class="control"><input type="checkbox" checked=${Boolean(state.overlay)} onChange=${() => set({ overlay: state.overlay ? undefined : true, full: undefined })} /> one chart</label>
     <span class="space"></span>
     ${state.range !== null && html`<button type="button" class="button primary" title="0" onClick=${() => set({ range: null })}>Reset zoom</button>`}
-    <${ExportMenu} sql=${curves?.sql} python=${curves?.python} />
+    <${ExportMenu} sql=${curves?.sql} python=${curves?.python} report=${runs.length > 0 && reportSpec(state, runs)} />
   </div>`;
 }
 

@@ -13,6 +13,7 @@ import { FilterBar, isEmptyFilter } from "./filter_bar.js";
 import { formatCount, formatPlural } from "./format.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
+import { reportSpec } from "./report_download.js";
 import { RunsGrid, shownColumns } from "./runs_grid.js";
 import { useSignal } from "./signal.js";
 import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
@@ -108,7 +109,7 @@ export function View({ state, setState, about, navigate }) {
         <button type="button" class="button" title="Columns (c)" onClick=${() => setDialog("columns")}>Columns</button>
         <button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>
         <${EditRuns} about=${about} findTargets=${findTargets} onDone=${dropDeleted} />
-        <${ExportMenu} sql=${info?.sql} python=${info?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} />
+        <${ExportMenu} sql=${info?.sql} python=${info?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} report=${reportSpec(state, null, shown.length > 0 ? shown : null)} />
       </div>
       ${!whereError && html`<${ErrorNote} error=${error} retry=${() => grid.current.show(state)} />`}
       <div class="grid" ref=${grid.element}></div>
