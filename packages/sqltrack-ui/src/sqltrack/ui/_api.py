@@ -44,6 +44,7 @@ _QUERIES: Mapping[str, Query] = {
     "group_choices": queries.group_choices,
     "group_rows": queries.group_rows,
     "curves": queries.curves,
+    "figure": queries.figure,
     "metrics": queries.metrics,
     "run": queries.run,
     "compare": queries.compare,

@@ -19,6 +19,7 @@ from sqltrack.ui.queries._curves import curves
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._facets import facets
+from sqltrack.ui.queries._figures import figure
 from sqltrack.ui.queries._gone import gone
 from sqltrack.ui.queries._grid import grid
 from sqltrack.ui.queries._group_rows import group_rows
@@ -44,6 +45,7 @@ __all__ = [
     "experiments",
     "export_rows",
     "facets",
+    "figure",
     "gone",
     "grid",
     "group_choices",

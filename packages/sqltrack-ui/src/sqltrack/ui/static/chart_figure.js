@@ -31,10 +31,11 @@ export function Swatch({ color, dash }) {
  * @param {function(number[]|null)} props.onZoom gets a range that was chosen; null shows all
  * @param {function} [props.onFull] fills the window with the chart, or ends that
  * @param {boolean} [props.isFull] whether the chart fills the window
+ * @param {function()} [props.onFigure] opens the dialog for a figure; without it, the menu saves the chart as it is
  * @param {boolean} [props.small] whether the chart is one of many small ones
  */
 export function ChartFigure(props) {
-  const { title, lines, bands, x, y, highlight, isFull, onFull, small } = props;
+  const { title, lines, bands, x, y, highlight, isFull, onFull, onFigure, small } = props;
   const element = useRef(null);
   const plot = useRef(null);
   const latest = useRef(props);
@@ -84,7 +85,11 @@ export function ChartFigure(props) {
       }
       <${Menu} label="⋯" title=${`More for ${title}`} quiet>
         <button type="button" onClick=${() => setTable(!isTable)}>${isTable ? "Hide the table" : "Show as a table"}</button>
-        <button type="button" onClick=${() => savePicture(plot.current, title)}>Save as SVG</button>
+        ${
+          onFigure
+            ? html`<button type="button" onClick=${onFigure}>Figure for a paper …</button>`
+            : html`<button type="button" onClick=${() => savePicture(plot.current, title)}>Save as SVG</button>`
+        }
       </${Menu}>
     </figcaption>
     <div class="chart-area">

@@ -3,6 +3,7 @@ import { ChartFigure } from "./chart_figure.js";
 import { nameGroup, nameX } from "./chart_names.js";
 import { ErrorNote } from "./components.js";
 import { choosePixels, useCurves } from "./curve_data.js";
+import { useFigure } from "./figures.js";
 import { lineStyles, styleAt } from "./palette.js";
 import { useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
@@ -53,7 +54,7 @@ export function CurveCharts({
   const asked = metrics.filter(
     (metric, index) => state.overlay || index < FIRST_CHARTS || seen.has(metric) || state.full === metric,
   );
-  const answer = useCurves({
+  const query = {
     runs: width ? runs : [],
     metrics: asked,
     x: state.x,
@@ -67,7 +68,9 @@ export function CurveCharts({
     join: state.join,
     group: state.group,
     band: state.band,
-  });
+  };
+  const answer = useCurves(query);
+  const [openFigure, figureDialog] = useFigure();
   useEffect(() => onAnswer?.(answer), [answer]);
   const styles = useMemo(() => lineStyles(runs, shownScheme), [String(runs), shownScheme]);
   const groupStyles = useGroupStyles(answer.byMetric, shownScheme);
@@ -97,9 +100,11 @@ export function CurveCharts({
         <${ChartFigure} ...${chart} x=${x} y=${{ log: state.log.y }} highlight=${highlight} small=${small}
           onZoom=${(range) => setState({ range }, { replace: state.range !== null && range !== null })}
           isFull=${state.full === chart.title}
-          onFull=${() => fill(chart.title)} />
+          onFull=${() => fill(chart.title)}
+          onFigure=${() => openFigure({ ...chart, x, y: { log: state.log.y }, query })} />
       </${Lazy}>`,
     )}
+    ${figureDialog}
   </div>`;
 }
 
