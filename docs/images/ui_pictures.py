@@ -38,16 +38,20 @@ def main() -> None:
         subprocess.run([*script, "--seed", "3"], env=environment, check=True)  # noqa: S603
         with serving(database) as address, sync_playwright() as playwright:
             take_all(playwright, address)
+        with serving(database, "--edit") as address, sync_playwright() as playwright:
+            take_editing(playwright, address)
 
 
 @contextlib.contextmanager
-def serving(database: Path) -> Iterator[str]:
+def serving(database: Path, *options: str) -> Iterator[str]:
     """Serve the page, and yield its address."""
-    command = [str(PROGRAM), "--dbpath", str(database), "ui", "--no-open"]
+    command = [str(PROGRAM), "--dbpath", str(database), "ui", "--no-open", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 def take_all(playwright: Any, address: str) -> None:
@@ -76,6 +80,23 @@ def take_all(playwright: Any, address: str) -> None:
     dark.goto(urljoin(address, "live"))
     dark.locator(".live-run").first.wait_for()
     take(dark, "ui-live")
+    browser.close()
+
+
+def take_editing(playwright: Any, address: str) -> None:
+    """Take the picture of a change that is not made yet."""
+    program = os.environ.get("SQLTRACK_TEST_BROWSER", "chromium")
+    browser = playwright.chromium.launch(executable_path=shutil.which(program), args=["--no-sandbox"])
+    page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
+    page.goto(address)
+    page.goto(urljoin(address, "?sel=286-294&c=run~status,run~tags,args~model,metric~max~val_top1"))
+    page.locator(".ag-row-selected").first.wait_for()
+    page.keyboard.press("e")
+    page.keyboard.press("t")
+    page.keyboard.type("paper, chapter 4")
+    page.locator(".edit-changes").wait_for()
+    page.wait_for_timeout(500)
+    take(page, "ui-edit")
     browser.close()
 
 

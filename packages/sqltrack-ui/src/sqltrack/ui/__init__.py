@@ -22,7 +22,8 @@ def create_app(client: Client, *, token: str, edit: bool = False) -> ASGIApp:
     Args:
         client: the database.
         token: secret that users give once in the address, as `?token=…`. A cookie replaces it then.
-        edit: whether views are saved in the database, default False: in a file of the user who runs the server.
+        edit: whether users can change runs, and views are saved in the database; default False: the database is only
+            read, and views are saved in a file of the user who runs the server.
     """
     from sqltrack.ui._app import build_app
     from sqltrack.ui._security import Access
@@ -77,11 +78,12 @@ def serve(
     The server is the user's own: each start has a token, and without it the page cannot be seen.
 
     Args:
-        client: the database. It is only read, except for saved views with `edit`.
+        client: the database. It is only read, except with `edit`.
         port: port to listen on, default 0: a free one.
         host: address to listen on, default "127.0.0.1": only this machine can connect.
         socket_path: path of a Unix socket to listen on instead, which gets mode 0600.
-        edit: whether views are saved in the database, default False: in a file of the user.
+        edit: whether the page can change runs, and views are saved in the database; default False: views are saved in a
+            file of the user.
         open_browser: whether to open the page in the user's browser, default False.
         token: the token, default: a random one.
         announce: called with the address, which contains the token, when the server can be reached; default: `print`.

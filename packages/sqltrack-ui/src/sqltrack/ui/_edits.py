@@ -34,7 +34,7 @@ _MOST_RUNS = 20_000
 
 
 class _Done(NamedTuple):
-    """An edit that can be undone: what was done, and how to undo it."""
+    """An edit that can be undone, and its description in the past tense."""
 
     sentence: str
     undo: Undo
@@ -90,9 +90,9 @@ class Edits:
                 runs (a list of ids), filter (for all its runs) and experiment (a name); and what the action needs.
 
         Returns:
-            A dict with plan (the name to apply it by, None if nothing would change), what (words such as "delete 3
-            runs"), changes (their number), groups (dicts with kind, field, old, new, count and ids), more (number of
-            groups left out), notes (sentences) and python.
+            A dict with plan, the name to apply it by, None if nothing would change; what, such as "delete 3 runs";
+            changes, their number; groups of equal changes, dicts with kind, field, old, new, count and ids; more, the
+            number of groups left out; notes, a list of sentences; and python.
 
         Raises:
             RequestError: the specification is not valid, or contradicts the data.

@@ -18,8 +18,13 @@ __all__ = ["RequestError", "describe_error"]
 
 # The status of HTTP for each kind of error.
 _STATUSES = {
-    **{"request": 400, "where": 400, "denied": 403, "unknown": 404, "conflict": 409},
-    **{"database": 503, "timeout": 504},
+    "request": 400,
+    "where": 400,
+    "denied": 403,
+    "unknown": 404,
+    "conflict": 409,
+    "database": 503,
+    "timeout": 504,
 }
 
 
