@@ -1,4 +1,4 @@
-"""What the page can change: for each action, its plan and its words."""
+"""The changes that the page can make: for each action, its plan and its description."""
 
 from __future__ import annotations
 
