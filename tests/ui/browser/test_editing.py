@@ -137,16 +137,17 @@ def test_an_experiment_is_renamed(open_page: Callable[..., Any], editable: tuple
     assert first_value(client, "SELECT COUNT(*) FROM experiments WHERE name = 'renamed'") == 1
 
 
-@pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 390)])
+@pytest.mark.parametrize(("dark", "width", "keys"), [(False, 1280, "l"), (True, 390, "ms")])
 def test_the_dialog_fits_the_window_and_is_accessible(
-    open_page: Callable[..., Any], editable: tuple[str, sqltrack.Client], dark: bool, width: int
+    open_page: Callable[..., Any], editable: tuple[str, sqltrack.Client], dark: bool, width: int, keys: str
 ) -> None:
+    fields = {"l": "Kind, such as resumes", "m": "Experiment, which", "s": "New status"}
     with open_page("?sel=5-30&c=run~status", address=editable[0], dark=dark, width=width) as page:
         wait_for_rows(page)
-        for key, field in (("l", "Kind, such as resumes"), ("m", "Experiment, which"), ("s", "New status")):
+        for key in keys:
             page.keyboard.press("e")
             page.keyboard.press(key)
-            page.get_by_label(field).fill("other")
+            page.get_by_label(fields[key]).fill("other")
             if key == "l":
                 page.get_by_label("To the run with the id").fill("1")
             page.locator(".edit-changes").wait_for()

@@ -76,7 +76,7 @@ export function View({ state, setState, about, navigate }) {
 
   // The runs that the menu "Edit" can change: those that the user pointed at come first.
   const findTargets = () => {
-    const focused = grid.current.focusedId();
+    const focused = state.rowGroup ? null : grid.current.focusedId();
     const all = `${isEmptyFilter(filter) ? "all" : "all of the filter:"} ${formatPlural(info?.total ?? 0, "run")}`;
     return [
       selected.length > 0 && { label: formatPlural(selected.length, "selected run"), spec: { runs: selected } },
