@@ -13,7 +13,7 @@ import { reportSpec } from "./report_download.js";
 import { createSignal, useSignal } from "./signal.js";
 import { Status } from "./status.js";
 import { scheme } from "./theme.js";
-import { BEST, ValueKind } from "./value_kind.js";
+import { ValueKind } from "./value_kind.js";
 import { isLong, Value } from "./values.js";
 import { html, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
@@ -33,7 +33,7 @@ export function View({ state, setState, navigate }) {
   const shown = useShownRuns(state);
   const runs = shown.runs.slice(0, MOST_RUNS);
   const isAll = Boolean(state.all);
-  const kind = state.value ?? BEST;
+  const kind = state.value;
   const { answer, error, isLoading } = useQuery("compare", { runs, all: isAll, value: kind }, runs.length > 0);
   const metrics = useMetrics(runs, state.metrics, CHARTS);
   const highlight = useMemo(() => createSignal(null), []);
@@ -58,7 +58,7 @@ export function View({ state, setState, navigate }) {
         <button type="button" class="button" aria-pressed=${isAll} onClick=${() => isAll || flip()}>All</button>
       </span>
       <label class="control">metrics
-        <${ValueKind} kind=${kind} label="Value of metrics" filter=${state.filter} hasBest onChange=${(next) => setState({ value: next === BEST ? undefined : next })} />
+        <${ValueKind} kind=${kind} label="Value of metrics" filter=${state.filter} hasBest onChange=${(next) => setState({ value: next })} />
       </label>
       <input class="field" type="search" placeholder="Search rows" aria-label="Search rows" value=${text} onInput=${(event) => setText(event.target.value)} />
       <span class="space"></span>

@@ -4,6 +4,7 @@ import { nameGroup, nameX } from "./chart_names.js";
 import { ErrorNote } from "./components.js";
 import { choosePixels, useCurves } from "./curve_data.js";
 import { useFigure } from "./figures.js";
+import { groupNote } from "./group_notes.js";
 import { lineStyles, styleAt } from "./palette.js";
 import { useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
@@ -27,7 +28,8 @@ export { nameGroup, nameX };
  * @param {number[]} props.runs ids of the runs
  * @param {string[]} props.metrics names of the metrics
  * @param {object} props.state state of the address: `x`, `log`, `smoothing`, `join`, `group`, `band`, `range`, and
- *   `overlay` (all metrics in one chart), `full` (title of the chart that fills the window), `hidden` (ids of runs)
+ *   `overlay` (all metrics in one chart), `full` (title of the chart that fills the window), `hidden` (ids of runs),
+ *   `members` (whether the runs of groups are drawn, too)
  * @param {function} props.setState
  * @param {object} props.highlight signal with the key of the highlighted curve: the id of a run or the name of a group
  * @param {function(number): string} [props.nameRun] names a run
@@ -75,10 +77,21 @@ export function CurveCharts({
   const styles = useMemo(() => lineStyles(runs, shownScheme), [String(runs), shownScheme]);
   const groupStyles = useGroupStyles(answer.byMetric, shownScheme);
   const hidden = new Set(state.hidden ?? []);
-  const look = { styles, groupStyles, nameRun, hidden, isGrouped: state.group !== null };
+  const isGrouped = state.group !== null;
+  const look = { styles, groupStyles, nameRun, hidden, isGrouped, hasMembers: Boolean(state.members) };
   const charts = useMemo(
     () => layOut(metrics, answer.byMetric, state.overlay, look),
-    [String(metrics), answer.byMetric, state.overlay, styles, groupStyles, String(state.hidden), state.group, nameRun],
+    [
+      String(metrics),
+      answer.byMetric,
+      state.overlay,
+      styles,
+      groupStyles,
+      String(state.hidden),
+      state.group,
+      state.members,
+      nameRun,
+    ],
   );
   const shown = state.full ? charts.filter(({ title }) => title === state.full) : charts;
   const x = {
@@ -98,6 +111,7 @@ export function CurveCharts({
         index,
       ) => html`<${Lazy} key=${chart.title} isAtOnce=${index < FIRST_CHARTS || Boolean(state.full)} onSeen=${() => see(chart.title)} small=${small}>
         <${ChartFigure} ...${chart} x=${x} y=${{ log: state.log.y }} highlight=${highlight} small=${small}
+          note=${groupNote(chart.bands, { x: x.name, metric: chart.title, smoothing: state.smoothing })}
           onZoom=${(range) => setState({ range }, { replace: state.range !== null && range !== null })}
           isFull=${state.full === chart.title}
           onFull=${() => fill(chart.title)}
@@ -140,7 +154,7 @@ function layOut(metrics, byMetric, isOverlay, look) {
     return {
       title: metric,
       lines: look.isGrouped
-        ? []
+        ? styleMembers(curves, groups, look)
         : curves.map((curve) => styleLine(curve, look)).filter((line) => !look.hidden.has(line.run)),
       bands: groups.map((group) => styleBand(group, look)),
       dash: styleAt(8 * index, "light").dash,
@@ -162,6 +176,20 @@ function styleLine(curve, { styles, nameRun }) {
   const key = curve.runs.find((id) => styles.has(id)) ?? curve.run;
   const style = styles.get(key) ?? styleAt(key, scheme.get());
   return { ...curve, ...style, run: key, key, name: curve.runs.map(nameRun).join(" + ") };
+}
+
+// The runs of a group, faint behind its mean.
+function styleMembers(curves, groups, { groupStyles, nameRun, hasMembers }) {
+  if (!hasMembers) {
+    return [];
+  }
+  const names = new Map(groups.flatMap(({ members, value }) => members.map((id) => [id, nameGroup(value)])));
+  return curves
+    .filter(({ run }) => names.has(run))
+    .map((curve) => {
+      const name = `${curve.runs.map(nameRun).join(" + ")}, ${names.get(curve.run)}`;
+      return { ...curve, ...groupStyles.get(names.get(curve.run)), dash: [], key: curve.run, name, isFaint: true };
+    });
 }
 
 function styleBand(group, { groupStyles }) {

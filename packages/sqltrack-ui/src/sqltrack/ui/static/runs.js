@@ -11,6 +11,8 @@ import { ExportMenu } from "./export.js";
 import { Facets } from "./facets.js";
 import { FilterBar, isEmptyFilter } from "./filter_bar.js";
 import { formatCount, formatPlural } from "./format.js";
+import { GroupChoice } from "./group_choice.js";
+import { GroupTable, SpreadChoice } from "./group_table.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
 import { reportSpec } from "./report_download.js";
@@ -34,6 +36,9 @@ export function View({ state, setState, about, navigate }) {
   const [dialog, setDialog] = useState(null);
   const [version, setVersion] = useState(null);
   const [areFacetsOpen, openFacets] = useState(false);
+  const [groups, setGroups] = useState(null);
+  const [isGrouping, setGrouping] = useState(false);
+  const isGrouped = state.rowGroup !== null;
   const grid = useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy });
   useLive({ grid, info, state, setVersion });
   useEdits({ grid, setVersion });
@@ -44,7 +49,10 @@ export function View({ state, setState, about, navigate }) {
   const best = findBestColumn(sort, info?.columns ?? []);
   const metric = best && metricOf(best);
   const openCurves = () =>
-    navigate("curves", metric !== null && state.metrics.length === 0 ? { metrics: [metric] } : {});
+    navigate("curves", {
+      ...(metric !== null && state.metrics.length === 0 && { metrics: [metric] }),
+      ...(isGrouped && { group: state.rowGroup }),
+    });
   const selectBest = async () => {
     if (best === null) {
       return;
@@ -60,10 +68,13 @@ export function View({ state, setState, about, navigate }) {
     setFilter({ ...filter, ids });
   };
   useKeys("Runs", {
-    j: ["next run", () => grid.current.move(1)],
-    k: ["previous run", () => grid.current.move(-1)],
-    x: ["select the run, or no longer", () => grid.current.toggleFocused()],
-    Enter: ["open the run", () => grid.current.focusedId() !== null && navigate(`run/${grid.current.focusedId()}`)],
+    // The table of groups has the same keys.
+    ...(!isGrouped && {
+      j: ["next run", () => grid.current.move(1)],
+      k: ["previous run", () => grid.current.move(-1)],
+      x: ["select the run, or no longer", () => grid.current.toggleFocused()],
+      Enter: ["open the run", () => grid.current.focusedId() !== null && navigate(`run/${grid.current.focusedId()}`)],
+    }),
     b: ["select the three best by the first metric, or by the one that sorts", selectBest],
     v: ["curves of the selected runs", openCurves],
     d: ["compare the selected runs", () => navigate("compare")],
@@ -71,6 +82,7 @@ export function View({ state, setState, about, navigate }) {
     u: ["select no run", () => setState({ selected: [] }, { replace: true })],
     "/": ["filter by an SQL condition", () => focusField("where")],
     c: ["columns", () => setDialog("columns")],
+    y: ["group the runs", () => setGrouping(true)],
     s: ["sort", () => setDialog("sort")],
   });
 
@@ -104,15 +116,18 @@ export function View({ state, setState, about, navigate }) {
       </${FilterBar}>
       <div class="bar">
         <${Count} info=${info} about=${about} filter=${filter} isBusy=${isBusy} />
+        <${GroupChoice} group=${state.rowGroup} onChange=${(rowGroup) => setState({ rowGroup })} filter=${filter} columns=${shown} label="group by" isAsking=${isGrouping} onAsk=${setGrouping} />
+        ${isGrouped && html`<${SpreadChoice} band=${state.band} onChange=${(band) => setState({ band })} />`}
         <span class="space"></span>
         <${SelectionButtons} selected=${selected} isOnly=${filter.ids !== null} onOnly=${toggleOnly} metric=${metric} onBest=${selectBest} onCurves=${openCurves} onCompare=${() => navigate("compare")} onClear=${() => setState({ selected: [] }, { replace: true })} />
         <button type="button" class="button" title="Columns (c)" onClick=${() => setDialog("columns")}>Columns</button>
-        <button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>
+        ${!isGrouped && html`<button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>`}
         <${EditRuns} about=${about} findTargets=${findTargets} onDone=${dropDeleted} />
-        <${ExportMenu} sql=${info?.sql} python=${info?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} report=${reportSpec(state, null, shown.length > 0 ? shown : null)} />
+        <${ExportMenu} sql=${(isGrouped ? groups : info)?.sql} python=${(isGrouped ? groups : info)?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} report=${reportSpec(state, null, shown.length > 0 ? shown : null)} />
       </div>
       ${!whereError && html`<${ErrorNote} error=${error} retry=${() => grid.current.show(state)} />`}
-      <div class="grid" ref=${grid.element}></div>
+      ${isGrouped && html`<${GroupTable} state=${state} setState=${setState} columns=${state.columns} version=${version} onAnswer=${setGroups} />`}
+      <div class="grid" ref=${grid.element} hidden=${isGrouped}></div>
       ${info?.total === 0 && html`<${NoRuns} filter=${filter} onClear=${() => setFilter({ facets: [], where: null, search: null, ids: null })} />`}
     </section>
     ${dialog === "columns" && html`<${ColumnChooser} columns=${shown} pinned=${state.pinned} filter=${filter} onChange=${onColumns} onReset=${() => setState({ columns: null, pinned: [], widths: {} })} onClose=${() => setDialog(null)} />`}
