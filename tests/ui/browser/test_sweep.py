@@ -22,7 +22,7 @@ TOP, BOTTOM = 38, 18
 
 def settle(page: Any) -> None:
     """Wait until the charts, the table and the grid are there."""
-    page.locator(".sweep-canvas canvas").first.wait_for()
+    page.locator(".sweep-canvas div canvas").first.wait_for()
     page.locator(".sweep-table .run-link").first.wait_for()
     page.locator(".sweep-grid :is(p, table)").first.wait_for()
 

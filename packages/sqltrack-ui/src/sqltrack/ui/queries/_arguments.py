@@ -12,7 +12,7 @@ from sqltrack.ui.queries._groups import is_seed
 from sqltrack.ui.queries._runs import Row, leaves
 from sqltrack.ui.queries._values import as_key, is_number, kind_of
 
-__all__ = ["Argument", "Setting", "differing_arguments", "settings_of", "sorted_values"]
+__all__ = ["Argument", "Setting", "differing_arguments", "settings_of"]
 
 
 #: The arguments of a run by path.
@@ -25,6 +25,7 @@ class Argument(NamedTuple):
     Attributes:
         column: its column.
         values: its values in the order of the runs, None for a run without the argument.
+        keys: the same as keys, see `as_key`.
         distinct: the different values in order, without None.
         kind: "number", "bool", or "text" for values of any other kind, or of several.
         is_seed: whether it is a random seed, judging by its name.
@@ -32,6 +33,7 @@ class Argument(NamedTuple):
 
     column: Column
     values: list[Any]
+    keys: list[Any]
     distinct: list[Any]
     kind: str
     is_seed: bool
@@ -52,26 +54,22 @@ def differing_arguments(settings: Sequence[Setting]) -> list[Argument]:
     paths = dict.fromkeys(path for setting in settings for path in setting)
     found = []
     for path in paths:
-        values = [setting.get(path) for setting in settings]
-        if len({as_key(value) for value in values}) > 1:
-            found.append(argument(path, values))
+        item = argument(path, [setting.get(path) for setting in settings])
+        if len(set(item.keys)) > 1:
+            found.append(item)
     return sorted(found, key=lambda item: item.is_seed)
 
 
 def argument(path: tuple[str, ...], values: list[Any]) -> Argument:
     """Return an argument with its values."""
-    distinct = sorted_values(values)
+    keys = [as_key(value) for value in values]
+    by_key = {key: value for key, value in zip(keys, values) if value is not None}
+    # Numbers, NaN, booleans, texts, then others.
+    distinct = sorted(by_key.values(), key=_order)
     kinds = {kind_of(value) for value in distinct}
     kind = kinds.pop() if len(kinds) == 1 else None
-    return Argument(
-        Column(("args", *path)), values, distinct, kind if kind in ("number", "bool") else "text", is_seed(path)
-    )
-
-
-def sorted_values(values: Iterable[Any]) -> list[Any]:
-    """Return the different values without None: numbers, NaN, booleans, texts, then others."""
-    found = {as_key(value): value for value in values if value is not None}
-    return sorted(found.values(), key=_order)
+    kind = kind if kind in ("number", "bool") else "text"
+    return Argument(Column(("args", *path)), values, keys, distinct, kind, is_seed(path))
 
 
 def _order(value: Any) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from sqltrack.statuses import ENDED_STATES, find_group, find_state
 from sqltrack.ui.queries._arguments import Argument, Setting, settings_of
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
-from sqltrack.ui.queries._filters import parse_filter
+from sqltrack.ui.queries._filters import Filter, parse_filter
 from sqltrack.ui.queries._grid_axes import Layout, lay_out, places
 from sqltrack.ui.queries._plans import plan_python
 from sqltrack.ui.queries._runs import Row, ranked, read_rows, shown_sql
@@ -67,12 +68,18 @@ def grid(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         DatabaseError: the database is not available.
     """
     chosen = parse_filter(spec.get("filter"))
-    states = _states(spec.get("states"))
-    ids, version = ranked(source, chosen)
+    states, columns = _states(spec.get("states")), spec.get("axes")
+    key = ("grid", chosen.key(), json.dumps(columns), states)
+    answer, version = source.cached(key, lambda: _read_grid(source, chosen, columns, states))
+    return {**answer, "version": version}
+
+
+def _read_grid(source: Database, chosen: Filter, columns: Any, states: tuple[str, ...]) -> dict[str, Any]:
+    ids, _ = ranked(source, chosen)
     rows = read_rows(source, list(ids[:_RUNS]), [], with_args=True)
     experiments = {row.experiment_id: row.experiment for row in rows}
     settings = settings_of(rows) if len(experiments) == 1 else []
-    layout = lay_out(spec.get("axes"), settings)
+    layout = lay_out(columns, settings)
     cells = list(_cells(layout.axes, rows)) if layout.axes else []
     counts = Counter(cell.state for cell in cells)
     wanted = [cell for cell in cells if cell.state in states]
@@ -91,7 +98,6 @@ def grid(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         "plan": plan_python(source, experiment, planned) if experiment and planned else None,
         "runs": len(rows),
         "total": len(ids),
-        "version": version,
         "sql": sql,
         "python": as_python(source, sql),
     }
@@ -108,7 +114,7 @@ def _states(states: Any) -> tuple[str, ...]:
 def _cells(axes: Sequence[Argument], rows: Sequence[Row]) -> Iterator[Cell]:
     by_key: dict[tuple[Any, ...], list[Row]] = {}
     for index, row in enumerate(rows):
-        by_key.setdefault(tuple(as_key(axis.values[index]) for axis in axes), []).append(row)
+        by_key.setdefault(tuple(axis.keys[index] for axis in axes), []).append(row)
     for values in itertools.product(*map(places, axes)):
         runs = sorted(by_key.get(tuple(map(as_key, values)), ()), key=lambda row: row.id)
         yield Cell(values, _state(row.status for row in runs), runs)
@@ -133,8 +139,7 @@ def _planned_args(layout: Layout, settings: Sequence[Setting], cells: Sequence[C
             path: value for path, value in same.items() if path in setting and as_key(setting[path]) == as_key(value)
         }
     following = [
-        (item.column.path[1:], leader.column, dict(zip(map(as_key, leader.values), item.values)))
-        for item, leader in layout.followers
+        (item.column.path[1:], leader.column, dict(zip(leader.keys, item.values))) for item, leader in layout.followers
     ]
     made = []
     for cell in cells:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from sqltrack.ui.queries._arguments import Argument, Setting, argument, differing_arguments
 from sqltrack.ui.queries._columns import parse_column
 from sqltrack.ui.queries._errors import QueryError
-from sqltrack.ui.queries._values import as_key
 
 __all__ = ["Layout", "lay_out", "places"]
 
@@ -96,11 +95,10 @@ def _followers(items: Iterable[Argument], others: Sequence[Argument]) -> Iterato
 
 def _determines(leader: Argument, item: Argument) -> bool:
     """Return whether each value of an argument goes with one value of another one, in two runs at least."""
-    values: dict[Any, set[Any]] = {}
-    counts = Counter(map(as_key, leader.values))
-    for value, other in zip(leader.values, item.values):
-        values.setdefault(as_key(value), set()).add(as_key(other))
-    return min(counts.values()) > 1 and all(len(found) == 1 for found in values.values())
+    values: dict[Any, Any] = {}
+    if 2 * len(leader.distinct) > len(leader.keys) or min(Counter(leader.keys).values()) < 2:
+        return False
+    return all(values.setdefault(value, other) == other for value, other in zip(leader.keys, item.keys))
 
 
 def _size(axes: Sequence[Argument]) -> int:

@@ -12,7 +12,7 @@ from sqltrack.ui.queries._columns import Column, best_column, is_smaller_better,
 from sqltrack.ui.queries._command_lines import command_line
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
-from sqltrack.ui.queries._filters import parse_filter
+from sqltrack.ui.queries._filters import Filter, parse_filter
 from sqltrack.ui.queries._groups import is_seed
 from sqltrack.ui.queries._ranks import Correlation, as_finite, rank_correlation
 from sqltrack.ui.queries._runs import Row, ranked, read_rows, sampled_metrics, shown_sql
@@ -56,10 +56,16 @@ def sweep(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         DatabaseError: the database is not available.
     """
     chosen = parse_filter(spec.get("filter"))
-    limit = _limit(spec.get("limit"))
-    ids, version = ranked(source, chosen)
+    limit, column = _limit(spec.get("limit")), _parse_metric(spec.get("metric"))
+    key = ("sweep", chosen.key(), column, limit)
+    answer, version = source.cached(key, lambda: _read_sweep(source, chosen, column, limit))
+    return {**answer, "version": version}
+
+
+def _read_sweep(source: Database, chosen: Filter, column: Column | None, limit: int) -> dict[str, Any]:
+    ids, _ = ranked(source, chosen)
     shown = list(ids[:limit])
-    metric = _metric(source, spec.get("metric"), shown)
+    metric = _first_metric(source, shown) if column is None else column
     rows = read_rows(source, shown, [] if metric is None else [metric], with_args=True)
     values = [row.values[0] if row.values else None for row in rows]
     settings = settings_of(rows)
@@ -76,7 +82,6 @@ def sweep(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         "total": len(ids),
         "shown": len(rows),
         "experiments": len({row.experiment_id for row in rows}),
-        "version": version,
         "sql": sql,
         "python": as_python(source, sql, _correlation_lines(metric, arguments)),
     }
@@ -90,13 +95,17 @@ def _limit(limit: Any) -> int:
     return min(limit, _RUNS)
 
 
-def _metric(source: Database, column: Any, ids: Sequence[int]) -> Column | None:
-    """Return the column of the metric; of those that most runs have, a metric of validation comes first."""
-    if column is not None:
-        found = parse_column(column)
-        if found.group != "metric":
-            raise QueryError(f"metric must be the column of a metric, got {column!r}")
-        return found
+def _parse_metric(column: Any) -> Column | None:
+    if column is None:
+        return None
+    found = parse_column(column)
+    if found.group != "metric":
+        raise QueryError(f"metric must be the column of a metric, got {column!r}")
+    return found
+
+
+def _first_metric(source: Database, ids: Sequence[int]) -> Column | None:
+    """Return the best value of a metric that most runs have; of these, a metric of validation comes first."""
     names = sampled_metrics(source, ids)
     return best_column(names[0]) if names else None
 

@@ -3,7 +3,7 @@ import { columnId } from "./address.js";
 import { get } from "./api.js";
 import { metricOf } from "./column_names.js";
 import { ColumnPicker } from "./column_picker.js";
-import { ErrorNote } from "./components.js";
+import { ErrorNote, useDebounced } from "./components.js";
 import { useQuery } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
 import { clearFacet, toggleValue } from "./facets.js";
@@ -22,6 +22,8 @@ import { html, useMemo, useRef, useState } from "./vendor/htm/standalone.module.
 const EXPERIMENT = ["experiment", "name"];
 const MOST_EXPERIMENTS = 500;
 const INITIAL = Object.freeze({ metric: null, axes: null, x: null, color: null, flipped: [], ranges: [], grid: null });
+/** Milliseconds without a change of ranges before the table follows. */
+const SETTLED = 150;
 const NO_RUNS = Object.freeze([]);
 
 /** Show the sweep of the runs that pass the filter. */
@@ -41,6 +43,9 @@ export function View({ state, setState, navigate }) {
   const rangesText = JSON.stringify(sweep.ranges);
   const passed = useMemo(() => passing(runs, axes, sweep.ranges), [runs, axes, rangesText]);
   const passedIds = useMemo(() => new Set(passed.map(({ id }) => id)), [passed]);
+  // Charts of points and tables are slower to draw than lines: they follow when a drag rests.
+  const settled = useDebounced(passed, SETTLED);
+  const settledIds = useMemo(() => new Set(settled.map(({ id }) => id)), [settled]);
   const selectedIds = useMemo(() => new Set(selected), [selected]);
   const colorOf = useMemo(() => makeColors(color, colors.name, colors.missing), [color, colors]);
   const tableAxes = useMemo(() => tableAxesOf(chosen), [axes, shown, x]);
@@ -98,7 +103,7 @@ export function View({ state, setState, navigate }) {
           ${
             metric &&
             x &&
-            html`<${Scatter} runs=${runs} x=${x} y=${metric} color=${color} colorOf=${colorOf} selected=${selectedIds} shown=${passedIds} onToggle=${toggle} onOpen=${(id) => navigate(`run/${id}`)}>
+            html`<${Scatter} runs=${runs} x=${x} y=${metric} color=${color} colorOf=${colorOf} selected=${selectedIds} shown=${settledIds} onToggle=${toggle} onOpen=${(id) => navigate(`run/${id}`)}>
             <${AxisMenu} label="x ▾" title="The argument of the x axis" axes=${axes.filter(({ isMetric }) => !isMetric)} chosen=${x.id} onChoose=${({ column }) => set({ x: column })} />
             <${LogButton} axis=${x} text="log x" keyName="l" onFlip=${flip} />
             <${LogButton} axis=${metric} text="log y" keyName="y" onFlip=${flip} />
@@ -115,7 +120,7 @@ export function View({ state, setState, navigate }) {
             <${Selection} selected=${selected} onClear=${() => select([])} navigate=${navigate} />
             <button type="button" class="button" title="Select the runs within the ranges (s)" disabled=${passed.length === 0} onClick=${selectPassed}>Select ${passed.length === runs.length ? "all" : `these ${formatCount(passed.length)}`}</button>
           </div>
-          <${SweepTable} runs=${passed} axes=${tableAxes} better=${answer.metric?.better ?? null} selected=${selected} onSelect=${select} onOpen=${(id) => navigate(`run/${id}`)} onError=${setTableError} />
+          <${SweepTable} runs=${settled} axes=${tableAxes} better=${answer.metric?.better ?? null} selected=${selected} onSelect=${select} onOpen=${(id) => navigate(`run/${id}`)} onError=${setTableError} />
         </section>
         <${Grid} filter=${filter} chosen=${sweep.grid} onAxes=${(grid) => set({ grid })} turn=${turn} />
       </div>`

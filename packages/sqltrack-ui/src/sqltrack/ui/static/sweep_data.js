@@ -12,6 +12,8 @@ const LONGEST_LABEL = 14;
 const PADDING = 0.04;
 const EXPERIMENT = ["experiment", "name"];
 
+/** Different colors of a ramp; more would be slower to draw, and look the same. */
+const SHADES = 40;
 /** Colors from low to high, of which the high end stands out. Their lightness changes evenly, for color-blind readers. */
 const RAMPS = {
   light: ["#d3a13a", "#c8684f", "#93407a", "#3b2a78"],
@@ -188,7 +190,7 @@ export function partOf(axis, part) {
 /** Return the color of a number from 0 (low) to 1 (high). */
 export function rampColor(part, scheme) {
   const ramp = RAMPS[scheme] ?? RAMPS.light;
-  const at = Math.min(1, Math.max(0, part)) * (ramp.length - 1);
+  const at = (Math.round(Math.min(1, Math.max(0, part)) * SHADES) / SHADES) * (ramp.length - 1);
   const index = Math.min(ramp.length - 2, Math.floor(at));
   const mix = at - index;
   const [from, to] = [channels(ramp[index]), channels(ramp[index + 1])];

@@ -1,13 +1,8 @@
 /** Options of the charts of a sweep: parallel coordinates, and one argument against the metric. */
 import { positionOf } from "./sweep_data.js";
 
-const FAINT = 0.05;
-/** Above this many lines, each is thinner and lighter. */
-const MANY_LINES = 150;
 /** Part of the distance between two places on an axis that points of equal runs are moved apart. */
 const SPREAD = 0.3;
-/** The same for lines, which need less room. */
-const LINE_SPREAD = 0.16;
 const SPREAD_STEPS = 7;
 /** Characters of a tick label that make the axis one of words. */
 const CHARACTER = 6.6;
@@ -42,28 +37,12 @@ function nameOf(axis) {
 export const PARALLEL_MARGINS = Object.freeze({ left: 64, right: 84, top: 38, bottom: 18 });
 
 /**
- * Build the options of parallel coordinates.
+ * Build the options of the axes of parallel coordinates; the lines are drawn by `drawLines`.
  *
- * @param {object[]} runs the runs
  * @param {object[]} axes the axes, see `makeAxes`
- * @param {function(object): string} colorOf gives a run its color
- * @param {{selected: Set<number>, shown: Set<number>}} ids runs that stand out, and runs that are not faint
  * @param {object} colors CSS colors: `text`, `muted`, `border`, `surface`
  */
-export function buildParallel(runs, axes, colorOf, { selected, shown }, colors) {
-  const isMany = shown.size > MANY_LINES;
-  const style = (run) =>
-    selected.has(run.id)
-      ? { color: colorOf(run), width: 3.5, opacity: shown.has(run.id) ? 1 : 0.3 }
-      : { color: colorOf(run), width: isMany ? 1 : 1.5, opacity: shown.has(run.id) ? (isMany ? 0.45 : 0.75) : FAINT };
-  const rank = ({ id }) => (shown.has(id) ? 1 : 0) + (selected.has(id) ? 2 : 0);
-  // Lines that stand out are drawn last. ECharts leaves out axes on which a line has no value.
-  const data = [...runs]
-    .sort((one, other) => rank(one) - rank(other))
-    .map((run) => ({
-      value: axes.map((axis) => orNothing(spread(axis, run, LINE_SPREAD))),
-      lineStyle: style(run),
-    }));
+export function buildParallelAxes(axes, colors) {
   return {
     animation: false,
     backgroundColor: "transparent",
@@ -77,17 +56,14 @@ export function buildParallel(runs, axes, colorOf, { selected, shown }, colors) 
       nameGap: 12,
       nameTruncate: { maxWidth: 110 },
     })),
-    series: [{ type: "parallel", silent: true, smooth: 0, data }],
+    // Without a series there are no axes.
+    series: [{ type: "parallel", silent: true, data: [] }],
   };
 }
 
 // Labels are above the lines, which would hide them.
 function withPlates(axis, colors) {
-  return { ...axis, z: 5, axisLabel: { ...axis.axisLabel, backgroundColor: colors.surface, padding: [1, 3] } };
-}
-
-function orNothing(position) {
-  return Number.isNaN(position) ? "-" : position;
+  return { ...axis, axisLabel: { ...axis.axisLabel, backgroundColor: colors.surface, padding: [1, 3] } };
 }
 
 /**
@@ -101,7 +77,8 @@ export function placePoints(runs, x, y) {
     .filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y));
 }
 
-function spread(axis, run, width) {
+/** Return the position of a run on an axis; on one of words, runs are moved apart by a part of the distance. */
+export function spread(axis, run, width) {
   const position = positionOf(axis, run);
   const step = (run.id * 3) % SPREAD_STEPS;
   return axis.kind === "places" ? position + (step / (SPREAD_STEPS - 1) - 0.5) * width : position;

@@ -70,8 +70,8 @@ function Configuration({ item, metric }) {
     <figcaption>
       ${
         item.of === "run"
-          ? html`<b>Best run:</b> <${Link} path=${`run/${item.run}`}>${item.run}</${Link}>, <bdi>${name}</bdi> <b class="number">${formatNumber(item.value)}</b>`
-          : html`<b>Best mean over seeds:</b> <bdi>${name}</bdi> <b class="number">${formatNumber(item.mean)} ± ${formatNumber(item.stddev)}</b> (standard deviation, n = ${item.n}), its best run is <${Link} path=${`run/${item.run}`}>${item.run}</${Link}>`
+          ? html`<span><b>Best run:</b> <${Link} path=${`run/${item.run}`}>${item.run}</${Link}>, <bdi>${name}</bdi> <b class="number">${formatNumber(item.value)}</b></span>`
+          : html`<span><b>Best mean over seeds:</b> <bdi>${name}</bdi> <b class="number">${formatNumber(item.mean)} ± ${formatNumber(item.stddev)}</b> (standard deviation, n = ${item.n}), its best run is <${Link} path=${`run/${item.run}`}>${item.run}</${Link}></span>`
       }
       <button type="button" class="button" onClick=${copy}>${said}</button>
     </figcaption>
@@ -141,13 +141,17 @@ function GridAxes({ answer, onAxes }) {
   </p>`;
 }
 
+function isNumber(value) {
+  return typeof value === "number" || value?.$number !== undefined;
+}
+
 function CellTable({ axes, listed }) {
   return html`<div class="sweep-table-scroll" tabindex="0" role="region" aria-label="Cells without a completed run">
     <table class="table">
-      <thead><tr>${axes.map(({ label, column }) => html`<th scope="col" key=${columnId(column)}><bdi>${label}</bdi></th>`)}<th scope="col">Cell</th><th scope="col">Runs</th></tr></thead>
+      <thead><tr>${axes.map(({ label, column }, index) => html`<th scope="col" key=${columnId(column)} class=${isNumber(listed[0].values[index]) ? "number" : ""}><bdi>${label}</bdi></th>`)}<th scope="col">Cell</th><th scope="col">Runs</th></tr></thead>
       <tbody>${listed.map(
         ({ values, state, runs }, index) => html`<tr key=${index}>
-          ${values.map((value) => html`<td class=${typeof value === "number" ? "number" : ""}>${value === null ? html`<span class="muted">not set</span>` : html`<bdi>${formatValue(value)}</bdi>`}</td>`)}
+          ${values.map((value) => html`<td class=${isNumber(value) ? "number" : ""}>${value === null ? html`<span class="muted">not set</span>` : html`<bdi>${formatValue(value)}</bdi>`}</td>`)}
           <td class=${`sweep-state ${state}`}>${STATES[state]}</td>
           <td>${runs.slice(0, MOST_RUNS_OF_CELL).map(({ id, status }) => html`<span key=${id} class="sweep-cell-run"><${Link} path=${`run/${id}`}>${id}</${Link}> <${Status} status=${status} /></span> `)}${runs.length > MOST_RUNS_OF_CELL && `and ${runs.length - MOST_RUNS_OF_CELL} more`}</td>
         </tr>`,

@@ -1,28 +1,77 @@
 /** The two charts of a sweep in elements: parallel coordinates, and points to point at. */
 
-import { buildParallel, buildScatter, placePoints } from "./sweep_option.js";
+import { drawBehind, drawLines, placeLines } from "./sweep_lines.js";
+import { buildParallelAxes, buildScatter, placePoints } from "./sweep_option.js";
 import * as echarts from "./vendor/echarts/echarts.esm.min.mjs";
 
 const FARTHEST_POINT = 24;
 
-/** Parallel coordinates. */
+/** Parallel coordinates: two canvases with lines, and the axes above them. */
 export class ParallelPlot {
   constructor(element) {
-    this.chart = echarts.init(element, null, { renderer: "canvas" });
+    this.element = element;
+    this.behind = addLayer(element, "canvas");
+    this.behind.classList.add("sweep-faint");
+    this.lines = addLayer(element, "canvas");
+    this.chart = echarts.init(addLayer(element, "div"), null, { renderer: "canvas" });
   }
 
-  /** Draw runs; see `buildParallel`. */
+  /** Draw runs: `colorOf` gives their colors, `ids` says which are `selected`, and which are `shown` and not faint. */
   draw({ runs, axes, colorOf, ids, colors }) {
-    this.chart.setOption(buildParallel(runs, axes, colorOf, ids, colors), { notMerge: true });
+    const isSame = this.last?.runs === runs && this.last.axes === axes && this.last.colors.text === colors.text;
+    this.last = { runs, axes, colorOf, ids, colors };
+    if (!isSame) {
+      this.chart.setOption(buildParallelAxes(axes, colors), { notMerge: true });
+      this.#place();
+    }
+    this.#drawLines();
   }
 
   resize() {
     this.chart.resize();
+    if (this.last !== undefined) {
+      this.#place();
+      this.#drawLines();
+    }
   }
 
   dispose() {
     this.chart.dispose();
+    this.element.textContent = "";
   }
+
+  #place() {
+    const { runs, axes, colors } = this.last;
+    const size = { width: this.element.clientWidth, height: this.element.clientHeight };
+    this.placed = placeLines(runs, axes, size);
+    drawBehind(clearCanvas(this.behind, size), this.placed, colors.muted);
+  }
+
+  #drawLines() {
+    const { runs, colorOf, ids } = this.last;
+    const size = { width: this.element.clientWidth, height: this.element.clientHeight };
+    const shown = this.placed.filter(({ run }) => ids.shown.has(run.id));
+    this.behind.hidden = ids.shown.size === runs.length;
+    drawLines(clearCanvas(this.lines, size), shown, colorOf, ids.selected);
+  }
+}
+
+function addLayer(element, name) {
+  const layer = document.createElement(name);
+  layer.className = "sweep-layer";
+  element.append(layer);
+  return layer;
+}
+
+// Gives a canvas its size and returns its context, with pixels of CSS as the unit.
+function clearCanvas(canvas, { width, height }) {
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  context.lineJoin = "bevel";
+  return context;
 }
 
 /** One argument against the metric. `events.onPoint` gets {run, left, top} under the pointer, or null. */

@@ -7,8 +7,6 @@ import { html, useRef, useState } from "./vendor/htm/standalone.module.js";
 /** Pixels in which a drag takes hold of an end of a range, and that a drag is longer than a click. */
 const GRIP = 8;
 const SMALLEST_DRAG = 4;
-/** Milliseconds between two changes of the page during a drag. */
-const PAUSE = 80;
 
 /**
  * The part of the chart around an axis, where ranges are dragged: a new one, one as a whole, or one of its ends. A
@@ -38,10 +36,10 @@ export function RangeStrip({ axis, index, count, range, onRange }) {
     }
     const next = drag.current.move(event);
     setDragged(next);
-    const now = performance.now();
-    if (next !== null && now - drag.current.told > PAUSE) {
-      drag.current.told = now;
+    if (next !== null && !drag.current.isWaiting) {
+      drag.current.isWaiting = true;
       tell(next);
+      afterPaint(drag.current);
     }
   };
   const onPointerUp = (event) => {
@@ -77,6 +75,15 @@ export function RangeStrip({ axis, index, count, range, onRange }) {
   </div>`;
 }
 
+// The page may draw thousands of lines after a change: wait until that is done before the next one.
+function afterPaint(drag) {
+  requestAnimationFrame(() =>
+    requestAnimationFrame(() => {
+      drag.isWaiting = false;
+    }),
+  );
+}
+
 // A cover in percent of the height of the axis, from the top.
 function coverOf(axis, positions) {
   const [low, high] = axis.extent;
@@ -110,5 +117,5 @@ function startDrag(axis, event, before) {
     isDrag ||= Math.abs(next.clientY - event.clientY) >= SMALLEST_DRAG;
     return isDrag ? positionsAt(at(next)).sort((one, other) => one - other) : null;
   };
-  return { move, told: 0 };
+  return { move, isWaiting: false };
 }
