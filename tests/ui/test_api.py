@@ -12,12 +12,14 @@ import re
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -402,3 +404,23 @@ def test_head_and_kept_connections_work(server: PageServer) -> None:
     answers = talk(server, data.encode())
     assert answers.count(b"HTTP/1.1 200 OK") == 2
     assert answers.count(b"<html") == 0
+
+
+def test_a_query_ends_when_the_browser_no_longer_waits(server: PageServer) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n"
+    head = f"Host: 127.0.0.1\r\nCookie: {server.cookie}\r\n\r\n"
+    # More than the threads of the server.
+    for _ in range(8):
+        with socket.create_connection((server.host, server.port)) as connection:
+            connection.sendall(f"GET /api/sql?spec={quote(json.dumps({'sql': endless}))} HTTP/1.1\r\n{head}".encode())
+            time.sleep(0.05)
+    began = time.monotonic()
+    answer = server.ask("sql", {"sql": "SELECT COUNT(*) FROM runs"}).json()
+    assert answer["rows"] == [[3]]
+    assert time.monotonic() - began < 15
+
+
+def test_the_place_of_an_error_in_sql_is_told(server: PageServer) -> None:
+    answer = server.ask("sql", {"sql": "SELECT id,\n  nothing_like_it FROM runs"})
+    assert (answer.status, answer.json()["kind"]) == (400, "where")
+    assert (answer.json()["line"], answer.json()["column"]) == (2, 3)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,21 @@ def test_any_query_is_accepted(source: queries.Database, sql: str) -> None:
 def test_a_slow_query_is_stopped(filled: sqltrack.Client) -> None:
     with queries.Database(filled, timeout=0.3) as source, pytest.raises(StatementTimeoutError):
         run(source, MANY.format(10**9).replace("SELECT i FROM n", "SELECT COUNT(*) FROM n"))
+
+
+def test_a_query_is_stopped_by_another_thread_and_the_connection_stays_usable(source: queries.Database) -> None:
+    stop = queries.Stop()
+    timer = threading.Timer(0.3, stop)
+    timer.start()
+    began = time.monotonic()
+    endless = MANY.format(10**9).replace("SELECT i FROM n", "SELECT COUNT(*) FROM n")
+    with pytest.raises(queries.QueryError, match="was stopped"):
+        queries.sql(source, {"sql": endless}, stop)
+    assert time.monotonic() - began < 10
+    timer.join()
+    # After its query, it stops nothing.
+    stop()
+    assert values(source, "SELECT COUNT(*) FROM runs") == [[6]]
 
 
 @pytest.mark.parametrize(

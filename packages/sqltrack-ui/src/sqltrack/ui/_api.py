@@ -52,15 +52,16 @@ _QUERIES: Mapping[str, Query] = {
     "live": queries.live,
     "changes": queries.changes,
     "choices": queries.choices,
-    "sweep": queries.sweep,
-    "grid": queries.grid,
-    "sql": queries.sql,
     "schema": queries.schema,
     "gone": queries.gone,
+    "sweep": queries.sweep,
+    "grid": queries.grid,
 }
 
 # Statements at the same time. Each has a connection; others wait.
 _THREADS = 6
+# Seconds between looks whether a browser still waits.
+_LOOK = 0.3
 # Longest body of a request, in bytes, and seconds that it may take.
 _LONGEST_BODY = 1_000_000
 _BODY_SECONDS = 10.0
@@ -90,12 +91,13 @@ class Api:
         """Return the routes of the calls."""
         return [
             *(Route(f"/api/{name}", self._query_endpoint(query)) for name, query in _QUERIES.items()),
+            Route("/api/sql", _guarded(self._run_sql)),
             Route("/api/about", self._query_endpoint(self._about)),
             Route("/api/export", _guarded(self._export)),
+            Route("/api/report", _guarded(self._report)),
             # The guard lets them pass only if the page may change the database.
             Route("/api/plan", self._edit_endpoint(self._edits.plan), methods=["POST"]),
             Route("/api/apply", self._edit_endpoint(self._edits.apply), methods=["POST"]),
-            Route("/api/report", _guarded(self._report)),
             Route("/api/views", _guarded(self._list_views), methods=["GET"]),
             Route("/api/views", _guarded(self._save_view), methods=["POST"]),
             Route("/api/views", _guarded(self._delete_view), methods=["DELETE"]),
@@ -129,6 +131,16 @@ class Api:
             return await self._workers.run(lambda: _json(edit(spec)))
 
         return _guarded(endpoint)
+
+    async def _run_sql(self, request: Request) -> Response:
+        """Run a query of the user, and stop it when the browser no longer waits for it."""
+        spec, stop = await self._spec(request), queries.Stop()
+        running = asyncio.ensure_future(self._workers.run(lambda: _json(queries.sql(self._database, spec, stop))))
+        while not (await asyncio.wait({running}, timeout=_LOOK))[0]:
+            if await request.is_disconnected():
+                stop()
+                break
+        return await running
 
     async def _spec(self, request: Request) -> dict[str, Any]:
         """Return what a request asks for: in its address, or sent before because it is too long."""

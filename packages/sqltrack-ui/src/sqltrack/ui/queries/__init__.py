@@ -28,13 +28,14 @@ from sqltrack.ui.queries._overview import about, changes, experiments, live
 from sqltrack.ui.queries._run import compare, run
 from sqltrack.ui.queries._runs import best, export_rows, runs
 from sqltrack.ui.queries._schema import schema
-from sqltrack.ui.queries._sql import StatementError, sql
+from sqltrack.ui.queries._sql import StatementError, Stop, sql
 from sqltrack.ui.queries._sweep import sweep
 
 __all__ = [
     "Database",
     "QueryError",
     "StatementError",
+    "Stop",
     "about",
     "best",
     "changes",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._snippets import as_python
 from sqltrack.ui.queries._values import as_json, is_number, kind_of
 
-__all__ = ["MOST_ROWS", "StatementError", "sql"]
+__all__ = ["MOST_ROWS", "StatementError", "Stop", "sql"]
 
 #: Rows of a result, at most.
 MOST_ROWS = 10_000
@@ -47,7 +49,41 @@ class StatementError(QueryError):
         self.details: dict[str, int] = {} if offset is None else _place(statement, offset)
 
 
-def sql(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
+class Stop:
+    """Stops a query that another thread runs.
+
+    Attributes:
+        is_stopped: whether the query was stopped.
+    """
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self._lock = threading.Lock()
+        self._cancel: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        """Stop the query, if it is running."""
+        with self._lock:
+            self.is_stopped = True
+            if self._cancel is not None:
+                self._cancel()
+
+    @contextlib.contextmanager
+    def watching(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """Return a context manager in which a call of this object calls `cancel`, and not later.
+
+        After the block, another query may use the connection.
+        """
+        with self._lock:
+            self._cancel = cancel
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._cancel = None
+
+
+def sql(source: Database, spec: Mapping[str, Any], stop: Stop | None = None) -> dict[str, Any]:
     """Run one query, which cannot change anything, and return its result.
 
     The result is never taken from a cache. The time limit is that of the database, see `Database`.
@@ -55,6 +91,7 @@ def sql(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         source: the database.
         spec: dict with sql, the query, and limit, the maximum number of rows, default and at most 10,000.
+        stop: stops the query when it is called, default: the query runs to its end.
 
     Returns:
         A dict with columns (dicts with name and kind; names can repeat), rows, limit, cut ("rows" if there are more
@@ -63,14 +100,14 @@ def sql(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         StatementError: the database refused the query.
-        QueryError: the specification is not valid.
+        QueryError: the specification is not valid, or the query was stopped.
         StatementTimeoutError: the query took too long.
         DatabaseError: the database is not available.
     """
     text, limit = _text(spec), _limit(spec)
     version = source.version()
     began = time.monotonic()
-    names, kinds, rows, cut = _run(source, text, limit)
+    names, kinds, rows, cut = _run(source, text, limit, stop or Stop())
     columns = [_read_column([row[index] for row in rows], kind) for index, kind in enumerate(kinds)]
     return {
         "columns": [{"name": name, "kind": _kind(values)} for name, values in zip(names, columns)],
@@ -114,13 +151,26 @@ class _Result(NamedTuple):
     cut: str | None
 
 
-def _run(source: Database, text: str, limit: int) -> _Result:
+def _run(source: Database, text: str, limit: int, stop: Stop) -> _Result:
+    try:
+        return _read(source, text, limit, stop)
+    except BaseException as error:
+        # SQLite's interruption looks like that by Ctrl-C.
+        if not stop.is_stopped:
+            raise
+        raise QueryError("the query was stopped") from error
+
+
+def _read(source: Database, text: str, limit: int, stop: Stop) -> _Result:
     offsets: list[int | None] = []
 
     def read(connection: Any) -> _Result:
         try:
             reader = find_reader(connection.cursor())
-            with reader.read(connection.cursor(), text, None, min(limit + 1, _CHUNK)) as result:
+            with (
+                stop.watching(source.admin(connection).cancel),
+                reader.read(connection.cursor(), text, None, min(limit + 1, _CHUNK)) as result,
+            ):
                 found = QueryResult(result.names, result.kinds, result.chunks, limit)
                 rows, is_large = _collect(found)
                 return _Result(found.names, found.kinds, rows, "size" if is_large else "rows" if found.is_cut else None)
