@@ -67,11 +67,16 @@ def _columns(value: Any) -> Iterator[tuple[str, ...]]:
     elif isinstance(value, list):
         path = tuple(value)
         if path and all(isinstance(item, str) for item in path):
-            if (len(path) == 2 and path[0] == "metric") or _is_column(path):
+            if _is_axis(path) or _is_column(path):
                 yield path
             return
         for item in value:
             yield from _columns(item)
+
+
+def _is_axis(path: tuple[str, ...]) -> bool:
+    """Return whether a list is an axis, or the kind of value at the best step of a metric."""
+    return (len(path) == 2 and path[0] == "metric") or (len(path) == 3 and path[0] == "at" and path[2] in ("max", "min"))
 
 
 def _is_column(path: tuple[str, ...]) -> bool:
@@ -84,6 +89,8 @@ def _is_column(path: tuple[str, ...]) -> bool:
 
 def _metrics(path: tuple[str, ...]) -> Sequence[str]:
     """Return the metrics that a column shows."""
+    if path[0] == "at":
+        return path[1:2]
     if path[0] != "metric":
         return ()
     return (path[2], path[4]) if path[1] == "at" and len(path) == 5 else path[-1:]

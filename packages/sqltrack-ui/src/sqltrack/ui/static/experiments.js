@@ -8,6 +8,7 @@ import { toggleValue } from "./facets.js";
 import { formatAgo, formatCount, formatPlural, formatTime, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
+import { openRuns } from "./saved_views.js";
 import { useSignal } from "./signal.js";
 import { href } from "./state.js";
 import { findGroup, Status } from "./status.js";
@@ -24,7 +25,7 @@ const ORDERS = {
 };
 
 /** Show the experiments. */
-export function View({ state, setState, about, navigate }) {
+export function View({ state, setState, about }) {
   const [answer, setAnswer] = useState(null);
   const [error, setError] = useState(null);
   const edit = useSignal(lastEdit);
@@ -57,7 +58,7 @@ export function View({ state, setState, about, navigate }) {
   );
   useKeys("Experiments", { "/": ["search experiments", () => document.getElementById("experiment-search").focus()] });
   const shown = arrange(answer?.experiments ?? [], search, order);
-  const openRuns = (experiment, status) => navigate("", { filter: filterOf(experiment, status) });
+  const open = (experiment, status) => openRuns(filterOf(experiment, status));
   return html`<div class="bar">
       <b class="number">${answer && formatPlural(shown.length, "experiment")}</b>
       <span class="space"></span>
@@ -71,7 +72,7 @@ export function View({ state, setState, about, navigate }) {
       <h1 class="visually-hidden">Experiments</h1>
       <${ErrorNote} error=${error} retry=${() => read().catch(() => {})} />
       <ul class="experiment-list">
-        ${shown.map((experiment) => html`<${Experiment} key=${experiment.id} experiment=${experiment} about=${about} onOpen=${openRuns} />`)}
+        ${shown.map((experiment) => html`<${Experiment} key=${experiment.id} experiment=${experiment} about=${about} onOpen=${open} />`)}
       </ul>
     </div>`;
 }

@@ -12,6 +12,7 @@ import { href, navigate, place, setState, startState, stateError } from "./state
 import { setStatusGroups } from "./status.js";
 import { scheme, show, toggleScheme } from "./theme.js";
 import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/htm/standalone.module.js";
+import { ViewNotice } from "./view_notice.js";
 import { ViewsMenu } from "./views.js";
 
 const VIEWS = [
@@ -72,6 +73,7 @@ function Page() {
   return html`<a class="skip" href=${`${location.href.split("#")[0]}#view`}>Skip to the content</a>
     <${Header} path=${path} view=${view} about=${shownAbout} selected=${state.selected} />
     <${Messages} />
+    ${shownAbout && html`<${ViewNotice} />`}
     <main id="view" tabindex="-1">
       ${shownAbout && html`<${Content} key=${view?.name} view=${view} id=${id} about=${shownAbout} state=${state} />`}
     </main>
@@ -106,7 +108,7 @@ function Header({ path, view, about: info, selected }) {
     <nav class="nav" aria-label="Views">${VIEWS.map(link)}</nav>
     <div class="head-end">
       ${info && html`<${DatabaseName} about=${info} />`}
-      <${ViewsMenu} path=${path} />
+      <${ViewsMenu} />
       <${ThemeButton} />
       <button type="button" class="button quiet icon" title="Keys (?)" aria-label="Keys" onClick=${() => isHelpOpen.set(true)}>?</button>
     </div>
