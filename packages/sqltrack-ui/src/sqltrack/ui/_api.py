@@ -232,8 +232,8 @@ class Api:
         if "id" not in body:
             name, page = _text(body, "name"), _text(body, "page")
             return _json({"id": await self._workers.run(self._views.save_view, name, page, body.get("state"))})
-        id_, name = _text(body, "id"), None if body.get("name") is None else _text(body, "name")
-        await self._workers.run(lambda: self._views.change_view(id_, name=name, state=body.get("state")))
+        id_, new_name = _text(body, "id"), None if body.get("name") is None else _text(body, "name")
+        await self._workers.run(lambda: self._views.change_view(id_, name=new_name, state=body.get("state")))
         return _json({"id": id_})
 
     async def _delete_view(self, request: Request) -> Response:

@@ -71,7 +71,7 @@ function Page() {
     document.title = `${title} · ${shownAbout?.name ?? "SQLTrack"}`;
   }, [view, id, shownAbout?.name]);
   return html`<a class="skip" href=${`${location.href.split("#")[0]}#view`}>Skip to the content</a>
-    <${Header} path=${path} view=${view} about=${shownAbout} selected=${state.selected} />
+    <${Header} view=${view} about=${shownAbout} selected=${state.selected} />
     <${Messages} />
     ${shownAbout && html`<${ViewNotice} />`}
     <main id="view" tabindex="-1">
@@ -92,7 +92,7 @@ function Messages() {
   return html`<div aria-live="polite">${shown && html`<p class="note warning">${capitalize(shown)}.</p>`}<${EditNotice} /></div>`;
 }
 
-function Header({ path, view, about: info, selected }) {
+function Header({ view, about: info, selected }) {
   const link = ({ path: to, name, key, counts }) => html`<a
     href=${href(to)}
     class="nav-link"
