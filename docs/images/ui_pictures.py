@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -27,6 +28,12 @@ PROGRAM = Path(sys.executable).with_name("sqltrack")
 SIZE = {"width": 1280, "height": 720}
 QUALITY = 82
 CURVES = "curves?sel={runs}&m=val_loss,val_top1&smooth=0.4"
+
+QUERY = """SELECT step, args ->> 'model' AS model, AVG(val_top1) AS mean_top1
+FROM metrics JOIN runs ON runs.id = run_id
+WHERE status = 'COMPLETED' AND val_top1 <> 'NaN'
+GROUP BY step, args ->> 'model'
+ORDER BY step"""
 
 
 def main() -> None:
@@ -73,14 +80,33 @@ def take_all(playwright: Any, address: str) -> None:
     light.mouse.move(box["x"] + 0.62 * box["width"], box["y"] + 0.2 * box["height"])
     light.locator(".chart-tooltip").wait_for()
     take(light, "ui-curves")
+    take_groups(light, address)
     show(light, urljoin(address, f"compare?sel={runs}&m=val_top1"))
     take(light, "ui-compare")
     show(dark, urljoin(address, "run/197"))
     take(dark, "ui-run")
+    light.goto(urljoin(address, f"sql?o={quote(json.dumps({'sql': {'text': QUERY, 'show': 'chart'}}))}"))
+    light.locator(".sql-canvas canvas").wait_for()
+    light.locator(".sql-names li").first.wait_for()
+    light.wait_for_timeout(500)
+    take(light, "ui-sql")
     dark.goto(urljoin(address, "live"))
     dark.locator(".live-run").first.wait_for()
     take(dark, "ui-live")
     browser.close()
+
+
+def take_groups(page: Page, address: str) -> None:
+    """Take the pictures of groups of runs, in the table and as curves."""
+    columns = "metric~max~val_top1,metric~min~val_loss,run~duration"
+    page.goto(urljoin(address, f"?by=args~model,args~epochs&f=run~status:COMPLETED&c={columns}&band=ci"))
+    page.locator(".group-name").nth(1).click()
+    page.locator(".group-member").first.wait_for()
+    take(page, "ui-groups")
+    show(page, urljoin(address, "curves?sel=191-230&m=val_loss,val_top1&group=args~model&band=ci"))
+    page.keyboard.press("e")
+    page.wait_for_timeout(1000)
+    take(page, "ui-bands")
 
 
 def take_editing(playwright: Any, address: str) -> None:
