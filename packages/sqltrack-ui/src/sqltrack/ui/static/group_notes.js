@@ -3,7 +3,7 @@
 import { formatNumber, formatPlural } from "./format.js";
 
 /** Names of the bands in lists. */
-export const BANDS = { std: "± std", sem: "± std error", ci: "95 % confidence", minmax: "min to max" };
+export const BANDS = { std: "± std", sem: "± std error", ci: "± 95 % CI", minmax: "min to max" };
 
 const BAND_TEXTS = {
   std: "standard deviation",
