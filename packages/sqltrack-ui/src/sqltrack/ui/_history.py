@@ -49,7 +49,7 @@ class History:
         """Remember a query.
 
         Args:
-            entry: sql, the query, and what is known of its last run: rows, seconds and failed.
+            entry: sql, the query; and the outcome of its last run, if known: rows, seconds and failed.
         """
         sql = entry.get("sql")
         if not isinstance(sql, str) or not sql.strip() or len(sql) > _LONGEST:

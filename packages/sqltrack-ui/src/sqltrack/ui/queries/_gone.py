@@ -1,4 +1,4 @@
-"""Find what a saved view names that the database no longer has: runs, experiments, metrics and other columns."""
+"""Find the names in a saved view that the database no longer has: of runs, experiments, metrics and other columns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SIMILAR = 0.7
 
 
 def gone(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the state of a view names and the database does not have.
+    """Return the names in the state of a view that the database does not have.
 
     Metrics and columns are looked for in all parts of the state, so that this works for every view.
 
@@ -76,7 +76,9 @@ def _columns(value: Any) -> Iterator[tuple[str, ...]]:
 
 def _is_axis(path: tuple[str, ...]) -> bool:
     """Return whether a list is an axis, or the kind of value at the best step of a metric."""
-    return (len(path) == 2 and path[0] == "metric") or (len(path) == 3 and path[0] == "at" and path[2] in ("max", "min"))
+    return (len(path) == 2 and path[0] == "metric") or (
+        len(path) == 3 and path[0] == "at" and path[2] in ("max", "min")
+    )
 
 
 def _is_column(path: tuple[str, ...]) -> bool:

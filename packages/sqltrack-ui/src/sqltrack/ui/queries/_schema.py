@@ -95,7 +95,7 @@ class Example(NamedTuple):
     """A query of the schema card.
 
     Attributes:
-        title: what it gets.
+        title: short description of the result.
         sql: the query, about metrics that the database may not have.
     """
 
@@ -155,10 +155,12 @@ def schema(source: Database, spec: Mapping[str, Any] | None = None) -> dict[str,
     """Return the names that a query can use, and queries to start from.
 
     Returns:
-        A dict with tables (dicts with name, sql, the name as SQL, is_own, whether it is one of SQLTrack's tables, and
-        columns, dicts with name, sql and type; without the metrics), metrics (dicts with name, sql and type), args
-        (dicts with name, sql and runs, the number of runs), examples (dicts with title and sql, about metrics of this
-        database), limits (rows of a result, and seconds that a query may take) and version.
+        A dict with tables, metrics, args, examples, limits (a dict with rows of a result, and seconds of a query) and
+        version.
+
+        Tables are dicts with name, sql (the name as SQL), is_own (whether SQLTrack needs the table) and columns,
+        without the metrics. Columns and metrics are dicts with name, sql and type, args are dicts with name, sql and
+        runs (the number of runs), and examples are dicts with title and sql, about metrics of this database.
     """
     found, version = source.cached(("schema",), lambda: _read(source))
     return {**found, "limits": {"rows": MOST_ROWS, "seconds": source.timeout}, "version": version}

@@ -1,4 +1,4 @@
-/** What a state names that the database no longer has: said in a sentence, and taken out of the state. */
+/** Names in a state that the database no longer has: as a sentence, and how to take them out of the state. */
 import { packIds } from "./address.js";
 import { columnText } from "./column_names.js";
 

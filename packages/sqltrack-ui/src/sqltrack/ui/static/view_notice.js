@@ -1,4 +1,4 @@
-/** What is said about the view that was opened: that it is the default of an experiment, and what it lacks. */
+/** Notes on the view that was opened: that it is the default of an experiment, and which names are gone. */
 import { complete } from "./address.js";
 import { get } from "./api.js";
 import { goneParts, namesAnything, prune, replaceMetric } from "./gone.js";
@@ -64,7 +64,7 @@ function GoneNote() {
     setGone({ ...gone, metrics: gone.metrics.filter((metric) => metric.name !== name) });
   };
   return html`<div class="note warning view-gone" role="status">
-    <span>This view names what the database no longer has: <bdi>${parts.join(", ")}</bdi>.</span>
+    <span>This view uses names that the database no longer has: <bdi>${parts.join(", ")}</bdi>.</span>
     ${gone.metrics.filter(({ similar }) => similar !== null).map((metric) => html`<button type="button" class="button" onClick=${() => replace(metric)}>Show ${metric.similar} for ${metric.name}</button>`)}
     <button type="button" class="button" onClick=${removeAll}>Remove from the view</button>
     <button type="button" class="button quiet" onClick=${() => setGone(null)}>Keep</button>
