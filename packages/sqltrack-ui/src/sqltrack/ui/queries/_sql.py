@@ -188,7 +188,7 @@ def _read(source: Database, text: str, limit: int, stop: Stop) -> _Result:
 
 def _collect(rows: Iterable[Sequence[Any]]) -> tuple[list[Sequence[Any]], bool]:
     """Return the rows, and whether some were left out because all are too large."""
-    found, size = [], 0
+    found, size = list[Sequence[Any]](), 0
     for row in rows:
         size += sum(len(value) if isinstance(value, (str, bytes)) else 16 for value in row)
         if size > _MOST_TEXT and found:
