@@ -113,6 +113,9 @@ def test_the_page_shows_the_correlations_and_the_best_configurations(
         assert f"n = {seeds['n']}" in page.locator(".sweep-best figcaption").nth(1).inner_text()
         page.get_by_role("button", name="seed", exact=True).click()
         page.get_by_role("heading", name="val_loss (min) against seed").wait_for()
+        page.locator(".sweep-scatter").get_by_role("button", name="⋯").click()
+        page.get_by_role("button", name="Figure for a paper …").click()
+        page.get_by_role("dialog", name="Figure of val_loss (min) against seed").locator("svg").first.wait_for()
 
 
 def test_all_is_done_by_keyboard(open_page: Callable[..., Any], expected: dict[str, Any]) -> None:

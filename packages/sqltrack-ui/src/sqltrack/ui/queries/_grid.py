@@ -50,18 +50,19 @@ def grid(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         source: the database.
-        spec: dict with filter; axes (columns of arguments, default: those in which the runs differ, without those that
-            follow from others, those that some runs lack and, as long as there are more than four cells for each run,
-            those with most values); and states (which cells to list and plan, default "missing" and "failed").
+        spec: dict with filter; axes, columns of arguments (default: see below); and states, which cells to list and
+            plan, default "missing" and "failed". By default, the axes are the arguments in which the runs differ.
+            Arguments that follow from others, and those that some runs lack, are left out. As long as there are more
+            than four cells for each run, so is the argument with most values.
 
     Returns:
-        A dict with experiments (their number; if it is not 1, there are no cells), experiment (a dict with id and
-        name, or None), axes (dicts with column, label, values and is_seed), followers (dicts with column,
-        label, distinct, is_everywhere and leader: arguments whose value follows from that of an axis, the leader),
-        left_out (the same without leader: other arguments that differ, which planned runs do not set), cells (their
-        number), counts (numbers of cells by state, see `Cell`), listed (at most 500 dicts with values, state and runs,
-        a list of dicts with id and status), wanted (number of cells in these states), plan (Python that creates a run
-        with the status PLANNED for each listed cell, None without any), runs, total, version, sql and python.
+        A dict. There are cells only if experiments, a number, is 1; then experiment is a dict with id and name, else
+        None. The axes are dicts with column, label, values and is_seed. The followers are dicts with column, label,
+        distinct, is_everywhere and leader: their values follow from those of the leader, an axis. Those in left_out are
+        like followers without a leader; planned runs do not set them. Cells is a number, and counts has a number for
+        each state, see `Cell`. At most 500 cells are listed, dicts with values, state and runs (dicts with id and
+        status); wanted is the number of all cells in these states. The plan is Python that creates a run with the
+        status PLANNED for each listed cell, None without any. Further keys are runs, total, version, sql and python.
 
     Raises:
         QueryError: the specification is not valid, the grid is too large, or the database refused the condition.

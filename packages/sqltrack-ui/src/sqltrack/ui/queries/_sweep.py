@@ -37,19 +37,20 @@ def sweep(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         source: the database.
-        spec: dict with filter, metric (the column of a metric such as `["metric", "at", "val_loss", "min", "val_acc"]`,
-            default: the best value of the metric that most runs have), and limit, default 2,000, the most: of more
+        spec: dict with filter; metric, the column of a metric such as `["metric", "at", "val_loss", "min", "val_acc"]`
+            (default: the best value of the metric that most runs have); and limit, default and at most 2,000. Of more
             runs, the newest are shown.
 
     Returns:
-        A dict with metric (a dict with column, label and better, "max" or "min"; None if the runs have no metrics);
-        arguments, a list of dicts with column, label, kind ("number", "bool" or "text"), distinct (number of values),
-        values (these values, None if they are too many for an axis), is_seed, is_log (whether a logarithmic axis
-        suits), rho and n (Spearman's rank correlation with the metric, and its number of runs), and is_clear (whether
-        it is more than chance gives); axes, the columns of the arguments to show first; runs, a list of dicts with id,
-        experiment, status, value and values, in the order of the arguments; best, a list of configurations, each a
-        dict with of ("run" or "seeds"), run, value, args and command (see `command_line`), for seeds also mean,
-        stddev, n and runs; total, shown and experiments (numbers of runs and experiments), version, sql and python.
+        A dict. Its metric is a dict with column, label and better, "max" or "min"; it is None if the runs have no
+        metrics. The arguments are dicts with column, label, kind ("number", "bool" or "text"), distinct (number of
+        values), values (None for numbers, and if there are too many for an axis), is_seed, is_log (whether a
+        logarithmic axis suits), rho and n (Spearman's rank correlation with the metric, and its number of runs), and
+        is_clear (whether chance alone seldom gives such a correlation). The axes are the columns of the arguments to
+        show first. The runs are dicts with id, experiment, status, value and values, which are in the order of the
+        arguments. The best configurations are dicts with of ("run" or "seeds"), run, value, args and command, see
+        `command_line`; for seeds also with mean, stddev, n and runs. Further keys are total, shown, experiments
+        (numbers of runs and experiments), version, sql and python.
 
     Raises:
         QueryError: the specification is not valid, or the database refused the condition.

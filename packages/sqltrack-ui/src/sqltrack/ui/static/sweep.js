@@ -3,10 +3,11 @@ import { columnId } from "./address.js";
 import { get } from "./api.js";
 import { metricOf } from "./column_names.js";
 import { ColumnPicker } from "./column_picker.js";
-import { ErrorNote, useDebounced } from "./components.js";
+import { ErrorNote, Menu, useDebounced } from "./components.js";
 import { useQuery } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
 import { clearFacet, toggleValue } from "./facets.js";
+import { useFigure } from "./figures.js";
 import { FilterBar } from "./filter_bar.js";
 import { formatCount, formatPlural, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
@@ -14,6 +15,7 @@ import { usePoll } from "./poll.js";
 import { AxisMenu, ColorLegend, Parallel, Scatter, useScheme } from "./sweep_charts.js";
 import { makeAxes, makeColors, passing, rangeText } from "./sweep_data.js";
 import { AxesDialog, RangesDialog } from "./sweep_dialogs.js";
+import { figureOf } from "./sweep_figure.js";
 import { Best, Correlations, Grid } from "./sweep_panels.js";
 import { SweepTable } from "./sweep_table.js";
 import { columnOfKind, kindOfColumn, ValueKind } from "./value_kind.js";
@@ -72,6 +74,9 @@ export function View({ state, setState, navigate }) {
     d: ["compare the selected runs", () => navigate("compare")],
     "/": ["filter by an SQL condition", () => focusWhere()],
   });
+  const [openFigure, figureDialog] = useFigure();
+  const makeFigure = () =>
+    openFigure(figureOf(settled, { x, y: metric, color }, filter, settled.length === answer.total));
   const whereError = error?.kind === "where" ? error : null;
   return html`<div class="sweep-view">
     <h1 class="visually-hidden">Sweep</h1>
@@ -107,6 +112,7 @@ export function View({ state, setState, navigate }) {
             <${AxisMenu} label="x ▾" title="The argument of the x axis" axes=${axes.filter(({ isMetric }) => !isMetric)} chosen=${x.id} onChoose=${({ column }) => set({ x: column })} />
             <${LogButton} axis=${x} text="log x" keyName="l" onFlip=${flip} />
             <${LogButton} axis=${metric} text="log y" keyName="y" onFlip=${flip} />
+            <${Menu} label="⋯" title="More for this chart" quiet><button type="button" onClick=${makeFigure}>Figure for a paper …</button></${Menu}>
           </${Scatter}>`
           }
           ${answer.metric && html`<${Correlations} answer=${answer} chosen=${x?.id} onChoose=${(column) => set({ x: column })} />`}
@@ -125,6 +131,7 @@ export function View({ state, setState, navigate }) {
         <${Grid} filter=${filter} chosen=${sweep.grid} onAxes=${(grid) => set({ grid })} turn=${turn} />
       </div>`
     }
+    ${figureDialog}
     ${dialog === "axes" && html`<${AxesDialog} axes=${axes.filter(({ isMetric }) => !isMetric)} chosen=${shown.filter(({ isMetric }) => !isMetric)} onChange=${(columns) => set({ axes: columns })} onFlip=${(id) => set({ flipped: toggleItem(sweep.flipped, id) })} onClose=${() => setDialog(null)} />`}
     ${dialog === "ranges" && html`<${RangesDialog} axes=${shown} ranges=${sweep.ranges} onChange=${(ranges) => set({ ranges })} onClose=${() => setDialog(null)} />`}
     ${dialog === "metric" && html`<${ColumnPicker} title="Metric" filter=${filter} kinds=${["metric"]} onChoose=${(column) => set({ metric: column, ranges: withoutMetric(sweep.ranges) })} onClose=${() => setDialog(null)} />`}

@@ -187,14 +187,15 @@ export function partOf(axis, part) {
   return axis.better === "min" ? 1 - part : part;
 }
 
-/** Return the color of a number from 0 (low) to 1 (high). */
+/** Return the color of a number from 0 (low) to 1 (high), as hexadecimal digits. */
 export function rampColor(part, scheme) {
   const ramp = RAMPS[scheme] ?? RAMPS.light;
   const at = (Math.round(Math.min(1, Math.max(0, part)) * SHADES) / SHADES) * (ramp.length - 1);
   const index = Math.min(ramp.length - 2, Math.floor(at));
   const mix = at - index;
   const [from, to] = [channels(ramp[index]), channels(ramp[index + 1])];
-  return `rgb(${from.map((channel, place) => Math.round(channel + (to[place] - channel) * mix)).join(", ")})`;
+  const mixed = from.map((channel, place) => Math.round(channel + (to[place] - channel) * mix));
+  return `#${mixed.map((channel) => channel.toString(16).padStart(2, "0")).join("")}`;
 }
 
 function channels(color) {
