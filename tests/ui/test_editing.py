@@ -21,28 +21,35 @@ NO_FILTER = {"facets": [], "where": None, "search": None, "ids": None}
 NONSENSE: list[dict[str, Any]] = [
     {},
     {"action": "drop", "runs": [1]},
-    {"action": "tags", "runs": [1]},
     {"action": "tags", "runs": [1], "add": "a"},
     {"action": "tags", "runs": [1], "add": [1]},
-    {"action": "tags", "runs": [1], "add": ["a"], "remove": ["a"]},
-    {"action": "tags", "runs": [1], "add": ["a\0"]},
-    {"action": "tags", "runs": [], "add": ["a"]},
     {"action": "tags", "runs": ["1; --"], "add": ["a"]},
     {"action": "tags", "runs": [1], "experiment": "first", "add": ["a"]},
     {"action": "tags", "experiment": 1, "add": ["a"]},
     {"action": "tags", "filter": [], "add": ["a"]},
     {"action": "comment", "runs": [1]},
-    {"action": "comment", "runs": [1], "text": "a\0"},
-    {"action": "status", "runs": [1], "status": ""},
     {"action": "status", "experiment": "first", "status": "A"},
-    {"action": "move", "runs": [1], "to": "", "create": True},
     {"action": "move", "experiment": "first", "to": "second"},
     {"action": "rename", "runs": [1], "name": "a"},
     {"action": "link", "runs": [1], "kind": "resumes", "to": "2"},
-    {"action": "link", "runs": [1], "kind": "", "to": 2},
-    {"action": "link", "runs": [1], "kind": "resumes", "to": 1},
     {"action": "delete"},
-    {"action": "delete", "runs": []},
+]
+IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
+    ("expected tags", {"action": "tags", "runs": [1]}),
+    ("both added and removed", {"action": "tags", "runs": [1], "add": ["a"], "remove": ["a"]}),
+    ("without NUL", {"action": "tags", "runs": [1], "add": ["a\0"]}),
+    ("name one of them", {"action": "tags", "runs": [], "add": ["a"]}),
+    ("there is no run 9", {"action": "tags", "runs": [9], "add": ["a"]}),
+    ("there is no experiment 'firs'; did you mean 'first'?", {"action": "tags", "experiment": "firs", "add": ["a"]}),
+    ("without NUL", {"action": "comment", "runs": [1], "text": "a\0"}),
+    ("must not be empty", {"action": "status", "runs": [1], "status": ""}),
+    ("must not be empty", {"action": "move", "runs": [1], "to": "", "create": True}),
+    ("is called 'second' already", {"action": "rename", "experiment": "first", "name": "second"}),
+    ("must not be empty", {"action": "link", "runs": [1], "kind": "", "to": 2}),
+    ("linked with itself", {"action": "link", "runs": [1], "kind": "resumes", "to": 1}),
+    ("there is no run 99", {"action": "link", "runs": [1], "kind": "resumes", "to": 99}),
+    ("name either runs", {"action": "delete", "runs": []}),
+    ("the filter has 0 runs", {"action": "delete", "filter": {"where": "1 = 0"}}),
 ]
 HOSTILE = "<img src=x onerror=alert(1)>'; DROP TABLE runs; --"
 
@@ -84,6 +91,14 @@ def apply(server: PageServer, planned: dict[str, Any]) -> dict[str, Any]:
 def refusal(server: PageServer, path: str, body: dict[str, Any]) -> tuple[int, str, str]:
     answer = server.post(f"/api/{path}", body)
     return answer.status, answer.json()["kind"], answer.json()["error"]
+
+
+def refused(server: PageServer, action: str, **spec: Any) -> str:
+    """Return the sentence with which an edit is not planned."""
+    planned = plan(server, action, **spec)
+    assert planned.keys() == {"plan", "refused"}
+    assert planned["plan"] is None
+    return str(planned["refused"])
 
 
 def values(client: sqltrack.Client, sql: str) -> list[Any]:
@@ -167,7 +182,9 @@ def test_the_python_code_of_a_plan_makes_the_same_changes(
     runs = [2, 3] if action == "link" else [1, 2]
     planned = plan(server, action, runs=runs, **spec)
     assert planned["changes"]
-    exec(planned["python"], {"client": client})  # noqa: S102
+    python = planned["python"]
+    assert python.index("\nclient = sqltrack.Client(engine=") < python.index("\napply_")
+    exec(python.replace("sqltrack.Client(", "connect("), {"connect": lambda **_: client})  # noqa: S102 - it is ours
     assert plan(server, action, runs=runs, **spec)["changes"] == 0 if action != "delete" else True
     assert values(client, "SELECT COUNT(*) FROM runs") == [4 if action == "delete" else 6]
 
@@ -194,8 +211,6 @@ def test_all_runs_of_a_filter_are_changed(server: PageServer, client: sqltrack.C
     sqltrack.Experiment(client, name="first").get_run(7)
     apply(server, planned)
     assert values(client, "SELECT id FROM runs WHERE status = 'FAILED' ORDER BY id") == [1, 2, 3, 4, 5]
-    nothing = {"action": "status", "status": "A", "filter": {**NO_FILTER, "where": "1 = 0"}}
-    assert refusal(server, "plan", nothing)[:2] == (400, "request")
     attack = {"action": "status", "status": "A", "filter": {**NO_FILTER, "where": "1 = 1); DELETE FROM runs; --"}}
     assert refusal(server, "plan", attack)[:2] == (400, "where")
     assert values(client, "SELECT COUNT(*) FROM runs") == [7]
@@ -213,15 +228,14 @@ def test_a_deletion_tells_what_goes_with_the_runs(server: PageServer, client: sq
     assert (done["done"], done["undo"]) == ("deleted 3 runs", None)
     assert values(client, "SELECT id FROM runs ORDER BY id") == [3, 4, 5]
     assert values(client, "SELECT COUNT(*) FROM metrics") == [6]
-    assert refusal(server, "plan", {"action": "delete", "runs": [1]})[:2] == (404, "unknown")
+    assert refused(server, "delete", runs=[1]) == "there is no run 1; the nearest is 3"
 
 
 def test_a_run_that_is_logging_is_deleted_only_on_request(server: PageServer, client: sqltrack.Client) -> None:
     run = sqltrack.Experiment(client, name="first").get_run(7).start()
-    status, kind, sentence = refusal(server, "plan", {"action": "delete", "runs": [1, 7]})
-    assert (status, kind) == (409, "conflict")
-    assert "run 7 is RUNNING" in sentence
-    assert "--force" not in sentence
+    sentence = refused(server, "delete", runs=[1, 7])
+    assert sentence.startswith("run 7 is RUNNING")
+    assert sentence.endswith("end it first, or also delete runs that are still logging")
     planned = plan(server, "delete", runs=[1, 7], force=True)
     run.add_metrics({"loss": 1.0}, step=1)
     apply(server, planned)
@@ -250,9 +264,7 @@ def test_a_plan_is_not_applied_after_others_have_changed_the_same(
 def test_an_undo_does_not_touch_later_changes(server: PageServer, client: sqltrack.Client) -> None:
     done = apply(server, plan(server, "comment", runs=[1, 2], text="mine"))
     sqltrack.run_set_comment(client, 2, "theirs")
-    status, kind, sentence = refusal(server, "plan", {"action": "undo", "undo": done["undo"]})
-    assert (status, kind) == (409, "conflict")
-    assert "comment of run 2 changed since" in sentence
+    assert refused(server, "undo", undo=done["undo"]) == "the comment of run 2 changed since"
     assert values(client, "SELECT comment FROM runs WHERE id <= 2 ORDER BY id") == ["mine", "theirs"]
 
 
@@ -270,6 +282,8 @@ def test_a_request_that_makes_no_sense_gets_a_sentence(server: PageServer, clien
         status, kind, sentence = refusal(server, "plan", spec)
         assert (status, kind) == (400, "request"), spec
         assert sentence
+    for part, spec in IMPOSSIBLE:
+        assert part in refused(server, **spec)
     assert dump(client) == before
 
 

@@ -84,6 +84,7 @@ def test_a_large_deletion_needs_the_number_and_tells_what_goes_too(
         page.get_by_role("button", name="Edit ▾").click()
         page.get_by_role("button", name="Delete…").click()
         dialog = page.get_by_role("dialog", name="Delete")
+        dialog.get_by_text("end it first").wait_for()
         dialog.get_by_label("Also delete runs that are still logging").check()
         dialog.get_by_text(f"{rows:,} rows of metrics").wait_for()
         button = dialog.get_by_role("button", name="Delete 30 runs")
@@ -122,7 +123,7 @@ def test_a_run_gets_a_comment_and_a_conflict_is_told(
         page.locator(".comment", has_text="new").wait_for()
     assert first_value(client, "SELECT comment FROM runs WHERE id = 3") == "new"
     # The browser itself notes the status of the answer.
-    assert all("status of 409" in problem for problem in problems)
+    assert ["status of 409" in problem for problem in problems] == [True]
 
 
 def test_an_experiment_is_renamed(open_page: Callable[..., Any], editable: tuple[str, sqltrack.Client]) -> None:

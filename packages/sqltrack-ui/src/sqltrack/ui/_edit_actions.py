@@ -14,10 +14,14 @@ from sqltrack.commands.rename import plan_rename
 from sqltrack.commands.rm import Deletion, plan_rm
 from sqltrack.commands.status import plan_status
 from sqltrack.commands.tag import plan_tag
+from sqltrack.errors import ConflictError
 from sqltrack.ui._errors import RequestError
 from sqltrack.wording import pluralize
 
-__all__ = ["ACTIONS", "Planned", "Subject"]
+__all__ = ["ACTIONS", "CLIENT", "Planned", "Subject"]
+
+#: A line of the Python code of a plan, which stands for the client.
+CLIENT: str = "# client"
 
 
 class Subject(NamedTuple):
@@ -44,7 +48,7 @@ class Planned(NamedTuple):
         plan: the plan.
         verbs: the verb, and its past.
         rest: the words after the verb; "{}" stands for the runs or the experiment that change.
-        python: the call that plans the same, empty without one.
+        python: code that makes the same change, with the line `CLIENT` in place of the client; empty without one.
         experiment: the experiment that changes, None for runs.
     """
 
@@ -132,7 +136,10 @@ def _plan_link(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Pla
 
 def _plan_deletion(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Planned:
     options: dict[str, Any] = {"force": True} if spec.get("force") else {}
-    plan = plan_rm(client, **subject.options, **options)
+    try:
+        plan = plan_rm(client, **subject.options, **options)
+    except ConflictError as error:
+        raise ConflictError(f"{error.message}: end it first, or also delete runs that are still logging") from error
     python = _call("rm", "plan_rm", subject, **options)
     number = f" with {pluralize(len(plan.runs), 'run')}" if subject.experiment is not None else ""
     return Planned(plan, ("delete", "deleted"), f"{{}}{number}", python, subject.experiment)
@@ -187,4 +194,4 @@ def _python(module: str, function: str, call: str) -> str:
         f"from sqltrack.commands.{name} import {', '.join(sorted(item for key, item in imports if key == name))}"
         for name in sorted(names)
     ]
-    return "\n".join([*lines, "", f"{apply[1]}(client, {call})"]) + "\n"
+    return "\n".join([*lines, CLIENT, f"{apply[1]}(client, {call})"]) + "\n"

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqltrack.commands.edits import Change, Edit
 from sqltrack.commands.rm import Deletion
-from sqltrack.ui._edit_actions import Planned
+from sqltrack.ui._edit_actions import CLIENT, Planned
 from sqltrack.ui.queries import Database
 from sqltrack.util import placeholders
 from sqltrack.wording import pluralize
 
-__all__ = ["describe_deletion", "describe_edit", "pack_ids"]
+__all__ = ["as_program", "describe_deletion", "describe_edit", "pack_ids"]
 
 # Groups of equal changes that are shown, and ids in each.
 _GROUPS, _RANGES = 50, 20
@@ -63,6 +63,12 @@ def describe_deletion(source: Database, planned: Planned, deletion: Deletion) ->
         "notes": notes,
         "python": planned.python,
     }
+
+
+def as_program(source: Database, python: str) -> str:
+    """Return the code of a plan as a program for a database."""
+    config = ", ".join(f"{name}={value!r}" for name, value in source.client.engine.target().items())
+    return "import sqltrack\n" + python.replace(f"{CLIENT}\n", f"\nclient = sqltrack.Client({config})\n", 1)
 
 
 def pack_ids(ids: Sequence[int]) -> str:

@@ -12,9 +12,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqltrack.commands.edits import Edit
 from sqltrack.commands.rm import Deletion, apply_rm
 from sqltrack.commands.undo import Undo, apply_undoable, plan_undo
-from sqltrack.errors import ConflictError, DatabaseError, DatabaseUnavailableError
+from sqltrack.errors import (
+    ConflictError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    NotFoundError,
+    UnusableValueError,
+)
 from sqltrack.ui._edit_actions import ACTIONS, Planned, Subject
-from sqltrack.ui._edit_summary import describe_deletion, describe_edit
+from sqltrack.ui._edit_summary import as_program, describe_deletion, describe_edit
 from sqltrack.ui._errors import RequestError
 from sqltrack.ui.queries import Database
 from sqltrack.ui.queries._filters import parse_filter, parse_ids
@@ -92,16 +98,18 @@ class Edits:
         Returns:
             A dict with plan, the name to apply it by, None if nothing would change; what, such as "delete 3 runs";
             changes, their number; groups of equal changes, dicts with kind, field, old, new, count and ids; more, the
-            number of groups left out; notes, a list of sentences; and python.
+            number of groups left out; notes, a list of sentences; and python. If the edit is not possible, for example
+            because a run does not exist, a dict with plan, which is None, and refused, a sentence.
 
         Raises:
-            RequestError: the specification is not valid, or contradicts the data.
-            SQLTrackError: a run or experiment does not exist, or a value cannot be stored.
+            RequestError: the specification is not valid.
+            DatabaseError: the database is not available.
         """
         try:
             planned = self._undo(spec) if spec.get("action") == "undo" else self._plan(spec)
-        except ConflictError as error:
-            raise RequestError(error.message, "conflict") from error
+        except (ConflictError, NotFoundError, UnusableValueError) as error:
+            # The advice of a conflict names options of the program.
+            return {"plan": None, "refused": error.message if isinstance(error, ConflictError) else str(error)}
         plan = planned.plan
         shown = describe_edit(planned) if isinstance(plan, Edit) else describe_deletion(self._source, planned, plan)
         name = self._plans.keep(planned) if shown["changes"] else None
@@ -141,7 +149,8 @@ class Edits:
         action = ACTIONS.get(str(spec.get("action")))
         if action is None:
             raise RequestError(f"action must be one of {', '.join([*ACTIONS, 'undo'])}, got {spec.get('action')!r}")
-        return action(self._source.client, self._subject(spec), spec)
+        planned = action(self._source.client, self._subject(spec), spec)
+        return planned._replace(python=as_program(self._source, planned.python))
 
     def _undo(self, spec: Mapping[str, Any]) -> Planned:
         done = self._done.find(spec.get("undo"))
@@ -161,9 +170,8 @@ class Edits:
             return Subject(list(parse_ids(spec["runs"])))
         ids, _ = ranked(self._source, parse_filter(spec["filter"]))
         if not ids or len(ids) > _MOST_RUNS:
-            raise RequestError(
-                f"expected 1 to {_MOST_RUNS:,} runs to change, the filter has {pluralize(len(ids), 'run')}"
-            )
+            number = pluralize(len(ids), "run")
+            raise UnusableValueError(f"expected 1 to {_MOST_RUNS:,} runs to change, the filter has {number}")
         return Subject(list(ids))
 
     def _apply(self, planned: Planned) -> dict[str, Any]:

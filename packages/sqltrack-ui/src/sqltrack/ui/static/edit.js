@@ -99,8 +99,12 @@ function Notice({ edit }) {
     }
     setBusy(true);
     try {
-      const { plan } = await post("plan", { action: "undo", undo: edit.undo });
-      tell(await post("apply", { plan }), !edit.isUndo);
+      const { plan, refused } = await post("plan", { action: "undo", undo: edit.undo });
+      if (plan === null) {
+        setError(new Error(refused ?? "nothing is left to undo"));
+      } else {
+        tell(await post("apply", { plan }), !edit.isUndo);
+      }
     } catch (failure) {
       setError(failure);
     }

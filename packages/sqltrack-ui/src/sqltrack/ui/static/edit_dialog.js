@@ -58,7 +58,7 @@ export function EditDialog({ action, targets, onDone, onClose }) {
       <div class="edit-buttons">
         <button type="button" class="button" data-focus=${action === "delete"} onClick=${onClose}>Cancel</button>
         <button type="submit" class=${`button primary ${action === "delete" ? "danger" : ""}`} disabled=${spec === null || isBusy || (answer !== null && !isReady)}>
-          <bdi class="cut">${answer ? capitalize(answer.what) : "Show what changes"}</bdi>
+          <bdi class="cut">${answer?.what ? capitalize(answer.what) : "Show what changes"}</bdi>
         </button>
       </div>
     </form>

@@ -6,7 +6,10 @@ import { html, useState } from "./vendor/htm/standalone.module.js";
 
 /** Show the plan of a change. */
 export function PlanTable({ answer }) {
-  const { changes, groups, more, notes, python, what } = answer;
+  const { changes, groups, more, notes, python, refused, what } = answer;
+  if (refused) {
+    return html`<div class="note error" role="alert">${capitalize(refused)}.</div>`;
+  }
   if (changes === 0) {
     return html`<p class="muted">Nothing would change.</p>`;
   }

@@ -98,11 +98,10 @@ function Experiment({ experiment, about, onOpen }) {
     }
   };
   return html`<li class="panel experiment">
-    <h2>
+    <div class="experiment-head"><h2>
       <a href=${href("", { filter: filterOf(experiment) })} onClick=${open} title=${name}><bdi>${shownName(name)}</bdi></a>
       <span class="count number">${formatPlural(runs, "run")}</span>
-      <${EditExperiment} about=${about} experiment=${experiment} />
-    </h2>
+    </h2><${EditExperiment} about=${about} experiment=${experiment} /></div>
     ${comment && html`<p dir="auto">${comment}</p>`}
     <${ShareBar} counts=${counts} />
     <div class="statuses">
