@@ -16,11 +16,11 @@ from sqltrack.ui.queries._snippets import as_python, client_line
 __all__ = ["figure"]
 
 _COLOR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
-# The names of matplotlib for the fonts of figures, the preferred one first.
+# The kind of each font, and its names for matplotlib, the preferred one first; matplotlib brings the last one.
 _FONTS = {
-    "serif": ["STIXGeneral", "Times New Roman", "Tinos", "DejaVu Serif"],
-    "sans": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
-    "latex": ["cmr10", "Latin Modern Roman", "DejaVu Serif"],
+    "serif": ("serif", ["Times New Roman", "Tinos", "Liberation Serif", "STIXGeneral"]),
+    "sans": ("sans-serif", ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"]),
+    "latex": ("serif", ["CMU Serif", "Latin Modern Roman", "STIXGeneral"]),
 }
 _MATH_FONTS = {"serif": "stix", "sans": "dejavusans", "latex": "cm"}
 _PLACES = {
@@ -45,7 +45,7 @@ def figure(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
             in `curves`, raw (whether to draw raw curves behind smooth ones), and series, a list of dicts with name,
             label (default: the name), metric, color, dash (points on and off), and run (an id) or members (ids of a
             group), and is_faint (whether to draw the members of groups faintly). For scatter also filter, and the
-            columns x, y and color (None without one).
+            columns x, y and color (None without one), and color_log (whether its scale is logarithmic).
 
     Returns:
         A dict with python.
@@ -158,21 +158,26 @@ def _scatter_program(source: Database, spec: Mapping[str, Any]) -> str:
         f"points = frame.iloc[:, -{len(chosen)}:].set_axis({heads!r}, axis=1).dropna()",
         "",
         *look.begin(),
-        *(_COLORED if len(chosen) > 2 else _PLAIN),
+        *(_colored_lines(chosen[-1].label, bool(spec.get("color_log"))) if len(chosen) > 2 else _PLAIN),
         *look.end(),
     ]
     return "\n".join(lines) + "\n"
 
 
 _PLAIN = ['axes.scatter(points["x"], points["y"], s=12, alpha=0.8)']
-_COLORED = [
-    'if pd.api.types.is_numeric_dtype(points["color"]):',
-    '    shown = axes.scatter(points["x"], points["y"], c=points["color"], s=12, cmap="viridis")',
-    "    figure.colorbar(shown)",
-    "else:",
-    '    for value, part in points.groupby("color"):',
-    '        axes.scatter(part["x"], part["y"], s=12, alpha=0.8, label=str(value))',
-]
+
+
+def _colored_lines(label: str, log: bool) -> list[str]:
+    """Return the lines that draw dots in the colors of numbers or of words."""
+    norm = ', norm="log"' if log else ""
+    return [
+        'if pd.api.types.is_numeric_dtype(points["color"]):',
+        f'    shown = axes.scatter(points["x"], points["y"], c=points["color"], s=12, cmap="viridis"{norm})',
+        f"    figure.colorbar(shown, label={_plain(label)!r})",
+        "else:",
+        '    for value, part in points.groupby("color"):',
+        '        axes.scatter(part["x"], part["y"], s=12, alpha=0.8, label=str(value))',
+    ]
 
 
 class _Look:
@@ -200,7 +205,10 @@ class _Look:
         yield "# Sizes are in points, the figure in centimeters; the fonts are embedded as text."
         yield "plt.rcParams.update("
         yield "    {"
-        yield f'        "font.family": {_FONTS[font]!r},'
+        kind, names = _FONTS[font]
+        # The second font has the characters that the first one lacks.
+        yield f'        "font.family": [{kind!r}, "DejaVu Sans"],'
+        yield f'        "font.{kind}": {names!r},'
         yield f'        "mathtext.fontset": {_MATH_FONTS[font]!r},'
         yield f'        "font.size": {size:g},'
         yield f'        "legend.fontsize": {0.9 * size:g},'
@@ -254,8 +262,13 @@ def _style(item: Mapping[str, Any]) -> str:
     dash = tuple(float(length) for length in item.get("dash") or ())
     line = repr((0, dash)) if dash else "'-'"
     # Between dollar signs, matplotlib reads a formula.
-    label = str(item.get("label") or str(item.get("name")).replace("$", r"\$"))
+    label = str(item.get("label") or _plain(str(item.get("name"))))
     return f"{{'label': {label!r}, 'color': {str(item['color'])!r}, 'linestyle': {line}}}"
+
+
+def _plain(text: str) -> str:
+    """Return a text from the data as a label, of which matplotlib reads no part as a formula."""
+    return text.replace("$", r"\$")
 
 
 _KINDS: Mapping[str, Callable[[Database, Mapping[str, Any]], str]] = {

@@ -258,7 +258,9 @@ async function saveTable(make) {
 }
 
 async function texOf(make) {
-  return writeTex(nameSeries(await readForTex(make), make.labels), make.look, `${fileName(make.chart.title)}.dat`);
+  const chart = nameSeries(await readForTex(make), make.labels);
+  // LaTeX cannot look for the best place, so it gets the one that was found here.
+  return writeTex(chart, { ...make.look, legend: sceneOf(make).legend }, `${fileName(make.chart.title)}.dat`);
 }
 
 async function pythonOf({ chart, named, look }) {

@@ -2,8 +2,9 @@
 
 import { placeCurves } from "./chart_option.js";
 import { measureText, splitFaces } from "./figure_fonts.js";
-import { numberLabel, parseLabel } from "./figure_text.js";
-import { findTicks, labelTicks } from "./scales.js";
+import { escapeLabel, numberLabel, parseLabel } from "./figure_text.js";
+import { formatNumber } from "./format.js";
+import { findTicks, labelTicks, padExtent } from "./scales.js";
 
 export const POINTS_PER_CM = 72 / 2.54;
 const INK = "#000000";
@@ -12,6 +13,7 @@ const FRAME_WIDTH = 0.6;
 const TICK = 2.5;
 const BAND_OPACITY = 0.16;
 const RAW_OPACITY = 0.25;
+const DOT_MARGIN = 0.04;
 /** The size of the legend, and distances, as parts of the size of the font. */
 const LEGEND_SIZE = 0.9;
 const LINE_HEIGHT = 1.25;
@@ -26,10 +28,12 @@ const CORNERS = ["upper right", "upper left", "lower right", "lower left"];
  * Lay out a figure.
  *
  * @param {object} chart `lines`, `bands` (see `placeCurves`) and `dots` (series with `x`, `y`, `color`, or `colors` of
- *   each dot), all with `name`; axes `x` and `y` with `log`, and `range` of x
+ *   each dot), all with `name`; axes `x` and `y` with `log`, and `range` of x; `x.places` are ticks with words instead of
+ *   numbers (`at`, `label`); `ramp` says what the colors of dots show (`name`, `ends`, `colors`)
  * @param {object} look `width` and `height` in cm, `font`, `size` and `lineWidth` in points, `styles` ("screen", "solid"
  *   or "dashed"), `legend` (a corner, "best", "outside" or null), `xLabel`, `yLabel`, `grid`, `raw`
- * @returns {{width: number, height: number, plot: object, items: object[]}} sizes in points; items are lines (`points`,
+ * @returns {{width: number, height: number, plot: object, items: object[], legend: string|null}} sizes in points; `legend`
+ *   is the place that was chosen for it; items are lines (`points`,
  *   `stroke`, `width`, `dash`, `fill`, `opacity`, `clip`), dots and texts (`pieces` with `x`, `y`, `size`, `face`)
  */
 export function buildScene(chart, look) {
@@ -37,10 +41,16 @@ export function buildScene(chart, look) {
   const height = look.height * POINTS_PER_CM;
   const dots = (chart.dots ?? []).map((series) => ({ ...series, marks: [], smooth: null, isDots: true }));
   const placed = placeCurves([...chart.lines, ...dots], chart.bands, chart.x, chart.y);
+  if (dots.length > 0 && !chart.x.range) {
+    // A dot on the frame would be cut.
+    placed.extentX = padExtent(...placed.extentX, DOT_MARGIN);
+  }
   const series = restyle(placed, look);
   const entries = look.legend ? listEntries(series, look) : [];
   const outside = look.legend === "outside" && entries.length > 0 ? legendSize(entries, look).width + look.size : 0;
-  const { plot, ticks } = layOut(placed, look, { width: width - outside, height });
+  const ramp = chart.ramp ? setRamp(chart.ramp, look) : null;
+  const inner = { width: width - outside - (ramp?.width ?? 0), height };
+  const { plot, ticks } = layOut(placed, look, inner, chart.x.places);
   const toX = (at) => plot.left + ((at - placed.extentX[0]) / (placed.extentX[1] - placed.extentX[0])) * plot.width;
   const toY = (at) => plot.top + plot.height * (1 - (at - placed.extentY[0]) / (placed.extentY[1] - placed.extentY[0]));
   const drawn = series.map((item) => ({ ...item, px: map(item.ax, toX), py: map(item.as ?? item.ay, toY) }));
@@ -51,10 +61,12 @@ export function buildScene(chart, look) {
     ...drawn.filter((item) => item.isFaint).map(drawFaint),
     ...drawn.flatMap((item) => (item.isDots ? drawDots(item, look) : drawLine(item, look))),
     ...drawn.flatMap((item) => drawMarks(item, placed, toX, plot, look)),
-    ...drawAxes(ticks, plot, toX, toY, look, { width: width - outside, height }),
-    ...drawLegend(entries, drawn, plot, width, look),
+    ...drawAxes(ticks, plot, toX, toY, look, inner),
+    ...(ramp ? drawRamp(ramp, plot, inner.width, look) : []),
   ];
-  return { width, height, plot, items };
+  const legend = entries.length > 0 ? drawLegend(entries, drawn, plot, width, look) : { items: [], place: null };
+  items.push(...legend.items);
+  return { width, height, plot, items, legend: legend.place };
 }
 
 const map = (values, change) => Float64Array.from(values, change);
@@ -70,16 +82,22 @@ function restyle({ lines, bands }, look) {
 const scaled = (dash, factor) => (dash ?? []).map((length) => round(length * factor));
 const round = (value) => Math.round(value * 100) / 100;
 
-function layOut(placed, look, { width, height }) {
+function layOut(placed, look, { width, height }, places) {
   const { size } = look;
-  const below = TICK + LINE_HEIGHT * size + (look.xLabel ? 1.35 * size : 0.2 * size);
-  const plot = { top: 0.7 * size };
+  const words = places?.map(({ at, label }) => makeTick(at, escapeLabel(label), look));
+  const longest = Math.max(0, ...(words ?? []).map((tick) => tick.width));
+  // Words that would overlap are turned.
+  const isTurned = words !== undefined && longest > (0.8 * width) / words.length;
+  const tickHeight = isTurned ? longest + 0.4 * size : LINE_HEIGHT * size;
+  const below = TICK + tickHeight + (look.xLabel ? 1.35 * size : 0.2 * size);
+  const plot = { top: 0.7 * size, isTurned };
   plot.height = height - plot.top - below;
   const yTicks = makeTicks(placed.scaleY, placed.extentY, Math.max(3, Math.floor(plot.height / (2.4 * size))), look);
   const widest = Math.max(0, ...yTicks.map((tick) => tick.width));
   plot.left = widest + TICK + 0.35 * size + (look.yLabel ? 1.45 * size : 0.3 * size);
   plot.width = width - plot.left - 0.9 * size;
-  const xTicks = makeTicks(placed.scaleX, placed.extentX, Math.max(2, Math.floor(plot.width / (4 * size))), look);
+  const count = Math.max(2, Math.floor(plot.width / (4 * size)));
+  const xTicks = words ?? makeTicks(placed.scaleX, placed.extentX, count, look);
   return { plot, ticks: { x: xTicks, y: yTicks } };
 }
 
@@ -89,9 +107,13 @@ function makeTicks(scale, extent, count, look) {
   const isWide = scale.log && found.length > 1 && ends[1] / ends[0] > 1000;
   return labelTicks(scale, found).map((label, index) => {
     const text = isWide ? numberLabel(asPower(scale.from(found[index]))) : numberLabel(label);
-    const pieces = setText(text, look.size, look);
-    return { at: found[index], pieces, width: pieces.width };
+    return makeTick(found[index], text, look);
   });
+}
+
+function makeTick(at, label, look) {
+  const pieces = setText(label, look.size, look);
+  return { at, pieces, width: pieces.width };
 }
 
 const asPower = (value) => value.toExponential(0).replace("e+", "e");
@@ -193,8 +215,12 @@ function drawAxes(ticks, plot, toX, toY, look, { width, height }) {
   for (const { at, pieces } of ticks.x) {
     const x = toX(at);
     items.push(line([x, bottom, x, bottom + TICK], INK, FRAME_WIDTH));
-    const start = Math.min(x - pieces.width / 2, width - pieces.width);
-    items.push(textItem(pieces, start, bottom + TICK + (ASCENT + 0.25) * look.size));
+    if (plot.isTurned) {
+      items.push(textItem(pieces, x + HALF_DIGIT * look.size, bottom + TICK + 0.3 * look.size + pieces.width, true));
+    } else {
+      const start = Math.min(x - pieces.width / 2, width - pieces.width);
+      items.push(textItem(pieces, start, bottom + TICK + (ASCENT + 0.25) * look.size));
+    }
   }
   for (const { at, pieces } of ticks.y) {
     const y = toY(at);
@@ -226,10 +252,9 @@ function legendSize(entries, look) {
 }
 
 function drawLegend(entries, drawn, plot, width, look) {
-  if (entries.length === 0) return [];
   const box = legendSize(entries, look);
   const size = LEGEND_SIZE * look.size;
-  const { x, y } = placeLegend(look.legend, box, drawn, plot, width, 0.4 * size);
+  const { x, y, name } = placeLegend(look.legend, box, drawn, plot, width, 0.4 * size);
   const items = [];
   if (look.legend !== "outside") {
     const corners = [x, y, x + box.width, y, x + box.width, y + box.height, x, y + box.height];
@@ -245,12 +270,12 @@ function drawLegend(entries, drawn, plot, width, look) {
     }
     items.push(textItem(pieces, end + 0.5 * size, middle + HALF_DIGIT * size));
   }
-  return items;
+  return { items, place: name };
 }
 
 function placeLegend(place, box, drawn, plot, width, gap) {
   if (place === "outside") {
-    return { x: width - box.width, y: plot.top };
+    return { x: width - box.width, y: plot.top, name: place };
   }
   const boxes = CORNERS.map((name) => ({
     name,
@@ -279,4 +304,30 @@ function countCovered({ x, y }, box, drawn) {
     }
   }
   return count;
+}
+
+function setRamp({ name, ends, colors }, look) {
+  const labels = ends.map((end) => setText(numberLabel(formatNumber(Number(end.toPrecision(3)))), look.size, look));
+  const title = setText(escapeLabel(name), look.size, look);
+  const bar = 0.8 * look.size;
+  const widest = Math.max(...labels.map((label) => label.width), 1.2 * look.size);
+  return { labels, title, colors, bar, width: bar + widest + 0.9 * look.size };
+}
+
+// A bar of all colors on the right, with numbers at its ends.
+function drawRamp({ labels, title, colors, bar, width }, plot, left, look) {
+  const step = plot.height / colors.length;
+  const cells = colors.map((fill, index) => {
+    const bottom = plot.top + plot.height - index * step;
+    const [right, top] = [left + bar, bottom - step - (index < colors.length - 1 ? 0.2 : 0)];
+    return { kind: "line", points: [left, bottom, right, bottom, right, top, left, top], fill };
+  });
+  const x = left + bar + 0.3 * look.size;
+  const middle = plot.top + (plot.height + title.width) / 2;
+  return [
+    ...cells,
+    textItem(labels[0], x, plot.top + plot.height),
+    textItem(labels[1], x, plot.top + ASCENT * look.size),
+    textItem(title, left + width - 0.6 * look.size, middle, true),
+  ];
 }

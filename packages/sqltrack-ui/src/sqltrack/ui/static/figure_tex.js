@@ -1,5 +1,5 @@
 /** Write a chart for LaTeX with pgfplots: a table of its points, and the code that draws it. */
-import { toTex } from "./figure_text.js";
+import { escapeLabel, toTex } from "./figure_text.js";
 
 const CORNERS = {
   "upper left": "north west",
@@ -7,8 +7,8 @@ const CORNERS = {
   "lower left": "south west",
   "lower right": "south east",
   outside: "outer north east",
-  best: "north east",
 };
+const LEGEND_STYLE = "legend style={draw=none, fill opacity=0.8, text opacity=1}";
 const DIGITS = 8;
 
 /**
@@ -92,14 +92,24 @@ function axisOptions(chart, look) {
     `ylabel={${toTex(look.yLabel)}}`,
     ...(chart.x.log ? ["xmode=log"] : []),
     ...(chart.y.log ? ["ymode=log"] : []),
-    ...(range ? [`xmin=${shortNumber(range[0])}`, `xmax=${shortNumber(range[1])}`] : ["enlarge x limits=false"]),
-    ...(look.grid ? ["grid=major", "grid style={gray!30}"] : []),
+    ...(range
+      ? [`xmin=${shortNumber(range[0])}`, `xmax=${shortNumber(range[1])}`]
+      : chart.dots
+        ? []
+        : ["enlarge x limits=false"]),
+    ...placeOptions(chart.x.places),
+    ...(look.grid ? ["grid=major", "grid style={gray!30, line width=0.4pt}"] : []),
     `font=\\fontsize{${look.size}}{${Math.round(look.size * 12) / 10}}\\selectfont`,
-    `line width=${look.lineWidth}pt`,
-    "axis line style={line width=0.6pt}",
+    `every axis plot/.append style={line width=${look.lineWidth}pt, line join=round}`,
     "no markers",
-    ...(look.legend ? [`legend pos=${CORNERS[look.legend]}`, "legend cell align=left"] : []),
+    ...(look.legend ? [`legend pos=${CORNERS[look.legend]}`, "legend cell align=left", LEGEND_STYLE] : []),
   ];
+}
+
+function placeOptions(places) {
+  if (!places) return [];
+  const labels = places.map(({ label }) => `{${toTex(escapeLabel(label))}}`).join(", ");
+  return [`xtick={${places.map(({ at }) => at).join(", ")}}`, `xticklabels={${labels}}`];
 }
 
 const dashOf = ({ dash }) => {

@@ -36,6 +36,7 @@ export function figureOf(runs, { x, y, color }, filter, isWhole) {
       x: x.column,
       y: y.column,
       color: colored?.column ?? null,
+      color_log: Boolean(colored?.isLog),
     },
   };
 }
@@ -75,7 +76,7 @@ function rampAt(axis, position) {
     return MISSING;
   }
   const [low, high] = axis.span;
-  return hex(rampColor(partOf(axis, (position - low) / (high - low || 1)), "light"));
+  return rampColor(partOf(axis, (position - low) / (high - low || 1)), "light");
 }
 
 function rampOf(axis) {
@@ -83,9 +84,4 @@ function rampOf(axis) {
   const at = (step) => low + (step / (RAMP_STEPS - 1)) * (high - low);
   const colors = Array.from({ length: RAMP_STEPS }, (_, step) => rampAt(axis, at(step)));
   return { name: axis.name, ends: axis.span.map((end) => axis.scale.from(end)), colors };
-}
-
-function hex(color) {
-  const channels = color.match(/\d+/g).map((channel) => Number(channel).toString(16).padStart(2, "0"));
-  return `#${channels.join("")}`;
 }
