@@ -398,6 +398,30 @@ def test_other_columns_show_their_values_with_counts(fill: Callable[..., queries
     assert (seed["n"], seed["mean"], seed["min"], seed["max"], seed["distinct"]) == (3, 3.0, 1.0, 5.0, 3)
 
 
+def test_all_groups_are_exported_with_their_statistics(fill: Callable[..., queries.Database]) -> None:
+    source = fill(two_groups)
+    spec = {
+        "columns": [["metric", "max", "acc"], ["run", "status"]],
+        "sort": [{"column": ["group", "value"], "descending": True}],
+    }
+    heads, rows = queries.export_groups(source, {**spec, "group": MODELS})
+    assert heads == [
+        "model",
+        "n",
+        *(f"{name} of max acc" for name in ("n", "mean", "std", "sem", "ci", "min", "max")),
+        "status",
+    ]
+    exported = list(rows)
+    shown = queries.group_rows(source, {**spec, "group": MODELS})["rows"]
+    assert [row[:2] for row in exported] == [["b", 3], ["a", 3]]
+    assert [row[3] for row in exported] == [row["cells"][0]["mean"] for row in shown]
+    assert [row[-1] for row in exported] == ["COMPLETED", "COMPLETED"]
+    heads, rows = queries.export_groups(source, {**spec, "group": "all_but_seed"})
+    assert (heads[0], sorted(row[0] for row in rows)) == ("model", ["a", "b"])
+    heads, rows = queries.export_groups(source, {**spec, "group": {"all_but": [["model"], ["seed"]]}})
+    assert (heads[0], [row[0] for row in rows]) == ("n", [6])
+
+
 def test_a_filter_decides_which_runs_are_grouped(fill: Callable[..., queries.Database]) -> None:
     source = fill(two_groups)
     filters = {"where": "id > 2", "facets": [{"column": ["args", "model"], "values": ["a"]}]}

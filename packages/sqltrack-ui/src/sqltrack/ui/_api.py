@@ -176,7 +176,8 @@ class Api:
             # On disk, because there may be many runs and columns.
             with contextlib.ExitStack() as stack:
                 file = stack.enter_context(tempfile.TemporaryFile())
-                write(file, *queries.export_rows(self._database, spec))
+                read = queries.export_rows if spec.get("group") is None else queries.export_groups
+                write(file, *read(self._database, spec))
                 file.seek(0)
                 # Closed when it was sent.
                 stack.pop_all()

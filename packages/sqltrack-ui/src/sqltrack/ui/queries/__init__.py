@@ -22,7 +22,7 @@ from sqltrack.ui.queries._facets import facets
 from sqltrack.ui.queries._figures import figure
 from sqltrack.ui.queries._gone import gone
 from sqltrack.ui.queries._grid import grid
-from sqltrack.ui.queries._group_rows import group_rows
+from sqltrack.ui.queries._group_rows import export_groups, group_rows
 from sqltrack.ui.queries._groups import group_choices
 from sqltrack.ui.queries._overview import about, changes, experiments, live
 from sqltrack.ui.queries._run import compare, run
@@ -44,6 +44,7 @@ __all__ = [
     "compare",
     "curves",
     "experiments",
+    "export_groups",
     "export_rows",
     "facets",
     "figure",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.engines._first_rows import is_number_sql
@@ -12,16 +12,18 @@ from sqltrack.ui.queries._columns import Column, Expressions, heads, parse_colum
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import Filter, condition_of, parse_filter, runs_from
-from sqltrack.ui.queries._groups import Grouping, find_parts, group_values, parse_group
+from sqltrack.ui.queries._groups import Grouping, distinct_names, find_parts, group_values, parse_group
 from sqltrack.ui.queries._runs import chosen_columns, describe_columns, ranked, read_number, read_rows
 from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._statistics import Spread, spread_of
 from sqltrack.ui.queries._values import as_json, as_key, is_number, sort_key
 
-__all__ = ["group_rows"]
+__all__ = ["export_groups", "group_rows"]
 
 # Runs that are grouped, groups in a page, and values that a cell lists, at most.
 _MOST, _PAGE, _LISTED = 20_000, 1_000, 3
+_SPREADS = ("mean", "std", "sem", "ci", "min", "max")
+_STATISTICS = ("n", *_SPREADS)
 
 
 class Cell(NamedTuple):
@@ -50,6 +52,7 @@ class _Table(NamedTuple):
     columns: list[Column]
     described: list[dict[str, Any]]
     parts: list[Column]
+    is_single: bool
     groups: list[Group]
     runs: int
     truncated: int
@@ -78,15 +81,11 @@ def group_rows(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         QueryError: the specification is not valid, or the database refused the condition.
         DatabaseError: the database is not available.
     """
-    chosen, grouping = parse_filter(spec.get("filter")), parse_group(spec.get("group"))
     sort = _parse_sort(spec.get("sort"))
     offset, limit = read_number(spec, "offset", 0, 2**53), read_number(spec, "limit", 100, _PAGE)
-    ids, version = ranked(source, chosen)
-    columns = _shown_columns(source, spec.get("columns"), chosen, grouping)
-    key = ("groups", chosen.key(), grouping, tuple(columns))
-    table, version = source.cached(key, lambda: _read_table(source, list(ids), grouping, columns), version)
+    table, version = _table(source, spec)
     groups = _sorted(table, sort)
-    sql = _shown_sql(source, chosen, table)
+    sql = _shown_sql(source, parse_filter(spec.get("filter")), table)
     return {
         "total": len(groups),
         "runs": table.runs,
@@ -98,6 +97,49 @@ def group_rows(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         "sql": sql,
         "python": as_python(source, sql),
     }
+
+
+def export_groups(source: Database, spec: Mapping[str, Any]) -> tuple[list[str], Iterator[list[Any]]]:
+    """Return headings and rows of the whole table of groups.
+
+    Args:
+        source: the database.
+        spec: the same as for `group_rows`, without offset and limit.
+
+    Returns:
+        The headings, and rows with the values of JSON under each: the columns that name the group, n, and for each
+        column of numbers its statistics; other columns have a value if all runs of the group share it.
+    """
+    table, _ = _table(source, spec)
+    groups = _sorted(table, _parse_sort(spec.get("sort")))
+    names = distinct_names(table.parts)
+    headings = [*names, "n"]
+    for column, item in zip(table.columns, table.described):
+        is_number = item["kind"] == "number"
+        headings += [f"{name} of {column.label}" for name in _STATISTICS] if is_number else [column.label]
+    return headings, (_export_row(table, group, names) for group in groups)
+
+
+def _export_row(table: _Table, group: Group, names: Sequence[str]) -> list[Any]:
+    values = {names[0]: group.value} if table.is_single else group.value
+    cells = [as_json(values.get(name)) for name in names]
+    cells.append(len(group.runs))
+    for cell, item in zip(group.cells, table.described):
+        fields = _as_cell(cell)
+        if item["kind"] == "number":
+            cells += [fields.get(name) for name in _STATISTICS]
+        else:
+            cells.append(fields["values"][0]["value"] if fields["distinct"] == 1 else None)
+    return cells
+
+
+def _table(source: Database, spec: Mapping[str, Any]) -> tuple[_Table, str]:
+    """Return the groups of a specification, and the version of the data."""
+    chosen, grouping = parse_filter(spec.get("filter")), parse_group(spec.get("group"))
+    ids, version = ranked(source, chosen)
+    columns = _shown_columns(source, spec.get("columns"), chosen, grouping)
+    key = ("groups", chosen.key(), grouping, tuple(columns))
+    return source.cached(key, lambda: _read_table(source, list(ids), grouping, columns), version)
 
 
 def _shown_columns(source: Database, columns: Any, chosen: Filter, grouping: Grouping) -> list[Column]:
@@ -127,7 +169,8 @@ def _read_table(source: Database, ids: Sequence[int], grouping: Grouping, column
         for group in members.values()
     ]
     parts = find_parts(source, grouping, among)
-    return _Table(list(columns), described, parts, groups, len(rows), len(ids) - len(among))
+    is_single = len(grouping.columns) == 1
+    return _Table(list(columns), described, parts, is_single, groups, len(rows), len(ids) - len(among))
 
 
 def _cell(values: Sequence[Any], is_numeric: bool) -> Cell:
@@ -157,7 +200,7 @@ def _as_cell(cell: Cell) -> dict[str, Any]:
     if cell.spread is None:
         return fields
     spread = cell.spread
-    return {**fields, **{name: getattr(spread, name) for name in ("mean", "std", "sem", "ci", "min", "max")}}
+    return {**fields, **{name: getattr(spread, name) for name in _SPREADS}}
 
 
 _BY_VALUE, _BY_SIZE = ("group", "value"), ("group", "n")

@@ -14,7 +14,7 @@ from sqltrack.ui.queries._filters import parse_filter
 from sqltrack.ui.queries._runs import Row, leaves, ranked, read_rows
 from sqltrack.ui.queries._values import as_key
 
-__all__ = ["Grouping", "find_parts", "group_choices", "group_values", "is_seed", "parse_group"]
+__all__ = ["Grouping", "distinct_names", "find_parts", "group_choices", "group_values", "is_seed", "parse_group"]
 
 # Runs whose arguments are compared to find those that differ, and columns to group by, at most.
 _SAMPLE, _COLUMNS = 1_000, 20
@@ -90,14 +90,14 @@ def group_values(source: Database, grouping: Grouping, ids: Sequence[int]) -> di
     nothing = [None] * len(grouping.columns)
     if len(grouping.columns) == 1:
         return {run_id: rows.get(run_id, nothing)[0] for run_id in ids}
-    names = _distinct_names(grouping.columns)
+    names = distinct_names(grouping.columns)
     return {run_id: dict(zip(names, rows.get(run_id, nothing))) for run_id in ids}
 
 
 def _settings(rows: Sequence[Row], grouping: Grouping, ids: Sequence[int]) -> dict[int, Any]:
     """Return the arguments that count of each run. As in `sqltrack seeds`, null differs from a missing argument."""
     parts = _parts(rows, grouping)
-    names = dict(zip((part.path for part in parts), _distinct_names(parts)))
+    names = dict(zip((part.path for part in parts), distinct_names(parts)))
     found: dict[int, Any] = {}
     for row in rows:
         items = {("args", *path): to_number(value) for path, value in leaves(row.args)}
@@ -131,7 +131,7 @@ def _differing(rows: Sequence[Row], grouping: Grouping) -> dict[tuple[str, ...],
     return {path: number for path, number in numbers.items() if number > 1 and grouping.counts(path)}
 
 
-def _distinct_names(columns: Sequence[Column]) -> list[str]:
+def distinct_names(columns: Sequence[Column]) -> list[str]:
     """Return short names for columns, and the JSON text of those that would share one."""
     labels = [column.label for column in columns]
     return [column.label if labels.count(column.label) == 1 else column.id for column in columns]

@@ -111,22 +111,35 @@ def best(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         source: the database.
-        spec: dict with filter, metric, how ("max" or "min", default: guessed from the name) and k, default 3.
+        spec: dict with filter, metric, how ("max" or "min", default: guessed from the name) and k, default 3. Instead
+            of metric and how, column names any value of a metric; whether less is better is guessed from the name,
+            unless the column is a maximum or minimum.
 
     Returns:
         A dict with ids, the best first; runs without a value are left out.
     """
+    column = _parse_best(spec)
+    how = column.path[1] if column.path[1] in ("max", "min") else best_column(column.path[-1]).path[1]
+    ids, version = ranked(source, parse_filter(spec.get("filter")), (Sort(column, how == "max"),))
+    page = list(ids[: read_number(spec, "k", 3, _PAGE)])
+    rows = read_rows(source, page, [column])
+    return {"ids": [row.id for row in rows if row.values[0] is not None], "version": version}
+
+
+def _parse_best(spec: Mapping[str, Any]) -> Column:
+    """Return the column of the metric whose best values are looked for."""
+    if spec.get("column") is not None:
+        column = parse_column(spec["column"])
+        if column.group != "metric":
+            raise QueryError(f"column must be that of a metric, got {spec['column']!r}")
+        return column
     metric = spec.get("metric")
     if not isinstance(metric, str):
         raise QueryError(f"metric must be a text, got {metric!r}")
     how = spec.get("how") or best_column(metric).path[1]
     if how not in ("max", "min"):
         raise QueryError(f"how must be 'max' or 'min', got {how!r}")
-    column = parse_column(["metric", how, metric])
-    ids, version = ranked(source, parse_filter(spec.get("filter")), (Sort(column, how == "max"),))
-    page = list(ids[: read_number(spec, "k", 3, _PAGE)])
-    rows = read_rows(source, page, [column])
-    return {"ids": [row.id for row in rows if row.values[0] is not None], "version": version}
+    return parse_column(["metric", how, metric])
 
 
 def export_rows(source: Database, spec: Mapping[str, Any]) -> tuple[list[str], Iterator[list[Any]]]:

@@ -123,7 +123,7 @@ export function View({ state, setState, about, navigate }) {
         <button type="button" class="button" title="Columns (c)" onClick=${() => setDialog("columns")}>Columns</button>
         ${!isGrouped && html`<button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>`}
         <${EditRuns} about=${about} findTargets=${findTargets} onDone=${dropDeleted} />
-        <${ExportMenu} sql=${(isGrouped ? groups : info)?.sql} python=${(isGrouped ? groups : info)?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} report=${reportSpec(state, null, shown.length > 0 ? shown : null)} />
+        <${ExportMenu} sql=${(isGrouped ? groups : info)?.sql} python=${(isGrouped ? groups : info)?.python} spec=${exportSpec(state, shown)} report=${reportSpec(state, null, shown.length > 0 ? shown : null)} />
       </div>
       ${!whereError && html`<${ErrorNote} error=${error} retry=${() => grid.current.show(state)} />`}
       ${isGrouped && html`<${GroupTable} state=${state} setState=${setState} columns=${state.columns} version=${version} onAnswer=${setGroups} />`}
@@ -269,20 +269,25 @@ function SortDialog({ columns, sort, onSort, onClose }) {
   </${Dialog}>`;
 }
 
+/** Return the query of all rows for the export: runs, or groups. */
+function exportSpec({ filter, sort, rowGroup, groupSort }, shown) {
+  const columns = shown.length > 0 ? shown : null;
+  return rowGroup === null ? { filter, columns, sort } : { filter, columns, group: rowGroup, sort: groupSort };
+}
+
 /** Return the column with a metric that sorts, or else the first one with numbers; null if there is none. */
 function findBestColumn(sort, columns) {
   const numbers = columns.filter(({ kind }) => kind === "number");
   return [...sort, ...numbers].map(({ column }) => column).find((column) => metricOf(column) !== null) ?? null;
 }
 
-/** Return the ids of the three best runs: by the largest or smallest value, or the first three as sorted. */
+/** Return the ids of the three best runs: by the best value, or the first three as sorted. */
 async function findBest(filter, column, sort) {
   const [, how] = column;
-  if (how === "max" || how === "min") {
-    return (await get("best", { filter, metric: metricOf(column), how, k: BEST })).ids;
+  if (how === "max" || how === "min" || sort.length === 0) {
+    return (await get("best", { filter, column, k: BEST })).ids;
   }
-  const order = sort.length > 0 ? sort : [{ column, descending: true }];
-  const { rows } = await get("runs", { filter, columns: [column], sort: order, offset: 0, limit: BEST });
+  const { rows } = await get("runs", { filter, columns: [column], sort, offset: 0, limit: BEST });
   return rows.map(({ id }) => id);
 }
 
