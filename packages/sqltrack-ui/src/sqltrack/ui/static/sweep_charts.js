@@ -152,6 +152,9 @@ export function ColorLegend({ axis }) {
       ${axis.values.length > MOST_LEGEND && html`<span class="muted">${axis.values.length - MOST_LEGEND} more</span>`}
     </span>`;
   }
+  if (!Number.isFinite(axis.span[0])) {
+    return html`<span class="muted">no values</span>`;
+  }
   const steps = Array.from({ length: RAMP_STEPS }, (_, index) =>
     rampColor(partOf(axis, index / (RAMP_STEPS - 1)), shownScheme),
   );
