@@ -56,7 +56,7 @@ TYPED = {
 
 # Kinds of files in wheels. Those of the page include its libraries, with their licenses.
 SUFFIXES = {".py", ".typed", ".sql", ".css", ".js"}
-PAGE_SUFFIXES = {*SUFFIXES, ".html", ".json", ".mjs", ".svg", ".txt", ""}
+PAGE_SUFFIXES = {*SUFFIXES, ".html", ".json", ".mjs", ".png", ".svg", ".ttf", ".txt", ""}
 
 ENGINES = ("postgres", "sqlite")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -56,6 +59,7 @@ def cells(page: Any) -> list[list[str]]:
 
 
 def text_of(page: Any) -> str:
+    page.locator(EDITOR).wait_for(state="attached")
     text: str = page.evaluate("document.querySelector('.sql-editor').env.editor.getValue()")
     return text
 
@@ -109,6 +113,7 @@ def test_names_are_completed_and_quoted(open_page: Any) -> None:
         popup.get_by_text("run_id").wait_for()
         assert popup.get_by_text("keyword").count() == 0
         page.keyboard.type("st")
+        popup.get_by_text("progress").wait_for(state="detached")
         page.keyboard.press("Tab")
         assert text_of(page).endswith("WHERE m.step")
 
@@ -143,6 +148,15 @@ def test_more_rows_than_the_limit_are_told_and_the_result_sorts(open_page: Any) 
         page.locator(".ag-row[row-index='0']", has_text="10000").wait_for()
 
 
+def test_a_query_can_be_stopped(open_page: Any) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n"
+    with open_page(path_of(text=endless)) as page:
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("alert").get_by_text("The query was stopped").wait_for()
+        run(page, "SELECT 3 AS three")
+        assert cells(page) == [["3"]]
+
+
 def test_values_are_text_and_nothing_else(open_page: Any) -> None:
     hostile = HOSTILE.replace("'", "''")
     with open_page(
@@ -174,9 +188,34 @@ def test_a_result_is_drawn_with_chosen_columns(open_page: Any) -> None:
         page.locator("select", has=page.locator("option[value=scatter]")).select_option(label="Points")
         page.get_by_role("button", name="log y").click()
         assert chart.locator("canvas").count() == 1
+        page.get_by_role("button", name="Export").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Chart as SVG").click()
+        assert Path(download.value.path()).read_text().startswith("<svg")
         page.reload()
         page.get_by_role("img", name="Chart of top1, loss by step, 2 series").wait_for()
         assert page.get_by_role("button", name="log y").get_attribute("aria-pressed") == "true"
+
+
+def test_a_chart_as_python_draws_the_same_values(open_page: Any, demo: Any, tmp_path: Path) -> None:
+    query = (
+        'SELECT step, args ->> \'model\' AS model, AVG(val_top1) AS "top""1", COUNT(*) AS n '
+        "FROM metrics JOIN runs ON runs.id = run_id WHERE val_top1 <> 'NaN' GROUP BY 1, 2 ORDER BY step"
+    )
+    with open_page(path_of(text=query, show="chart", chart={"x": 0, "y": [2], "by": 1, "kind": "line"})) as page:
+        page.get_by_role("img", name="4 series").wait_for()
+        page.get_by_role("button", name="Export").click()
+        page.get_by_role("button", name="As Python").click()
+        program = page.locator("dialog pre").inner_text()
+    shown = "import json; print(json.dumps({line.get_label(): list(line.get_ydata()) for line in axes.lines}))"
+    command = [sys.executable, "-c", f"{program}\n{shown}"]
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    expected: dict[str, list[float]] = {}
+    for _, model, value, _ in demo.client.execute(query).fetchall():
+        expected.setdefault(model, []).append(value)
+    assert json.loads(done.stdout) == expected
+    assert (tmp_path / "query.pdf").stat().st_size > 1000
 
 
 def test_the_runs_of_a_result_become_the_selection(open_page: Any, demo: Any) -> None:

@@ -6,6 +6,7 @@ import { decode, formatCount, formatPlural } from "./format.js";
 import { useKeys } from "./keys.js";
 import { createSignal, useSignal } from "./signal.js";
 import { ResultChart } from "./sql_chart.js";
+import { saveSvg, writePython } from "./sql_chart_export.js";
 import { saveCsv } from "./sql_csv.js";
 import { loadAce, SqlEditor } from "./sql_editor.js";
 import { findRunColumn, ResultGrid } from "./sql_grid.js";
@@ -81,7 +82,7 @@ export function View({ state, setState }) {
         ${shown.isRunning && html`<button type="button" class="button" onClick=${stop}>Stop</button>`}
         <${Status} shown=${shown} limits=${names?.limits} />
         <span class="space"></span>
-        <${Actions} answer=${shown.answer} text=${shown.text} selected=${state.selected} onSelect=${(ids) => setState({ selected: ids })} />
+        <${Actions} answer=${shown.answer} text=${shown.text} query=${query} selected=${state.selected} onSelect=${(ids) => setState({ selected: ids })} />
         <span class="choice" role="group" aria-label="Result">
           <button type="button" class="button" aria-pressed=${query.show !== "chart"} title="t" onClick=${() => set({ show: undefined }, { replace: true })}>Table</button>
           <button type="button" class="button" aria-pressed=${query.show === "chart"} title="c" onClick=${() => set({ show: "chart" }, { replace: true })}>Chart</button>
@@ -165,7 +166,7 @@ function Status({ shown, limits }) {
   return html`<span class="sql-status" role="status"><b class="number">${text}</b> <span class="muted sql-limits">${limit}</span></span>`;
 }
 
-function Actions({ answer, text, selected, onSelect }) {
+function Actions({ answer, text, query, selected, onSelect }) {
   if (answer === null) {
     return null;
   }
@@ -173,9 +174,14 @@ function Actions({ answer, text, selected, onSelect }) {
   const ids =
     column < 0 ? [] : [...new Set(answer.rows.map((row) => decode(row[column])).filter(Number.isSafeInteger))];
   const isSelected = ids.length > 0 && ids.length === selected.length && ids.every((id) => selected.includes(id));
-  const items = [{ label: "Result as CSV", act: () => saveCsv(answer) }];
+  const isDrawn = query.show === "chart" && isDrawable(answer);
+  const items = [
+    { label: "Result as CSV", act: () => saveCsv(answer) },
+    ...(isDrawn ? [{ label: "Chart as SVG", act: () => saveSvg(answer, query.chart) }] : []),
+  ];
+  const python = isDrawn ? writePython(answer, query.chart) : answer.python;
   return html`${ids.length > 0 && html`<button type="button" class="button" disabled=${isSelected} title="Select the runs of this result in all views" onClick=${() => onSelect(ids)}>${isSelected ? "Selected" : `Select ${formatPlural(ids.length, "run")}`}</button>`}
-    <${ExportMenu} sql=${text} python=${answer.python} items=${items} />`;
+    <${ExportMenu} sql=${text} python=${python} items=${items} />`;
 }
 
 function Problem({ error }) {
@@ -198,6 +204,10 @@ function Cut({ answer }) {
   return answer?.cut ? html`<p class="note warning">${reasons[answer.cut]}</p>` : null;
 }
 
+function isDrawable({ columns, rows }) {
+  return rows.length > 0 && columns.some(({ kind }) => kind === "number");
+}
+
 function Result({ answer, isHint, query, onChart, onError }) {
   if (answer === null) {
     return isHint && html`<p class="muted sql-hint">Write a query, and press <kbd>Ctrl</kbd> <kbd>Enter</kbd>.</p>`;
@@ -205,9 +215,8 @@ function Result({ answer, isHint, query, onChart, onError }) {
   if (answer.columns.length === 0 || answer.rows.length === 0) {
     return html`<p class="muted sql-hint">The query returned no rows.</p>`;
   }
-  const isDrawable = answer.columns.some(({ kind }) => kind === "number");
   if (query.show === "chart") {
-    return isDrawable
+    return isDrawable(answer)
       ? html`<${ResultChart} key=${answer.version + answer.sql} answer=${answer} choice=${query.chart} onChoose=${onChart} />`
       : html`<p class="muted sql-hint">A chart needs a column with numbers.</p>`;
   }
