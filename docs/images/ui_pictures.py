@@ -81,6 +81,7 @@ def take_all(playwright: Any, address: str) -> None:
     light.locator(".chart-tooltip").wait_for()
     take(light, "ui-curves")
     take_groups(light, address)
+    take_figure(light, address)
     take_groups(light, address)
     show(light, urljoin(address, f"compare?sel={runs}&m=val_top1"))
     take(light, "ui-compare")
@@ -104,6 +105,19 @@ def take_all(playwright: Any, address: str) -> None:
     dark.locator(".live-run").first.wait_for()
     take(dark, "ui-live")
     browser.close()
+
+
+def take_figure(page: Page, address: str) -> None:
+    """Take the picture of the dialog for figures."""
+    show(page, urljoin(address, "curves?sel=191-230&m=val_top1&group=args~model&band=ci"))
+    page.locator("figure.chart").get_by_role("button", name="⋯").click()
+    page.get_by_role("button", name="Figure for a paper").click()
+    page.get_by_label("x axis").fill("epoch $t$")
+    page.get_by_label("y axis").fill(r"accuracy $a_\text{val}$")
+    page.get_by_role("combobox", name="Font", exact=True).select_option("latex")
+    page.wait_for_timeout(1000)
+    take(page, "ui-figure")
+    page.keyboard.press("Escape")
 
 
 def take_groups(page: Page, address: str) -> None:
