@@ -53,6 +53,8 @@ CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
 # A proxy that the page is tested behind, and checks of accessibility; the page is tested in the notebooks' browser.
 UI_TOOLS = ["axe-playwright-python", "httpx", "jupyter-server-proxy>=4.4"]
+# For the example of a page made with Dash.
+DASH = ["dash>=4", "dash-ag-grid>=33", "plotly>=6"]
 # Other tools that read the data, as the documentation shows.
 READERS = ["duckdb; python_version >= '3.11'"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
@@ -274,6 +276,16 @@ def page(session: nox.Session) -> None:
     _install_suite(session)
     options = ["--engines=sqlite", "--numprocesses=2", "-m", "page"]
     session.run("python", "-m", "pytest", *options, *(session.posargs or ["tests/ui/browser"]))
+
+
+@nox.session
+def dash(session: nox.Session) -> None:
+    """Test the page made with Dash in a browser, on both engines; arguments go to pytest."""
+    _install_packages(session, *PACKAGES, postgres=True)
+    session.install(*TEST_TOOLS, *EXAMPLE_NEEDS, "playwright", *DASH)
+    # Dash brings a plugin for pytest that it no longer loads.
+    options = ["-p", "no:dash", "-m", "dash"]
+    session.run("python", "-m", "pytest", *options, *(session.posargs or ["tests/examples/test_dash_app.py"]))
 
 
 @nox.session

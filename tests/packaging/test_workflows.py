@@ -25,6 +25,7 @@ SESSIONS = {
     "docs",
     "installs",
     "page",
+    "dash",
     "minimal",
     "minimum",
     "latest",

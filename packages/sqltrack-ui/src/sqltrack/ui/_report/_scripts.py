@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 __all__ = ["STATIC", "linked_modules", "read_static"]
@@ -32,11 +33,11 @@ def linked_modules(entry: str) -> list[str]:
     texts: list[str] = []
     for path, text in _in_order(entry, set()):
         places[path] = len(texts)
-        texts.append(_IMPORT.sub(lambda found, of=path: _linked(found, of, places), text))
+        texts.append(_IMPORT.sub(partial(_linked, path, places), text))
     return texts
 
 
-def _linked(found: re.Match[str], path: str, places: dict[str, int]) -> str:
+def _linked(path: str, places: Mapping[str, int], found: re.Match[str]) -> str:
     return f'{found["before"]}"linked:{places[_resolve(path, found["path"])]}"'
 
 
