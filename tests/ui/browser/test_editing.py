@@ -145,6 +145,11 @@ def test_the_dialog_fits_the_window_and_is_accessible(
     fields = {"l": "Kind, such as resumes", "m": "Experiment, which", "s": "New status"}
     with open_page("?sel=5-30&c=run~status", address=editable[0], dark=dark, width=width) as page:
         wait_for_rows(page)
+        page.get_by_role("button", name="Edit ▾").click()
+        menu = page.locator(".menu-list").bounding_box()
+        assert 0 <= menu["x"] <= menu["x"] + menu["width"] <= width
+        page.keyboard.press("Escape")
+        page.evaluate("document.activeElement.blur()")
         for key in keys:
             page.keyboard.press("e")
             page.keyboard.press(key)
