@@ -119,6 +119,9 @@ def test_groups_over_seeds_are_drawn(open_browser: OpenPage, report: Path) -> No
         charts_are_drawn(page)
         page.get_by_role("button", name="Groups").click()
         assert "groups" in (page.locator(".chart-canvas").first.get_attribute("aria-label") or "")
+        assert page.get_by_text("Mean and standard deviation.").first.is_visible()
+        rows = page.locator("#groups tbody tr")
+        assert page.locator("#groups .swatch").count() == rows.count() > 1
         page.get_by_role("button", name="log y").press("Enter")
         assert page.get_by_role("button", name="log y").get_attribute("aria-pressed") == "true"
 
@@ -129,6 +132,22 @@ def test_a_report_is_accessible_and_fits(open_browser: OpenPage, report: Path, w
         charts_are_drawn(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert violations(page) == []
+
+
+def test_the_menu_of_a_view_downloads_a_report(open_browser: OpenPage, open_page: OpenPage, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    with open_page("curves?sel=3,5&m=val_top1") as page:
+        charts_are_drawn(page)
+        page.get_by_role("button", name="Export").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Report as HTML").click()
+        download.value.save_as(path)
+        assert download.value.suggested_filename == "report.html"
+    with open_browser(path) as page:
+        charts_are_drawn(page)
+        assert sorted(texts(page, "Status")) == [3, 5]
+        assert page.locator(".chart h2").all_inner_texts() == ["val_top1"]
+        assert page.get_by_text("2 selected", exact=True).is_visible()
 
 
 def test_300_runs_take_less_than_3_megabytes(

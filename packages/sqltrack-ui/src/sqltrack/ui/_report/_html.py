@@ -112,6 +112,7 @@ def _data(content: Content) -> dict[str, Any]:
         "metrics": content.metrics,
         "curves": runs,
         "groups": groups,
+        "group_values": [row["value"] for row in (content.group_rows or {}).get("rows", ())],
         "xs": [list(x) for x in places],
         "comparison": content.comparison["rows"],
         "view": content.view,
@@ -231,7 +232,8 @@ def _groups(content: Content) -> Iterator[str]:
     yield '<section aria-labelledby="groups-title"><h2 id="groups-title">Groups</h2>'
     yield f'<p class="muted">{_text(_grouping(content.view["group"]))} Mean ± standard deviation, and n, the number '
     yield "of runs.</p>"
-    yield '<div class="report-table" tabindex="0" role="region" aria-label="Table of groups"><table class="table">'
+    yield '<div class="report-table" tabindex="0" role="region" aria-label="Table of groups">'
+    yield '<table class="table" id="groups">'
     yield '<thead><tr><th scope="col">Group</th><th scope="col" class="number">n</th>'
     for item in table["columns"]:
         yield f'<th scope="col" class="number"><bdi>{_text(item["label"])}</bdi></th>'

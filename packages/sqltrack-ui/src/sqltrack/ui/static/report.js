@@ -1,6 +1,6 @@
 /** A report: runs in a file without a server. Tables are there already; they get an order, and the curves are drawn. */
 import { decodeCurves, ReportCurves } from "./report_curves.js";
-import { ComparedRuns, RunsTable } from "./report_tables.js";
+import { ComparedRuns, decorateGroups, RunsTable } from "./report_tables.js";
 import { createSignal } from "./signal.js";
 import { setStatusGroups } from "./status.js";
 import { show, toggleScheme } from "./theme.js";
@@ -22,6 +22,10 @@ export function start(data) {
     new ComparedRuns(compared, data.comparison, selected);
   }
   const curves = decodeCurves(data);
+  const groups = document.getElementById("groups");
+  if (groups !== null) {
+    decorateGroups(groups, data.group_values, curves.groups, highlight);
+  }
   render(
     html`<${ReportCurves} data=${data} curves=${curves} selected=${selected} highlight=${highlight} />`,
     document.getElementById("curves"),

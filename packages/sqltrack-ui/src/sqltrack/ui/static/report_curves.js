@@ -1,6 +1,7 @@
 /** The curves of a report: those of the selected runs, or of groups of all runs. */
 import { ChartFigure } from "./chart_figure.js";
 import { nameGroup, nameX } from "./chart_names.js";
+import { groupNote } from "./group_notes.js";
 import { lineStyles, styleAt } from "./palette.js";
 import { useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
@@ -50,29 +51,29 @@ export function ReportCurves({ data, curves, selected, highlight }) {
         <button type="button" class="button" aria-pressed=${log.y} onClick=${() => flip("y")}>log y</button>
       </span>
       ${range !== null && html`<button type="button" class="button primary" onClick=${() => setRange(null)}>Reset zoom</button>`}
-      <span class="muted">${describe(isGrouped, ids, data)}</span>
+      <span class="muted">${describe(isGrouped, ids)}</span>
     </div>
     <div class="charts">
       ${charts.map(
         (chart) =>
-          html`<${ChartFigure} key=${chart.title} ...${chart} x=${x} y=${{ log: log.y }} highlight=${highlight} onZoom=${setRange} />`,
+          html`<${ChartFigure} key=${chart.title} ...${chart} x=${x} y=${{ log: log.y }} highlight=${highlight} onZoom=${setRange}
+          note=${groupNote(chart.bands, { x: x.name, metric: chart.title, smoothing: 0 })} />`,
       )}
     </div>`;
 }
 
-function describe(isGrouped, ids, { view }) {
+function describe(isGrouped, ids) {
   if (isGrouped) {
-    return `Mean of each group, ${BANDS[view.band] ?? view.band}.`;
+    return "The colors are those of the table of groups.";
   }
   return ids.length > 0 ? "Select runs in the table to draw their curves." : "No runs are selected in the table.";
 }
 
-const BANDS = {
-  std: "with a band of one standard deviation",
-  sem: "with a band of one standard error",
-  ci: "with a band of the 95% confidence interval of the mean",
-  minmax: "with a band from the smallest to the largest value",
-};
+/** Return the style of each group by its name; a group keeps it in all charts. */
+export function groupStyles(groups, shownScheme) {
+  const names = [...new Set(groups.map(({ value }) => nameGroup(value)))];
+  return new Map(names.map((name, index) => [name, styleAt(index, shownScheme)]));
+}
 
 // A run is named by its id, and by its experiment if there are several.
 function nameRuns(rows) {
@@ -95,12 +96,12 @@ function runChart(metric, curves, ids, nameRun, shownScheme) {
 }
 
 function groupChart(metric, groups, shownScheme) {
-  const names = [...new Set(groups.map(({ value }) => nameGroup(value)))];
+  const styles = groupStyles(groups, shownScheme);
   const bands = groups
     .filter((group) => group.metric === metric)
     .map((group) => {
       const name = nameGroup(group.value);
-      return { ...group, ...styleAt(names.indexOf(name), shownScheme), key: name, name };
+      return { ...group, ...styles.get(name), key: name, name };
     });
   return { title: metric, lines: [], bands };
 }

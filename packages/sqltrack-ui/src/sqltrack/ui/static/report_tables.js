@@ -1,7 +1,9 @@
 /** The tables of a report: order, search and selection of runs, and the comparison of those that are selected. */
 import { Swatch } from "./chart_figure.js";
+import { nameGroup } from "./chart_names.js";
 import { decode, exactText, formatValue, isMissing } from "./format.js";
 import { lineStyles } from "./palette.js";
+import { groupStyles } from "./report_curves.js";
 import { scheme } from "./theme.js";
 import { html, render } from "./vendor/htm/standalone.module.js";
 
@@ -190,6 +192,33 @@ function rankOf(value) {
   }
   const text = typeof decoded === "string" ? decoded : JSON.stringify(decoded);
   return { rank: 2, value: text.toLowerCase() };
+}
+
+/**
+ * Show the colors of groups in their table, and highlight the group under the pointer.
+ *
+ * @param {HTMLTableElement} table the table of groups
+ * @param {any[]} values values of the groups, in the order of the table
+ * @param {object[]} groups curves of the groups
+ * @param {object} highlight signal with the key of the highlighted curve
+ */
+export function decorateGroups(table, values, groups, highlight) {
+  const rows = [...table.tBodies[0].rows].map((element, index) => ({ element, name: nameGroup(values[index]) }));
+  for (const { element, name } of rows) {
+    const swatch = document.createElement("span");
+    swatch.className = "report-swatch";
+    element.cells[0].prepend(swatch);
+    element.addEventListener("pointerenter", () => highlight.set(name));
+    element.addEventListener("pointerleave", () => highlight.set(null));
+  }
+  const draw = () => {
+    const styles = groupStyles(groups, scheme.get());
+    for (const { element, name } of rows) {
+      render(styles.has(name) ? html`<${Swatch} ...${styles.get(name)} />` : null, element.cells[0].firstElementChild);
+    }
+  };
+  scheme.subscribe(draw);
+  draw();
 }
 
 /** The comparison, with the columns of the selected runs and the rows in which these differ. */
