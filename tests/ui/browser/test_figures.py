@@ -118,7 +118,7 @@ def test_files_of_many_long_curves_are_small_and_have_the_width_that_was_asked_f
     ("address", "draws"),
     [
         ("curves?sel=20-23&m=val_loss&smooth=0.6&log=y", "axes.plot"),
-        ("curves?sel=20-40&m=val_loss,val_top1&overlay=1", "axes.plot"),
+        ('curves?sel=20-40&m=val_loss,val_top1&o={"overlay":true}', "axes.plot"),
         ("curves?sel=20-40&m=val_top1&group=args~model&band=ci", "axes.fill_between"),
     ],
 )
@@ -153,8 +153,39 @@ def test_the_program_and_the_data_hold_the_points_of_the_figure(
     assert used
     assert {name for pair in used for name in pair} <= set(heads)
     assert all(len(line.split()) == len(heads) for line in table)
-    assert code.count("\\addlegendentry") in (0, names["styles"].__len__())
-    assert [code.count(side) for side in "{}"] == [code.count("{")] * 2
+    assert code.count("\\addlegendentry") in (0, len(names["styles"]))
+    assert code.count("{") == code.count("}")
+
+
+@pytest.mark.page
+@pytest.mark.parametrize("color", ["lr", "model"])
+def test_scatter_plots_have_a_dot_for_each_run(
+    open_page: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, color: str
+) -> None:
+    mpl.use("agg")
+    monkeypatch.chdir(tmp_path)
+    with open_page("sweep") as page:
+        page.get_by_role("button", name="Color ▾").click()
+        page.locator(".menu-list").get_by_role("button", name=color, exact=True).click()
+        scatter = page.locator(".sweep-scatter")
+        scatter.get_by_role("button", name="x ▾").click()
+        scatter.locator(".menu-list").get_by_role("button", name="optimizer" if color == "lr" else "lr").first.click()
+        scatter.get_by_role("button", name="⋯").click()
+        page.get_by_role("button", name="Figure for a paper").click()
+        page.locator(".figure-preview[aria-busy=false] svg").wait_for()
+        svg, pdf = (save(page, name, tmp_path) for name in ("SVG", "PDF"))
+        rows = list(csv.DictReader(io.StringIO(save(page, "Data as CSV", tmp_path).read_text(encoding="utf-8"))))
+        program, code = text_of(page, "As Python"), text_of(page, "As LaTeX")
+        assert violations(page) == []
+    assert ask("pdftotext", pdf, "-")
+    names: dict[str, Any] = {}
+    with mpl.rc_context():
+        exec(program, names)  # noqa: S102 - it is ours
+        names["plt"].close("all")
+    assert sorted(names["points"]["y"]) == pytest.approx(sorted(float(row["y"]) for row in rows))
+    circles = ET.parse(svg).getroot().iter(f"{SVG}circle")  # noqa: S314 - it is ours
+    assert len([circle for circle in circles if circle.get("clip-path")]) == len(rows) > 20
+    assert "only marks" in code
 
 
 @pytest.mark.page
