@@ -82,7 +82,6 @@ def take_all(playwright: Any, address: str) -> None:
     take(light, "ui-curves")
     take_groups(light, address)
     take_figure(light, address)
-    take_groups(light, address)
     show(light, urljoin(address, f"compare?sel={runs}&m=val_top1"))
     take(light, "ui-compare")
     light.goto(urljoin(address, "sweep?f=experiment~name:Learning-rate+sweep"))
@@ -118,19 +117,6 @@ def take_figure(page: Page, address: str) -> None:
     page.wait_for_timeout(1000)
     take(page, "ui-figure")
     page.keyboard.press("Escape")
-
-
-def take_groups(page: Page, address: str) -> None:
-    """Take the pictures of groups of runs, in the table and as curves."""
-    columns = "metric~max~val_top1,metric~min~val_loss,run~duration"
-    page.goto(urljoin(address, f"?by=args~model,args~epochs&f=run~status:COMPLETED&c={columns}&band=ci"))
-    page.locator(".group-name").nth(1).click()
-    page.locator(".group-member").first.wait_for()
-    take(page, "ui-groups")
-    show(page, urljoin(address, "curves?sel=191-230&m=val_loss,val_top1&group=args~model&band=ci"))
-    page.keyboard.press("e")
-    page.wait_for_timeout(1000)
-    take(page, "ui-bands")
 
 
 def take_groups(page: Page, address: str) -> None:
