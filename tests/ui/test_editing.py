@@ -126,8 +126,25 @@ def test_tags_are_changed_as_shown_and_undone(server: PageServer, client: sqltra
     assert undo["what"] == "undo: changed the tags of 3 runs"
     again = apply(server, undo)
     assert dump(client) == before
+    assert recent(server) == [("undone: changed the tags of 3 runs", True)]
     apply(server, plan(server, "undo", undo=again["undo"]))
     assert values(client, "SELECT tags FROM runs WHERE id = 1") == [{"paper": True}]
+    assert recent(server) == [("redone: changed the tags of 3 runs", False)]
+
+
+def recent(server: PageServer) -> list[tuple[str, bool]]:
+    return [(edit["done"], edit["is_undo"]) for edit in server.ask("recent").json()["edits"]]
+
+
+def test_recent_changes_that_can_be_undone_are_listed(server: PageServer, client: sqltrack.Client) -> None:
+    assert recent(server) == []
+    apply(server, plan(server, "comment", runs=[1], text="a"))
+    apply(server, plan(server, "move", runs=[1], to="second"))
+    done = apply(server, plan(server, "status", runs=[1], status="A"))
+    assert recent(server) == [("set the status of 1 run to A", False), ("set the comment of 1 run", False)]
+    (edit, _) = server.ask("recent").json()["edits"]
+    assert edit["undo"] == done["undo"]
+    assert datetime.fromisoformat(edit["time"]).tzinfo is not None
 
 
 @pytest.mark.parametrize(

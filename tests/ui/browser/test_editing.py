@@ -71,6 +71,13 @@ def test_selected_runs_are_tagged_by_keys_and_the_tags_are_undone(
         page.keyboard.press("e")
         page.keyboard.press("x")
         page.locator(".note.edited").wait_for(state="detached")
+        # A page that was loaded again knows the change, too.
+        page.reload()
+        wait_for_rows(page)
+        page.keyboard.press("e")
+        page.keyboard.press("r")
+        page.get_by_role("dialog", name="Recent changes").get_by_role("button", name="Redo").click()
+        notice(page, "Redone: changed the tags of 2 runs.")
         assert page.evaluate("window.hacked") is None
 
 

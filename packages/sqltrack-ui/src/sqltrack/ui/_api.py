@@ -95,6 +95,7 @@ class Api:
             Route("/api/about", self._query_endpoint(self._about)),
             Route("/api/export", _guarded(self._export)),
             Route("/api/report", _guarded(self._report)),
+            Route("/api/recent", self._query_endpoint(lambda database, spec: self._edits.recent())),
             # The guard lets them pass only if the page may change the database.
             Route("/api/plan", self._edit_endpoint(self._edits.plan), methods=["POST"]),
             Route("/api/apply", self._edit_endpoint(self._edits.apply), methods=["POST"]),

@@ -50,6 +50,7 @@ class Planned(NamedTuple):
         rest: the words after the verb; "{}" stands for the runs or the experiment that change.
         python: code that makes the same change, with the line `CLIENT` in place of the client; empty without one.
         experiment: the experiment that changes, None for runs.
+        undoes: name of the edit that it undoes, if any.
     """
 
     plan: Edit | Deletion
@@ -57,6 +58,7 @@ class Planned(NamedTuple):
     rest: str
     python: str
     experiment: str | None = None
+    undoes: str | None = None
 
     @property
     def kind(self) -> str:

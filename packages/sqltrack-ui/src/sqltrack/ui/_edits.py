@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqltrack.commands.edits import Edit
@@ -40,10 +41,21 @@ _MOST_RUNS = 20_000
 
 
 class _Done(NamedTuple):
-    """An edit that can be undone, and its description in the past tense."""
+    """An edit that can be undone.
+
+    Attributes:
+        sentence: its description, such as "changed the tags of 3 runs" or "undone: changed the tags of 3 runs".
+        first: the description of the edit that was not an undo.
+        undo: how to undo it.
+        time: time of the edit.
+        is_undo: whether it has undone `first`.
+    """
 
     sentence: str
+    first: str
     undo: Undo
+    time: datetime
+    is_undo: bool
 
 
 class _Kept(Generic[T]):
@@ -62,6 +74,11 @@ class _Kept(Generic[T]):
             if len(self._items) > self._limit:
                 self._items.popitem(last=False)
         return name
+
+    def all(self) -> list[tuple[str, T]]:
+        """Return names and objects, the latest first."""
+        with self._lock:
+            return list(reversed(self._items.items()))
 
     def find(self, name: Any) -> T | None:
         """Return an object."""
@@ -145,6 +162,14 @@ class Edits:
         _logger.info("%s", answer["done"])
         return {**answer, "version": self._source.version()}
 
+    def recent(self) -> dict[str, Any]:
+        """Return a dict with edits that can be undone, the latest first: dicts with undo, done, time and is_undo."""
+        edits = [
+            {"undo": name, "done": done.sentence, "time": done.time, "is_undo": done.is_undo}
+            for name, done in self._done.all()
+        ]
+        return {"edits": edits}
+
     def _plan(self, spec: Mapping[str, Any]) -> Planned:
         action = ACTIONS.get(str(spec.get("action")))
         if action is None:
@@ -156,7 +181,9 @@ class Edits:
         done = self._done.find(spec.get("undo"))
         if done is None:
             raise RequestError("this change is too old to be undone", "unknown")
-        return Planned(plan_undo(self._source.client, done.undo), ("undo", "undone"), f": {done.sentence}", "")
+        plan = plan_undo(self._source.client, done.undo)
+        verbs = ("redo", "redone") if done.is_undo else ("undo", "undone")
+        return Planned(plan, verbs, f": {done.first}", "", undoes=spec["undo"])
 
     def _subject(self, spec: Mapping[str, Any]) -> Subject:
         experiment = spec.get("experiment")
@@ -182,5 +209,9 @@ class Edits:
             return {"done": planned.done(len(deleted.runs)), "changes": number, "undo": None}
         applied = apply_undoable(client, planned.plan)
         done = planned.done(len({change.id for change in applied.changes if change.kind == planned.kind}))
-        undo = None if applied.undo is None else self._done.keep(_Done(done, applied.undo))
+        undone = self._done.take(planned.undoes)
+        undo = None
+        if applied.undo is not None:
+            first, is_undo = (done, False) if undone is None else (undone.first, not undone.is_undo)
+            undo = self._done.keep(_Done(done, first, applied.undo, datetime.now(timezone.utc), is_undo))
         return {"done": done, "changes": len(applied.changes), "undo": undo}

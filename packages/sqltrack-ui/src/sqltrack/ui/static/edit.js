@@ -4,6 +4,7 @@ import { post } from "./api.js";
 import { capitalize, Menu } from "./components.js";
 import { EditDialog } from "./edit_dialog.js";
 import { FORMS } from "./edit_forms.js";
+import { RecentDialog } from "./edit_recent.js";
 import { useKeys } from "./keys.js";
 import { createSignal, useSignal } from "./signal.js";
 import { html, useState } from "./vendor/htm/standalone.module.js";
@@ -38,11 +39,15 @@ export function EditExperiment({ about, experiment, onDone = () => {} }) {
 // With the keys, of which a view has only one set.
 function EditControls(props) {
   const [open, setOpen] = useState(null);
-  useKeys(
-    "Edit",
-    Object.fromEntries(props.actions.map((name) => [`e ${FORMS[name].key}`, [FORMS[name].help, () => setOpen(name)]])),
-  );
-  return html`<${EditMenu} ...${props} asked=${open} onAsked=${() => setOpen(null)} hasKeys />`;
+  const [isRecent, setRecent] = useState(false);
+  useKeys("Edit", {
+    ...Object.fromEntries(
+      props.actions.map((name) => [`e ${FORMS[name].key}`, [FORMS[name].help, () => setOpen(name)]]),
+    ),
+    "e r": ["recent changes, to undo them", () => setRecent(true)],
+  });
+  return html`<${EditMenu} ...${props} asked=${open} onAsked=${() => setOpen(null)} hasKeys onRecent=${() => setRecent(true)} />
+    ${isRecent && html`<${RecentDialog} onUndo=${undoEdit} onClose=${() => setRecent(false)} />`}`;
 }
 
 function EditMenu({
@@ -52,6 +57,7 @@ function EditMenu({
   asked = null,
   onAsked = () => {},
   hasKeys = false,
+  onRecent,
   quiet,
 }) {
   const [chosen, setChosen] = useState(null);
@@ -63,7 +69,9 @@ function EditMenu({
   const entry = (name) => html`<button type="button" onClick=${() => setChosen(name)}>
     <span>${FORMS[name].label}</span>${hasKeys && html`<kbd>e ${FORMS[name].key}</kbd>`}
   </button>`;
-  return html`<${Menu} label="Edit ▾" title="Change tags, comments and more" quiet=${quiet}>${actions.map(entry)}</${Menu}>
+  return html`<${Menu} label="Edit ▾" title="Change tags, comments and more" quiet=${quiet}>${actions.map(entry)}
+      ${onRecent && html`<hr /><button type="button" onClick=${onRecent}><span>Recent changes…</span><kbd>e r</kbd></button>`}
+    </${Menu}>
     ${shown && html`<${OpenDialog} key=${shown} action=${shown} findTargets=${findTargets} onDone=${onDone} onClose=${close} />`}`;
 }
 
@@ -84,6 +92,21 @@ function tell(answer, isUndo) {
   lastEdit.set({ ...answer, isUndo });
 }
 
+/**
+ * Undo a change, and tell it as the last one.
+ *
+ * @param {string} undo name of the change
+ * @param {boolean} isUndo whether it undoes another one itself
+ * @throws {Error} the values were changed again, or the server refuses
+ */
+async function undoEdit(undo, isUndo) {
+  const { plan, refused } = await post("plan", { action: "undo", undo });
+  if (plan === null) {
+    throw new Error(refused ?? "nothing is left to undo");
+  }
+  tell(await post("apply", { plan }), !isUndo);
+}
+
 /** Say what was changed last, with a button that undoes it. */
 export function EditNotice() {
   const edit = useSignal(lastEdit);
@@ -99,12 +122,7 @@ function Notice({ edit }) {
     }
     setBusy(true);
     try {
-      const { plan, refused } = await post("plan", { action: "undo", undo: edit.undo });
-      if (plan === null) {
-        setError(new Error(refused ?? "nothing is left to undo"));
-      } else {
-        tell(await post("apply", { plan }), !edit.isUndo);
-      }
+      await undoEdit(edit.undo, edit.isUndo);
     } catch (failure) {
       setError(failure);
     }
