@@ -24,6 +24,8 @@ from sqltrack.ui._report._scripts import STATIC, linked_modules
 from sqltrack.ui._report._text import as_text
 from support.ui_server import PageServer
 
+from .conftest import _new_config
+
 HOSTILE = """</script><script>alert(1)</script><img src=x onerror=alert(1)> "' & %s {{nonce}} \u202e"""
 
 
@@ -86,10 +88,30 @@ def fill(client: sqltrack.Client) -> None:
         run.stop()
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, dict[str, Any]]:
+    """Configurations of databases with the runs of `fill`, by engine."""
+    return {}
+
+
 @pytest.fixture
-def filled(client: sqltrack.Client) -> sqltrack.Client:
-    fill(client)
-    return client
+def filled(
+    engine_name: str,
+    made: dict[str, dict[str, Any]],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> sqltrack.Client:
+    """Client of a database with the runs of `fill`, to look at only."""
+    if engine_name not in made:
+        made[engine_name] = _new_config(engine_name, request, tmp_path_factory)
+        fill(sqltrack.Client(made[engine_name]))
+    return sqltrack.Client(made[engine_name])
+
+
+@pytest.fixture
+def options(filled: sqltrack.Client, engine_name: str, made: dict[str, dict[str, Any]]) -> list[str]:
+    """Options of the program for that database."""
+    return [word for name, value in made[engine_name].items() if name != "outbox" for word in (f"--{name}", str(value))]
 
 
 def test_values_of_the_table_are_those_of_the_page(filled: sqltrack.Client) -> None:
@@ -187,11 +209,8 @@ def test_control_characters_and_halves_of_pairs_are_replaced(client: sqltrack.Cl
     assert "a\ufffdb" in text
 
 
-def test_the_program_writes_the_file(
-    filled: sqltrack.Client, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_program_writes_the_file(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "report.html"
-    options = [word for name, value in config.items() if name != "outbox" for word in (f"--{name}", str(value))]
     command = ["report", "--where", "id < 4", "--metric", "val_loss", "--title", "For <you>", "--output", str(path)]
     assert main([*options, *command]) == 0
     text = path.read_text(encoding="utf-8")
@@ -203,11 +222,10 @@ def test_the_program_writes_the_file(
 
 
 def test_a_wrong_condition_leaves_an_older_file_as_it_was(
-    filled: sqltrack.Client, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "report.html"
     path.write_text("before", encoding="utf-8")
-    options = [word for name, value in config.items() if name != "outbox" for word in (f"--{name}", str(value))]
     for words in (["--where", "no_such_column = 1"], ["--where", "id > 100"], ["--metric", "los"], ["no such"]):
         assert main([*options, "report", *words, "--output", str(path)]) == 1
         assert capsys.readouterr().err.startswith("sqltrack: ")
@@ -215,14 +233,15 @@ def test_a_wrong_condition_leaves_an_older_file_as_it_was(
     assert list(tmp_path.glob(".*.part")) == []
 
 
-def test_runs_of_one_experiment_are_found_by_name_or_id(filled: sqltrack.Client) -> None:
-    other = sqltrack.Experiment(filled, name="other")
+def test_runs_of_one_experiment_are_found_by_name_or_id(client: sqltrack.Client) -> None:
+    sqltrack.Experiment(client, name="first").get_run().add_metrics({"loss": 1.0}, step=0)
+    other = sqltrack.Experiment(client, name="other")
     run = other.get_run()
     run.add_metrics({"loss": 1.0}, step=0)
     for name in ("other", str(other.id)):
-        assert [row["id"] for row in Reader(create_report(filled, experiment=name)).data()["rows"]] == [run.id]
+        assert [row["id"] for row in Reader(create_report(client, experiment=name)).data()["rows"]] == [run.id]
     with pytest.raises(NotFoundError, match="there is no experiment 'othr'"):
-        create_report(filled, experiment="othr")
+        create_report(client, experiment="othr")
 
 
 def test_the_page_sends_the_report_of_a_view(server: PageServer) -> None:
