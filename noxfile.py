@@ -53,6 +53,8 @@ CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
 # A proxy that the page is tested behind, and checks of accessibility; the page is tested in the notebooks' browser.
 UI_TOOLS = ["axe-playwright-python", "httpx", "jupyter-server-proxy>=4.4"]
+# For the example of a page made with Dash.
+DASH = ["dash>=4", "dash-ag-grid>=33", "plotly>=6"]
 # Other tools that read the data, as the documentation shows.
 READERS = ["duckdb; python_version >= '3.11'"]
 EXAMPLE_NEEDS = ["scikit-learn", "matplotlib", "rich"]
@@ -284,6 +286,16 @@ def page(session: nox.Session) -> None:
 
 
 @nox.session
+def dash(session: nox.Session) -> None:
+    """Test the page made with Dash in a browser, on both engines; arguments go to pytest."""
+    _install_packages(session, *PACKAGES, postgres=True)
+    session.install(*TEST_TOOLS, *EXAMPLE_NEEDS, "playwright", *DASH)
+    # Dash brings a plugin for pytest that it no longer loads.
+    options = ["-p", "no:dash", "-m", "dash"]
+    session.run("python", "-m", "pytest", *options, *(session.posargs or ["tests/examples/test_dash_app.py"]))
+
+
+@nox.session
 def citus(session: nox.Session) -> None:
     """Test on the Citus cluster whose coordinator SQLTRACK_TEST_CITUS_DSN names; arguments go to pytest."""
     _install_packages(session, *PACKAGES, postgres=True)
@@ -447,7 +459,7 @@ def _install_by_uv(session: nox.Session, *arguments: str) -> None:
     """Install all packages with uv, editable and with all extras; uv can choose versions other than the newest."""
     extras = {
         "packages/sqltrack-core": "[postgres]",
-        "packages/sqltrack-notebook": "[plotly,polars]",
+        "packages/sqltrack-notebook": "[plot,plotly,polars]",
         "packages/sqltrack-cli": "[parquet]",
         "packages/sqltrack-import": "[parquet,mlruns]",
     }

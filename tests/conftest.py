@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 
 
 # Marks of tests that run only if -m names the mark.
-_ON_REQUEST = ("faults", "citus", "guides", "installs", "page", "site")
+_ON_REQUEST = ("faults", "citus", "guides", "installs", "page", "site", "dash")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "guides: runs a guide or an example as a whole, so it runs only with -m guides")
     config.addinivalue_line("markers", "installs: makes environments or releases, so it runs only with -m installs")
     config.addinivalue_line("markers", "site: builds the documentation, so it runs only with -m site")
+    config.addinivalue_line("markers", "dash: needs Dash and a browser, so it runs only with -m dash")
     config.addinivalue_line("markers", "page: drives a browser for seconds, so it runs only with -m page")
     config.addinivalue_line(
         "markers",

@@ -36,6 +36,10 @@ class Package(NamedTuple):
     inside: str | None = None
 
 
+_LIBERATION_SANS = ("LiberationSans-Regular.ttf", "LiberationSans-Italic.ttf")
+# The pictures of Ace's style sheet that are not PNG.
+_ACE_IMAGES = dict.fromkeys((5, 6, 7, 8, 9, 10, 11, 12, 25), "svg")
+
 PACKAGES = (
     Package("htm", ("preact/standalone.module.js", "LICENSE"), "Apache-2.0"),
     Package("preact", ("LICENSE",), "MIT", "htm"),
@@ -46,6 +50,29 @@ PACKAGES = (
         "Apache-2.0 AND BSD-3-Clause",
     ),
     Package("zrender", ("LICENSE",), "BSD-3-Clause", "echarts"),
+    Package("jspdf", ("dist/jspdf.umd.min.js", "LICENSE"), "MIT"),
+    Package("fflate", ("LICENSE",), "MIT", "jspdf"),
+    Package("fast-png", ("LICENSE",), "MIT", "jspdf"),
+    Package("iobuffer", ("LICENSE",), "MIT", "fast-png"),
+    Package("pako", ("LICENSE",), "MIT AND Zlib", "fast-png"),
+    # The fonts of figures: jsPDF reads only TrueType, which few packages of fonts hold.
+    Package("katex", ("dist/fonts/KaTeX_Main-Regular.ttf", "dist/fonts/KaTeX_Math-Italic.ttf", "LICENSE"), "MIT"),
+    Package(
+        "pdfjs-dist",
+        tuple(f"standard_fonts/{name}" for name in (*_LIBERATION_SANS, "LICENSE_LIBERATION")),
+        "OFL-1.1",
+    ),
+    Package("@expo-google-fonts/tinos", ("400Regular/Tinos_400Regular.ttf", "LICENSE_FONT"), "OFL-1.1"),
+    Package(
+        "ace-builds",
+        (
+            *(f"src-min-noconflict/{name}.js" for name in ("ace", "mode-sql", "ext-language_tools")),
+            "css/ace.css",
+            *(f"css/main-{number}.{_ACE_IMAGES.get(number, 'png')}" for number in range(1, 27)),
+            "LICENSE",
+        ),
+        "BSD-3-Clause",
+    ),
 )
 
 
@@ -75,7 +102,8 @@ def _range(package: Package, root: Path) -> str:
 def _add(root: Path, package: Package, version: str) -> dict[str, Any]:
     """Download a package, copy its files, and return its entry in the manifest."""
     folder = root / package.name
-    folder.mkdir()
+    # A name such as @scope/name is a path of two folders.
+    folder.mkdir(parents=True)
     command = ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{package.name}@{version}"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
     archive = folder / printed.split()[-1]
@@ -90,15 +118,23 @@ def _add(root: Path, package: Package, version: str) -> dict[str, Any]:
         **({"version": metadata["version"]} if version in ("latest", metadata["version"]) else {}),
         "license": package.license,
         **({"inside": package.inside} if package.inside else {}),
-        "homepage": re.sub(r"^git\+|\.git$", "", metadata.get("homepage") or metadata["repository"]["url"]),
+        "homepage": _homepage(metadata),
         "files": files,
     }
+
+
+def _homepage(metadata: dict[str, Any]) -> str:
+    repository = metadata["repository"]
+    if isinstance(repository, str):
+        # npm lets a package write owner/name for a repository on GitHub.
+        repository = {"url": f"https://github.com/{repository}" if "://" not in repository else repository}
+    return re.sub(r"^git\+|\.git$", "", metadata.get("homepage") or repository["url"])
 
 
 def _copy(root: Path, name: str, path: Path, source: str) -> dict[str, str]:
     """Copy a file, and return its entry in the manifest."""
     target = root / "vendor" / name / path.name
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, target)
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     return {"file": f"{name}/{path.name}", "source": source, "sha256": digest}

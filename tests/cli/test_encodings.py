@@ -97,6 +97,7 @@ CALLS: dict[str, list[list[str]]] = {
     "reap": [["--dry-run"], ["--dry-run", "--json"]],
     "rename": [[NAME, f"{NAME}2", "--dry-run"]],
     "rename-metric": [[NAME, f"{NAME}2", "--dry-run"]],
+    "report": [[NAME, "--output", "report ✓.html"]],
     "revoke": [[NAME]],
     "rewind": [["1", "1", "--dry-run"]],
     "rm": [["--experiment", NAME, "--dry-run", "--force"], ["1", "--dry-run"]],

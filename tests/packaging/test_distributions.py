@@ -56,7 +56,7 @@ TYPED = {
 
 # Kinds of files in wheels. Those of the page include its libraries, with their licenses.
 SUFFIXES = {".py", ".typed", ".sql", ".css", ".js"}
-PAGE_SUFFIXES = {*SUFFIXES, ".html", ".json", ".mjs", ".svg", ".txt", ""}
+PAGE_SUFFIXES = {*SUFFIXES, ".html", ".json", ".mjs", ".png", ".svg", ".ttf", ".txt", ""}
 
 ENGINES = ("postgres", "sqlite")
 
@@ -104,7 +104,7 @@ BRINGS = {
     "sqltrack-core[full]": set(CONTENTS) - {"sqltrack"},
     "sqltrack-integrations": {"sqltrack-core", "sqltrack-cli", "sqltrack-integrations"},
     "sqltrack-notebook": {"sqltrack-core", "sqltrack-notebook"},
-    "sqltrack-notebook[plotly,polars]": {"sqltrack-core", "sqltrack-notebook"},
+    "sqltrack-notebook[plot,plotly,polars]": {"sqltrack-core", "sqltrack-notebook"},
     "sqltrack-ui": {"sqltrack-core", "sqltrack-cli", "sqltrack-ui"},
     "sqltrack-import": {"sqltrack-core", "sqltrack-cli", "sqltrack-import"},
     "sqltrack-import[mlruns]": {"sqltrack-core", "sqltrack-cli", "sqltrack-import"},

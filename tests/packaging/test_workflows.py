@@ -26,6 +26,7 @@ SESSIONS = {
     "guides",
     "installs",
     "page",
+    "dash",
     "minimal",
     "minimum",
     "latest",

@@ -12,12 +12,14 @@ import re
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -221,7 +223,7 @@ def test_with_edit_views_are_kept_in_the_database_for_all(client: sqltrack.Clien
         names = [view["name"] for view in reading.request("GET", "/api/views?page=runs").json()["views"]]
         assert names == ["mine", "team"]
         # A read-only server deletes only from the user's file.
-        assert reading.request("DELETE", f"/api/views?id={id_}", headers={"X-SQLTrack": "1"}).status == 404
+        assert reading.request("DELETE", f"/api/views?id={id_}", headers={"X-SQLTrack": "1"}).status == 403
     assert client.execute("SELECT COUNT(*) FROM saved_views").fetchone()[0] == 1
 
 
@@ -233,7 +235,7 @@ def test_a_view_of_the_same_name_is_replaced_and_can_be_deleted(own_server: Page
     for status in (200, 404):
         answer = own_server.request("DELETE", f"/api/views?id={id_}", headers={"X-SQLTrack": "1"})
         assert answer.status == status
-    assert own_server.request("GET", "/api/views?page=runs").json() == {"views": []}
+    assert own_server.request("GET", "/api/views?page=runs").json()["views"] == []
 
 
 def test_a_state_of_500_columns_has_a_short_id_and_comes_back_after_a_restart(client: sqltrack.Client) -> None:
@@ -244,7 +246,7 @@ def test_a_state_of_500_columns_has_a_short_id_and_comes_back_after_a_restart(cl
     assert len(id_) < 25
     with serving_here(client) as server:
         assert server.request("GET", f"/api/states?id={id_}").json() == {"state": state}
-        assert server.request("GET", "/api/views?page=").json() == {"views": []}
+        assert server.request("GET", "/api/views?page=").json()["views"] == []
 
 
 def test_old_states_make_room_and_named_views_stay(client: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +277,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     answer = server.post("/api/views", {"name": "a", "page": "runs", "state": {}})
     assert (answer.status, answer.json()["kind"]) == (503, "database")
     assert "cannot save views" in answer.json()["error"]
-    assert server.request("GET", "/api/views?page=runs").json() == {"views": []}
+    assert server.request("GET", "/api/views?page=runs").json()["views"] == []
 
 
 # Export
@@ -402,3 +404,23 @@ def test_head_and_kept_connections_work(server: PageServer) -> None:
     answers = talk(server, data.encode())
     assert answers.count(b"HTTP/1.1 200 OK") == 2
     assert answers.count(b"<html") == 0
+
+
+def test_a_query_ends_when_the_browser_no_longer_waits(server: PageServer) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n"
+    head = f"Host: 127.0.0.1\r\nCookie: {server.cookie}\r\n\r\n"
+    # More than the threads of the server.
+    for _ in range(8):
+        with socket.create_connection((server.host, server.port)) as connection:
+            connection.sendall(f"GET /api/sql?spec={quote(json.dumps({'sql': endless}))} HTTP/1.1\r\n{head}".encode())
+            time.sleep(0.05)
+    began = time.monotonic()
+    answer = server.ask("sql", {"sql": "SELECT COUNT(*) FROM runs"}).json()
+    assert answer["rows"] == [[3]]
+    assert time.monotonic() - began < 15
+
+
+def test_the_place_of_an_error_in_sql_is_told(server: PageServer) -> None:
+    answer = server.ask("sql", {"sql": "SELECT id,\n  nothing_like_it FROM runs"})
+    assert (answer.status, answer.json()["kind"]) == (400, "where")
+    assert (answer.json()["line"], answer.json()["column"]) == (2, 3)

@@ -140,11 +140,38 @@ def test_the_page_runs_no_script_that_is_not_a_file_of_the_server(server: PageSe
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_without_edit_only_views_and_states_are_written(server: PageServer, method: str) -> None:
-    for path in ("/", "/api/runs", "/api/tags", "/static/main.js", "/api/viewsx", "/api/views/1"):
+    for path in ("/", "/api/runs", "/api/plan", "/api/apply", "/static/main.js", "/api/viewsx", "/api/views/1"):
         answer = server.request(method, path, headers={"X-SQLTrack": "1"}, body={})
         assert answer.status == 405, (method, path)
     assert server.post("/api/states", {"a": 1}).status == 200
     assert server.post("/api/views", {"name": "a", "page": "runs", "state": {}}).status == 200
+
+
+def test_even_with_edit_only_the_page_itself_changes_runs(client: sqltrack.Client) -> None:
+    run = sqltrack.Experiment(client, name="a").get_run()
+    tag = {"action": "tags", "runs": [run.id], "add": ["a"]}
+    header = {"X-SQLTrack": "1"}
+    with serving_here(client, edit=True) as server:
+        plan = server.post("/api/plan", tag).json()["plan"]
+        for path, body in (("/api/plan", tag), ("/api/apply", {"plan": plan})):
+            refusals = [
+                server.request("POST", path, body=body),
+                server.request("POST", path, body=body, headers={"Content-Type": "text/plain"}),
+                server.request("POST", path, body=body, headers={**header, "Origin": f"http://{FOREIGN}"}),
+                server.request("POST", path, body=body, headers={**header, "Origin": "null"}),
+                server.request("POST", f"{path}?token={server.token}", body=body, headers=header, cookie=None),
+            ]
+            assert [answer.status for answer in refusals] == [403] * 5
+            assert server.request("POST", path, body=body, headers=header, cookie=None).status == 401
+            assert server.request("POST", path, body=body, headers=header, cookie="sqltrack-app=wrong").status == 401
+            for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
+                assert server.request(method, path, body=body, headers=header).status == 405, method
+            for junk in (b"", b"[]", b"{", b"action=tags", b"\xff", b"[" * 100_000):
+                assert server.request("POST", path, body=junk, headers=header).status == 400
+            assert server.post(path, {**body, "more": "x" * 2_000_000}).status == 413
+        assert client.execute("SELECT tags FROM runs").fetchall() == [(None,)]
+        assert server.post("/api/apply", {"plan": plan}).status == 200
+    assert client.execute("SELECT tags FROM runs").fetchall() == [({"a": True},)]
 
 
 def test_a_form_cannot_write(server: PageServer) -> None:
@@ -240,6 +267,29 @@ def test_a_role_that_may_only_read_suffices(engine_name: str, config: dict[str, 
                 assert answer.status == 200, answer.body
             assert server.post("/api/views", {"name": "a", "page": "runs", "state": {}}).status == 200
             assert "secret" not in json.dumps(server.ask("about").json())
+        with serving_here(reader, edit=True) as server:
+            assert "permission denied" in refused_tag(server)
+    assert client.execute("SELECT tags FROM runs").fetchall() == [(None,)]
+
+
+@pytest.mark.engines("sqlite", reason="PostgreSQL writes triggers in another way")
+def test_a_change_that_the_database_refuses_for_one_run_is_made_for_none(
+    engine_name: str, client: sqltrack.Client
+) -> None:
+    for _ in range(2):
+        sqltrack.Experiment(client, name="a").get_run()
+    client.execute("CREATE TRIGGER kept BEFORE UPDATE ON runs WHEN OLD.id = 2 BEGIN SELECT RAISE(ABORT, 'kept'); END")
+    with serving_here(client, edit=True) as server:
+        assert "kept" in refused_tag(server)
+    assert client.execute("SELECT tags FROM runs").fetchall() == [(None,), (None,)]
+
+
+def refused_tag(server: PageServer) -> str:
+    """Plan to tag all runs, and return the sentence with which the database refuses it."""
+    plan = server.post("/api/plan", {"action": "tags", "filter": {}, "add": ["a"]}).json()["plan"]
+    answer = server.post("/api/apply", {"plan": plan})
+    assert (answer.status, answer.json()["kind"]) == (403, "denied")
+    return str(answer.json()["error"])
 
 
 def test_cookies_of_servers_on_other_ports_do_not_replace_each_other() -> None:

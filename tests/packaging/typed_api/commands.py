@@ -24,7 +24,7 @@ from sqltrack.commands.export import FORMATS, TABLES, ExportedFile, export
 from sqltrack.commands.gc import Criteria, Garbage, apply_gc, plan_gc, reclaim_space
 from sqltrack.commands.grant import grant_sql
 from sqltrack.commands.init import DEFAULT_ENGINE, PARAMETERS, Init, apply_init, new_config_path, plan_init
-from sqltrack.commands.link import plan_link
+from sqltrack.commands.link import plan_link, plan_links
 from sqltrack.commands.ls import list_experiments
 from sqltrack.commands.metrics import Curves, read_curves, read_curves_of_runs
 from sqltrack.commands.mv import plan_mv
@@ -48,8 +48,10 @@ from sqltrack.commands.sql import (
     write_json,
     write_json_lines,
 )
+from sqltrack.commands.status import plan_status
 from sqltrack.commands.tag import plan_tag
 from sqltrack.commands.tidy import Tidied, apply_tidy, plan_tidy
+from sqltrack.commands.undo import apply_undoable, plan_undo
 from sqltrack.seeds import SeedStatistics
 
 
@@ -153,7 +155,12 @@ def mend(client: Client) -> None:
     edits = [plan_comment(client, parse_ranges("1-5,7"), "text"), plan_link(client, 1, "resumes", 2, remove=True)]
     edits += [plan_mv(client, [1], "digits", create=True), plan_rename(client, "digits", "letters")]
     edits += [plan_tag(client, experiment="digits", add=["a"], remove=["b"])]
+    edits += [plan_status(client, [1], "FAILED"), plan_links(client, [1, 2], "resumes", 3, remove=True)]
     assert_type(edits, list[Edit])
+    applied = apply_undoable(client, edits[0])
+    assert_type(applied.changes, list[Change])
+    if applied.undo is not None:
+        assert_type(plan_undo(client, applied.undo), Edit)
     changes = apply_edit(client, edits[0], even_if_changed=True)
     assert_type(changes, list[Change])
     assert_type(changes[0].kind, str)

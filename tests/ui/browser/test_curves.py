@@ -188,7 +188,7 @@ def test_groups_have_a_mean_and_a_number_of_runs(open_page: Callable[..., Any], 
         groups = page.locator(".legend tbody tr").evaluate_all(
             "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))"
         )
-        assert sorted(groups) == [["0.01", "6"], ["0.1", "6"]]
+        assert sorted(groups) == [["0.01", "6", "6"], ["0.1", "6", "6"]]
         page.locator(".chart-canvas").first.focus()
         page.keyboard.press("ArrowRight")
         assert "n = 6" in page.locator(".chart-tooltip").inner_text()

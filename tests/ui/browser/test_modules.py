@@ -32,6 +32,9 @@ STATE = {
     "columns": [["run", "id"], ["args", "x"], ["env", "A=B&C"]],
     "widths": {'["args","x,:"]': 120},
     "pinned": [["args", "x"]],
+    "rowGroup": "all_but_seed",
+    "groupSort": [{"column": ["group", "n"], "descending": True}],
+    "value": ["at", "a~b", "max"],
     "other": {"nested": [1, "#?"]},
 }
 
@@ -77,6 +80,23 @@ def call(open_browser: Any, demo_address: str) -> Iterator[Callable[..., Any]]:
 def test_state_comes_back_from_its_address(call: Callable[..., Any]) -> None:
     query = call("address.js", "writeState", STATE)
     assert call("address.js", "readState", query) == STATE
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        "all_but_seed",
+        ["tag", "a~b"],
+        [["args", "a,b"], ["args", "-c"]],
+        {"all_but": [["seed"], ["data", "seed,2"]]},
+        {"all_but": []},
+        None,
+    ],
+)
+def test_groups_come_back_from_their_address(call: Callable[..., Any], group: Any) -> None:
+    query = call("address.js", "writeState", {"group": group, "rowGroup": group})
+    state = call("address.js", "readState", query)
+    assert (state["group"], state["rowGroup"]) == (group, group)
 
 
 def test_default_state_has_an_empty_address(call: Callable[..., Any]) -> None:

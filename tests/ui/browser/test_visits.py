@@ -15,6 +15,7 @@ VIEWS = {
     "compare": ("compare?sel=1-3", "td"),
     "live": ("live", "main .status"),
     "experiments": ("experiments", ".experiment"),
+    "sql": ("sql?o=%7B%22sql%22:%7B%22text%22:%22SELECT+id+FROM+runs%22%7D%7D", ".sql-grid .ag-cell"),
 }
 
 

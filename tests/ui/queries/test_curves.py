@@ -201,8 +201,7 @@ def test_groups_have_a_mean_a_band_and_the_number_of_runs(source: queries.Databa
 def test_runs_that_differ_only_in_seeds_are_a_group(source: queries.Database) -> None:
     groups = curves(source, 1, 2, 4, group="all_but_seed")["groups"]
     assert [group["n_runs"] for group in groups] == [2, 1]
-    assert "lr=0.1" in groups[0]["value"]
-    assert "seed" not in groups[0]["value"]
+    assert groups[0]["value"] == {"lr": 0.1, "amp": True}
 
 
 def test_groups_of_runs_with_other_steps_are_averaged_in_bins(client: sqltrack.Client) -> None:

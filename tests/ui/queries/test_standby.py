@@ -15,6 +15,8 @@ from plugins.standby_server import StandbyServer, wait_until_copied
 from sqltrack import Experiment
 from sqltrack.commands.setup import set_up_quietly
 from sqltrack.ui import queries
+from sqltrack.ui._edits import Edits
+from sqltrack.ui._errors import RequestError
 
 pytestmark = [pytest.mark.engines("postgres"), pytest.mark.not_pooled("it starts its own servers")]
 
@@ -48,6 +50,10 @@ def test_views_of_a_standby_follow_the_primary(servers: tuple[PostgresServer, St
         assert after["version"] != before["version"]
         (curve,) = queries.curves(source, {"runs": [run.id], "metrics": ["loss"], "x": "step", "pixels": 100})["curves"]
         assert (curve["x"], curve["y"]) == ([1, 2], [1.0, 0.5])
+        edits = Edits(source)
+        planned = edits.plan({"action": "tags", "runs": [run.id], "add": ["a"]})
+        with pytest.raises(RequestError, match=r"refuses this change: .*read-only"):
+            edits.apply({"plan": planned["plan"]})
         for name in ("about", "facets", "experiments", "live", "columns"):
             assert getattr(queries, name)(source, {})
     finally:

@@ -215,6 +215,12 @@ def test_the_best_runs_are_found_without_those_that_lack_the_metric(source: quer
     assert queries.best(source, {"metric": "acc%", "how": "max"})["ids"] == [5, 4, 3]
     assert queries.best(source, {"metric": "rare"})["ids"] == [3]
     assert queries.best(source, {"metric": "unknown"})["ids"] == []
+    # A smaller loss is better, whichever value of it counts.
+    assert queries.best(source, {"column": ["metric", "last", "loss"]})["ids"] == [5, 4, 3]
+    assert queries.best(source, {"column": ["metric", "at", "acc%", "min", "acc%"], "k": 1})["ids"] == [5]
+    assert queries.best(source, {"column": ["metric", "max", "loss"], "k": 1})["ids"] == [1]
+    with pytest.raises(QueryError, match="column must be that of a metric"):
+        queries.best(source, {"column": ["args", "lr"]})
 
 
 def test_all_rows_are_exported_in_order(source: queries.Database) -> None:

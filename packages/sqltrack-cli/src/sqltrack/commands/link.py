@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqltrack.client import Client
-from sqltrack.commands._lookup import check_text, find_experiment, require_runs
-from sqltrack.commands._rows import fetch
+from sqltrack.commands._lookup import check_text, find_experiment, find_runs, require_runs
+from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands.edits import Change, Edit, plan_edit
-from sqltrack.commands.run_ranges import names_runs
+from sqltrack.commands.run_ranges import RunRange, names_runs
 from sqltrack.errors import NotFoundError, UnusableValueError
 from sqltrack.experiment import experiment_add_link, experiment_remove_link
 from sqltrack.run_functions import run_add_link, run_remove_link
+from sqltrack.util import placeholders
 
-__all__ = ["plan_link"]
+__all__ = ["plan_link", "plan_links"]
 
 
 def plan_link(
@@ -67,6 +68,51 @@ def plan_link(
                 (experiment_remove_link if remove else experiment_add_link)(client, change.id, kind, to_id)
             else:
                 (run_remove_link if remove else run_add_link)(client, change.id, kind, to_id)
+
+    return plan_edit(client, find, make)
+
+
+def plan_links(client: Client, runs: Iterable[int | RunRange], kind: str, to: int, *, remove: bool = False) -> Edit:
+    """Plan to add links from runs to one run, or to remove them; all or none.
+
+    Args:
+        client: client to use.
+        runs: ids of the runs where the links start, and ranges of ids.
+        kind: meaning of the links, such as "resumes".
+        to: id of the run where they end.
+        remove: whether to remove the links instead of adding them; runs without the link are not an error.
+
+    Returns:
+        The changes of the runs where the links start, for `sqltrack.commands.edits.apply_edit`.
+
+    Raises:
+        NotFoundError: a run does not exist.
+        UnusableValueError: (a ValueError) no runs are given, the kind is empty, or a run would be linked with itself.
+    """
+    named = list(runs)
+    if not named:
+        raise UnusableValueError("there are no runs to link")
+    check_text(kind, "the kind of a link")
+
+    def find(connection: Any) -> list[Change]:
+        chosen = find_runs(connection, named)
+        require_runs(connection, [to])
+        linked = set[int]()
+        for batch in batches(chosen):
+            among = placeholders(len(batch))
+            sql = f"SELECT from_id FROM run_links WHERE kind = %s AND to_id = %s AND from_id IN ({among})"
+            linked.update(row["from_id"] for row in fetch(connection, sql, (kind, to, *batch)))
+        text = f"{kind} {to}"
+        if remove:
+            return [Change("run", id_, "link", text, None) for id_ in chosen if id_ in linked]
+        if to in chosen:
+            raise UnusableValueError(f"run {to!r} cannot be linked with itself")
+        return [Change("run", id_, "link", None, text) for id_ in chosen if id_ not in linked]
+
+    def make(client: Client, changes: Sequence[Change]) -> None:
+        for change in changes:
+            assert change.id is not None
+            (run_remove_link if remove else run_add_link)(client, change.id, kind, to)
 
     return plan_edit(client, find, make)
 

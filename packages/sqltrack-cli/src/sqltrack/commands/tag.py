@@ -10,9 +10,9 @@ from sqltrack.commands._lookup import check_text, find_experiment, find_runs
 from sqltrack.commands._rows import batches, fetch
 from sqltrack.commands.edits import Change, Edit, plan_edit
 from sqltrack.commands.run_ranges import RunRange
+from sqltrack.engines.json import Jsonb, escape_text
 from sqltrack.errors import UnusableValueError
 from sqltrack.experiment import experiment_add_tags, experiment_remove_tags
-from sqltrack.run_functions import run_add_tags, run_remove_tags
 from sqltrack.util import placeholders
 
 __all__ = ["plan_tag"]
@@ -52,17 +52,15 @@ def plan_tag(
         return [change for id_ in chosen if (change := _change(kind, id_, rows[id_], add, remove)) is not None]
 
     def make(client: Client, changes: Sequence[Change]) -> None:
+        if experiment is None:
+            _tag_runs(client, [change.id for change in changes], add, remove)
+            return
         for change in changes:
             assert change.id is not None
-            adding, removing = (
-                (run_add_tags, run_remove_tags)
-                if change.kind == "run"
-                else (experiment_add_tags, experiment_remove_tags)
-            )
             if remove:
-                removing(client, change.id, *remove)
+                experiment_remove_tags(client, change.id, *remove)
             if add:
-                adding(client, change.id, *add)
+                experiment_add_tags(client, change.id, *add)
 
     return plan_edit(client, find, make)
 
@@ -77,6 +75,18 @@ def _check(runs: Sequence[object], experiment: str | None, add: Sequence[str], r
     both = [name for name in add if name in remove]
     if both:
         raise UnusableValueError(f"tag {both[0]!r} cannot be both added and removed")
+
+
+def _tag_runs(client: Client, ids: Sequence[int | None], add: Sequence[str], remove: Sequence[str]) -> None:
+    """Add and remove tags with one statement for many runs."""
+    engine = client.engine
+    added, removed = Jsonb(dict.fromkeys(add, True)), Jsonb([escape_text(name) for name in remove])
+    changes = [(engine.remove_keys_sql("tags"), removed)] if remove else []
+    changes += [(engine.merge_json_sql("tags"), added)] if add else []
+    for batch in batches(ids):
+        for expression, value in changes:
+            sql = f"UPDATE runs SET tags = {expression} WHERE id IN ({placeholders(len(batch))})"
+            client.execute(sql, (value, *batch))
 
 
 def _tags(connection: Any, table: str, ids: Sequence[int]) -> dict[int, Any]:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqltrack._quoting import quote_text
+from sqltrack.engines.schema import TABLES
 from sqltrack.engines.sqltext import keywords
 from sqltrack.errors import ConfigError, NotSetUpError
 
@@ -243,6 +244,21 @@ class Admin(ABC):
     @abstractmethod
     def identity(self) -> str:
         """Return a text that is equal for two connections if and only if they lead to the same tables."""
+
+    def list_tables(self) -> list[str]:
+        """Return the names of all tables and views that statements can name without a schema, in alphabetical order."""
+        return list(TABLES)
+
+    def error_offset(self, statement: str, error: BaseException) -> int | None:
+        """Return where the database found an error in a statement, as a number of characters, None if unknown.
+
+        Call it on the connection that executed the statement, in the same `read_only` block.
+
+        Args:
+            statement: the text that was executed, without parameters.
+            error: the error of the driver.
+        """
+        return None
 
     @abstractmethod
     def python_types(self, table: str) -> dict[str, type]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from sqltrack.notebook._colors import textcolor
 from sqltrack.notebook._comparison import format_comparison
+from sqltrack.notebook._curves import group_curves, metric_curves
 from sqltrack.notebook._display import init_notebook_mode, stylesheet, to_html
 from sqltrack.notebook._frame import format_dataframe
+from sqltrack.notebook._plots import plot_metrics
 from sqltrack.notebook._runs import compare_runs
 from sqltrack.notebook._seeds import seed_statistics
 from sqltrack.notebook._status import format_status
@@ -39,7 +41,10 @@ __all__ = [
     "format_string",
     "format_tags",
     "format_timedelta",
+    "group_curves",
     "init_notebook_mode",
+    "metric_curves",
+    "plot_metrics",
     "seed_statistics",
     "stylesheet",
     "textcolor",

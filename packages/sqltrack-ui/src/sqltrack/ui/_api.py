@@ -18,11 +18,16 @@ from starlette.routing import Route
 
 from sqltrack.statuses import GROUPS, OTHER
 from sqltrack.ui import queries
+from sqltrack.ui._edits import Edits
 from sqltrack.ui._errors import RequestError, describe_error
 from sqltrack.ui._export import FORMATS
+from sqltrack.ui._history import History
 from sqltrack.ui._json import encode, read_object
-from sqltrack.ui._saved_views import SavedViews, state_id, user_name
+from sqltrack.ui._report import read_content, write_html
+from sqltrack.ui._saved_views import SavedViews, state_id
+from sqltrack.ui._state_files import user_name
 from sqltrack.ui._workers import Workers
+from sqltrack.util import placeholders
 
 __all__ = ["Api"]
 
@@ -36,17 +41,27 @@ _QUERIES: Mapping[str, Query] = {
     "runs": queries.runs,
     "facets": queries.facets,
     "best": queries.best,
+    "group_choices": queries.group_choices,
+    "group_rows": queries.group_rows,
     "curves": queries.curves,
+    "figure": queries.figure,
     "metrics": queries.metrics,
     "run": queries.run,
     "compare": queries.compare,
     "experiments": queries.experiments,
     "live": queries.live,
     "changes": queries.changes,
+    "choices": queries.choices,
+    "schema": queries.schema,
+    "gone": queries.gone,
+    "sweep": queries.sweep,
+    "grid": queries.grid,
 }
 
 # Statements at the same time. Each has a connection; others wait.
 _THREADS = 6
+# Seconds between looks whether a browser still waits.
+_LOOK = 0.3
 # Longest body of a request, in bytes, and seconds that it may take.
 _LONGEST_BODY = 1_000_000
 _BODY_SECONDS = 10.0
@@ -60,13 +75,15 @@ class Api:
 
     Args:
         database: the database.
-        edit: whether saved views are written to it.
+        edit: whether it may be changed, and saved views are written to it.
     """
 
     def __init__(self, database: queries.Database, *, edit: bool) -> None:
         self._database = database
         self._views = SavedViews(database.client, in_database=edit)
+        self._history = History(database.client)
         self._edit = edit
+        self._edits = Edits(database)
         self._workers = Workers(_THREADS)
         self._specs: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
@@ -74,11 +91,21 @@ class Api:
         """Return the routes of the calls."""
         return [
             *(Route(f"/api/{name}", self._query_endpoint(query)) for name, query in _QUERIES.items()),
+            Route("/api/sql", _guarded(self._run_sql)),
             Route("/api/about", self._query_endpoint(self._about)),
             Route("/api/export", _guarded(self._export)),
+            Route("/api/report", _guarded(self._report)),
+            Route("/api/recent", self._query_endpoint(lambda database, spec: self._edits.recent())),
+            # The guard lets them pass only if the page may change the database.
+            Route("/api/plan", self._edit_endpoint(self._edits.plan), methods=["POST"]),
+            Route("/api/apply", self._edit_endpoint(self._edits.apply), methods=["POST"]),
             Route("/api/views", _guarded(self._list_views), methods=["GET"]),
             Route("/api/views", _guarded(self._save_view), methods=["POST"]),
             Route("/api/views", _guarded(self._delete_view), methods=["DELETE"]),
+            Route("/api/defaults", _guarded(self._set_default), methods=["POST"]),
+            Route("/api/history", _guarded(self._list_history), methods=["GET"]),
+            Route("/api/history", _guarded(self._add_history), methods=["POST"]),
+            Route("/api/history", _guarded(self._forget_history), methods=["DELETE"]),
             Route("/api/states", _guarded(self._find_state), methods=["GET"]),
             Route("/api/states", _guarded(self._save_state), methods=["POST"]),
         ]
@@ -98,6 +125,23 @@ class Api:
             return await self._workers.run(lambda: _json(query(self._database, spec)))
 
         return _guarded(endpoint)
+
+    def _edit_endpoint(self, edit: Callable[[dict[str, Any]], Any]) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            spec = await _read_body(request)
+            return await self._workers.run(lambda: _json(edit(spec)))
+
+        return _guarded(endpoint)
+
+    async def _run_sql(self, request: Request) -> Response:
+        """Run a query of the user, and stop it when the browser no longer waits for it."""
+        spec, stop = await self._spec(request), queries.Stop()
+        running = asyncio.ensure_future(self._workers.run(lambda: _json(queries.sql(self._database, spec, stop))))
+        while not (await asyncio.wait({running}, timeout=_LOOK))[0]:
+            if await request.is_disconnected():
+                stop()
+                break
+        return await running
 
     async def _spec(self, request: Request) -> dict[str, Any]:
         """Return what a request asks for: in its address, or sent before because it is too long."""
@@ -133,7 +177,8 @@ class Api:
             # On disk, because there may be many runs and columns.
             with contextlib.ExitStack() as stack:
                 file = stack.enter_context(tempfile.TemporaryFile())
-                write(file, *queries.export_rows(self._database, spec))
+                read = queries.export_rows if spec.get("group") is None else queries.export_groups
+                write(file, *read(self._database, spec))
                 file.seek(0)
                 # Closed when it was sent.
                 stack.pop_all()
@@ -143,22 +188,69 @@ class Api:
         file = await self._workers.run(export)
         return StreamingResponse(self._chunks(file), headers=headers, media_type=media_type)
 
+    async def _report(self, request: Request) -> Response:
+        spec = await self._spec(request)
+        text = await self._workers.run(lambda: write_html(read_content(self._database, spec)))
+        headers = {"Content-Disposition": 'attachment; filename="report.html"'}
+        return Response(text, headers=headers, media_type="text/html")
+
     async def _chunks(self, file: IO[bytes]) -> AsyncIterator[bytes]:
         with file:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
     async def _list_views(self, request: Request) -> Response:
-        page = request.query_params.get("page", "runs")
-        return _json({"views": await self._workers.run(self._views.list_views, page)})
+        page = request.query_params.get("page")
+
+        def read() -> dict[str, Any]:
+            return {"views": self._views.list_views(page), "defaults": self._named_defaults()}
+
+        return _json(await self._workers.run(read))
+
+    def _named_defaults(self) -> list[dict[str, Any]]:
+        """Return the default views of experiments that still exist."""
+        defaults = self._views.list_defaults()
+        if not defaults:
+            return []
+        sql = f"SELECT id, name FROM experiments WHERE id IN ({placeholders(len(defaults))}) ORDER BY name"
+        rows = self._database.fetch(sql, list(defaults))
+        return [{"experiment": row["name"], "view": defaults[row["id"]]} for row in rows]
+
+    async def _set_default(self, request: Request) -> Response:
+        body = await _read_body(request)
+        name, view = _text(body, "experiment"), body.get("view")
+
+        def write() -> None:
+            found = self._database.fetch("SELECT id FROM experiments WHERE name = %s", (name,))
+            if not found:
+                raise RequestError(f"there is no experiment {name!r}", "unknown")
+            self._views.set_default(found[0]["id"], None if view is None else _text(body, "view"))
+
+        await self._workers.run(write)
+        return _json({})
 
     async def _save_view(self, request: Request) -> Response:
         body = await _read_body(request)
-        name, page = _text(body, "name"), _text(body, "page")
-        return _json({"id": await self._workers.run(self._views.save_view, name, page, body.get("state"))})
+        if "id" not in body:
+            name, page = _text(body, "name"), _text(body, "page")
+            return _json({"id": await self._workers.run(self._views.save_view, name, page, body.get("state"))})
+        id_, new_name = _text(body, "id"), None if body.get("name") is None else _text(body, "name")
+        await self._workers.run(lambda: self._views.change_view(id_, name=new_name, state=body.get("state")))
+        return _json({"id": id_})
 
     async def _delete_view(self, request: Request) -> Response:
         await self._workers.run(self._views.delete_view, request.query_params.get("id", ""))
+        return _json({})
+
+    async def _list_history(self, request: Request) -> Response:
+        return _json({"queries": await self._workers.run(self._history.queries)})
+
+    async def _add_history(self, request: Request) -> Response:
+        await self._workers.run(self._history.add, await _read_body(request))
+        return _json({})
+
+    async def _forget_history(self, request: Request) -> Response:
+        await self._workers.run(self._history.forget, request.query_params.get("id"))
         return _json({})
 
     async def _find_state(self, request: Request) -> Response:

@@ -25,10 +25,10 @@ from sqltrack.ui.queries import Database
 __all__ = ["PAGES", "Application", "build_app"]
 
 #: The views of the page, by their path below the prefix.
-PAGES = ("", "curves", "compare", "experiments", "live", "run/{id}")
+PAGES = ("", "curves", "compare", "experiments", "live", "sql", "sweep", "run/{id}")
 
 # The end of a path that this application serves. A proxy may leave its own prefix in front.
-_KNOWN_END = re.compile(r"/(?:api/[a-z]+|static/.+|curves|compare|experiments|live|run/[^/]+)?\Z", re.DOTALL)
+_KNOWN_END = re.compile(r"/(?:api/[a-z_]+|static/.+|curves|compare|experiments|live|sql|sweep|run/[^/]+)?\Z", re.DOTALL)
 
 
 class Application(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from sqltrack.ui._saved_views import state_folder
+from sqltrack.ui._state_files import state_folder
 
 __all__ = ["has_screen", "open_in_browser"]
 

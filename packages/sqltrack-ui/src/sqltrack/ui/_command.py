@@ -15,8 +15,8 @@ from sqltrack.ui import serve
 __all__ = ["add_parser"]
 
 _DESCRIPTION = """
-It prints an address with a token, and opens it in your browser. The server listens on this machine only, and reads the
-database without changing it. Ctrl-C ends it. The options --host and --port of the database come before `ui`.
+It prints an address with a token, and opens it in your browser. The server listens on this machine only, and changes
+the database only with --edit. Ctrl-C ends it. The options --host and --port of the database come before `ui`.
 """
 _EXAMPLE = """sqltrack ui
          sqltrack ui --no-open --port 8080
@@ -46,7 +46,7 @@ def add_parser(commands: Commands) -> None:
     )
     for action in (socket, token):
         action.complete = FILE  # type: ignore[attr-defined]
-    parser.add_argument("--edit", action="store_true", help="save views in the database, in the table saved_views")
+    parser.add_argument("--edit", action="store_true", help="let the page change runs, and save views in the database")
     parser.add_argument("--no-open", action="store_true", help="do not open a browser")
     parser.set_defaults(run=_run, parser=parser)
 

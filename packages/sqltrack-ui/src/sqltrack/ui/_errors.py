@@ -17,7 +17,15 @@ from sqltrack.ui.queries._errors import ErrorKind, QueryError
 __all__ = ["RequestError", "describe_error"]
 
 # The status of HTTP for each kind of error.
-_STATUSES = {"request": 400, "where": 400, "unknown": 404, "timeout": 504, "database": 503}
+_STATUSES = {
+    "request": 400,
+    "where": 400,
+    "denied": 403,
+    "unknown": 404,
+    "conflict": 409,
+    "database": 503,
+    "timeout": 504,
+}
 
 
 class RequestError(QueryError):
@@ -25,7 +33,7 @@ class RequestError(QueryError):
 
     Args:
         message: a sentence that says why.
-        kind: "request" (default), "where", "unknown", "timeout" or "database".
+        kind: "request" (default), "where", "unknown", "timeout", "database", "conflict" or "denied".
         status: status of HTTP, default: that of the kind.
     """
 
@@ -35,12 +43,15 @@ class RequestError(QueryError):
 
 
 def describe_error(error: Exception) -> tuple[int, dict[str, Any]] | None:
-    """Return the status of HTTP and the answer for an error, or None if the error is a fault of the server."""
+    """Return the status of HTTP and the answer for an error, or None if the error is a fault of the server.
+
+    The answer also has what the error has in its attribute `details`, a dict, such as the place of an error in SQL.
+    """
     kind = _kind(error)
     if kind is None:
         return None
     status = getattr(error, "status", None) or _STATUSES[kind]
-    return status, {"error": str(error), "kind": kind}
+    return status, {"error": str(error), "kind": kind, **getattr(error, "details", {})}
 
 
 def _kind(error: Exception) -> str | None:

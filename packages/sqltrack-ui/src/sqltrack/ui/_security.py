@@ -25,7 +25,10 @@ HEADER = "X-SQLTrack"
 _PARAMETER = "token"
 _READING = ("GET", "HEAD")
 # Requests that write only what belongs to the page itself, which is allowed without `--edit`.
-_OWN_WRITES = {("POST", "api/views"), ("POST", "api/states"), ("DELETE", "api/views")}
+_OWN_WRITES = {
+    *(("POST", f"api/{name}") for name in ("views", "states", "defaults", "history")),
+    *(("DELETE", f"api/{name}") for name in ("views", "history")),
+}
 _STRICT_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 _HEADERS = {
     "Referrer-Policy": "no-referrer",

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "diff": "show how runs differ",
     "metrics": "show the metrics of runs",
     "ui": "look at runs, curves and differences in a browser",
+    "report": "write runs into an HTML file, to read without a server",
     "seeds": "show means over random seeds",
     "sql": "run a query",
     "copy": "copy experiments from one database to another",
@@ -48,4 +49,4 @@ COMMANDS: Mapping[str, str] = {
 
 # The distributions that provide commands. Their entry points, in the group "sqltrack.commands", have the names of the
 # commands, and name functions such as `add_parser`.
-PROVIDERS: Mapping[str, str] = {"ui": "sqltrack-ui", "import": "sqltrack-import"}
+PROVIDERS: Mapping[str, str] = {"ui": "sqltrack-ui", "report": "sqltrack-ui", "import": "sqltrack-import"}

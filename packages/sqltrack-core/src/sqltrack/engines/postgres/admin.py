@@ -33,6 +33,15 @@ _MAX_COLUMNS = 1600
 _MAX_WAIT = 30.0
 _MAX_WAIT_FOR_ROWS = 1.0
 
+# Tables, partitioned and foreign tables, views and materialized views. The type of relname has other rules for order.
+_TABLES_SQL = """
+    SELECT relname::text
+    FROM pg_catalog.pg_class
+    WHERE relkind IN ('r', 'p', 'f', 'v', 'm') AND NOT relispartition AND pg_catalog.pg_table_is_visible(oid)
+        AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    ORDER BY 1
+"""
+
 _MOVE_SOME_PENDING_SQL = f"""
     WITH chosen AS (
         SELECT run_id, step, progress FROM metrics_pending ORDER BY run_id, step, progress LIMIT %s
@@ -133,6 +142,13 @@ class PostgresAdmin(Admin):
     def identity(self) -> str:
         query = "SELECT extract(epoch FROM pg_postmaster_start_time()), current_database(), to_regclass('runs')::oid"
         return f"postgres {self.connection.execute(query).fetchone()}"
+
+    def list_tables(self) -> list[str]:
+        return [name for (name,) in self.connection.execute(_TABLES_SQL)]
+
+    def error_offset(self, statement: str, error: BaseException) -> int | None:
+        position = error.diag.statement_position if isinstance(error, psycopg.Error) else None
+        return None if position is None else min(int(position) - 1, len(statement))
 
     def python_types(self, table: str) -> dict[str, type]:
         columns = self.engine.table_columns(self.connection, table)

@@ -14,6 +14,7 @@ from sqltrack.engines.admin import Admin, JsonValue
 from sqltrack.engines.checks import Checks
 from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.engines.sqlite._engine import SQLiteEngine
+from sqltrack.engines.sqlite._error_places import find_error
 from sqltrack.engines.sqlite._filesystem import find_folder_problem
 from sqltrack.engines.sqlite._interruptible import interruptible
 from sqltrack.engines.sqlite._readonly import Guard, guarded
@@ -24,6 +25,12 @@ __all__ = ["SQLiteAdmin"]
 
 # SQLITE_MAX_COLUMN (https://sqlite.org/limits.html).
 _MAX_COLUMNS = 2000
+
+_TABLES_SQL = """
+    SELECT name FROM sqlite_master
+    WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!'
+    ORDER BY name
+"""
 
 
 class SQLiteAdmin(Admin):
@@ -77,6 +84,12 @@ class SQLiteAdmin(Admin):
     def identity(self) -> str:
         status = os.stat(self.engine.path)
         return f"sqlite {status.st_dev} {status.st_ino}"
+
+    def list_tables(self) -> list[str]:
+        return [name for (name,) in self.connection.execute(_TABLES_SQL)]
+
+    def error_offset(self, statement: str, error: BaseException) -> int | None:
+        return find_error(self.connection, statement, str(error))
 
     def python_types(self, table: str) -> dict[str, type]:
         return find_python_types(self.connection, table, self.engine.table_columns(self.connection, table))

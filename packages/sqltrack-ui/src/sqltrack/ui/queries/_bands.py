@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.ui.queries._errors import QueryError
-from sqltrack.ui.queries._thinning import bounds, thinned
-from sqltrack.ui.queries._values import as_json, as_key
+from sqltrack.ui.queries._statistics import BANDS, spread_of
+from sqltrack.ui.queries._thinning import bounds, is_ascending, thinned, window
+from sqltrack.ui.queries._values import as_json, as_key, sort_key
 
-__all__ = ["Line", "summarize_groups"]
+__all__ = ["Frame", "Line", "Member", "summarize_groups"]
 
 # If the curves share so few places that there are this many times more places than points, they are put into bins.
 _SCATTERED = 1.5
+_BINS = 1_000
 _KEPT = 4
 
 
@@ -25,62 +26,126 @@ class Line(NamedTuple):
     y: array[float]
 
 
-def summarize_groups(members: Iterable[tuple[Any, str, Line | None]], pixels: int, band: str) -> list[dict[str, Any]]:
-    """Return mean, band and number of curves at each place, for each group and metric.
+class Member(NamedTuple):
+    """A run with its curve of a metric, as a member of a group.
 
-    Curves count at a place only if they have a point there. If they have few places in common, points are averaged in
-    bins as wide as a point of the longest curve, or as a pixel.
+    Attributes:
+        run: id of the run.
+        group: value of the group.
+        metric: name of the metric.
+        line: the finite points, None if the run has no value of the metric.
+        left_out: number of values that are NaN or infinite.
+        joined: number of runs that are joined in the curve.
+    """
+
+    run: int
+    group: Any
+    metric: str
+    line: Line | None
+    left_out: int = 0
+    joined: int = 1
+
+
+class Frame(NamedTuple):
+    """What a chart shows of the x axis.
+
+    Attributes:
+        pixels: its width.
+        low: begin of the range, None for all.
+        high: end of the range.
+    """
+
+    pixels: int
+    low: float | None = None
+    high: float | None = None
+
+
+def summarize_groups(members: Iterable[Member], frame: Frame, band: str) -> list[dict[str, Any]]:
+    """Return mean, band and number of curves at each place, for each group and metric, sorted by the groups' values.
+
+    A curve counts at a place only if it has a point there, and only once: with its last one, if several rows share a
+    step. If the curves have few places in common, their points are averaged in bins as wide as the distance between
+    points of the longest curve, or as a thousandth of the axis. The whole curves decide on the bins, not the frame.
 
     Args:
-        members: value of the group, metric and points of each curve.
-        pixels: width of the chart.
-        band: "std" (standard deviation of the sample), "sem" (standard error of the mean) or "minmax".
+        members: the runs with their curves.
+        frame: what the chart shows.
+        band: "std" (standard deviation of the sample), "sem" (standard error of the mean), "ci" (95 % confidence
+            interval of the mean by Student's t) or "minmax". A single curve has a band without width.
 
     Raises:
         QueryError: `band` is not one of these.
     """
-    if band not in _BANDS:
-        raise QueryError(f"band must be 'std', 'sem' or 'minmax', got {band!r}")
-    groups: dict[Any, tuple[Any, str, list[Line]]] = {}
-    for value, metric, line in members:
-        if line is not None and line.x:
-            groups.setdefault((as_key(value), metric), (value, metric, []))[2].append(line)
-    return [_summarize(value, metric, lines, pixels, band) for value, metric, lines in groups.values()]
+    if band not in BANDS:
+        raise QueryError(f"band must be one of {', '.join(map(repr, BANDS))}, got {band!r}")
+    groups: dict[Any, list[Member]] = {}
+    for member in members:
+        groups.setdefault((as_key(member.group), member.metric), []).append(member)
+    whole = [group for group in groups.values() if any(map(_has_points, group))]
+    whole.sort(key=lambda group: sort_key(group[0].group))
+    return [_summarize(group, frame, band) for group in whole]
 
 
-def _summarize(value: Any, metric: str, lines: Sequence[Line], pixels: int, band: str) -> dict[str, Any]:
-    xs, columns = _columns(lines, pixels)
-    means = [sum(column) / len(column) for column in columns]
-    kept: Sequence[int] = range(len(xs))
-    if len(xs) > _KEPT * pixels:
-        kept = thinned(means, bounds(xs, range(len(xs)), pixels, log=False))
-    edges = [_BANDS[band](columns[index], means[index]) for index in kept]
+def _has_points(member: Member) -> bool:
+    return member.line is not None and len(member.line.x) > 0
+
+
+def _summarize(group: Sequence[Member], frame: Frame, band: str) -> dict[str, Any]:
+    present = [member for member in group if _has_points(member)]
+    lines = [member.line for member in present if member.line is not None]
+    xs, columns, width = _columns(lines)
+    spreads = {index: spread_of(columns[index]) for index in _kept(xs, columns, frame)}
+    edges = [spread.edges(band) for spread in spreads.values()]
+    ends = [max(line.x) for line in lines]
     return {
-        "value": as_json(value),
-        "metric": metric,
-        "n_runs": len(lines),
-        "x": [xs[index] for index in kept],
-        "mean": [means[index] for index in kept],
+        "value": as_json(group[0].group),
+        "metric": group[0].metric,
+        "band": band,
+        "n_runs": len(present),
+        "members": [member.run for member in present],
+        "without": [member.run for member in group if not _has_points(member)],
+        "left_out": sum(member.left_out for member in group),
+        "joined": sum(member.joined > 1 for member in present),
+        "ends": [min(ends), max(ends)],
+        "bin": width,
+        "x": [xs[index] for index in spreads],
+        "mean": [spread.mean for spread in spreads.values()],
         "low": [low for low, _ in edges],
         "high": [high for _, high in edges],
-        "n": [len(columns[index]) for index in kept],
+        "n": [spread.n for spread in spreads.values()],
     }
 
 
-def _columns(lines: Sequence[Line], pixels: int) -> tuple[Sequence[float], Sequence[Sequence[float]]]:
-    """Return places in order, and at each of them the values of the curves that have a point there."""
-    if all(line.x == lines[0].x for line in lines) and len(set(lines[0].x)) == len(lines[0].x):
+def _kept(xs: Sequence[float], columns: Sequence[Sequence[float]], frame: Frame) -> Sequence[int]:
+    """Return the indices of the places to draw."""
+    chosen = range(len(xs)) if frame.low is None or frame.high is None else window(xs, frame.low, frame.high)
+    if len(chosen) <= _KEPT * frame.pixels:
+        return chosen
+    means = [sum(column) / len(column) for column in columns]
+    return thinned(means, bounds(xs, chosen, frame.pixels, log=False))
+
+
+def _columns(lines: Sequence[Line]) -> tuple[Sequence[float], Sequence[Sequence[float]], float | None]:
+    """Return places in order, at each of them the values of the curves that have a point there, and the width of bins.
+
+    The width is None without bins.
+    """
+    first = lines[0].x
+    if all(line.x == first for line in lines) and len(set(first)) == len(first) and is_ascending(first):
         # Most runs are logged at the same steps.
-        return lines[0].x, list(zip(*(line.y for line in lines)))
+        return first, list(zip(*(line.y for line in lines))), None
     places: dict[float, list[float]] = {}
     for line in lines:
         for x, y in dict(zip(line.x, line.y)).items():
             places.setdefault(x, []).append(y)
     longest = max(len(line.x) for line in lines)
+    width = None
     if len(places) > _SCATTERED * longest:
-        places = _binned(lines, min(places), max(places), min(longest, pixels))
+        low, high, number = min(places), max(places), min(longest, _BINS)
+        width = (high - low) / number
+        places = _binned(lines, low, high, number)
     xs = sorted(places)
-    return xs, [places[x] for x in xs]
+    return xs, [places[x] for x in xs], width
 
 
 def _binned(lines: Sequence[Line], low: float, high: float, number: int) -> dict[float, list[float]]:
@@ -94,30 +159,3 @@ def _binned(lines: Sequence[Line], low: float, high: float, number: int) -> dict
         for place, ys in bins.items():
             binned.setdefault(low + (place + 0.5) * width, []).append(sum(ys) / len(ys))
     return binned
-
-
-def _deviation(values: Sequence[float], mean: float) -> float:
-    if len(values) < 2:
-        return 0.0
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
-def _std(values: Sequence[float], mean: float) -> tuple[float, float]:
-    deviation = _deviation(values, mean)
-    return mean - deviation, mean + deviation
-
-
-def _sem(values: Sequence[float], mean: float) -> tuple[float, float]:
-    error = _deviation(values, mean) / math.sqrt(len(values))
-    return mean - error, mean + error
-
-
-def _minmax(values: Sequence[float], mean: float) -> tuple[float, float]:
-    return min(values), max(values)
-
-
-_BANDS: dict[str, Callable[[Sequence[float], float], tuple[float, float]]] = {
-    "std": _std,
-    "sem": _sem,
-    "minmax": _minmax,
-}

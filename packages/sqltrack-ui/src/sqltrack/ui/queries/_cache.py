@@ -97,6 +97,12 @@ class Cache:
         """Keep a result."""
         self._keep(key, value, version, 0.0)
 
+    def expire(self) -> None:
+        """Let no result outlive its version, also if it took long to compute."""
+        with self._lock:
+            for key, entry in self._entries.items():
+                self._entries[key] = entry._replace(seconds=0.0)
+
     def _find(self, key: Hashable, version: str) -> Cached | None:
         with self._lock:
             entry = self._entries.get(key)

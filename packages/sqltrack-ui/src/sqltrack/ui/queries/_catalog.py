@@ -42,8 +42,8 @@ def columns(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         source: the database.
         spec: dict with search (words in the label or in the JSON text, ignoring case), kinds (groups of columns such
-            as "args" and "metric", default: all), filter (tags and arguments that none of these runs has are left
-            out), limit (default 200) and offset.
+            as "args" and "metric", or "best" for the best values of metrics without their last ones; default: all),
+            filter (tags and arguments that none of these runs has are left out), limit (default 200) and offset.
 
     Returns:
         A dict with columns (dicts with column, label, kind, and count if known), total and version.
@@ -58,7 +58,7 @@ def columns(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         raise QueryError(f"kinds must be a list, got {kinds!r}")
     chosen = parse_filter(spec.get("filter"))
     known, version = source.cached(("catalog", chosen.key()), lambda: _known_columns(source, chosen))
-    found = known if kinds is None else [item for item in known if item.column.group in kinds]
+    found = known if kinds is None else [item for item in known if _is_of_kind(item.column, kinds)]
     if search:
         words = search.casefold().split()
         found = [item for item in found if _matches(item.column, words)]
@@ -175,6 +175,11 @@ def _sampled(source: Database, group: str) -> Iterator[_Known]:
     for path in sorted(counts, key=lambda path: (-counts[path], path)):
         kind = kinds[path].pop() if len(kinds[path]) == 1 else "text"
         yield _Known(Column((group, *path)), kind, None)
+
+
+def _is_of_kind(column: Column, kinds: Sequence[str]) -> bool:
+    is_best = column.group == "metric" and column.path[1] in ("max", "min")
+    return column.group in kinds or (is_best and "best" in kinds)
 
 
 def _matches(column: Column, words: Sequence[str]) -> bool:

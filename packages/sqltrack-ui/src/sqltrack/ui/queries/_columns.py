@@ -23,6 +23,7 @@ __all__ = [
     "Expressions",
     "best_column",
     "heads",
+    "is_larger_better",
     "is_smaller_better",
     "is_validation",
     "parse_column",
@@ -51,6 +52,10 @@ _SMALLER = re.compile(
     r"divergence|distance|regret|latency|time|seconds|bits|brier|ece)(?:$|[^a-z])|loss$|error$"
 )
 
+# Parts of names of metrics that are better if they are larger.
+_LARGER = re.compile(
+    r"acc|top-?_?\d|auc|f1|iou|dice|bleu|rouge|score|reward|return|precision|recall|map|psnr|ssim|r2", re.IGNORECASE
+)
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test|eval|dev)(?:$|[^a-z])")
 
 
@@ -134,6 +139,11 @@ def _is_known(path: tuple[str, ...]) -> bool:
 def is_smaller_better(metric: str) -> bool:
     """Guess from the name of a metric whether a smaller value is better."""
     return _SMALLER.search(metric.lower()) is not None
+
+
+def is_larger_better(metric: str) -> bool:
+    """Guess from the name of a metric whether a larger value is better; of many names, nothing is known."""
+    return not is_smaller_better(metric) and _LARGER.search(metric) is not None
 
 
 def is_validation(metric: str) -> bool:

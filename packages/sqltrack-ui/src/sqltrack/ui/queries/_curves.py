@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from sqltrack.commands._points import Places, read_chunks
 from sqltrack.commands.metrics import _chains
 from sqltrack.queries import column_sql, merged_curves
-from sqltrack.ui.queries._bands import Line, summarize_groups
+from sqltrack.ui.queries._bands import Frame, Line, Member, summarize_groups
 from sqltrack.ui.queries._columns import Expressions
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import parse_ids
-from sqltrack.ui.queries._groups import group_values
+from sqltrack.ui.queries._groups import Grouping, group_values, parse_group
 from sqltrack.ui.queries._rows import Rows, as_rows, count_rows, read_rows_of_runs
 from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._thinning import bounds, is_ascending, smoothed, thinned, window
@@ -107,11 +107,15 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         source: the database.
         spec: dict with runs (ids) and metrics (names). Optional keys are x ("step" by default, "progress", "time" or
             `["metric", name]`), range (a pair in units of x), pixels (default 800), smoothing (at least 0, less than
-            1) and log_x. With join, a run counts as one with those that it resumes. A group is a column or
-            "all_but_seed", and its band is "std" (default), "sem" or "minmax".
+            1) and log_x. With join, a run counts as one with those that it resumes. A group is a column, a list of
+            columns, "all_but_seed" (runs whose arguments differ in seeds at most) or `{"all_but": [paths]}`. The band
+            is "std" (default), "sem", "ci" (95 % confidence interval of the mean) or "minmax".
 
     Returns:
-        A dict with curves, groups, truncated (ids of runs that are left out), version, sql and python.
+        A dict with curves, groups, truncated (ids of runs that are left out), version, sql and python. Groups are dicts
+        with value, metric, band, x, mean, low, high, n (the number of runs at each x), n_runs and members (runs with
+        values), without (runs without any), left_out (the number of NaN and infinite values), joined, resumed (runs
+        that resume another one of the group, without join), ends (the smallest and the largest last x) and bin.
 
     Raises:
         QueryError: the specification is not valid, or rows have no time.
@@ -128,9 +132,7 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     answer = [_as_json(run_id, chains[run_id], curve) for run_id, found in lines.items() for curve in found]
     groups: list[dict[str, Any]] = []
     if group is not None:
-        values = group_values(source, group, list(chains))
-        members = [(values[run_id], curve.metric, curve.line) for run_id, found in lines.items() for curve in found]
-        groups = summarize_groups(members, options.pixels, spec.get("band") or "std")
+        groups = _groups(source, parse_group(group), chains, lines, options, spec.get("band") or "std")
     sql = _shown_sql(source, list(itertools.chain.from_iterable(chains.values())), options)
     return {
         "curves": answer,
@@ -140,6 +142,39 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         "sql": sql,
         "python": as_python(source, sql),
     }
+
+
+def _groups(
+    source: Database,
+    grouping: Grouping,
+    chains: Mapping[int, Sequence[int]],
+    lines: Mapping[int, Sequence[Curve]],
+    options: Options,
+    band: str,
+) -> list[dict[str, Any]]:
+    """Return mean and band of the curves of each group."""
+    values = group_values(source, grouping, list(chains))
+    members = []
+    for run_id, chain in chains.items():
+        found = {curve.metric: curve for curve in lines[run_id]}
+        for metric in options.metrics:
+            curve = found.get(metric)
+            line = None if curve is None else curve.line
+            left_out = 0 if curve is None or line is None else curve.rows - len(line.x)
+            members.append(Member(run_id, values[run_id], metric, line, left_out, len(chain)))
+    groups = summarize_groups(members, Frame(options.pixels, options.low, options.high), band)
+    links = [] if options.join else _resumptions(source, list(chains))
+    for group in groups:
+        present = set(group["members"])
+        group["resumed"] = sorted({run_id for run_id, other in links if {run_id, other} <= present})
+    return groups
+
+
+def _resumptions(source: Database, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the runs that resume another one of the given runs, with that one."""
+    among = placeholders(len(ids))
+    sql = f"SELECT from_id, to_id FROM run_links WHERE kind = 'resumes' AND from_id IN ({among}) AND to_id IN ({among})"
+    return [(row["from_id"], row["to_id"]) for row in source.fetch(sql, (*ids, *ids))]
 
 
 class _Head(NamedTuple):

@@ -110,6 +110,12 @@ class Database:
         is_settled = find_state(status) in ENDED_STATES and updated is not None and self.now() - updated > _SETTLED
         return f"{self.coarse_version(version)} {status} {updated}" if is_settled else version
 
+    def expire(self) -> None:
+        """Show the present data from now on: let no result outlive its version. Call this after a change."""
+        self.cache.expire()
+        with self._lock:
+            self._coarse = None
+
     def now(self) -> datetime:
         """Return the current time on the database's clock."""
         with self._lock:

@@ -8,7 +8,7 @@ from sqltrack.errors import SQLTrackError
 
 __all__ = ["ErrorKind", "QueryError"]
 
-ErrorKind = Literal["where", "unknown", "timeout", "database", "request"]
+ErrorKind = Literal["where", "unknown", "timeout", "database", "request", "conflict", "denied"]
 
 
 class QueryError(SQLTrackError, ValueError):

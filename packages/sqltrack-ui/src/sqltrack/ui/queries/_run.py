@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqltrack.capture._summary import captured_items, split_extras, with_packages
+from sqltrack.commands._points import read_chunks
 from sqltrack.commands.show import _describe
 from sqltrack.engines.admin import Question
 from sqltrack.engines.schema import CAPTURE, fits_int64
 from sqltrack.statuses import UNFINISHED_STATES, find_state
-from sqltrack.ui.queries._columns import is_smaller_better
+from sqltrack.ui.queries._columns import Column, Expressions, heads, is_larger_better, is_smaller_better
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import RUNS, parse_ids
+from sqltrack.ui.queries._kinds import Kind, means, parse_kind, values_at
 from sqltrack.ui.queries._runs import leaves
 from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._values import as_json, as_key, from_json, kind_of
@@ -24,6 +26,8 @@ __all__ = ["compare", "run"]
 _MISSING: dict[str, Any] = {"$missing": True}
 # Runs that are compared, at most.
 _COMPARED = 100
+# Metrics in the query of a comparison, at most.
+_METRIC_COLUMNS = 200
 # Captured packages, which are many.
 _PACKAGES = [CAPTURE, "packages"]
 
@@ -75,28 +79,36 @@ def run(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 def compare(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of runs side by side, first those that differ.
 
-    Metrics count by their best values. Environment variables and captured packages are only listed if they differ;
-    captured process ids, diffs and outputs are left out.
+    Environment variables and captured packages are only listed if they differ; captured process ids, diffs and outputs
+    are left out.
 
     Args:
         source: the database.
-        spec: dict with runs (ids of at most 100 runs) and all (whether to list values that are the same, too).
+        spec: dict with runs (ids of at most 100 runs), all (whether to list values that are the same, too), and value,
+            which value of a metric counts: "best" (default: max or min, as the name suggests), "max", "min", "last",
+            "mean", or `["at", METRIC, "max"]` (or "min"), the value at the step where that metric is best.
 
     Returns:
         A dict with runs (dicts with id, experiment and status), rows (dicts with section, path, label, values in the
-        order of the runs, `{"$missing": true}` for a run without the value, and differs), version, sql and python.
+        order of the runs, `{"$missing": true}` for a run without the value, and differs), version, sql and python. The
+        path of a metric is its name and which value it is, such as `["loss", "min"]`; its row also has better, "max",
+        "min" or None if the name does not tell.
 
     Raises:
-        QueryError: a run does not exist.
+        QueryError: a run does not exist, or value is not valid.
         DatabaseError: the database is not available.
     """
     ids = parse_ids(spec.get("runs") or [])[:_COMPARED]
+    kind = parse_kind(spec.get("value"))
     version = source.version()
-    described = [_described(source, head, version) for head in _heads(source, ids)]
+    described = [
+        {**_described(source, head, version), "values": _values(source, head, version, kind)}
+        for head in _heads(source, ids)
+    ]
     rows = list(_compared(described))
     shown = [row for row in rows if row["differs"] or (spec.get("all") and _is_listed(row))]
     shown.sort(key=lambda row: not row["differs"])
-    sql = as_sql(f"SELECT *\nFROM {RUNS}\nWHERE runs.id IN ({placeholders(len(ids))})\nORDER BY runs.id", ids)
+    sql = _compared_sql(source, ids, [row["path"] for row in shown if row["section"] == "metrics"])
     return {
         "runs": [{"id": item["id"], "experiment": item["experiment"], "status": item["status"]} for item in described],
         "rows": shown,
@@ -104,6 +116,16 @@ def compare(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         "sql": sql,
         "python": as_python(source, sql, ["print(frame.set_index('id').T)"]),
     }
+
+
+def _compared_sql(source: Database, ids: Sequence[int], paths: Sequence[Sequence[str]]) -> str:
+    """Return the query for the runs with values of metrics, given name and kind of each."""
+    expressions = Expressions(source.admin(), source.places())
+    columns = [Column(("metric", *kind, name)) for name, *kind in paths[:_METRIC_COLUMNS]]
+    values = [f"{expressions.write(column).shown} AS {head}" for column, head in zip(columns, heads(columns))]
+    listed = ",\n    ".join(["runs.*", *values])
+    sql = f"SELECT\n    {listed}\nFROM {RUNS}\nWHERE runs.id IN ({placeholders(len(ids))})\nORDER BY runs.id"
+    return as_sql(sql, ids)
 
 
 def _heads(source: Database, ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -204,10 +226,24 @@ def _compared(described: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
             yield {
                 "section": section,
                 "path": list(path),
-                "label": ".".join(path),
+                "label": _label(section, path),
                 "values": [as_json(values[path]) if path in values else _MISSING for values in items],
                 "differs": differs,
+                **({"better": _better(path[0])} if section == "metrics" else {}),
             }
+
+
+def _label(section: str, path: Sequence[str]) -> str:
+    if section == "metrics" and path[1] == "at":
+        return Column(("metric", *path[1:], path[0])).label
+    return ".".join(path)
+
+
+def _better(metric: str) -> str | None:
+    """Return which value of a metric is better, "max" or "min", None if its name does not tell."""
+    if is_smaller_better(metric):
+        return "min"
+    return "max" if is_larger_better(metric) else None
 
 
 def _is_listed(row: Mapping[str, Any]) -> bool:
@@ -221,16 +257,36 @@ def _own(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
     return {("experiment",): described["experiment"], **{(name,): fields[name] for name in names}}
 
 
-def _best(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
-    """Return the best values of metrics, or the last of metrics that are not numbers."""
-    found: dict[tuple[str, ...], Any] = {}
-    for summary in described["metrics"]:
-        how = "min" if is_smaller_better(summary["metric"]) else "max"
-        how = "last" if summary[how] is None else how
-        # Times of each row differ in all runs.
-        if kind_of(summary[how]) != "time":
-            found[summary["metric"], how] = summary[how]
-    return found
+def _values(source: Database, head: Mapping[str, Any], version: str, kind: Kind) -> dict[tuple[str, ...], Any]:
+    """Return the values of a run's metrics of a kind, by name and kind.
+
+    Metrics that are not numbers have no best value; their last one is shown.
+    """
+    if kind.how not in ("mean", "at"):
+        summaries = _described(source, head, version)["metrics"]
+        return dict(_summarized(summary, kind) for summary in summaries if kind_of(summary["last"]) != "time")
+
+    def read() -> dict[tuple[str, ...], Any]:
+        with source.reading() as connection:
+            chunks = read_chunks(source.client, connection, head["id"], source.places(version))
+            found = means(chunks) if kind.how == "mean" else values_at(chunks, kind)
+        names = source.places().sort(found)
+        return {(name, *filter(None, kind)): found[name] for name in names if kind_of(found[name]) != "time"}
+
+    signature = source.run_version(version, head["status"], head["time_updated"])
+    return source.cached(("values", head["id"], kind), read, signature)[0]
+
+
+def _summarized(summary: Mapping[str, Any], kind: Kind) -> tuple[tuple[str, ...], Any]:
+    name = summary["metric"]
+    how = kind.column(name).path[1]
+    how = "last" if summary[how] is None else how
+    return (name, how), summary[how]
+
+
+def _measured(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    values: dict[tuple[str, ...], Any] = described["values"]
+    return values
 
 
 def _items(name: str) -> Any:
@@ -246,7 +302,7 @@ def _extras(described: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
 _SECTIONS: dict[str, Any] = {
     "run": _own,
     "args": _items("args"),
-    "metrics": _best,
+    "metrics": _measured,
     "extras": _extras,
     "env": _items("env"),
 }

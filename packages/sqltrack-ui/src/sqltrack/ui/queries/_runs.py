@@ -31,7 +31,21 @@ from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._values import as_json, kind_of, leaf
 from sqltrack.util import placeholders
 
-__all__ = ["Row", "Sort", "best", "export_rows", "leaves", "ranked", "read_rows", "runs"]
+__all__ = [
+    "Row",
+    "Sort",
+    "best",
+    "chosen_columns",
+    "describe_columns",
+    "export_rows",
+    "leaves",
+    "ranked",
+    "read_number",
+    "read_rows",
+    "runs",
+    "sampled_metrics",
+    "shown_sql",
+]
 
 # Runs in a page, at most.
 _PAGE = 1_000
@@ -75,16 +89,16 @@ def runs(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         DatabaseError: the database is not available.
     """
     chosen, sort = parse_filter(spec.get("filter")), _parse_sort(spec.get("sort"))
-    offset, limit = _number(spec, "offset", 0, 2**53), _number(spec, "limit", 100, _PAGE)
+    offset, limit = read_number(spec, "offset", 0, 2**53), read_number(spec, "limit", 100, _PAGE)
     ids, version = ranked(source, chosen, sort)
-    columns = _columns(source, spec.get("columns"), chosen)
+    columns = chosen_columns(source, spec.get("columns"), chosen)
     page = list(ids[offset : offset + limit])
     rows = read_rows(source, page, columns)
-    sql = _shown_sql(source, chosen, sort, columns, limit, offset)
+    sql = shown_sql(source, chosen, sort, columns, limit, offset)
     return {
         "total": len(ids),
         "offset": offset,
-        "columns": _described(source, columns, rows),
+        "columns": describe_columns(source, columns, rows),
         "rows": [_as_row(row) for row in rows],
         "version": version,
         "sql": sql,
@@ -97,22 +111,35 @@ def best(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         source: the database.
-        spec: dict with filter, metric, how ("max" or "min", default: guessed from the name) and k, default 3.
+        spec: dict with filter, metric, how ("max" or "min", default: guessed from the name) and k, default 3. Instead
+            of metric and how, column names any value of a metric; whether less is better is guessed from the name,
+            unless the column is a maximum or minimum.
 
     Returns:
         A dict with ids, the best first; runs without a value are left out.
     """
+    column = _parse_best(spec)
+    how = column.path[1] if column.path[1] in ("max", "min") else best_column(column.path[-1]).path[1]
+    ids, version = ranked(source, parse_filter(spec.get("filter")), (Sort(column, how == "max"),))
+    page = list(ids[: read_number(spec, "k", 3, _PAGE)])
+    rows = read_rows(source, page, [column])
+    return {"ids": [row.id for row in rows if row.values[0] is not None], "version": version}
+
+
+def _parse_best(spec: Mapping[str, Any]) -> Column:
+    """Return the column of the metric whose best values are looked for."""
+    if spec.get("column") is not None:
+        column = parse_column(spec["column"])
+        if column.group != "metric":
+            raise QueryError(f"column must be that of a metric, got {spec['column']!r}")
+        return column
     metric = spec.get("metric")
     if not isinstance(metric, str):
         raise QueryError(f"metric must be a text, got {metric!r}")
     how = spec.get("how") or best_column(metric).path[1]
     if how not in ("max", "min"):
         raise QueryError(f"how must be 'max' or 'min', got {how!r}")
-    column = parse_column(["metric", how, metric])
-    ids, version = ranked(source, parse_filter(spec.get("filter")), (Sort(column, how == "max"),))
-    page = list(ids[: _number(spec, "k", 3, _PAGE)])
-    rows = read_rows(source, page, [column])
-    return {"ids": [row.id for row in rows if row.values[0] is not None], "version": version}
+    return parse_column(["metric", how, metric])
 
 
 def export_rows(source: Database, spec: Mapping[str, Any]) -> tuple[list[str], Iterator[list[Any]]]:
@@ -128,7 +155,7 @@ def export_rows(source: Database, spec: Mapping[str, Any]) -> tuple[list[str], I
     """
     chosen, sort = parse_filter(spec.get("filter")), _parse_sort(spec.get("sort"))
     ids, _ = ranked(source, chosen, sort)
-    columns = _columns(source, spec.get("columns"), chosen)
+    columns = chosen_columns(source, spec.get("columns"), chosen)
     columns = [*(column for column in _ALWAYS if column not in columns), *columns]
 
     def read() -> Iterator[list[Any]]:
@@ -242,7 +269,7 @@ def _rank_sql(values: Sequence[str], expression: Expression) -> str:
     return f"CASE {' '.join(cases)} ELSE 3 END"
 
 
-def _shown_sql(
+def shown_sql(
     source: Database, chosen: Filter, sort: Sequence[Sort], columns: Sequence[Column], limit: int, offset: int
 ) -> str:
     """Return the whole query for a page as text."""
@@ -393,7 +420,8 @@ def _read_value(column: Column, expressions: Expressions, value: Any) -> Any:
     return to_number(value) if kind == "number" else value
 
 
-def _described(source: Database, columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, Any]]:
+def describe_columns(source: Database, columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return dicts with column, label and kind of the values in some rows."""
     expressions = Expressions(source.admin(), source.places())
     described = []
     for index, column in enumerate(columns):
@@ -407,7 +435,8 @@ def _described(source: Database, columns: Sequence[Column], rows: Sequence[Row])
 # Specifications
 
 
-def _columns(source: Database, columns: Any, chosen: Filter) -> list[Column]:
+def chosen_columns(source: Database, columns: Any, chosen: Filter) -> list[Column]:
+    """Return the columns for their JSON, None for those in which the chosen runs differ, at most twelve."""
     if columns is None:
         return source.cached(("default columns", chosen.key()), lambda: _default_columns(source, chosen))[0]
     if not isinstance(columns, list) or len(columns) > 1_000:
@@ -422,7 +451,7 @@ def _default_columns(source: Database, chosen: Filter) -> list[Column]:
     rows = read_rows(source, ids, fields)
     columns = [Column(("experiment", "name"))] if len({row.experiment_id for row in rows}) > 1 else []
     columns.append(Column(("run", "status")))
-    columns += map(best_column, _sampled_metrics(source, ids)[:_CHOSEN_METRICS])
+    columns += map(best_column, sampled_metrics(source, ids)[:_CHOSEN_METRICS])
     columns += [Column(("args", *path)) for path in _differing_args(source, ids)[:_CHOSEN_ARGS]]
     columns += [field for index, field in enumerate(fields) if any(row.values[index] for row in rows)]
     return columns[:_CHOSEN]
@@ -456,7 +485,7 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         yield path, value
 
 
-def _sampled_metrics(source: Database, ids: Sequence[int]) -> list[str]:
+def sampled_metrics(source: Database, ids: Sequence[int]) -> list[str]:
     """Return metrics in the last rows of some runs: those of most runs first, and of these, those of validation."""
     some = ids[:: max(len(ids) // _SAMPLED_ROWS, 1)][:_SAMPLED_ROWS]
     places = source.places()
@@ -485,7 +514,8 @@ def _parse_sort(sort: Any) -> tuple[Sort, ...]:
     return tuple(Sort(parse_column(item.get("column")), bool(item.get("descending"))) for item in sort)
 
 
-def _number(spec: Mapping[str, Any], name: str, default: int, greatest: int) -> int:
+def read_number(spec: Mapping[str, Any], name: str, default: int, greatest: int) -> int:
+    """Return an integer of a specification, at most `greatest`."""
     value = spec.get(name)
     if value is None:
         return default

@@ -8,7 +8,7 @@ from typing import Any
 from sqltrack.queries import Query
 from sqltrack.ui.queries._database import Database
 
-__all__ = ["as_python", "as_sql"]
+__all__ = ["as_python", "as_sql", "client_line"]
 
 
 def as_sql(sql: str, parameters: Sequence[Any]) -> str:
@@ -24,16 +24,20 @@ def as_python(source: Database, sql: str, then: Iterable[str] = ()) -> str:
         sql: the statement, without parameters.
         then: further lines, which use `frame`.
     """
-    target = source.client.engine.target()
-    config = ", ".join(f"{name}={value!r}" for name, value in target.items())
     has_plain_text = '"""' not in sql and "\\" not in sql and not sql.endswith('"')
     text = f'"""\n{sql}\n"""' if has_plain_text else repr(sql)
     lines = [
         "import sqltrack",
         "from sqltrack.pandas import query_dataframe",
         "",
-        f"client = sqltrack.Client({config})",
+        client_line(source),
         f"frame = query_dataframe(client, {text})",
         *then,
     ]
     return "\n".join(lines) + "\n"
+
+
+def client_line(source: Database) -> str:
+    """Return the line of Python that creates a client of the database, without a password."""
+    config = ", ".join(f"{name}={value!r}" for name, value in source.client.engine.target().items())
+    return f"client = sqltrack.Client({config})"

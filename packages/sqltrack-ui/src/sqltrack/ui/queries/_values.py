@@ -10,7 +10,7 @@ from typing import Any
 
 from sqltrack.commands._rows import to_number
 
-__all__ = ["as_json", "as_key", "from_json", "kind_of", "leaf"]
+__all__ = ["as_json", "as_key", "from_json", "is_number", "kind_of", "leaf", "sort_key"]
 
 # Greater integers lose digits in JavaScript.
 _EXACT = 2**53
@@ -68,6 +68,28 @@ def as_key(value: Any) -> tuple[str, Any]:
     if isinstance(value, (list, tuple)):
         return "array", tuple(map(as_key, value))
     return type(value).__name__, str(value)
+
+
+def sort_key(value: Any) -> tuple[Any, ...]:
+    """Return a key that sorts any values: numbers, NaN, booleans, texts, times, lists and objects, missing ones."""
+    if value is None:
+        return (7,)
+    if isinstance(value, bool):
+        return (2, value)
+    if is_number(value):
+        return (1,) if value != value else (0, value)
+    if isinstance(value, str):
+        return (3, value.casefold(), value)
+    if isinstance(value, Mapping):
+        return (6, tuple((str(key), sort_key(item)) for key, item in value.items()))
+    if isinstance(value, (list, tuple)):
+        return (5, tuple(map(sort_key, value)))
+    return (4, str(value))
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number, NaN and infinities included, and not a boolean."""
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
 
 
 def kind_of(value: Any) -> str | None:

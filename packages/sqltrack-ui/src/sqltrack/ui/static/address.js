@@ -15,6 +15,9 @@ export const DEFAULTS = Object.freeze({
   join: false,
   group: null,
   band: "std",
+  rowGroup: null,
+  groupSort: [],
+  value: "best",
   range: null,
 });
 
@@ -132,7 +135,24 @@ const axis = {
   write: (x) => (Array.isArray(x) ? packColumn(x) : x),
   read: (text) => (text.includes("~") ? unpackColumn(text) : text),
 };
-const group = axis;
+// A text, a column, several columns, or "-" and the paths of arguments to ignore.
+const group = {
+  write: (value) => {
+    if (typeof value === "string") {
+      return value;
+    }
+    return Array.isArray(value)
+      ? columns.write(Array.isArray(value[0]) ? value : [value])
+      : `-${columns.write(value.all_but)}`;
+  },
+  read: (text) => {
+    if (text.startsWith("-")) {
+      return { all_but: columns.read(text.slice(1)) };
+    }
+    const found = columns.read(text);
+    return found.length > 1 ? found : text.includes("~") ? found[0] : text;
+  },
+};
 const names = list(escapePart, unescapePart);
 const range = { write: (ends) => ends.join(","), read: (text) => text.split(",").map(Number) };
 const ids = { write: packIds, read: unpackIds };
@@ -153,6 +173,9 @@ const FIELDS = [
   ["join", "join", flag],
   ["group", "group", group],
   ["band", "band", plain],
+  ["rowGroup", "by", group],
+  ["groupSort", "bysort", sort],
+  ["value", "val", axis],
   ["columns", "c", columns],
   ["pinned", "pin", columns],
   ["widths", "w", widths],

@@ -11,13 +11,17 @@ export const connection = createSignal("ok");
 
 const sentSpecs = new Map();
 
-/** An answer that is not the one asked for. `kind` is "where", "unknown", "timeout", "database", "request" or "offline". */
+/**
+ * An answer that is not the one asked for. `kind` is "where", "unknown", "timeout", "database", "request" or "offline";
+ * `details` holds what else the answer has, such as the place of an error in SQL.
+ */
 export class ApiError extends Error {
-  constructor(message, kind, status = 0) {
+  constructor(message, kind, status = 0, details = {}) {
     super(message);
     this.name = "ApiError";
     this.kind = kind;
     this.status = status;
+    this.details = details;
   }
 }
 
@@ -103,7 +107,7 @@ async function request(path, options) {
   }
   const kind = body?.kind ?? "request";
   connection.set(kind === "database" ? "database" : "ok");
-  throw new ApiError(body?.error ?? sentence(response), kind, response.status);
+  throw new ApiError(body?.error ?? sentence(response), kind, response.status, body ?? {});
 }
 
 async function fetchAnswer(path, options) {

@@ -19,6 +19,8 @@ export class CurvePlot {
     this.element = element;
     this.events = events;
     this.chart = echarts.init(element, null, { renderer: "canvas" });
+    // The drawing has the size of before, and must not keep its element from shrinking.
+    this.chart.getZr().painter.getViewportRoot().style.position = "absolute";
     this.overlay = new echarts.graphic.Group();
     this.chart.getZr().add(this.overlay);
     this.placed = null;

@@ -2,6 +2,7 @@
 import { CurvePlot } from "./chart.js";
 import { Menu } from "./components.js";
 import { formatDuration, formatNumber } from "./format.js";
+import { spreadText } from "./group_notes.js";
 import { dashArray } from "./palette.js";
 import { useSignal } from "./signal.js";
 import { scheme, themeColor } from "./theme.js";
@@ -31,10 +32,12 @@ export function Swatch({ color, dash }) {
  * @param {function(number[]|null)} props.onZoom gets a range that was chosen; null shows all
  * @param {function} [props.onFull] fills the window with the chart, or ends that
  * @param {boolean} [props.isFull] whether the chart fills the window
+ * @param {function()} [props.onFigure] opens the dialog for a figure; without it, the menu saves the chart as it is
  * @param {boolean} [props.small] whether the chart is one of many small ones
+ * @param {string} [props.note] what is said below the chart
  */
 export function ChartFigure(props) {
-  const { title, lines, bands, x, y, highlight, isFull, onFull, small } = props;
+  const { title, lines, bands, x, y, highlight, isFull, onFull, onFigure, small, note } = props;
   const element = useRef(null);
   const plot = useRef(null);
   const latest = useRef(props);
@@ -84,7 +87,11 @@ export function ChartFigure(props) {
       }
       <${Menu} label="⋯" title=${`More for ${title}`} quiet>
         <button type="button" onClick=${() => setTable(!isTable)}>${isTable ? "Hide the table" : "Show as a table"}</button>
-        <button type="button" onClick=${() => savePicture(plot.current, title)}>Save as SVG</button>
+        ${
+          onFigure
+            ? html`<button type="button" onClick=${onFigure}>Figure for a paper …</button>`
+            : html`<button type="button" onClick=${() => savePicture(plot.current, title)}>Save as SVG</button>`
+        }
       </${Menu}>
     </figcaption>
     <div class="chart-area">
@@ -93,6 +100,7 @@ export function ChartFigure(props) {
       ${count === 0 && html`<p class="chart-empty muted">No values</p>`}
       ${point && html`<${Tooltip} point=${point} x=${x} element=${element.current} />`}
     </div>
+    ${note && html`<p class="chart-note muted">${note}</p>`}
     ${isTable && html`<${CurveTable} title=${title} x=${x} lines=${lines} bands=${bands} />`}
   </figure>`;
 }
@@ -163,7 +171,7 @@ function Tooltip({ point, x, element }) {
 }
 
 function TooltipRow({ row, x, isFirst, isElsewhere }) {
-  const spread = row.n !== null ? `${formatNumber(row.low)} to ${formatNumber(row.high)}, n = ${row.n}` : null;
+  const spread = row.n !== null ? spreadText(row, row.line.band) : null;
   return html`<tr class=${isFirst ? "first" : ""}>
     <td><${Swatch} color=${row.line.color} dash=${row.line.dash} /></td>
     <th scope="row" class="cut"><bdi>${row.line.name}</bdi>${isElsewhere && html`<small> at ${formatX(row.x, x)}</small>`}</th>

@@ -9,7 +9,8 @@ const MARK_LABELS = { NaN: "NaN", Infinity: "∞", "-Infinity": "-∞" };
 /**
  * Turn the curves of a chart into positions on its axes.
  *
- * @param {object[]} lines curves with `x`, `y`, `smooth` (or null), `marks`, `color`, `dash`
+ * @param {object[]} lines curves with `x`, `y`, `smooth` (or null), `marks`, `color`, `dash`, `isFaint` (members of a
+ *   group)
  * @param {object[]} bands groups with `x`, `mean`, `low`, `high`, `n`, `color`, `dash`
  * @param {{name: string, log: boolean, range: number[]|null}} x the x axis; the range is in its own units
  * @param {{name: string, log: boolean}} y the y axis
@@ -173,6 +174,10 @@ function buildLine(line, dashed) {
   };
   const style = { color: line.color, width: 1.6, type: dashed && line.dash?.length ? line.dash : "solid" };
   const raw = interleave(line.ax, line.ay);
+  if (line.isFaint) {
+    const data = line.as ? interleave(line.ax, line.as) : raw;
+    return [{ ...base, data, lineStyle: { ...style, width: 1, opacity: 0.35 } }];
+  }
   if (!line.as) return [{ ...base, data: raw, lineStyle: style }];
   return [
     { ...base, data: raw, lineStyle: { color: line.color, width: 1, opacity: 0.22 } },

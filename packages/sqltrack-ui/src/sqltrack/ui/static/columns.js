@@ -1,27 +1,11 @@
 /** The chooser of columns: search among thousands, order, pin and remove. */
 
 import { columnId } from "./address.js";
-import { get, isAbort } from "./api.js";
-import { columnText, columnTitle, HOWS, metricOf } from "./column_names.js";
-import { Dialog, ErrorNote, useDebounced } from "./components.js";
-import { formatCount, formatPlural } from "./format.js";
-import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
-
-const PAGE = 200;
-/** Choices in a list of values of a metric that are no value themselves. */
-const AT = "at";
-const CURRENT = "current";
-
-/** Choose one column, of some groups such as "metric" or of all; `onChoose` gets it. */
-export function ColumnPicker({ title, filter, groups, onChoose, onClose }) {
-  const choose = ({ column }) => {
-    onChoose(column);
-    onClose();
-  };
-  return html`<${Dialog} title=${title} onClose=${onClose} className="chooser">
-    <${Candidates} filter=${filter} groups=${groups} isChosen=${() => false} onToggle=${choose} />
-  </${Dialog}>`;
-}
+import { columnText, columnTitle, metricOf } from "./column_names.js";
+import { Candidates } from "./column_picker.js";
+import { Dialog } from "./components.js";
+import { columnOfKind, kindOfColumn, ValueKind } from "./value_kind.js";
+import { html, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 /** Choose, order and pin the columns of the table. `onChange` gets {columns, pinned}. */
 export function ColumnChooser({ columns, pinned, filter, onChange, onReset, onClose }) {
@@ -46,61 +30,6 @@ export function ColumnChooser({ columns, pinned, filter, onChange, onReset, onCl
       </section>
     </div>
   </${Dialog}>`;
-}
-
-/** A list of all columns that a search finds, of which more are fetched as it is scrolled. */
-function Candidates({ filter, groups, isChosen, onToggle }) {
-  const [search, setSearch] = useState("");
-  const wanted = useDebounced(search, 120);
-  const [found, setFound] = useState({ columns: [], total: 0 });
-  const [error, setError] = useState(null);
-  const controller = useRef(null);
-  const ask = (offset) => {
-    controller.current?.abort();
-    controller.current = new AbortController();
-    const { signal } = controller.current;
-    get("columns", { search: wanted, filter, limit: PAGE, offset, ...(groups && { kinds: groups }) }, { signal }).then(
-      ({ columns, total }) => {
-        setFound((known) => ({ columns: offset === 0 ? columns : [...known.columns, ...columns], total }));
-        setError(null);
-      },
-      (failure) => isAbort(failure) || setError(failure),
-    );
-  };
-  useEffect(() => {
-    ask(0);
-    return () => controller.current.abort();
-  }, [wanted]);
-  const onScroll = ({ target }) => {
-    const isNearEnd = target.scrollTop + target.clientHeight > target.scrollHeight - 300;
-    if (isNearEnd && found.columns.length < found.total) {
-      ask(found.columns.length);
-    }
-  };
-  const onKeyDown = (event) => {
-    if (event.key === "Enter" && found.columns.length > 0) {
-      event.preventDefault();
-      onToggle(found.columns[0]);
-    }
-  };
-  return html`<input class="field wide" type="search" placeholder="Search columns" aria-label="Search columns" value=${search} onInput=${(event) => setSearch(event.target.value)} onKeyDown=${onKeyDown} data-focus />
-    <${ErrorNote} error=${error} />
-    <p class="muted" role="status">${formatPlural(found.total, "column")}</p>
-    <ul class="choices" onScroll=${onScroll}>
-      ${found.columns.map((entry) => html`<${Candidate} key=${columnId(entry.column)} entry=${entry} isChosen=${isChosen(entry.column)} onToggle=${onToggle} />`)}
-    </ul>`;
-}
-
-function Candidate({ entry, isChosen, onToggle }) {
-  const { name, detail } = columnTitle(entry.column);
-  return html`<li>
-    <label>
-      <input type="checkbox" checked=${isChosen} onChange=${() => onToggle(entry)} />
-      <bdi class="cut" title=${columnText(entry.column).slice(0, 500)}>${name}</bdi>
-      <small>${detail}</small>
-      ${entry.count !== undefined && entry.count !== null && html`<span class="count" title="Runs with a value">${formatCount(entry.count)}</span>`}
-    </label>
-  </li>`;
 }
 
 function ShownColumns({ columns, pinned, filter, onChange }) {
@@ -175,31 +104,9 @@ function ShownColumn({ column, filter, isPinned, onPin, onReplace, onRemove }) {
   const text = columnText(column);
   return html`<span class="grip" aria-hidden="true">⠿</span>
     <bdi class="cut" title=${text.slice(0, 500)}>${name}</bdi>
-    ${metricOf(column) === null ? html`<small>${detail}</small>` : html`<${HowChoice} column=${column} filter=${filter} onReplace=${onReplace} />`}
+    ${metricOf(column) === null ? html`<small>${detail}</small>` : html`<${ValueKind} kind=${kindOfColumn(column)} label=${`Value of ${name}`} filter=${filter} onChange=${(kind) => onReplace(columnOfKind(kind, name))} />`}
     <button type="button" data-name="pin" class="button quiet icon" aria-pressed=${isPinned} aria-label=${`Pin ${text}`} title="Keep at the left" onClick=${onPin}>⇤</button>
     <button type="button" data-name="remove" class="button quiet icon" aria-label=${`Remove ${text}`} title="Remove" onClick=${onRemove}>✕</button>`;
-}
-
-/** Choose which value of a metric a column shows: the best, the last, or that where another metric is best. */
-function HowChoice({ column, filter, onReplace }) {
-  const [isAsking, setAsking] = useState(false);
-  const metric = metricOf(column);
-  const choose = ({ target }) => {
-    if (target.value === AT) {
-      setAsking(true);
-      target.value = column[1] === "at" ? CURRENT : column[1];
-    } else if (target.value !== CURRENT) {
-      onReplace(["metric", target.value, metric]);
-    }
-  };
-  const chooseOther = ([, how, other]) => onReplace(["metric", "at", other, how === "min" ? "min" : "max", metric]);
-  const isAt = column[1] === "at";
-  return html`<select class="field" aria-label=${`Value of ${metric}`} value=${isAt ? CURRENT : column[1]} onChange=${choose}>
-      ${isAt && html`<option value=${CURRENT}>${columnTitle(column).detail}</option>`}
-      ${HOWS.map((how) => html`<option value=${how}>${how}</option>`)}
-      <option value=${AT}>at best of…</option>
-    </select>
-    ${isAsking && html`<${ColumnPicker} title=${`${metric} at the best value of`} filter=${filter} groups=${["metric"]} onChoose=${chooseOther} onClose=${() => setAsking(false)} />`}`;
 }
 
 function unique(columns) {

@@ -9,20 +9,20 @@ import { decode, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { lineStyles } from "./palette.js";
 import { Link } from "./parts.js";
+import { reportSpec } from "./report_download.js";
 import { createSignal, useSignal } from "./signal.js";
 import { Status } from "./status.js";
 import { scheme } from "./theme.js";
+import { ValueKind } from "./value_kind.js";
 import { isLong, Value } from "./values.js";
 import { html, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
 const MOST_RUNS = 100;
 const CHARTS = 3;
-const HIGHER_IS_BETTER =
-  /acc|top-?_?\d|auc|f1|iou|dice|bleu|rouge|score|reward|return|precision|recall|map|psnr|ssim|r2/i;
 /** Sections in the order in which they are read. */
 const SECTIONS = {
   args: "Arguments",
-  metrics: "Best values",
+  metrics: "Metrics",
   run: "Run",
   extras: "Extras",
   env: "Environment",
@@ -33,7 +33,8 @@ export function View({ state, setState, navigate }) {
   const shown = useShownRuns(state);
   const runs = shown.runs.slice(0, MOST_RUNS);
   const isAll = Boolean(state.all);
-  const { answer, error, isLoading } = useQuery("compare", { runs, all: isAll }, runs.length > 0);
+  const kind = state.value;
+  const { answer, error, isLoading } = useQuery("compare", { runs, all: isAll, value: kind }, runs.length > 0);
   const metrics = useMetrics(runs, state.metrics, CHARTS);
   const highlight = useMemo(() => createSignal(null), []);
   const [text, setText] = useState("");
@@ -56,9 +57,12 @@ export function View({ state, setState, navigate }) {
         <button type="button" class="button" aria-pressed=${!isAll} onClick=${() => isAll && flip()}>Differences</button>
         <button type="button" class="button" aria-pressed=${isAll} onClick=${() => isAll || flip()}>All</button>
       </span>
+      <label class="control">metrics
+        <${ValueKind} kind=${kind} label="Value of metrics" filter=${state.filter} hasBest onChange=${(next) => setState({ value: next })} />
+      </label>
       <input class="field" type="search" placeholder="Search rows" aria-label="Search rows" value=${text} onInput=${(event) => setText(event.target.value)} />
       <span class="space"></span>
-      <${ExportMenu} sql=${answer?.sql} python=${answer?.python} />
+      <${ExportMenu} sql=${answer?.sql} python=${answer?.python} report=${runs.length > 0 && reportSpec(state, runs)} />
     </div>
     <${ErrorNote} error=${error ?? shown.error ?? metrics.error} />
     ${!shown.isChosen && runs.length > 0 && html`<p class="note">No runs are selected: these are the newest ${runs.length}.</p>`}
@@ -152,9 +156,9 @@ function findKind({ section, path }) {
 }
 
 // The runs with the best of a metric's values, if they differ, and if it is known which is better.
-function findBest({ section, path, values, differs }) {
-  const choose = { max: Math.max, min: Math.min }[path.at(-1)];
-  if (section !== "metrics" || !differs || !choose || (path.at(-1) === "max" && !HIGHER_IS_BETTER.test(path[0]))) {
+function findBest({ values, differs, better }) {
+  const choose = { max: Math.max, min: Math.min }[better];
+  if (!differs || !choose) {
     return new Set();
   }
   const best = choose(...values.map(decode).filter(Number.isFinite));

@@ -1,6 +1,9 @@
 /** Parts that several views use: dialogs, menus, errors. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
+/** Pixels between a menu and the edge of the window. */
+const MARGIN = 8;
+
 /** A dialog that covers the page until it is closed; Escape closes it. */
 export function Dialog({ title, onClose, children, actions, className = "" }) {
   const element = useRef(null);
@@ -50,6 +53,14 @@ export function Menu({ label, title, side = "right", children, onOpen, quiet = f
     document.addEventListener("pointerdown", closeOutside);
     root.current.querySelector(".menu-list :is(button, a, input)")?.focus();
     return () => document.removeEventListener("pointerdown", closeOutside);
+  }, [isOpen]);
+  // At a narrow window, a list that ends below its button would begin beyond the edge.
+  useLayoutEffect(() => {
+    const list = isOpen && side === "right" ? root.current.querySelector(".menu-list") : null;
+    const left = list?.getBoundingClientRect().left ?? MARGIN;
+    if (left < MARGIN) {
+      list.style.right = `${left - MARGIN}px`;
+    }
   }, [isOpen]);
   const toggle = () => {
     if (!isOpen) {

@@ -1,8 +1,10 @@
 /** The charts of some runs: one for each metric or one for all, with linked zoom and highlight. */
 import { ChartFigure } from "./chart_figure.js";
+import { nameGroup, nameX } from "./chart_names.js";
 import { ErrorNote } from "./components.js";
 import { choosePixels, useCurves } from "./curve_data.js";
-import { formatValue } from "./format.js";
+import { useFigure } from "./figures.js";
+import { groupNote } from "./group_notes.js";
 import { lineStyles, styleAt } from "./palette.js";
 import { useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
@@ -16,21 +18,8 @@ const SMALLEST_SMALL_CHART = 260;
 const MOST_COLUMNS = 3;
 const MOST_SMALL_COLUMNS = 5;
 const FALLBACK_WIDTH = 800;
-const X_NAMES = { step: "step", progress: "progress", time: "time since start" };
 
-/** Return the name of an x axis: "step", or that of a metric. */
-export function nameX(x) {
-  return Array.isArray(x) ? x.at(-1) : (X_NAMES[x] ?? String(x));
-}
-
-/** Return the value of a group as text: "0.1", or "lr=0.1, model=vit" for several arguments. */
-export function nameGroup(value) {
-  if (value !== null && typeof value === "object" && !Array.isArray(value) && value.$number === undefined) {
-    const parts = Object.entries(value).map(([name, part]) => `${name}=${formatValue(part) || "none"}`);
-    return parts.join(", ") || "all runs";
-  }
-  return formatValue(value) || "none";
-}
+export { nameGroup, nameX };
 
 /**
  * Charts of curves.
@@ -39,7 +28,8 @@ export function nameGroup(value) {
  * @param {number[]} props.runs ids of the runs
  * @param {string[]} props.metrics names of the metrics
  * @param {object} props.state state of the address: `x`, `log`, `smoothing`, `join`, `group`, `band`, `range`, and
- *   `overlay` (all metrics in one chart), `full` (title of the chart that fills the window), `hidden` (ids of runs)
+ *   `overlay` (all metrics in one chart), `full` (title of the chart that fills the window), `hidden` (ids of runs),
+ *   `members` (whether the runs of groups are drawn, too)
  * @param {function} props.setState
  * @param {object} props.highlight signal with the key of the highlighted curve: the id of a run or the name of a group
  * @param {function(number): string} [props.nameRun] names a run
@@ -66,7 +56,7 @@ export function CurveCharts({
   const asked = metrics.filter(
     (metric, index) => state.overlay || index < FIRST_CHARTS || seen.has(metric) || state.full === metric,
   );
-  const answer = useCurves({
+  const query = {
     runs: width ? runs : [],
     metrics: asked,
     x: state.x,
@@ -80,15 +70,28 @@ export function CurveCharts({
     join: state.join,
     group: state.group,
     band: state.band,
-  });
+  };
+  const answer = useCurves(query);
+  const [openFigure, figureDialog] = useFigure();
   useEffect(() => onAnswer?.(answer), [answer]);
   const styles = useMemo(() => lineStyles(runs, shownScheme), [String(runs), shownScheme]);
   const groupStyles = useGroupStyles(answer.byMetric, shownScheme);
   const hidden = new Set(state.hidden ?? []);
-  const look = { styles, groupStyles, nameRun, hidden, isGrouped: state.group !== null };
+  const isGrouped = state.group !== null;
+  const look = { styles, groupStyles, nameRun, hidden, isGrouped, hasMembers: Boolean(state.members) };
   const charts = useMemo(
     () => layOut(metrics, answer.byMetric, state.overlay, look),
-    [String(metrics), answer.byMetric, state.overlay, styles, groupStyles, String(state.hidden), state.group, nameRun],
+    [
+      String(metrics),
+      answer.byMetric,
+      state.overlay,
+      styles,
+      groupStyles,
+      String(state.hidden),
+      state.group,
+      state.members,
+      nameRun,
+    ],
   );
   const shown = state.full ? charts.filter(({ title }) => title === state.full) : charts;
   const x = {
@@ -108,11 +111,14 @@ export function CurveCharts({
         index,
       ) => html`<${Lazy} key=${chart.title} isAtOnce=${index < FIRST_CHARTS || Boolean(state.full)} onSeen=${() => see(chart.title)} small=${small}>
         <${ChartFigure} ...${chart} x=${x} y=${{ log: state.log.y }} highlight=${highlight} small=${small}
+          note=${groupNote(chart.bands, { x: x.name, metric: chart.title, smoothing: state.smoothing })}
           onZoom=${(range) => setState({ range }, { replace: state.range !== null && range !== null })}
           isFull=${state.full === chart.title}
-          onFull=${() => fill(chart.title)} />
+          onFull=${() => fill(chart.title)}
+          onFigure=${() => openFigure({ ...chart, x, y: { log: state.log.y }, query })} />
       </${Lazy}>`,
     )}
+    ${figureDialog}
   </div>`;
 }
 
@@ -148,7 +154,7 @@ function layOut(metrics, byMetric, isOverlay, look) {
     return {
       title: metric,
       lines: look.isGrouped
-        ? []
+        ? styleMembers(curves, groups, look)
         : curves.map((curve) => styleLine(curve, look)).filter((line) => !look.hidden.has(line.run)),
       bands: groups.map((group) => styleBand(group, look)),
       dash: styleAt(8 * index, "light").dash,
@@ -170,6 +176,20 @@ function styleLine(curve, { styles, nameRun }) {
   const key = curve.runs.find((id) => styles.has(id)) ?? curve.run;
   const style = styles.get(key) ?? styleAt(key, scheme.get());
   return { ...curve, ...style, run: key, key, name: curve.runs.map(nameRun).join(" + ") };
+}
+
+// The runs of a group, faint behind its mean.
+function styleMembers(curves, groups, { groupStyles, nameRun, hasMembers }) {
+  if (!hasMembers) {
+    return [];
+  }
+  const names = new Map(groups.flatMap(({ members, value }) => members.map((id) => [id, nameGroup(value)])));
+  return curves
+    .filter(({ run }) => names.has(run))
+    .map((curve) => {
+      const name = `${curve.runs.map(nameRun).join(" + ")}, ${names.get(curve.run)}`;
+      return { ...curve, ...groupStyles.get(names.get(curve.run)), dash: [], key: curve.run, name, isFaint: true };
+    });
 }
 
 function styleBand(group, { groupStyles }) {

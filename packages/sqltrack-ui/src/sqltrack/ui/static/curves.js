@@ -4,15 +4,17 @@ import { ErrorNote } from "./components.js";
 import { CurveCharts, nameGroup, nameX } from "./curve_charts.js";
 import { useMetrics, useShownRuns } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
+import { GroupChoice } from "./group_choice.js";
+import { BANDS } from "./group_notes.js";
 import { useKeys } from "./keys.js";
 import { GroupLegend, Legend } from "./legend.js";
 import { MetricChooser } from "./metric_chooser.js";
 import { styleAt } from "./palette.js";
+import { reportSpec } from "./report_download.js";
 import { createSignal, useSignal } from "./signal.js";
 import { scheme } from "./theme.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm/standalone.module.js";
 
-const BANDS = { std: "± std", sem: "± std error", minmax: "min to max" };
 const MOST_SMOOTHING = 0.99;
 
 /** Show the curves of the selected runs. */
@@ -21,9 +23,10 @@ export function View({ state, setState, navigate }) {
   const metrics = useMetrics(runs, state.metrics);
   const highlight = useMemo(() => createSignal(null), []);
   const [isChoosing, setChoosing] = useState(false);
+  const [isGrouping, setGrouping] = useState(false);
   const [curves, setCurves] = useState(null);
   const names = useMemo(() => makeNames(answer), [answer]);
-  useCurveKeys({ state, setState, metrics, openChooser: () => setChoosing(true) });
+  useCurveKeys({ state, setState, metrics, openChooser: () => setChoosing(true), openGroups: () => setGrouping(true) });
   const remove = (id) => setState({ selected: runs.filter((other) => other !== id) });
   const legend =
     state.group === null
@@ -32,7 +35,7 @@ export function View({ state, setState, navigate }) {
       : html`<${Groups} curves=${curves} highlight=${highlight} />`;
   return html`<div class=${`curves-view ${state.full ? "full" : ""}`}>
     <h1 class="visually-hidden">Curves</h1>
-    <${Bar} state=${state} setState=${setState} known=${metrics.known} columns=${answer?.columns ?? []} curves=${curves} runs=${runs} onChoose=${() => setChoosing(true)} />
+    <${Bar} state=${state} setState=${setState} known=${metrics.known} columns=${answer?.columns ?? []} curves=${curves} runs=${runs} onChoose=${() => setChoosing(true)} isGrouping=${isGrouping} onGroup=${setGrouping} />
     <${ErrorNote} error=${error ?? metrics.error} />
     ${!isChosen && runs.length > 0 && html`<p class="note">No runs are selected: these are the newest ${runs.length}. Select runs in the <a href="./" onClick=${(event) => follow(event, () => navigate(""))}>table</a> with <kbd>x</kbd>, or the three best with <kbd>b</kbd>.</p>`}
     <div class="curves-body">
@@ -56,16 +59,22 @@ function makeNames(answer) {
   return (id) => (hasSeveral && experiments.has(id) ? `${id} ${experiments.get(id)}` : `run ${id}`);
 }
 
-function useCurveKeys({ state, setState, metrics, openChooser }) {
+function useCurveKeys({ state, setState, metrics, openChooser, openGroups }) {
   const full = () => setState({ full: state.full ? undefined : titleUnderFocus(metrics.shown, state.overlay) });
   useKeys("Curves", {
     f: ["fill the window with a chart, or show all", full],
     l: ["logarithmic y axis", () => setState({ log: { ...state.log, y: !state.log.y } })],
     0: ["show all of the x axis", () => setState({ range: null })],
     m: ["choose metrics", openChooser],
+    y: ["group the runs", openGroups],
+    e: ["draw the runs of groups, or only their means", () => setState(flipMembers(state), { replace: true })],
     o: ["all metrics in one chart", () => setState({ overlay: state.overlay ? undefined : true, full: undefined })],
     Escape: ["leave the full window", () => state.full && setState({ full: undefined })],
   });
+}
+
+function flipMembers({ members }) {
+  return { members: members ? undefined : true };
 }
 
 // The chart under the pointer or with the focus, else the first.
@@ -81,16 +90,19 @@ function Groups({ curves, highlight }) {
   const shownScheme = useSignal(scheme);
   const groups = new Map();
   for (const { groups: found } of curves?.byMetric.values() ?? []) {
-    for (const { value, n_runs: runs } of found) {
-      const name = nameGroup(value);
-      groups.set(name, Math.max(runs, groups.get(name) ?? 0));
+    for (const group of found) {
+      const name = nameGroup(group.value);
+      groups.set(name, [...(groups.get(name) ?? []), group]);
     }
   }
-  const rows = [...groups].map(([name, runs], index) => ({ name, runs, ...styleAt(index, shownScheme) }));
+  const rows = [...groups].map(([name, parts], index) => {
+    const runs = Math.max(...parts.map((group) => group.n_runs));
+    return { name, runs, parts, ...styleAt(index, shownScheme) };
+  });
   return html`<${GroupLegend} groups=${rows} highlight=${highlight} />`;
 }
 
-function Bar({ state, setState, known, columns, curves, runs, onChoose }) {
+function Bar({ state, setState, known, columns, curves, runs, onChoose, isGrouping, onGroup }) {
   const set = (patch) => setState(patch);
   const flip = (axis) => set({ log: { ...state.log, [axis]: !state.log[axis] } });
   const count = runs.length === 1 ? "1 run" : `${runs.length} runs`;
@@ -103,12 +115,13 @@ function Bar({ state, setState, known, columns, curves, runs, onChoose }) {
       <button type="button" class="button" aria-pressed=${state.log.y} title="l" onClick=${() => flip("y")}>log y</button>
     </span>
     <${Smoothing} value=${state.smoothing} onChange=${(smoothing) => setState({ smoothing }, { replace: true })} />
-    <${GroupChoice} state=${state} set=${set} columns=${columns} />
+    <${GroupChoice} group=${state.group} onChange=${(group) => set({ group })} filter=${filterOf(runs)} columns=${columns.map(({ column }) => column)} label="group" isAsking=${isGrouping} onAsk=${onGroup} />
+    ${state.group !== null && html`<${BandChoice} state=${state} set=${set} />`}
     <label class="control"><input type="checkbox" checked=${state.join} onChange=${() => set({ join: !state.join })} /> join resumed</label>
     <label class="control"><input type="checkbox" checked=${Boolean(state.overlay)} onChange=${() => set({ overlay: state.overlay ? undefined : true, full: undefined })} /> one chart</label>
     <span class="space"></span>
     ${state.range !== null && html`<button type="button" class="button primary" title="0" onClick=${() => set({ range: null })}>Reset zoom</button>`}
-    <${ExportMenu} sql=${curves?.sql} python=${curves?.python} />
+    <${ExportMenu} sql=${curves?.sql} python=${curves?.python} report=${runs.length > 0 && reportSpec(state, runs)} />
   </div>`;
 }
 
@@ -146,25 +159,15 @@ function Smoothing({ value, onChange }) {
   </label>`;
 }
 
-function GroupChoice({ state, set, columns }) {
-  const choices = columns.filter(({ column }) => ["args", "env", "extras", "tag", "experiment"].includes(column[0]));
-  const value = JSON.stringify(state.group);
-  const change = (event) => set({ group: JSON.parse(event.target.value) });
-  const isOther = Array.isArray(state.group) && !choices.some(({ column }) => columnId(column) === value);
-  return html`<label class="control">group
-      <select class="field" value=${value} onChange=${change}>
-        <option value="null" selected=${state.group === null}>none</option>
-        <option value='"all_but_seed"' selected=${state.group === "all_but_seed"}>all but the seed</option>
-        ${isOther && html`<option value=${value} selected>${state.group.slice(1).join(".")}</option>`}
-        ${choices.map(({ column, label }) => html`<option value=${columnId(column)} selected=${columnId(column) === value}>${label}</option>`)}
+function BandChoice({ state, set }) {
+  return html`<label class="control">band
+      <select class="field" value=${state.band} onChange=${(event) => set({ band: event.target.value })}>
+        ${Object.entries(BANDS).map(([name, text]) => html`<option key=${name} value=${name} selected=${name === state.band}>${text}</option>`)}
       </select>
     </label>
-    ${
-      state.group !== null &&
-      html`<label class="control">band
-      <select class="field" value=${state.band} onChange=${(event) => set({ band: event.target.value })}>
-        ${Object.entries(BANDS).map(([name, text]) => html`<option value=${name} selected=${name === state.band}>${text}</option>`)}
-      </select>
-    </label>`
-    }`;
+    <label class="control" title="Draw the runs of each group (e)"><input type="checkbox" checked=${Boolean(state.members)} onChange=${() => set(flipMembers(state))} /> members</label>`;
+}
+
+function filterOf(ids) {
+  return { facets: [], where: null, search: null, ids };
 }

@@ -2,11 +2,13 @@
 
 import { get, isAbort } from "./api.js";
 import { ErrorNote, useDebounced } from "./components.js";
+import { EditExperiment, lastEdit } from "./edit.js";
 import { ExportMenu } from "./export.js";
 import { toggleValue } from "./facets.js";
 import { formatAgo, formatCount, formatPlural, formatTime, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
+import { openRuns } from "./saved_views.js";
 import { useSignal } from "./signal.js";
 import { href } from "./state.js";
 import { findGroup, Status } from "./status.js";
@@ -23,9 +25,10 @@ const ORDERS = {
 };
 
 /** Show the experiments. */
-export function View({ state, setState, navigate }) {
+export function View({ state, setState, about }) {
   const [answer, setAnswer] = useState(null);
   const [error, setError] = useState(null);
+  const edit = useSignal(lastEdit);
   const search = state.experimentSearch ?? "";
   const order = Object.hasOwn(ORDERS, state.experimentOrder ?? "") ? state.experimentOrder : "last";
   const read = async (signal) => {
@@ -43,7 +46,7 @@ export function View({ state, setState, navigate }) {
     const controller = new AbortController();
     read(controller.signal).catch(() => {});
     return () => controller.abort();
-  }, []);
+  }, [edit]);
   usePoll(
     async (signal) => {
       const { version } = await get("changes", { runs: [] }, { signal });
@@ -55,7 +58,7 @@ export function View({ state, setState, navigate }) {
   );
   useKeys("Experiments", { "/": ["search experiments", () => document.getElementById("experiment-search").focus()] });
   const shown = arrange(answer?.experiments ?? [], search, order);
-  const openRuns = (experiment, status) => navigate("", { filter: filterOf(experiment, status) });
+  const open = (experiment, status) => openRuns(filterOf(experiment, status));
   return html`<div class="bar">
       <b class="number">${answer && formatPlural(shown.length, "experiment")}</b>
       <span class="space"></span>
@@ -69,7 +72,7 @@ export function View({ state, setState, navigate }) {
       <h1 class="visually-hidden">Experiments</h1>
       <${ErrorNote} error=${error} retry=${() => read().catch(() => {})} />
       <ul class="experiment-list">
-        ${shown.map((experiment) => html`<${Experiment} key=${experiment.id} experiment=${experiment} onOpen=${openRuns} />`)}
+        ${shown.map((experiment) => html`<${Experiment} key=${experiment.id} experiment=${experiment} about=${about} onOpen=${open} />`)}
       </ul>
     </div>`;
 }
@@ -85,7 +88,7 @@ function Search({ value, onSet }) {
   return html`<input id="experiment-search" class="field" type="search" placeholder="Search" aria-label="Search experiments" value=${text} onInput=${(event) => setText(event.target.value)} />`;
 }
 
-function Experiment({ experiment, onOpen }) {
+function Experiment({ experiment, about, onOpen }) {
   const { name, comment, tags, runs, by_status: byStatus, first, last, links } = experiment;
   const counts = Object.entries(byStatus).sort(([, a], [, b]) => b - a);
   const open = (event) => {
@@ -95,10 +98,10 @@ function Experiment({ experiment, onOpen }) {
     }
   };
   return html`<li class="panel experiment">
-    <h2>
+    <div class="experiment-head"><h2>
       <a href=${href("", { filter: filterOf(experiment) })} onClick=${open} title=${name}><bdi>${shownName(name)}</bdi></a>
       <span class="count number">${formatPlural(runs, "run")}</span>
-    </h2>
+    </h2><${EditExperiment} about=${about} experiment=${experiment} /></div>
     ${comment && html`<p dir="auto">${comment}</p>`}
     <${ShareBar} counts=${counts} />
     <div class="statuses">

@@ -3,6 +3,7 @@
 import { columnId } from "./address.js";
 import { Swatch } from "./chart_figure.js";
 import { exactText, formatValue } from "./format.js";
+import { rangeOfN } from "./group_notes.js";
 import { lineStyles } from "./palette.js";
 import { useSignal } from "./signal.js";
 import { href, navigate } from "./state.js";
@@ -88,12 +89,12 @@ function StatusSymbol({ status }) {
   return html`<span class="status legend-status" style=${{ color: group[scheme.get()] }} role="img" aria-label=${status} title=${status}>${group.symbol}\ufe0e</span>`;
 }
 
-/** The groups with their styles: [{name, color, dash, runs}]. */
+/** The groups with their styles: [{name, color, dash, runs, parts}]; `parts` are the groups of the charts. */
 export function GroupLegend({ groups, highlight }) {
   const highlighted = useSignal(highlight);
   return html`<div class="legend" tabindex="0" role="region" aria-label="Groups">
     <table class="table legend-table">
-      <thead><tr><th scope="col">Group</th><th scope="col" class="number">Runs</th></tr></thead>
+      <thead><tr><th scope="col">Group</th><th scope="col" class="number">Runs</th><th scope="col" class="number" title="Runs with a value, over all points of the charts">n</th></tr></thead>
       <tbody onPointerLeave=${() => highlight.set(null)}>
         ${groups.map(
           ({
@@ -101,8 +102,9 @@ export function GroupLegend({ groups, highlight }) {
             color,
             dash,
             runs,
+            parts,
           }) => html`<tr key=${name} class=${highlighted === name ? "highlighted" : ""} onPointerEnter=${() => highlight.set(name)}>
-            <td><${Swatch} color=${color} dash=${dash} /> <bdi>${name}</bdi></td><td class="number">${runs}</td>
+            <td><${Swatch} color=${color} dash=${dash} /> <bdi>${name}</bdi></td><td class="number">${runs}</td><td class="number">${rangeOfN(parts)}</td>
           </tr>`,
         )}
       </tbody>

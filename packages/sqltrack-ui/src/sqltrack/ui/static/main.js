@@ -2,6 +2,7 @@
 
 import { connection, get } from "./api.js";
 import { capitalize, ErrorNote } from "./components.js";
+import { EditNotice } from "./edit.js";
 import { setServerTime } from "./format.js";
 import { Help } from "./help.js";
 import { startKeys, useKeys } from "./keys.js";
@@ -11,14 +12,17 @@ import { href, navigate, place, setState, startState, stateError } from "./state
 import { setStatusGroups } from "./status.js";
 import { scheme, show, toggleScheme } from "./theme.js";
 import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/htm/standalone.module.js";
+import { ViewNotice } from "./view_notice.js";
 import { ViewsMenu } from "./views.js";
 
 const VIEWS = [
   { path: "", name: "Runs", key: "r", load: () => import("./runs.js") },
   { path: "curves", name: "Curves", key: "c", counts: true, load: () => import("./curves.js") },
   { path: "compare", name: "Compare", key: "x", counts: true, load: () => import("./compare.js") },
+  { path: "sweep", name: "Sweep", key: "w", load: () => import("./sweep.js") },
   { path: "live", name: "Live", key: "l", load: () => import("./live.js") },
   { path: "experiments", name: "Experiments", key: "e", load: () => import("./experiments.js") },
+  { path: "sql", name: "SQL", key: "q", load: () => import("./sql.js") },
 ];
 const RUN = { path: "run", name: "Run", load: () => import("./run.js") };
 const CONNECTIONS = {
@@ -67,8 +71,9 @@ function Page() {
     document.title = `${title} · ${shownAbout?.name ?? "SQLTrack"}`;
   }, [view, id, shownAbout?.name]);
   return html`<a class="skip" href=${`${location.href.split("#")[0]}#view`}>Skip to the content</a>
-    <${Header} path=${path} view=${view} about=${shownAbout} selected=${state.selected} />
+    <${Header} view=${view} about=${shownAbout} selected=${state.selected} />
     <${Messages} />
+    ${shownAbout && html`<${ViewNotice} />`}
     <main id="view" tabindex="-1">
       ${shownAbout && html`<${Content} key=${view?.name} view=${view} id=${id} about=${shownAbout} state=${state} />`}
     </main>
@@ -84,10 +89,10 @@ function Messages() {
   const problem = useSignal(stateError);
   const error = useSignal(aboutError);
   const shown = CONNECTIONS[state] ?? problem ?? error?.message;
-  return html`<div aria-live="polite">${shown && html`<p class="note warning">${capitalize(shown)}.</p>`}</div>`;
+  return html`<div aria-live="polite">${shown && html`<p class="note warning">${capitalize(shown)}.</p>`}<${EditNotice} /></div>`;
 }
 
-function Header({ path, view, about: info, selected }) {
+function Header({ view, about: info, selected }) {
   const link = ({ path: to, name, key, counts }) => html`<a
     href=${href(to)}
     class="nav-link"
@@ -103,7 +108,7 @@ function Header({ path, view, about: info, selected }) {
     <nav class="nav" aria-label="Views">${VIEWS.map(link)}</nav>
     <div class="head-end">
       ${info && html`<${DatabaseName} about=${info} />`}
-      <${ViewsMenu} path=${path} />
+      <${ViewsMenu} />
       <${ThemeButton} />
       <button type="button" class="button quiet icon" title="Keys (?)" aria-label="Keys" onClick=${() => isHelpOpen.set(true)}>?</button>
     </div>

@@ -43,6 +43,11 @@ export function styleAt(index, scheme) {
   return { color: colors[index % colors.length], dash: DASHES[Math.floor(index / colors.length) % DASHES.length] };
 }
 
+/** Return the color of a line for white paper: that of the light scheme. */
+export function onPaper(color) {
+  return COLORS.light[COLORS.dark.indexOf(color)] ?? color;
+}
+
 /** Return the dash of a line as the value of `stroke-dasharray` in SVG, "none" if it is solid. */
 export function dashArray(dash) {
   return dash.length === 0 ? "none" : dash.join(" ");

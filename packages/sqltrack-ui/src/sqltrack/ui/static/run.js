@@ -4,18 +4,19 @@ import { Extras } from "./capture.js";
 import { ErrorNote } from "./components.js";
 import { CurveCharts } from "./curve_charts.js";
 import { isDrawn, useQuery } from "./curve_runs.js";
+import { EditRuns, lastEdit } from "./edit.js";
 import { ExportMenu } from "./export.js";
 import { formatAgo, formatCount, formatDuration, formatNumber, formatTime, formatValue, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
 import { Link, Progress } from "./parts.js";
 import { usePoll } from "./poll.js";
-import { createSignal } from "./signal.js";
+import { createSignal, useSignal } from "./signal.js";
 import { Status } from "./status.js";
 import { ValueList } from "./values.js";
 import { html, useEffect, useMemo, useState } from "./vendor/htm/standalone.module.js";
 
 /** Show the run with this id. */
-export function View({ id, state, setState, navigate }) {
+export function View({ id, state, setState, about, navigate }) {
   const { answer, error, again } = useRun(id);
   const open = (other) => other && navigate(`run/${other}`);
   useKeys("Run", {
@@ -30,7 +31,7 @@ export function View({ id, state, setState, navigate }) {
     return html`<${ErrorNote} error=${error} retry=${again} />`;
   }
   return html`<div class="run-view">
-    <${Head} answer=${answer} state=${state} setState=${setState} navigate=${navigate} />
+    <${Head} answer=${answer} about=${about} state=${state} setState=${setState} navigate=${navigate} />
     <${ErrorNote} error=${error} />
     <div class="run-body">
       <div class="run-facts"><${Facts} answer=${answer} /></div>
@@ -46,7 +47,8 @@ function toggle(ids, id) {
 // The answer of `run`, asked again when the run has changed.
 function useRun(id) {
   const [count, setCount] = useState(0);
-  const { answer, error } = useQuery("run", { id }, true, count);
+  const edit = useSignal(lastEdit);
+  const { answer, error } = useQuery("run", { id }, true, `${count} ${edit?.version}`);
   const known = useMemo(() => ({ state: null }), [id]);
   usePoll(
     async (signal) => {
@@ -69,9 +71,15 @@ function RunLink({ id, children, title, rel }) {
   return html`<${Link} path=${`run/${id}`} className="button" title=${title} rel=${rel}>${children}</${Link}>`;
 }
 
-function Head({ answer, state, setState, navigate }) {
+function Head({ answer, about, state, setState, navigate }) {
   const { run, experiment, previous, next, siblings } = answer;
   const isSelected = state.selected.includes(run.id);
+  const findTargets = () => [{ label: `run ${run.id}`, spec: { runs: [run.id] }, values: { text: run.comment ?? "" } }];
+  const leaveDeleted = (action) => {
+    if (action === "delete") {
+      navigate(next ? `run/${next}` : "", { selected: state.selected.filter((id) => id !== run.id) });
+    }
+  };
   return html`<div class="bar run-head">
     <h1>Run ${run.id}</h1>
     <${Status} status=${run.status} />
@@ -82,6 +90,7 @@ function Head({ answer, state, setState, navigate }) {
     <${RunLink} id=${next} title="Next run of the experiment (n)" rel="next">Next ›</${RunLink}>
     <button type="button" class="button" aria-pressed=${isSelected} title="x" onClick=${() => setState({ selected: toggle(state.selected, run.id) }, { replace: true })}>${isSelected ? "Selected" : "Select"}</button>
     <button type="button" class="button" title="v" onClick=${() => navigate("curves", { selected: [run.id] })}>Curves</button>
+    <${EditRuns} about=${about} findTargets=${findTargets} onDone=${leaveDeleted} />
     <${ExportMenu} sql=${answer.sql} python=${answer.python} />
   </div>`;
 }

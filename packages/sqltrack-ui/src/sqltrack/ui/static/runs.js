@@ -3,15 +3,21 @@
 import { columnId } from "./address.js";
 import { get } from "./api.js";
 import { columnText, metricOf } from "./column_names.js";
-import { ColumnChooser, ColumnPicker } from "./columns.js";
+import { ColumnPicker } from "./column_picker.js";
+import { ColumnChooser } from "./columns.js";
 import { Dialog, ErrorNote } from "./components.js";
+import { EditRuns, lastEdit } from "./edit.js";
 import { ExportMenu } from "./export.js";
 import { Facets } from "./facets.js";
 import { FilterBar, isEmptyFilter } from "./filter_bar.js";
 import { formatCount, formatPlural } from "./format.js";
+import { GroupChoice } from "./group_choice.js";
+import { GroupTable, SpreadChoice } from "./group_table.js";
 import { useKeys } from "./keys.js";
 import { usePoll } from "./poll.js";
+import { reportSpec } from "./report_download.js";
 import { RunsGrid, shownColumns } from "./runs_grid.js";
+import { useSignal } from "./signal.js";
 import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 /** Runs that the key `b` selects. */
@@ -30,8 +36,12 @@ export function View({ state, setState, about, navigate }) {
   const [dialog, setDialog] = useState(null);
   const [version, setVersion] = useState(null);
   const [areFacetsOpen, openFacets] = useState(false);
+  const [groups, setGroups] = useState(null);
+  const [isGrouping, setGrouping] = useState(false);
+  const isGrouped = state.rowGroup !== null;
   const grid = useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy });
   useLive({ grid, info, state, setVersion });
+  useEdits({ grid, setVersion });
 
   // The state knows earlier than the answer which columns the user chose.
   const shown = state.columns ?? (info === null ? [] : shownColumns(info, state).map(({ column }) => column));
@@ -39,7 +49,10 @@ export function View({ state, setState, about, navigate }) {
   const best = findBestColumn(sort, info?.columns ?? []);
   const metric = best && metricOf(best);
   const openCurves = () =>
-    navigate("curves", metric !== null && state.metrics.length === 0 ? { metrics: [metric] } : {});
+    navigate("curves", {
+      ...(metric !== null && state.metrics.length === 0 && { metrics: [metric] }),
+      ...(isGrouped && { group: state.rowGroup }),
+    });
   const selectBest = async () => {
     if (best === null) {
       return;
@@ -55,10 +68,13 @@ export function View({ state, setState, about, navigate }) {
     setFilter({ ...filter, ids });
   };
   useKeys("Runs", {
-    j: ["next run", () => grid.current.move(1)],
-    k: ["previous run", () => grid.current.move(-1)],
-    x: ["select the run, or no longer", () => grid.current.toggleFocused()],
-    Enter: ["open the run", () => grid.current.focusedId() !== null && navigate(`run/${grid.current.focusedId()}`)],
+    // The table of groups has the same keys.
+    ...(!isGrouped && {
+      j: ["next run", () => grid.current.move(1)],
+      k: ["previous run", () => grid.current.move(-1)],
+      x: ["select the run, or no longer", () => grid.current.toggleFocused()],
+      Enter: ["open the run", () => grid.current.focusedId() !== null && navigate(`run/${grid.current.focusedId()}`)],
+    }),
     b: ["select the three best by the first metric, or by the one that sorts", selectBest],
     v: ["curves of the selected runs", openCurves],
     d: ["compare the selected runs", () => navigate("compare")],
@@ -66,9 +82,26 @@ export function View({ state, setState, about, navigate }) {
     u: ["select no run", () => setState({ selected: [] }, { replace: true })],
     "/": ["filter by an SQL condition", () => focusField("where")],
     c: ["columns", () => setDialog("columns")],
+    y: ["group the runs", () => setGrouping(true)],
     s: ["sort", () => setDialog("sort")],
   });
 
+  // The runs that the menu "Edit" can change: those that the user pointed at come first.
+  const findTargets = () => {
+    const focused = state.rowGroup ? null : grid.current.focusedId();
+    const all = `${isEmptyFilter(filter) ? "all" : "all of the filter:"} ${formatPlural(info?.total ?? 0, "run")}`;
+    return [
+      selected.length > 0 && { label: formatPlural(selected.length, "selected run"), spec: { runs: selected } },
+      focused !== null && { label: `run ${focused}, which has the focus`, spec: { runs: [focused] } },
+      { label: all, spec: { filter } },
+    ].filter(Boolean);
+  };
+  const dropDeleted = (action, { runs }) => {
+    if (action === "delete") {
+      const gone = new Set(runs ?? selected);
+      setState({ selected: selected.filter((id) => !gone.has(id)) }, { replace: true });
+    }
+  };
   const whereError = error?.kind === "where" ? error : null;
   const onColumns = ({ columns, pinned }) => setState({ columns, pinned }, { replace: true });
   return html`<div class="runs">
@@ -83,14 +116,18 @@ export function View({ state, setState, about, navigate }) {
       </${FilterBar}>
       <div class="bar">
         <${Count} info=${info} about=${about} filter=${filter} isBusy=${isBusy} />
+        <${GroupChoice} group=${state.rowGroup} onChange=${(rowGroup) => setState({ rowGroup })} filter=${filter} columns=${shown} label="group by" isAsking=${isGrouping} onAsk=${setGrouping} />
+        ${isGrouped && html`<${SpreadChoice} band=${state.band} onChange=${(band) => setState({ band })} />`}
         <span class="space"></span>
         <${SelectionButtons} selected=${selected} isOnly=${filter.ids !== null} onOnly=${toggleOnly} metric=${metric} onBest=${selectBest} onCurves=${openCurves} onCompare=${() => navigate("compare")} onClear=${() => setState({ selected: [] }, { replace: true })} />
         <button type="button" class="button" title="Columns (c)" onClick=${() => setDialog("columns")}>Columns</button>
-        <button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>
-        <${ExportMenu} sql=${info?.sql} python=${info?.python} spec=${{ filter, columns: shown.length > 0 ? shown : null, sort }} />
+        ${!isGrouped && html`<button type="button" class="button sort-button" title="Sort (s)" onClick=${() => setDialog("sort")}>Sort</button>`}
+        <${EditRuns} about=${about} findTargets=${findTargets} onDone=${dropDeleted} />
+        <${ExportMenu} sql=${(isGrouped ? groups : info)?.sql} python=${(isGrouped ? groups : info)?.python} spec=${exportSpec(state, shown)} report=${reportSpec(state, null, shown.length > 0 ? shown : null)} />
       </div>
       ${!whereError && html`<${ErrorNote} error=${error} retry=${() => grid.current.show(state)} />`}
-      <div class="grid" ref=${grid.element}></div>
+      ${isGrouped && html`<${GroupTable} state=${state} setState=${setState} columns=${state.columns} version=${version} onAnswer=${setGroups} />`}
+      <div class="grid" ref=${grid.element} hidden=${isGrouped}></div>
       ${info?.total === 0 && html`<${NoRuns} filter=${filter} onClear=${() => setFilter({ facets: [], where: null, search: null, ids: null })} />`}
     </section>
     ${dialog === "columns" && html`<${ColumnChooser} columns=${shown} pinned=${state.pinned} filter=${filter} onChange=${onColumns} onReset=${() => setState({ columns: null, pinned: [], widths: {} })} onClose=${() => setDialog(null)} />`}
@@ -167,6 +204,19 @@ function useLive({ grid, info, state, setVersion }) {
   );
 }
 
+/** Show changes that the user made in the page at once. */
+function useEdits({ grid, setVersion }) {
+  const edit = useSignal(lastEdit);
+  const seen = useRef(edit);
+  useEffect(() => {
+    if (edit !== seen.current) {
+      seen.current = edit;
+      setVersion(edit.version);
+      grid.current.refresh();
+    }
+  }, [edit]);
+}
+
 function Count({ info, about, filter, isBusy }) {
   const all = formatPlural(Math.max(about.runs, info?.total ?? 0), "run");
   const shown =
@@ -219,20 +269,25 @@ function SortDialog({ columns, sort, onSort, onClose }) {
   </${Dialog}>`;
 }
 
+/** Return the query of all rows for the export: runs, or groups. */
+function exportSpec({ filter, sort, rowGroup, groupSort }, shown) {
+  const columns = shown.length > 0 ? shown : null;
+  return rowGroup === null ? { filter, columns, sort } : { filter, columns, group: rowGroup, sort: groupSort };
+}
+
 /** Return the column with a metric that sorts, or else the first one with numbers; null if there is none. */
 function findBestColumn(sort, columns) {
   const numbers = columns.filter(({ kind }) => kind === "number");
   return [...sort, ...numbers].map(({ column }) => column).find((column) => metricOf(column) !== null) ?? null;
 }
 
-/** Return the ids of the three best runs: by the largest or smallest value, or the first three as sorted. */
+/** Return the ids of the three best runs: by the best value, or the first three as sorted. */
 async function findBest(filter, column, sort) {
   const [, how] = column;
-  if (how === "max" || how === "min") {
-    return (await get("best", { filter, metric: metricOf(column), how, k: BEST })).ids;
+  if (how === "max" || how === "min" || sort.length === 0) {
+    return (await get("best", { filter, column, k: BEST })).ids;
   }
-  const order = sort.length > 0 ? sort : [{ column, descending: true }];
-  const { rows } = await get("runs", { filter, columns: [column], sort: order, offset: 0, limit: BEST });
+  const { rows } = await get("runs", { filter, columns: [column], sort, offset: 0, limit: BEST });
   return rows.map(({ id }) => id);
 }
 

@@ -8,8 +8,8 @@ import { href, navigate } from "./state.js";
 const PAGE = 100;
 /** Pages that are kept; a live update asks for these again. */
 const PAGES = 8;
-/** Selections that come from the user, not from this module. */
-const BY_USER = new Set(["checkboxSelected", "rowClicked", "spaceKey", "uiSelectAll", "keyboardEvent"]);
+/** Sources of selections that come from the user, not from the page. */
+export const SELECTED_BY_USER = new Set(["checkboxSelected", "rowClicked", "spaceKey", "uiSelectAll", "keyboardEvent"]);
 const RUN_COLUMN = "run-id";
 const ALWAYS = [
   { column: ["run", "status"], label: "Status", kind: "text", field: "status" },
@@ -74,24 +74,8 @@ export class RunsGrid {
       defaultColDef: { resizable: true, sortable: true, suppressHeaderMenuButton: true },
       columnDefs: [],
       maintainColumnOrder: true,
-      rowSelection: {
-        mode: "multiRow",
-        checkboxes: true,
-        headerCheckbox: false,
-        enableClickSelection: false,
-        enableSelectionWithoutKeys: true,
-      },
-      selectionColumnDef: {
-        headerName: "Selected",
-        headerClass: "selected-heading",
-        pinned: "left",
-        lockPosition: "left",
-        width: 38,
-        minWidth: 38,
-        suppressHeaderMenuButton: true,
-        sortable: false,
-        resizable: false,
-      },
+      rowSelection: SELECTION_OPTIONS,
+      selectionColumnDef: SELECTION_COLUMN,
       onSelectionChanged: ({ source }) => this.readSelection(source),
       onSortChanged: ({ source }) =>
         source !== "api" && source !== "gridOptionsChanged" && this.events.onSort(this.readSort()),
@@ -302,7 +286,7 @@ export class RunsGrid {
   }
 
   readSelection(source) {
-    if (!BY_USER.has(source)) {
+    if (!SELECTED_BY_USER.has(source)) {
       return;
     }
     this.api.forEachNode((node) => {
@@ -349,7 +333,30 @@ export class RunsGrid {
   }
 }
 
-const RUN_DEFINITION = {
+/** Options of the table that select runs by boxes. */
+export const SELECTION_OPTIONS = {
+  mode: "multiRow",
+  checkboxes: true,
+  headerCheckbox: false,
+  enableClickSelection: false,
+  enableSelectionWithoutKeys: true,
+};
+
+/** Definition of the column of boxes. */
+export const SELECTION_COLUMN = {
+  headerName: "Selected",
+  headerClass: "selected-heading",
+  pinned: "left",
+  lockPosition: "left",
+  width: 38,
+  minWidth: 38,
+  suppressHeaderMenuButton: true,
+  sortable: false,
+  resizable: false,
+};
+
+/** Definition of the column of ids, which open runs. */
+export const RUN_DEFINITION = {
   colId: RUN_COLUMN,
   headerName: "Run",
   pinned: "left",

@@ -38,6 +38,11 @@ export function navigate(path, patch = {}) {
   enter(path, { ...place.get().state, ...patch }, false);
 }
 
+/** Go to a view and show a state, such as a saved one, with the defaults of all that it does not name. */
+export function openState(path, state, replace = false) {
+  enter(path, complete(state), replace);
+}
+
 /** Return the address of a view with the current state and a patch, for links. A long state is left out. */
 export function href(path, patch = {}) {
   const url = new URL(path || "./", document.baseURI);
