@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import json
@@ -604,6 +605,53 @@ def test_yaml_of_mlruns_makes_no_objects(client: sqltrack.Client, mlruns: Path, 
     (path.parents[1] / "meta.yaml").write_text(f"!!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
     assert counts(apply_import(client, "mlflow", str(mlruns))) == (2, 0, 0, 1)
     assert not (tmp_path / "made").exists()
+
+
+def links_of(client: sqltrack.Client) -> list[tuple[Any, ...]]:
+    """Return the comments of linked runs."""
+    return client.execute("""
+        SELECT a.comment, kind, b.comment FROM run_links JOIN runs a ON a.id = from_id JOIN runs b ON b.id = to_id
+    """).fetchall()
+
+
+def test_links_to_parents_are_added_after_an_interruption_and_once(
+    client: sqltrack.Client, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqltrack.importers._target import Target
+
+    def stop(self: Target) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Target, "link_to_parents", stop)
+        with pytest.raises(KeyboardInterrupt):
+            apply_import(client, "mlflow", str(mlflow_file))
+    assert links_of(client) == []
+    assert counts(apply_import(client, "mlflow", str(mlflow_file))) == (0, 0, 3, 0)
+    assert links_of(client) == [("child", "child of", "a sweep")]
+    # A link that was deleted here stays deleted.
+    client.execute("DELETE FROM run_links")
+    apply_import(client, "mlflow", str(mlflow_file))
+    assert links_of(client) == []
+    # A parent that was deleted here gets its children back.
+    client.execute("DELETE FROM metrics WHERE run_id = 1")
+    client.execute("DELETE FROM runs WHERE id = 1")
+    check_import(client, "mlflow", mlflow_file)
+    assert links_of(client) == [("child", "child of", "a sweep")]
+
+
+def test_a_parent_that_is_imported_after_its_child_is_linked(client: sqltrack.Client, mlflow_file: Path) -> None:
+    def set_stage(stage: str) -> None:
+        with contextlib.closing(sqlite3.connect(mlflow_file)) as connection:
+            connection.execute("UPDATE runs SET lifecycle_stage = ? WHERE name = 'parent'", (stage,))
+            connection.commit()
+
+    set_stage("deleted")
+    apply_import(client, "mlflow", str(mlflow_file))
+    assert links_of(client) == []
+    set_stage("active")
+    assert counts(check_import(client, "mlflow", mlflow_file)) == (1, 0, 2, 0)
+    assert links_of(client) == [("child", "child of", "a sweep")]
 
 
 # The columns of MLflow's tables that are read, in PostgreSQL.

@@ -139,7 +139,6 @@ class _Import:
         self._is_dry = is_dry
         self._progress = progress
         self._done = 0
-        self._parents: dict[int, str] = {}
         self._seen: set[str] = set()
 
     def add(self, run: ForeignRun) -> None:
@@ -167,8 +166,7 @@ class _Import:
     def link(self) -> None:
         """Link runs to their parents, after all runs are stored."""
         if not self._is_dry:
-            for run_id, parent in self._parents.items():
-                self._target.link(run_id, parent)
+            self._target.link_to_parents()
 
     def _store(self, run: ForeignRun, known: Known | None, spool: Spool, description: Description) -> RunReport:
         report = RunReport(run.id, run.name, run.experiment, values=spool.values, left_out=spool.left_out)
@@ -198,8 +196,6 @@ class _Import:
         for values in self._target.add_rows(run_id, spool):
             self._advance(values)
         self._target.finish(run_id, run, self._request, spool, description)
-        if description.parent is not None:
-            self._parents[run_id] = escape_text(description.parent)
         return run_id
 
     def _advance(self, values: int) -> None:
