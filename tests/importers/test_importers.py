@@ -191,9 +191,12 @@ def test_a_damaged_run_is_named_and_skipped(client: sqltrack.Client, sacred_fold
     (sacred_folder / "1" / "metrics.json").write_text('{"loss": {"steps": [0, 1')
     (sacred_folder / "3").mkdir()
     (sacred_folder / "3" / "run.json").write_text("[" * 100_000)
+    shutil.copytree(sacred_folder / "2", sacred_folder / "4")
+    run = json.loads((sacred_folder / "4" / "run.json").read_text())
+    (sacred_folder / "4" / "run.json").write_text(json.dumps({**run, "meta": 1}))
     report = apply_import(client, "sacred", str(sacred_folder))
-    assert counts(report) == (1, 0, 0, 2)
-    first, second, third = report.runs
+    assert counts(report) == (1, 0, 0, 3)
+    first, second, third, _ = report.runs
     assert first.problems[0].startswith(f"{str(sacred_folder / '1' / 'metrics.json')!r}, offset 24: ")
     assert (second.outcome, third.outcome) == ("new", "broken")
     assert client.execute("SELECT COUNT(*) FROM runs").fetchone() == (1,)
@@ -508,6 +511,35 @@ def test_an_export_of_neptune(client: sqltrack.Client, tmp_path: Path, parquet: 
     assert metrics_of(client, 1, "metrics/loss") == [(0, 0.0, 1.0), (1, 0.5, "NaN")]
 
 
+def write_neptune(path: Path, parquet: Any, run_id: str) -> None:
+    """Write a file of Neptune's exporter with three values of a metric of one run."""
+    from decimal import Decimal
+
+    import pyarrow as pa
+
+    table = {
+        "project_id": ["team/digits"] * 3,
+        "run_id": [run_id] * 3,
+        "attribute_path": ["metrics/loss"] * 3,
+        "attribute_type": ["float_series"] * 3,
+        "step": pa.array([Decimal(step) for step in range(3)], pa.decimal128(18, 6)),
+        "timestamp": [datetime(2026, 1, 2, tzinfo=timezone.utc)] * 3,
+        "float_value": [1.0, 0.5, 0.25],
+    }
+    parquet.write_table(pa.table(table), path)
+
+
+def test_files_of_neptune_that_are_damaged_are_named_and_skipped(
+    client: sqltrack.Client, tmp_path: Path, parquet: Any
+) -> None:
+    for name, run_id in (("a", "DIG-1"), ("c", "DIG-2")):
+        write_neptune(tmp_path / f"{name}.parquet", parquet, run_id)
+    (tmp_path / "b.parquet").write_bytes(b"PAR1" * 10)
+    report = apply_import(client, "neptune", str(tmp_path))
+    assert (counts(report), report.added) == ((2, 0, 0, 1), 6)
+    assert [run.name for run in report.runs if run.problems] == [str(tmp_path / "b.parquet")]
+
+
 # MLflow
 
 MLFLOW_NEEDS = ("mlflow", "sqlalchemy", "alembic", "yaml")
@@ -652,6 +684,53 @@ def test_a_parent_that_is_imported_after_its_child_is_linked(client: sqltrack.Cl
     set_stage("active")
     assert counts(check_import(client, "mlflow", mlflow_file)) == (1, 0, 2, 0)
     assert links_of(client) == [("child", "child of", "a sweep")]
+
+
+def test_runs_before_the_damage_of_a_database_are_imported(
+    client: sqltrack.Client, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query may fail only for the damaged pages of one run, or while the runs are listed."""
+    from sqltrack.importers import _mlflow_database
+
+    find = _mlflow_database._found_run
+
+    def fail_for(name: str, error: Exception) -> None:
+        def found_run(database: Any, row: Any, columns: Any) -> Any:
+            if row[2] == name:
+                raise error
+            return find(database, row, columns)
+
+        monkeypatch.setattr(_mlflow_database, "_found_run", found_run)
+
+    fail_for("child", sqlite3.DatabaseError("malformed"))
+    report = apply_import(client, "mlflow", str(mlflow_file))
+    assert counts(report) == (1, 0, 0, 1)
+    assert (report.runs[-1].name, report.runs[-1].problems) == (str(mlflow_file), ["malformed"])
+    fail_for("child", SourceError("malformed"))
+    assert counts(apply_import(client, "mlflow", str(mlflow_file))) == (1, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("script", "change"),
+    [
+        ("mlflow.sql", "UPDATE runs SET name = x'ff00' WHERE name = 'child'"),
+        ("mlflow.sql", "UPDATE tags SET value = x'ff00'"),
+        ("optuna.sql", "UPDATE trial_params SET distribution_json = '[1.5]' WHERE trial_id = 1"),
+        ("optuna.sql", "UPDATE trial_params SET param_value = 9e999"),
+        ("trackio.sql", "UPDATE configs SET config = '[1]'"),
+        ("trackio.sql", "UPDATE metrics SET metrics = '[1]', step = 'x' WHERE id = 2"),
+    ],
+)
+def test_wrong_content_of_a_database_does_not_end_the_import(
+    client: sqltrack.Client, tmp_path: Path, script: str, change: str
+) -> None:
+    path = restore(script, tmp_path / "source.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(change).rowcount > 0
+        connection.commit()
+    kind = script.removesuffix(".sql")
+    report = apply_import(client, kind, str(path))
+    assert len(report.runs) == (2 if kind == "trackio" else 3)
 
 
 # The columns of MLflow's tables that are read, in PostgreSQL.

@@ -117,7 +117,9 @@ class _SQLiteSource(ForeignDatabase):
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[Any]]:
         try:
-            yield from self._connection.execute(sql.replace("%s", "?"), parameters)
+            # "yield from" would close the cursor of an unfinished query, which fails after the connection is closed.
+            for row in self._connection.execute(sql.replace("%s", "?"), parameters):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise SourceError(f"{str(self._path)!r}: {error}") from error
 

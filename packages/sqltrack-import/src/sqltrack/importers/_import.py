@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from sqltrack.engines.json import escape_text
 from sqltrack.errors import MissingRunError, UnusableValueError
-from sqltrack.importers._foreign import BrokenRun, Description, ForeignRun, Request, SkippedRun
+from sqltrack.importers._foreign import BrokenRun, Description, ForeignRun, Found, Request, SkippedRun
 from sqltrack.importers._kinds import read_runs
 from sqltrack.importers._spool import LeftOut, Spool
 from sqltrack.importers._target import Known, MetricReport, Target, digest_of
@@ -19,7 +19,10 @@ __all__ = ["ImportReport", "Outcome", "Progress", "RunReport", "import_from"]
 Progress = Callable[[int], None]
 
 # Errors of a single run; the import continues with the next. RecursionError comes from deeply nested JSON.
-_RUN_ERRORS = (OSError, ValueError, LookupError, TypeError, RecursionError, EOFError, sqlite3.Error)
+_RUN_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError),
+    *(RecursionError, EOFError, sqlite3.Error),
+)
 
 
 Outcome: TypeAlias = Literal["new", "continued", "unchanged", "broken"]
@@ -106,7 +109,7 @@ def import_from(
     """Import the runs of a source, or find out what that would do; see `apply_import`."""
     job = _Import(request, target, experiment, is_dry, progress)
     skipped = Spool()
-    for found in read_runs(request):
+    for found in _until_damage(read_runs(request), request.place):
         if isinstance(found, BrokenRun):
             job.report.runs.append(_broken(found.name, found.name, found.reason))
         elif isinstance(found, SkippedRun):
@@ -116,6 +119,19 @@ def import_from(
     job.link()
     job.report.skipped = skipped.left_out
     return job.report
+
+
+def _until_damage(runs: Found, place: str) -> Found:
+    """Return runs up to a damage of the source itself, which is reported like a broken run unless nothing was found."""
+    is_empty = True
+    try:
+        for found in runs:
+            is_empty = False
+            yield found
+    except _RUN_ERRORS as error:
+        if is_empty:
+            raise
+        yield BrokenRun(place, reason_of(error))
 
 
 class _Import:

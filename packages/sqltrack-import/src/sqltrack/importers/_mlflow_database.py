@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqltrack.importers._databases import ForeignDatabase, open_database
-from sqltrack.importers._foreign import Description, ForeignRun, Found, Request, Sink, SkippedRun
+from sqltrack.importers._foreign import (
+    BrokenRun,
+    Description,
+    ForeignRun,
+    Found,
+    Request,
+    Sink,
+    SkippedRun,
+    SourceError,
+)
 from sqltrack.importers._mlflow import PARENT, STATUSES, comment_and_tags, parameter, time_of, unlimited
 
 __all__ = ["read_database"]
@@ -37,9 +46,16 @@ def read_database(request: Request) -> Found:
         columns = [name if name in present else "0" for name in ("step", "is_nan")]
         for row in list(database.rows(_RUNS_SQL)):
             if row[6] == row[8] == _ACTIVE:
-                yield _found_run(database, row, columns)
+                yield _found_or_broken(database, row, columns)
             else:
                 yield SkippedRun("deleted runs", str(row[0]))
+
+
+def _found_or_broken(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[str]) -> ForeignRun | BrokenRun:
+    try:
+        return _found_run(database, row, columns)
+    except SourceError as error:
+        return BrokenRun(str(row[0]), str(error))
 
 
 def _found_run(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[str]) -> ForeignRun:
@@ -55,8 +71,8 @@ def _found_run(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[
     )
     return ForeignRun(
         id=str(run_id),
-        name=name or str(run_id),
-        experiment=experiment,
+        name=str(name or run_id),
+        experiment=str(experiment),
         read=lambda sink: _read(database, row, columns, sink),
         version=" ".join(map(str, (status, start, end, *counted, *other))),
     )
@@ -75,11 +91,11 @@ def _read(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[str],
         if timestamp is not None and (last is None or timestamp > last):
             last = timestamp
     params, tags = (_texts(database, table, run_id) for table in ("params", "tags"))
-    comment, own = comment_and_tags(tags, name)
+    comment, own = comment_and_tags(tags, str(name or ""))
     if artifacts:
         sink.leave_out("folders of artifacts", artifacts)
     return Description(
-        status=STATUSES.get(status, status or "FAILED"),
+        status=STATUSES.get(status, str(status or "FAILED")),
         created=time_of(start),
         updated=time_of(end or last),
         args={key: parameter(value) for key, value in params.items()},
@@ -93,4 +109,4 @@ def _read(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[str],
 def _texts(database: ForeignDatabase, table: str, run_id: str) -> dict[str, str]:
     """Return the parameters or tags of a run."""
     rows = database.rows(f"SELECT key, value FROM {table} WHERE run_uuid = %s ORDER BY key", (run_id,))
-    return {key: value or "" for key, value in rows}
+    return {str(key): str(value or "") for key, value in rows}

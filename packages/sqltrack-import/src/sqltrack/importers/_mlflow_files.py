@@ -53,7 +53,7 @@ def _runs_of(folder: Folder, experiment: Path, name: str) -> Found:
         try:
             meta = _read_meta(path / _META)
             start = int(meta["start_time"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, OverflowError, KeyError) as error:
             yield BrokenRun(str(path / _META), f"not a description of a run: {error}")
             continue
         if meta.get("lifecycle_stage", "active") == "active":

@@ -11,6 +11,7 @@ from typing import Any
 from sqltrack.errors import MissingPackageError
 from sqltrack.importers._files import Folder, open_file, version_of
 from sqltrack.importers._foreign import (
+    BrokenRun,
     Description,
     ForeignRun,
     Found,
@@ -52,8 +53,11 @@ def read_runs(request: Request) -> Found:
     found: dict[Key, list[Path]] = {}
     for path in files:
         keys: dict[Key, None] = {}
-        for row in _rows(path, ("project_id", "run_id")):
-            keys[str(row["project_id"]), str(row["run_id"])] = None
+        try:
+            for row in _rows(path, ("project_id", "run_id")):
+                keys[str(row["project_id"]), str(row["run_id"])] = None
+        except (SourceError, OSError) as error:
+            yield BrokenRun(str(path), str(error))
         for key in keys:
             found.setdefault(key, []).append(path)
     for key, paths in found.items():
@@ -74,8 +78,11 @@ def _found_run(key: Key, paths: Sequence[Path], request: Request) -> ForeignRun:
 def _read(key: Key, paths: Sequence[Path], status: str, sink: Sink) -> Description:
     attributes: dict[str, Any] = {}
     for path in paths:
-        for row in _rows(path, None, key):
-            _read_row(row, attributes, sink)
+        try:
+            for row in _rows(path, None, key):
+                _read_row(row, attributes, sink)
+        except (SourceError, OSError) as error:
+            sink.damage(str(error))
     parameters = {
         name.removeprefix(_PARAMETERS): value for name, value in attributes.items() if name.startswith(_PARAMETERS)
     }

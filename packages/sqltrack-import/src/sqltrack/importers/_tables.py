@@ -241,7 +241,10 @@ def _parquet_rows(path: Path, sink: Sink) -> Rows:
                         yield f"{str(path)!r}, row {number}", {name: _storable(item) for name, item in row.items()}
                         number += 1
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{str(path)!r}, row {number}: {error}") from error
+            message = f"{str(path)!r}, row {number}: {error}"
+            if not number:
+                raise SourceError(message) from error
+            sink.damage(message)
 
 
 def _storable(value: Any) -> Any:
