@@ -274,6 +274,46 @@ def test_media_and_metrics_with_odd_names_of_trackio(client: sqltrack.Client, tm
     assert [metric.values for metric in first.stored] == [metric.values for metric in first.metrics]
 
 
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.engines("sqlite", reason="about reading the source")
+def test_the_folder_of_a_database_stays_as_it_is(client: sqltrack.Client, tmp_path: Path) -> None:
+    """SQLite creates files to read a database in WAL mode, which would lock out its owner."""
+    folder = tmp_path / "trackio"
+    folder.mkdir()
+    path = restore("trackio.sql", folder / "digits.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    before = content_of(folder)
+    assert counts(check_import(client, None, path)) == (2, 0, 0, 0)
+    assert content_of(folder) == before
+
+
+@pytest.mark.engines("sqlite", reason="about reading the source")
+def test_a_database_whose_process_was_killed_is_read_without_changing_it(
+    client: sqltrack.Client, tmp_path: Path
+) -> None:
+    """The file has a part of a transaction, and the journal what it replaced."""
+    folder = tmp_path / "trackio"
+    folder.mkdir()
+    path = restore("trackio.sql", folder / "digits.db")
+    script = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("UPDATE metrics SET metrics = '{}' || hex(zeroblob(9000))")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    before = content_of(folder)
+    assert sorted(before) == ["digits.db", "digits.db-journal"]
+    check_import(client, "trackio", path)
+    assert metrics_of(client, 2, "train/loss", "val acc %", "odd", "again") == COMMON_METRICS
+    assert content_of(folder) == before
+
+
 # TensorBoard
 
 

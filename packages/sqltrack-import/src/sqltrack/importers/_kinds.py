@@ -7,10 +7,10 @@ import importlib
 import os
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from sqltrack.importers._databases import open_sqlite
 from sqltrack.importers._files import Folder
 from sqltrack.importers._foreign import Found, Request, SourceError
 
@@ -109,11 +109,10 @@ def _recognize(path: Path) -> str | None:
 
 
 def _recognize_database(path: Path) -> str | None:
-    uri = f"{path.resolve().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
+        with open_sqlite(path.resolve()) as connection:
             found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error:
+    except (OSError, SourceError, sqlite3.Error):
         return None
     return next((kind for kind, tables in _TABLES.items() if tables <= found), None)
 

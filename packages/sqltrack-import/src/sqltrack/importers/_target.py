@@ -144,7 +144,7 @@ class Target:
 
     def finish(self, run_id: int, run: ForeignRun, request: Request, spool: Spool, description: Description) -> None:
         """Store the description of a run after its metrics, and record that the run is complete."""
-        origin = {
+        origin: dict[str, Any] = {
             "kind": self._kind,
             "id": run.id,
             "source": request.place,
