@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqltrack.importers._databases import open_sqlite
-from sqltrack.importers._files import Folder
+from sqltrack.importers._files import Folder, open_file
 from sqltrack.importers._foreign import Found, Request, SourceError
 
 __all__ = ["KINDS", "find_request", "read_runs"]
@@ -53,6 +54,11 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "trackio": frozenset({"metrics", "configs"}),
 }
 _SUFFIXES = {".wandb": "wandb", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_TABLE_KINDS = frozenset({"csv", "jsonl", "parquet"})
+_PARQUET = b"PAR1"
+# Columns of Neptune's exporter, and the size of the end of a Parquet file that names them, in bytes.
+_NEPTUNE = (b"attribute_path", b"attribute_type", b"project_id", b"run_id")
+_FOOTER = 1_000_000
 # The number of files that are looked at before a folder counts as unknown.
 _LOOKED_AT = 10_000
 
@@ -101,8 +107,8 @@ def _recognize(path: Path) -> str | None:
         begin = file.read(16)
     if begin == _SQLITE_HEADER:
         return _recognize_database(path)
-    if begin[:4] == b"PAR1":
-        return "parquet"
+    if begin[:4] == _PARQUET:
+        return _recognize_parquet(path)
     if "tfevents" in path.name:
         return "tensorboard"
     return _SUFFIXES.get(path.suffix.lower())
@@ -117,21 +123,36 @@ def _recognize_database(path: Path) -> str | None:
     return next((kind for kind, tables in _TABLES.items() if tables <= found), None)
 
 
+def _recognize_parquet(path: Path) -> str:
+    """Return the kind of a Parquet file by the names of its columns, which are at its end."""
+    with open_file(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _FOOTER, 0))
+        footer = file.read()
+    return "neptune" if all(name in footer for name in _NEPTUNE) else "parquet"
+
+
 def _recognize_folder(path: Path) -> str | None:
-    """Return the kind of a folder by the first file that tells."""
-    for number, file in enumerate(Folder(path).files()):
-        if file.name == "meta.yaml":
-            return "mlflow"
-        if file.name == "run.json" and file.parent.parent == path:
-            return "sacred"
-        if file.suffix.lower() == ".wandb":
-            return "wandb"
-        if "tfevents" in file.name:
-            return "tensorboard"
-        if file.suffix.lower() == ".db" and _recognize_database(file) == "trackio":
-            return "trackio"
-        if file.suffix.lower() in (".csv", ".jsonl", ".ndjson"):
-            return _SUFFIXES[file.suffix.lower()]
-        if number >= _LOOKED_AT:
-            return None
-    return None
+    """Return the kind of a folder by the first file that tells; trackers also store tables in their folders."""
+    table = None
+    for file in itertools.islice(Folder(path).files(), _LOOKED_AT):
+        kind = _recognize_in_folder(file, path)
+        if kind is not None and kind not in _TABLE_KINDS:
+            return kind
+        table = table or kind
+    return table
+
+
+def _recognize_in_folder(file: Path, folder: Path) -> str | None:
+    suffix = file.suffix.lower()
+    if file.name == "meta.yaml":
+        return "mlflow"
+    if file.name == "run.json" and file.parent.parent == folder:
+        return "sacred"
+    if "tfevents" in file.name:
+        return "tensorboard"
+    if suffix == ".db":
+        return "trackio" if _recognize_database(file) == "trackio" else None
+    if suffix == ".parquet":
+        return _recognize_parquet(file)
+    return _SUFFIXES.get(suffix)
