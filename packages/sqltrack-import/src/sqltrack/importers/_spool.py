@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
@@ -227,18 +227,19 @@ def _split(step: float) -> tuple[int, float]:
 
 
 def _encoded(point: Point) -> Point:
-    """Return a point for SQLite: NaN, which SQLite would turn into NULL, as NULL, and other objects as JSON."""
+    """Return a point for SQLite: NaN, which SQLite would turn into NULL, as NULL, and other objects as bytes."""
     step, part, number, value = point
     kind = type(value)
     if kind is float:
         return point if value == value else (step, part, number, None)
     if (kind is int and _FIRST <= value <= _LAST) or (kind is str and is_storable_text(value)):
         return point
-    return (step, part, number, json.dumps(plain(value)).encode())
+    # Times and other values of tables keep their types. Only this process reads the file.
+    return (step, part, number, pickle.dumps(plain(value) if kind in (dict, list) else value))
 
 
 def _decoded(point: Sequence[Any]) -> Sequence[Any]:
     value = point[3]
     if value is None:
         return (*point[:3], math.nan)
-    return (*point[:3], json.loads(value)) if type(value) is bytes else point
+    return (*point[:3], pickle.loads(value)) if type(value) is bytes else point  # noqa: S301

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -140,7 +141,7 @@ class _Sorted:
             kind: kind of the file.
         """
         rows = self._encoded(_rows(path, kind, self._spool), column)
-        self._file.execute("CREATE TABLE rows (run INTEGER, position TEXT, content TEXT)")
+        self._file.execute("CREATE TABLE rows (run INTEGER, position TEXT, content BLOB)")
         self._file.execute("BEGIN")
         self._file.executemany("INSERT INTO rows VALUES (?, ?, ?)", rows)
         self._file.execute("COMMIT")
@@ -155,9 +156,9 @@ class _Sorted:
                     report(message)
         sql = "SELECT position, content FROM rows WHERE run = ? ORDER BY rowid"
         for position, content in self._file.execute(sql, (number,)):
-            yield position, json.loads(content)
+            yield position, pickle.loads(content)  # noqa: S301
 
-    def _encoded(self, rows: Rows, column: str) -> Iterator[tuple[int, str, str]]:
+    def _encoded(self, rows: Rows, column: str) -> Iterator[tuple[int, str, bytes]]:
         numbers: dict[str | int, int] = {}
         for position, row in rows:
             value = row.get(column)
@@ -166,7 +167,8 @@ class _Sorted:
                 numbers[run] = len(self.runs)
                 self.runs.append(run)
             rest = {name: item for name, item in row.items() if name != column}
-            yield numbers[run], position, json.dumps(rest, default=str)
+            # Times and other values keep their types. Only this process reads the file.
+            yield numbers[run], position, pickle.dumps(rest)
 
 
 def _rows(path: Path, kind: str, sink: Sink) -> Rows:
