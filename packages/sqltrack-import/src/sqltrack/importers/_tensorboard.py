@@ -26,6 +26,7 @@ from sqltrack.importers._protobuf import Fields, as_float, as_signed, parse_fiel
 
 __all__ = ["read_runs"]
 
+_PROFILED = ".profile-empty"
 _HPARAMS = "_hparams_/session_start_info"
 _HPARAMS_END = "_hparams_/session_end_info"
 _SESSIONS = frozenset({_HPARAMS, _HPARAMS_END, "_hparams_/experiment"})
@@ -69,7 +70,8 @@ def read_runs(request: Request) -> Found:
     files = list(folder.files()) if request.path.is_dir() else [request.path]
     found: dict[Path, list[Path]] = {}
     for path in files:
-        if "tfevents" in path.name and path.stat().st_size:
+        # TensorFlow's profiler adds a file without events, so that TensorBoard finds its folder.
+        if "tfevents" in path.name and not path.name.endswith(_PROFILED) and path.stat().st_size:
             found.setdefault(path.parent, []).append(path)
     if not found:
         raise SourceError(f"no event files in {request.source!r}", "event files have 'tfevents' in their names")
