@@ -13,21 +13,23 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sqltrack
-from sqltrack.importers import ImportReport, SourceError, apply_import, plan_import
+from sqltrack.importers import ImportReport, SourceError, _spool, apply_import, plan_import
 from sqltrack.importers._foreign import Request
+from sqltrack.importers._kinds import find_request
 from support.imports import (
     COMMON_METRICS,
     DATA,
     event,
     everything,
     extras_of,
+    field,
     metrics_of,
     record,
     restore,
@@ -345,9 +347,13 @@ def test_event_files_are_read_up_to_the_damage(client: sqltrack.Client, tmp_path
     for name, content in contents.items():
         (tmp_path / "logs" / name).mkdir(parents=True)
         (tmp_path / "logs" / name / "events.out.tfevents.1.host").write_bytes(content)
-    # TensorBoard's profiler leaves an empty file, and folders may be called like files.
+    # TensorFlow's profiler leaves a file without events, and folders may be called like files.
     (tmp_path / "logs" / "profiled").mkdir()
-    (tmp_path / "logs" / "profiled" / "events.out.tfevents.1.profile-empty").touch()
+    (tmp_path / "logs" / "profiled" / "events.out.tfevents.1.host").touch()
+    (tmp_path / "logs" / "profiled" / "events.out.tfevents.1.profile-empty").write_bytes(
+        record(field(1, 1000.0) + field(3, "brain.Event:2"))
+    )
+    (tmp_path / "logs" / "torn" / "events.out.tfevents.0.host.profile-empty").write_bytes(record(field(1, 1000.0)))
     (tmp_path / "logs" / "events.out.tfevents.2.folder").mkdir()
     report = apply_import(client, "tensorboard", str(tmp_path / "logs"))
     assert {run.name: (run.outcome, run.values) for run in report.runs} == {
@@ -551,6 +557,24 @@ def test_an_export_of_neptune(client: sqltrack.Client, tmp_path: Path, parquet: 
     assert metrics_of(client, 1, "metrics/loss") == [(0, 0.0, 1.0), (1, 0.5, "NaN")]
 
 
+@pytest.mark.parametrize("column", ["run", "sweep"])
+def test_times_and_other_types_of_parquet_files_stay(
+    client: sqltrack.Client, tmp_path: Path, parquet: Any, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """Long runs, and files with several runs, are stored in a temporary file in between."""
+    import pyarrow as pa
+
+    monkeypatch.setattr(_spool, "_IN_MEMORY", 2)
+    time = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    values = {"when": time, "day": time.date(), "took": timedelta(seconds=1.5), "code": b"\xff\0", "tree": {"a": [1]}}
+    table = {name: [value] * 3 for name, value in values.items()}
+    path = tmp_path / "metrics.parquet"
+    parquet.write_table(pa.table({"step": [0, 1, 2], column: ["a"] * 3, **table}), path)
+    check_import(client, "parquet", path)
+    for row in metrics_of(client, 1, *values):
+        assert row[2:] == tuple(values.values())
+
+
 def write_neptune(path: Path, parquet: Any, run_id: str) -> None:
     """Write a file of Neptune's exporter with three values of a metric of one run."""
     from decimal import Decimal
@@ -575,8 +599,9 @@ def test_files_of_neptune_that_are_damaged_are_named_and_skipped(
     for name, run_id in (("a", "DIG-1"), ("c", "DIG-2")):
         write_neptune(tmp_path / f"{name}.parquet", parquet, run_id)
     (tmp_path / "b.parquet").write_bytes(b"PAR1" * 10)
-    report = apply_import(client, "neptune", str(tmp_path))
-    assert (counts(report), report.added) == ((2, 0, 0, 1), 6)
+    # The columns tell that these are no tables of metrics.
+    report = apply_import(client, None, str(tmp_path))
+    assert (report.kind, counts(report), report.added) == ("neptune", (2, 0, 0, 1), 6)
     assert [run.name for run in report.runs if run.problems] == [str(tmp_path / "b.parquet")]
 
 
@@ -670,6 +695,15 @@ def test_lines_of_mlruns_that_are_damaged_are_named(client: sqltrack.Client, mlr
     assert run.problems == [f"{str(path)!r}, offset 11: expected time, value and step, got b'xyz\\n'"]
     assert run.notes == [f"{str(path)!r}, offset 26: the last line is incomplete"]
     assert [row for row in metrics_of(client, 1, "odd") if row[2]] == [(1, 0.0, "NaN"), (2, 0.0, math.inf)]
+
+
+@pytest.mark.engines("sqlite", reason="about reading the source")
+def test_runs_of_deleted_experiments_of_mlruns_are_counted(client: sqltrack.Client, mlruns: Path) -> None:
+    (path,) = mlruns.rglob("metrics/step")
+    (mlruns / ".trash").mkdir()
+    path.parents[2].rename(mlruns / ".trash" / "1")
+    report = apply_import(client, "mlflow", str(mlruns))
+    assert (report.runs, [(left.what, left.count) for left in report.skipped]) == ([], [("deleted runs", 4)])
 
 
 def test_yaml_of_mlruns_makes_no_objects(client: sqltrack.Client, mlruns: Path, tmp_path: Path) -> None:
@@ -833,6 +867,20 @@ def test_a_source_is_recognized_or_the_message_says_what_to_do(client: sqltrack.
         assert message in str(caught.value)
         assert "secret" not in str(caught.value)
     assert everything(client)[1] == []
+
+
+@pytest.mark.engines("sqlite", reason="no database is used")
+@pytest.mark.parametrize("kind", ["sacred", "tensorboard", "wandb", "mlruns"])
+def test_tables_among_the_files_of_a_tracker_do_not_hide_it(kind: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(DATA / kind, tmp_path / "source")
+    for path in (folder, next(path for path in sorted(folder.iterdir()) if path.is_dir())):
+        (path / "a.csv").write_text("step,loss\n0,1\n")
+    found = find_request(Request("", str(folder)))
+    assert found.kind == ("mlflow" if kind == "mlruns" else kind)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "a.csv").write_text("step,loss\n0,1\n")
+    assert find_request(Request("", str(folder))).kind == "csv"
 
 
 def test_only_some_experiments_are_imported_on_request(client: sqltrack.Client) -> None:
