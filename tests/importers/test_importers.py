@@ -905,6 +905,20 @@ def test_progress_counts_the_values(client: sqltrack.Client) -> None:
     assert report.added == 20
 
 
+def test_progress_counts_the_values_of_a_long_run_while_they_are_read(
+    client: sqltrack.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_spool, "_IN_MEMORY", 100)
+    monkeypatch.setattr(_spool, "_ROWS", 100)
+    path = write_csv(tmp_path / "metrics.csv", [["step", "loss"], *([step, 0.5] for step in range(200))])
+    done: list[int] = []
+    plan_import(client, "csv", str(path), progress=done.append)
+    assert done == [100, 200, 200]
+    done.clear()
+    apply_import(client, "csv", str(path), progress=done.append)
+    assert (done[:2], done[-1], sorted(done)) == ([50, 100], 200, done)
+
+
 def test_a_run_that_was_deleted_here_is_imported_again(client: sqltrack.Client) -> None:
     apply_import(client, "sacred", str(DATA / "sacred"))
     client.execute("DELETE FROM metrics WHERE run_id = 1")

@@ -142,7 +142,7 @@ class _Import:
         target: the database.
         experiment: name of the experiment for all runs, None for those of the source.
         is_dry: whether to store nothing.
-        progress: called with the number of values that were stored or, in a dry run, read.
+        progress: called with the number of values that are done. Values that are read, but not stored, count half.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class _Import:
         if known is not None and _is_same_version(known, run):
             self.report.runs.append(_unchanged(run, known))
             return
-        with Spool() as spool:
+        with Spool(self._show_read) as spool:
             try:
                 description = run.read(spool)
             except _RUN_ERRORS as error:
@@ -197,7 +197,8 @@ class _Import:
             MetricReport(name, metric.count, metric.first, metric.last) for name, metric in spool.metrics.items()
         ]
         if self._is_dry:
-            self._advance(spool.values)
+            self._done += spool.values
+            self._show(self._done)
             return report
         try:
             report.run_id = self._write(run, spool, description)
@@ -209,15 +210,20 @@ class _Import:
 
     def _write(self, run: ForeignRun, spool: Spool, description: Description) -> int:
         run_id = self._target.claim(run, self._request)
+        stored = 0
         for values in self._target.add_rows(run_id, spool):
-            self._advance(values)
+            stored += values
+            self._show(self._done + (spool.values + stored) // 2)
+        self._done += spool.values
         self._target.finish(run_id, run, self._request, spool, description)
         return run_id
 
-    def _advance(self, values: int) -> None:
-        self._done += values
+    def _show_read(self, values: int) -> None:
+        self._show(self._done + (values if self._is_dry else values // 2))
+
+    def _show(self, done: int) -> None:
         if self._progress is not None:
-            self._progress(self._done)
+            self._progress(done)
 
 
 def reason_of(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import pickle
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from types import TracebackType
 from typing import Any
@@ -86,6 +86,9 @@ class Spool:
     If a metric has several values at one step, the first has progress 0, the second 1, and so on. A fraction of a step
     is added to the progress. Only a part of a long run is in memory. Use it in a `with` block.
 
+    Args:
+        progress: called from time to time with the number of values of a long run.
+
     Attributes:
         metrics: numbers and steps of the added values, by the name of the metric.
         values: number of values.
@@ -94,12 +97,13 @@ class Spool:
         damages: messages about damaged parts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Callable[[int], None] | None = None) -> None:
         self.metrics: dict[str, Metric] = {}
         self.values = 0
         self.notes: list[str] = []
         self.damages: list[str] = []
         self._left_out: dict[str, tuple[int, dict[str, None]]] = {}
+        self._progress = progress
         self._points: list[Point] = []
         self._file: sqlite3.Connection | None = None
         self._is_sorted = True
@@ -219,6 +223,8 @@ class Spool:
         self._file.executemany(_INSERT, map(_encoded, self._points))
         self._file.execute("COMMIT")
         self._points = []
+        if self._progress is not None:
+            self._progress(self.values)
 
 
 def _split(step: float) -> tuple[int, float]:
