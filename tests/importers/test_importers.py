@@ -784,6 +784,15 @@ def test_runs_before_the_damage_of_a_database_are_imported(
     assert counts(apply_import(client, "mlflow", str(mlflow_file))) == (1, 0, 1, 1)
 
 
+def test_a_tag_that_was_changed_after_the_end_of_a_run_arrives(client: sqltrack.Client, mlflow_file: Path) -> None:
+    apply_import(client, "mlflow", str(mlflow_file))
+    with contextlib.closing(sqlite3.connect(mlflow_file)) as connection:
+        connection.execute("UPDATE tags SET value = 'speech' WHERE value = 'vision'")
+        connection.commit()
+    assert counts(check_import(client, "mlflow", mlflow_file)) == (0, 1, 2, 0)
+    assert extras_of(client, 1)["mlflow"]["tags"]["team"] == "speech"
+
+
 @pytest.mark.parametrize(
     ("script", "change"),
     [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqltrack.importers._databases import ForeignDatabase, open_database
+from sqltrack.importers._files import hash_of
 from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
@@ -62,19 +63,13 @@ def _found_run(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[
     run_id, experiment, name, status, start, end, *_ = row
     sql = "SELECT COUNT(*), MAX(timestamp) FROM metrics WHERE run_uuid = %s"
     (counted,) = database.rows(sql, (run_id,))
-    (other,) = database.rows(
-        """
-        SELECT (SELECT COUNT(*) FROM params WHERE run_uuid = %s), (SELECT COUNT(*) FROM tags WHERE run_uuid = %s),
-            (SELECT COALESCE(SUM(LENGTH(value)), 0) FROM tags WHERE run_uuid = %s)
-        """,
-        (run_id,) * 3,
-    )
+    texts = [text for table in ("params", "tags") for item in _texts(database, table, run_id).items() for text in item]
     return ForeignRun(
         id=str(run_id),
         name=str(name or run_id),
         experiment=str(experiment),
         read=lambda sink: _read(database, row, columns, sink),
-        version=" ".join(map(str, (status, start, end, *counted, *other))),
+        version=" ".join(map(str, (status, start, end, *counted, hash_of([str(name), *texts])))),
     )
 
 
