@@ -8,7 +8,7 @@ import json
 import pickle
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,8 @@ _WORDS: Mapping[str, Any] = {
 _DIGITS = 19
 # A longer field is the rest of a file after an unbalanced quote.
 _MAX_FIELD = 1_000_000
+# Characters of wrong names that a message shows.
+_SHOWN = 100
 
 # A row with its position, for messages.
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
@@ -179,19 +181,30 @@ def _csv_rows(path: Path, sink: Sink) -> Rows:
     """Return the rows of a CSV file whose first line has the names of the columns."""
     csv.field_size_limit(_MAX_FIELD)
     with open_file(path) as binary, io.TextIOWrapper(binary, "utf-8-sig", "backslashreplace", newline="") as file:
-        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        last = [""]
+        reader = csv.reader(_remembered(file, last), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         try:
             names = next(reader, [])
             if not any(names) or len(set(names)) < len(names):
-                raise SourceError(f"{str(path)!r}: the first line must have the names of the columns, got {names!r}")
+                got = repr(names)[:_SHOWN]
+                raise SourceError(f"{str(path)!r}: the first line must have the names of the columns, got {got}")
             for row in reader:
                 position = f"{str(path)!r}, line {reader.line_num}"
                 if len(row) == len(names):
                     yield position, {name: _parsed(text) for name, text in zip(names, row)}
                 elif row:
-                    sink.damage(f"{position}: {len(row)} fields instead of {len(names)}")
+                    # A process was killed, or is still writing.
+                    report = sink.damage if last[0].endswith(("\n", "\r")) else sink.note
+                    report(f"{position}: {len(row)} fields instead of {len(names)}")
         except csv.Error as error:
             sink.damage(f"{str(path)!r}, line {reader.line_num}: {error}")
+
+
+def _remembered(lines: Iterable[str], last: list[str]) -> Iterator[str]:
+    """Return lines, and keep the one before the next in a list."""
+    for line in lines:
+        last[0] = line
+        yield line
 
 
 def _parsed(text: str) -> Any:
