@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from sqltrack.importers._databases import open_sqlite
+from sqltrack.importers._databases import open_database, open_sqlite
 from sqltrack.importers._files import Folder, open_file
 from sqltrack.importers._foreign import Found, Request, SourceError
 
@@ -80,7 +80,7 @@ def find_request(request: Request) -> Request:
     if not request.is_address and not request.path.exists():
         raise SourceError(f"{request.source!r} does not exist")
     if not request.kind:
-        kind = None if request.is_address else _recognize(request.path)
+        kind = _recognize_address(request) if request.is_address else _recognize(request.path)
         if kind is None:
             raise SourceError(f"cannot recognize the kind of {request.place!r}", "name it: sqltrack import KIND SOURCE")
         request = request._replace(kind=kind)
@@ -97,6 +97,15 @@ def read_runs(request: Request) -> Found:
 def _trackio_folder() -> Path:
     cache = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     return Path(os.environ.get("TRACKIO_DIR", cache / "trackio")).expanduser()
+
+
+def _recognize_address(request: Request) -> str | None:
+    """Return the kind of the database at an address, None if it is of no kind."""
+    with open_database(request) as database:
+        for kind in ("mlflow", "optuna"):
+            if all(map(database.columns, _TABLES[kind])):
+                return kind
+    return None
 
 
 def _recognize(path: Path) -> str | None:
