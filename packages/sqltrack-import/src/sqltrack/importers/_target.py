@@ -181,7 +181,7 @@ class Target:
         self._client.execute(f"UPDATE runs SET {', '.join(assignments)} WHERE id = %s", parameters)
 
     def link_to_parents(self) -> None:
-        """Link the runs of this and of interrupted imports to their parents, as far as these are imported.
+        """Link runs to their parents, including those of interrupted imports.
 
         Runs that were linked before stay as they are here, unless their parent was deleted and is imported again.
         """

@@ -83,8 +83,8 @@ def _found_run(head: _Head, paths: Sequence[Path]) -> ForeignRun:
 
 def _read_head(path: Path) -> _Head:
     """Return the identity of the run in a file."""
-    ignore = list[str]().append
-    for number, (_, record) in enumerate(read_log(path, ignore, ignore)):
+    messages: list[str] = []
+    for number, (_, record) in enumerate(read_log(path, messages.append, messages.append)):
         run = parse_fields(record).get(_RUN)
         if run:
             fields = parse_fields(run[0])
@@ -92,7 +92,7 @@ def _read_head(path: Path) -> _Head:
             return _Head(text_of(fields, 3) or "uncategorized", run_id, text_of(fields, 8) or run_id)
         if number >= _FIRST_RECORDS:
             break
-    raise SourceError(f"{str(path)!r} does not describe a run")
+    raise SourceError("; ".join([f"{str(path)!r} does not describe a run", *messages[:1]]))
 
 
 class _Reader:
