@@ -65,6 +65,13 @@ def check_import(client: sqltrack.Client, kind: str | None, source: Any, **optio
     return done
 
 
+def links_of(client: sqltrack.Client) -> list[tuple[Any, ...]]:
+    """Return the comments of linked runs."""
+    return client.execute("""
+        SELECT a.comment, kind, b.comment FROM run_links JOIN runs a ON a.id = from_id JOIN runs b ON b.id = to_id
+    """).fetchall()
+
+
 # Sacred
 
 
@@ -579,20 +586,21 @@ def test_times_and_other_types_of_parquet_files_stay(
         assert row[2:] == tuple(values.values())
 
 
-def write_neptune(path: Path, parquet: Any, run_id: str) -> None:
-    """Write a file of Neptune's exporter with three values of a metric of one run."""
+def write_neptune(path: Path, parquet: Any, run_id: str, parent: str) -> None:
+    """Write a file of Neptune's exporter with three values of a metric of one run, and its parent."""
     from decimal import Decimal
 
     import pyarrow as pa
 
     table = {
-        "project_id": ["team/digits"] * 3,
-        "run_id": [run_id] * 3,
-        "attribute_path": ["metrics/loss"] * 3,
-        "attribute_type": ["float_series"] * 3,
-        "step": pa.array([Decimal(step) for step in range(3)], pa.decimal128(18, 6)),
-        "timestamp": [datetime(2026, 1, 2, tzinfo=timezone.utc)] * 3,
-        "float_value": [1.0, 0.5, 0.25],
+        "project_id": ["team/digits"] * 4,
+        "run_id": [run_id] * 4,
+        "attribute_path": [*["metrics/loss"] * 3, "sys/forking/parent"],
+        "attribute_type": [*["float_series"] * 3, "string"],
+        "step": pa.array([*map(Decimal, range(3)), None], pa.decimal128(18, 6)),
+        "timestamp": [datetime(2026, 1, 2, tzinfo=timezone.utc)] * 4,
+        "float_value": [1.0, 0.5, 0.25, None],
+        "string_value": [None, None, None, parent],
     }
     parquet.write_table(pa.table(table), path)
 
@@ -600,13 +608,14 @@ def write_neptune(path: Path, parquet: Any, run_id: str) -> None:
 def test_files_of_neptune_that_are_damaged_are_named_and_skipped(
     client: sqltrack.Client, tmp_path: Path, parquet: Any
 ) -> None:
-    for name, run_id in (("a", "DIG-1"), ("c", "DIG-2")):
-        write_neptune(tmp_path / f"{name}.parquet", parquet, run_id)
+    for name, run_id, parent in (("a", "DIG-1", "DIG-2"), ("c", "DIG-2", "DIG-0")):
+        write_neptune(tmp_path / f"{name}.parquet", parquet, run_id, parent)
     (tmp_path / "b.parquet").write_bytes(b"PAR1" * 10)
     # The columns tell that these are no tables of metrics.
     report = apply_import(client, None, str(tmp_path))
     assert (report.kind, counts(report), report.added) == ("neptune", (2, 0, 0, 1), 6)
     assert [run.name for run in report.runs if run.problems] == [str(tmp_path / "b.parquet")]
+    assert links_of(client) == [("DIG-1", "child of", "DIG-2")]
 
 
 # MLflow
@@ -715,13 +724,6 @@ def test_yaml_of_mlruns_makes_no_objects(client: sqltrack.Client, mlruns: Path, 
     (path.parents[1] / "meta.yaml").write_text(f"!!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
     assert counts(apply_import(client, "mlflow", str(mlruns))) == (2, 0, 0, 1)
     assert not (tmp_path / "made").exists()
-
-
-def links_of(client: sqltrack.Client) -> list[tuple[Any, ...]]:
-    """Return the comments of linked runs."""
-    return client.execute("""
-        SELECT a.comment, kind, b.comment FROM run_links JOIN runs a ON a.id = from_id JOIN runs b ON b.id = to_id
-    """).fetchall()
 
 
 def test_links_to_parents_are_added_after_an_interruption_and_once(

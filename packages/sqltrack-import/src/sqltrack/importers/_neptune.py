@@ -37,6 +37,7 @@ _VALUES: Mapping[str, str] = {
 _SERIES = frozenset({"float_series", "string_series"})
 _CREATED, _MODIFIED, _NAME, _TAGS = "sys/creation_time", "sys/modification_time", "sys/name", "sys/tags"
 _DESCRIPTION, _FAILED, _STATE = "sys/description", "sys/failed", "sys/state"
+_PARENT = "sys/forking/parent"
 _PARAMETERS = "parameters/"
 
 Key = tuple[str, str]
@@ -100,6 +101,7 @@ def _read(key: Key, paths: Sequence[Path], status: str, sink: Sink) -> Descripti
         comment=attributes.get(_DESCRIPTION) or attributes.get(_NAME) or key[1],
         tags=tuple(map(str, tags)),
         extras={name: value for name, value in attributes.items() if not name.startswith(_PARAMETERS)},
+        parent=f"{key[0]}/{attributes[_PARENT]}" if attributes.get(_PARENT) else None,
     )
 
 
