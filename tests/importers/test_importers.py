@@ -806,6 +806,7 @@ def test_a_tag_that_was_changed_after_the_end_of_a_run_arrives(client: sqltrack.
         ("mlflow.sql", "UPDATE tags SET value = x'ff00'"),
         ("optuna.sql", "UPDATE trial_params SET distribution_json = '[1.5]' WHERE trial_id = 1"),
         ("optuna.sql", "UPDATE trial_params SET param_value = 9e999"),
+        ("optuna.sql", "UPDATE studies SET study_name = x'ff00'"),
         ("trackio.sql", "UPDATE configs SET config = '[1]'"),
         ("trackio.sql", "UPDATE metrics SET metrics = '[1]', step = 'x' WHERE id = 2"),
     ],
