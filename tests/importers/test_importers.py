@@ -451,6 +451,19 @@ def test_files_of_wandb_are_read_up_to_the_damage_and_after_it(client: sqltrack.
     )
 
 
+def test_files_of_a_run_of_wandb_are_read_in_the_order_of_their_times(client: sqltrack.Client, tmp_path: Path) -> None:
+    """A run may be resumed offline after it was killed online."""
+    (source,) = (DATA / "wandb").glob("*/run-a1.wandb")
+    content = source.read_bytes()
+    folders = {"run-20261127_000000-a1": content[:1300], "offline-run-20261128_150204-a1": content}
+    for name, part in folders.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run-a1.wandb").write_bytes(part)
+    (run,) = check_import(client, "wandb", tmp_path).runs
+    assert run.values == 20
+    assert client.execute("SELECT status FROM runs").fetchone() == ("COMPLETED",)
+
+
 # Optuna
 
 

@@ -54,7 +54,7 @@ def read_runs(request: Request) -> Found:
     """Return the runs; one that was resumed has several files."""
     folder = Folder(request.path if request.path.is_dir() else request.path.parent)
     files = list(folder.files()) if request.path.is_dir() else [request.path]
-    files = [path for path in files if path.suffix == ".wandb"]
+    files = sorted((path for path in files if path.suffix == ".wandb"), key=_time_key)
     if not files:
         raise SourceError(f"no .wandb files in {str(request.path)!r}", "give the folder wandb of a project")
     found: dict[_Head, list[Path]] = {}
@@ -69,6 +69,11 @@ def read_runs(request: Request) -> Found:
             found.setdefault(names.setdefault(head[:2], head), []).append(path)
     for head, paths in found.items():
         yield _found_run(head, paths)
+
+
+def _time_key(path: Path) -> tuple[str, Path]:
+    """Return what files are sorted by: the time in the name of their folder, then their path."""
+    return path.parent.name.removeprefix("offline-"), path
 
 
 def _found_run(head: _Head, paths: Sequence[Path]) -> ForeignRun:
