@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqltrack.importers._event_files import RecordError, _checksums, checksum, r
 from sqltrack.importers._foreign import BrokenRun, ForeignRun, Request, as_time
 from sqltrack.importers._import import _RUN_ERRORS
 from sqltrack.importers._kinds import read_runs
+from sqltrack.importers._log_files import read_log
 from sqltrack.importers._mlflow import parameter
 from sqltrack.importers._protobuf import parse_fields
 from sqltrack.importers._spool import Spool
@@ -142,6 +144,36 @@ def test_a_file_of_wandb_that_is_cut_anywhere_has_its_first_values(tmp_path: Pat
         assert last <= values <= 16
         assert messages > 0
         last = values
+
+
+def log_file(records: list[bytes]) -> bytearray:
+    """Return a file of W&B with records, which are split where a block ends."""
+    content = bytearray(struct.pack("<4sHB", b":W&B", 0xBEE1, 0))
+    for data in records:
+        rest, is_first = data, True
+        while rest or is_first:
+            room = 32_768 - len(content) % 32_768 - 7
+            part, rest = rest[:room], rest[room:]
+            kind = (1 if is_first else 4) if not rest else (2 if is_first else 3)
+            content += struct.pack("<IHB", zlib.crc32(part, zlib.crc32(bytes([kind]))), len(part), kind) + part
+            is_first = False
+    return content
+
+
+def test_a_damaged_record_of_wandb_costs_only_that_record(tmp_path: Path) -> None:
+    records = [bytes([number]) * 20_000 for number in range(9)]
+    content = log_file(records)
+    path = tmp_path / "run.wandb"
+    for damaged in range(7, len(content), 1_999):
+        changed = content.copy()
+        changed[damaged] ^= 1
+        path.write_bytes(changed)
+        messages: list[str] = []
+        found = [data for _, data in read_log(path, messages.append, messages.append)]
+        assert len(messages) == 1
+        # If the length of a part is damaged, the rest of its block is lost.
+        assert len(found) >= len(records) - 3
+        assert [data for data in records if data in found] == found
 
 
 @pytest.mark.parametrize("kind", ["tensorboard", "wandb", "sacred"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import json
@@ -12,21 +13,23 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sqltrack
-from sqltrack.importers import ImportReport, SourceError, apply_import, plan_import
+from sqltrack.importers import ImportReport, SourceError, _spool, apply_import, plan_import
 from sqltrack.importers._foreign import Request
+from sqltrack.importers._kinds import find_request
 from support.imports import (
     COMMON_METRICS,
     DATA,
     event,
     everything,
     extras_of,
+    field,
     metrics_of,
     record,
     restore,
@@ -60,6 +63,13 @@ def check_import(client: sqltrack.Client, kind: str | None, source: Any, **optio
     assert again.added == 0
     assert everything(client) == after
     return done
+
+
+def links_of(client: sqltrack.Client) -> list[tuple[Any, ...]]:
+    """Return the comments of linked runs."""
+    return client.execute("""
+        SELECT a.comment, kind, b.comment FROM run_links JOIN runs a ON a.id = from_id JOIN runs b ON b.id = to_id
+    """).fetchall()
 
 
 # Sacred
@@ -190,9 +200,12 @@ def test_a_damaged_run_is_named_and_skipped(client: sqltrack.Client, sacred_fold
     (sacred_folder / "1" / "metrics.json").write_text('{"loss": {"steps": [0, 1')
     (sacred_folder / "3").mkdir()
     (sacred_folder / "3" / "run.json").write_text("[" * 100_000)
+    shutil.copytree(sacred_folder / "2", sacred_folder / "4")
+    run = json.loads((sacred_folder / "4" / "run.json").read_text())
+    (sacred_folder / "4" / "run.json").write_text(json.dumps({**run, "meta": 1}))
     report = apply_import(client, "sacred", str(sacred_folder))
-    assert counts(report) == (1, 0, 0, 2)
-    first, second, third = report.runs
+    assert counts(report) == (1, 0, 0, 3)
+    first, second, third, _ = report.runs
     assert first.problems[0].startswith(f"{str(sacred_folder / '1' / 'metrics.json')!r}, offset 24: ")
     assert (second.outcome, third.outcome) == ("new", "broken")
     assert client.execute("SELECT COUNT(*) FROM runs").fetchone() == (1,)
@@ -270,6 +283,46 @@ def test_media_and_metrics_with_odd_names_of_trackio(client: sqltrack.Client, tm
     assert [metric.values for metric in first.stored] == [metric.values for metric in first.metrics]
 
 
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.engines("sqlite", reason="about reading the source")
+def test_the_folder_of_a_database_stays_as_it_is(client: sqltrack.Client, tmp_path: Path) -> None:
+    """SQLite creates files to read a database in WAL mode, which would lock out its owner."""
+    folder = tmp_path / "trackio"
+    folder.mkdir()
+    path = restore("trackio.sql", folder / "digits.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    before = content_of(folder)
+    assert counts(check_import(client, None, path)) == (2, 0, 0, 0)
+    assert content_of(folder) == before
+
+
+@pytest.mark.engines("sqlite", reason="about reading the source")
+def test_a_database_whose_process_was_killed_is_read_without_changing_it(
+    client: sqltrack.Client, tmp_path: Path
+) -> None:
+    """The file has a part of a transaction, and the journal what it replaced."""
+    folder = tmp_path / "trackio"
+    folder.mkdir()
+    path = restore("trackio.sql", folder / "digits.db")
+    script = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("UPDATE metrics SET metrics = '{}' || hex(zeroblob(9000))")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    before = content_of(folder)
+    assert sorted(before) == ["digits.db", "digits.db-journal"]
+    check_import(client, "trackio", path)
+    assert metrics_of(client, 2, "train/loss", "val acc %", "odd", "again") == COMMON_METRICS
+    assert content_of(folder) == before
+
+
 # TensorBoard
 
 
@@ -289,7 +342,7 @@ def test_runs_of_tensorboard_arrive_with_scalars_of_both_forms_and_hyperparamete
     assert [(left.what, left.count) for left in report.runs[0].left_out] == [("texts", 1)]
 
 
-def test_event_files_are_read_up_to_the_damage(client: sqltrack.Client, tmp_path: Path) -> None:
+def test_event_files_are_read_without_the_damage(client: sqltrack.Client, tmp_path: Path) -> None:
     whole = b"".join(record(event(step, 1000.0 + step, [("loss", step / 2)])) for step in range(4))
     size = len(whole) // 4
     contents = {
@@ -301,13 +354,17 @@ def test_event_files_are_read_up_to_the_damage(client: sqltrack.Client, tmp_path
     for name, content in contents.items():
         (tmp_path / "logs" / name).mkdir(parents=True)
         (tmp_path / "logs" / name / "events.out.tfevents.1.host").write_bytes(content)
-    # TensorBoard's profiler leaves an empty file, and folders may be called like files.
+    # TensorFlow's profiler leaves a file without events, and folders may be called like files.
     (tmp_path / "logs" / "profiled").mkdir()
-    (tmp_path / "logs" / "profiled" / "events.out.tfevents.1.profile-empty").touch()
+    (tmp_path / "logs" / "profiled" / "events.out.tfevents.1.host").touch()
+    (tmp_path / "logs" / "profiled" / "events.out.tfevents.1.profile-empty").write_bytes(
+        record(field(1, 1000.0) + field(3, "brain.Event:2"))
+    )
+    (tmp_path / "logs" / "torn" / "events.out.tfevents.0.host.profile-empty").write_bytes(record(field(1, 1000.0)))
     (tmp_path / "logs" / "events.out.tfevents.2.folder").mkdir()
     report = apply_import(client, "tensorboard", str(tmp_path / "logs"))
     assert {run.name: (run.outcome, run.values) for run in report.runs} == {
-        "damaged": ("new", 2),
+        "damaged": ("new", 3),
         "foreign": ("broken", 0),
         "long": ("new", 1),
         "torn": ("new", 3),
@@ -394,6 +451,19 @@ def test_files_of_wandb_are_read_up_to_the_damage_and_after_it(client: sqltrack.
     )
 
 
+def test_files_of_a_run_of_wandb_are_read_in_the_order_of_their_times(client: sqltrack.Client, tmp_path: Path) -> None:
+    """A run may be resumed offline after it was killed online."""
+    (source,) = (DATA / "wandb").glob("*/run-a1.wandb")
+    content = source.read_bytes()
+    folders = {"run-20261127_000000-a1": content[:1300], "offline-run-20261128_150204-a1": content}
+    for name, part in folders.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run-a1.wandb").write_bytes(part)
+    (run,) = check_import(client, "wandb", tmp_path).runs
+    assert run.values == 20
+    assert client.execute("SELECT status FROM runs").fetchone() == ("COMPLETED",)
+
+
 # Optuna
 
 
@@ -461,6 +531,10 @@ def test_rows_of_a_table_with_wrong_fields_are_named(client: sqltrack.Client, tm
         f"{str(path)!r}, line 3: 1 fields instead of 2",
         f"{str(path)!r}, line 4: column 'step' is not a number, but 'x'",
     ]
+    # A process that was killed leaves such a file, so that is no reason to fail.
+    path.write_text("step,loss\n0,1\n1")
+    (run,) = apply_import(client, "csv", str(path)).runs
+    assert (run.problems, run.notes) == ([], [f"{str(path)!r}, line 3: 1 fields instead of 2"])
     path.write_text("")
     assert "names of the columns" in apply_import(client, "csv", str(path)).runs[0].problems[0]
 
@@ -507,6 +581,56 @@ def test_an_export_of_neptune(client: sqltrack.Client, tmp_path: Path, parquet: 
     assert metrics_of(client, 1, "metrics/loss") == [(0, 0.0, 1.0), (1, 0.5, "NaN")]
 
 
+@pytest.mark.parametrize("column", ["run", "sweep"])
+def test_times_and_other_types_of_parquet_files_stay(
+    client: sqltrack.Client, tmp_path: Path, parquet: Any, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """Long runs, and files with several runs, are stored in a temporary file in between."""
+    import pyarrow as pa
+
+    monkeypatch.setattr(_spool, "_IN_MEMORY", 2)
+    time = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    values = {"when": time, "day": time.date(), "took": timedelta(seconds=1.5), "code": b"\xff\0", "tree": {"a": [1]}}
+    table = {name: [value] * 3 for name, value in values.items()}
+    path = tmp_path / "metrics.parquet"
+    parquet.write_table(pa.table({"step": [0, 1, 2], column: ["a"] * 3, **table}), path)
+    check_import(client, "parquet", path)
+    for row in metrics_of(client, 1, *values):
+        assert row[2:] == tuple(values.values())
+
+
+def write_neptune(path: Path, parquet: Any, run_id: str, parent: str) -> None:
+    """Write a file of Neptune's exporter with three values of a metric of one run, and its parent."""
+    from decimal import Decimal
+
+    import pyarrow as pa
+
+    table = {
+        "project_id": ["team/digits"] * 4,
+        "run_id": [run_id] * 4,
+        "attribute_path": [*["metrics/loss"] * 3, "sys/forking/parent"],
+        "attribute_type": [*["float_series"] * 3, "string"],
+        "step": pa.array([*map(Decimal, range(3)), None], pa.decimal128(18, 6)),
+        "timestamp": [datetime(2026, 1, 2, tzinfo=timezone.utc)] * 4,
+        "float_value": [1.0, 0.5, 0.25, None],
+        "string_value": [None, None, None, parent],
+    }
+    parquet.write_table(pa.table(table), path)
+
+
+def test_files_of_neptune_that_are_damaged_are_named_and_skipped(
+    client: sqltrack.Client, tmp_path: Path, parquet: Any
+) -> None:
+    for name, run_id, parent in (("a", "DIG-1", "DIG-2"), ("c", "DIG-2", "DIG-0")):
+        write_neptune(tmp_path / f"{name}.parquet", parquet, run_id, parent)
+    (tmp_path / "b.parquet").write_bytes(b"PAR1" * 10)
+    # The columns tell that these are no tables of metrics.
+    report = apply_import(client, None, str(tmp_path))
+    assert (report.kind, counts(report), report.added) == ("neptune", (2, 0, 0, 1), 6)
+    assert [run.name for run in report.runs if run.problems] == [str(tmp_path / "b.parquet")]
+    assert links_of(client) == [("DIG-1", "child of", "DIG-2")]
+
+
 # MLflow
 
 MLFLOW_NEEDS = ("mlflow", "sqlalchemy", "alembic", "yaml")
@@ -546,7 +670,7 @@ def check_mlflow(client: sqltrack.Client, report: ImportReport, first: int = 1) 
 
 def test_runs_of_mlflow_arrive_from_its_database_and_its_folder(client: sqltrack.Client, mlflow_file: Path) -> None:
     pytest.importorskip("yaml")
-    check_mlflow(client, check_import(client, "mlflow", f"sqlite:///{mlflow_file}"))
+    check_mlflow(client, check_import(client, None, f"sqlite:///{mlflow_file}"))
     check_mlflow(client, check_import(client, None, DATA / "mlruns"), first=4)
 
 
@@ -599,11 +723,117 @@ def test_lines_of_mlruns_that_are_damaged_are_named(client: sqltrack.Client, mlr
     assert [row for row in metrics_of(client, 1, "odd") if row[2]] == [(1, 0.0, "NaN"), (2, 0.0, math.inf)]
 
 
+@pytest.mark.engines("sqlite", reason="about reading the source")
+def test_runs_of_deleted_experiments_of_mlruns_are_counted(client: sqltrack.Client, mlruns: Path) -> None:
+    (path,) = mlruns.rglob("metrics/step")
+    (mlruns / ".trash").mkdir()
+    path.parents[2].rename(mlruns / ".trash" / "1")
+    report = apply_import(client, "mlflow", str(mlruns))
+    assert (report.runs, [(left.what, left.count) for left in report.skipped]) == ([], [("deleted runs", 4)])
+
+
 def test_yaml_of_mlruns_makes_no_objects(client: sqltrack.Client, mlruns: Path, tmp_path: Path) -> None:
     (path,) = mlruns.rglob("metrics/step")
     (path.parents[1] / "meta.yaml").write_text(f"!!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
     assert counts(apply_import(client, "mlflow", str(mlruns))) == (2, 0, 0, 1)
     assert not (tmp_path / "made").exists()
+
+
+def test_links_to_parents_are_added_after_an_interruption_and_once(
+    client: sqltrack.Client, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqltrack.importers._target import Target
+
+    def stop(self: Target) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Target, "link_to_parents", stop)
+        with pytest.raises(KeyboardInterrupt):
+            apply_import(client, "mlflow", str(mlflow_file))
+    assert links_of(client) == []
+    assert counts(apply_import(client, "mlflow", str(mlflow_file))) == (0, 0, 3, 0)
+    assert links_of(client) == [("child", "child of", "a sweep")]
+    # A link that was deleted here stays deleted.
+    client.execute("DELETE FROM run_links")
+    apply_import(client, "mlflow", str(mlflow_file))
+    assert links_of(client) == []
+    # A parent that was deleted here gets its children back.
+    client.execute("DELETE FROM metrics WHERE run_id = 1")
+    client.execute("DELETE FROM runs WHERE id = 1")
+    check_import(client, "mlflow", mlflow_file)
+    assert links_of(client) == [("child", "child of", "a sweep")]
+
+
+def test_a_parent_that_is_imported_after_its_child_is_linked(client: sqltrack.Client, mlflow_file: Path) -> None:
+    def set_stage(stage: str) -> None:
+        with contextlib.closing(sqlite3.connect(mlflow_file)) as connection:
+            connection.execute("UPDATE runs SET lifecycle_stage = ? WHERE name = 'parent'", (stage,))
+            connection.commit()
+
+    set_stage("deleted")
+    apply_import(client, "mlflow", str(mlflow_file))
+    assert links_of(client) == []
+    set_stage("active")
+    assert counts(check_import(client, "mlflow", mlflow_file)) == (1, 0, 2, 0)
+    assert links_of(client) == [("child", "child of", "a sweep")]
+
+
+def test_runs_before_the_damage_of_a_database_are_imported(
+    client: sqltrack.Client, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query may fail only for the damaged pages of one run, or while the runs are listed."""
+    from sqltrack.importers import _mlflow_database
+
+    find = _mlflow_database._found_run
+
+    def fail_for(name: str, error: Exception) -> None:
+        def found_run(database: Any, row: Any, columns: Any) -> Any:
+            if row[2] == name:
+                raise error
+            return find(database, row, columns)
+
+        monkeypatch.setattr(_mlflow_database, "_found_run", found_run)
+
+    fail_for("child", sqlite3.DatabaseError("malformed"))
+    report = apply_import(client, "mlflow", str(mlflow_file))
+    assert counts(report) == (1, 0, 0, 1)
+    assert (report.runs[-1].name, report.runs[-1].problems) == (str(mlflow_file), ["malformed"])
+    fail_for("child", SourceError("malformed"))
+    assert counts(apply_import(client, "mlflow", str(mlflow_file))) == (1, 0, 1, 1)
+
+
+def test_a_tag_that_was_changed_after_the_end_of_a_run_arrives(client: sqltrack.Client, mlflow_file: Path) -> None:
+    apply_import(client, "mlflow", str(mlflow_file))
+    with contextlib.closing(sqlite3.connect(mlflow_file)) as connection:
+        connection.execute("UPDATE tags SET value = 'speech' WHERE value = 'vision'")
+        connection.commit()
+    assert counts(check_import(client, "mlflow", mlflow_file)) == (0, 1, 2, 0)
+    assert extras_of(client, 1)["mlflow"]["tags"]["team"] == "speech"
+
+
+@pytest.mark.parametrize(
+    ("script", "change"),
+    [
+        ("mlflow.sql", "UPDATE runs SET name = x'ff00' WHERE name = 'child'"),
+        ("mlflow.sql", "UPDATE tags SET value = x'ff00'"),
+        ("optuna.sql", "UPDATE trial_params SET distribution_json = '[1.5]' WHERE trial_id = 1"),
+        ("optuna.sql", "UPDATE trial_params SET param_value = 9e999"),
+        ("optuna.sql", "UPDATE studies SET study_name = x'ff00'"),
+        ("trackio.sql", "UPDATE configs SET config = '[1]'"),
+        ("trackio.sql", "UPDATE metrics SET metrics = '[1]', step = 'x' WHERE id = 2"),
+    ],
+)
+def test_wrong_content_of_a_database_does_not_end_the_import(
+    client: sqltrack.Client, tmp_path: Path, script: str, change: str
+) -> None:
+    path = restore(script, tmp_path / "source.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(change).rowcount > 0
+        connection.commit()
+    kind = script.removesuffix(".sql")
+    report = apply_import(client, kind, str(path))
+    assert len(report.runs) == (2 if kind == "trackio" else 3)
 
 
 # The columns of MLflow's tables that are read, in PostgreSQL.
@@ -612,6 +842,7 @@ MLFLOW_TABLES = {
     "runs": "run_uuid TEXT, name TEXT, experiment_id INTEGER, status TEXT, start_time BIGINT, end_time BIGINT, "
     "lifecycle_stage TEXT, artifact_uri TEXT",
     "metrics": 'key TEXT, value DOUBLE PRECISION, "timestamp" BIGINT, run_uuid TEXT, step BIGINT, is_nan BOOLEAN',
+    "latest_metrics": "key TEXT, run_uuid TEXT",
     "params": "key TEXT, value TEXT, run_uuid TEXT",
     "tags": "key TEXT, value TEXT, run_uuid TEXT",
 }
@@ -635,7 +866,7 @@ def test_runs_of_mlflow_arrive_from_postgresql(
     file.close()
     user, host = config.get("user", ""), config.get("host", "")
     address = f"postgresql+psycopg2://{user}@/{config['dbname']}?host={host}&port={config.get('port', 5432)}"
-    check_mlflow(client, check_import(client, "mlflow", address))
+    check_mlflow(client, check_import(client, None, address))
 
 
 # Any source
@@ -648,6 +879,7 @@ def test_a_source_is_recognized_or_the_message_says_what_to_do(client: sqltrack.
         (None, "empty", "cannot recognize the kind of"),
         (None, "file.bin", "cannot recognize the kind of"),
         (None, "missing", "'missing' does not exist"),
+        (None, "http://localhost:5000", "cannot read 'http://"),
         ("mlfow", "empty", "unknown kind of source 'mlfow'; use: mlflow"),
         ("tensorboard", "empty", "no event files in 'empty'"),
         ("sacred", "empty", "no runs of Sacred"),
@@ -666,6 +898,20 @@ def test_a_source_is_recognized_or_the_message_says_what_to_do(client: sqltrack.
         assert message in str(caught.value)
         assert "secret" not in str(caught.value)
     assert everything(client)[1] == []
+
+
+@pytest.mark.engines("sqlite", reason="no database is used")
+@pytest.mark.parametrize("kind", ["sacred", "tensorboard", "wandb", "mlruns"])
+def test_tables_among_the_files_of_a_tracker_do_not_hide_it(kind: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(DATA / kind, tmp_path / "source")
+    for path in (folder, next(path for path in sorted(folder.iterdir()) if path.is_dir())):
+        (path / "a.csv").write_text("step,loss\n0,1\n")
+    found = find_request(Request("", str(folder)))
+    assert found.kind == ("mlflow" if kind == "mlruns" else kind)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "a.csv").write_text("step,loss\n0,1\n")
+    assert find_request(Request("", str(folder))).kind == "csv"
 
 
 def test_only_some_experiments_are_imported_on_request(client: sqltrack.Client) -> None:
@@ -688,6 +934,20 @@ def test_progress_counts_the_values(client: sqltrack.Client) -> None:
     report = apply_import(client, "sacred", str(DATA / "sacred"), progress=done.append)
     assert done == [10, 20]
     assert report.added == 20
+
+
+def test_progress_counts_the_values_of_a_long_run_while_they_are_read(
+    client: sqltrack.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_spool, "_IN_MEMORY", 100)
+    monkeypatch.setattr(_spool, "_ROWS", 100)
+    path = write_csv(tmp_path / "metrics.csv", [["step", "loss"], *([step, 0.5] for step in range(200))])
+    done: list[int] = []
+    plan_import(client, "csv", str(path), progress=done.append)
+    assert done == [100, 200, 200]
+    done.clear()
+    apply_import(client, "csv", str(path), progress=done.append)
+    assert (done[:2], done[-1], sorted(done)) == ([50, 100], 200, done)
 
 
 def test_a_run_that_was_deleted_here_is_imported_again(client: sqltrack.Client) -> None:

@@ -52,7 +52,7 @@ def plan_import(
         status: status of runs whose source does not record one, default "COMPLETED".
         step: tables: column with the step, default: "step", or else the number of the row.
         run: tables: column that tells runs apart, default: "run", or else one run for each file.
-        progress: called with the number of values that are done.
+        progress: called with the number of values that are read.
 
     Returns:
         The runs with their outcomes, as `apply_import` would return them.
@@ -94,7 +94,7 @@ def apply_import(
         status: status of runs whose source does not record one, default "COMPLETED".
         step: tables: column with the step, default: "step", or else the number of the row.
         run: tables: column that tells runs apart, default: "run", or else one run for each file.
-        progress: called with the number of values that are done.
+        progress: called with the number of values that are done; values that are read, but not stored, count half.
 
     Returns:
         The runs with their outcomes.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from sqltrack.errors import DatabaseError
 from sqltrack.importers._files import open_file
 from sqltrack.importers._foreign import Request, SourceError
 
-__all__ = ["ForeignDatabase", "open_database"]
+__all__ = ["ForeignDatabase", "open_database", "open_sqlite"]
 
 _ROWS = 10_000
+# SQLite's code for a locked file.
+_BUSY = 5
 
 
 class ForeignDatabase(ABC):
@@ -62,7 +66,7 @@ def open_database(request: Request) -> Iterator[ForeignDatabase]:
     """
     path = _path_of(request)
     if path is not None:
-        with _open_sqlite(path) as connection:
+        with open_sqlite(path) as connection:
             yield _SQLiteSource(connection, path)
         return
     scheme, _, rest = request.source.partition("://")
@@ -79,14 +83,70 @@ def open_database(request: Request) -> Iterator[ForeignDatabase]:
 
 
 @contextmanager
-def _open_sqlite(path: Path) -> Iterator[sqlite3.Connection]:
+def open_sqlite(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a SQLite file for reading, in the `with` block. Neither the file nor its folder is changed.
+
+    Raises:
+        SourceError: it is not a regular file, not a database, or locked for too long.
+        OSError: it cannot be read.
+    """
     # SQLite's own message names neither the file nor the reason.
     open_file(path).close()
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(_connect(path, can_write=_is_unused_wal(path))))
+        if not _is_readable(connection, path):
+            # A process was killed while it was writing, or SQLite cannot create the files that it needs for reading.
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            connection = stack.enter_context(closing(_connect(_copied(path, Path(folder)), can_write=True)))
+            if not _is_readable(connection, path):
+                raise SourceError(f"{str(path)!r}: the file cannot be opened")
+        yield connection
+
+
+def _connect(path: Path, *, can_write: bool) -> sqlite3.Connection:
+    mode = "rw" if can_write else "ro"
+    connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None)
+    connection.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
+    return connection
+
+
+def _is_readable(connection: sqlite3.Connection, path: Path) -> bool:
+    """Prepare a connection for reading, and return whether the file can be read where it is.
+
+    Raises:
+        SourceError: it is not a database, or locked for too long.
+    """
+    try:
         # Views and triggers of the file must not call functions that have effects.
         connection.execute("PRAGMA trusted_schema = OFF")
-        connection.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
-        yield connection
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        is_locked = getattr(error, "sqlite_errorcode", None) == _BUSY
+        if isinstance(error, sqlite3.OperationalError) and not is_locked:
+            return False
+        raise SourceError(f"{str(path)!r}: {error}") from error
+    return True
+
+
+def _is_unused_wal(path: Path) -> bool:
+    """Return whether a file is in WAL mode, and no other connection is open.
+
+    SQLite creates two more files to read it. Only a connection that may write deletes them again.
+    """
+    with open_file(path) as file:
+        is_wal = file.read(20)[18:] == b"\2\2"
+    return is_wal and not Path(f"{path}-wal").exists()
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """Copy a database with the files that SQLite needs to restore it, and return the copy."""
+    for suffix in ("", "-journal", "-wal"):
+        source = Path(f"{path}{suffix}")
+        if source.exists():
+            with open_file(source) as file, (folder / f"copy{suffix}").open("wb") as copy:
+                shutil.copyfileobj(file, copy)
+    return folder / "copy"
 
 
 def _path_of(request: Request) -> Path | None:
@@ -117,7 +177,9 @@ class _SQLiteSource(ForeignDatabase):
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[Any]]:
         try:
-            yield from self._connection.execute(sql.replace("%s", "?"), parameters)
+            # "yield from" would close the cursor of an unfinished query, which fails after the connection is closed.
+            for row in self._connection.execute(sql.replace("%s", "?"), parameters):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise SourceError(f"{str(self._path)!r}: {error}") from error
 

@@ -12,10 +12,12 @@ from typing import BinaryIO, TypeVar
 
 from sqltrack.importers._files import open_file
 
-__all__ = ["RecordError", "TornRecordError", "framed", "read_records"]
+__all__ = ["FRAME", "RecordError", "TornRecordError", "framed", "read_records"]
 
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
+#: Bytes of a record in addition to its data.
+FRAME = _HEADER.size + _CHECKSUM.size
 # The polynomial of CRC-32C (RFC 3720, appendix B.4), reversed.
 _POLYNOMIAL = 0x82F63B78
 _ONES = 0xFFFFFFFF
@@ -43,8 +45,13 @@ class TornRecordError(RecordError):
     """A file ends within a record, because its process was killed or is still writing."""
 
 
-def read_records(path: Path) -> Iterator[bytes]:
+def read_records(path: Path, skip: Callable[[RecordError, int], None] | None = None) -> Iterator[bytes]:
     """Return the data of the records of a file.
+
+    Args:
+        path: the file.
+        skip: called for a record whose data has a wrong checksum, with an error and the size of the record in bytes;
+            default: raise the error.
 
     Raises:
         RecordError: a checksum is wrong, or the file ends within a record; all records before it were returned.
@@ -58,9 +65,13 @@ def read_records(path: Path) -> Iterator[bytes]:
             if not chunk:
                 break
             for (position, data, found), crc in zip(chunk, _checksums([data for _, data, _ in chunk])):
-                if _masked(crc) != found:
-                    raise RecordError(f"{str(path)!r}, offset {position}: a record has a wrong checksum")
-                yield data
+                if _masked(crc) == found:
+                    yield data
+                    continue
+                damage = RecordError(f"{str(path)!r}, offset {position}: a record has a wrong checksum")
+                if skip is None:
+                    raise damage
+                skip(damage, FRAME + len(data))
             number = _RECORDS
         if error is not None:
             raise error

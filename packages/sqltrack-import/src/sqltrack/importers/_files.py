@@ -37,7 +37,7 @@ class Folder:
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
-                if stat.S_ISREG(path.lstat().st_mode):
+                if _is_regular(path):
                     yield path
 
     def folders(self, below: Path | None = None) -> list[Path]:
@@ -49,6 +49,14 @@ class Folder:
         """Return the name of a file or folder: its path below this folder."""
         name = path.relative_to(self.path).as_posix()
         return self.path.resolve().name if name == "." else name
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        # It was deleted in the meantime.
+        return False
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from sqltrack.engines.json import escape_text
 from sqltrack.errors import MissingRunError, UnusableValueError
-from sqltrack.importers._foreign import BrokenRun, Description, ForeignRun, Request, SkippedRun
+from sqltrack.importers._foreign import BrokenRun, Description, ForeignRun, Found, Request, SkippedRun
 from sqltrack.importers._kinds import read_runs
 from sqltrack.importers._spool import LeftOut, Spool
 from sqltrack.importers._target import Known, MetricReport, Target, digest_of
@@ -19,7 +19,10 @@ __all__ = ["ImportReport", "Outcome", "Progress", "RunReport", "import_from"]
 Progress = Callable[[int], None]
 
 # Errors of a single run; the import continues with the next. RecursionError comes from deeply nested JSON.
-_RUN_ERRORS = (OSError, ValueError, LookupError, TypeError, RecursionError, EOFError, sqlite3.Error)
+_RUN_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError),
+    *(RecursionError, EOFError, sqlite3.Error),
+)
 
 
 Outcome: TypeAlias = Literal["new", "continued", "unchanged", "broken"]
@@ -106,7 +109,7 @@ def import_from(
     """Import the runs of a source, or find out what that would do; see `apply_import`."""
     job = _Import(request, target, experiment, is_dry, progress)
     skipped = Spool()
-    for found in read_runs(request):
+    for found in _until_damage(read_runs(request), request.place):
         if isinstance(found, BrokenRun):
             job.report.runs.append(_broken(found.name, found.name, found.reason))
         elif isinstance(found, SkippedRun):
@@ -118,6 +121,19 @@ def import_from(
     return job.report
 
 
+def _until_damage(runs: Found, place: str) -> Found:
+    """Return runs up to a damage of the source itself, which is reported like a broken run unless nothing was found."""
+    is_empty = True
+    try:
+        for found in runs:
+            is_empty = False
+            yield found
+    except _RUN_ERRORS as error:
+        if is_empty:
+            raise
+        yield BrokenRun(place, reason_of(error))
+
+
 class _Import:
     """One import.
 
@@ -126,7 +142,7 @@ class _Import:
         target: the database.
         experiment: name of the experiment for all runs, None for those of the source.
         is_dry: whether to store nothing.
-        progress: called with the number of values that were stored or, in a dry run, read.
+        progress: called with the number of values that are done. Values that are read, but not stored, count half.
     """
 
     def __init__(
@@ -139,7 +155,6 @@ class _Import:
         self._is_dry = is_dry
         self._progress = progress
         self._done = 0
-        self._parents: dict[int, str] = {}
         self._seen: set[str] = set()
 
     def add(self, run: ForeignRun) -> None:
@@ -155,7 +170,7 @@ class _Import:
         if known is not None and _is_same_version(known, run):
             self.report.runs.append(_unchanged(run, known))
             return
-        with Spool() as spool:
+        with Spool(self._show_read) as spool:
             try:
                 description = run.read(spool)
             except _RUN_ERRORS as error:
@@ -167,8 +182,7 @@ class _Import:
     def link(self) -> None:
         """Link runs to their parents, after all runs are stored."""
         if not self._is_dry:
-            for run_id, parent in self._parents.items():
-                self._target.link(run_id, parent)
+            self._target.link_to_parents()
 
     def _store(self, run: ForeignRun, known: Known | None, spool: Spool, description: Description) -> RunReport:
         report = RunReport(run.id, run.name, run.experiment, values=spool.values, left_out=spool.left_out)
@@ -183,7 +197,8 @@ class _Import:
             MetricReport(name, metric.count, metric.first, metric.last) for name, metric in spool.metrics.items()
         ]
         if self._is_dry:
-            self._advance(spool.values)
+            self._done += spool.values
+            self._show(self._done)
             return report
         try:
             report.run_id = self._write(run, spool, description)
@@ -195,17 +210,20 @@ class _Import:
 
     def _write(self, run: ForeignRun, spool: Spool, description: Description) -> int:
         run_id = self._target.claim(run, self._request)
+        stored = 0
         for values in self._target.add_rows(run_id, spool):
-            self._advance(values)
+            stored += values
+            self._show(self._done + (spool.values + stored) // 2)
+        self._done += spool.values
         self._target.finish(run_id, run, self._request, spool, description)
-        if description.parent is not None:
-            self._parents[run_id] = escape_text(description.parent)
         return run_id
 
-    def _advance(self, values: int) -> None:
-        self._done += values
+    def _show_read(self, values: int) -> None:
+        self._show(self._done + (values if self._is_dry else values // 2))
+
+    def _show(self, done: int) -> None:
         if self._progress is not None:
-            self._progress(self._done)
+            self._progress(done)
 
 
 def reason_of(error: BaseException) -> str:

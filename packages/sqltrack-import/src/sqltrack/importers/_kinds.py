@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import os
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from sqltrack.importers._files import Folder
+from sqltrack.importers._databases import open_database, open_sqlite
+from sqltrack.importers._files import Folder, open_file
 from sqltrack.importers._foreign import Found, Request, SourceError
 
 __all__ = ["KINDS", "find_request", "read_runs"]
@@ -53,6 +54,11 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "trackio": frozenset({"metrics", "configs"}),
 }
 _SUFFIXES = {".wandb": "wandb", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_TABLE_KINDS = frozenset({"csv", "jsonl", "parquet"})
+_PARQUET = b"PAR1"
+# Columns of Neptune's exporter, and the size of the end of a Parquet file that names them, in bytes.
+_NEPTUNE = (b"attribute_path", b"attribute_type", b"project_id", b"run_id")
+_FOOTER = 1_000_000
 # The number of files that are looked at before a folder counts as unknown.
 _LOOKED_AT = 10_000
 
@@ -74,7 +80,7 @@ def find_request(request: Request) -> Request:
     if not request.is_address and not request.path.exists():
         raise SourceError(f"{request.source!r} does not exist")
     if not request.kind:
-        kind = None if request.is_address else _recognize(request.path)
+        kind = _recognize_address(request) if request.is_address else _recognize(request.path)
         if kind is None:
             raise SourceError(f"cannot recognize the kind of {request.place!r}", "name it: sqltrack import KIND SOURCE")
         request = request._replace(kind=kind)
@@ -93,6 +99,15 @@ def _trackio_folder() -> Path:
     return Path(os.environ.get("TRACKIO_DIR", cache / "trackio")).expanduser()
 
 
+def _recognize_address(request: Request) -> str | None:
+    """Return the kind of the database at an address, None if it is of no kind."""
+    with open_database(request) as database:
+        for kind in ("mlflow", "optuna"):
+            if all(map(database.columns, _TABLES[kind])):
+                return kind
+    return None
+
+
 def _recognize(path: Path) -> str | None:
     """Return the kind of a file or folder, None if it is of no kind."""
     if path.is_dir():
@@ -101,38 +116,52 @@ def _recognize(path: Path) -> str | None:
         begin = file.read(16)
     if begin == _SQLITE_HEADER:
         return _recognize_database(path)
-    if begin[:4] == b"PAR1":
-        return "parquet"
+    if begin[:4] == _PARQUET:
+        return _recognize_parquet(path)
     if "tfevents" in path.name:
         return "tensorboard"
     return _SUFFIXES.get(path.suffix.lower())
 
 
 def _recognize_database(path: Path) -> str | None:
-    uri = f"{path.resolve().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
+        with open_sqlite(path.resolve()) as connection:
             found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error:
+    except (OSError, SourceError, sqlite3.Error):
         return None
     return next((kind for kind, tables in _TABLES.items() if tables <= found), None)
 
 
+def _recognize_parquet(path: Path) -> str:
+    """Return the kind of a Parquet file by the names of its columns, which are at its end."""
+    with open_file(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _FOOTER, 0))
+        footer = file.read()
+    return "neptune" if all(name in footer for name in _NEPTUNE) else "parquet"
+
+
 def _recognize_folder(path: Path) -> str | None:
-    """Return the kind of a folder by the first file that tells."""
-    for number, file in enumerate(Folder(path).files()):
-        if file.name == "meta.yaml":
-            return "mlflow"
-        if file.name == "run.json" and file.parent.parent == path:
-            return "sacred"
-        if file.suffix.lower() == ".wandb":
-            return "wandb"
-        if "tfevents" in file.name:
-            return "tensorboard"
-        if file.suffix.lower() == ".db" and _recognize_database(file) == "trackio":
-            return "trackio"
-        if file.suffix.lower() in (".csv", ".jsonl", ".ndjson"):
-            return _SUFFIXES[file.suffix.lower()]
-        if number >= _LOOKED_AT:
-            return None
-    return None
+    """Return the kind of a folder by the first file that tells; trackers also store tables in their folders."""
+    table = None
+    for file in itertools.islice(Folder(path).files(), _LOOKED_AT):
+        kind = _recognize_in_folder(file, path)
+        if kind is not None and kind not in _TABLE_KINDS:
+            return kind
+        table = table or kind
+    return table
+
+
+def _recognize_in_folder(file: Path, folder: Path) -> str | None:
+    suffix = file.suffix.lower()
+    if file.name == "meta.yaml":
+        return "mlflow"
+    if file.name == "run.json" and file.parent.parent == folder:
+        return "sacred"
+    if "tfevents" in file.name:
+        return "tensorboard"
+    if suffix == ".db":
+        return "trackio" if _recognize_database(file) == "trackio" else None
+    if suffix == ".parquet":
+        return _recognize_parquet(file)
+    return _SUFFIXES.get(suffix)

@@ -22,12 +22,14 @@ _FILE_HEADER = struct.Struct("<4sHB")
 _MAGIC = (b":W&B", 0xBEE1)
 _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+# Stands for parts that cannot be read.
+_DAMAGED = 0
 
 Report = Callable[[str], None]
 
 
 def read_log(path: Path, note: Report, damage: Report) -> Iterator[tuple[int, bytes]]:
-    """Return the records of a file, each with its offset. After damage, continue with the next block.
+    """Return the records of a file, each with its offset. After damage, continue with the next record or block.
 
     Args:
         path: the file.
@@ -48,6 +50,9 @@ def read_log(path: Path, note: Report, damage: Report) -> Iterator[tuple[int, by
         position = len(header)
         while block:
             for offset, kind, data in _read_parts(block, position, start, str(path), note, damage):
+                if kind == _DAMAGED:
+                    parts = []
+                    continue
                 if kind in (_FULL, _FIRST):
                     parts, begin = [], offset
                 elif not parts:
@@ -67,6 +72,7 @@ def _read_parts(
     block: bytes, position: int, start: int, path: str, note: Report, damage: Report
 ) -> Iterator[tuple[int, int, bytes]]:
     """Return the parts of records in a block: offset, type and data."""
+    is_sound = True
     while position + _HEADER.size <= len(block):
         crc, length, kind = _HEADER.unpack_from(block, position)
         end = position + _HEADER.size + length
@@ -75,11 +81,18 @@ def _read_parts(
             return
         if end > len(block):
             report = note if len(block) < _BLOCK else damage
-            report(f"{path!r}, offset {start + position}: a record is incomplete")
+            if is_sound:
+                report(f"{path!r}, offset {start + position}: a record is incomplete")
+            yield start + position, _DAMAGED, b""
             return
         data = block[position + _HEADER.size : end]
         if not _FULL <= kind <= _LAST or zlib.crc32(data, zlib.crc32(bytes([kind]))) != crc:
+            yield start + position, _DAMAGED, b""
+            if not is_sound:
+                # The length of the record before was wrong, too.
+                return
             damage(f"{path!r}, offset {start + position}: a record has a wrong checksum")
-            return
+            is_sound, position = False, end
+            continue
         yield start + position, kind, data
-        position = end
+        is_sound, position = True, end

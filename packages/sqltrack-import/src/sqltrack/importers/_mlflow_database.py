@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqltrack.importers._databases import ForeignDatabase, open_database
-from sqltrack.importers._foreign import Description, ForeignRun, Found, Request, Sink, SkippedRun
+from sqltrack.importers._files import hash_of
+from sqltrack.importers._foreign import (
+    BrokenRun,
+    Description,
+    ForeignRun,
+    Found,
+    Request,
+    Sink,
+    SkippedRun,
+    SourceError,
+)
 from sqltrack.importers._mlflow import PARENT, STATUSES, comment_and_tags, parameter, time_of, unlimited
 
 __all__ = ["read_database"]
@@ -37,28 +47,29 @@ def read_database(request: Request) -> Found:
         columns = [name if name in present else "0" for name in ("step", "is_nan")]
         for row in list(database.rows(_RUNS_SQL)):
             if row[6] == row[8] == _ACTIVE:
-                yield _found_run(database, row, columns)
+                yield _found_or_broken(database, row, columns)
             else:
                 yield SkippedRun("deleted runs", str(row[0]))
+
+
+def _found_or_broken(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[str]) -> ForeignRun | BrokenRun:
+    try:
+        return _found_run(database, row, columns)
+    except SourceError as error:
+        return BrokenRun(str(row[0]), str(error))
 
 
 def _found_run(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[str]) -> ForeignRun:
     run_id, experiment, name, status, start, end, *_ = row
     sql = "SELECT COUNT(*), MAX(timestamp) FROM metrics WHERE run_uuid = %s"
     (counted,) = database.rows(sql, (run_id,))
-    (other,) = database.rows(
-        """
-        SELECT (SELECT COUNT(*) FROM params WHERE run_uuid = %s), (SELECT COUNT(*) FROM tags WHERE run_uuid = %s),
-            (SELECT COALESCE(SUM(LENGTH(value)), 0) FROM tags WHERE run_uuid = %s)
-        """,
-        (run_id,) * 3,
-    )
+    texts = [text for table in ("params", "tags") for item in _texts(database, table, run_id).items() for text in item]
     return ForeignRun(
         id=str(run_id),
-        name=name or str(run_id),
-        experiment=experiment,
+        name=str(name or run_id),
+        experiment=str(experiment),
         read=lambda sink: _read(database, row, columns, sink),
-        version=" ".join(map(str, (status, start, end, *counted, *other))),
+        version=" ".join(map(str, (status, start, end, *counted, hash_of([str(name), *texts])))),
     )
 
 
@@ -75,11 +86,11 @@ def _read(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[str],
         if timestamp is not None and (last is None or timestamp > last):
             last = timestamp
     params, tags = (_texts(database, table, run_id) for table in ("params", "tags"))
-    comment, own = comment_and_tags(tags, name)
+    comment, own = comment_and_tags(tags, str(name or ""))
     if artifacts:
         sink.leave_out("folders of artifacts", artifacts)
     return Description(
-        status=STATUSES.get(status, status or "FAILED"),
+        status=STATUSES.get(status, str(status or "FAILED")),
         created=time_of(start),
         updated=time_of(end or last),
         args={key: parameter(value) for key, value in params.items()},
@@ -93,4 +104,4 @@ def _read(database: ForeignDatabase, row: Sequence[Any], columns: Sequence[str],
 def _texts(database: ForeignDatabase, table: str, run_id: str) -> dict[str, str]:
     """Return the parameters or tags of a run."""
     rows = database.rows(f"SELECT key, value FROM {table} WHERE run_uuid = %s ORDER BY key", (run_id,))
-    return {key: value or "" for key, value in rows}
+    return {str(key): str(value or "") for key, value in rows}

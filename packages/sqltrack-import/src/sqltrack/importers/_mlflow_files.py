@@ -23,6 +23,7 @@ from sqltrack.importers._mlflow import PARENT, STATUSES, comment_and_tags, param
 __all__ = ["read_folder"]
 
 _META = "meta.yaml"
+_TRASH = ".trash"
 # Statuses are numbers in files (mlflow/protos/service.proto).
 _STATUSES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 # Size of a file with a few lines of YAML, in bytes.
@@ -32,9 +33,10 @@ _MAX_META = 1_000_000
 def read_folder(request: Request) -> Found:
     """Return the runs, in the order of their start and without deleted ones."""
     folder = Folder(request.path)
-    experiments = [path for path in folder.folders() if (path / _META).is_file() and path.name != ".trash"]
+    experiments = [path for path in folder.folders() if (path / _META).is_file() and path.name != _TRASH]
     if not experiments:
         raise SourceError(f"no experiments of MLflow in {str(request.path)!r}", "expected folders with a meta.yaml")
+    yield from _deleted(folder)
     for path in experiments:
         try:
             meta = _read_meta(path / _META)
@@ -45,6 +47,15 @@ def read_folder(request: Request) -> Found:
         yield from _runs_of(folder, path, name)
 
 
+def _deleted(folder: Folder) -> Iterator[SkippedRun]:
+    """Return the runs of deleted experiments."""
+    trash = folder.path / _TRASH
+    for experiment in folder.folders(trash) if trash.is_dir() and not trash.is_symlink() else ():
+        for path in folder.folders(experiment):
+            if (path / _META).exists():
+                yield SkippedRun("deleted runs", str(path))
+
+
 def _runs_of(folder: Folder, experiment: Path, name: str) -> Found:
     found: list[tuple[Any, Path, Mapping[str, Any]]] = []
     for path in folder.folders(experiment):
@@ -53,7 +64,7 @@ def _runs_of(folder: Folder, experiment: Path, name: str) -> Found:
         try:
             meta = _read_meta(path / _META)
             start = int(meta["start_time"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, OverflowError, KeyError) as error:
             yield BrokenRun(str(path / _META), f"not a description of a run: {error}")
             continue
         if meta.get("lifecycle_stage", "active") == "active":

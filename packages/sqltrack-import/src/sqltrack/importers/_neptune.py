@@ -11,6 +11,7 @@ from typing import Any
 from sqltrack.errors import MissingPackageError
 from sqltrack.importers._files import Folder, open_file, version_of
 from sqltrack.importers._foreign import (
+    BrokenRun,
     Description,
     ForeignRun,
     Found,
@@ -36,6 +37,7 @@ _VALUES: Mapping[str, str] = {
 _SERIES = frozenset({"float_series", "string_series"})
 _CREATED, _MODIFIED, _NAME, _TAGS = "sys/creation_time", "sys/modification_time", "sys/name", "sys/tags"
 _DESCRIPTION, _FAILED, _STATE = "sys/description", "sys/failed", "sys/state"
+_PARENT = "sys/forking/parent"
 _PARAMETERS = "parameters/"
 
 Key = tuple[str, str]
@@ -52,8 +54,11 @@ def read_runs(request: Request) -> Found:
     found: dict[Key, list[Path]] = {}
     for path in files:
         keys: dict[Key, None] = {}
-        for row in _rows(path, ("project_id", "run_id")):
-            keys[str(row["project_id"]), str(row["run_id"])] = None
+        try:
+            for row in _rows(path, ("project_id", "run_id")):
+                keys[str(row["project_id"]), str(row["run_id"])] = None
+        except (SourceError, OSError) as error:
+            yield BrokenRun(str(path), str(error))
         for key in keys:
             found.setdefault(key, []).append(path)
     for key, paths in found.items():
@@ -74,8 +79,11 @@ def _found_run(key: Key, paths: Sequence[Path], request: Request) -> ForeignRun:
 def _read(key: Key, paths: Sequence[Path], status: str, sink: Sink) -> Description:
     attributes: dict[str, Any] = {}
     for path in paths:
-        for row in _rows(path, None, key):
-            _read_row(row, attributes, sink)
+        try:
+            for row in _rows(path, None, key):
+                _read_row(row, attributes, sink)
+        except (SourceError, OSError) as error:
+            sink.damage(str(error))
     parameters = {
         name.removeprefix(_PARAMETERS): value for name, value in attributes.items() if name.startswith(_PARAMETERS)
     }
@@ -93,6 +101,7 @@ def _read(key: Key, paths: Sequence[Path], status: str, sink: Sink) -> Descripti
         comment=attributes.get(_DESCRIPTION) or attributes.get(_NAME) or key[1],
         tags=tuple(map(str, tags)),
         extras={name: value for name, value in attributes.items() if not name.startswith(_PARAMETERS)},
+        parent=f"{key[0]}/{attributes[_PARENT]}" if attributes.get(_PARENT) else None,
     )
 
 

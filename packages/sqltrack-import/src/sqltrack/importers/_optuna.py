@@ -49,7 +49,7 @@ def _found_run(database: ForeignDatabase, row: Sequence[Any]) -> ForeignRun:
         # Studies of different databases may have the same name.
         id=f"{study}/{number}@{start}",
         name=f"{study}/{number}",
-        experiment=study,
+        experiment=str(study),
         read=lambda sink: _read(database, row, sink),
         # A trial does not change after its end.
         version=f"{state} {complete}" if complete is not None else None,

@@ -67,7 +67,13 @@ def as_signed(value: int) -> int:
 
 
 def as_float(value: bytes) -> float:
-    """Return the float of 32 or 64 bits."""
+    """Return the float of 32 or 64 bits.
+
+    Raises:
+        ValueError: the value has another length.
+    """
+    if len(value) not in (4, 8):
+        raise ValueError(f"a message has a float of {len(value)} bytes")
     number: float = struct.unpack("<f" if len(value) == 4 else "<d", value)[0]
     return number
 

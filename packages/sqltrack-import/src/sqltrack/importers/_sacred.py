@@ -82,7 +82,7 @@ def _read(path: Path, run: Mapping[str, Any], begin: Any, sink: Sink) -> Descrip
         created=parse_time(begin),
         updated=parse_time(run.get("stop_time") or run.get("heartbeat") or begin),
         args=_read_object(path / "config.json"),
-        comment=(run.get("meta") or {}).get("comment") or None,
+        comment=str((run.get("meta") or {}).get("comment") or "") or None,
         extras={name: _without_types(value) for name, value in extras.items() if value},
     )
 

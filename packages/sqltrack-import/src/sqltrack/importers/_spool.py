@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import pickle
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from types import TracebackType
 from typing import Any
@@ -86,6 +86,9 @@ class Spool:
     If a metric has several values at one step, the first has progress 0, the second 1, and so on. A fraction of a step
     is added to the progress. Only a part of a long run is in memory. Use it in a `with` block.
 
+    Args:
+        progress: called from time to time with the number of values of a long run.
+
     Attributes:
         metrics: numbers and steps of the added values, by the name of the metric.
         values: number of values.
@@ -94,12 +97,13 @@ class Spool:
         damages: messages about damaged parts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Callable[[int], None] | None = None) -> None:
         self.metrics: dict[str, Metric] = {}
         self.values = 0
         self.notes: list[str] = []
         self.damages: list[str] = []
         self._left_out: dict[str, tuple[int, dict[str, None]]] = {}
+        self._progress = progress
         self._points: list[Point] = []
         self._file: sqlite3.Connection | None = None
         self._is_sorted = True
@@ -219,6 +223,8 @@ class Spool:
         self._file.executemany(_INSERT, map(_encoded, self._points))
         self._file.execute("COMMIT")
         self._points = []
+        if self._progress is not None:
+            self._progress(self.values)
 
 
 def _split(step: float) -> tuple[int, float]:
@@ -227,18 +233,19 @@ def _split(step: float) -> tuple[int, float]:
 
 
 def _encoded(point: Point) -> Point:
-    """Return a point for SQLite: NaN, which SQLite would turn into NULL, as NULL, and other objects as JSON."""
+    """Return a point for SQLite: NaN, which SQLite would turn into NULL, as NULL, and other objects as bytes."""
     step, part, number, value = point
     kind = type(value)
     if kind is float:
         return point if value == value else (step, part, number, None)
     if (kind is int and _FIRST <= value <= _LAST) or (kind is str and is_storable_text(value)):
         return point
-    return (step, part, number, json.dumps(plain(value)).encode())
+    # Times and other values of tables keep their types. Only this process reads the file.
+    return (step, part, number, pickle.dumps(plain(value) if kind in (dict, list) else value))
 
 
 def _decoded(point: Sequence[Any]) -> Sequence[Any]:
     value = point[3]
     if value is None:
         return (*point[:3], math.nan)
-    return (*point[:3], json.loads(value)) if type(value) is bytes else point
+    return (*point[:3], pickle.loads(value)) if type(value) is bytes else point  # noqa: S301

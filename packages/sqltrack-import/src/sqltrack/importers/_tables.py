@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,8 @@ _WORDS: Mapping[str, Any] = {
 _DIGITS = 19
 # A longer field is the rest of a file after an unbalanced quote.
 _MAX_FIELD = 1_000_000
+# Characters of wrong names that a message shows.
+_SHOWN = 100
 
 # A row with its position, for messages.
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
@@ -140,7 +143,7 @@ class _Sorted:
             kind: kind of the file.
         """
         rows = self._encoded(_rows(path, kind, self._spool), column)
-        self._file.execute("CREATE TABLE rows (run INTEGER, position TEXT, content TEXT)")
+        self._file.execute("CREATE TABLE rows (run INTEGER, position TEXT, content BLOB)")
         self._file.execute("BEGIN")
         self._file.executemany("INSERT INTO rows VALUES (?, ?, ?)", rows)
         self._file.execute("COMMIT")
@@ -155,9 +158,9 @@ class _Sorted:
                     report(message)
         sql = "SELECT position, content FROM rows WHERE run = ? ORDER BY rowid"
         for position, content in self._file.execute(sql, (number,)):
-            yield position, json.loads(content)
+            yield position, pickle.loads(content)  # noqa: S301
 
-    def _encoded(self, rows: Rows, column: str) -> Iterator[tuple[int, str, str]]:
+    def _encoded(self, rows: Rows, column: str) -> Iterator[tuple[int, str, bytes]]:
         numbers: dict[str | int, int] = {}
         for position, row in rows:
             value = row.get(column)
@@ -166,7 +169,8 @@ class _Sorted:
                 numbers[run] = len(self.runs)
                 self.runs.append(run)
             rest = {name: item for name, item in row.items() if name != column}
-            yield numbers[run], position, json.dumps(rest, default=str)
+            # Times and other values keep their types. Only this process reads the file.
+            yield numbers[run], position, pickle.dumps(rest)
 
 
 def _rows(path: Path, kind: str, sink: Sink) -> Rows:
@@ -177,19 +181,30 @@ def _csv_rows(path: Path, sink: Sink) -> Rows:
     """Return the rows of a CSV file whose first line has the names of the columns."""
     csv.field_size_limit(_MAX_FIELD)
     with open_file(path) as binary, io.TextIOWrapper(binary, "utf-8-sig", "backslashreplace", newline="") as file:
-        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        last = [""]
+        reader = csv.reader(_remembered(file, last), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         try:
             names = next(reader, [])
             if not any(names) or len(set(names)) < len(names):
-                raise SourceError(f"{str(path)!r}: the first line must have the names of the columns, got {names!r}")
+                got = repr(names)[:_SHOWN]
+                raise SourceError(f"{str(path)!r}: the first line must have the names of the columns, got {got}")
             for row in reader:
                 position = f"{str(path)!r}, line {reader.line_num}"
                 if len(row) == len(names):
                     yield position, {name: _parsed(text) for name, text in zip(names, row)}
                 elif row:
-                    sink.damage(f"{position}: {len(row)} fields instead of {len(names)}")
+                    # A process was killed, or is still writing.
+                    report = sink.damage if last[0].endswith(("\n", "\r")) else sink.note
+                    report(f"{position}: {len(row)} fields instead of {len(names)}")
         except csv.Error as error:
             sink.damage(f"{str(path)!r}, line {reader.line_num}: {error}")
+
+
+def _remembered(lines: Iterable[str], last: list[str]) -> Iterator[str]:
+    """Return lines, and keep the one before the next in a list."""
+    for line in lines:
+        last[0] = line
+        yield line
 
 
 def _parsed(text: str) -> Any:
@@ -241,7 +256,10 @@ def _parquet_rows(path: Path, sink: Sink) -> Rows:
                         yield f"{str(path)!r}, row {number}", {name: _storable(item) for name, item in row.items()}
                         number += 1
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{str(path)!r}, row {number}: {error}") from error
+            message = f"{str(path)!r}, row {number}: {error}"
+            if not number:
+                raise SourceError(message) from error
+            sink.damage(message)
 
 
 def _storable(value: Any) -> Any:

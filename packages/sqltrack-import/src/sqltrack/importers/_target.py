@@ -104,6 +104,7 @@ class Target:
         self._last_id = 0
         self._columns: dict[str, type] = {}
         self._experiments: dict[str, int] = {}
+        self._created: set[int] = set()
         with read_only(client) as connection:
             self._read_known(connection)
 
@@ -131,6 +132,7 @@ class Target:
             origin = {"kind": self._kind, "id": run.id, "source": request.place, "complete": False}
             created = Run(self._client, experiment_id).set_status(_UNFINISHED).set_extras({IMPORTED: origin})
         self._known[run.id] = Known(created.id, origin)
+        self._created.add(created.id)
         return created.id
 
     def add_rows(self, run_id: int, spool: Spool) -> Iterable[int]:
@@ -142,7 +144,7 @@ class Target:
 
     def finish(self, run_id: int, run: ForeignRun, request: Request, spool: Spool, description: Description) -> None:
         """Store the description of a run after its metrics, and record that the run is complete."""
-        origin = {
+        origin: dict[str, Any] = {
             "kind": self._kind,
             "id": run.id,
             "source": request.place,
@@ -152,6 +154,9 @@ class Target:
             "version": run.version,
             "left_out": [dataclasses.asdict(left) for left in spool.left_out],
         }
+        if description.parent is not None:
+            origin["parent"] = escape_text(description.parent)
+            origin["linked"] = self._is_linked(run.id, origin["parent"])
         extras: dict[str, Any] = {IMPORTED: origin}
         if description.extras:
             extras[self._kind] = description.extras
@@ -175,15 +180,30 @@ class Target:
         parameters = [*values.values(), *map(jsonb, merged.values()), run_id]
         self._client.execute(f"UPDATE runs SET {', '.join(assignments)} WHERE id = %s", parameters)
 
-    def link(self, run_id: int, parent: str) -> None:
-        """Link a run to its parent, if that was imported."""
-        known = self.find(parent)
-        if known is not None:
-            try:
-                run_add_link(self._client, run_id, PARENT, known.run_id)
-            except MissingRunError:
-                # One of them was deleted in the meantime.
-                return
+    def link_to_parents(self) -> None:
+        """Link runs to their parents, including those of interrupted imports.
+
+        Runs that were linked before stay as they are here, unless their parent was deleted and is imported again.
+        """
+        for child in list(self._known.values()):
+            parent = self._known.get(str(child.origin.get("parent")))
+            is_linked = child.origin.get("linked") is True
+            if parent is not None and (not is_linked or parent.run_id in self._created):
+                try:
+                    self._link(child, parent)
+                except MissingRunError:
+                    # One of them was deleted in the meantime.
+                    continue
+
+    def _is_linked(self, foreign_id: str, parent: str) -> bool:
+        known = self._known.get(foreign_id)
+        return known is not None and known.origin.get("linked") is True and known.origin.get("parent") == parent
+
+    def _link(self, child: Known, parent: Known) -> None:
+        """Link a run to its parent, and record that, so that a later import does not link them again."""
+        with transaction(self._client):
+            run_add_link(self._client, child.run_id, PARENT, parent.run_id)
+            self._update(child.run_id, {}, {"extras": {IMPORTED: {**child.origin, "linked": True}}})
 
     def stored(self, run_id: int, names: Collection[str]) -> list[MetricReport]:
         """Return the numbers and steps of the values that are stored of these metrics of a run."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqltrack.importers._event_files import RecordError, TornRecordError, read_records
+from sqltrack.importers._event_files import FRAME, RecordError, TornRecordError, read_records
 from sqltrack.importers._files import Folder, version_of
 from sqltrack.importers._foreign import (
     BrokenRun,
@@ -26,6 +26,7 @@ from sqltrack.importers._protobuf import Fields, as_float, as_signed, parse_fiel
 
 __all__ = ["read_runs"]
 
+_PROFILED = ".profile-empty"
 _HPARAMS = "_hparams_/session_start_info"
 _HPARAMS_END = "_hparams_/session_end_info"
 _SESSIONS = frozenset({_HPARAMS, _HPARAMS_END, "_hparams_/experiment"})
@@ -69,7 +70,8 @@ def read_runs(request: Request) -> Found:
     files = list(folder.files()) if request.path.is_dir() else [request.path]
     found: dict[Path, list[Path]] = {}
     for path in files:
-        if "tfevents" in path.name and path.stat().st_size:
+        # TensorFlow's profiler adds a file without events, so that TensorBoard finds its folder.
+        if "tfevents" in path.name and not path.name.endswith(_PROFILED) and path.stat().st_size:
             found.setdefault(path.parent, []).append(path)
     if not found:
         raise SourceError(f"no event files in {request.source!r}", "event files have 'tfevents' in their names")
@@ -113,18 +115,12 @@ def _read(name: str, files: Sequence[Path], sink: Sink, status: str) -> Descript
     for path in files:
         # A tag may be a scalar in one file and something else in another.
         state.plugins.clear()
-        position = 0
         try:
-            for record in read_records(path):
-                if not _read_scalar(record, state, sink):
-                    _read_event(record, state, sink, path)
-                position += len(record) + 16
+            _read_file(path, state, sink)
         except TornRecordError as error:
             sink.note(str(error))
         except RecordError as error:
             sink.damage(str(error))
-        except (ValueError, TypeError, AttributeError, struct.error) as error:
-            sink.damage(f"{str(path)!r}, offset {position}: {error}")
     if not state.times:
         raise SourceError(f"{str(files[0])!r} has no events")
     return Description(
@@ -135,6 +131,24 @@ def _read(name: str, files: Sequence[Path], sink: Sink, status: str) -> Descript
         comment=name,
         extras={"folder": str(files[0].parent)},
     )
+
+
+def _read_file(path: Path, state: _State, sink: Sink) -> None:
+    """Read the events of a file, without those that are damaged."""
+    position = 0
+
+    def skip(error: RecordError, size: int) -> None:
+        nonlocal position
+        position += size
+        sink.damage(str(error))
+
+    for record in read_records(path, skip):
+        try:
+            if not _read_scalar(record, state, sink):
+                _read_event(record, state, sink, path)
+        except (ValueError, TypeError, AttributeError, struct.error) as error:
+            sink.damage(f"{str(path)!r}, offset {position}: {error}")
+        position += FRAME + len(record)
 
 
 def _read_scalar(record: bytes, state: _State, sink: Sink) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def read_runs(request: Request) -> Found:
             yield BrokenRun(str(path), str(error))
 
 
-def _runs_of(request: Request) -> Iterator[ForeignRun]:
+def _runs_of(request: Request) -> Found:
     with open_database(request) as database:
         database.require("Trackio", metrics="id timestamp run_name step metrics")
         # Older versions tell runs apart only by name.
@@ -51,7 +51,10 @@ def _runs_of(request: Request) -> Iterator[ForeignRun]:
             ORDER BY MIN(timestamp), MIN(id)
         """
         for row in list(database.rows(sql)):
-            yield _found_run(database, request.path, key, row, request.status)
+            try:
+                yield _found_run(database, request.path, key, row, request.status)
+            except SourceError as error:
+                yield BrokenRun(f"{request.path.stem}/{row[1]}", str(error))
 
 
 def _found_run(database: ForeignDatabase, path: Path, key: str, row: Sequence[Any], status: str) -> ForeignRun:

@@ -54,7 +54,7 @@ def read_runs(request: Request) -> Found:
     """Return the runs; one that was resumed has several files."""
     folder = Folder(request.path if request.path.is_dir() else request.path.parent)
     files = list(folder.files()) if request.path.is_dir() else [request.path]
-    files = [path for path in files if path.suffix == ".wandb"]
+    files = sorted((path for path in files if path.suffix == ".wandb"), key=_time_key)
     if not files:
         raise SourceError(f"no .wandb files in {str(request.path)!r}", "give the folder wandb of a project")
     found: dict[_Head, list[Path]] = {}
@@ -71,6 +71,11 @@ def read_runs(request: Request) -> Found:
         yield _found_run(head, paths)
 
 
+def _time_key(path: Path) -> tuple[str, Path]:
+    """Return what files are sorted by: the time in the name of their folder, then their path."""
+    return path.parent.name.removeprefix("offline-"), path
+
+
 def _found_run(head: _Head, paths: Sequence[Path]) -> ForeignRun:
     return ForeignRun(
         id=f"{head.project}/{head.run_id}",
@@ -83,8 +88,8 @@ def _found_run(head: _Head, paths: Sequence[Path]) -> ForeignRun:
 
 def _read_head(path: Path) -> _Head:
     """Return the identity of the run in a file."""
-    ignore = list[str]().append
-    for number, (_, record) in enumerate(read_log(path, ignore, ignore)):
+    messages: list[str] = []
+    for number, (_, record) in enumerate(read_log(path, messages.append, messages.append)):
         run = parse_fields(record).get(_RUN)
         if run:
             fields = parse_fields(run[0])
@@ -92,7 +97,7 @@ def _read_head(path: Path) -> _Head:
             return _Head(text_of(fields, 3) or "uncategorized", run_id, text_of(fields, 8) or run_id)
         if number >= _FIRST_RECORDS:
             break
-    raise SourceError(f"{str(path)!r} does not describe a run")
+    raise SourceError("; ".join([f"{str(path)!r} does not describe a run", *messages[:1]]))
 
 
 class _Reader:
