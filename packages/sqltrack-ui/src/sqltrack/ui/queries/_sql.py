@@ -57,7 +57,7 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.is_stopped = False
+        self.is_stopped: bool = False
         self._lock = threading.Lock()
         self._cancel: Callable[[], None] | None = None
 
