@@ -212,7 +212,7 @@ def test_labels_are_formulas_and_text_of_the_data_is_not(open_page: Callable[...
         svg, pdf = (save(page, name, tmp_path) for name in ("SVG", "PDF"))
         page.get_by_role("combobox", name="Legend", exact=True).select_option("none")
         assert page.get_by_label("run 20", exact=True).count() == 0
-        code = text_of(page, "As LaTeX")
+        code, program = text_of(page, "As LaTeX"), text_of(page, "As Python")
     assert scroll <= 0, "the page does not scroll sideways"
     texts = ["".join(text.itertext()) for text in ET.parse(svg).getroot().iter(f"{SVG}text")]  # noqa: S314 - it is ours
     joined = "".join(texts)
@@ -224,6 +224,7 @@ def test_labels_are_formulas_and_text_of_the_data_is_not(open_page: Callable[...
     assert len(fonts_of(read_pdf(pdf))) == 2, "letters of formulas have a font of their own"
     assert r"ylabel={$\mathcal{L}_\text{val}$ (<b> \& $10^{-3}$)}" in code
     assert "legend" not in code
+    assert (code.count("dash pattern"), program.count("'linestyle': (0, (")) == (2, 2)
 
 
 @pytest.mark.page
