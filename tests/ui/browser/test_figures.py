@@ -156,6 +156,7 @@ def test_the_program_and_the_data_hold_the_points_of_the_figure(
     assert sorted(float(row[shown]) for row in rows) == pytest.approx(sorted(frame[shown]))
     assert names["axes"].get_xlabel() == "epoch $t$"
     assert "xlabel={epoch $t$}" in code
+    assert "enlarge x limits=false" in code
     heads = table[0].split()
     used = re.findall(r"table\[x=(\w+), y=(\w+)\]", code)
     assert used
