@@ -51,8 +51,9 @@ TEST_TOOLS = [
 CONFIG_PACKAGES = ["absl-py", "attrs", "ml-collections", "omegaconf", "pydantic"]
 # Tools to read, execute and view the notebooks; the browser itself comes from the machine.
 NOTEBOOK_TOOLS = ["ipykernel", "marimo", "nbclient", "nbconvert", "playwright", "plotly", "polars", "pyarrow"]
-# A proxy that the page is tested behind, and checks of accessibility; the page is tested in the notebooks' browser.
-UI_TOOLS = ["axe-playwright-python", "httpx", "jupyter-server-proxy>=4.4"]
+# A proxy that the page is tested behind, checks of accessibility, and a reader of its PDF files; the page is tested in
+# the notebooks' browser.
+UI_TOOLS = ["axe-playwright-python", "httpx", "jupyter-server-proxy>=4.4", "pypdf"]
 # For the example of a page made with Dash.
 DASH = ["dash>=4", "dash-ag-grid>=33", "plotly>=6"]
 # Other tools that read the data, as the documentation shows.

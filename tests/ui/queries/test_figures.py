@@ -88,7 +88,9 @@ def test_groups_are_those_of_the_page(source: queries.Database, run_program: Any
 @pytest.mark.parametrize("color", [None, ["args", "seed"], ["run", "status"]])
 def test_scatter_plots_have_a_dot_for_each_run(run_program: Any, color: Any) -> None:
     spec = {"kind": "scatter", "filter": {"ids": [1, 2, 3, 6]}, "x": ["args", "lr"], "y": ["metric", "min", "loss"]}
-    names = run_program({**spec, "color": color, "color_log": True}, font="sans", legend=None if color else "upper left", log_x=True)
+    names = run_program(
+        {**spec, "color": color, "color_log": True}, font="sans", legend=None if color else "upper left", log_x=True
+    )
     points = names["points"]
     assert sorted(zip(points["x"].astype(float), points["y"])) == [(0.1, 0.25), (0.1, 0.25), (1.0, 1 / 6)]
     assert sum(len(shown.get_offsets()) for shown in names["axes"].collections) == 3

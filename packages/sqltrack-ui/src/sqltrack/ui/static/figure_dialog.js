@@ -4,7 +4,7 @@ import { Dialog, ErrorNote, useDebounced } from "./components.js";
 import { TextDialog } from "./export.js";
 import { chooseColumns, countSeries, readChart, writeCsv } from "./figure_data.js";
 import { FONTS, loadFont } from "./figure_fonts.js";
-import { buildScene } from "./figure_scene.js";
+import { buildScene, withDashes } from "./figure_scene.js";
 import { writeSvg } from "./figure_svg.js";
 import { MOST_TEX_POINTS, writeTable, writeTex } from "./figure_tex.js";
 import { escapeLabel, toMatplotlib } from "./figure_text.js";
@@ -258,7 +258,9 @@ async function saveTable(make) {
 }
 
 async function texOf(make) {
-  const chart = nameSeries(await readForTex(make), make.labels);
+  const data = nameSeries(await readForTex(make), make.labels);
+  const dashed = withDashes([...data.bands, ...data.lines], make.look);
+  const chart = { ...data, bands: dashed.slice(0, data.bands.length), lines: dashed.slice(data.bands.length) };
   // LaTeX cannot look for the best place, so it gets the one that was found here.
   return writeTex(chart, { ...make.look, legend: sceneOf(make).legend }, `${fileName(make.chart.title)}.dat`);
 }
@@ -284,14 +286,17 @@ async function pythonOf({ chart, named, look }) {
 
 function curvesSpec({ query }, { lines, bands }, look) {
   const isGrouped = bands.length > 0;
-  const series = (isGrouped ? bands : lines).map(({ label, name, metric, color, dash, run, members }) => ({
-    name,
-    label: toMatplotlib(label),
-    metric,
-    color,
-    dash: look.styles === "solid" ? [] : dash,
-    ...(isGrouped ? { members } : { run }),
-  }));
+  const series = withDashes(isGrouped ? bands : lines, look).map(
+    ({ label, name, metric, color, dash, run, members }) => ({
+      name,
+      label: toMatplotlib(label),
+      metric,
+      color,
+      // matplotlib multiplies dashes by the width of the line.
+      dash: dash.map((length) => Number((length / look.lineWidth).toFixed(2))),
+      ...(isGrouped ? { members } : { run }),
+    }),
+  );
   const { runs, x, range, smoothing, join, band } = query;
   const metrics = [...new Set(series.map(({ metric }) => metric))];
   const kind = isGrouped ? "groups" : "curves";

@@ -14,6 +14,8 @@ const TICK = 2.5;
 const BAND_OPACITY = 0.16;
 const RAW_OPACITY = 0.25;
 const DOT_MARGIN = 0.04;
+/** Points on paper for a pixel of a dash on the page. */
+const ON_PAPER = 0.6;
 /** The size of the legend, and distances, as parts of the size of the font. */
 const LEGEND_SIZE = 0.9;
 const LINE_HEIGHT = 1.25;
@@ -45,7 +47,7 @@ export function buildScene(chart, look) {
     // A dot on the frame would be cut.
     placed.extentX = padExtent(...placed.extentX, DOT_MARGIN);
   }
-  const series = restyle(placed, look);
+  const series = withDashes([...placed.bands, ...placed.lines], look);
   const entries = look.legend ? listEntries(series, look) : [];
   const outside = look.legend === "outside" && entries.length > 0 ? legendSize(entries, look).width + look.size : 0;
   const ramp = chart.ramp ? setRamp(chart.ramp, look) : null;
@@ -71,10 +73,16 @@ export function buildScene(chart, look) {
 
 const map = (values, change) => Float64Array.from(values, change);
 
-// A dash distinguishes curves in a print without colors.
-function restyle({ lines, bands }, look) {
-  return [...bands, ...lines].map((item, index) => {
-    const dash = { solid: [], dashed: DASHES[index % DASHES.length] }[look.styles] ?? scaled(item.dash, 0.6);
+/**
+ * Return bands and curves, in this order, with the dashes of a figure, in points.
+ *
+ * @param {object[]} items bands and curves with `dash`
+ * @param {object} look `styles` and `lineWidth`, see `buildScene`
+ */
+export function withDashes(items, look) {
+  return items.map((item, index) => {
+    // A dash distinguishes curves in a print without colors.
+    const dash = { solid: [], dashed: DASHES[index % DASHES.length] }[look.styles] ?? scaled(item.dash, ON_PAPER);
     return { ...item, dash: scaled(dash, Math.max(1, look.lineWidth)) };
   });
 }
