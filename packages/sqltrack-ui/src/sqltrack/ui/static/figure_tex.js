@@ -94,7 +94,7 @@ function axisOptions(chart, look) {
     ...(chart.y.log ? ["ymode=log"] : []),
     ...(range
       ? [`xmin=${shortNumber(range[0])}`, `xmax=${shortNumber(range[1])}`]
-      : chart.dots
+      : chart.dots?.length
         ? []
         : ["enlarge x limits=false"]),
     ...placeOptions(chart.x.places),
