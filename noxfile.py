@@ -481,8 +481,9 @@ def _install_suite(session: nox.Session) -> None:
 
 
 def _run_pytest(session: nox.Session, *arguments: str) -> None:
-    # Each process starts its own server, so more of them would gain little.
-    options = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
+    # One more than there are cores, because many tests wait. Each starts its own server, so many would gain little.
+    processes = min((os.cpu_count() or 1) + 1, 4)
+    options = [f"--numprocesses={processes}", "--dist=worksteal"]
     session.run("python", "-m", "pytest", *options, *arguments, *session.posargs)
 
 
