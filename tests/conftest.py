@@ -52,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # So do programs below nohup with the end of a terminal.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Programs that tests start would compile the packages again each time, which takes longer than what they do.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Tests run in parallel. Idle threads of numerical libraries would only take CPU time from them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with contextlib.suppress(ImportError):
