@@ -178,6 +178,15 @@ class Admin(ABC):
             for sql, parameters in questions
         ]
 
+    def fetch_all(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, read the way that is fastest for many rows.
+
+        Args:
+            sql: a query.
+            parameters: values for its placeholders, at least one.
+        """
+        return list(self.connection.execute(sql, tuple(parameters)).fetchall())
+
     def columns_question(self, table: str) -> Question | None:
         """Return the query for names and SQL types of a table's columns, None if one query is not enough."""
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain, islice
 from typing import Any
@@ -17,7 +17,7 @@ from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.engines.results import Reader, Reading
 from sqltrack.engines.sqltext import first_keyword
 
-__all__ = ["PostgresReader"]
+__all__ = ["PostgresReader", "fetch_all"]
 
 _INFOS = {name: psycopg.postgres.types[name] for name in (*NAMES, "oid", "time without time zone", "uuid")}
 _KINDS: Mapping[int, ColumnKind] = {_INFOS[name].oid: KINDS[typ] for name, typ in NAMES.items()}
@@ -47,13 +47,26 @@ class PostgresReader(Reader):
             # An open stream blocks the connection.
             with _undo_unless_done(connection) as done, closing(rows):
                 first = _first_rows(rows, size)
-                if first and all(column.type_code in _BINARY for column in reading.description):
+                if first and _is_binary(reading):
                     done.append(True)
                     yield _reading(reading, chain([first], iter(lambda: list(islice(rows, size)), [])))
                     return
             # A stream without rows does not describe its columns.
             reading.execute(*arguments, binary=False)
             yield _reading(reading, iter(lambda: reading.fetchmany(size), []))
+
+
+def fetch_all(connection: psycopg.Connection[Any], sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of a query, in the binary format if all their types can be read from it."""
+    cursor = connection.execute(sql, tuple(parameters), binary=True)
+    if not _is_binary(cursor):
+        cursor = connection.execute(sql, tuple(parameters), binary=False)
+    return cursor.fetchall()
+
+
+def _is_binary(cursor: psycopg.Cursor[Any]) -> bool:
+    """Return whether psycopg loads all columns of a result alike from the binary and the text format."""
+    return all(column.type_code in _BINARY for column in cursor.description or ())
 
 
 def _refuse_commands(connection: Any, text: str) -> None:

@@ -172,8 +172,8 @@ class Database:
         return self._once_more(lambda: self._fetch(sql, parameters, own_sql))
 
     def fetch_tuples(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Return the rows of one of SQLTrack's own queries."""
-        return self.ask(lambda connection: list(connection.execute(sql, tuple(parameters)).fetchall()))
+        """Return the rows of one of SQLTrack's own queries, which may be many."""
+        return self.ask(lambda connection: self.admin(connection).fetch_all(sql, parameters))
 
     def ask(self, function: Callable[[Any], T], *, own_sql: bool = True) -> T:
         """Call a function with a read-only connection, again if the connection was lost, and return its result."""
