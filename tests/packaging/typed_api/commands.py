@@ -51,7 +51,7 @@ from sqltrack.commands.sql import (
 from sqltrack.commands.status import plan_status
 from sqltrack.commands.tag import plan_tag
 from sqltrack.commands.tidy import Tidied, apply_tidy, plan_tidy
-from sqltrack.commands.undo import apply_undoable, plan_undo
+from sqltrack.commands.undo import UNDOABLE, Applied, Undo, apply_undoable, plan_undo
 from sqltrack.seeds import SeedStatistics
 
 
@@ -158,7 +158,10 @@ def mend(client: Client) -> None:
     edits += [plan_status(client, [1], "FAILED"), plan_links(client, [1, 2], "resumes", 3, remove=True)]
     assert_type(edits, list[Edit])
     applied = apply_undoable(client, edits[0])
+    assert_type(applied, Applied)
     assert_type(applied.changes, list[Change])
+    assert_type(applied.undo, Undo | None)
+    assert_type(UNDOABLE, tuple[str, ...])
     if applied.undo is not None:
         assert_type(plan_undo(client, applied.undo), Edit)
     changes = apply_edit(client, edits[0], even_if_changed=True)

@@ -27,7 +27,10 @@ from sqltrack.notebook import (
     format_string,
     format_tags,
     format_timedelta,
+    group_curves,
     init_notebook_mode,
+    metric_curves,
+    plot_metrics,
     seed_statistics,
     stylesheet,
     textcolor,
@@ -61,6 +64,14 @@ def show(frame: pandas.DataFrame) -> None:
 def analyze(client: Client) -> None:
     assert_type(compare_runs(client, 3, 20, formatting={"loss (last)": format_float}, env=False), pandas.DataFrame)
     assert_type(seed_statistics(client, "accuracy", ["seed", "fold"], experiment="digits"), pandas.DataFrame)
+
+
+def plot(client: Client) -> None:
+    curves = metric_curves(client, [1, 2], "loss", x=("metric", "time"), smoothing=0.9, join=True)
+    assert_type(curves, pandas.DataFrame)
+    assert_type(group_curves(curves, {1: "a", 2: "b"}, band="ci"), pandas.DataFrame)
+    plot_metrics(client, [1, 2], ["loss", "accuracy"]).savefig("curves.pdf")
+    plot_metrics(client, range(5), "loss", group_by=["model", "lr"], band="sem", log_y=True, width=8.5)
 
 
 def format_values() -> None:
