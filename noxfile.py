@@ -123,8 +123,13 @@ ARROW = ["adbc-driver-sqlite", "adbc-driver-postgresql", "pyarrow", "polars"]
 # Benchmarks that run only on request, and the packages that they compare with.
 PEER_BENCHMARKS = ["size", "peers"]
 PEERS = ["mlflow-skinny", "sqlalchemy", "alembic", "tensorboard", "trackio", "wandb", "psutil"]
-# Includes the tests of the pooler and of the guides, which otherwise run only on request.
-MEASURED_TESTS = "not unmeasured and not faults and not page and (pooler or not pooler) and (guides or not guides)"
+# Includes the tests that otherwise run only on request, or on one engine.
+MEASURED_TESTS = " and ".join(
+    [
+        "not unmeasured and not faults and not page",
+        *(f"({name} or not {name})" for name in ("pooler", "guides", "one_engine")),
+    ]
+)
 POOLER_TESTS = [
     "tests/core",
     "tests/cli",

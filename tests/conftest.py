@@ -73,6 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "also_on(name, ...): also runs on these engines of the tests, if SQLite is tested and the driver is installed",
     )
+    config.addinivalue_line(
+        "markers",
+        "one_engine: takes long, so it runs on the first of the tested engines only; "
+        "-m 'one_engine or not one_engine' runs it on all",
+    )
     config.addinivalue_line("markers", "no_outbox: tests outages of clients without an outbox")
     config.addinivalue_line("markers", "faults: takes minutes, so it runs only with -m faults")
     config.addinivalue_line("markers", "citus: needs a running Citus cluster, so it runs only with -m citus")
@@ -107,7 +112,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine_name" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("engines")
         engines = [*chosen_engines(metafunc.config), *_added_engines(metafunc)]
-        metafunc.parametrize("engine_name", [name for name in engines if only is None or name in only.args])
+        names = [name for name in engines if only is None or name in only.args]
+        is_long = metafunc.definition.get_closest_marker("one_engine") is not None
+        wants_all = "one_engine" in metafunc.config.getoption("markexpr")
+        metafunc.parametrize("engine_name", names[:1] if is_long and not wants_all else names)
 
 
 def _added_engines(metafunc: pytest.Metafunc) -> list[str]:

@@ -24,6 +24,8 @@ from support.processes import Script, run_together, running
 
 from .conftest import PROGRAM, Create
 
+pytestmark = pytest.mark.one_engine
+
 
 def command(source: sqltrack.Client, target: sqltrack.Client) -> list[str]:
     return [str(PROGRAM), "copy", address(source), address(target), "--json"]

@@ -26,6 +26,8 @@ from support.questions import CTRL_C, answer
 
 from .conftest import PROGRAM
 
+pytestmark = pytest.mark.one_engine
+
 Capture = pytest.CaptureFixture[str]
 
 # One call of each command that would change something.

@@ -27,6 +27,8 @@ from support.processes import Program, run_together, running
 
 from .conftest import PROGRAM
 
+pytestmark = pytest.mark.one_engine
+
 Capture = pytest.CaptureFixture[str]
 
 NAMES = [name for name in TABLES if name != "metrics_pending"]

@@ -25,6 +25,8 @@ from support.processes import Program
 
 from .conftest import in_terminal, main_in_terminal
 
+pytestmark = pytest.mark.one_engine
+
 Capture = pytest.CaptureFixture[str]
 
 

@@ -26,6 +26,8 @@ from support.plans import rename_metric
 from support.processes import Program, running
 from support.questions import CTRL_C, answer
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def other(client: sqltrack.Client) -> sqltrack.Run:

@@ -21,6 +21,8 @@ from support.plans import rewind
 from support.processes import Program
 from support.questions import CTRL_C, answer
 
+pytestmark = pytest.mark.one_engine
+
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 

@@ -26,6 +26,8 @@ from support.questions import CTRL_C, answer
 
 from .conftest import PROGRAM, wait_until_it_waits
 
+pytestmark = pytest.mark.one_engine
+
 Capture = pytest.CaptureFixture[str]
 
 TABLES = ("experiments", "experiment_links", "runs", "run_links", "metrics")

@@ -15,6 +15,8 @@ from support.extras import add_extras, by_name, column, extras
 from support.metrics import rows_as_dicts
 from support.plans import tidy
 
+pytestmark = pytest.mark.one_engine
+
 FITTING: dict[str, list[Any]] = {
     "float": [0.1, -1e300, 5e-324],
     "huge floats": [3.4028234663852886e38, 1e23, -1.5e300],

@@ -23,6 +23,8 @@ from support.extras import add_extras, by_name, column, columns, extras
 from support.plans import tidy
 from support.processes import running
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.mark.engines("postgres")
 def test_users_who_may_not_change_the_table_move_metrics_with_columns(

@@ -16,6 +16,8 @@ from support.extras import add_extras
 from support.processes import Program
 from support.questions import CTRL_C, answer
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_a_table_lists_moved_metrics_and_why_others_were_not(
     client: sqltrack.Client, run: sqltrack.Run, options: list[str], capsys: pytest.CaptureFixture[str]

@@ -22,6 +22,7 @@ CONNECT = {"sqlite": connect_to_sqlite, "postgres": connect_to_postgres}
 
 # A connection that is not known yet, or no longer, is closed by garbage collection.
 pytestmark = [
+    pytest.mark.one_engine,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -18,6 +18,8 @@ import sqltrack
 from sqltrack import Client, Experiment, Run
 from support.databases import statuses, steps
 
+pytestmark = pytest.mark.one_engine
+
 SECRET = "geheim geheim"  # noqa: S105
 
 

@@ -11,6 +11,8 @@ from support.databases import ask, statuses, steps
 from support.platforms import needs_sigterm
 from support.processes import Script
 
+pytestmark = pytest.mark.one_engine
+
 BEGIN = """
 run = Experiment(client, name="experiment").get_run().start(terminated="TERMINATED")
 """

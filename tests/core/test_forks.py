@@ -17,6 +17,8 @@ from sqltrack.engines.sqlite import _engine as sqlite_engine
 from support.databases import ask, experiments, statuses, steps
 from support.processes import Script
 
+pytestmark = pytest.mark.one_engine
+
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
 # Makes a script treat the file system as one that does not support SQLite's write-ahead log.

@@ -22,6 +22,8 @@ from support.databases import connect_to_postgres, connect_to_sqlite
 from support.interruptions import count_moments, interrupt_at
 from support.platforms import needs_posix
 
+pytestmark = pytest.mark.one_engine
+
 INSERT = "INSERT INTO experiments (name) VALUES (%s)"
 
 # Moments of each call; the long form tries all.

@@ -23,6 +23,8 @@ from support.interruptions import count_moments, interrupt_at
 from support.metrics import RESERVED, logged, rows_as_dicts, same
 from support.processes import Script
 
+pytestmark = pytest.mark.one_engine
+
 # The number at which SQLite's definition of the table is edited.
 MANY = 100
 

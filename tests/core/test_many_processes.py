@@ -19,6 +19,8 @@ from support.databases import ask, statuses, steps
 from support.metrics import logged, stored_value
 from support.processes import Script
 
+pytestmark = pytest.mark.one_engine
+
 needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="this platform has no SIGKILL")
 
 BEGIN_ON_EMPTY_DATABASE = """

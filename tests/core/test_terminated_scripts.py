@@ -18,7 +18,7 @@ from support.databases import statuses, steps
 from support.platforms import needs_sigterm
 from support.processes import Ended, Script
 
-pytestmark = needs_sigterm
+pytestmark = [needs_sigterm, pytest.mark.one_engine]
 
 # A terminated process must have ended after this many seconds.
 _SOON = 6.0
