@@ -70,7 +70,7 @@ def plot(client: Client) -> None:
     curves = metric_curves(client, [1, 2], "loss", x=("metric", "time"), smoothing=0.9, join=True)
     assert_type(curves, pandas.DataFrame)
     assert_type(group_curves(curves, {1: "a", 2: "b"}, band="ci"), pandas.DataFrame)
-    plot_metrics(client, [1, 2], ["loss", "accuracy"]).savefig("curves.pdf")
+    plot_metrics(client, [1, 2], ["loss", "accuracy"])
     plot_metrics(client, range(5), "loss", group_by=["model", "lr"], band="sem", log_y=True, width=8.5)
 
 

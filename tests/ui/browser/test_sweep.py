@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ def table_ids(page: Any) -> list[int]:
                        .filter(pair => pair[1] > 0).sort((a, b) => a[0] - b[0]).map(pair => pair[1])""",
     )
     return ids
+
+
+def wait_for_ids(page: Any, expected: set[int]) -> set[int]:
+    """Return the ids in the table once all of them are expected; the table follows the charts."""
+    deadline = time.monotonic() + 10
+    while True:
+        found = set(table_ids(page))
+        if (found and found <= expected) or time.monotonic() > deadline:
+            return found
+        page.wait_for_timeout(50)
 
 
 def drag(page: Any, axis: str, start: float, end: float) -> None:
@@ -78,7 +89,7 @@ def test_ranges_filter_the_table_and_selections_are_those_of_the_page(
         within = {run for run, value in values.items() if value and low <= value <= high and models[run] == "vit_small"}
         assert 0 < len(within) < 20
         page.get_by_text(f"{len(within)} of {len(values)} within the ranges").wait_for()
-        assert set(table_ids(page)) <= within
+        assert wait_for_ids(page, within) <= within
         page.keyboard.press("s")
         page.get_by_text(f"{len(within)} selected").wait_for()
         page.reload()
