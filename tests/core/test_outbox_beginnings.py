@@ -26,7 +26,7 @@ from sqltrack.errors import (
     UnusableValueError,
 )
 from sqltrack.outbox import find_outboxes, send_outboxes
-from support.away import SocketLink, linked_server
+from support.away import Outage, SocketLink, away, linked_server
 from support.databases import ask, connect_to_postgres, connect_to_sqlite
 
 # Ids that are chosen during an outage.
@@ -257,6 +257,66 @@ def test_runs_begin_while_another_process_locks_the_database(config: dict[str, A
 
 
 @needs_links
+def begin_as_the_experiment_arrives(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Client, Run]:
+    """Return a run of an experiment whose own calls arrive just before those of the run are kept in another file."""
+    client = Client(with_outbox(config, tmp_path))
+    first = Experiment(client, name="first").get_run()
+    # It exists, so that its id in the database is not the one that it gets in the outage.
+    Experiment(Client(config), name="late")
+    outage = Outage(config)
+    outage.begin()
+    first.set_comment("in the outage")
+    experiment = Experiment(client, name="late")
+    assert experiment.id in IDS
+    outbox = client._session.outbox
+    assert outbox is not None
+    keep = outbox._keep
+
+    def keep_late(name: str, arguments: tuple[Any, ...], reason: DatabaseError | None) -> None:
+        if name == "begin_run":
+            outage.end()
+            assert outbox.flush(30)
+        keep(name, arguments, reason)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "_keep", keep_late)
+        return client, experiment.get_run()
+
+
+def test_a_run_may_begin_while_its_experiment_arrives(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, run = begin_as_the_experiment_arrives(config, tmp_path, monkeypatch)
+    assert run.add_metrics({"loss": 0.5}, step=1).flush(30)
+    sql = """
+        SELECT name, step, loss FROM metrics JOIN runs ON runs.id = run_id
+        JOIN experiments ON experiments.id = experiment_id
+    """
+    assert client.execute(sql).fetchall() == [("late", 1, 0.5)]
+    assert sum(info.calls for info in find_outboxes(str(tmp_path / "outbox"))) == 0
+
+
+def test_an_experiment_that_has_arrived_keeps_its_id_in_the_next_outage(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its calls, and its runs, name it by the id of the first outage."""
+    client, run = begin_as_the_experiment_arrives(config, tmp_path, monkeypatch)
+    assert run.flush(30)
+    with away(config):
+        again = Experiment(client, name="late")
+        again.add_tags("again")
+        again.get_run().add_metrics({"loss": 0.25}, step=2)
+    assert run.flush(30)
+    sql = (
+        "SELECT name, COUNT(*) FROM experiments JOIN runs ON experiment_id = experiments.id GROUP BY name ORDER BY name"
+    )
+    assert client.execute(sql).fetchall() == [("first", 1), ("late", 2)]
+    assert [list(tags) for (tags,) in client.execute("SELECT tags FROM experiments WHERE name = 'late'")] == [["again"]]
+    assert sum(info.calls for info in find_outboxes(str(tmp_path / "outbox"))) == 0
+
+
 def test_an_answer_that_is_lost_leaves_no_second_run(link: SocketLink, monkeypatch: pytest.MonkeyPatch) -> None:
     """The waiting run has the id that the database has assigned."""
     from sqltrack import _creation

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqltrack._connections import keep_forever
 from sqltrack._logging import get_logger
 from sqltrack._outbox._journal import (
+    EXPERIMENTS,
     MEMORY,
     REFUSED_SUFFIX,
     SENT_SUFFIX,
@@ -70,21 +71,23 @@ class OutboxFile:
         self._sent_until = 0
 
     @classmethod
-    def create(cls, settings: OutboxSettings, target: Mapping[str, Any], times: Times) -> OutboxFile:
-        """Return a new file, for a database and with the known times of runs.
+    def create(
+        cls, settings: OutboxSettings, target: Mapping[str, Any], times: Times, experiment_ids: Mapping[int, int]
+    ) -> OutboxFile:
+        """Return a new file; see `sqltrack._outbox._journal.about_file`.
 
         Raises:
             OutboxError, ConfigError: it cannot be created.
         """
         folder = make_folder(settings.folder, is_default=settings.is_default_folder)
         remove_outdated(folder, settings.keep)
-        journal, lock = create_journal(folder, about_file(target, times), keeps=settings.keep > 0)
+        journal, lock = create_journal(folder, about_file(target, times, experiment_ids), keeps=settings.keep > 0)
         return cls(journal, lock, settings.keep)
 
     @classmethod
-    def in_memory(cls, target: Mapping[str, Any], times: Times) -> OutboxFile:
+    def in_memory(cls, target: Mapping[str, Any], times: Times, experiment_ids: Mapping[int, int]) -> OutboxFile:
         """Return a replacement for a file, while none can be written."""
-        return cls(Journal(MEMORY, about_file(target, times)), None, 0)
+        return cls(Journal(MEMORY, about_file(target, times, experiment_ids)), None, 0)
 
     @property
     def is_in_memory(self) -> bool:
@@ -105,6 +108,16 @@ class OutboxFile:
             OutboxError: it cannot be stored.
         """
         self.journal.append(owner, name, text)
+
+    def note_experiments(self, ids: Mapping[int, int]) -> None:
+        """Store the ids of experiments in the database, by the ids that calls in the file may have.
+
+        Raises:
+            OutboxError: they cannot be stored.
+        """
+        self.journal.note(EXPERIMENTS, ids)
+        # The next one reads the note.
+        self.sender = None
 
     def take_over(self, other: OutboxFile) -> None:
         """Store all calls of another file.

@@ -24,6 +24,7 @@ from sqltrack.engines.sqlite._connection import Connection
 from sqltrack.errors import DatabaseError, NotADatabaseError, OutboxError
 
 __all__ = [
+    "EXPERIMENTS",
     "MEMORY",
     "REFUSED_SUFFIX",
     "SENT_SUFFIX",
@@ -52,6 +53,9 @@ _TARGET, _TIMES = "target", "times of run {}"
 
 # Name of the position up to which calls were sent, in a file that keeps them.
 _SENT = "sent"
+
+#: Name of the note of ids of experiments in the database, by the ids that they got during an outage.
+EXPERIMENTS: str = "experiments"
 
 #: Suffixes of the files that SQLite keeps next to a database.
 SIDE_FILES: Sequence[str] = ("-wal", "-shm", "-journal")
@@ -532,9 +536,16 @@ def create_journal(folder: str, about: Mapping[str, Any], *, keeps: bool = False
         raise
 
 
-def about_file(target: Mapping[str, Any], times: Times) -> dict[str, Any]:
-    """Return the notes for a new file, for a database and with the known times of runs."""
-    return {_TARGET: dict(target), **{_TIMES.format(run_id): known for run_id, known in times.items()}}
+def about_file(target: Mapping[str, Any], times: Times, experiment_ids: Mapping[int, int]) -> dict[str, Any]:
+    """Return the notes for a new file.
+
+    Args:
+        target: its database.
+        times: the known times of runs.
+        experiment_ids: the ids of experiments in the database, by the ids that they got during an outage.
+    """
+    notes = {_TARGET: dict(target), **{_TIMES.format(run_id): known for run_id, known in times.items()}}
+    return {**notes, EXPERIMENTS: dict(experiment_ids)} if experiment_ids else notes
 
 
 def lock_path(path: str) -> str:

@@ -601,7 +601,7 @@ class Outbox:
     def _create_file(self, settings: OutboxSettings) -> OutboxFile:
         from sqltrack._outbox._file import OutboxFile
 
-        file = OutboxFile.create(settings, self._target, self._times)
+        file = OutboxFile.create(settings, self._target, self._times, self._experiment_ids)
         self._files.append(file)
         _close_with_child()
         return file
@@ -621,7 +621,7 @@ class Outbox:
         self._is_announced = True
         self._untold.append(("error", "calls are only in memory, because no outbox can be written: %s", error))
         self._next_file_at = time.monotonic() + _DISK_PAUSE
-        file = OutboxFile.in_memory(self._target, self._times)
+        file = OutboxFile.in_memory(self._target, self._times, self._experiment_ids)
         self._files.append(file)
         _close_with_child()
         return file
@@ -799,7 +799,7 @@ class Outbox:
             self._prepare_to_send(client)
             sent = file.send_batch(client)
             if file.sender is not None:
-                self._experiment_ids.update(file.sender.experiment_ids)
+                self._learn(file.sender.experiment_ids)
             if sent.calls or sent.refused:
                 self._left_to_wait = self._at_end
                 continue
@@ -813,6 +813,16 @@ class Outbox:
                     get_logger("outbox").warning("the database is there again, and all calls have arrived")
                 return has_ended and self._settings.mode != "always"
         return True
+
+    def _learn(self, experiment_ids: Mapping[int, int]) -> None:
+        """Remember the ids of experiments in the database, also for files whose calls still have the other ids."""
+        with self._lock:
+            if experiment_ids.items() <= self._experiment_ids.items():
+                return
+            self._experiment_ids.update(experiment_ids)
+            for file in list(self._files)[1:]:
+                with contextlib.suppress(OutboxError):
+                    file.note_experiments(self._experiment_ids)
 
     def _prepare_to_send(self, client: Client) -> None:
         """Check that the database can be reached, and no longer executes statements that were given up.

@@ -17,7 +17,7 @@ from sqltrack._outbox._calls import (
     perform,
     with_real_ids,
 )
-from sqltrack._outbox._journal import Call, Journal
+from sqltrack._outbox._journal import EXPERIMENTS, Call, Journal
 from sqltrack._outbox._outages import is_outage
 from sqltrack.engines.json import Jsonb
 from sqltrack.errors import DatabaseUnavailableError, MissingRunError, OutboxError, SQLTrackError
@@ -43,8 +43,8 @@ _QUICK = 0.25
 # Prefix of calls that create something.
 _BEGIN = "begin_"
 
-# Names of notes in a file that are made while it is sent.
-_EXPERIMENTS, _LOST = "experiments", "lost"
+# Name of a note in a file that is made while it is sent.
+_LOST = "lost"
 
 # Columns of runs that show their progress, and that only the latest attempt may set.
 _STATE_COLUMNS = frozenset({"status", "time_started", "time_updated"})
@@ -93,7 +93,7 @@ class Sender:
         self._is_slow = False
         about = journal.about()
         # The ids of experiments in the database, by the ids that they got during an outage.
-        self._experiment_ids: dict[int, int] = {int(new): real for new, real in about.get(_EXPERIMENTS, {}).items()}
+        self._experiment_ids: dict[int, int] = {int(new): real for new, real in about.get(EXPERIMENTS, {}).items()}
         # Subjects that could not be created, so that no calls about them can be sent.
         self._lost: set[str] = set(about.get(_LOST, ()))
 
@@ -220,7 +220,7 @@ class Sender:
             real_id = session.perform_within(seconds, lambda: begin_experiment(self.client, group[0].arguments))
             if real_id != new_id:
                 self._experiment_ids[new_id] = real_id
-                self._journal.note(_EXPERIMENTS, self._experiment_ids)
+                self._journal.note(EXPERIMENTS, self._experiment_ids)
         else:
             session.perform_within(seconds, lambda: perform(self.client, group[0].name, group[0].arguments))
         return 0
