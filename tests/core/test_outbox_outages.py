@@ -290,6 +290,10 @@ def test_outages_in_close_succession_are_logged_as_one(outages: Outages, caplog:
         assert messages == ["calls", "the", "calls"]
         with loop.run.client:
             loop.log(1)
+        deadline = time.monotonic() + 10
+        # The sender says it after it has let the block begin.
+        while len(caplog.records) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
         messages = [record.message.partition(" ")[0] for record in caplog.records]
         assert messages == ["calls", "the", "calls", "the"]
     expect_all_rows(outages.plain, loop)

@@ -128,7 +128,8 @@ def test_an_outage_changes_nothing(
     values = sorted(value for (value,) in patient_client.execute("SELECT value FROM metrics"))
     assert values == sorted(trial.value for trial in study.trials)
     assert patient_client.execute("SELECT COUNT(*) FROM runs WHERE status = 'COMPLETED'").fetchone()[0] == 12
-    assert len(waits()) == 1
+    # A locked SQLite database answers the look-up of the experiment, after which the next call meets the lock anew.
+    assert 1 <= len(waits()) <= 2
 
 
 @pytest.mark.engines("sqlite", reason="the frameworks end in the same way, whatever the database")
