@@ -32,6 +32,9 @@ from support.databases import ask, connect_to_postgres, connect_to_sqlite
 # Ids that are chosen during an outage.
 IDS = range(2**52, 2**53)
 
+needs_no_pooler = pytest.mark.not_pooled(
+    "the database refuses connections, after which a pooler refuses them for a while"
+)
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="there are no Unix sockets to link to")
 
 
@@ -285,6 +288,7 @@ def begin_as_the_experiment_arrives(
         return client, experiment.get_run()
 
 
+@needs_no_pooler
 def test_a_run_may_begin_while_its_experiment_arrives(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +302,7 @@ def test_a_run_may_begin_while_its_experiment_arrives(
     assert sum(info.calls for info in find_outboxes(str(tmp_path / "outbox"))) == 0
 
 
+@needs_no_pooler
 def test_an_experiment_that_has_arrived_keeps_its_id_in_the_next_outage(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
