@@ -4,8 +4,9 @@ import { Menu } from "./components.js";
 import { formatDuration, formatNumber } from "./format.js";
 import { spreadText } from "./group_notes.js";
 import { dashArray } from "./palette.js";
+import { saveText } from "./save_file.js";
 import { useSignal } from "./signal.js";
-import { scheme, themeColor } from "./theme.js";
+import { chartColors, scheme } from "./theme.js";
 import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 const TOOLTIP_WIDTH = 280;
@@ -63,7 +64,7 @@ export function ChartFigure(props) {
     };
   }, []);
   useEffect(() => {
-    setHidden(plot.current.draw({ lines, bands, x, y: { ...y, name: title }, colors: readColors() }));
+    setHidden(plot.current.draw({ lines, bands, x, y: { ...y, name: title }, colors: chartColors() }));
     setPoint((before) => before && plot.current.pointAgain(before));
   }, [lines, bands, x.name, x.log, String(x.range), y.log, title, shownScheme]);
   useEffect(() => {
@@ -109,11 +110,6 @@ function FullIcon() {
   return html`<svg width="14" height="14" viewBox="0 0 14 14" fill="none" stroke="currentColor" stroke-width="1.6" aria-hidden="true">
     <path d="M1 5V1h4M9 1h4v4M13 9v4H9M5 13H1V9" />
   </svg>`;
-}
-
-function readColors() {
-  const names = { text: "--text", muted: "--muted", border: "--line-strong", surface: "--surface", accent: "--accent" };
-  return Object.fromEntries(Object.entries(names).map(([name, variable]) => [name, themeColor(variable)]));
 }
 
 /** Return a value of the x axis as text. */
@@ -220,9 +216,5 @@ function findExtremes(values) {
 }
 
 function savePicture(plot, title) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([plot.toSvg(title)], { type: "image/svg+xml" }));
-  link.download = `${title.replace(/[^\w.-]+/g, "_")}.svg`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  saveText(plot.toSvg(title), "image/svg+xml", `${title.replace(/[^\w.-]+/g, "_")}.svg`);
 }

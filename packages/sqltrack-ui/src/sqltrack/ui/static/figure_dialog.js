@@ -8,6 +8,7 @@ import { buildScene, withDashes } from "./figure_scene.js";
 import { writeSvg } from "./figure_svg.js";
 import { MOST_TEX_POINTS, writeTable, writeTex } from "./figure_tex.js";
 import { escapeLabel, toMatplotlib } from "./figure_text.js";
+import { saveBlob, saveText } from "./save_file.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 const KEY = "sqltrack-figure";
@@ -215,16 +216,6 @@ function Labels({ look, set, data, labels, setLabels }) {
 }
 
 const fileName = (title) => title.replace(/[^\w.-]+/g, "_").slice(0, 100) || "figure";
-
-function saveBlob(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
-
-const saveText = (text, type, name) => saveBlob(new Blob([text], { type }), name);
 
 const sceneOf = ({ named, look }) => buildScene(named, look);
 

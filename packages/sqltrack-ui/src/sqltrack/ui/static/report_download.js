@@ -1,10 +1,8 @@
 /** The item of a menu that downloads a report: the runs of a view in one file, to send. */
 import { address, queryPath } from "./api.js";
 import { Dialog, ErrorNote } from "./components.js";
+import { saveBlob } from "./save_file.js";
 import { html, useState } from "./vendor/htm/standalone.module.js";
-
-/** Milliseconds after which the browser has begun to save a file. */
-const SAVED = 10000;
 
 /**
  * Return a button for a menu, and what is shown next to the menu while the server writes the report.
@@ -52,9 +50,5 @@ async function downloadReport(spec) {
     const { error } = await response.json();
     throw new Error(error);
   }
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await response.blob());
-  link.download = "report.html";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), SAVED);
+  saveBlob(await response.blob(), "report.html");
 }

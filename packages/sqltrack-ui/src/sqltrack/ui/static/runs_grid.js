@@ -2,7 +2,7 @@
 import { columnId } from "./address.js";
 import { get, isAbort } from "./api.js";
 import { baseOptions, columnDefinition, loadGrid } from "./grid.js";
-import { href, navigate } from "./state.js";
+import { runLink } from "./run_link.js";
 
 /** Rows of one call. */
 const PAGE = 100;
@@ -368,21 +368,6 @@ export const RUN_DEFINITION = {
   sortingOrder: ["desc", "asc", null],
   valueGetter: ({ data }) => data?.id,
   tooltipValueGetter: ({ data }) => data && `${data.status ?? ""} · ${data.experiment ?? ""}`,
-  cellRenderer: ({ data }) => (data === undefined ? "" : runLink(data)),
+  cellRenderer: ({ data }) => (data === undefined ? "" : Object.assign(runLink(data.id), { tabIndex: -1 })),
   comparator: () => 0,
 };
-
-function runLink({ id }) {
-  const link = document.createElement("a");
-  link.href = href(`run/${id}`);
-  link.tabIndex = -1;
-  link.className = "run-link";
-  link.textContent = String(id);
-  link.addEventListener("click", (event) => {
-    if (!(event.ctrlKey || event.metaKey || event.shiftKey)) {
-      event.preventDefault();
-      navigate(`run/${id}`);
-    }
-  });
-  return link;
-}

@@ -1,7 +1,7 @@
 /** The result of a query as a chart: one column over another, as lines, points or bars. */
 import { useSignal } from "./signal.js";
 import { buildOption, completeChart, KINDS, MOST_SERIES, makeSeries } from "./sql_chart_option.js";
-import { scheme, themeColor } from "./theme.js";
+import { scheme, themeColors } from "./theme.js";
 import * as echarts from "./vendor/echarts/echarts.esm.min.mjs";
 import { html, useEffect, useMemo, useRef } from "./vendor/htm/standalone.module.js";
 
@@ -24,7 +24,7 @@ export function ResultChart({ answer, choice, onChoose }) {
   }, []);
   useEffect(() => {
     const names = { text: "--text", muted: "--muted", line: "--line", raised: "--raised" };
-    const colors = Object.fromEntries(Object.entries(names).map(([name, variable]) => [name, themeColor(variable)]));
+    const colors = themeColors(names);
     chart.current.setOption(buildOption(columns, series.slice(0, MOST_SERIES), chosen, shownScheme, colors), {
       notMerge: true,
     });

@@ -1,4 +1,5 @@
 /** The chart of a query's result as SVG, and as a Python program. */
+import { saveText } from "./save_file.js";
 import { buildOption, completeChart, MOST_SERIES, makeSeries } from "./sql_chart_option.js";
 import * as echarts from "./vendor/echarts/echarts.esm.min.mjs";
 
@@ -12,11 +13,7 @@ export function saveSvg(answer, choice) {
   const { series } = makeSeries(answer, chosen);
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...SIZE });
   chart.setOption(buildOption(answer.columns, series.slice(0, MOST_SERIES), chosen, "light", ON_PAPER));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([chart.renderToSVGString()], { type: "image/svg+xml" }));
-  link.download = "query.svg";
-  link.click();
-  URL.revokeObjectURL(link.href);
+  saveText(chart.renderToSVGString(), "image/svg+xml", "query.svg");
   chart.dispose();
 }
 

@@ -1,5 +1,6 @@
 /** The result of a query as a file. */
 import { exactText } from "./format.js";
+import { saveText } from "./save_file.js";
 
 const FORMULA = /^[=+\-@\t\r]/;
 const NUMBER = /^-?\d/;
@@ -12,11 +13,7 @@ export function writeCsv({ columns, rows }) {
 
 /** Let the browser save a result as a file. */
 export function saveCsv(answer) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([writeCsv(answer)], { type: "text/csv" }));
-  link.download = "query.csv";
-  link.click();
-  URL.revokeObjectURL(link.href);
+  saveText(writeCsv(answer), "text/csv", "query.csv");
 }
 
 function writeCell(value) {

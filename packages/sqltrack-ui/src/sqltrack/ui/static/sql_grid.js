@@ -1,7 +1,7 @@
 /** The result of a query as a table. All its rows are in the browser, which sorts them. */
 import { decode, exactText, formatValue, isMissing } from "./format.js";
 import { baseOptions, loadGrid } from "./grid.js";
-import { href, navigate } from "./state.js";
+import { runLink } from "./run_link.js";
 import { html, useEffect, useRef } from "./vendor/htm/standalone.module.js";
 
 const RUN_COLUMNS = new Set(["run_id", "run"]);
@@ -82,18 +82,4 @@ function rank(value) {
     return Number.isNaN(decoded) ? NAN : NUMBER;
   }
   return TEXT;
-}
-
-function runLink(id) {
-  const link = document.createElement("a");
-  link.href = href(`run/${id}`);
-  link.className = "run-link";
-  link.textContent = id;
-  link.addEventListener("click", (event) => {
-    if (!(event.ctrlKey || event.metaKey || event.shiftKey)) {
-      event.preventDefault();
-      navigate(`run/${id}`);
-    }
-  });
-  return link;
 }

@@ -7,7 +7,7 @@ import { useSignal } from "./signal.js";
 import { partOf, rampColor } from "./sweep_data.js";
 import { ParallelPlot, ScatterPlot } from "./sweep_plots.js";
 import { RangeStrip } from "./sweep_ranges.js";
-import { scheme, themeColor } from "./theme.js";
+import { chartColors, scheme, themeColor } from "./theme.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm/standalone.module.js";
 
 const RAMP_STEPS = 24;
@@ -15,11 +15,6 @@ const MOST_LEGEND = 12;
 /** Pixels of an axis, so that small screens scroll. */
 const AXIS_WIDTH = 96;
 const TIP_WIDTH = 220;
-
-function readColors() {
-  const names = { text: "--text", muted: "--muted", border: "--line-strong", surface: "--surface", accent: "--accent" };
-  return Object.fromEntries(Object.entries(names).map(([name, variable]) => [name, themeColor(variable)]));
-}
 
 // Make a plot in an element once, and draw it again when one of `inputs` changes.
 function usePlot(make, draw, inputs) {
@@ -53,7 +48,7 @@ function usePlot(make, draw, inputs) {
 export function Parallel({ runs, axes, ranges, onRange, colorOf, selected, shown, children }) {
   const { element } = usePlot(
     (root) => new ParallelPlot(root),
-    (plot) => plot.draw({ runs, axes, colorOf, ids: { selected, shown }, colors: readColors() }),
+    (plot) => plot.draw({ runs, axes, colorOf, ids: { selected, shown }, colors: chartColors() }),
     [runs, axes, colorOf, selected, shown],
   );
   const byAxis = new Map(ranges.map((range) => [columnId(range.column), range]));
@@ -96,7 +91,7 @@ export function Scatter(props) {
         onPoint: (found) => latest.current.setPoint(found),
         onChoose: (found) => found && latest.current.onToggle(found.run.id),
       }),
-    (drawn) => setPlaced(drawn.draw({ runs, x, y, colorOf, selected, shown, colors: readColors() })),
+    (drawn) => setPlaced(drawn.draw({ runs, x, y, colorOf, selected, shown, colors: chartColors() })),
     [runs, x, y, colorOf, selected, shown],
   );
   const onKeyDown = (event) => {

@@ -47,3 +47,14 @@ export function themeColor(name) {
   probe.remove();
   return color;
 }
+
+/** Return colors of the theme by the names of an object whose values are those of the theme. */
+export function themeColors(names) {
+  return Object.fromEntries(Object.entries(names).map(([name, variable]) => [name, themeColor(variable)]));
+}
+
+/** Return the colors that charts take from the theme. */
+export function chartColors() {
+  const border = "--line-strong";
+  return themeColors({ text: "--text", muted: "--muted", border, surface: "--surface", accent: "--accent" });
+}
