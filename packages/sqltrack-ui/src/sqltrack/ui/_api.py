@@ -22,7 +22,7 @@ from sqltrack.ui._edits import Edits
 from sqltrack.ui._errors import RequestError, describe_error
 from sqltrack.ui._export import FORMATS
 from sqltrack.ui._history import History
-from sqltrack.ui._json import encode, read_object
+from sqltrack.ui._json import encode, read_object, read_text
 from sqltrack.ui._report import read_content, write_html
 from sqltrack.ui._saved_views import SavedViews, state_id
 from sqltrack.ui._state_files import user_name
@@ -218,13 +218,13 @@ class Api:
 
     async def _set_default(self, request: Request) -> Response:
         body = await _read_body(request)
-        name, view = _text(body, "experiment"), body.get("view")
+        name, view = read_text(body, "experiment"), body.get("view")
 
         def write() -> None:
             found = self._database.fetch("SELECT id FROM experiments WHERE name = %s", (name,))
             if not found:
                 raise RequestError(f"there is no experiment {name!r}", "unknown")
-            self._views.set_default(found[0]["id"], None if view is None else _text(body, "view"))
+            self._views.set_default(found[0]["id"], None if view is None else read_text(body, "view"))
 
         await self._workers.run(write)
         return _json({})
@@ -232,9 +232,9 @@ class Api:
     async def _save_view(self, request: Request) -> Response:
         body = await _read_body(request)
         if "id" not in body:
-            name, page = _text(body, "name"), _text(body, "page")
+            name, page = read_text(body, "name"), read_text(body, "page")
             return _json({"id": await self._workers.run(self._views.save_view, name, page, body.get("state"))})
-        id_, new_name = _text(body, "id"), None if body.get("name") is None else _text(body, "name")
+        id_, new_name = read_text(body, "id"), None if body.get("name") is None else read_text(body, "name")
         await self._workers.run(lambda: self._views.change_view(id_, name=new_name, state=body.get("state")))
         return _json({"id": id_})
 
@@ -321,13 +321,6 @@ async def _receive_body(request: Request) -> bytes:
     except ClientDisconnect:
         raise RequestError("the connection ended within the request") from None
     return bytes(parts)
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise RequestError(f"{name} must be text, got {value!r}")
-    return value
 
 
 def _fields(value: Any) -> dict[str, Any]:

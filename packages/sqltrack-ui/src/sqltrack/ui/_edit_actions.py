@@ -16,6 +16,7 @@ from sqltrack.commands.status import plan_status
 from sqltrack.commands.tag import plan_tag
 from sqltrack.errors import ConflictError
 from sqltrack.ui._errors import RequestError
+from sqltrack.ui._json import read_text
 from sqltrack.wording import pluralize
 
 __all__ = ["ACTIONS", "CLIENT", "Planned", "Subject"]
@@ -87,7 +88,7 @@ def _plan_tags(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Pla
 
 
 def _plan_comment(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Planned:
-    text = _text(spec, "text")
+    text = read_text(spec, "text")
     plan = plan_comment(client, **subject.options, text=text)
     verbs = ("set", "set") if text else ("remove", "removed")
     return Planned(
@@ -96,14 +97,14 @@ def _plan_comment(client: Client, subject: Subject, spec: Mapping[str, Any]) -> 
 
 
 def _plan_status(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Planned:
-    status = _text(spec, "status")
+    status = read_text(spec, "status")
     plan = plan_status(client, _runs(subject, "a status"), status)
     python = _call("status", "plan_status", subject, status=status)
     return Planned(plan, ("set", "set"), f"the status of {{}} to {status.strip()}", python)
 
 
 def _plan_move(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Planned:
-    target, create = _text(spec, "to").strip(), bool(spec.get("create"))
+    target, create = read_text(spec, "to").strip(), bool(spec.get("create"))
     plan = plan_mv(client, _runs(subject, "an experiment"), target, create=create)
     options = {"create": True} if create else {}
     python = _call("mv", "plan_mv", subject, experiment=target, **options)
@@ -113,18 +114,18 @@ def _plan_move(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Pla
 def _plan_rename(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Planned:
     if subject.experiment is None:
         raise RequestError("only experiments have names")
-    name = _text(spec, "name").strip()
+    name = read_text(spec, "name").strip()
     plan = plan_rename(client, subject.experiment, name)
     python = _call("rename", "plan_rename", subject, name=name)
     return Planned(plan, ("rename", "renamed"), f"{{}} to {name!r}", python, subject.experiment)
 
 
 def _plan_link(client: Client, subject: Subject, spec: Mapping[str, Any]) -> Planned:
-    kind, to = _text(spec, "kind").strip(), spec.get("to")
+    kind, to = read_text(spec, "kind").strip(), spec.get("to")
     options = {"remove": True} if spec.get("remove") else {}
     verbs = ("remove", "removed") if options else ("add", "added")
     if subject.experiment is not None:
-        target = _text(spec, "to").strip()
+        target = read_text(spec, "to").strip()
         plan = plan_link(client, subject.experiment, kind, target, experiments=True, **options)
         call = f"plan_link(client, {subject.experiment!r}, {kind!r}, {target!r}, experiments=True{_written(options)})"
         rest = f"the link {kind!r} of {{}} to {target!r}"
@@ -163,13 +164,6 @@ def _runs(subject: Subject, what: str) -> list[int]:
     if subject.experiment is not None:
         raise RequestError(f"only runs have {what}")
     return subject.runs
-
-
-def _text(spec: Mapping[str, Any], name: str) -> str:
-    value = spec.get(name)
-    if not isinstance(value, str):
-        raise RequestError(f"{name} must be text, got {value!r}")
-    return value
 
 
 def _texts(spec: Mapping[str, Any], name: str) -> list[str]:

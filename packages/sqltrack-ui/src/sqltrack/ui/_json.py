@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqltrack.ui._errors import RequestError
 
-__all__ = ["NUMBER", "encode", "read_object"]
+__all__ = ["NUMBER", "encode", "read_object", "read_text"]
 
 # JavaScript's numbers are exact up to here.
 _EXACT = 2**53
@@ -45,6 +45,18 @@ def read_object(text: str | bytes) -> dict[str, Any]:
         raise RequestError("the request is not JSON") from None
     if not isinstance(value, dict):
         raise RequestError(f"expected an object, got {type(value).__name__}")
+    return value
+
+
+def read_text(values: Mapping[str, Any], name: str) -> str:
+    """Return a text of the object that a request contains.
+
+    Raises:
+        RequestError: it is missing, or something else.
+    """
+    value = values.get(name)
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be text, got {value!r}")
     return value
 
 

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 from sqltrack.engines._first_rows import is_number_sql
 from sqltrack.ui.queries._columns import Column, Expressions, heads, parse_column
 from sqltrack.ui.queries._database import Database
-from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import Filter, condition_of, parse_filter, runs_from
 from sqltrack.ui.queries._groups import Grouping, distinct_names, find_parts, group_values, parse_group
-from sqltrack.ui.queries._runs import chosen_columns, describe_columns, ranked, read_number, read_rows
+from sqltrack.ui.queries._runs import chosen_columns, describe_columns, ranked, read_number, read_rows, sort_items
 from sqltrack.ui.queries._snippets import as_python, as_sql
 from sqltrack.ui.queries._statistics import Spread, spread_of
 from sqltrack.ui.queries._values import as_json, as_key, is_number, sort_key
@@ -207,16 +206,11 @@ _BY_VALUE, _BY_SIZE = ("group", "value"), ("group", "n")
 
 
 def _parse_sort(sort: Any) -> list[tuple[tuple[str, ...], bool]]:
-    if sort is None:
-        return []
-    if not isinstance(sort, list) or len(sort) > 8 or not all(isinstance(item, Mapping) for item in sort):
-        raise QueryError("sort must be a list of at most eight objects with column and descending")
-    found = []
-    for item in sort:
-        column = item.get("column")
-        is_own = column in (list(_BY_VALUE), list(_BY_SIZE))
-        found.append((tuple(column) if is_own else parse_column(column).path, bool(item.get("descending"))))
-    return found
+    own = (list(_BY_VALUE), list(_BY_SIZE))
+    return [
+        (tuple(column) if column in own else parse_column(column).path, descending)
+        for column, descending in sort_items(sort)
+    ]
 
 
 def _sorted(table: _Table, sort: Sequence[tuple[tuple[str, ...], bool]]) -> list[Group]:

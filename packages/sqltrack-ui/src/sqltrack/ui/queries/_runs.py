@@ -45,6 +45,7 @@ __all__ = [
     "runs",
     "sampled_metrics",
     "shown_sql",
+    "sort_items",
 ]
 
 # Runs in a page, at most.
@@ -507,18 +508,31 @@ def sampled_metrics(source: Database, ids: Sequence[int]) -> list[str]:
 
 
 def _parse_sort(sort: Any) -> tuple[Sort, ...]:
+    return tuple(Sort(parse_column(column), descending) for column, descending in sort_items(sort))
+
+
+def sort_items(sort: Any) -> list[tuple[Any, bool]]:
+    """Return the columns to sort by, as they are given, and whether descending.
+
+    Raises:
+        QueryError: it is not a list of at most eight objects, or None.
+    """
     if sort is None:
-        return ()
+        return []
     if not isinstance(sort, list) or len(sort) > 8 or not all(isinstance(item, Mapping) for item in sort):
         raise QueryError("sort must be a list of at most eight objects with column and descending")
-    return tuple(Sort(parse_column(item.get("column")), bool(item.get("descending"))) for item in sort)
+    return [(item.get("column"), bool(item.get("descending"))) for item in sort]
 
 
-def read_number(spec: Mapping[str, Any], name: str, default: int, greatest: int) -> int:
-    """Return an integer of a specification, at most `greatest`."""
+def read_number(spec: Mapping[str, Any], name: str, default: int, greatest: int, *, least: int = 0) -> int:
+    """Return an integer of a specification, at most `greatest`.
+
+    Raises:
+        QueryError: it is less than `least`, or no integer.
+    """
     value = spec.get(name)
     if value is None:
         return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise QueryError(f"{name} must be an integer of at least 0, got {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise QueryError(f"{name} must be an integer of at least {least}, got {value!r}")
     return min(value, greatest)

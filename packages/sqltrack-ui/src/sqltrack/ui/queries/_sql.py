@@ -19,6 +19,7 @@ from sqltrack.engines.results import find_reader
 from sqltrack.errors import AccessDeniedError, DatabaseError, ReadOnlyDatabaseError
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
+from sqltrack.ui.queries._runs import read_number
 from sqltrack.ui.queries._snippets import as_python
 from sqltrack.ui.queries._values import as_json, is_number, kind_of
 
@@ -104,7 +105,7 @@ def sql(source: Database, spec: Mapping[str, Any], stop: Stop | None = None) -> 
         StatementTimeoutError: the query took too long.
         DatabaseError: the database is not available.
     """
-    text, limit = _text(spec), _limit(spec)
+    text, limit = _text(spec), read_number(spec, "limit", MOST_ROWS, MOST_ROWS, least=1)
     version = source.version()
     began = time.monotonic()
     names, kinds, rows, cut = _run(source, text, limit, stop or Stop())
@@ -131,15 +132,6 @@ def _text(spec: Mapping[str, Any]) -> str:
     if len(text) > _LONGEST:
         raise QueryError(f"the query is longer than {_LONGEST:,} characters")
     return text
-
-
-def _limit(spec: Mapping[str, Any]) -> int:
-    limit = spec.get("limit")
-    if limit is None:
-        return MOST_ROWS
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise QueryError(f"limit must be an integer of at least 1, got {limit!r}")
-    return min(limit, MOST_ROWS)
 
 
 class _Result(NamedTuple):

@@ -15,7 +15,7 @@ from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import Filter, parse_filter
 from sqltrack.ui.queries._groups import is_seed
 from sqltrack.ui.queries._ranks import Correlation, as_finite, rank_correlation
-from sqltrack.ui.queries._runs import Row, ranked, read_rows, sampled_metrics, shown_sql
+from sqltrack.ui.queries._runs import Row, ranked, read_number, read_rows, sampled_metrics, shown_sql
 from sqltrack.ui.queries._snippets import as_python
 from sqltrack.ui.queries._values import as_json, as_key
 
@@ -57,7 +57,7 @@ def sweep(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         DatabaseError: the database is not available.
     """
     chosen = parse_filter(spec.get("filter"))
-    limit, column = _limit(spec.get("limit")), _parse_metric(spec.get("metric"))
+    limit, column = read_number(spec, "limit", _RUNS, _RUNS, least=1), _parse_metric(spec.get("metric"))
     key = ("sweep", chosen.key(), column, limit)
     answer, version = source.cached(key, lambda: _read_sweep(source, chosen, column, limit))
     return {**answer, "version": version}
@@ -86,14 +86,6 @@ def _read_sweep(source: Database, chosen: Filter, column: Column | None, limit: 
         "sql": sql,
         "python": as_python(source, sql, _correlation_lines(metric, arguments)),
     }
-
-
-def _limit(limit: Any) -> int:
-    if limit is None:
-        return _RUNS
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise QueryError(f"limit must be an integer of at least 1, got {limit!r}")
-    return min(limit, _RUNS)
 
 
 def _parse_metric(column: Any) -> Column | None:
