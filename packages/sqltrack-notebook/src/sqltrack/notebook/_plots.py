@@ -11,6 +11,7 @@ import pandas as pd
 from sqltrack.client import Client
 from sqltrack.errors import MissingPackageError, NotFoundError, UnusableValueError
 from sqltrack.notebook._curves import Band, group_curves, metric_curves
+from sqltrack.notebook._runs import leaves
 from sqltrack.pandas import query_dataframe
 from sqltrack.util import placeholders
 
@@ -179,13 +180,5 @@ def _label(settings: Mapping[str, Any], names: Sequence[str]) -> str:
 def _read_arguments(client: Client, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the arguments of runs, nested ones by their paths with dots."""
     rows = query_dataframe(client, f"SELECT id, args FROM runs WHERE id IN ({placeholders(len(ids))})", ids)
-    found = {run_id: dict(_leaves(args)) for run_id, args in zip(rows["id"].tolist(), rows["args"])}
+    found = {run_id: dict(leaves(args)) for run_id, args in zip(rows["id"].tolist(), rows["args"])}
     return {run_id: found[run_id] for run_id in ids}
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _leaves(item, f"{path}.{name}" if path else str(name))
-    elif path:
-        yield path, value

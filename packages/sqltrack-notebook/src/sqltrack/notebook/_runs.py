@@ -15,7 +15,7 @@ from sqltrack.notebook._comparison import format_comparison
 from sqltrack.pandas import query_dataframe
 from sqltrack.util import placeholders
 
-__all__ = ["compare_runs"]
+__all__ = ["compare_runs", "leaves"]
 
 # As stored in JSON.
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -129,16 +129,17 @@ def _number(value: Any) -> Any:
 
 def _unfolded(column: pd.Series[Any], section: str) -> pd.DataFrame:
     """Convert a column of JSON objects to a column for each of their items."""
-    items = [dict(_leaves(value, section)) for value in column]
+    items = [{name: item for name, item in leaves(value, section) if item is not None} for value in column]
     names = dict.fromkeys(name for item in items for name in item)
     columns = {name: pd.Series([item.get(name) for item in items], column.index) for name in names}
     frame: pd.DataFrame = pd.DataFrame(columns, index=column.index)
     return frame
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the items of a JSON object that are no objects themselves, each with its path, which contains dots."""
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from _leaves(item, f"{path}.{name}")
-    elif value is not None:
+            yield from leaves(item, f"{path}.{name}" if path else str(name))
+    elif path:
         yield path, value
