@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -274,23 +275,19 @@ def integrations(session: nox.Session) -> None:
 @nox.session
 def installs(session: nox.Session) -> None:
     """Install the distributions in environments of their own, and make releases; arguments go to pytest."""
-    _install_suite(session)
-    _run_pytest(session, "-m", "installs", "--engines=sqlite", *([] if session.posargs else ["tests/packaging"]))
+    _run_marked(session, "installs", ["tests/packaging"], "--engines=sqlite")
 
 
 @nox.session
 def guides(session: nox.Session) -> None:
     """Run the commands of the guides, and all examples, on SQLite and PostgreSQL; arguments go to pytest."""
-    _install_suite(session)
-    _run_pytest(session, "-m", "guides", *([] if session.posargs else ["tests/docs", "tests/examples"]))
+    _run_marked(session, "guides", ["tests/docs", "tests/examples"])
 
 
 @nox.session
 def page(session: nox.Session) -> None:
     """Look closely at the page in a browser: views, widths, color schemes and accessibility; arguments go to pytest."""
-    _install_suite(session)
-    options = ["--engines=sqlite", "--numprocesses=2", "-m", "page"]
-    session.run("python", "-m", "pytest", *options, *(session.posargs or ["tests/ui/browser"]))
+    _run_marked(session, "page", ["tests/ui/browser"], "--engines=sqlite")
 
 
 @nox.session
@@ -485,6 +482,12 @@ def _install_suite(session: nox.Session) -> None:
     _check_python(session)
     _install_packages(session, *PACKAGES, postgres=True)
     session.install(*SUITE_NEEDS)
+
+
+def _run_marked(session: nox.Session, mark: str, folders: Sequence[str], *options: str) -> None:
+    """Run the tests with a mark, in these folders unless arguments choose others."""
+    _install_suite(session)
+    _run_pytest(session, "-m", mark, *options, *([] if session.posargs else folders))
 
 
 def _run_pytest(session: nox.Session, *arguments: str) -> None:
