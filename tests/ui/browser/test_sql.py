@@ -157,15 +157,19 @@ def test_a_query_can_be_stopped(open_page: Any) -> None:
         assert cells(page) == [["3"]]
 
 
+def run_query(page: Any) -> None:
+    """Run the query of the editor, and wait until it is in the history, which has only queries that the user runs."""
+    with page.expect_response(lambda answer: answer.url.endswith("/api/history")):
+        page.get_by_role("button", name="Run", exact=True).click()
+
+
 def test_values_are_text_and_nothing_else(open_page: Any) -> None:
     hostile = HOSTILE.replace("'", "''")
     with open_page(
         path_of(text=f"SELECT '{hostile}' AS a, 'NaN' AS \"{HOSTILE.replace(chr(34), chr(34) * 2)}\"")
     ) as page:
         assert cells(page)[0][0] == HOSTILE
-        # Only queries that the user runs are in the history.
-        with page.expect_response(lambda answer: answer.url.endswith("/api/history")):
-            page.get_by_role("button", name="Run", exact=True).click()
+        run_query(page)
         page.get_by_role("button", name="Chart", exact=True).click()
         page.locator(".sql-canvas").wait_for()
         page.get_by_role("button", name="History").click()
@@ -284,6 +288,7 @@ def test_the_view_is_accessible(open_page: Any, dark: bool, width: int) -> None:
     with open_page(path_of(text="SELECT id, status FROM runs"), dark=dark, width=width) as page:
         cells(page)
         page.locator(EDITOR).wait_for(state="attached")
+        run_query(page)
         if width < 900:
             page.get_by_role("button", name="Names", exact=True).click()
         for part in ("Examples", "History", "Names"):
