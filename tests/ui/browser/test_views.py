@@ -120,6 +120,46 @@ def test_an_experiment_opens_in_its_default_view(open_page: Any, address: str) -
         assert page.locator(".view-note").count() == 0
 
 
+def test_long_notes_leave_the_window_to_the_table(
+    open_page: Any, serve: Callable[..., AbstractContextManager[str]], small: Path, tmp_path: Path
+) -> None:
+    """Names that are gone, filters by many columns, a condition that fails, and a default of a long name."""
+    path = tmp_path / "long.db"
+    path.write_bytes(small.read_bytes())
+    name = "long " * 1000 + "name"
+    client = sqltrack.Client({"engine": "sqlite", "dbpath": str(path), "outbox": "off", "capture": "off"})
+    with sqltrack.Experiment(client, name=name).get_run().track():
+        pass
+    names = [f"gone_{number}" for number in range(500)]
+    gone = "c=" + ",".join(f"extras~{column}" for column in names)
+    facets = "f=" + ",".join(f"args~{column}:1" for column in names[:60])
+    condition = f"q={'x' * 4000}"
+    with serve(path) as started, open_page(f"?{gone}", address=started, problems=[]) as page:
+        for problem in ("", "&" + facets, "&" + condition):
+            page.goto(urljoin(started, f"?{gone}{problem}"))
+            page.locator(".view-gone").wait_for()
+            assert_most_is_table(page)
+            # The table without any column is the grid's own fault.
+            assert [found for found in violations(page) if "ag-header-row" not in found] == []
+        page.goto(urljoin(started, "?c=run~status"))
+        save(page, "statuses")
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("g")
+        page.keyboard.press("v")
+        page.get_by_label("Make statuses the default of an experiment").select_option(label=name)
+        page.get_by_text("default of long long").wait_for()
+        page.goto(urljoin(started, "experiments"))
+        page.locator(".experiment a", has_text="long long").click()
+        page.locator(".view-note", has_text="the default of long long").wait_for()
+        assert_most_is_table(page)
+
+
+def assert_most_is_table(page: Any) -> None:
+    page.locator(".ag-root").wait_for()
+    table = page.locator(".ag-root").bounding_box()
+    assert table["y"] + 200 < page.viewport_size["height"], f"the table begins at {table['y']:.0f} pixels"
+
+
 def test_a_view_of_yesterday_opens_and_says_what_is_gone(
     open_page: Any, serve: Callable[..., AbstractContextManager[str]], small: Path, tmp_path: Path
 ) -> None:

@@ -107,7 +107,7 @@ export function ErrorNote({ error, retry }) {
     return null;
   }
   const text = error.message ?? String(error);
-  return html`<div class="note error" role="alert">
+  return html`<div class="note error" role="alert" tabindex="0">
     ${capitalize(text)}${" "}${retry && html`<button type="button" class="button" onClick=${retry}>Try again</button>`}
   </div>`;
 }

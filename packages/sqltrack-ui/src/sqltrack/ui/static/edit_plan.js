@@ -8,7 +8,7 @@ import { html, useState } from "./vendor/htm/standalone.module.js";
 export function PlanTable({ answer }) {
   const { changes, groups, more, notes, python, refused, what } = answer;
   if (refused) {
-    return html`<div class="note error" role="alert">${capitalize(refused)}.</div>`;
+    return html`<div class="note error" role="alert" tabindex="0">${capitalize(refused)}.</div>`;
   }
   if (changes === 0) {
     return html`<p class="muted">Nothing would change.</p>`;

@@ -23,7 +23,7 @@ export function FilterBar({ filter, error, onFilter, children }) {
       <${TextField} id="where" className="where mono" value=${filter.where} onSet=${setWhere} label="SQL condition" placeholder="SQL condition, such as val_acc > 0.9 AND status = 'COMPLETED'" isWrong=${Boolean(error)} />
       <${TextField} id="search" className="search" value=${filter.search} onSet=${setSearch} label="Search runs" placeholder="Search" />
     </div>
-    ${error && html`<p class="note error where-error" id="where-error" role="alert">${capitalize(error.message)}</p>`}
+    ${error && html`<p class="note error where-error" id="where-error" role="alert" tabindex="0">${capitalize(error.message)}</p>`}
     <${Chips} filter=${filter} onFilter=${onFilter} />`;
 }
 

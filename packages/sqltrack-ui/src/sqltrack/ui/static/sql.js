@@ -190,7 +190,7 @@ function Problem({ error }) {
   }
   const { line, column } = error.details ?? {};
   const place = line === undefined ? "" : ` (line ${line}, column ${column})`;
-  return html`<div class="note error" role="alert">${capitalize(error.message)}${place}</div>`;
+  return html`<div class="note error" role="alert" tabindex="0">${capitalize(error.message)}${place}</div>`;
 }
 
 function Cut({ answer }) {

@@ -64,7 +64,7 @@ function GoneNote() {
     setGone({ ...gone, metrics: gone.metrics.filter((metric) => metric.name !== name) });
   };
   return html`<div class="note warning view-gone" role="status">
-    <span>This view uses names that the database no longer has: <bdi>${parts.join(", ")}</bdi>.</span>
+    <span tabindex="0">This view uses names that the database no longer has: <bdi>${parts.join(", ")}</bdi>.</span>
     ${gone.metrics.filter(({ similar }) => similar !== null).map((metric) => html`<button type="button" class="button" onClick=${() => replace(metric)}>Show ${metric.similar} for ${metric.name}</button>`)}
     <button type="button" class="button" onClick=${removeAll}>Remove from the view</button>
     <button type="button" class="button quiet" onClick=${() => setGone(null)}>Keep</button>
