@@ -147,6 +147,13 @@ def test_an_address_that_cannot_be_used_is_an_error(host: str, port: int, part: 
         listen_on_port(host, port)
 
 
+def test_answers_do_not_wait_for_acknowledgments_of_their_first_part() -> None:
+    with listen_on_port("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
 def test_options_before_the_command_are_the_databases_and_those_after_it_the_pages(
     config: dict[str, Any], client: sqltrack.Client
 ) -> None:
