@@ -48,7 +48,7 @@ class _File(NamedTuple):
 
 
 class StaticFiles:
-    """The files of a folder, in memory, and read again after they have changed.
+    """The files of a folder, in memory, and read again for the next page after they have changed.
 
     Only files that were found in the folder can be requested, so no path leads out of it.
 
@@ -62,6 +62,7 @@ class StaticFiles:
         self._stamp: object = None
         self._files: dict[str, _File] = {}
         self._version = ""
+        self._refresh()
 
     def index(self, base: str, nonce: str) -> str:
         """Return the text of the page.
@@ -83,7 +84,6 @@ class StaticFiles:
             request: the request.
             path: path of the file, with or without the version in front.
         """
-        self._refresh()
         version, _, rest = path.partition("/")
         is_versioned = version == self._version
         # A page that was loaded before the files changed gets the new ones.
