@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._rows import ask, to_number
+from sqltrack.commands._rows import ask, batches, to_number
 from sqltrack.engines.admin import Question, admin_of
 from sqltrack.engines.json import dumps
 from sqltrack.engines.results import Reading, find_reader
@@ -108,19 +108,23 @@ def as_places(client: Client, connection: Any, answers: Sequence[dict[str, str]]
     return Places(names, extras)
 
 
-def logged_metrics(client: Client, connection: Any, run_ids: Sequence[int], places: Places) -> list[str]:
-    """Return the metrics that runs have values of, in order."""
+def logged_metrics(
+    client: Client, connection: Any, run_ids: Sequence[int], places: Places
+) -> dict[int, list[str]]:
+    """Return the metrics that each of some runs has values of, in order."""
     columns = list(places.columns)
-    condition = f"run_id IN ({placeholders(len(run_ids))})"
-    found: set[str] = set()
-    for begin in range(0, len(columns), _COUNTED):
-        batch = columns[begin : begin + _COUNTED]
-        counts = ", ".join(f"COUNT({column_sql(name)})" for name in batch)
-        row = connection.execute(f"SELECT {counts} FROM metrics WHERE {condition}", tuple(run_ids)).fetchone()
-        found.update(name for name, count in zip(batch, row) if count)
-    for extra in read_extras(client, connection, run_ids, tables=places.extras):
-        found.update(extra.values)
-    return places.sort(found)
+    found: dict[int, set[str]] = {run_id: set() for run_id in run_ids}
+    for ids in batches(run_ids):
+        condition = f"run_id IN ({placeholders(len(ids))})"
+        for begin in range(0, len(columns), _COUNTED):
+            names = columns[begin : begin + _COUNTED]
+            counts = ", ".join(f"COUNT({column_sql(name)})" for name in names)
+            sql = f"SELECT run_id, {counts} FROM metrics WHERE {condition} GROUP BY run_id"
+            for run_id, *numbers in connection.execute(sql, tuple(ids)):
+                found[run_id].update(itertools.compress(names, numbers))
+        for extra in read_extras(client, connection, ids, tables=places.extras):
+            found[extra.key[0]].update(extra.values)
+    return {run_id: places.sort(names) for run_id, names in found.items()}
 
 
 def read_extras(
@@ -188,7 +192,7 @@ def read_chunks(
     """
     number = _values(connection, run_id, places)
     if names is None and number > _FEW:
-        names = logged_metrics(client, connection, [run_id], places)
+        names = logged_metrics(client, connection, [run_id], places)[run_id]
     chosen = None if names is None else frozenset(names)
     # There are few pending rows, and usually none.
     waiting = [table for table in places.extras if table != METRICS]

@@ -93,7 +93,12 @@ def _read(
         heads = _heads(dict.fromkeys(itertools.chain.from_iterable(logged.values())))
         return {run_id: _curves(read[run_id], {name: heads[name] for name in logged[run_id]}) for run_id in run_ids}
     chains = _chains(connection, run_ids) if merged else {run_id: [run_id] for run_id in run_ids}
-    logged = {run_id: logged_metrics(client, connection, chain, places) for run_id, chain in chains.items()}
+    members = list(dict.fromkeys(itertools.chain.from_iterable(chains.values())))
+    of_member = logged_metrics(client, connection, members, places)
+    logged = {
+        run_id: places.sort(itertools.chain.from_iterable(map(of_member.__getitem__, chain)))
+        for run_id, chain in chains.items()
+    }
     known = {name: None for metrics in logged.values() for name in metrics}
     names = [_named(name, known) for name in names] or list(known)
     for name in names:

@@ -178,14 +178,14 @@ class Admin(ABC):
             for sql, parameters in questions
         ]
 
-    def fetch_all(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Return the rows of a query, read the way that is fastest for many rows.
+    def execute_for_many(self, sql: str, parameters: Sequence[Any]) -> Any:
+        """Execute a query, and return a cursor that reads many rows the fastest way.
 
         Args:
             sql: a query.
             parameters: values for its placeholders, at least one.
         """
-        return list(self.connection.execute(sql, tuple(parameters)).fetchall())
+        return self.connection.execute(sql, tuple(parameters))
 
     def columns_question(self, table: str) -> Question | None:
         """Return the query for names and SQL types of a table's columns, None if one query is not enough."""

@@ -17,7 +17,7 @@ from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.engines.results import Reader, Reading
 from sqltrack.engines.sqltext import first_keyword
 
-__all__ = ["PostgresReader", "fetch_all"]
+__all__ = ["PostgresReader", "execute_binary"]
 
 _INFOS = {name: psycopg.postgres.types[name] for name in (*NAMES, "oid", "time without time zone", "uuid")}
 _KINDS: Mapping[int, ColumnKind] = {_INFOS[name].oid: KINDS[typ] for name, typ in NAMES.items()}
@@ -56,12 +56,10 @@ class PostgresReader(Reader):
             yield _reading(reading, iter(lambda: reading.fetchmany(size), []))
 
 
-def fetch_all(connection: psycopg.Connection[Any], sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return the rows of a query, in the binary format if all their types can be read from it."""
+def execute_binary(connection: psycopg.Connection[Any], sql: str, parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
+    """Execute a query, for results in the binary format if all their types can be read from it."""
     cursor = connection.execute(sql, tuple(parameters), binary=True)
-    if not _is_binary(cursor):
-        cursor = connection.execute(sql, tuple(parameters), binary=False)
-    return cursor.fetchall()
+    return cursor if _is_binary(cursor) else connection.execute(sql, tuple(parameters), binary=False)
 
 
 def _is_binary(cursor: psycopg.Cursor[Any]) -> bool:

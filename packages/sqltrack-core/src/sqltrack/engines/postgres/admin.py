@@ -19,7 +19,7 @@ from sqltrack.engines.postgres._locks import LOCK_TIMEOUT, patiently
 from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
 from sqltrack.engines.postgres._passwords import encrypt_password, encrypt_password_offline, find_password
 from sqltrack.engines.postgres._readonly import ask_together, guarded
-from sqltrack.engines.postgres._results import fetch_all
+from sqltrack.engines.postgres._results import execute_binary
 from sqltrack.engines.postgres._sizes import table_bytes
 from sqltrack.engines.postgres._types import PYTHON_TYPES
 from sqltrack.engines.schema import PENDING, TABLES
@@ -112,8 +112,8 @@ class PostgresAdmin(Admin):
         cursors = ask_together(self.connection, questions, are_last=are_last)
         return super().ask_together(questions) if cursors is None else cursors
 
-    def fetch_all(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        return fetch_all(self.connection, sql, parameters)
+    def execute_for_many(self, sql: str, parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
+        return execute_binary(self.connection, sql, parameters)
 
     def columns_question(self, table: str) -> Question | None:
         return Question(COLUMNS_SQL, (quote_identifier(table),))

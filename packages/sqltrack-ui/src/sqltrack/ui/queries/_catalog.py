@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import Filter, parse_filter, parse_ids
 from sqltrack.ui.queries._index import Codes, read_index
+from sqltrack.ui.queries._rows import batches_by_rows, count_rows
 from sqltrack.ui.queries._runs import leaves, ranked
 from sqltrack.ui.queries._values import kind_of
 from sqltrack.util import placeholders
@@ -22,6 +24,8 @@ __all__ = ["columns", "metrics"]
 
 # Newest runs in whose environment and extras to look for names, and rows for metrics in `extras`.
 _SAMPLE, _ROWS = 1_000, 1_000
+# Rows whose metrics are counted at once, unless a run has more.
+_COUNTED_ROWS = 1_000_000
 _RUN = ("id", "status", "comment", "tags", "time_created", "time_started", "time_updated", "time_ended", "duration")
 
 
@@ -86,7 +90,7 @@ def metrics(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         ids = parse_ids(spec["runs"])
     version = source.version()
     counts: dict[str, int] = {}
-    for names in _logged(source, ids, version):
+    for names in _logged(source, ids, version).values():
         for name in names:
             counts[name] = counts.get(name, 0) + 1
     order = {name: index for index, name in enumerate(source.places().sort(counts))}
@@ -96,16 +100,24 @@ def metrics(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"metrics": found, "version": version}
 
 
-def _logged(source: Database, ids: Sequence[int], version: str) -> Iterator[list[str]]:
-    """Yield the metrics of each run; those of runs that did not change for a while come from the cache."""
+def _logged(source: Database, ids: Sequence[int], version: str) -> dict[int, list[str]]:
+    """Return the metrics of each run; those of runs that did not change for a while come from the cache."""
     sql = f"SELECT id, status, time_updated FROM runs WHERE id IN ({placeholders(len(ids))})"
-    for row in source.fetch(sql, ids):
-        signature = source.run_version(version, row["status"], row["time_updated"])
+    versions = {
+        row["id"]: source.run_version(version, row["status"], row["time_updated"]) for row in source.fetch(sql, ids)
+    }
+    logged = {run_id: source.cache.peek(("logged", run_id), of_run) for run_id, of_run in versions.items()}
+    missing = {run_id: versions[run_id] for run_id, names in logged.items() if names is None}
+    for batch in batches_by_rows(count_rows(source, missing), _COUNTED_ROWS):
+        found = source.ask(partial(_read_logged, source, batch))
+        logged.update(found)
+        for run_id, names in found.items():
+            source.cache.keep(("logged", run_id), names, versions[run_id])
+    return {run_id: names or [] for run_id, names in logged.items()}
 
-        def read(run_id: int = row["id"]) -> list[str]:
-            return source.ask(lambda it: logged_metrics(source.client, it, [run_id], source.places()))
 
-        yield source.cached(("logged", row["id"]), read, signature)[0]
+def _read_logged(source: Database, ids: Sequence[int], connection: Any) -> dict[int, list[str]]:
+    return logged_metrics(source.client, connection, ids, source.places())
 
 
 def _known_columns(source: Database, chosen: Filter) -> list[_Known]:

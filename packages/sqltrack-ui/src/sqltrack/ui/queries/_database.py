@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from sqltrack.client import Client
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 # Idle connections that are kept.
 _IDLE = 4
+# Rows that are read at once. The objects of few rows stay in the processor's caches.
+_PIECE = 250
 # Seconds between looks at what changes rarely.
 _COARSE = 60.0
 # Calls write the time of a run at most once a second.
@@ -60,6 +63,7 @@ class Database:
         self.timeout = timeout
         self.cache: Cache = Cache(cache_bytes)
         self._lock = threading.Lock()
+        self._rows_lock = threading.Lock()
         self._idle: list[Any] = []
         self._in_use: set[Any] = set()
         self._is_closed = False
@@ -172,8 +176,21 @@ class Database:
         return self._once_more(lambda: self._fetch(sql, parameters, own_sql))
 
     def fetch_tuples(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Return the rows of one of SQLTrack's own queries, which may be many."""
-        return self.ask(lambda connection: self.admin(connection).fetch_all(sql, parameters))
+        """Return the rows of one of SQLTrack's own queries, which may be many and have at least one parameter."""
+        return self.ask(lambda connection: list(chain.from_iterable(self._read_many(connection, sql, parameters))))
+
+    def fetch_columns(self, sql: str, parameters: Sequence[Any]) -> list[list[Any]]:
+        """Return the columns of a query's result, each a list of values; see `fetch_tuples`."""
+
+        def call(connection: Any) -> list[list[Any]]:
+            columns: list[list[Any]] = []
+            for rows in self._read_many(connection, sql, parameters):
+                columns = columns or [[] for _ in rows[0]]
+                for column, values in zip(columns, zip(*rows)):
+                    column += values
+            return columns
+
+        return self.ask(call)
 
     def ask(self, function: Callable[[Any], T], *, own_sql: bool = True) -> T:
         """Call a function with a read-only connection, again if the connection was lost, and return its result."""
@@ -213,6 +230,16 @@ class Database:
         with self.reading(own_sql=own_sql) as connection:
             rows: list[dict[str, Any]] = fetch(connection, sql, parameters)
             return rows
+
+    def _read_many(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
+        cursor = self.admin(connection).execute_for_many(sql, parameters)
+        while True:
+            # SQLite lets other threads run after each row. Several that read rows take twice as long as one by one.
+            with self._rows_lock:
+                rows = cursor.fetchmany(_PIECE)
+            if not rows:
+                return
+            yield rows
 
     def _once_more(self, call: Callable[[], T]) -> T:
         """Call a function, again if a kept connection was lost."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqltrack.commands._points import METRICS, Chunk, Places, _chunk, read_extras
@@ -14,7 +13,7 @@ from sqltrack.queries import column_sql
 from sqltrack.ui.queries._database import Database
 from sqltrack.util import placeholders
 
-__all__ = ["Rows", "as_rows", "count_rows", "read_rows_of_runs"]
+__all__ = ["Rows", "as_rows", "batches_by_rows", "count_rows", "read_rows_of_runs"]
 
 # Rows that are read at once, unless a run has more.
 _ROWS = 200_000
@@ -25,7 +24,7 @@ class Rows(NamedTuple):
 
     Attributes:
         steps: their steps.
-        progress: their progress.
+        progress: their progress, 0 for all unless it was asked for.
         values: the values of each metric, None for rows without one; metrics without any value may be missing.
     """
 
@@ -55,7 +54,7 @@ def count_rows(source: Database, versions: Mapping[int, str]) -> dict[int, int]:
 
 
 def read_rows_of_runs(
-    source: Database, counts: Mapping[int, int], places: Places, names: Sequence[str]
+    source: Database, counts: Mapping[int, int], places: Places, names: Sequence[str], *, with_progress: bool
 ) -> Iterator[tuple[int, Rows]]:
     """Yield runs with their rows of metrics, by step and progress.
 
@@ -64,6 +63,7 @@ def read_rows_of_runs(
         counts: the number of rows of each run.
         places: where metrics are.
         names: the metrics to read.
+        with_progress: whether to read the progress of rows.
     """
     waiting = [table for table in places.extras if table != METRICS]
     pending = {
@@ -72,19 +72,22 @@ def read_rows_of_runs(
     }
     heads = [*(name for name in names if name in places.columns), *([EXTRAS] if METRICS in places.extras else [])]
     columns = [column_sql(name) for name in heads]
+    keys = KEY if with_progress or pending else KEY[:2]
     # Many metrics have a value in few of the rows.
     has_value = "1 = 1" if pending else " OR ".join(f"{column} IS NOT NULL" for column in columns) or "1 = 0"
-    for batch in _by_rows(counts):
+    for batch in batches_by_rows(counts, _ROWS):
         sql = f"""
-            SELECT {", ".join((*KEY, *columns))} FROM metrics
+            SELECT {", ".join((*keys, *columns))} FROM metrics
             WHERE run_id IN ({placeholders(len(batch))}) AND ({has_value})
             ORDER BY run_id, step, progress
         """
-        rows = source.fetch_tuples(sql, batch)
+        ids, *others = source.fetch_columns(sql, batch) or [[]]
         for run_id in batch:
-            first, end = (side(rows, run_id, key=itemgetter(0)) for side in (bisect_left, bisect_right))
+            first, end = bisect_left(ids, run_id), bisect_right(ids, run_id)
             if first < end:
-                table = dict(zip([*KEY, *heads], zip(*rows[first:end])))
+                table = {name: values[first:end] for name, values in zip([*keys[1:], *heads], others)}
+                table.update(run_id=ids[first:end])
+                table.setdefault("progress", [0.0] * (end - first))
                 found = None if pending else _plain_rows(table, places)
                 yield run_id, found or as_rows([_chunk(table, places, pending, frozenset(names))], names)
 
@@ -112,12 +115,17 @@ def _plain_rows(table: Mapping[str, Sequence[Any]], places: Places) -> Rows | No
 _PLAIN = frozenset({float, int, type(None)})
 
 
-def _by_rows(counts: Mapping[int, int]) -> Iterator[list[int]]:
-    """Yield runs whose rows are read at once; runs without rows are left out."""
+def batches_by_rows(counts: Mapping[int, int], most: int) -> Iterator[list[int]]:
+    """Yield runs that are read at once; runs without rows are left out.
+
+    Args:
+        counts: the number of rows of each run.
+        most: most rows of a batch, unless a single run has more.
+    """
     batch: list[int] = []
     number = 0
     for run_id, count in counts.items():
-        if batch and (number + count > _ROWS or len(batch) == BATCH):
+        if batch and (number + count > most or len(batch) == BATCH):
             yield batch
             batch, number = [], 0
         if count:
