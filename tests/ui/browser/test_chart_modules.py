@@ -69,3 +69,26 @@ def test_the_nearest_curve_is_that_of_the_nearest_segment(call: Callable[[str, s
         }""",
     )
     assert found == [["steep", 1], ["far", 1]]
+
+
+@pytest.mark.page
+def test_only_the_points_of_the_window_are_drawn_with_their_neighbors(call: Callable[[str, str], Any]) -> None:
+    cases: list[tuple[list[float], tuple[float, float], list[int]]] = [
+        ([0, 1, 2, 3, 4, 5], (2, 3), [1, 5]),
+        ([0, 1, 2, 3, 4, 5], (2.2, 2.8), [2, 4]),
+        ([0, 1, 2, 3, 4, 5], (-1, 9), [0, 6]),
+        ([0, 1, 2, 3, 4, 5], (6, 7), [5, 6]),
+        ([0, 1, 2, 3, 4, 5], (-7, -6), [0, 1]),
+        ([1, 1, 1, 2, 2, 2], (1, 1), [0, 4]),
+        ([3], (0, 1), [0, 1]),
+        ([], (0, 1), [0, 0]),
+    ]
+    for positions, extent, expected in cases:
+        found = call(
+            "chart_option.js",
+            f"({{ findWindow }}) => findWindow({{ ax: Float64Array.of(...{positions}), isSorted: true }}, {list(extent)})",
+        )
+        # The end may lie behind the last point.
+        assert list(range(len(positions)))[slice(*found)] == list(range(*expected)), (positions, extent, found)
+    curve = "{ ax: Float64Array.of(3, 1, 2), isSorted: false }"
+    assert call("chart_option.js", f"({{ findWindow }}) => findWindow({curve}, [1, 2])") == [0, 3]

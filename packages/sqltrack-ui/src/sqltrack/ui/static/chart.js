@@ -10,6 +10,9 @@ const FARTHEST_HOVER = 60;
 
 /** A chart in an element. Curves are drawn by ECharts; the highlight is on a layer of its own, so that it costs little. */
 export class CurvePlot {
+  #locate = () => [];
+  #located = null;
+
   /**
    * @param {HTMLElement} element element with a size
    * @param {{onZoom: (range: number[]) => void, onPoint: (point: object|null) => void}} events
@@ -65,12 +68,21 @@ export class CurvePlot {
     this.frame = { left, right, top, bottom };
     const toX = (position) => left + ((position - extentX[0]) / (extentX[1] - extentX[0])) * (right - left);
     const toY = (position) => bottom + ((position - extentY[0]) / (extentY[1] - extentY[0])) * (top - bottom);
-    this.drawn = [...lines, ...bands].map((line) => ({
-      line,
-      isSorted: line.isSorted,
-      px: Float64Array.from(line.ax, toX),
-      py: Float64Array.from(line.as ?? line.ay, toY),
-    }));
+    // Most drawings are replaced before the pointer needs this.
+    this.#locate = () =>
+      [...lines, ...bands].map((line) => ({
+        line,
+        isSorted: line.isSorted,
+        px: line.ax.map(toX),
+        py: (line.as ?? line.ay).map(toY),
+      }));
+    this.#located = null;
+  }
+
+  // The curves with the pixels of their points.
+  get #drawn() {
+    this.#located ??= this.#locate();
+    return this.#located;
   }
 
   #toValue(pixel) {
@@ -82,8 +94,8 @@ export class CurvePlot {
   /** Draw the curves with this key above the others, and the point of one of them with its step. */
   highlight(key, point = null) {
     this.#clearOverlay();
-    const chosen = this.drawn?.filter(({ line }) => line.key === key || line.runs?.includes(key)) ?? [];
-    this.element.classList.toggle("has-highlight", chosen.length > 0 && this.drawn.length > 1);
+    const chosen = key === null ? [] : this.#drawn.filter(({ line }) => line.key === key || line.runs?.includes(key));
+    this.element.classList.toggle("has-highlight", chosen.length > 0 && this.#drawn.length > 1);
     for (const { line, px, py } of chosen) {
       const points = Array.from(px, (x, index) => [x, py[index]]);
       this.#add(
@@ -173,14 +185,14 @@ export class CurvePlot {
 
   /** The point nearest to a position in pixels, with the points of other curves next to it; null if all are far. */
   findPoint(x, y) {
-    const found = findNearest(this.drawn, x, y);
+    const found = findNearest(this.#drawn, x, y);
     if (!found.length || found[0].distance > FARTHEST_HOVER) return null;
     return { ...this.#describe(found[0]), others: found.slice(1, 8).map((item) => this.#describe(item)) };
   }
 
   /** The point of a curve at an index, as if the pointer were there. */
   pointOf(key, index) {
-    const chosen = this.drawn.find(({ line }) => line.key === key) ?? this.drawn[0];
+    const chosen = this.#drawn.find(({ line }) => line.key === key) ?? this.#drawn[0];
     if (!chosen?.px.length) return null;
     const shown = [...chosen.px.keys()].filter(
       (at) => chosen.px[at] >= this.frame.left - 1 && chosen.px[at] <= this.frame.right + 1,
@@ -191,7 +203,7 @@ export class CurvePlot {
 
   /** The same point of a curve that was drawn again; null if the curve is gone. */
   pointAgain(point) {
-    const chosen = this.drawn.find(({ line }) => line.key === point.key);
+    const chosen = this.#drawn.find(({ line }) => line.key === point.key);
     if (!chosen?.px.length) return null;
     const index = chosen.line.kept.findIndex((source) => chosen.line.x[source] >= point.x);
     const same = this.#describe({ line: chosen, index: index < 0 ? chosen.px.length - 1 : index });
@@ -201,12 +213,12 @@ export class CurvePlot {
 
   /** Keys of the curves from top to bottom at the right end of the chart. */
   keysFromTop() {
-    return [...this.drawn].sort((one, other) => one.py.at(-1) - other.py.at(-1)).map(({ line }) => line.key);
+    return [...this.#drawn].sort((one, other) => one.py.at(-1) - other.py.at(-1)).map(({ line }) => line.key);
   }
 
   /** Index of the point of a curve nearest to a position in pixels. */
   indexAt(key, px) {
-    const chosen = this.drawn.find(({ line }) => line.key === key);
+    const chosen = this.#drawn.find(({ line }) => line.key === key);
     return chosen ? findNearestIndex(chosen.px, px) : 0;
   }
 

@@ -35,7 +35,13 @@ function placeLine(line, scaleX, scaleY) {
   for (let index = 0; index < size; index += 1) {
     if (Number.isFinite(scaleX.to(line.x[index])) && Number.isFinite(scaleY.to(line.y[index]))) kept.push(index);
   }
-  const take = (values, scale) => Float64Array.from(kept, (index) => scale.to(values[index]));
+  const take = (values, scale) => {
+    const positions = new Float64Array(kept.length);
+    kept.forEach((index, place) => {
+      positions[place] = scale.to(values[index]);
+    });
+    return positions;
+  };
   const ax = take(line.x, scaleX);
   return {
     ...line,
@@ -125,8 +131,8 @@ export function buildOption(placed, names, colors, size) {
     },
     yAxis: buildAxis(placed.extentY, yTicks, yLabels, colors),
     series: [
-      ...placed.bands.flatMap((band) => buildBand(band, placed.extentY[0])),
-      ...placed.lines.flatMap((line) => buildLine(line, dashed)),
+      ...placed.bands.flatMap((band) => buildBand(band, placed.extentX, placed.extentY[0])),
+      ...placed.lines.flatMap((line) => buildLine(line, placed.extentX, dashed)),
       ...buildMarks(placed, colors),
     ],
   };
@@ -159,7 +165,7 @@ function buildAxis([min, max], ticks, labels, colors) {
 
 const findSame = (ticks, position) => ticks.findIndex((tick) => Math.abs(tick - position) <= Math.abs(tick) * 1e-9);
 
-function buildLine(line, dashed) {
+function buildLine(line, extentX, dashed) {
   const base = {
     type: "line",
     dimensions: ["x", "y"],
@@ -173,16 +179,35 @@ function buildLine(line, dashed) {
     itemStyle: { color: line.color },
   };
   const style = { color: line.color, width: 1.6, type: dashed && line.dash?.length ? line.dash : "solid" };
-  const raw = interleave(line.ax, line.ay);
+  const [first, end] = findWindow(line, extentX);
+  const cut = (ys) => interleave(line.ax.subarray(first, end), ys.subarray(first, end));
+  const raw = cut(line.ay);
   if (line.isFaint) {
-    const data = line.as ? interleave(line.ax, line.as) : raw;
+    const data = line.as ? cut(line.as) : raw;
     return [{ ...base, data, lineStyle: { ...style, width: 1, opacity: 0.35 } }];
   }
   if (!line.as) return [{ ...base, data: raw, lineStyle: style }];
   return [
     { ...base, data: raw, lineStyle: { color: line.color, width: 1, opacity: 0.22 } },
-    { ...base, data: interleave(line.ax, line.as), z: 3, lineStyle: style },
+    { ...base, data: cut(line.as), z: 3, lineStyle: style },
   ];
+}
+
+/** Indices of the points to draw, the end excluded: those within the extent, and one next to them on each side. */
+export function findWindow({ ax, isSorted }, [low, high]) {
+  if (!isSorted) return [0, ax.length];
+  return [Math.max(0, findFirst(ax, (position) => position >= low) - 1), findFirst(ax, (position) => position > high) + 1];
+}
+
+// Index of the first item that meets a condition, which all after it meet; the length if there is none.
+function findFirst(values, meets) {
+  let [low, high] = [0, values.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (meets(values[middle])) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 // One flat array, which ECharts reads without a copy for each point.
@@ -195,7 +220,7 @@ function interleave(xs, ys) {
   return points;
 }
 
-function buildBand(band, floor) {
+function buildBand(band, extentX, floor) {
   const area = {
     type: "custom",
     zlevel: 1,
@@ -210,7 +235,7 @@ function buildBand(band, floor) {
     dimensions: ["x", "y"],
     data: interleave(band.ax, band.ay),
   };
-  return [area, ...buildLine({ ...band, smooth: null }, true)];
+  return [area, ...buildLine({ ...band, smooth: null }, extentX, true)];
 }
 
 // A low end that a logarithmic axis cannot show is below the chart.

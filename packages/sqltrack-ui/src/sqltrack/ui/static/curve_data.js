@@ -66,6 +66,7 @@ class CurveStore {
   #known = new Map();
   #version = null;
   #byMetric = new Map();
+  #isChanged = false;
   result = { byMetric: new Map(), loading: false, error: null, truncated: [], sql: "", python: "" };
 
   subscribe(subscriber) {
@@ -84,6 +85,7 @@ class CurveStore {
     this.#controller = new AbortController();
     if (!isAlike(this.#spec, spec)) {
       this.#byMetric = new Map();
+      this.#isChanged = true;
     }
     if (JSON.stringify(this.#spec?.runs) !== JSON.stringify(spec.runs)) {
       this.#known = new Map();
@@ -143,10 +145,13 @@ class CurveStore {
     const runs = new Set(this.#spec.runs);
     const metrics = new Set(this.#spec.metrics);
     for (const [metric, entry] of this.#byMetric) {
+      const curves = this.#isWhole() ? entry.curves : entry.curves.filter((curve) => runs.has(curve.run));
       if (!metrics.has(metric)) {
         this.#byMetric.delete(metric);
-      } else if (!this.#isWhole()) {
-        this.#byMetric.set(metric, { ...entry, curves: entry.curves.filter((curve) => runs.has(curve.run)) });
+        this.#isChanged = true;
+      } else if (curves.length < entry.curves.length) {
+        this.#byMetric.set(metric, { ...entry, curves });
+        this.#isChanged = true;
       }
     }
   }
@@ -190,6 +195,7 @@ class CurveStore {
         groups: (answer.groups ?? []).filter((group) => group.metric === metric),
       });
     }
+    this.#isChanged = true;
     const truncated = [...new Set([...this.result.truncated, ...(answer.truncated ?? [])])];
     this.result = { ...this.result, truncated, sql: answer.sql, python: answer.python };
   }
@@ -201,7 +207,10 @@ class CurveStore {
   #publish() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    this.result = { ...this.result, byMetric: new Map(this.#byMetric) };
+    // A new map lets all charts draw again.
+    const byMetric = this.#isChanged ? new Map(this.#byMetric) : this.result.byMetric;
+    this.#isChanged = false;
+    this.result = { ...this.result, byMetric };
     for (const subscriber of this.#subscribers) {
       subscriber();
     }

@@ -180,6 +180,8 @@ async function start() {
   show();
   startKeys();
   await startState();
+  // The view loads while the server answers; it tells itself if that fails.
+  findView(place.get().path).view?.load().catch(() => {});
   const root = document.getElementById("page");
   root.textContent = "";
   render(html`<${Page} />`, root);
