@@ -108,9 +108,7 @@ def as_places(client: Client, connection: Any, answers: Sequence[dict[str, str]]
     return Places(names, extras)
 
 
-def logged_metrics(
-    client: Client, connection: Any, run_ids: Sequence[int], places: Places
-) -> dict[int, list[str]]:
+def logged_metrics(client: Client, connection: Any, run_ids: Sequence[int], places: Places) -> dict[int, list[str]]:
     """Return the metrics that each of some runs has values of, in order."""
     columns = list(places.columns)
     found: dict[int, set[str]] = {run_id: set() for run_id in run_ids}
