@@ -84,10 +84,8 @@ def test_only_the_points_of_the_window_are_drawn_with_their_neighbors(call: Call
         ([], (0, 1), [0, 0]),
     ]
     for positions, extent, expected in cases:
-        found = call(
-            "chart_option.js",
-            f"({{ findWindow }}) => findWindow({{ ax: Float64Array.of(...{positions}), isSorted: true }}, {list(extent)})",
-        )
+        curve = f"{{ ax: Float64Array.of(...{positions}), isSorted: true }}"
+        found = call("chart_option.js", f"({{ findWindow }}) => findWindow({curve}, {list(extent)})")
         # The end may lie behind the last point.
         assert list(range(len(positions)))[slice(*found)] == list(range(*expected)), (positions, extent, found)
     curve = "{ ax: Float64Array.of(3, 1, 2), isSorted: false }"
