@@ -196,7 +196,10 @@ function buildLine(line, extentX, dashed) {
 /** Indices of the points to draw, the end excluded: those within the extent, and one next to them on each side. */
 export function findWindow({ ax, isSorted }, [low, high]) {
   if (!isSorted) return [0, ax.length];
-  return [Math.max(0, findFirst(ax, (position) => position >= low) - 1), findFirst(ax, (position) => position > high) + 1];
+  return [
+    Math.max(0, findFirst(ax, (position) => position >= low) - 1),
+    findFirst(ax, (position) => position > high) + 1,
+  ];
 }
 
 // Index of the first item that meets a condition, which all after it meet; the length if there is none.

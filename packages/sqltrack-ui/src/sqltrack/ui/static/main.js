@@ -181,7 +181,9 @@ async function start() {
   startKeys();
   await startState();
   // The view loads while the server answers; it tells itself if that fails.
-  findView(place.get().path).view?.load().catch(() => {});
+  findView(place.get().path)
+    .view?.load()
+    .catch(() => {});
   const root = document.getElementById("page");
   root.textContent = "";
   render(html`<${Page} />`, root);
