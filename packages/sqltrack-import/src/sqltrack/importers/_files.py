@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqltrack.importers._foreign import SourceError
+from sqltrack.importers._foreign import BrokenRun, SourceError
 
-__all__ = ["Folder", "hash_of", "open_file", "parse_json", "read_text", "version_of"]
+__all__ = ["Folder", "hash_of", "may_exist", "open_file", "parse_json", "read_text", "unreadable", "version_of"]
 
 # Size of a file that is read as a whole, in bytes.
 _WHOLE = 1 << 30
@@ -26,14 +26,27 @@ class Folder:
 
     Attributes:
         path: the same.
+        closed: folders that could not be read, as runs that are broken.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.closed: list[BrokenRun] = []
 
-    def files(self, below: Path | None = None) -> Iterator[Path]:
-        """Return the regular files below a folder, by default all of them, in order; links are ignored."""
-        for folder, folders, names in os.walk(below or self.path):
+    def files(self) -> Iterator[Path]:
+        """Return all regular files, in order; links are ignored, and folders that cannot be read are noted."""
+        return self._walk(self.path, lambda error: self.closed.append(unreadable(error.filename, error)))
+
+    def files_of_run(self, below: Path) -> Iterator[Path]:
+        """Return the regular files below a folder that belongs to a run, in order, none if it does not exist.
+
+        Raises:
+            OSError: a folder cannot be read.
+        """
+        return self._walk(below, _raise)
+
+    def _walk(self, top: Path, fail: Callable[[OSError], None]) -> Iterator[Path]:
+        for folder, folders, names in os.walk(top, onerror=fail):
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
@@ -49,6 +62,24 @@ class Folder:
         """Return the name of a file or folder: its path below this folder."""
         name = path.relative_to(self.path).as_posix()
         return self.path.resolve().name if name == "." else name
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def unreadable(place: str | Path, error: OSError) -> BrokenRun:
+    """Return what a source reports for a run, or a folder of runs, that cannot be read."""
+    return BrokenRun(str(place), f"{error.filename!r} cannot be read: {error.strerror}")
+
+
+def may_exist(path: Path) -> bool:
+    """Return whether a file exists, also True if its folder cannot be read; then reading the file tells why."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _is_regular(path: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqltrack.errors import MissingPackageError
-from sqltrack.importers._files import Folder, open_file, read_text, version_of
+from sqltrack.importers._files import Folder, may_exist, open_file, read_text, unreadable, version_of
 from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
@@ -33,7 +33,7 @@ _MAX_META = 1_000_000
 def read_folder(request: Request) -> Found:
     """Return the runs, in the order of their start and without deleted ones."""
     folder = Folder(request.path)
-    experiments = [path for path in folder.folders() if (path / _META).is_file() and path.name != _TRASH]
+    experiments = [path for path in folder.folders() if may_exist(path / _META) and path.name != _TRASH]
     if not experiments:
         raise SourceError(f"no experiments of MLflow in {str(request.path)!r}", "expected folders with a meta.yaml")
     yield from _deleted(folder)
@@ -44,7 +44,10 @@ def read_folder(request: Request) -> Found:
         except (OSError, ValueError, KeyError) as error:
             yield BrokenRun(str(path / _META), f"not a description of an experiment: {error}")
             continue
-        yield from _runs_of(folder, path, name)
+        try:
+            yield from _runs_of(folder, path, name)
+        except OSError as error:
+            yield unreadable(path, error)
 
 
 def _deleted(folder: Folder) -> Iterator[SkippedRun]:
@@ -52,14 +55,14 @@ def _deleted(folder: Folder) -> Iterator[SkippedRun]:
     trash = folder.path / _TRASH
     for experiment in folder.folders(trash) if trash.is_dir() and not trash.is_symlink() else ():
         for path in folder.folders(experiment):
-            if (path / _META).exists():
+            if may_exist(path / _META):
                 yield SkippedRun("deleted runs", str(path))
 
 
 def _runs_of(folder: Folder, experiment: Path, name: str) -> Found:
     found: list[tuple[Any, Path, Mapping[str, Any]]] = []
     for path in folder.folders(experiment):
-        if not (path / _META).exists():
+        if not may_exist(path / _META):
             continue
         try:
             meta = _read_meta(path / _META)
@@ -72,12 +75,15 @@ def _runs_of(folder: Folder, experiment: Path, name: str) -> Found:
         else:
             yield SkippedRun("deleted runs", str(path))
     for _, path, meta in sorted(found, key=lambda item: (item[0], item[1])):
-        yield _found_run(folder, path, meta, name)
+        try:
+            yield _found_run(folder, path, meta, name)
+        except OSError as error:
+            yield unreadable(path, error)
 
 
 def _found_run(folder: Folder, path: Path, meta: Mapping[str, Any], experiment: str) -> ForeignRun:
     run_id = str(meta.get("run_id") or meta.get("run_uuid") or path.name)
-    files = [file for part in ("metrics", "params", "tags") for file in folder.files(path / part)]
+    files = [file for part in ("metrics", "params", "tags") for file in folder.files_of_run(path / part)]
     return ForeignRun(
         id=run_id,
         name=str(meta.get("run_name") or meta.get("name") or run_id),
@@ -89,13 +95,16 @@ def _found_run(folder: Folder, path: Path, meta: Mapping[str, Any], experiment: 
 
 def _read(folder: Folder, path: Path, meta: Mapping[str, Any], sink: Sink) -> Description:
     last = None
-    for file in folder.files(path / "metrics"):
+    for file in folder.files_of_run(path / "metrics"):
         for timestamp in _read_metric(file, file.relative_to(path / "metrics").as_posix(), sink):
             last = timestamp if last is None else max(last, timestamp)
-    params = {_key(file, path / "params"): read_text(file) for file in folder.files(path / "params")}
-    tags = {_key(file, path / "tags"): read_text(file) for file in folder.files(path / "tags")}
+    params = {_key(file, path / "params"): read_text(file) for file in folder.files_of_run(path / "params")}
+    tags = {_key(file, path / "tags"): read_text(file) for file in folder.files_of_run(path / "tags")}
     artifacts = meta.get("artifact_uri")
-    stored = sum(1 for _ in folder.files(path / "artifacts")) if (path / "artifacts").is_dir() else 0
+    try:
+        stored = sum(1 for _ in folder.files_of_run(path / "artifacts"))
+    except OSError:
+        stored = 0
     if stored:
         sink.leave_out("artifacts", str(path / "artifacts"), stored)
     elif artifacts:

@@ -47,6 +47,7 @@ def read_runs(request: Request) -> Found:
     """Return the runs of all files of an export."""
     folder = Folder(request.path if request.path.is_dir() else request.path.parent)
     files = list(folder.files()) if request.path.is_dir() else [request.path]
+    yield from folder.closed
     files = [path for path in files if path.suffix == ".parquet"]
     if not files:
         raise SourceError(f"no Parquet files in {str(request.path)!r}", "give the folder of Neptune's exporter")

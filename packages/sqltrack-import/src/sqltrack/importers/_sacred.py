@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqltrack.importers._files import Folder, parse_json, version_of
+from sqltrack.importers._files import Folder, may_exist, parse_json, version_of
 from sqltrack.importers._foreign import (
     BrokenRun,
     Description,
@@ -31,7 +31,7 @@ def read_runs(request: Request) -> Found:
     folder = Folder(request.path)
     if not request.path.is_dir():
         raise SourceError(f"{str(request.path)!r} is not a folder", "give the folder of a FileStorageObserver")
-    paths = [path for path in folder.folders() if (path / _FILES[0]).exists()]
+    paths = [path for path in folder.folders() if may_exist(path / _FILES[0])]
     if not paths:
         raise SourceError(f"no runs of Sacred in {str(request.path)!r}", "give the folder of a FileStorageObserver")
     for path in sorted(paths, key=lambda path: (len(path.name), path.name)):

@@ -60,6 +60,7 @@ def read_runs(request: Request) -> Found:
     files = [request.path]
     if request.path.is_dir():
         files = [path for path in folder.files() if path.suffix.lower() in _SUFFIXES[request.kind]]
+    yield from folder.closed
     if not files:
         raise SourceError(f"no files {' or '.join(_SUFFIXES[request.kind])} in {str(request.path)!r}")
     for path in files:

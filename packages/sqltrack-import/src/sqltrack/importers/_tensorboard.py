@@ -68,6 +68,7 @@ def read_runs(request: Request) -> Found:
     """
     folder = Folder(request.path if request.path.is_dir() else request.path.parent)
     files = list(folder.files()) if request.path.is_dir() else [request.path]
+    yield from folder.closed
     found: dict[Path, list[Path]] = {}
     for path in files:
         # TensorFlow's profiler adds a file without events, so that TensorBoard finds its folder.

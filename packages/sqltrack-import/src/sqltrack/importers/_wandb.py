@@ -54,6 +54,7 @@ def read_runs(request: Request) -> Found:
     """Return the runs; one that was resumed has several files."""
     folder = Folder(request.path if request.path.is_dir() else request.path.parent)
     files = list(folder.files()) if request.path.is_dir() else [request.path]
+    yield from folder.closed
     files = sorted((path for path in files if path.suffix == ".wandb"), key=_time_key)
     if not files:
         raise SourceError(f"no .wandb files in {str(request.path)!r}", "give the folder wandb of a project")
