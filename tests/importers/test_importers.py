@@ -848,25 +848,57 @@ MLFLOW_TABLES = {
 }
 
 
-@pytest.mark.engines("postgres", reason="reads a database of a server")
-def test_runs_of_mlflow_arrive_from_postgresql(
-    client: sqltrack.Client, create_database: Callable[..., dict[str, Any]], mlflow_file: Path
-) -> None:
+@pytest.fixture
+def mlflow_server(create_database: Callable[..., dict[str, Any]], mlflow_file: Path) -> dict[str, Any]:
+    """The connection of a PostgreSQL database with the content of the file."""
     import psycopg
 
-    file = sqlite3.connect(mlflow_file)
     config = {name: value for name, value in create_database().items() if name != "engine"}
-    with psycopg.connect(**config) as server:
+    with contextlib.closing(sqlite3.connect(mlflow_file)) as file, psycopg.connect(**config) as server:
         for table, definition in MLFLOW_TABLES.items():
             server.execute(f"CREATE TABLE {table} ({definition})")
             names = [part.split()[0] for part in definition.split(", ")]
             values = ", ".join("%s::int::boolean" if name == "is_nan" else "%s" for name in names)
             for row in file.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall():
                 server.execute(f"INSERT INTO {table} VALUES ({values})", row)
-    file.close()
+    return config
+
+
+def address_of(config: dict[str, Any]) -> str:
+    """Return the address of a PostgreSQL database, as MLflow writes it."""
     user, host = config.get("user", ""), config.get("host", "")
-    address = f"postgresql+psycopg2://{user}@/{config['dbname']}?host={host}&port={config.get('port', 5432)}"
-    check_mlflow(client, check_import(client, None, address))
+    return f"postgresql+psycopg2://{user}@/{config['dbname']}?host={host}&port={config.get('port', 5432)}"
+
+
+@pytest.mark.engines("postgres", reason="reads a database of a server")
+def test_runs_of_mlflow_arrive_from_postgresql(client: sqltrack.Client, mlflow_server: dict[str, Any]) -> None:
+    check_mlflow(client, check_import(client, None, address_of(mlflow_server)))
+
+
+@pytest.mark.engines("postgres", reason="reads a database of a server")
+def test_an_import_that_lost_the_server_of_the_source_is_finished_by_the_next(
+    client: sqltrack.Client, mlflow_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    sql = """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+    """
+    ended: list[Any] = []
+
+    def end_connections(_: int) -> None:
+        if not ended:
+            with psycopg.connect(**mlflow_server) as server:
+                ended.extend(server.execute(sql).fetchall())
+
+    # The first run is read in several parts.
+    monkeypatch.setattr(_spool, "_IN_MEMORY", 2)
+    report = apply_import(client, "mlflow", address_of(mlflow_server), progress=end_connections)
+    assert ended == [(True,)]
+    assert report.has_problems
+    assert report.count("new") < 3
+    check_mlflow(client, apply_import(client, "mlflow", address_of(mlflow_server)))
 
 
 # Any source

@@ -200,13 +200,20 @@ class _ServerSource(ForeignDatabase):
         self._connection = connection
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[Any]]:
-        cursor = self._connection.cursor()
-        try:
+        with self._explained():
+            cursor = self._connection.cursor()
             with find_reader(cursor).read(cursor, sql, tuple(parameters), _ROWS) as reading:
                 for chunk in reading.chunks:
                     yield from chunk
-        except (self._engine.driver_error, DatabaseError) as error:
-            raise SourceError(f"{self._engine.describe()}: {error}") from error
 
     def columns(self, table: str) -> frozenset[str]:
-        return frozenset(self._engine.table_columns(self._connection, table))
+        with self._explained():
+            return frozenset(self._engine.table_columns(self._connection, table))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn errors of the server, or of the connection to it, into those of a source."""
+        try:
+            yield
+        except (self._engine.driver_error, DatabaseError) as error:
+            raise SourceError(f"{self._engine.describe()}: {error}") from error
