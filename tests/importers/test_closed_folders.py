@@ -79,13 +79,6 @@ def test_runs_of_sacred(client: sqltrack.Client, tmp_path: Path, close: Close) -
     check(client, "sacred", tmp_path / "sacred", tmp_path / "sacred" / "1", 1)
 
 
-@pytest.fixture
-def mlruns(tmp_path: Path) -> Path:
-    """A copy of MLflow's folder."""
-    pytest.importorskip("yaml")
-    return Path(shutil.copytree(DATA / "mlruns", tmp_path / "mlruns"))
-
-
 def test_folders_of_mlflow(client: sqltrack.Client, mlruns: Path, close: Close) -> None:
     """A run whose metrics cannot be read is not imported without them; its artifacts stay where they are anyhow."""
     all_runs = plan_import(client, "mlflow", str(mlruns)).runs

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import importlib.util
 import json
 import math
 import os
@@ -12,20 +10,21 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sqltrack
-from sqltrack.importers import ImportReport, SourceError, _spool, apply_import, plan_import
+from sqltrack.importers import SourceError, _spool, apply_import, plan_import
 from sqltrack.importers._foreign import Request
 from sqltrack.importers._kinds import find_request
 from support.imports import (
     COMMON_METRICS,
     DATA,
+    check_import,
+    counts,
     event,
     everything,
     extras_of,
@@ -33,44 +32,8 @@ from support.imports import (
     metrics_of,
     record,
     restore,
+    write_csv,
 )
-
-
-def counts(report: ImportReport) -> tuple[int, int, int, int]:
-    """Return the numbers of new, continued, unchanged and broken runs."""
-    new, continued, unchanged, broken = map(report.count, ("new", "continued", "unchanged", "broken"))
-    return new, continued, unchanged, broken
-
-
-def check_import(client: sqltrack.Client, kind: str | None, source: Any, **options: Any) -> ImportReport:
-    """Import a source: the plan is exact, both sides agree, and a second import changes nothing."""
-    before = everything(client)
-    planned = plan_import(client, kind, str(source), **options)
-    assert everything(client) == before
-    done = apply_import(client, kind, str(source), **options)
-    assert [(run.id, run.outcome, run.values, run.added) for run in planned.runs] == [
-        (run.id, run.outcome, run.values, run.added) for run in done.runs
-    ]
-    assert [run.metrics for run in planned.runs] == [run.metrics for run in done.runs]
-    assert [run.stored for run in done.runs] == [run.metrics for run in done.runs]
-    assert (planned.skipped, [run.left_out for run in planned.runs]) == (
-        done.skipped,
-        [run.left_out for run in done.runs],
-    )
-    after = everything(client)
-    again = apply_import(client, kind, str(source), **options)
-    assert counts(again)[:2] == (0, 0)
-    assert again.added == 0
-    assert everything(client) == after
-    return done
-
-
-def links_of(client: sqltrack.Client) -> list[tuple[Any, ...]]:
-    """Return the comments of linked runs."""
-    return client.execute("""
-        SELECT a.comment, kind, b.comment FROM run_links JOIN runs a ON a.id = from_id JOIN runs b ON b.id = to_id
-    """).fetchall()
-
 
 # Sacred
 
@@ -486,330 +449,7 @@ def test_trials_of_optuna_arrive_as_runs(client: sqltrack.Client, tmp_path: Path
     assert (extras["user_attributes"], extras["directions"]) == ({"note": {"ü": 1}}, ["MINIMIZE"])
 
 
-# Tables
-
-
-def write_csv(path: Path, rows: list[list[Any]]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    return path
-
-
-def test_a_csv_file_is_one_run_or_one_for_each_value_of_a_column(client: sqltrack.Client, tmp_path: Path) -> None:
-    rows = [
-        ["epoch", "seed", "loss", "note", "ok"],
-        [0, 1, 0.5, 'ä, "b"', "true"],
-        [1, 1, "nan", "", "false"],
-        [0, 2, "inf", "12345678901234567890123", ""],
-    ]
-    path = write_csv(tmp_path / "metrics.csv", rows)
-    report = check_import(client, None, path, step="epoch", run="seed", experiment="tables")
-    assert counts(report) == (2, 0, 0, 0)
-    stored = metrics_of(client, 1, "loss", "note", "ok")
-    assert [row[:4] for row in stored] == [(0, 0.0, 0.5, 'ä, "b"'), (1, 0.0, "NaN", None)]
-    assert [bool(row[4]) for row in stored] == [True, False]
-    assert metrics_of(client, 2, "loss")[0][2] == math.inf
-    assert client.execute("SELECT name FROM experiments").fetchall() == [("tables",)]
-
-
-def test_json_lines_keep_their_types(client: sqltrack.Client, tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    lines = ['{"step": 0, "loss": NaN, "tree": {"a": [1]}}', '{"step": 1.5, "loss": 1}', "{", "[]", '{"step": 2, "lo']
-    path.write_text("\n".join(lines))
-    (run,) = apply_import(client, None, str(path)).runs
-    assert (run.values, len(run.problems), len(run.notes)) == (3, 2, 1)
-    assert run.problems[0].startswith(f"{str(path)!r}, offset 70: not a JSON object")
-    stored = metrics_of(client, 1, "loss", "tree")
-    assert stored == [(0, 0.0, "NaN", {"a": [1]}), (1, 0.5, 1.0, None)]
-
-
-def test_rows_of_a_table_with_wrong_fields_are_named(client: sqltrack.Client, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "metrics.csv", [["step", "loss"], [0, 1], [1], ["x", 1], [2, 3]])
-    (run,) = apply_import(client, "csv", str(path)).runs
-    assert run.values == 2
-    assert run.problems == [
-        f"{str(path)!r}, line 3: 1 fields instead of 2",
-        f"{str(path)!r}, line 4: column 'step' is not a number, but 'x'",
-    ]
-    # A process that was killed leaves such a file, so that is no reason to fail.
-    path.write_text("step,loss\n0,1\n1")
-    (run,) = apply_import(client, "csv", str(path)).runs
-    assert (run.problems, run.notes) == ([], [f"{str(path)!r}, line 3: 1 fields instead of 2"])
-    path.write_text("")
-    assert "names of the columns" in apply_import(client, "csv", str(path)).runs[0].problems[0]
-
-
-def test_parquet_files(client: sqltrack.Client, tmp_path: Path, parquet: Any) -> None:
-    import pyarrow as pa
-
-    path = tmp_path / "metrics.parquet"
-    parquet.write_table(pa.table({"step": [0, 1], "loss": [0.5, None], "run": ["a", "b"]}), path)
-    assert counts(check_import(client, None, path)) == (2, 0, 0, 0)
-    assert metrics_of(client, 1, "loss") == [(0, 0.0, 0.5)]
-    path.write_bytes(b"PAR1" + b"x" * 20)
-    assert "metrics.parquet" in apply_import(client, None, str(path)).runs[0].problems[0]
-
-
-def test_an_export_of_neptune(client: sqltrack.Client, tmp_path: Path, parquet: Any) -> None:
-    from decimal import Decimal
-
-    import pyarrow as pa
-
-    created = datetime(2026, 1, 2, tzinfo=timezone.utc)
-    names = ("attribute_path", "attribute_type", "step", "float_value", "string_value", "datetime_value")
-    rows = [
-        ("sys/creation_time", "datetime", None, None, None, created),
-        ("sys/name", "string", None, None, "first", None),
-        ("parameters/lr", "float", None, 0.1, None, None),
-        ("metrics/loss", "float_series", Decimal("0.000000"), 1.0, None, None),
-        ("metrics/loss", "float_series", Decimal("1.500000"), math.nan, None, None),
-        ("files/model", "file", None, None, None, None),
-    ]
-    table = {name: [row[index] for row in rows] for index, name in enumerate(names)}
-    schema = pa.schema([("step", pa.decimal128(18, 6))])
-    columns = {
-        name: pa.array(values, schema.field("step").type if name == "step" else None) for name, values in table.items()
-    }
-    keys = {"project_id": ["team/digits"] * 6, "run_id": ["DIG-1"] * 6, "timestamp": pa.array([created] * 6)}
-    folder = tmp_path / "export"
-    folder.mkdir()
-    parquet.write_table(pa.table({**keys, **columns}), folder / "part_0.parquet")
-    (run,) = check_import(client, "neptune", folder).runs
-    assert [(left.what, left.where) for left in run.left_out] == [("attributes of type file", ("files/model",))]
-    row = client.execute("SELECT comment, args, time_created, status FROM runs").fetchone()
-    assert row == ("first", {"lr": 0.1}, created, "COMPLETED")
-    assert metrics_of(client, 1, "metrics/loss") == [(0, 0.0, 1.0), (1, 0.5, "NaN")]
-
-
-@pytest.mark.parametrize("column", ["run", "sweep"])
-def test_times_and_other_types_of_parquet_files_stay(
-    client: sqltrack.Client, tmp_path: Path, parquet: Any, monkeypatch: pytest.MonkeyPatch, column: str
-) -> None:
-    """Long runs, and files with several runs, are stored in a temporary file in between."""
-    import pyarrow as pa
-
-    monkeypatch.setattr(_spool, "_IN_MEMORY", 2)
-    time = datetime(2026, 1, 2, tzinfo=timezone.utc)
-    values = {"when": time, "day": time.date(), "took": timedelta(seconds=1.5), "code": b"\xff\0", "tree": {"a": [1]}}
-    table = {name: [value] * 3 for name, value in values.items()}
-    path = tmp_path / "metrics.parquet"
-    parquet.write_table(pa.table({"step": [0, 1, 2], column: ["a"] * 3, **table}), path)
-    check_import(client, "parquet", path)
-    for row in metrics_of(client, 1, *values):
-        assert row[2:] == tuple(values.values())
-
-
-def write_neptune(path: Path, parquet: Any, run_id: str, parent: str) -> None:
-    """Write a file of Neptune's exporter with three values of a metric of one run, and its parent."""
-    from decimal import Decimal
-
-    import pyarrow as pa
-
-    table = {
-        "project_id": ["team/digits"] * 4,
-        "run_id": [run_id] * 4,
-        "attribute_path": [*["metrics/loss"] * 3, "sys/forking/parent"],
-        "attribute_type": [*["float_series"] * 3, "string"],
-        "step": pa.array([*map(Decimal, range(3)), None], pa.decimal128(18, 6)),
-        "timestamp": [datetime(2026, 1, 2, tzinfo=timezone.utc)] * 4,
-        "float_value": [1.0, 0.5, 0.25, None],
-        "string_value": [None, None, None, parent],
-    }
-    parquet.write_table(pa.table(table), path)
-
-
-def test_files_of_neptune_that_are_damaged_are_named_and_skipped(
-    client: sqltrack.Client, tmp_path: Path, parquet: Any
-) -> None:
-    for name, run_id, parent in (("a", "DIG-1", "DIG-2"), ("c", "DIG-2", "DIG-0")):
-        write_neptune(tmp_path / f"{name}.parquet", parquet, run_id, parent)
-    (tmp_path / "b.parquet").write_bytes(b"PAR1" * 10)
-    # The columns tell that these are no tables of metrics.
-    report = apply_import(client, None, str(tmp_path))
-    assert (report.kind, counts(report), report.added) == ("neptune", (2, 0, 0, 1), 6)
-    assert [run.name for run in report.runs if run.problems] == [str(tmp_path / "b.parquet")]
-    assert links_of(client) == [("DIG-1", "child of", "DIG-2")]
-
-
-# MLflow
-
-MLFLOW_NEEDS = ("mlflow", "sqlalchemy", "alembic", "yaml")
-
-
-@pytest.fixture
-def mlflow_file(tmp_path: Path) -> Path:
-    """MLflow's database."""
-    return restore("mlflow.sql", tmp_path / "mlflow.db")
-
-
-def check_mlflow(client: sqltrack.Client, report: ImportReport, first: int = 1) -> None:
-    """Check the runs of a source of MLflow, whose first run has this id."""
-    assert counts(report) == (3, 0, 0, 0)
-    assert [(left.what, left.count) for left in report.skipped] == [("deleted runs", 1)]
-    query = f"SELECT status, comment, tags FROM runs WHERE id >= {first} ORDER BY id"
-    assert client.execute(query).fetchall() == [
-        ("COMPLETED", "a sweep", {"paper": True, "team=vision": True}),
-        ("COMPLETED", "child", {}),
-        ("FAILED", "broken", {}),
-    ]
-    (args,) = client.execute(f"SELECT args FROM runs WHERE id = {first}").fetchone()
-    assert args == {
-        "lr": 0.1,
-        "layers": [4, 5],
-        "name": "resnet",
-        "commit": "12345e7",
-        "augment": True,
-        "no": None,
-        "long": "x" * 6000,
-    }
-    links = client.execute(f"SELECT * FROM run_links WHERE from_id >= {first}").fetchall()
-    assert links == [(first + 1, "child of", first)]
-    assert metrics_of(client, first, "train/loss", "val acc", "odd", "again") == COMMON_METRICS
-    assert "artifacts" in extras_of(client, first)["mlflow"]["artifact_uri"]
-
-
-def test_runs_of_mlflow_arrive_from_its_database_and_its_folder(client: sqltrack.Client, mlflow_file: Path) -> None:
-    pytest.importorskip("yaml")
-    check_mlflow(client, check_import(client, None, f"sqlite:///{mlflow_file}"))
-    check_mlflow(client, check_import(client, None, DATA / "mlruns"), first=4)
-
-
-@pytest.mark.engines("sqlite", reason="the tool takes long to create its own database")
-def test_runs_that_mlflow_has_just_written_arrive(client: sqltrack.Client, tmp_path: Path) -> None:
-    for package in MLFLOW_NEEDS:
-        if importlib.util.find_spec(package) is None:
-            if os.environ.get("CI"):
-                pytest.fail(f"{package!r} is not installed")
-            pytest.skip(f"{package!r} is not installed")
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
-    command = [sys.executable, str(DATA / "write_mlflow.py")]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    check_mlflow(client, check_import(client, None, tmp_path / "mlflow.db"))
-    check_mlflow(client, check_import(client, None, tmp_path / "mlruns"), first=4)
-
-
-@pytest.mark.engines("sqlite", reason="about reading the source")
-def test_databases_of_old_versions_of_mlflow(client: sqltrack.Client, mlflow_file: Path) -> None:
-    connection = sqlite3.connect(mlflow_file)
-    connection.executescript("""
-        CREATE TABLE old AS SELECT key, value, timestamp, run_uuid FROM metrics WHERE key = 'again';
-        DROP TABLE metrics;
-        ALTER TABLE old RENAME TO metrics;
-    """)
-    connection.close()
-    assert counts(check_import(client, "mlflow", mlflow_file)) == (3, 0, 0, 0)
-    assert metrics_of(client, 1, "again") == [(0, 0.0, 1.0), (0, 1.0, 2.0)]
-
-
-@pytest.fixture
-def mlruns(tmp_path: Path) -> Path:
-    """A copy of MLflow's folder."""
-    pytest.importorskip("yaml")
-    return Path(shutil.copytree(DATA / "mlruns", tmp_path / "mlruns"))
-
-
-def test_lines_of_mlruns_that_are_damaged_are_named(client: sqltrack.Client, mlruns: Path) -> None:
-    (path,) = mlruns.rglob("metrics/odd")
-    path.write_bytes(b"1000 nan 1\nxyz\n2000 inf 2\n3000 0.12")
-    (meta,) = path.parents[1].parent.glob("*/metrics/step")
-    (meta.parents[1] / "meta.yaml").write_text("start_time: [1")
-    report = apply_import(client, "mlflow", str(mlruns))
-    assert counts(report) == (2, 0, 0, 1)
-    broken, run, _ = report.runs
-    assert broken.name == str(meta.parents[1] / "meta.yaml")
-    assert run.problems == [f"{str(path)!r}, offset 11: expected time, value and step, got b'xyz\\n'"]
-    assert run.notes == [f"{str(path)!r}, offset 26: the last line is incomplete"]
-    assert [row for row in metrics_of(client, 1, "odd") if row[2]] == [(1, 0.0, "NaN"), (2, 0.0, math.inf)]
-
-
-@pytest.mark.engines("sqlite", reason="about reading the source")
-def test_runs_of_deleted_experiments_of_mlruns_are_counted(client: sqltrack.Client, mlruns: Path) -> None:
-    (path,) = mlruns.rglob("metrics/step")
-    (mlruns / ".trash").mkdir()
-    path.parents[2].rename(mlruns / ".trash" / "1")
-    report = apply_import(client, "mlflow", str(mlruns))
-    assert (report.runs, [(left.what, left.count) for left in report.skipped]) == ([], [("deleted runs", 4)])
-
-
-def test_yaml_of_mlruns_makes_no_objects(client: sqltrack.Client, mlruns: Path, tmp_path: Path) -> None:
-    (path,) = mlruns.rglob("metrics/step")
-    (path.parents[1] / "meta.yaml").write_text(f"!!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
-    assert counts(apply_import(client, "mlflow", str(mlruns))) == (2, 0, 0, 1)
-    assert not (tmp_path / "made").exists()
-
-
-def test_links_to_parents_are_added_after_an_interruption_and_once(
-    client: sqltrack.Client, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sqltrack.importers._target import Target
-
-    def stop(self: Target) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Target, "link_to_parents", stop)
-        with pytest.raises(KeyboardInterrupt):
-            apply_import(client, "mlflow", str(mlflow_file))
-    assert links_of(client) == []
-    assert counts(apply_import(client, "mlflow", str(mlflow_file))) == (0, 0, 3, 0)
-    assert links_of(client) == [("child", "child of", "a sweep")]
-    # A link that was deleted here stays deleted.
-    client.execute("DELETE FROM run_links")
-    apply_import(client, "mlflow", str(mlflow_file))
-    assert links_of(client) == []
-    # A parent that was deleted here gets its children back.
-    client.execute("DELETE FROM metrics WHERE run_id = 1")
-    client.execute("DELETE FROM runs WHERE id = 1")
-    check_import(client, "mlflow", mlflow_file)
-    assert links_of(client) == [("child", "child of", "a sweep")]
-
-
-def test_a_parent_that_is_imported_after_its_child_is_linked(client: sqltrack.Client, mlflow_file: Path) -> None:
-    def set_stage(stage: str) -> None:
-        with contextlib.closing(sqlite3.connect(mlflow_file)) as connection:
-            connection.execute("UPDATE runs SET lifecycle_stage = ? WHERE name = 'parent'", (stage,))
-            connection.commit()
-
-    set_stage("deleted")
-    apply_import(client, "mlflow", str(mlflow_file))
-    assert links_of(client) == []
-    set_stage("active")
-    assert counts(check_import(client, "mlflow", mlflow_file)) == (1, 0, 2, 0)
-    assert links_of(client) == [("child", "child of", "a sweep")]
-
-
-def test_runs_before_the_damage_of_a_database_are_imported(
-    client: sqltrack.Client, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A query may fail only for the damaged pages of one run, or while the runs are listed."""
-    from sqltrack.importers import _mlflow_database
-
-    find = _mlflow_database._found_run
-
-    def fail_for(name: str, error: Exception) -> None:
-        def found_run(database: Any, row: Any, columns: Any) -> Any:
-            if row[2] == name:
-                raise error
-            return find(database, row, columns)
-
-        monkeypatch.setattr(_mlflow_database, "_found_run", found_run)
-
-    fail_for("child", sqlite3.DatabaseError("malformed"))
-    report = apply_import(client, "mlflow", str(mlflow_file))
-    assert counts(report) == (1, 0, 0, 1)
-    assert (report.runs[-1].name, report.runs[-1].problems) == (str(mlflow_file), ["malformed"])
-    fail_for("child", SourceError("malformed"))
-    assert counts(apply_import(client, "mlflow", str(mlflow_file))) == (1, 0, 1, 1)
-
-
-def test_a_tag_that_was_changed_after_the_end_of_a_run_arrives(client: sqltrack.Client, mlflow_file: Path) -> None:
-    apply_import(client, "mlflow", str(mlflow_file))
-    with contextlib.closing(sqlite3.connect(mlflow_file)) as connection:
-        connection.execute("UPDATE tags SET value = 'speech' WHERE value = 'vision'")
-        connection.commit()
-    assert counts(check_import(client, "mlflow", mlflow_file)) == (0, 1, 2, 0)
-    assert extras_of(client, 1)["mlflow"]["tags"]["team"] == "speech"
+# Any source
 
 
 @pytest.mark.parametrize(
@@ -834,74 +474,6 @@ def test_wrong_content_of_a_database_does_not_end_the_import(
     kind = script.removesuffix(".sql")
     report = apply_import(client, kind, str(path))
     assert len(report.runs) == (2 if kind == "trackio" else 3)
-
-
-# The columns of MLflow's tables that are read, in PostgreSQL.
-MLFLOW_TABLES = {
-    "experiments": "experiment_id INTEGER, name TEXT, lifecycle_stage TEXT",
-    "runs": "run_uuid TEXT, name TEXT, experiment_id INTEGER, status TEXT, start_time BIGINT, end_time BIGINT, "
-    "lifecycle_stage TEXT, artifact_uri TEXT",
-    "metrics": 'key TEXT, value DOUBLE PRECISION, "timestamp" BIGINT, run_uuid TEXT, step BIGINT, is_nan BOOLEAN',
-    "latest_metrics": "key TEXT, run_uuid TEXT",
-    "params": "key TEXT, value TEXT, run_uuid TEXT",
-    "tags": "key TEXT, value TEXT, run_uuid TEXT",
-}
-
-
-@pytest.fixture
-def mlflow_server(create_database: Callable[..., dict[str, Any]], mlflow_file: Path) -> dict[str, Any]:
-    """The connection of a PostgreSQL database with the content of the file."""
-    import psycopg
-
-    config = {name: value for name, value in create_database().items() if name != "engine"}
-    with contextlib.closing(sqlite3.connect(mlflow_file)) as file, psycopg.connect(**config) as server:
-        for table, definition in MLFLOW_TABLES.items():
-            server.execute(f"CREATE TABLE {table} ({definition})")
-            names = [part.split()[0] for part in definition.split(", ")]
-            values = ", ".join("%s::int::boolean" if name == "is_nan" else "%s" for name in names)
-            for row in file.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall():
-                server.execute(f"INSERT INTO {table} VALUES ({values})", row)
-    return config
-
-
-def address_of(config: dict[str, Any]) -> str:
-    """Return the address of a PostgreSQL database, as MLflow writes it."""
-    user, host = config.get("user", ""), config.get("host", "")
-    return f"postgresql+psycopg2://{user}@/{config['dbname']}?host={host}&port={config.get('port', 5432)}"
-
-
-@pytest.mark.engines("postgres", reason="reads a database of a server")
-def test_runs_of_mlflow_arrive_from_postgresql(client: sqltrack.Client, mlflow_server: dict[str, Any]) -> None:
-    check_mlflow(client, check_import(client, None, address_of(mlflow_server)))
-
-
-@pytest.mark.engines("postgres", reason="reads a database of a server")
-def test_an_import_that_lost_the_server_of_the_source_is_finished_by_the_next(
-    client: sqltrack.Client, mlflow_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import psycopg
-
-    sql = """
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()
-    """
-    ended: list[Any] = []
-
-    def end_connections(_: int) -> None:
-        if not ended:
-            with psycopg.connect(**mlflow_server) as server:
-                ended.extend(server.execute(sql).fetchall())
-
-    # The first run is read in several parts.
-    monkeypatch.setattr(_spool, "_IN_MEMORY", 2)
-    report = apply_import(client, "mlflow", address_of(mlflow_server), progress=end_connections)
-    assert ended == [(True,)]
-    assert report.has_problems
-    assert report.count("new") < 3
-    check_mlflow(client, apply_import(client, "mlflow", address_of(mlflow_server)))
-
-
-# Any source
 
 
 def test_a_source_is_recognized_or_the_message_says_what_to_do(client: sqltrack.Client, tmp_path: Path) -> None:

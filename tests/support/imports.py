@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import math
 import sqlite3
 import struct
@@ -11,9 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import sqltrack
+from sqltrack.importers import ImportReport, apply_import, plan_import
 from sqltrack.importers._event_files import framed as record
 
-__all__ = ["COMMON_METRICS", "DATA", "event", "everything", "extras_of", "field", "metrics_of", "record", "restore"]
+__all__ = [
+    "COMMON_METRICS",
+    "DATA",
+    "check_import",
+    "counts",
+    "event",
+    "everything",
+    "extras_of",
+    "field",
+    "links_of",
+    "metrics_of",
+    "record",
+    "restore",
+    "write_csv",
+]
 
 DATA = Path(__file__).parents[1] / "importers" / "data"
 
@@ -24,6 +40,42 @@ COMMON_METRICS = [
     (1, 0.0, 0.5, 0.6, "NaN", None),
     (2, 0.0, 1 / 3, 0.7, math.inf, None),
 ]
+
+
+def counts(report: ImportReport) -> tuple[int, int, int, int]:
+    """Return the numbers of new, continued, unchanged and broken runs."""
+    new, continued, unchanged, broken = map(report.count, ("new", "continued", "unchanged", "broken"))
+    return new, continued, unchanged, broken
+
+
+def check_import(client: sqltrack.Client, kind: str | None, source: Any, **options: Any) -> ImportReport:
+    """Import a source: the plan is exact, both sides agree, and a second import changes nothing."""
+    before = everything(client)
+    planned = plan_import(client, kind, str(source), **options)
+    assert everything(client) == before
+    done = apply_import(client, kind, str(source), **options)
+    assert [(run.id, run.outcome, run.values, run.added) for run in planned.runs] == [
+        (run.id, run.outcome, run.values, run.added) for run in done.runs
+    ]
+    assert [run.metrics for run in planned.runs] == [run.metrics for run in done.runs]
+    assert [run.stored for run in done.runs] == [run.metrics for run in done.runs]
+    assert (planned.skipped, [run.left_out for run in planned.runs]) == (
+        done.skipped,
+        [run.left_out for run in done.runs],
+    )
+    after = everything(client)
+    again = apply_import(client, kind, str(source), **options)
+    assert counts(again)[:2] == (0, 0)
+    assert again.added == 0
+    assert everything(client) == after
+    return done
+
+
+def links_of(client: sqltrack.Client) -> list[tuple[Any, ...]]:
+    """Return the comments of linked runs."""
+    return client.execute("""
+        SELECT a.comment, kind, b.comment FROM run_links JOIN runs a ON a.id = from_id JOIN runs b ON b.id = to_id
+    """).fetchall()
 
 
 def metrics_of(client: sqltrack.Client, run_id: int, *names: str) -> list[tuple[Any, ...]]:
@@ -52,6 +104,12 @@ def restore(script: str, path: Path) -> Path:
     """Create a SQLite file with a script of the data."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript((DATA / script).read_text(encoding="utf-8"))
+    return path
+
+
+def write_csv(path: Path, rows: list[list[Any]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
     return path
 
 
