@@ -6,7 +6,14 @@ import pytest
 
 from sqltrack.engines.postgres.sql import POSTGRES
 from sqltrack.engines.sqlite._sql import SQLITE, split_additions
-from sqltrack.engines.sqltext import Dialect, first_keyword, outer_keywords, split_statements, translate_placeholders
+from sqltrack.engines.sqltext import (
+    Dialect,
+    closes_too_much,
+    first_keyword,
+    outer_keywords,
+    split_statements,
+    translate_placeholders,
+)
 
 BOTH = pytest.mark.parametrize("dialect", [POSTGRES, SQLITE], ids=["postgres", "sqlite"])
 
@@ -116,6 +123,14 @@ def test_placeholders_become_those_of_sqlite(query: str, text: str, names: tuple
 def test_positional_and_named_placeholders_do_not_mix() -> None:
     with pytest.raises(ValueError, match="cannot be mixed"):
         translate_placeholders("SELECT %s, %(a)s", SQLITE)
+
+
+@BOTH
+def test_parentheses_count_only_outside_quotes_and_comments(dialect: Dialect) -> None:
+    for text in ("a = 1", "(a) OR (b)", "a = ')'", '")" = 1', "a /* ) */ = 1", "a = 1 -- )", "(a", "((a) AND b)"):
+        assert not closes_too_much(text, dialect), text
+    for text in ("a) OR (b", ")", "(a)) OR ((b)", "a = '(' ) OR (1 = 1", "a = 1 /* ( */ ) OR (b", "a -- (\n) OR (b"):
+        assert closes_too_much(text, dialect), text
 
 
 @BOTH

@@ -1,4 +1,4 @@
-"""Suggest the right expression after the database refused a condition on runs."""
+"""Put conditions on runs into statements, and suggest the right expression after the database refused one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sqltrack.commands._points import read_extras
 from sqltrack.commands._rows import fetch
 from sqltrack.engines.admin import Admin, admin_of
 from sqltrack.engines.schema import EXTRAS
-from sqltrack.engines.sqltext import column_names
+from sqltrack.engines.sqltext import Dialect, closes_too_much, column_names
 from sqltrack.errors import DatabaseError, SQLTrackError
 from sqltrack.util import quote_identifier
 
-__all__ = ["check_quoted_names", "explain_condition"]
+__all__ = ["check_quoted_names", "enclose", "explain_condition"]
 
 # Columns of runs that hold values by name, and the word for such a value.
 _OBJECTS = {"args": "an argument", "tags": "a tag", "extras": "one of the extras", "env": "an environment variable"}
@@ -60,6 +60,18 @@ class _Known(NamedTuple):
     columns: Sequence[str]
     expressions: Mapping[str, str]
     items: Mapping[tuple[str, str], type]
+
+
+def enclose(condition: str, dialect: Dialect) -> str:
+    """Return a condition in parentheses, for a statement with placeholders.
+
+    Raises:
+        DatabaseError: it closes a parenthesis that it does not open, so it would change what stands around it.
+    """
+    if closes_too_much(condition, dialect):
+        raise DatabaseError("the condition closes a parenthesis that it does not open")
+    # It may end with a comment, so end its line.
+    return f"({condition.replace('%', '%%')}\n)"
 
 
 def check_quoted_names(client: Client, condition: str, *, as_superuser: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqltrack.client import Client
-from sqltrack.commands._conditions import check_quoted_names, explain_condition
+from sqltrack.commands._conditions import check_quoted_names, enclose, explain_condition
 from sqltrack.commands._databases import read_only
 from sqltrack.commands._lookup import experiment_question, find_experiment, near
 from sqltrack.commands._points import (
@@ -130,9 +130,10 @@ def list_runs(
     order = _Order(best, maximize, sort, reverse)
     if where is not None:
         check_quoted_names(client, where, as_superuser=as_superuser)
+    chosen = _choose(experiment, None if where is None else enclose(where, client.engine.dialect))
     try:
         with read_only(client, as_superuser=as_superuser, own_sql=where is None) as connection:
-            listing = _Listing(client, connection, _choose(experiment, where), order)
+            listing = _Listing(client, connection, chosen, order)
             return listing.read(experiment, limit, with_args, progress)
     except DatabaseError as error:
         if where is None or type(error) is not DatabaseError:
@@ -157,17 +158,16 @@ class _Best(NamedTuple):
     progress: float
 
 
-def _choose(experiment: str | None, where: str | None) -> ChosenRuns:
-    if experiment is None and where is None:
+def _choose(experiment: str | None, condition: str | None) -> ChosenRuns:
+    if experiment is None and condition is None:
         return ALL_RUNS
     # Percent signs are doubled only in statements with placeholders, so always use at least one.
     conditions, parameters = ["id >= %s"], list[Any]([INT64[0]])
     if experiment is not None:
         sql, parameters = experiment_question(experiment)[0], list(experiment_question(experiment)[1])
         conditions = [f"experiment_id = ({sql})"]
-    if where is not None:
-        # The condition may end with a comment, so end its line.
-        conditions.append(f"({where.replace('%', '%%')}\n)")
+    if condition is not None:
+        conditions.append(condition)
     return ChosenRuns(f"{_RUNS} WHERE {' AND '.join(conditions)}", parameters, False)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Dialect",
     "Located",
     "Translated",
+    "closes_too_much",
     "column_names",
     "find_backslash",
     "first_keyword",
@@ -52,6 +53,16 @@ def outer_keywords(statement: str, dialect: Dialect) -> Iterator[str]:
         depth += {"(": 1, ")": -1}.get(token.text, 0)
         if token.kind == "word" and depth == 0:
             yield token.text.upper()
+
+
+def closes_too_much(expression: str, dialect: Dialect) -> bool:
+    """Return whether an expression closes a parenthesis that it does not open."""
+    depth = 0
+    for token in tokens(expression, dialect):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth < 0:
+            return True
+    return False
 
 
 def first_keyword(statement: str, dialect: Dialect) -> str:

@@ -11,6 +11,7 @@ from sqltrack.commands._points import Places
 from sqltrack.engines._first_rows import is_number_sql
 from sqltrack.engines.admin import Admin
 from sqltrack.engines.schema import EXTRAS
+from sqltrack.engines.sqltext import Dialect
 from sqltrack.queries import column_sql
 from sqltrack.statuses import UNFINISHED_STATES
 from sqltrack.ui.queries._errors import QueryError
@@ -183,6 +184,11 @@ class Expressions:
     def __init__(self, admin: Admin, places: Places) -> None:
         self._admin = admin
         self._places = places
+
+    @property
+    def dialect(self) -> Dialect:
+        """The syntax of quotes and comments in the database's SQL."""
+        return self._admin.engine.dialect
 
     def write(self, column: Column) -> Expression:
         """Return the expression for a column."""

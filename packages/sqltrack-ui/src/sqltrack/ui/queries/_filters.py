@@ -8,10 +8,12 @@ from datetime import datetime, timezone
 from textwrap import dedent
 from typing import Any, NamedTuple
 
+from sqltrack.commands._conditions import enclose
 from sqltrack.commands.runs import _RUNS as RUNS_SQL
 from sqltrack.engines._first_rows import is_number_sql
 from sqltrack.engines.json import Jsonb, is_storable_text
 from sqltrack.engines.schema import fits_int64
+from sqltrack.errors import DatabaseError
 from sqltrack.ui.queries._columns import JSON_COLUMNS, Column, Expressions, parse_column
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._values import as_key, from_json
@@ -138,7 +140,7 @@ def condition_of(chosen: Filter, expressions: Expressions) -> Condition:
     """Return the condition for a filter.
 
     Raises:
-        QueryError: a facet has a value that its column cannot have.
+        QueryError: a facet has a value that its column cannot have, or the condition closes a parenthesis around it.
     """
     parts, parameters = list[str](), list[Any]()
     for facet in chosen.facets:
@@ -152,8 +154,10 @@ def condition_of(chosen: Filter, expressions: Expressions) -> Condition:
         parts.append(f"({' OR '.join(f'LOWER({text}) LIKE %s' + _ESCAPE for text in _SEARCHED)})")
         parameters += [f"%{_like(chosen.search.lower())}%"] * len(_SEARCHED)
     if chosen.where is not None:
-        # The condition may end with a comment, so end its line.
-        parts.append(f"({chosen.where.replace('%', '%%')}\n)")
+        try:
+            parts.append(enclose(chosen.where, expressions.dialect))
+        except DatabaseError as error:
+            raise QueryError(error.message, "where") from error
     return Condition("\n    AND ".join(parts), tuple(parameters))
 
 
