@@ -234,6 +234,26 @@ def test_address_with_500_columns_is_short_and_opens_elsewhere(open_page: Any) -
         page.locator(".chip", has_text="Status = COMPLETED").wait_for()
 
 
+def test_long_view_survives_a_reload_before_the_server_has_it(open_page: Any) -> None:
+    columns = ",".join(f"extras~column_{number}" for number in range(500))
+    with open_page(f"?c={columns}") as page:
+        table_ids(page)
+        page.route("**/api/states", lambda route: None)
+        page.locator(".facet label", has_text="COMPLETED").click()
+        page.locator(".chip", has_text="Status = COMPLETED").wait_for()
+        # Chromium forgets the state of an entry that it has not stored yet.
+        page.evaluate("history.replaceState(null, '')")
+        page.reload()
+        page.locator(".chip", has_text="Status = COMPLETED").wait_for()
+        assert headings(page)[:2] == ["column_0 extras", "column_1 extras"]
+        page.unroute("**/api/states")
+        page.locator(".chip", has_text="Status = COMPLETED").get_by_role("button").click()
+        page.wait_for_url("**/?v=*")
+        page.goto(page.url.split("?")[0])
+        assert table_ids(page)
+        assert "column_0 extras" not in headings(page)
+
+
 def test_saved_view_opens_by_its_name(open_page: Any) -> None:
     with open_page("?f=run~status:FAILED") as page:
         table_ids(page)

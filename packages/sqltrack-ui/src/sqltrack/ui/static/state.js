@@ -7,6 +7,8 @@ import { createSignal } from "./signal.js";
 const LONGEST_ADDRESS = 190;
 /** Milliseconds without a change before a long state is sent. */
 const PATIENCE = 300;
+/** Name of the storage for the last long state: a reload that begins before the server has it asks for its address. */
+const LAST = "sqltrack-last-state";
 
 /** The current place: {path, state}. `path` is relative to the base: "" for the runs, "run/812". */
 export const place = createSignal({ path: "", state: complete({}) });
@@ -19,7 +21,13 @@ let timer = null;
 /** Read the address, and follow the browser's buttons for back and forward. */
 export async function startState() {
   window.addEventListener("popstate", readAddress);
-  await readAddress();
+  const last = readLast();
+  if (last === null) {
+    remember(null);
+    await readAddress();
+  } else {
+    enter(currentPath(), complete(last), true);
+  }
 }
 
 /**
@@ -57,6 +65,7 @@ function enter(path, state, replace) {
   const isShort = url.href.length + query.length <= LONGEST_ADDRESS;
   const next = url.href + (isShort ? query : "");
   clearTimeout(timer);
+  remember(isShort ? null : { href: next, state });
   if (!isShort) {
     timer = setTimeout(keepLongState, PATIENCE, url.href, state);
   }
@@ -78,6 +87,29 @@ async function keepLongState(base, state) {
     }
   } catch (error) {
     stateError.set(`the address does not hold this view: ${error.message}`);
+  }
+}
+
+function remember(last) {
+  try {
+    if (last === null) {
+      sessionStorage.removeItem(LAST);
+    } else {
+      sessionStorage.setItem(LAST, JSON.stringify(last));
+    }
+  } catch {
+    // Without storage, only a reload right after a change forgets it.
+  }
+}
+
+// The long state of this address, if the page was loaded again before the address named it; otherwise null.
+function readLast() {
+  try {
+    const { href, state } = JSON.parse(sessionStorage.getItem(LAST)) ?? {};
+    const isReload = performance.getEntriesByType("navigation")[0]?.type === "reload";
+    return isReload && href === location.href ? state : null;
+  } catch {
+    return null;
   }
 }
 
