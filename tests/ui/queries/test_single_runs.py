@@ -234,6 +234,20 @@ def test_changes_tell_which_runs_have_changed(live: queries.Database) -> None:
     assert queries.changes(live, {"runs": []})["version"] == after["version"]
 
 
+def test_a_call_right_after_another_one_is_a_change(client: sqltrack.Client) -> None:
+    """Its time is that of the first, and its row too."""
+    run = sqltrack.Experiment(client, name="a").get_run()
+    with run.track(), queries.Database(client) as source:
+        states = []
+        for name in ("train", "val", "test"):
+            run.add_metrics({name: 1.0}, step=1)
+            states.append(queries.changes(source, {"runs": [run.id]})["runs"][0])
+        assert states[0]["rows"] == states[2]["rows"] == 1
+        assert states[0] != states[1] != states[2]
+        client.execute("UPDATE runs SET time_updated = %s", (datetime.now(timezone.utc) - timedelta(hours=1),))
+        assert queries.changes(source, {"runs": [run.id]})["runs"][0]["recent"] is None
+
+
 def test_the_overview_names_the_database_without_a_password(live: queries.Database) -> None:
     answer = queries.about(live, {})
     assert (answer["runs"], answer["experiments"], answer["engine"]) == (4, 1, live.client.engine.name)

@@ -111,8 +111,12 @@ class Database:
 
     def run_version(self, version: str, status: str, updated: datetime | None) -> str:
         """Return the version of a run: that of all data, unless the run has ended and no change is recent."""
-        is_settled = find_state(status) in ENDED_STATES and updated is not None and self.now() - updated > _SETTLED
-        return f"{self.coarse_version(version)} {status} {updated}" if is_settled else version
+        is_over = find_state(status) in ENDED_STATES and updated is not None and self.is_settled(updated)
+        return f"{self.coarse_version(version)} {status} {updated}" if is_over else version
+
+    def is_settled(self, updated: datetime | None) -> bool:
+        """Return whether the time of a run's last change is that of its last call."""
+        return updated is None or self.now() - updated > _SETTLED
 
     def expire(self) -> None:
         """Show the present data from now on: let no result outlive its version. Call this after a change."""

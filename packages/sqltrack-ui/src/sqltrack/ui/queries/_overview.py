@@ -222,8 +222,9 @@ def changes(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         spec: dict with runs (ids).
 
     Returns:
-        A dict with version (of all data), runs (dicts with id, status, updated and rows; runs that no longer exist are
-        left out) and columns (a text that changes when metrics get columns).
+        A dict with version (of all data), runs (dicts with id, status, updated, rows and recent; runs that no longer
+        exist are left out) and columns (a text that changes when metrics get columns). As calls write the time of a run
+        at most once a second, `recent` is the version while updated may not tell of the last call; later it is None.
     """
     ids = parse_ids(spec.get("runs") or [])
     version = source.version()
@@ -246,6 +247,7 @@ def _read_states(source: Database, ids: Sequence[int], version: str) -> list[dic
             "status": found[run_id]["status"],
             "updated": as_json(found[run_id]["time_updated"]),
             "rows": counts[run_id],
+            "recent": None if source.is_settled(found[run_id]["time_updated"]) else version,
         }
         for run_id in ids
         if run_id in found

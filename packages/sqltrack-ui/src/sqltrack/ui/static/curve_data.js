@@ -129,8 +129,8 @@ class CurveStore {
     return answer.runs.filter((run) => this.#isNew(run)).map((run) => run.id);
   }
 
-  #isNew({ id, updated, rows, status }) {
-    const state = `${updated} ${rows} ${status}`;
+  #isNew({ id, updated, rows, status, recent }) {
+    const state = `${updated} ${rows} ${status} ${recent}`;
     const before = this.#known.get(id);
     this.#known.set(id, state);
     return before !== undefined && before !== state;
