@@ -44,6 +44,7 @@ from sqltrack.engines.sqltext import (
     Dialect,
     Located,
     Translated,
+    closes_too_much,
     column_names,
     find_backslash,
     first_keyword,
@@ -180,6 +181,7 @@ def read_text(script: str) -> None:
         assert_type(keywords(script, dialect), Iterator[str])
         assert_type(without_semicolons(script, dialect), str)
         assert_type(outer_keywords(script, dialect), Iterator[str])
+        assert_type(closes_too_much(script, dialect), bool)
     assert_type(placeholders(MAX_NAME_BYTES) + sql_literal(None) + json_text([1e23]) + column_sql("loss"), str)
 
 
