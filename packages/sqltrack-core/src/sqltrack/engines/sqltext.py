@@ -48,21 +48,22 @@ def keywords(statement: str, dialect: Dialect) -> Iterator[str]:
 
 def outer_keywords(statement: str, dialect: Dialect) -> Iterator[str]:
     """Yield the words of a statement outside quotes, comments and parentheses, in upper case."""
-    depth = 0
-    for token in tokens(statement, dialect):
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
+    for token, depth in _nested(statement, dialect):
         if token.kind == "word" and depth == 0:
             yield token.text.upper()
 
 
 def closes_too_much(expression: str, dialect: Dialect) -> bool:
     """Return whether an expression closes a parenthesis that it does not open."""
+    return any(depth < 0 for _, depth in _nested(expression, dialect))
+
+
+def _nested(text: str, dialect: Dialect) -> Iterator[tuple[Token, int]]:
+    """Yield tokens with the number of parentheses that are open after each, below 0 if more were closed."""
     depth = 0
-    for token in tokens(expression, dialect):
+    for token in tokens(text, dialect):
         depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth < 0:
-            return True
-    return False
+        yield token, depth
 
 
 def first_keyword(statement: str, dialect: Dialect) -> str:
