@@ -96,4 +96,6 @@ def test_experiments_of_mlflow(client: sqltrack.Client, mlruns: Path, close: Clo
     (closed,) = {path.parents[1] for path in mlruns.glob("*/*/meta.yaml")}
     shutil.copytree(closed, mlruns / "second")
     close(closed)
+    (mlruns / ".trash").mkdir()
+    close(mlruns / ".trash")
     check(client, "mlflow", mlruns, closed, number)

@@ -53,10 +53,14 @@ def read_folder(request: Request) -> Found:
 def _deleted(folder: Folder) -> Iterator[SkippedRun]:
     """Return the runs of deleted experiments."""
     trash = folder.path / _TRASH
-    for experiment in folder.folders(trash) if trash.is_dir() and not trash.is_symlink() else ():
-        for path in folder.folders(experiment):
-            if may_exist(path / _META):
-                yield SkippedRun("deleted runs", str(path))
+    try:
+        for experiment in folder.folders(trash) if trash.is_dir() and not trash.is_symlink() else ():
+            for path in folder.folders(experiment):
+                if may_exist(path / _META):
+                    yield SkippedRun("deleted runs", str(path))
+    except OSError:
+        # Nothing in it would be imported.
+        return
 
 
 def _runs_of(folder: Folder, experiment: Path, name: str) -> Found:
