@@ -157,6 +157,15 @@ def test_metrics_of_runs_come_with_the_number_of_runs(source: queries.Database) 
     assert queries.metrics(source, {"runs": []})["metrics"] == []
 
 
+@pytest.mark.engines("postgres", reason="SQLite lets no rows wait")
+def test_metrics_that_wait_for_a_column_are_those_of_a_run_without_rows(client: sqltrack.Client) -> None:
+    run = sqltrack.Experiment(client, name="a").get_run()
+    sql = "INSERT INTO metrics_pending (run_id, step, progress, extras) VALUES (%s, 1, 0, '{\"late\": 1}')"
+    client.execute(sql, (run.id,))
+    with queries.Database(client) as source:
+        assert [metric["name"] for metric in queries.metrics(source, {"runs": [run.id]})["metrics"]] == ["late"]
+
+
 def test_a_renamed_metric_leaves_its_old_column_empty(changing: queries.Database) -> None:
     column = ["metric", "max", "acc%"]
     assert queries.runs(changing, {"columns": [column]})["rows"][-1]["values"] == [3]

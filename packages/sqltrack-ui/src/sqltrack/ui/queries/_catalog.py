@@ -108,7 +108,9 @@ def _logged(source: Database, ids: Sequence[int], version: str) -> dict[int, lis
     }
     logged = {run_id: source.cache.peek(("logged", run_id), of_run) for run_id, of_run in versions.items()}
     missing = {run_id: versions[run_id] for run_id, names in logged.items() if names is None}
-    for batch in batches_by_rows(count_rows(source, missing), _COUNTED_ROWS):
+    # A run without rows may have some that wait for a column.
+    counts = {run_id: max(number, 1) for run_id, number in count_rows(source, missing).items()}
+    for batch in batches_by_rows(counts, _COUNTED_ROWS):
         found = source.ask(partial(_read_logged, source, batch))
         logged.update(found)
         for run_id, names in found.items():
