@@ -279,3 +279,14 @@ def test_times_in_the_future_do_not_disturb(client: sqltrack.Client) -> None:
     run.set_status("COMPLETED").set_updated(datetime(2100, 1, 1, tzinfo=timezone.utc))
     with queries.Database(client) as source:
         assert only(curves(source, 1))["y"] == [1.0]
+
+
+def test_an_integer_that_no_float_holds_is_left_out(client: sqltrack.Client) -> None:
+    run = sqltrack.Experiment(client, name="a").get_run()
+    for step, value in enumerate([10**400, 2, -(10**400), 4]):
+        run.add_metrics({"huge": value, "loss": 0.5}, step=step)
+    with queries.Database(client) as source:
+        (curve,) = queries.curves(source, {"runs": [run.id], "metrics": ["huge"]})["curves"]
+        assert (curve["x"], curve["y"]) == ([1, 3], [2.0, 4.0])
+        (curve,) = queries.curves(source, {"runs": [run.id], "metrics": ["loss"], "x": ["metric", "huge"]})["curves"]
+        assert curve["x"] == [2, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -298,7 +299,8 @@ def _as_array(typecode: str, values: Sequence[Any]) -> array[Any] | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
+    """Return whether a value is a number that a float can hold; integers in extras may be larger."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
 
 
 def _seconds_since(started: datetime | None, value: Any) -> float | None:
