@@ -25,7 +25,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-TIMEOUT = 10_000  # milliseconds
+# Milliseconds. Several browsers may share two cores.
+TIMEOUT = 30_000
 LOCAL = ("file:", "data:", "blob:", "about:")
 
 
