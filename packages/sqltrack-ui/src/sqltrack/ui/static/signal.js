@@ -26,6 +26,15 @@ export function createSignal(initial) {
 /** Return the value of a signal, and render the component again when it changes. */
 export function useSignal(signal) {
   const [, setCount] = useState(0);
-  useEffect(() => signal.subscribe(() => setCount((count) => count + 1)), [signal]);
-  return signal.get();
+  const shown = signal.get();
+  useEffect(() => {
+    const again = () => setCount((count) => count + 1);
+    const end = signal.subscribe(again);
+    // Effects run after the next frame, and the value may have changed until then.
+    if (!Object.is(signal.get(), shown)) {
+      again();
+    }
+    return end;
+  }, [signal]);
+  return shown;
 }
