@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqltrack.engines.checks import Checks
     from sqltrack.engines.engine import Engine
 
-__all__ = ["Admin", "JsonValue", "Question", "admin_of"]
+__all__ = ["Admin", "JsonValue", "Question", "RunRows", "admin_of"]
 
 
 class Question(NamedTuple):
@@ -31,6 +31,20 @@ class Question(NamedTuple):
 
     sql: str
     parameters: Sequence[Any] = ()
+
+
+class RunRows(NamedTuple):
+    """Rows of metrics of a run, by step and progress.
+
+    Attributes:
+        steps: their steps.
+        progress: their progress, 0 for all unless it was asked for.
+        values: the values of each metric, None for rows without one; metrics without any value may be missing.
+    """
+
+    steps: Sequence[int]
+    progress: Sequence[float]
+    values: Mapping[str, Sequence[Any]]
 
 
 class JsonValue(NamedTuple):
@@ -186,6 +200,19 @@ class Admin(ABC):
             parameters: values for its placeholders, at least one.
         """
         return self.connection.execute(sql, tuple(parameters))
+
+    def read_runs(self, run_ids: Sequence[int], columns: Mapping[str, str], *, has_extras: bool) -> dict[int, RunRows]:
+        """Return the rows with values of some metrics, many at once, without those that wait for columns.
+
+        By default, and for runs with values in `extras` or metrics of other types than numbers, nothing is returned:
+        their rows must be read one by one.
+
+        Args:
+            run_ids: ids of the runs, at least one, each with ten million rows at most.
+            columns: names and SQL types of the metrics.
+            has_extras: whether the table has the column `extras`.
+        """
+        return {}
 
     def columns_question(self, table: str) -> Question | None:
         """Return the query for names and SQL types of a table's columns, None if one query is not enough."""

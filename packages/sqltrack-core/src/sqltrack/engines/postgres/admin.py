@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import psycopg
 
 from sqltrack._quoting import quote_identifier, quote_text
-from sqltrack.engines.admin import Admin, JsonValue, Question
+from sqltrack.engines.admin import Admin, JsonValue, Question, RunRows
 from sqltrack.engines.checks import PATIENCE, Checks
 from sqltrack.engines.postgres._engine import COLUMNS_SQL, PostgresEngine
 from sqltrack.engines.postgres._errors import without_excerpt
@@ -20,6 +20,7 @@ from sqltrack.engines.postgres._metrics_table import ADD_MOVED_SQL
 from sqltrack.engines.postgres._passwords import encrypt_password, encrypt_password_offline, find_password
 from sqltrack.engines.postgres._readonly import ask_together, guarded
 from sqltrack.engines.postgres._results import execute_binary
+from sqltrack.engines.postgres._run_rows import read_runs
 from sqltrack.engines.postgres._sizes import table_bytes
 from sqltrack.engines.postgres._types import PYTHON_TYPES
 from sqltrack.engines.schema import PENDING, TABLES
@@ -114,6 +115,9 @@ class PostgresAdmin(Admin):
 
     def execute_for_many(self, sql: str, parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
         return execute_binary(self.connection, sql, parameters)
+
+    def read_runs(self, run_ids: Sequence[int], columns: Mapping[str, str], *, has_extras: bool) -> dict[int, RunRows]:
+        return read_runs(self.connection, run_ids, columns, has_extras=has_extras)
 
     def columns_question(self, table: str) -> Question | None:
         return Question(COLUMNS_SQL, (quote_identifier(table),))

@@ -122,7 +122,7 @@ def _kept(xs: Sequence[float], columns: Sequence[Sequence[float]], frame: Frame)
     if len(chosen) <= _KEPT * frame.pixels:
         return chosen
     means = [sum(column) / len(column) for column in columns]
-    return thinned(means, bounds(xs, chosen, frame.pixels, log=False))
+    return thinned(means, bounds(xs, chosen, frame.pixels, log=False, is_sorted=True))
 
 
 def _columns(lines: Sequence[Line]) -> tuple[Sequence[float], Sequence[Sequence[float]], float | None]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sqltrack.commands._points import Places, read_chunks
 from sqltrack.commands.metrics import _chains
+from sqltrack.engines.admin import RunRows
 from sqltrack.queries import column_sql, merged_curves
 from sqltrack.ui.queries._bands import Frame, Line, Member, summarize_groups
 from sqltrack.ui.queries._columns import Expressions
@@ -20,8 +21,9 @@ from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._errors import QueryError
 from sqltrack.ui.queries._filters import parse_ids
 from sqltrack.ui.queries._groups import Grouping, group_values, parse_group
-from sqltrack.ui.queries._rows import Rows, as_rows, count_rows, read_rows_of_runs
+from sqltrack.ui.queries._rows import as_rows, count_rows, read_rows_of_runs
 from sqltrack.ui.queries._snippets import as_python, as_sql
+from sqltrack.ui.queries._states import Head, describe_states, read_heads
 from sqltrack.ui.queries._thinning import bounds, is_ascending, smoothed, thinned, window
 from sqltrack.ui.queries._values import as_json
 from sqltrack.util import placeholders
@@ -113,10 +115,11 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
             is "std" (default), "sem", "ci" (95 % confidence interval of the mean) or "minmax".
 
     Returns:
-        A dict with curves, groups, truncated (ids of runs that are left out), version, sql and python. Groups are dicts
-        with value, metric, band, x, mean, low, high, n (the number of runs at each x), n_runs and members (runs with
-        values), without (runs without any), left_out (the number of NaN and infinite values), joined, resumed (runs
-        that resume another one of the group, without join), ends (the smallest and the largest last x) and bin.
+        A dict with curves, groups, truncated (ids of runs that are left out), runs (the states of the others, see
+        `changes`), version, sql and python. Groups are dicts with value, metric, band, x, mean, low, high, n (the
+        number of runs at each x), n_runs and members (runs with values), without (runs without any), left_out (the
+        number of NaN and infinite values), joined, resumed (runs that resume another one of the group, without join),
+        ends (the smallest and the largest last x) and bin.
 
     Raises:
         QueryError: the specification is not valid, or rows have no time.
@@ -126,7 +129,9 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     named = parse_ids(spec.get("runs") or [])
     most = max(_MOST // max(len(options.metrics), 1), 1)
     version = source.version()
-    heads = _read_heads(source, named[:most])
+    # Before the curves, so that changes in between are noticed.
+    heads = read_heads(source, named[:most])
+    states = describe_states(source, heads, version)
     chains = _find_chains(source, list(heads), options.join)
     group = spec.get("group")
     lines = _cached_curves(source, heads, chains, options, version, with_lines=group is not None)
@@ -139,6 +144,7 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
         "curves": answer,
         "groups": groups,
         "truncated": list(named[most:]),
+        "runs": states,
         "version": version,
         "sql": sql,
         "python": as_python(source, sql),
@@ -178,23 +184,6 @@ def _resumptions(source: Database, ids: Sequence[int]) -> list[tuple[int, int]]:
     return [(row["from_id"], row["to_id"]) for row in source.fetch(sql, (*ids, *ids))]
 
 
-class _Head(NamedTuple):
-    status: str
-    started: datetime | None
-    updated: datetime | None
-
-
-def _read_heads(source: Database, ids: Sequence[int]) -> dict[int, _Head]:
-    """Return what decides whether curves in the cache are valid, by run; runs that do not exist are left out."""
-    sql = f"SELECT id, status, time_started, time_updated FROM runs WHERE id IN ({placeholders(len(ids))})"
-    rows = {row["id"]: row for row in source.fetch(sql, ids)}
-    return {
-        run_id: _Head(rows[run_id]["status"], rows[run_id]["time_started"], rows[run_id]["time_updated"])
-        for run_id in ids
-        if run_id in rows
-    }
-
-
 def _find_chains(source: Database, ids: Sequence[int], join: bool) -> dict[int, list[int]]:
     if not join:
         return {run_id: [run_id] for run_id in ids}
@@ -203,7 +192,7 @@ def _find_chains(source: Database, ids: Sequence[int], join: bool) -> dict[int, 
 
 def _cached_curves(
     source: Database,
-    heads: Mapping[int, _Head],
+    heads: Mapping[int, Head],
     chains: Mapping[int, Sequence[int]],
     options: Options,
     version: str,
@@ -227,7 +216,7 @@ def _cached_curves(
 
 
 def _cached_points(
-    source: Database, versions: Mapping[int, str], heads: Mapping[int, _Head], options: Options, version: str
+    source: Database, versions: Mapping[int, str], heads: Mapping[int, Head], options: Options, version: str
 ) -> Iterator[tuple[int, dict[str, Line]]]:
     """Yield runs with all points of their metrics, from the cache if they are there, as after a zoom."""
     places = source.places(version)
@@ -251,7 +240,7 @@ def _cached_points(
 
 def _read_rows(
     source: Database, versions: Mapping[int, str], places: Places, names: Sequence[str], options: Options
-) -> Iterator[tuple[int, Rows]]:
+) -> Iterator[tuple[int, RunRows]]:
     """Yield runs with the rows of their metrics."""
     if not options.join:
         counts = count_rows(source, versions)
@@ -266,7 +255,7 @@ def _read_rows(
 class _Points:
     """The points of a run."""
 
-    def __init__(self, rows: Rows, head: _Head, options: Options, extra: str | None) -> None:
+    def __init__(self, rows: RunRows, head: Head, options: Options, extra: str | None) -> None:
         self._values = rows.values
         of_extra = () if extra is None else rows.values.get(extra) or [None] * len(rows.steps)
         self._xs: Sequence[Any]
@@ -284,7 +273,7 @@ class _Points:
         if values is None:
             are_numbers = list(map(_is_number, ys))
             xs, values = list(compress(xs, are_numbers)), array("d", compress(ys, are_numbers))
-        if None in xs:
+        if not isinstance(xs, array) and None in xs:
             have_x = [x is not None for x in xs]
             xs, values = list(compress(xs, have_x)), array("d", compress(values, have_x))
         return Line(_as_array("q", xs) or array("d", xs), values)
@@ -324,15 +313,16 @@ def _draw(metric: str, points: Line, options: Options, with_line: bool) -> Curve
     smooth = smoothed(ys, options.smoothing) if options.smoothing > 0 else None
     line = Line(xs, ys if smooth is None else array("d", smooth)) if with_line else None
     chosen = range(len(xs))
+    # Rows are read by step.
+    is_by_step = options.x == "step"
     if options.low is not None and options.high is not None:
         specials = [(x, y) for x, y in specials if options.low <= x <= options.high]
-        # Rows are read by step.
-        is_sorted = options.x == "step" or is_ascending(xs)
+        is_sorted = is_by_step or is_ascending(xs)
         chosen = (window if is_sorted else _between)(xs, options.low, options.high)
     kept: Sequence[int] = chosen
     exact = len(chosen) <= _KEPT * options.pixels
     if not exact:
-        kept = thinned(ys, bounds(xs, chosen, options.pixels, log=options.log_x))
+        kept = thinned(ys, bounds(xs, chosen, options.pixels, log=options.log_x, is_sorted=is_by_step))
     return Curve(
         metric,
         [xs[index] for index in kept],

@@ -183,18 +183,12 @@ class Database:
         """Return the rows of one of SQLTrack's own queries, which may be many and have at least one parameter."""
         return self.ask(lambda connection: list(chain.from_iterable(self._read_many(connection, sql, parameters))))
 
-    def fetch_columns(self, sql: str, parameters: Sequence[Any]) -> list[list[Any]]:
-        """Return the columns of a query's result, each a list of values; see `fetch_tuples`."""
+    def fetch_columns(self, sql: str, parameters: Sequence[Sequence[Any]]) -> list[list[list[Any]]]:
+        """Return the columns of a query's results, each a list of values, for each of some parameters.
 
-        def call(connection: Any) -> list[list[Any]]:
-            columns: list[list[Any]] = []
-            for rows in self._read_many(connection, sql, parameters):
-                columns = columns or [[] for _ in rows[0]]
-                for column, values in zip(columns, zip(*rows)):
-                    column += values
-            return columns
-
-        return self.ask(call)
+        No columns are returned for a result without rows. See `fetch_tuples` for the rest.
+        """
+        return self.ask(lambda connection: [self._read_columns(connection, sql, item) for item in parameters])
 
     def ask(self, function: Callable[[Any], T], *, own_sql: bool = True) -> T:
         """Call a function with a read-only connection, again if the connection was lost, and return its result."""
@@ -244,6 +238,14 @@ class Database:
             if not rows:
                 return
             yield rows
+
+    def _read_columns(self, connection: Any, sql: str, parameters: Sequence[Any]) -> list[list[Any]]:
+        columns: list[list[Any]] = []
+        for rows in self._read_many(connection, sql, parameters):
+            columns = columns or [[] for _ in rows[0]]
+            for column, values in zip(columns, zip(*rows)):
+                column += values
+        return columns
 
     def _once_more(self, call: Callable[[], T]) -> T:
         """Call a function, again if a kept connection was lost."""

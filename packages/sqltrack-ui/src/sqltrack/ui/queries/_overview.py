@@ -13,8 +13,8 @@ from sqltrack.statuses import ALIVE_STATES, find_state
 from sqltrack.ui.queries._columns import Expressions
 from sqltrack.ui.queries._database import Database
 from sqltrack.ui.queries._filters import RUNS, parse_ids
-from sqltrack.ui.queries._rows import count_rows
 from sqltrack.ui.queries._snippets import as_python, as_sql
+from sqltrack.ui.queries._states import describe_states, read_heads
 from sqltrack.ui.queries._values import as_json
 from sqltrack.util import placeholders
 
@@ -228,27 +228,11 @@ def changes(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
     """
     ids = parse_ids(spec.get("runs") or [])
     version = source.version()
-    found = source.cached(("changes", ids), lambda: _read_states(source, ids, version), version)[0] if ids else []
+    found = (
+        source.cached(("changes", ids), lambda: describe_states(source, read_heads(source, ids), version), version)[0]
+        if ids
+        else []
+    )
     names = "\0".join(source.places(version).columns)
     digest = hashlib.blake2b(names.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return {"version": version, "runs": found, "columns": digest}
-
-
-def _read_states(source: Database, ids: Sequence[int], version: str) -> list[dict[str, Any]]:
-    sql = f"SELECT id, status, time_updated FROM runs WHERE id IN ({placeholders(len(ids))})"
-    found = {row["id"]: row for row in source.fetch(sql, ids)}
-    versions = {
-        run_id: source.run_version(version, row["status"], row["time_updated"]) for run_id, row in found.items()
-    }
-    counts = count_rows(source, versions)
-    return [
-        {
-            "id": run_id,
-            "status": found[run_id]["status"],
-            "updated": as_json(found[run_id]["time_updated"]),
-            "rows": counts[run_id],
-            "recent": None if source.is_settled(found[run_id]["time_updated"]) else version,
-        }
-        for run_id in ids
-        if run_id in found
-    ]

@@ -37,7 +37,7 @@ def window(xs: Sequence[float], low: float, high: float) -> range:
     return range(max(first - 1, 0), min(last + 1, len(xs)))
 
 
-def bounds(xs: Sequence[float], chosen: range, pixels: int, *, log: bool) -> list[int]:
+def bounds(xs: Sequence[float], chosen: range, pixels: int, *, log: bool, is_sorted: bool = False) -> list[int]:
     """Return the indices at which the points of a new pixel begin, with the end.
 
     Args:
@@ -45,9 +45,10 @@ def bounds(xs: Sequence[float], chosen: range, pixels: int, *, log: bool) -> lis
         chosen: indices of the points to draw.
         pixels: number of pixels.
         log: whether the axis is logarithmic; points at 0 and below are in the first pixel.
+        is_sorted: whether x is known to ascend, default: to be found out.
     """
     first, last = xs[chosen[0]], xs[chosen[-1]]
-    if not is_ascending(xs[chosen.start : chosen.stop]) or first == last:
+    if first == last or not (is_sorted or is_ascending(xs[chosen.start : chosen.stop])):
         size = max(math.ceil(len(chosen) / pixels), 1)
         return [*range(chosen.start, chosen.stop, size), chosen.stop]
     if log and last > 0:
@@ -71,11 +72,13 @@ def thinned(ys: Sequence[float], begins: Sequence[int]) -> list[int]:
         ys: finite values.
         begins: the indices at which pixels begin, with the end, see `bounds`.
     """
+    # An array makes an object of each value that is looked at, each time.
+    values = list(ys)
     result: list[int] = []
     for begin, end in pairwise(begins):
         if end - begin <= 4:
             result += range(begin, end)
             continue
-        part = ys[begin:end]
+        part = values[begin:end]
         result += sorted({begin, begin + part.index(min(part)), begin + part.index(max(part)), end - 1})
     return result
