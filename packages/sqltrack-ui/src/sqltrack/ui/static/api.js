@@ -45,23 +45,33 @@ export function address(path) {
  * @throws {ApiError} the server refused, failed or is away
  */
 export async function get(name, spec = {}, { signal } = {}) {
+  const text = JSON.stringify(spec);
+  if (text.length <= LONGEST_SPEC) {
+    // Nothing is awaited before, so that the request leaves before the caller goes on, for example to draw.
+    return request(shortPath(name, text), { signal });
+  }
   try {
-    return await request(await queryPath(name, spec, signal), { signal });
+    return await request(await longPath(name, text, signal), { signal });
   } catch (error) {
     // A server that was started again has lost the specs that it kept in memory.
-    if (error.status !== 404 || !sentSpecs.delete(JSON.stringify(spec))) {
+    if (error.status !== 404 || !sentSpecs.delete(text)) {
       throw error;
     }
   }
-  return request(await queryPath(name, spec, signal), { signal });
+  return request(await longPath(name, text, signal), { signal });
 }
 
 /** Return the path of a query, such as `api/runs?spec=…`. */
 export async function queryPath(name, spec, signal) {
   const text = JSON.stringify(spec);
-  if (text.length <= LONGEST_SPEC) {
-    return `api/${name}?spec=${encodeURIComponent(text)}`;
-  }
+  return text.length <= LONGEST_SPEC ? shortPath(name, text) : longPath(name, text, signal);
+}
+
+function shortPath(name, text) {
+  return `api/${name}?spec=${encodeURIComponent(text)}`;
+}
+
+async function longPath(name, text, signal) {
   return `api/${name}?state=${encodeURIComponent(await sendSpec(text, signal))}`;
 }
 

@@ -35,7 +35,7 @@ export function View({ state, setState, navigate }) {
   const isAll = Boolean(state.all);
   const kind = state.value;
   const { answer, error, isLoading } = useQuery("compare", { runs, all: isAll, value: kind }, runs.length > 0);
-  const metrics = useMetrics(runs, state.metrics, CHARTS);
+  const metrics = useMetrics(runs, state.metrics, { count: CHARTS });
   const highlight = useMemo(() => createSignal(null), []);
   const [text, setText] = useState("");
   const flip = () => setState({ all: isAll ? undefined : true }, { replace: true });

@@ -1,9 +1,9 @@
 /** Curves from the server: asked in parts, so that the first appear early, and asked again as runs grow. */
 import { get, isAbort } from "./api.js";
 import { usePoll } from "./poll.js";
-import { useEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
-const RUNS_PER_CALL = 20;
+const RUNS_PER_CALL = 50;
 const METRICS_PER_CALL = 3;
 const CALLS_AT_ONCE = 4;
 /** Points of one chart. More take seconds to draw without a GPU; extremes are kept however few pixels are asked for. */
@@ -50,8 +50,9 @@ export function useCurves(spec) {
   store.current ??= new CurveStore();
   const [, setCount] = useState(0);
   const text = JSON.stringify(spec);
-  useEffect(() => store.current.subscribe(() => setCount((count) => count + 1)), []);
-  useEffect(() => store.current.ask(spec), [text]);
+  useLayoutEffect(() => store.current.subscribe(() => setCount((count) => count + 1)), []);
+  // Before the charts are drawn, so that the server works meanwhile.
+  useLayoutEffect(() => store.current.ask(spec), [text]);
   useEffect(() => () => store.current.stop(), []);
   usePoll((signal) => store.current.update(signal), [text], { active: spec.runs.length > 0 });
   return store.current.result;
@@ -64,7 +65,6 @@ class CurveStore {
   #timer = null;
   #pause = SHORTEST_PAUSE;
   #known = new Map();
-  #version = null;
   #byMetric = new Map();
   #isChanged = false;
   result = { byMetric: new Map(), loading: false, error: null, truncated: [], sql: "", python: "" };
@@ -89,27 +89,10 @@ class CurveStore {
     }
     if (JSON.stringify(this.#spec?.runs) !== JSON.stringify(spec.runs)) {
       this.#known = new Map();
-      this.#version = null;
     }
     this.#spec = spec;
     this.#forgetOthers();
-    this.#begin(this.#controller.signal);
-  }
-
-  // What changes from now on is noticed, also while the first curves are on their way.
-  async #begin(signal) {
-    const { runs } = this.#spec;
-    this.result = { ...this.result, loading: runs.length > 0 };
-    if (runs.length > 0 && this.#known.size === 0) {
-      try {
-        await this.#lookForChanges(signal);
-      } catch (error) {
-        if (isAbort(error)) {
-          return;
-        }
-      }
-    }
-    await this.#load(runs);
+    this.#load(spec.runs);
   }
 
   /** Ask again for the runs that have changed since the last time. */
@@ -124,15 +107,14 @@ class CurveStore {
   }
 
   async #lookForChanges(signal) {
-    const answer = await get("changes", { runs: this.#spec.runs, version: this.#version }, { signal });
-    this.#version = answer.version;
+    const answer = await get("changes", { runs: this.#spec.runs }, { signal });
     return answer.runs.filter((run) => this.#isNew(run)).map((run) => run.id);
   }
 
-  #isNew({ id, updated, rows, status, recent }) {
-    const state = `${updated} ${rows} ${status} ${recent}`;
-    const before = this.#known.get(id);
-    this.#known.set(id, state);
+  #isNew(run) {
+    const state = stateOf(run);
+    const before = this.#known.get(run.id);
+    this.#known.set(run.id, state);
     return before !== undefined && before !== state;
   }
 
@@ -161,9 +143,10 @@ class CurveStore {
     const spec = this.#spec;
     const calls = runs.length && spec.metrics.length ? splitCalls(runs, spec.metrics, this.#isWhole()) : [];
     this.result = { ...this.result, loading: calls.length > 0, error: null, truncated: [] };
-    this.#publish();
     const queue = [...calls];
-    await Promise.all(Array.from({ length: CALLS_AT_ONCE }, () => this.#work(queue, spec, signal)));
+    const work = Array.from({ length: CALLS_AT_ONCE }, () => this.#work(queue, spec, signal));
+    this.#publish();
+    await Promise.all(work);
     if (!signal.aborted) {
       this.result = { ...this.result, loading: false };
       this.#publish();
@@ -186,6 +169,12 @@ class CurveStore {
   }
 
   #take(call, answer) {
+    for (const run of answer.runs) {
+      // The state before the first of several calls, so that no change in between is missed.
+      if (!this.#known.has(run.id)) {
+        this.#known.set(run.id, stateOf(run));
+      }
+    }
     const asked = new Set(call.runs);
     for (const metric of call.metrics) {
       const before = this.#byMetric.get(metric)?.curves ?? [];
@@ -225,6 +214,11 @@ class CurveStore {
       }),
     );
   }
+}
+
+// A text that changes when the rows of a run do.
+function stateOf({ updated, rows, status, recent }) {
+  return `${updated} ${rows} ${status} ${recent}`;
 }
 
 // Whether curves of one query may stand in for those of another until they arrive.

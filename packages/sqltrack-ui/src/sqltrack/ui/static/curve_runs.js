@@ -92,10 +92,12 @@ export function isDrawn({ kind }) {
 /**
  * The metrics that the runs have, and those to show: the chosen, or the first, of which those of validation come first.
  *
+ * While the metrics are chosen and `isLater` is true, the others are not asked for.
+ *
  * @returns {{known: {name: string, runs: number}[], shown: string[], error: Error|null}}
  */
-export function useMetrics(runs, chosen, count = FIRST_METRICS) {
-  const { answer, error } = useQuery("metrics", { runs }, runs.length > 0);
+export function useMetrics(runs, chosen, { count = FIRST_METRICS, isLater = false } = {}) {
+  const { answer, error } = useQuery("metrics", { runs }, runs.length > 0 && !(chosen.length > 0 && isLater));
   const known = (answer?.metrics ?? []).filter(isDrawn);
   const shown = chosen.length > 0 ? chosen : chooseFirst(known).slice(0, count);
   return { known, shown, error };

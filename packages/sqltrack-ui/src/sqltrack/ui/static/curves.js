@@ -20,11 +20,14 @@ const MOST_SMOOTHING = 0.99;
 /** Show the curves of the selected runs. */
 export function View({ state, setState, navigate }) {
   const { runs, isChosen, answer, error } = useShownRuns(state);
-  const metrics = useMetrics(runs, state.metrics);
   const highlight = useMemo(() => createSignal(null), []);
   const [isChoosing, setChoosing] = useState(false);
   const [isGrouping, setGrouping] = useState(false);
   const [curves, setCurves] = useState(null);
+  // The database counts the values of all metrics, which takes as long as to read one: the curves come first.
+  const [isEarly, setEarly] = useState(true);
+  useEffect(() => setEarly((before) => before && !isChoosing && !isAnswered(curves)), [isChoosing, curves]);
+  const metrics = useMetrics(runs, state.metrics, { isLater: isEarly });
   const names = useMemo(() => makeNames(answer), [answer]);
   useCurveKeys({ state, setState, metrics, openChooser: () => setChoosing(true), openGroups: () => setGrouping(true) });
   const remove = (id) => setState({ selected: runs.filter((other) => other !== id) });
@@ -44,6 +47,10 @@ export function View({ state, setState, navigate }) {
     </div>
     ${isChoosing && html`<${MetricChooser} known=${metrics.known} chosen=${metrics.shown} runs=${runs.length} onChange=${(chosen) => setState({ metrics: chosen }, { replace: true })} onClose=${() => setChoosing(false)} />`}
   </div>`;
+}
+
+function isAnswered(curves) {
+  return curves !== null && !curves.loading && (curves.byMetric.size > 0 || curves.error !== null);
 }
 
 function follow(event, act) {

@@ -15,9 +15,10 @@ import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/ht
 import { ViewNotice } from "./view_notice.js";
 import { ViewsMenu } from "./views.js";
 
+const CURVES = { path: "curves", name: "Curves", key: "c", counts: true, load: () => import("./curves.js") };
 const VIEWS = [
   { path: "", name: "Runs", key: "r", load: () => import("./runs.js") },
-  { path: "curves", name: "Curves", key: "c", counts: true, load: () => import("./curves.js") },
+  CURVES,
   { path: "compare", name: "Compare", key: "x", counts: true, load: () => import("./compare.js") },
   { path: "sweep", name: "Sweep", key: "w", load: () => import("./sweep.js") },
   { path: "live", name: "Live", key: "l", load: () => import("./live.js") },
@@ -30,6 +31,8 @@ const CONNECTIONS = {
   offline: "the server does not answer; the page shows the last state, and tries again",
   database: "the database does not answer; the page shows the last state, and tries again",
 };
+
+const whenIdle = window.requestIdleCallback ?? ((act) => setTimeout(act, 1000));
 
 const LOGO = new URL("./logo.svg", import.meta.url).href;
 
@@ -57,10 +60,20 @@ function findView(path) {
   return name === "run" ? { view: RUN, id: Number(id) } : { view: VIEWS.find((view) => view.path === name) ?? null };
 }
 
+// Who selects runs opens their curves next, and the modules of that view are the largest.
+function usePreload(isSelected) {
+  useEffect(() => {
+    if (isSelected) {
+      whenIdle(() => CURVES.load().catch(() => {}));
+    }
+  }, [isSelected]);
+}
+
 function Page() {
   const { path, state } = useSignal(place);
   const shownAbout = useSignal(about);
   const { view, id } = findView(path);
+  usePreload(state.selected.length > 0);
   useKeys("Everywhere", {
     "?": ["show this help", () => isHelpOpen.set(true)],
     ...Object.fromEntries(VIEWS.map(({ path: to, name, key }) => [`g ${key}`, [`go to ${name}`, () => navigate(to)]])),
