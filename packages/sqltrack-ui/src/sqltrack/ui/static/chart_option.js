@@ -2,8 +2,8 @@
 
 import { findTicks, labelTicks, makeScale, padExtent } from "./scales.js";
 
-// Dashes on this many noisy curves would be clutter, and slow to draw; the highlight tells curves apart there.
-const MOST_DASHED_LINES = 24;
+// Of more curves, dashes and strong lines would be clutter, and slow to draw; the highlight tells curves apart there.
+const MOST_STRONG_LINES = 24;
 const MARK_LABELS = { NaN: "NaN", Infinity: "∞", "-Infinity": "-∞" };
 
 /**
@@ -119,7 +119,7 @@ export function buildOption(placed, names, colors, size) {
   const yTicks = findTicks(placed.scaleY, placed.extentY, Math.max(3, Math.floor(size.height / 45)));
   const yLabels = labelTicks(placed.scaleY, yTicks);
   const left = 14 + 6.6 * Math.max(2, ...yLabels.map((label) => label.length));
-  const dashed = placed.lines.length <= MOST_DASHED_LINES;
+  const isStrong = placed.lines.length <= MOST_STRONG_LINES;
   return {
     animation: false,
     backgroundColor: "transparent",
@@ -132,7 +132,7 @@ export function buildOption(placed, names, colors, size) {
     yAxis: buildAxis(placed.extentY, yTicks, yLabels, colors),
     series: [
       ...placed.bands.flatMap((band) => buildBand(band, placed.extentX, placed.extentY[0])),
-      ...placed.lines.flatMap((line) => buildLine(line, placed.extentX, dashed)),
+      ...placed.lines.flatMap((line) => buildLine(line, placed.extentX, isStrong)),
       ...buildMarks(placed, colors),
     ],
   };
@@ -165,7 +165,7 @@ function buildAxis([min, max], ticks, labels, colors) {
 
 const findSame = (ticks, position) => ticks.findIndex((tick) => Math.abs(tick - position) <= Math.abs(tick) * 1e-9);
 
-function buildLine(line, extentX, dashed) {
+function buildLine(line, extentX, isStrong) {
   const base = {
     type: "line",
     dimensions: ["x", "y"],
@@ -178,7 +178,11 @@ function buildLine(line, extentX, dashed) {
     emphasis: { disabled: true },
     itemStyle: { color: line.color },
   };
-  const style = { color: line.color, width: 1.6, type: dashed && line.dash?.length ? line.dash : "solid" };
+  const style = {
+    color: line.color,
+    width: isStrong ? 1.6 : 1,
+    type: isStrong && line.dash?.length ? line.dash : "solid",
+  };
   const [first, end] = findWindow(line, extentX);
   const cut = (ys) => interleave(line.ax.subarray(first, end), ys.subarray(first, end));
   const raw = cut(line.ay);
