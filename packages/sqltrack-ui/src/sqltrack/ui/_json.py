@@ -74,8 +74,11 @@ def _plain(value: Any) -> Any:
     if kind is int:
         return value if -_EXACT <= value <= _EXACT else _number(str(value))
     if kind is list or kind is tuple:
-        # Curves are long lists of finite numbers.
-        if set(map(type, value)) == {float} and all(map(math.isfinite, value)):
+        # Curves are long lists of numbers.
+        kinds = set(map(type, value))
+        if kinds == {float} and all(map(math.isfinite, value)):
+            return value
+        if kinds == {int} and min(value) >= -_EXACT and max(value) <= _EXACT:
             return value
         return [_plain(item) for item in value]
     if kind is dict:
