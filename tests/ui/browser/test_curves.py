@@ -93,6 +93,24 @@ def test_charts_show_the_selected_runs_and_follow_the_keys(open_page: Callable[.
 
 
 @pytest.mark.page
+def test_curves_come_before_what_else_the_view_shows(open_page: Callable[..., Any]) -> None:
+    with open_page() as page:
+        page.locator(".run-link").first.wait_for()
+        # The modules of the curves, once a run is selected.
+        with page.expect_response("**/chart.js"):
+            page.keyboard.press("j")
+            page.keyboard.press("x")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url.split("?")[0].split("/api/")[-1]))
+        page.wait_for_url("**/?sel=*")
+        page.goto(page.url.replace("?", "curves?m=val_loss&"))
+        settle(page)
+        page.get_by_role("combobox").first.locator("option", has_text="train_loss").wait_for(state="attached")
+        queries = [name for name in asked if name in ("curves", "metrics", "changes")]
+        assert queries[:2] == ["curves", "metrics"]
+
+
+@pytest.mark.page
 def test_arrow_keys_read_the_values_of_a_curve(open_page: Callable[..., Any], demo: Any) -> None:
     run = demo.runs[20]
     with open_page(f"curves?sel={run}&m=val_loss") as page:
