@@ -4,6 +4,8 @@ import { findTicks, labelTicks, makeScale, padExtent } from "./scales.js";
 
 // Of more curves, dashes and strong lines would be clutter, and slow to draw; the highlight tells curves apart there.
 const MOST_STRONG_LINES = 24;
+// The positions of curves that were drawn last: they do not depend on the range, so a zoom takes them again.
+const lastPlaced = new WeakMap();
 const MARK_LABELS = { NaN: "NaN", Infinity: "∞", "-Infinity": "-∞" };
 
 /**
@@ -19,7 +21,7 @@ const MARK_LABELS = { NaN: "NaN", Infinity: "∞", "-Infinity": "-∞" };
  */
 export function placeCurves(lines, bands, x, y) {
   const [scaleX, scaleY] = [makeScale(x.log), makeScale(y.log)];
-  const placed = lines.map((line) => placeLine(line, scaleX, scaleY));
+  const placed = lines.map((line) => placeOnce(line, scaleX, scaleY));
   const placedBands = bands.map((band) => placeBand(band, scaleX, scaleY));
   const everything = [...placed, ...placedBands];
   const extentX = x.range ? x.range.map(scaleX.to) : findExtent(everything.map((item) => item.ax));
@@ -27,6 +29,14 @@ export function placeCurves(lines, bands, x, y) {
   const extentY = findExtent(everything.flatMap((item) => findShown(item, extentX)));
   const hidden = everything.reduce((sum, item) => sum + item.hidden, 0);
   return { lines: placed, bands: placedBands, scaleX, scaleY, extentX, extentY: padExtent(...extentY, 0.05), hidden };
+}
+
+function placeOnce(line, scaleX, scaleY) {
+  const axes = `${scaleX.log} ${scaleY.log}`;
+  if (lastPlaced.get(line)?.axes !== axes) {
+    lastPlaced.set(line, { axes, placed: placeLine(line, scaleX, scaleY) });
+  }
+  return lastPlaced.get(line).placed;
 }
 
 function placeLine(line, scaleX, scaleY) {
@@ -89,10 +99,9 @@ function findShown({ ax, ay, as, alow, ahigh, isSorted }, [low, high]) {
   const inside = (values) => {
     if (!isSorted)
       return values.filter((value, index) => Number.isFinite(value) && ax[index] >= low && ax[index] <= high);
-    const first = ax.findIndex((value) => value >= low);
-    if (first < 0) return [];
-    let end = first;
-    while (end < ax.length && ax[end] <= high) end += 1;
+    const first = findFirst(ax, (position) => position >= low);
+    if (first === ax.length) return [];
+    const end = findFirst(ax, (position) => position > high);
     const shown = Array.from(values.subarray(first, end));
     if (first > 0) shown.push(interpolate(ax, values, first, low));
     if (end > 0 && end < ax.length) shown.push(interpolate(ax, values, end, high));
