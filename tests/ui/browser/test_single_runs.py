@@ -135,7 +135,7 @@ def test_long_and_empty_names_leave_room_for_the_rest(
     long = "L" * 5_000
     for name in (long, ""):
         run = sqltrack.Experiment(database.client, name=name).get_run()
-        run.set_args({"": 1, long: long}).set_comment(long).add_tags(long)
+        run.set_args({"": 1, long: long}).set_comment(long).add_tags(long, "")
     with serve(database.path) as address, open_page("run/1", address=address) as page:
         name = page.get_by_role("link", name=long)
         name.wait_for()
@@ -144,10 +144,14 @@ def test_long_and_empty_names_leave_room_for_the_rest(
         assert box["x"] + box["width"] < window["width"]
         assert page.get_by_text("Arguments").bounding_box()["y"] < window["height"]
         assert values_of(page)['""'] == "1"
+        assert page.locator(".tags .tag").all_inner_texts() == [long, '""']
         assert violations(page) == []
         page.goto(urljoin(address, "run/2"))
         page.get_by_role("link", name='""').click()
         page.get_by_text("1 of 2 runs").wait_for()
+        page.locator(".facet", has_text="Tags").get_by_text('""', exact=True).wait_for()
+        page.goto(urljoin(address, "?c=run~tags"))
+        page.locator(".ag-row .tag").get_by_text('""', exact=True).first.wait_for()
         page.goto(urljoin(address, "experiments"))
         page.get_by_role("link", name='""').wait_for()
         assert page.locator(".experiment").last.bounding_box()["height"] < window["height"] / 2

@@ -1,7 +1,7 @@
 /** What a change will do: how many runs get which value, and what else changes. */
 
 import { capitalize } from "./components.js";
-import { formatCount, formatPlural } from "./format.js";
+import { formatCount, formatPlural, shownName } from "./format.js";
 import { html, useState } from "./vendor/htm/standalone.module.js";
 
 /** Show the plan of a change. */
@@ -44,7 +44,7 @@ function Value({ value }) {
     return html`<span class="muted">none</span>`;
   }
   if (Array.isArray(value)) {
-    return value.map((tag) => html`<bdi class="tag" title=${tag}>${tag}</bdi> `);
+    return value.map((tag) => html`<bdi class="tag" title=${tag}>${shownName(tag)}</bdi> `);
   }
   return html`<bdi class="edit-value" title=${String(value)}>${String(value)}</bdi>`;
 }

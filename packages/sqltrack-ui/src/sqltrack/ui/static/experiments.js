@@ -128,7 +128,10 @@ function ShareBar({ counts }) {
 
 function Tags({ tags }) {
   const names = Array.isArray(tags) ? tags : Object.keys(tags ?? {});
-  return names.length > 0 && html`<p>${names.map((name) => html`<bdi class="tag" key=${name}>${name}</bdi> `)}</p>`;
+  return (
+    names.length > 0 &&
+    html`<p>${names.map((name) => html`<bdi class="tag" key=${name}>${shownName(name)}</bdi> `)}</p>`
+  );
 }
 
 function filterOf({ name }, status) {

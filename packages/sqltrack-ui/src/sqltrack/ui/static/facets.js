@@ -135,7 +135,7 @@ function TagFacet({ facets, filter, onFilter }) {
         (tag) => html`<li key=${tag.column[1]} class=${tag.isExcluded ? "excluded" : ""}>
         <label title=${`${tag.column[1].slice(0, 500)} (Alt-click: runs without this tag)`} style=${shareStyle(tag.count / largest)}>
           <input type="checkbox" checked=${tag.isChosen || tag.isExcluded} onClick=${(event) => choose(tag, event)} />
-          <bdi class="cut">${tag.column[1]}</bdi>
+          <bdi class="cut">${shownName(tag.column[1])}</bdi>
           <span class="count">${formatCount(tag.count)}</span>
         </label>
       </li>`,

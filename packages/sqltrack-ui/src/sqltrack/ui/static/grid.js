@@ -1,7 +1,7 @@
 /** AG Grid in the colors of the page. It is large, so that it is loaded when a table is shown. */
 import { columnId } from "./address.js";
 import { columnTitle } from "./column_names.js";
-import { exactText, formatAgo, formatValue } from "./format.js";
+import { exactText, formatAgo, formatValue, shownName } from "./format.js";
 import { findGroup } from "./status.js";
 import { scheme } from "./theme.js";
 
@@ -148,7 +148,7 @@ function tagsElement(tags) {
   for (const name of names) {
     const tag = document.createElement("bdi");
     tag.className = "tag";
-    tag.textContent = name;
+    tag.textContent = shownName(name);
     element.append(tag);
   }
   return element;

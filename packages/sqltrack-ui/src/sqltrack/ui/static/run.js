@@ -98,7 +98,7 @@ function Head({ answer, about, state, setState, navigate }) {
 function Facts({ answer }) {
   const { run, args, env, extras, links } = answer;
   return html`<section class="run-part">
-      ${run.tags?.length > 0 && html`<p class="tags">${run.tags.map((tag) => html`<span class="tag" title=${tag}><bdi>${tag}</bdi></span> `)}</p>`}
+      ${run.tags?.length > 0 && html`<p class="tags">${run.tags.map((tag) => html`<span class="tag" title=${tag}><bdi>${shownName(tag)}</bdi></span> `)}</p>`}
       ${run.comment && html`<p class="comment" tabindex="0"><bdi>${run.comment}</bdi></p>`}
       <${Times} answer=${answer} />
     </section>

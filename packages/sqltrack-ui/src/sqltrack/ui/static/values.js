@@ -35,7 +35,7 @@ export function Value({ value, path = [], kind }) {
   if (kind === "tags" && Array.isArray(value)) {
     return value.length === 0
       ? html`<span class="muted">–</span>`
-      : value.map((tag) => html`<span class="tag" title=${tag}><bdi>${tag}</bdi></span> `);
+      : value.map((tag) => html`<span class="tag" title=${tag}><bdi>${shownName(tag)}</bdi></span> `);
   }
   const isCommit =
     typeof value === "string" && (COMMIT.test(value) || (path.at(-1) === "commit" && value.length > SHORT_COMMIT));
