@@ -13,7 +13,7 @@ from typing_extensions import assert_type
 from sqltrack import Client
 from sqltrack.config import masked
 from sqltrack.engines import Engine, has_users
-from sqltrack.engines.admin import Admin, JsonValue, Question, admin_of
+from sqltrack.engines.admin import Admin, JsonValue, Question, RunRows, admin_of
 from sqltrack.engines.checks import PATIENCE, Check, Checks, Severity, Verdict, fetch_rows, note, ok, problem
 from sqltrack.engines.engine import find_sql_type
 from sqltrack.engines.kinds import KINDS, ColumnKind
@@ -144,6 +144,7 @@ def administer(client: Client, config: dict[str, Any]) -> None:
     assert_type(admin.ask_together([Question("SELECT 1"), Question("SELECT %s", (1,))], are_last=True), list[Any])
     assert_type(admin.columns_question("metrics"), Question | None)
     assert_type(admin.facts_question("loss"), Question | None)
+    assert_type(admin.read_runs([1], {"loss": "double precision"}, has_extras=False), dict[int, RunRows])
     assert_type(admin.json_path_sql("args", ["lr"]), JsonValue)
     assert_type((admin.seconds_between_sql("time_started", "time_ended"), admin.data_version()), tuple[str, str])
     admin.cancel()
