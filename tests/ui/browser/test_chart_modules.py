@@ -90,3 +90,23 @@ def test_only_the_points_of_the_window_are_drawn_with_their_neighbors(call: Call
         assert list(range(len(positions)))[slice(*found)] == list(range(*expected)), (positions, extent, found)
     curve = "{ ax: Float64Array.of(3, 1, 2), isSorted: false }"
     assert call("chart_option.js", f"({{ findWindow }}) => findWindow({curve}, [1, 2])") == [0, 3]
+
+
+@pytest.mark.page
+def test_dashes_that_tell_metrics_apart_are_drawn_for_many_curves(call: Callable[[str, str], Any]) -> None:
+    for needed, expected in ((True, ["solid", "4,2"]), (False, ["solid", "solid"])):
+        looks = call(
+            "chart_option.js",
+            f"""({{ buildOption, placeCurves }}) => {{
+                const dashes = Array.from({{ length: 26 }}, (_, index) => (index % 2 ? [4, 2] : []));
+                const lines = dashes.map((dash) => ({{
+                    x: [0, 1], y: [0, 1], marks: [], color: "red", dash, isDashNeeded: {str(needed).lower()},
+                }}));
+                const [x, y] = [{{ name: "step", log: false, range: null }}, {{ name: "", log: false }}];
+                const colors = {{ text: "red", muted: "red", border: "red", surface: "red" }};
+                const size = {{ width: 400, height: 300 }};
+                const {{ series }} = buildOption(placeCurves(lines, [], x, y), {{ x: "", y: "" }}, colors, size);
+                return series.slice(0, 2).map(({{ lineStyle }}) => String(lineStyle.type));
+            }}""",
+        )
+        assert looks == expected

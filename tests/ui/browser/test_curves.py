@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urljoin
 
 import pytest
 
@@ -108,6 +110,89 @@ def test_curves_come_before_what_else_the_view_shows(open_page: Callable[..., An
         page.get_by_role("combobox").first.locator("option", has_text="train_loss").wait_for(state="attached")
         queries = [name for name in asked if name in ("curves", "metrics", "changes")]
         assert queries[:2] == ["curves", "metrics"]
+
+
+def points_of(page: Any, metric: str) -> list[str]:
+    """Return the number of rows of each curve of a chart."""
+    return [row[1] for row in table_of(page, metric)]
+
+
+@pytest.mark.page
+def test_values_that_are_logged_between_two_calls_appear(
+    open_page: Callable[..., Any], serve: Callable[..., Any], fill_database: Callable[..., Any], tmp_path: Path
+) -> None:
+    demo = fill_database(tmp_path / "between.db", runs=0)
+    names = ["m1", "m2", "m3", "m4"]
+    run = sqltrack.Experiment(demo.client, name="live").get_run(1).set_status("RUNNING")
+    run.add_metrics_many([{"step": step, **dict.fromkeys(names, 1.0)} for step in range(20)])
+    run.set_updated(datetime.now(timezone.utc) - timedelta(hours=1))
+
+    held: dict[str, Any] = {}
+
+    def hold(route: Any) -> None:
+        """Take the answer of the first three metrics from before a value, and keep the call of the fourth one back."""
+        if '"m1"' in unquote(route.request.url):
+            held["first"] = route, route.fetch()
+        else:
+            held["last"] = route
+
+    with serve(demo.path) as address, open_page("", address=address) as page:
+        page.route("**/api/curves?*", hold)
+        page.goto(urljoin(address, f"curves?sel=1&m={','.join(names)}"))
+        while len(held) < 2:
+            page.wait_for_timeout(50)
+        with demo.client as connection:
+            connection.execute("INSERT INTO metrics (run_id, step, m1) VALUES (1, 50, 2.0)")
+        held["last"].continue_()
+        table_of(page, "m4")
+        chart(page, "m4").locator(".chart-table td", has_text=re.compile("^20$")).wait_for()
+        route, answer = held["first"]
+        route.fulfill(response=answer)
+        page.unroute("**/api/curves?*")
+        settle(page)
+        table_of(page, "m1")
+        chart(page, "m1").locator(".chart-table td", has_text=re.compile("^21$")).wait_for(timeout=10_000)
+
+
+@pytest.mark.page
+def test_curves_that_failed_are_asked_for_again(
+    open_page: Callable[..., Any], serve: Callable[..., Any], fill_database: Callable[..., Any], tmp_path: Path
+) -> None:
+    demo = fill_database(tmp_path / "failed.db", runs=3, epochs=5)
+    failed = '{"error": "the database is away", "kind": "database"}'
+    with serve(demo.path) as address, open_page("", address=address) as page:
+        # Not by a route: the browser would write the status into its console.
+        page.evaluate(
+            """(failed) => {
+            const ask = window.fetch;
+            window.fetch = async (url, ...rest) => {
+                if (!String(url).includes("api/curves") || window.isBack) return ask(url, ...rest);
+                return new Response(failed, {status: 503});
+            };
+        }""",
+            failed,
+        )
+        page.get_by_role("link", name="Curves").click()
+        page.get_by_text("the database is away").first.wait_for()
+        page.evaluate("window.isBack = true")
+        settle(page)
+        page.get_by_text("the database is away").wait_for(state="detached")
+        assert points_of(page, "val_loss") == ["5"] * 3
+
+
+@pytest.mark.page
+def test_runs_that_were_deleted_leave_the_curves(
+    open_page: Callable[..., Any], serve: Callable[..., Any], fill_database: Callable[..., Any], tmp_path: Path
+) -> None:
+    demo = fill_database(tmp_path / "deleted.db", runs=3, epochs=5)
+    with serve(demo.path) as address, open_page("curves?sel=1-3&m=val_loss", address=address) as page:
+        settle(page)
+        assert points_of(page, "val_loss") == ["5"] * 3
+        with demo.client as connection:
+            connection.execute("DELETE FROM runs WHERE id = 2")
+        page.locator(".legend tr", has_text="deleted").wait_for()
+        chart(page, "val_loss").locator(".chart-table tbody tr").nth(2).wait_for(state="detached")
+        assert points_of(page, "val_loss") == ["5"] * 2
 
 
 @pytest.mark.page

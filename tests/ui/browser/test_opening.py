@@ -64,6 +64,19 @@ def test_a_link_on_another_site_leads_to_the_page(open_browser: OpenPage, demo_a
 
 
 @pytest.mark.page
+def test_a_page_says_that_the_server_knows_it_no_more(open_browser: OpenPage, demo_address: str) -> None:
+    """A server that was started again on the same port has a new token."""
+    problems: list[str] = []
+    with open_browser(demo_address, problems=problems) as page:
+        assert shows_runs(page)
+        page.context.clear_cookies()
+        page.get_by_text("does not know this browser").wait_for()
+        page.locator(".dot.unknown").wait_for()
+        assert page.locator(".ag-row").count()
+    assert set(problems) == {REFUSED}
+
+
+@pytest.mark.page
 def test_a_forwarded_socket_shows_the_page(open_browser: OpenPage, serve: Serve, demo: Demo, tmp_path: Path) -> None:
     path = tmp_path / "page.sock"
     with (

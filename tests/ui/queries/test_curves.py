@@ -290,3 +290,18 @@ def test_an_integer_that_no_float_holds_is_left_out(client: sqltrack.Client) -> 
         assert (curve["x"], curve["y"]) == ([1, 3], [2.0, 4.0])
         (curve,) = queries.curves(source, {"runs": [run.id], "metrics": ["loss"], "x": ["metric", "huge"]})["curves"]
         assert curve["x"] == [2, 4]
+
+
+def test_infinite_and_distant_progress_does_not_disturb(client: sqltrack.Client) -> None:
+    run = sqltrack.Experiment(client, name="far").get_run(1)
+    for step, progress in enumerate((0.0, math.inf, -1e308, 1e308, 0.5)):
+        run.add_metrics({"loss": math.nan if step % 2 else 1.0}, step=step, progress=progress)
+    other = sqltrack.Experiment(client, name="far").get_run(2)
+    other.add_metrics_many([{"step": step, "progress": step / 7, "loss": 1.0} for step in range(7)])
+    with queries.Database(client) as source:
+        found = curves(source, 1, 2, x="progress")["curves"]
+        assert found[0]["x"] == [0.0, -1e308, 0.5]
+        assert [mark["x"] for mark in found[0]["marks"]] == [1e308]
+        for group in (["run", "id"], ["experiment", "name"]):
+            answer = curves(source, 1, 2, x="progress", group=[group], pixels=1)
+            assert all(map(math.isfinite, answer["groups"][0]["x"]))

@@ -113,6 +113,24 @@ def test_rows_that_wait_for_columns_are_among_the_others(stored: sqltrack.Client
         assert curve["y"] == list(range(50))
 
 
+def test_a_server_may_take_backslashes_in_texts_literally(stored: sqltrack.Client, engine_name: str) -> None:
+    if engine_name == "postgres":
+        (name,) = stored.execute("SELECT current_database()").fetchone()
+        with stored as connection:
+            connection.execute(f'ALTER DATABASE "{name}" SET standard_conforming_strings = off')
+    with queries.Database(stored) as source:
+        assert len(read(source, "count", ODD)[5]) == 12
+
+
+def test_a_thousand_metrics_are_read(client: sqltrack.Client) -> None:
+    names = [f"m{number}" for number in range(900)]
+    run = sqltrack.Experiment(client, name="wide").get_run(1)
+    run.add_metrics({name: float(number) for number, name in enumerate(names)})
+    with queries.Database(client) as source:
+        found = queries.curves(source, {"runs": [1], "metrics": names})["curves"]
+        assert [curve["y"] for curve in found] == [[float(number)] for number in range(900)]
+
+
 def test_large_runs_are_read_row_by_row(stored: sqltrack.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with queries.Database(stored) as source:
         expected = read(source, *METRICS)

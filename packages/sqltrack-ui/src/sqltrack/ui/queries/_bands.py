@@ -142,7 +142,7 @@ def _columns(lines: Sequence[Line]) -> tuple[Sequence[float], Sequence[Sequence[
     width = None
     if len(places) > _SCATTERED * longest:
         low, high, number = min(places), max(places), min(longest, _BINS)
-        width = (high - low) / number
+        width = 2 * ((high / 2 - low / 2) / number)
         places = _binned(lines, low, high, number)
     xs = sorted(places)
     return xs, [places[x] for x in xs], width
@@ -150,12 +150,13 @@ def _columns(lines: Sequence[Line]) -> tuple[Sequence[float], Sequence[Sequence[
 
 def _binned(lines: Sequence[Line], low: float, high: float, number: int) -> dict[float, list[float]]:
     """Return the means of the curves in bins of equal width, by the middle of the bin."""
-    width = (high - low) / number
+    # Of halves, because the difference may be larger than any float.
+    width = (high / 2 - low / 2) / number
     binned: dict[float, list[float]] = {}
     for line in lines:
         bins: dict[int, list[float]] = {}
         for x, y in zip(line.x, line.y):
-            bins.setdefault(min(int((x - low) / width), number - 1), []).append(y)
+            bins.setdefault(min(int((x / 2 - low / 2) / width), number - 1), []).append(y)
         for place, ys in bins.items():
-            binned.setdefault(low + (place + 0.5) * width, []).append(sum(ys) / len(ys))
+            binned.setdefault(2 * (low / 2 + (place + 0.5) * width), []).append(sum(ys) / len(ys))
     return binned

@@ -260,11 +260,11 @@ class _Points:
         of_extra = () if extra is None else rows.values.get(extra) or [None] * len(rows.steps)
         self._xs: Sequence[Any]
         if extra is None:
-            self._xs = rows.progress if options.x == "progress" else rows.steps
+            self._xs = _finite(rows.progress) if options.x == "progress" else rows.steps
         elif options.x == "time":
             self._xs = [_seconds_since(head.started, value) for value in of_extra]
         else:
-            self._xs = [value if _is_number(value) and math.isfinite(value) else None for value in of_extra]
+            self._xs = _finite([value if _is_number(value) else None for value in of_extra])
 
     def of(self, name: str) -> Line:
         """Return x and the value of each point with a number."""
@@ -290,6 +290,13 @@ def _as_array(typecode: str, values: Sequence[Any]) -> array[Any] | None:
 def _is_number(value: Any) -> bool:
     """Return whether a value is a number that a float can hold; integers in extras may be larger."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
+
+
+def _finite(xs: Sequence[Any]) -> Sequence[Any]:
+    """Return x with None where it is infinite, which no axis shows."""
+    if all(x is None or math.isfinite(x) for x in xs):
+        return xs
+    return [x if x is not None and math.isfinite(x) else None for x in xs]
 
 
 def _seconds_since(started: datetime | None, value: Any) -> float | None:
@@ -352,10 +359,11 @@ def _marks(specials: Sequence[tuple[float, float]], pixels: int) -> Iterator[Mar
     if not specials:
         return
     low, high = min(x for x, _ in specials), max(x for x, _ in specials)
-    width = (high - low) / pixels or 1.0
+    # Of halves, because the difference may be larger than any float.
+    width = (high / 2 - low / 2) / pixels or 1.0
     counts: dict[tuple[int, str], tuple[float, int]] = {}
     for x, y in specials:
-        place = (int((x - low) / width), _SPECIAL.get(y, "NaN"))
+        place = (int((x / 2 - low / 2) / width), _SPECIAL.get(y, "NaN"))
         first, count = counts.get(place, (x, 0))
         counts[place] = first, count + 1
     for (_, value), (x, count) in counts.items():

@@ -4,9 +4,10 @@ import { createSignal } from "./signal.js";
 /** Longest JSON text of a query that fits into an address; longer ones are sent beforehand. */
 const LONGEST_SPEC = 4000;
 const KEPT_SPECS = 50;
+const UNAUTHORIZED = 401;
 const HEADERS = { "X-SQLTrack": "1" };
 
-/** Whether the server and the database answer: "ok", "offline" or "database". */
+/** Whether the server and the database answer: "ok", "offline", "unknown" (of the browser) or "database". */
 export const connection = createSignal("ok");
 
 const sentSpecs = new Map();
@@ -116,7 +117,7 @@ async function request(path, options) {
     return body;
   }
   const kind = body?.kind ?? "request";
-  connection.set(kind === "database" ? "database" : "ok");
+  connection.set(response.status === UNAUTHORIZED ? "unknown" : kind === "database" ? "database" : "ok");
   throw new ApiError(body?.error ?? sentence(response), kind, response.status, body ?? {});
 }
 

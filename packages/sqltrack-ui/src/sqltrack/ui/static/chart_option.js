@@ -12,7 +12,7 @@ const MARK_LABELS = { NaN: "NaN", Infinity: "∞", "-Infinity": "-∞" };
  * Turn the curves of a chart into positions on its axes.
  *
  * @param {object[]} lines curves with `x`, `y`, `smooth` (or null), `marks`, `color`, `dash`, `isFaint` (members of a
- *   group)
+ *   group), `isDashNeeded` (whether the dash is drawn however many curves there are)
  * @param {object[]} bands groups with `x`, `mean`, `low`, `high`, `n`, `color`, `dash`
  * @param {{name: string, log: boolean, range: number[]|null}} x the x axis; the range is in its own units
  * @param {{name: string, log: boolean}} y the y axis
@@ -190,7 +190,7 @@ function buildLine(line, extentX, isStrong) {
   const style = {
     color: line.color,
     width: isStrong ? 1.6 : 1,
-    type: isStrong && line.dash?.length ? line.dash : "solid",
+    type: (isStrong || line.isDashNeeded) && line.dash?.length ? line.dash : "solid",
   };
   const [first, end] = findWindow(line, extentX);
   const cut = (ys) => interleave(line.ax.subarray(first, end), ys.subarray(first, end));

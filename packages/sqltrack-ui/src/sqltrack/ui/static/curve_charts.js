@@ -166,7 +166,12 @@ function layOut(metrics, byMetric, isOverlay, look) {
   // In one chart for all metrics, the color tells the run and the dash the metric.
   const merge = (name) =>
     parts.flatMap((part) =>
-      part[name].map((item) => ({ ...item, dash: part.dash, name: `${item.name}, ${part.title}` })),
+      part[name].map((item) => ({
+        ...item,
+        dash: part.dash,
+        isDashNeeded: true,
+        name: `${item.name}, ${part.title}`,
+      })),
     );
   return [{ title: metrics.join(", "), lines: merge("lines"), bands: merge("bands") }];
 }

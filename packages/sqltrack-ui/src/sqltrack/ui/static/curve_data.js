@@ -9,6 +9,8 @@ const CALLS_AT_ONCE = 4;
 /** Points of one chart. More take seconds to draw without a GPU; extremes are kept however few pixels are asked for. */
 const MOST_POINTS = 160000;
 const POINTS_PER_PIXEL = 4;
+/** Kinds of errors after which the same call may be answered. */
+const PASSING = ["offline", "database"];
 /** Milliseconds between two drawings while answers arrive: at least these, and longer if drawing takes long. */
 const SHORTEST_PAUSE = 300;
 const LONGEST_PAUSE = 2000;
@@ -64,7 +66,9 @@ class CurveStore {
   #subscribers = new Set();
   #timer = null;
   #pause = SHORTEST_PAUSE;
+  // The states of runs that the curves have, and the runs some of whose curves have another or are missing.
   #known = new Map();
+  #stale = new Set();
   #byMetric = new Map();
   #isChanged = false;
   result = { byMetric: new Map(), loading: false, error: null, truncated: [], sql: "", python: "" };
@@ -90,32 +94,56 @@ class CurveStore {
     if (JSON.stringify(this.#spec?.runs) !== JSON.stringify(spec.runs)) {
       this.#known = new Map();
     }
+    this.#stale = new Set();
     this.#spec = spec;
     this.#forgetOthers();
     this.#load(spec.runs);
   }
 
-  /** Ask again for the runs that have changed since the last time. */
+  /** Ask again for the runs that have changed since the last time, and for curves that are missing. */
   async update(signal) {
     if (this.result.loading) {
       return;
     }
-    const changed = await this.#lookForChanges(signal);
-    if (changed.length > 0) {
-      await this.#load(this.#isWhole() ? this.#spec.runs : changed);
+    const spec = this.#spec;
+    const { runs } = await get("changes", { runs: spec.runs }, { signal });
+    if (this.#spec !== spec || this.result.loading) {
+      return;
+    }
+    for (const run of runs) {
+      this.#compare(run);
+    }
+    const isGone = this.#dropGone(runs);
+    if (this.#stale.size > 0 || (isGone && this.#isWhole())) {
+      const stale = spec.runs.filter((id) => this.#stale.has(id));
+      this.#stale = new Set();
+      await this.#load(this.#isWhole() ? spec.runs : stale);
+    } else if (isGone) {
+      this.#publish();
     }
   }
 
-  async #lookForChanges(signal) {
-    const answer = await get("changes", { runs: this.#spec.runs }, { signal });
-    return answer.runs.filter((run) => this.#isNew(run)).map((run) => run.id);
+  // A run whose state is not the known one is asked for again. Of several answers, any may be the older one.
+  #compare(run) {
+    const state = stateOf(run);
+    if ((this.#known.get(run.id) ?? state) !== state) {
+      this.#stale.add(run.id);
+    }
+    this.#known.set(run.id, state);
   }
 
-  #isNew(run) {
-    const state = stateOf(run);
-    const before = this.#known.get(run.id);
-    this.#known.set(run.id, state);
-    return before !== undefined && before !== state;
+  // Remove the curves of runs that exist no more; returns whether there are such runs.
+  #dropGone(runs) {
+    const present = new Set(runs.map(({ id }) => id));
+    const gone = [...this.#known.keys()].filter((id) => !present.has(id));
+    for (const id of gone) {
+      this.#known.delete(id);
+    }
+    for (const [metric, entry] of gone.length > 0 ? this.#byMetric : []) {
+      this.#byMetric.set(metric, { ...entry, curves: entry.curves.filter(({ run }) => !gone.includes(run)) });
+      this.#isChanged = true;
+    }
+    return gone.length > 0;
   }
 
   #isWhole() {
@@ -163,6 +191,9 @@ class CurveStore {
           return;
         }
         this.result = { ...this.result, error };
+        if (PASSING.includes(error.kind)) {
+          this.#addStale(call.runs);
+        }
       }
       this.#publishSoon();
     }
@@ -170,10 +201,7 @@ class CurveStore {
 
   #take(call, answer) {
     for (const run of answer.runs) {
-      // The state before the first of several calls, so that no change in between is missed.
-      if (!this.#known.has(run.id)) {
-        this.#known.set(run.id, stateOf(run));
-      }
+      this.#compare(run);
     }
     const asked = new Set(call.runs);
     for (const metric of call.metrics) {
@@ -187,6 +215,12 @@ class CurveStore {
     this.#isChanged = true;
     const truncated = [...new Set([...this.result.truncated, ...(answer.truncated ?? [])])];
     this.result = { ...this.result, truncated, sql: answer.sql, python: answer.python };
+  }
+
+  #addStale(ids) {
+    for (const id of ids) {
+      this.#stale.add(id);
+    }
   }
 
   #publishSoon() {

@@ -29,6 +29,7 @@ export function Legend({ answer, runs, hidden, onHide, onRemove, highlight }) {
   const rows = new Map((answer?.rows ?? []).map((row) => [row.id, row]));
   const columns = (answer?.columns ?? []).filter(({ column }) => !isShownAnyway(column));
   const hasSeveral = new Set([...rows.values()].map(({ experiment }) => experiment)).size > 1;
+  const isGone = (id) => answer?.total === answer?.rows.length && !rows.has(id);
   const toggle = (id) => onHide(hidden.includes(id) ? hidden.filter((other) => other !== id) : [...hidden, id]);
   const toggleAll = () => onHide(hidden.length ? [] : [...runs]);
   return html`<div class="legend" tabindex="0" role="region" aria-label="Runs">
@@ -43,7 +44,7 @@ export function Legend({ answer, runs, hidden, onHide, onRemove, highlight }) {
         ${runs.map(
           (
             id,
-          ) => html`<${LegendRow} key=${id} id=${id} row=${rows.get(id)} columns=${answer?.columns ?? []} hasSeveral=${hasSeveral} style=${styles.get(id)}
+          ) => html`<${LegendRow} key=${id} id=${id} row=${rows.get(id)} columns=${answer?.columns ?? []} hasSeveral=${hasSeveral} style=${styles.get(id)} isGone=${answer !== null && isGone(id)}
             isHidden=${hidden.includes(id)} isHighlighted=${highlighted === id} highlight=${highlight} onToggle=${() => toggle(id)} onRemove=${onRemove} />`,
         )}
       </tbody>
@@ -56,7 +57,8 @@ function isShownAnyway(column) {
   return (kind === "run" && ["id", "status"].includes(name)) || (kind === "experiment" && name === "name");
 }
 
-function LegendRow({ id, row, columns, hasSeveral, style, isHidden, isHighlighted, highlight, onToggle, onRemove }) {
+function LegendRow(props) {
+  const { id, row, columns, hasSeveral, style, isGone, isHidden, isHighlighted, highlight, onToggle, onRemove } = props;
   const follow = (event) => {
     if (!(event.ctrlKey || event.metaKey || event.shiftKey)) {
       event.preventDefault();
@@ -68,7 +70,7 @@ function LegendRow({ id, row, columns, hasSeveral, style, isHidden, isHighlighte
     .filter(([column]) => !isShownAnyway(column));
   return html`<tr class=${`${isHighlighted ? "highlighted" : ""} ${isHidden ? "hidden-run" : ""}`} onPointerEnter=${() => highlight.set(id)} onFocusIn=${() => highlight.set(id)}>
     <td><input type="checkbox" aria-label=${`Draw run ${id}`} checked=${!isHidden} onChange=${onToggle} /></td>
-    <td class="legend-run"><${Swatch} ...${style} /> <a href=${href(`run/${id}`)} onClick=${follow}>${id}</a> ${row && html`<${StatusSymbol} status=${row.status} />`}</td>
+    <td class="legend-run"><${Swatch} ...${style} /> <a href=${href(`run/${id}`)} onClick=${follow}>${id}</a> ${row && html`<${StatusSymbol} status=${row.status} />`}${isGone && html`<span class="muted">deleted</span>`}</td>
     ${hasSeveral && html`<td class="cut legend-text" title=${row?.experiment}><bdi>${row?.experiment}</bdi></td>`}
     ${cells.map(
       ([

@@ -29,6 +29,8 @@ const RUN = { path: "run", name: "Run", load: () => import("./run.js") };
 const CONNECTIONS = {
   ok: null,
   offline: "the server does not answer; the page shows the last state, and tries again",
+  unknown:
+    "the server does not know this browser, perhaps because it was started again; open the address that it printed",
   database: "the database does not answer; the page shows the last state, and tries again",
 };
 
