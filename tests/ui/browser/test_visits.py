@@ -26,6 +26,16 @@ window.requestAnimationFrame = (call) => timer(() => frame(call), 250);
 window.setTimeout = (call, delay = 0, ...rest) => timer(call, delay + 250, ...rest);
 """
 
+# The database is away until `isBack`. Not by a route: the browser would write the status into its console.
+AWAY = """
+const ask = window.fetch;
+const isData = (url) => url.includes("/api/") && !/api.(about|views|states|gone)/.test(url);
+window.fetch = async (url, ...rest) => {
+    if (window.isBack || !isData(url)) return ask(url, ...rest);
+    return new Response('{"error": "the database is away", "kind": "database"}', {status: 503});
+};
+"""
+
 
 def violations(page: Any) -> list[str]:
     """Return the rules of accessibility that a page violates, with the first element of each."""
@@ -51,6 +61,19 @@ def test_view_shows_answers_that_come_before_the_first_frame(open_page: Any, nam
         page.add_init_script(LATE)
         page.goto(urljoin(page.url, path))
         page.locator(part).first.wait_for()
+
+
+@pytest.mark.page
+@pytest.mark.parametrize("name", [name for name in VIEWS if name != "sql"])
+def test_view_shows_its_data_once_the_database_answers(open_page: Any, name: str) -> None:
+    path, part = VIEWS[name]
+    with open_page() as page:
+        page.add_init_script(AWAY)
+        page.goto(urljoin(page.url, path))
+        page.get_by_text("the database is away").first.wait_for()
+        page.evaluate("window.isBack = true")
+        page.locator(part).first.wait_for()
+        page.get_by_text("the database is away").first.wait_for(state="detached")
 
 
 @pytest.mark.page

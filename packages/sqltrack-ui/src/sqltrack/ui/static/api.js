@@ -31,6 +31,11 @@ export function isAbort(error) {
   return error?.name === "AbortError";
 }
 
+/** Return whether the same call may be answered later: the server or the database was away. */
+export function isPassing(error) {
+  return error?.kind === "offline" || error?.kind === "database";
+}
+
 /** Return the address of a file or call of the server. */
 export function address(path) {
   return new URL(path, document.baseURI).href;

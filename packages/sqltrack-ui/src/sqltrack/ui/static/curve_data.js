@@ -1,5 +1,5 @@
 /** Curves from the server: asked in parts, so that the first appear early, and asked again as runs grow. */
-import { get, isAbort } from "./api.js";
+import { get, isAbort, isPassing } from "./api.js";
 import { usePoll } from "./poll.js";
 import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm/standalone.module.js";
 
@@ -9,8 +9,6 @@ const CALLS_AT_ONCE = 4;
 /** Points of one chart. More take seconds to draw without a GPU; extremes are kept however few pixels are asked for. */
 const MOST_POINTS = 160000;
 const POINTS_PER_PIXEL = 4;
-/** Kinds of errors after which the same call may be answered. */
-const PASSING = ["offline", "database"];
 /** Milliseconds between two drawings while answers arrive: at least these, and longer if drawing takes long. */
 const SHORTEST_PAUSE = 300;
 const LONGEST_PAUSE = 2000;
@@ -191,7 +189,7 @@ class CurveStore {
           return;
         }
         this.result = { ...this.result, error };
-        if (PASSING.includes(error.kind)) {
+        if (isPassing(error)) {
           this.#addStale(call.runs);
         }
       }

@@ -1,6 +1,6 @@
 /** The runs and metrics that a view of curves shows. */
 import { get, isAbort } from "./api.js";
-import { usePoll } from "./poll.js";
+import { usePoll, useRetry } from "./poll.js";
 import { useEffect, useState } from "./vendor/htm/standalone.module.js";
 
 /** Runs that are shown while none is selected. */
@@ -17,7 +17,9 @@ const VALIDATION = /(^|[^a-z])(val|valid|validation|test|eval|dev)([^a-z]|$)/i;
  */
 export function useQuery(name, spec, isNeeded = true, turn = 0) {
   const [result, setResult] = useState({ answer: null, error: null, isLoading: isNeeded });
+  const [tries, setTries] = useState(0);
   const text = JSON.stringify(spec);
+  useRetry(result.error, () => setTries((count) => count + 1));
   useEffect(() => {
     if (!isNeeded) {
       return undefined;
@@ -29,7 +31,7 @@ export function useQuery(name, spec, isNeeded = true, turn = 0) {
       (error) => isAbort(error) || setResult((before) => ({ ...before, error, isLoading: false })),
     );
     return () => controller.abort();
-  }, [name, text, isNeeded, turn]);
+  }, [name, text, isNeeded, turn, tries]);
   return result;
 }
 

@@ -5,6 +5,7 @@ import { get, isAbort } from "./api.js";
 import { columnText, columnTitle } from "./column_names.js";
 import { ErrorNote } from "./components.js";
 import { exactText, formatCount, formatValue, isMissing, shownName } from "./format.js";
+import { useRetry } from "./poll.js";
 import { Status } from "./status.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm/standalone.module.js";
 
@@ -36,6 +37,8 @@ export function clearFacet(filter, column) {
 export function Facets({ filter, extra, version, isReady, onFilter, onAdd, onRemove }) {
   const [facets, setFacets] = useState([]);
   const [error, setError] = useState(null);
+  const [tries, setTries] = useState(0);
+  useRetry(error, () => setTries((count) => count + 1));
   const inputs = JSON.stringify([filter, extra]);
   useEffect(() => {
     if (!isReady) {
@@ -50,7 +53,7 @@ export function Facets({ filter, extra, version, isReady, onFilter, onAdd, onRem
       (failure) => isAbort(failure) || setError(failure),
     );
     return () => controller.abort();
-  }, [inputs, version, isReady]);
+  }, [inputs, version, isReady, tries]);
   return html`<div class="facets">
     <${ErrorNote} error=${error} />
     ${facets

@@ -1,11 +1,13 @@
 /** Repeated calls while the page is visible. */
 
-import { isAbort } from "./api.js";
+import { isAbort, isPassing } from "./api.js";
 import { useEffect, useRef } from "./vendor/htm/standalone.module.js";
 
 /** Milliseconds between two calls, and the longest pause after failures. */
 const INTERVAL = 2000;
 const LONGEST = 30000;
+/** Milliseconds until a call is made again after the server or the database was away. */
+const RETRY = 3000;
 
 /**
  * Call a function every two seconds while a component is shown and the page is visible.
@@ -24,6 +26,14 @@ export function usePoll(call, inputs = [], { interval = INTERVAL, active = true 
     () => (active ? poll((signal) => latest.current(signal), interval) : undefined),
     [...inputs, interval, active],
   );
+}
+
+/** Call a function a while after an error that may pass, the last result of a call. */
+export function useRetry(error, again) {
+  useEffect(() => {
+    const timer = isPassing(error) ? setTimeout(again, RETRY) : null;
+    return () => clearTimeout(timer);
+  }, [error]);
 }
 
 /** Start to call a function repeatedly, see `usePoll`; returns a function that ends it. */

@@ -14,7 +14,7 @@ import { formatCount, formatPlural } from "./format.js";
 import { GroupChoice } from "./group_choice.js";
 import { GroupTable, SpreadChoice } from "./group_table.js";
 import { useKeys } from "./keys.js";
-import { usePoll } from "./poll.js";
+import { usePoll, useRetry } from "./poll.js";
 import { reportSpec } from "./report_download.js";
 import { RunsGrid, shownColumns } from "./runs_grid.js";
 import { useSignal } from "./signal.js";
@@ -42,6 +42,7 @@ export function View({ state, setState, about, navigate }) {
   const grid = useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy });
   useLive({ grid, info, state, setVersion });
   useEdits({ grid, setVersion });
+  useRetry(error, () => grid.current.show(state));
 
   // The state knows earlier than the answer which columns the user chose.
   const shown = state.columns ?? (info === null ? [] : shownColumns(info, state).map(({ column }) => column));
