@@ -443,10 +443,10 @@ def test_page_recovers_when_the_server_is_back(
         page = opened.__enter__()
         table_ids(page)
     try:
-        page.locator(".note", has_text="does not answer").wait_for()
+        page.locator(".note", has_text="does not answer").first.wait_for()
         assert table_ids(page)
         with serve(demo.path, *options, "--port", str(port)):
-            page.locator(".note", has_text="does not answer").wait_for(state="detached", timeout=30_000)
+            page.locator(".note", has_text="does not answer").first.wait_for(state="detached", timeout=30_000)
     finally:
         opened.__exit__(None, None, None)
     assert all("ERR_CONNECTION" in problem or "ERR_EMPTY" in problem for problem in problems), json.dumps(problems)
