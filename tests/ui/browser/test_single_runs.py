@@ -66,10 +66,12 @@ def test_a_run_shows_what_it_was_and_how_it_went(open_page: Callable[..., Any], 
         assert 'train.py "a b"' in facts
         assert values["cwd"] == "/work"
         page.get_by_text("2 packages").click()
+        page.get_by_text("torch", exact=True).wait_for()
         assert values_of(page)["torch"] == "2.9"
         assert page.locator(".links").inner_text().startswith("resumes")
         assert "CLUSTER" not in facts, "the environment is shown on request"
         page.get_by_text("Environment, ").click()
+        page.get_by_text("CLUSTER", exact=True).wait_for()
         assert values_of(page)["CLUSTER"] == "one"
         assert page.locator("figure.chart h2").all_inner_texts() == ["loss", "val_acc"]
         page.get_by_role("button", name="Table").click()
