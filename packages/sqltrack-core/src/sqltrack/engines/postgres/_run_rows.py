@@ -56,9 +56,8 @@ def read_runs(
     found = dict.fromkeys(run_ids, RunRows(array("q"), array("d"), {}))
     for run_id, extra, *cells in execute_binary(connection, sql, run_ids):
         counts, (steps, progress, *values) = cells[: len(names)], cells[len(names) :]
-        rows = None
-        if extra == 0:
-            rows = _read(steps, progress, dict(zip(columns, zip(packings.values(), counts, values))))
+        packed_values = dict(zip(columns, zip(packings.values(), counts, values)))
+        rows = _read(steps, progress, packed_values) if extra == 0 else None
         if rows is None:
             del found[run_id]
         else:
@@ -73,10 +72,12 @@ def _pack(packing: _Packing, column: str) -> str:
 
 def _read(steps: bytes, progress: bytes, values: Mapping[str, tuple[Any, int, bytes]]) -> RunRows | None:
     """Return rows in order, given packed columns; None if a value looks like a missing one."""
-    found = {name: _unpack_some(packing, data, count) for name, (packing, count, data) in values.items()}
-    if any(column is None for column in found.values()):
-        return None
-    columns = {name: column for name, column in found.items() if column is not None}
+    columns: dict[str, Sequence[Any]] = {}
+    for name, (packing, count, data) in values.items():
+        column = _unpack_some(packing, data, count)
+        if column is None:
+            return None
+        columns[name] = column
     return _sort(_unpack("q", steps), _unpack("d", progress), columns)
 
 

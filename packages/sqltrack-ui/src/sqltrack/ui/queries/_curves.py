@@ -116,10 +116,10 @@ def curves(source: Database, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         A dict with curves, groups, truncated (ids of runs that are left out), runs (the states of the others, see
-        `changes`), version, sql and python. Groups are dicts with value, metric, band, x, mean, low, high, n (the
-        number of runs at each x), n_runs and members (runs with values), without (runs without any), left_out (the
-        number of NaN and infinite values), joined, resumed (runs that resume another one of the group, without join),
-        ends (the smallest and the largest last x) and bin.
+        `changes`), version, sql and python. Groups are dicts with value, metric, band, x, mean, low, high and n (the
+        number of runs at each x). They also have n_runs and members (runs with values), without (runs without any),
+        left_out (the number of NaN and infinite values), joined, resumed (runs that resume another one of the group,
+        without join), ends (the smallest and the largest last x) and bin.
 
     Raises:
         QueryError: the specification is not valid, or rows have no time.

@@ -1,4 +1,4 @@
-"""The states of runs, from which a page learns what to ask for again."""
+"""The states of runs, which tell a page when to ask for a run again."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class CurveStore {
     }
     this.#stale = new Set();
     this.#spec = spec;
-    this.#forgetOthers();
+    this.#forgetOthers(new Set(spec.runs));
     this.#load(spec.runs);
   }
 
@@ -137,10 +137,7 @@ class CurveStore {
     for (const id of gone) {
       this.#known.delete(id);
     }
-    for (const [metric, entry] of gone.length > 0 ? this.#byMetric : []) {
-      this.#byMetric.set(metric, { ...entry, curves: entry.curves.filter(({ run }) => !gone.includes(run)) });
-      this.#isChanged = true;
-    }
+    this.#forgetOthers(present);
     return gone.length > 0;
   }
 
@@ -148,9 +145,8 @@ class CurveStore {
     return this.#spec.join || this.#spec.group !== null;
   }
 
-  // Curves of runs and metrics that are no longer wanted.
-  #forgetOthers() {
-    const runs = new Set(this.#spec.runs);
+  // Curves of other runs than these, and of metrics that are no longer wanted.
+  #forgetOthers(runs) {
     const metrics = new Set(this.#spec.metrics);
     for (const [metric, entry] of this.#byMetric) {
       const curves = this.#isWhole() ? entry.curves : entry.curves.filter((curve) => runs.has(curve.run));
@@ -190,7 +186,7 @@ class CurveStore {
         }
         this.result = { ...this.result, error };
         if (isPassing(error)) {
-          this.#addStale(call.runs);
+          this.#stale = new Set([...this.#stale, ...call.runs]);
         }
       }
       this.#publishSoon();
@@ -213,12 +209,6 @@ class CurveStore {
     this.#isChanged = true;
     const truncated = [...new Set([...this.result.truncated, ...(answer.truncated ?? [])])];
     this.result = { ...this.result, truncated, sql: answer.sql, python: answer.python };
-  }
-
-  #addStale(ids) {
-    for (const id of ids) {
-      this.#stale.add(id);
-    }
   }
 
   #publishSoon() {
