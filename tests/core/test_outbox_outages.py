@@ -334,6 +334,40 @@ def test_nothing_is_sent_before_the_statement_that_was_left_behind_has_gone(
     expect_last_values(server.direct_config(), run)
 
 
+def test_a_lost_connection_is_replaced_while_a_statement_that_was_left_behind_is_being_ended(
+    server: OutageServer, pg_config: dict[str, Any]
+) -> None:
+    """As after a restart of the server: the sender must not ask on its dead connection again and again."""
+    run = TrainingLoop.begin(pg_config).run.start()
+    run.add_metrics({"loss": 1.0}, step=0)
+    others = "SELECT pid FROM pg_stat_activity WHERE usename = 'writer' AND pid <> ALL (%s)"
+    with server.as_superuser() as connection:
+        pids = [pid for (pid,) in connection.execute(others, ([],))]
+        with frozen(*pids):
+            write_during(run)
+            wait_until(lambda: len(connection.execute(others, (pids,)).fetchall()) > 0)
+            connection.execute(f"SELECT pg_terminate_backend(pid) FROM ({others}) AS others", (pids,))
+            assert not run.flush(0.5)
+    assert run.flush(30)
+    expect_last_values(server.direct_config(), run)
+
+
+def test_a_statement_that_was_left_behind_is_not_forgotten_with_the_connection_that_asks(
+    server: OutageServer, pg_config: dict[str, Any]
+) -> None:
+    client = sqltrack.Client({**pg_config, "outbox": "off"})
+    engine = client.engine
+    with contextlib.closing(engine.connect()) as left, contextlib.closing(engine.connect()) as asking:
+        left.autocommit = asking.autocommit = True
+        engine._abandoned.note(left.info.backend_pid)  # type: ignore[attr-defined]
+        server.execute(f"SELECT pg_terminate_backend({asking.info.backend_pid})")
+        with pytest.raises(engine.driver_error):
+            engine.ends_abandoned(asking, [engine])
+        assert client._session.ask(lambda connection: engine.ends_abandoned(connection, [engine]))
+        with pytest.raises(engine.driver_error):
+            left.execute("SELECT 1")
+
+
 def test_a_statement_that_waits_for_a_lock_is_ended_before_later_ones_are_sent(
     server: OutageServer, pg_config: dict[str, Any]
 ) -> None:

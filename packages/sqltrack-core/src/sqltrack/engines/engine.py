@@ -155,6 +155,10 @@ class Engine(ABC):
 
         Returns:
             Whether all have ended; if not, call again later.
+
+        Raises:
+            Exception: the driver's error, if the server does not answer. It must reach the caller, who would otherwise
+                use the same dead connection again.
         """
         return True
 

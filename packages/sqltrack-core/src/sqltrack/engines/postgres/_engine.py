@@ -327,15 +327,15 @@ class PostgresEngine(Engine):
     def ends_abandoned(self, connection: psycopg.Connection[Any], others: Sequence[Engine]) -> bool:
         engines = [engine for engine in others if isinstance(engine, PostgresEngine)]
         dropped = {engine: engine._abandoned.take() for engine in engines}
+        has_ended = False
         try:
             has_ended = self._abandoned.end(
                 connection, [item for items in dropped.values() for item in items], has_pooler=self.has_pooler
             )
-        except psycopg.Error:
-            has_ended = False
-        if not has_ended:
-            for engine, items in dropped.items():
-                engine._abandoned.give_back(items)
+        finally:
+            if not has_ended:
+                for engine, items in dropped.items():
+                    engine._abandoned.give_back(items)
         return has_ended
 
     def abort(self, connection: psycopg.Connection[Any]) -> None:
