@@ -493,7 +493,10 @@ def test_a_signal_leaves_complete_runs_only(config: dict[str, Any], signal_numbe
         process.send_signal(signal_number)
         _, stderr = process.communicate(timeout=30)
     if signal_number == signal.SIGINT:
-        assert (process.returncode, stderr.splitlines()) == (130, ["interrupted; the runs so far are complete"])
+        # If the signal comes while answers of a pipeline are read, psycopg logs that it cannot end as usual.
+        ignored = "error ignored terminating <psycopg.Pipeline"
+        told = [line for line in stderr.splitlines() if not line.startswith(ignored)]
+        assert (process.returncode, told) == (130, ["interrupted; the runs so far are complete"])
     assert_all_complete(client)
 
 
