@@ -319,15 +319,20 @@ def expect_last_values(config: dict[str, Any], run: Run) -> None:
         time.sleep(0.2)
 
 
+def sessions(server: OutageServer) -> set[int]:
+    """Return the pids of the processes that serve the user who tracks runs."""
+    with server.as_superuser() as connection:
+        rows = connection.execute(b"SELECT pid FROM pg_stat_activity WHERE usename = 'writer'")
+        return {pid for (pid,) in rows}
+
+
 def test_nothing_is_sent_before_the_statement_that_was_left_behind_has_gone(
     server: OutageServer, pg_config: dict[str, Any]
 ) -> None:
     """It waits in the socket of a stopped process, and would be executed when that continues."""
     run = TrainingLoop.begin(pg_config).run.start()
     run.add_metrics({"loss": 1.0}, step=0)
-    with server.as_superuser() as connection:
-        pids = [pid for (pid,) in connection.execute(b"SELECT pid FROM pg_stat_activity WHERE usename = 'writer'")]
-    with frozen(*pids):
+    with frozen(*sessions(server)):
         write_during(run)
         assert not run.flush(1.0)
     assert run.flush(30)
@@ -340,14 +345,12 @@ def test_a_lost_connection_is_replaced_while_a_statement_that_was_left_behind_is
     """As after a restart of the server: the sender must not ask on its dead connection again and again."""
     run = TrainingLoop.begin(pg_config).run.start()
     run.add_metrics({"loss": 1.0}, step=0)
-    others = "SELECT pid FROM pg_stat_activity WHERE usename = 'writer' AND pid <> ALL (%s)"
-    with server.as_superuser() as connection:
-        pids = [pid for (pid,) in connection.execute(others, ([],))]
-        with frozen(*pids):
-            write_during(run)
-            wait_until(lambda: len(connection.execute(others, (pids,)).fetchall()) > 0)
-            connection.execute(f"SELECT pg_terminate_backend(pid) FROM ({others}) AS others", (pids,))
-            assert not run.flush(0.5)
+    left = sessions(server)
+    with frozen(*left):
+        write_during(run)
+        wait_until(lambda: sessions(server) > left)
+        server.execute(*(f"SELECT pg_terminate_backend({pid})" for pid in sessions(server) - left))
+        assert not run.flush(0.5)
     assert run.flush(30)
     expect_last_values(server.direct_config(), run)
 

@@ -157,8 +157,8 @@ class Engine(ABC):
             Whether all have ended; if not, call again later.
 
         Raises:
-            Exception: the driver's error, if the server does not answer. It must reach the caller, who would otherwise
-                use the same dead connection again.
+            Exception: the driver's error, if the server does not answer, or refuses. It must reach the caller, who
+                would otherwise use the same dead connection again.
         """
         return True
 
