@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlencode
 
 import pandas as pd
 import plotly.graph_objects as go
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, ctx, dcc, html, no_update
 from dash_ag_grid import AgGrid
 
 import sqltrack
@@ -29,6 +29,10 @@ from sqltrack.pandas import query_dataframe
 # Runs whose curves are drawn until you select some.
 BEST = 3
 NUMBER = {"function": "params.value == null ? '' : d3.format('.5~g')(params.value)"}
+# Properties of the page's components that the callback reads, and those that it sets.
+READ = ["address.search", "experiment.value", "metric.value", "best.value", "runs.selectedRows"]
+SET = [*READ, "experiment.options", "metric.options", "runs.rowData", "runs.columnDefs", "curves.figure"]
+SET += ["comparison.children"]
 STYLE = {"fontFamily": "system-ui, sans-serif", "maxWidth": 1100, "margin": "0 auto", "padding": 16}
 
 
@@ -184,31 +188,26 @@ def build_app(client: sqltrack.Client) -> Dash:
     """Return the page. Its address is the only state: controls change the address, and all follows the address."""
     app = Dash(__name__, title="Experiments", update_title="", serve_locally=True)
     app.layout = build_layout
-    controls = [("experiment", "value"), ("metric", "value"), ("best", "value"), ("runs", "selectedRows")]
 
-    def change_address(experiment: Any, metric: Any, best: Any, selected: Any, address: str | None) -> Any:
-        shown = complete(client, read_choice(address))
-        runs = selected_runs(selected)
-        # The table tells the runs in its own order.
-        runs = shown.runs if set(runs) == set(shown.runs) else runs
-        choice = Choice(experiment, metric, best, runs if experiment == shown.experiment else ())
-        return no_update if choice == shown else write_choice(choice)
+    def update(address: str | None, experiment: Any, metric: Any, best: Any, selected: Any) -> Any:
+        shown = choice = complete(client, read_choice(address))
+        if ctx.triggered_id not in (None, "address"):
+            # The table tells the runs in its own order.
+            runs = shown.runs if set(selected_runs(selected)) == set(shown.runs) else selected_runs(selected)
+            choice = Choice(experiment, metric, best, runs if experiment == shown.experiment else ())
+            if choice == shown:
+                return no_update
+            choice = complete(client, choice)
+        parts = show(client, choice, selected_runs(selected))
+        if choice != shown:
+            parts["address.search"] = write_choice(choice)
+        if choice != shown and choice[:3] == shown[:3]:
+            # More rows may be selected in the meantime, so the table is left alone.
+            parts |= {"runs.rowData": no_update, "runs.columnDefs": no_update}
+        return parts
 
-    def follow_address(address: str | None, selected: Any) -> Any:
-        return show(client, complete(client, read_choice(address)), selected_runs(selected))
-
-    app.callback(
-        Output("address", "search"),
-        *(Input(name, value) for name, value in controls),
-        State("address", "search"),
-        prevent_initial_call=True,
-    )(change_address)
-    shown = [*controls, ("runs", "rowData"), ("runs", "columnDefs"), ("curves", "figure"), ("comparison", "children")]
-    app.callback(
-        *(Output(name, value) for name, value in [("experiment", "options"), ("metric", "options"), *shown]),
-        Input("address", "search"),
-        State("runs", "selectedRows"),
-    )(follow_address)
+    # A single callback sees all changes in their order. Two that trigger each other lose some of several quick clicks.
+    app.callback({name: Output(*name.split(".")) for name in SET}, [Input(*name.split(".")) for name in READ])(update)
     return app
 
 
@@ -218,20 +217,24 @@ def selected_runs(selected: Any) -> tuple[int, ...]:
     return tuple(map(int, names))
 
 
-def show(client: sqltrack.Client, choice: Choice, before: tuple[int, ...]) -> tuple[Any, ...]:
-    """Return what the parts of the page show for a choice, in the order of the callback's outputs."""
-    options = [{"label": name, "value": id_} for id_, name in read_experiments(client).items()]
-    # The user may have selected more rows in the meantime, so the selection is left alone if possible.
-    selected = no_update if set(before) == set(choice.runs) else {"ids": list(map(str, choice.runs))}
+def show(client: sqltrack.Client, choice: Choice, selected: tuple[int, ...]) -> dict[str, Any]:
+    """Return what the parts of the page show for a choice, by property."""
+    parts: dict[str, Any] = dict.fromkeys(SET, no_update)
+    parts |= {"experiment.value": choice.experiment, "metric.value": choice.metric, "best.value": choice.best}
+    if set(choice.runs) != set(selected):
+        parts["runs.selectedRows"] = {"ids": list(map(str, choice.runs))}
+    parts["experiment.options"] = [{"label": name, "value": id_} for id_, name in read_experiments(client).items()]
     if choice.experiment is None or choice.metric is None:
-        return options, [], *choice[:3], selected, [], [], go.Figure(), "No run has a metric with numbers yet."
-    metrics = read_metrics(client, choice.experiment)
+        nothing = {"metric.options": [], "runs.rowData": [], "runs.columnDefs": [], "curves.figure": go.Figure()}
+        return parts | nothing | {"comparison.children": "No run has a metric with numbers yet."}
     runs = read_runs(client, choice)
     known = runs["id"].tolist()
     shown = [run_id for run_id in choice.runs if run_id in known] or known[:BEST]
-    comparison = show_differences(read_differences(client, shown), runs, choice.metric)
-    figure = draw_curves(client, choice.metric, shown)
-    return options, metrics, *choice[:3], selected, *show_runs(runs, choice.metric), figure, comparison
+    parts["metric.options"] = read_metrics(client, choice.experiment)
+    parts["runs.rowData"], parts["runs.columnDefs"] = show_runs(runs, choice.metric)
+    parts["curves.figure"] = draw_curves(client, choice.metric, shown)
+    parts["comparison.children"] = show_differences(read_differences(client, shown), runs, choice.metric)
+    return parts
 
 
 def main() -> None:
