@@ -58,6 +58,7 @@ class CutProxy(ListeningProxy):
         with self._lock:
             for open_socket in (self._listener, *self._clients):
                 open_socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+            self._swallowing |= self._clients
 
     def heal(self) -> None:
         """Let new connections through again; open ones stay silent, as after a failover."""
@@ -114,3 +115,6 @@ class CutProxy(ListeningProxy):
                     return
                 if client not in self._swallowing:
                     target.sendall(data)
+        if client not in self._swallowing:
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_WR)
