@@ -30,6 +30,9 @@ pytest_plugins = ["plugins.postgres"]
 
 ENGINES = ("sqlite", "postgres")
 
+# Seconds.
+_PATIENCE = 30.0
+
 _numbers = itertools.count(1)
 
 
@@ -171,6 +174,12 @@ def _outbox_by_default(outbox_off: dict[str, str], monkeypatch: pytest.MonkeyPat
     """Turn off the outbox by default in tests marked `no_outbox`; a test can still turn it on."""
     if outbox_off:
         monkeypatch.setattr(_settings, "_DEFAULT_MODE", "off")
+
+
+@pytest.fixture(autouse=True)
+def _patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls wait longer by default than busy machines stall, so that values are stored when tests read them."""
+    monkeypatch.setattr(_settings, "_DEFAULT_PATIENCE", _PATIENCE)
 
 
 @pytest.fixture

@@ -12,18 +12,11 @@ import pytest
 
 import sqltrack
 from sqltrack import Run
-from sqltrack._outbox import _settings
 from sqltrack.engines.metrics_table import MisfitError, check_int64
 from sqltrack.engines.schema import fits_int64
 from support.metrics import RESERVED, logged, rows_as_dicts, same, stored_value
 
 pytestmark = pytest.mark.also_on("duckdb")
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give calls more time: on a busy machine, hundreds of new columns may take longer than a call usually waits."""
-    monkeypatch.setattr(_settings, "_PATIENCE", 30.0)
 
 
 class Bare:

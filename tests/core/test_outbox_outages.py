@@ -64,6 +64,9 @@ def pg_config(server: OutageServer, tmp_path: Path) -> dict[str, Any]:
     return server.config(**outbox_settings(tmp_path))
 
 
+# Seconds of an outage.
+_SECONDS = 3.0
+
 # The others are similar, and take longer.
 _SHORT = [name for name in OUTAGES if name not in ("swallowing network", "read-only database")]
 
@@ -75,7 +78,7 @@ def test_an_outage_costs_one_call_its_patience_and_no_value(
     """One warning says where the calls wait, and another that they have arrived."""
     loop = TrainingLoop.begin(pg_config)
     with loop.run.track(), caplog.at_level(logging.WARNING):
-        loop.log_during(OUTAGES[outage](server), 3.0 if outage == "stopped server" else 0.8)
+        loop.log_during(OUTAGES[outage](server), _SECONDS)
     loop.expect_bounded(pg_config["patience"])
     expect_all_rows(server.direct_config(), loop)
     assert outbox_files(pg_config) == []
@@ -101,7 +104,7 @@ def test_a_file_that_another_writer_locks_costs_one_call_its_patience(
     config = {**sqlite_config, **outbox_settings(tmp_path)}
     loop = TrainingLoop.begin(config)
     with loop.run.track(), caplog.at_level(logging.WARNING):
-        loop.log_during(locked_file(config), 1.2)
+        loop.log_during(locked_file(config), _SECONDS)
     loop.expect_bounded(config["patience"])
     expect_all_rows(sqlite_config, loop)
     assert expect_two_warnings(caplog, config).endswith("has been writing for longer than 0.5 s")
@@ -116,7 +119,7 @@ def test_a_full_disk_below_the_file_costs_no_value(tmp_path: Path, caplog: pytes
         config = {**plain, **outbox_settings(tmp_path)}
         loop = TrainingLoop.begin(config)
         with loop.run.track(), caplog.at_level(logging.WARNING):
-            loop.log_during(full_disk(config), 1.2)
+            loop.log_during(full_disk(config), _SECONDS)
         loop.expect_bounded(config["patience"])
         expect_all_rows(plain, loop)
     assert "the disk is full" in expect_two_warnings(caplog, config)
@@ -563,7 +566,7 @@ def test_an_outage_costs_no_more_while_a_timer_sends_signals(outages: Outages) -
     outer = signal.signal(signal.SIGALRM, handle)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
-        loop.log_during(outages.begin(), 0.6)
+        loop.log_during(outages.begin(), _SECONDS)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, outer)
@@ -615,7 +618,7 @@ def test_a_signal_in_an_outage_ends_the_process_in_time(
             ended = script.finish()
     assert ended.status == status
     if number == signal.SIGTERM:
-        assert ended.seconds < 2
+        assert ended.seconds < 4
     send(outages, run_id, final)
 
 
@@ -635,7 +638,7 @@ def test_a_signal_in_the_call_that_meets_the_outage_ends_the_process_in_time(out
     """Even if that call would wait for much longer, and a timer interrupts it again and again."""
     outages.config["patience"] = 20
     run_id, ended = signal_in_meeting_call(outages, MET, signal.SIGTERM)
-    assert (ended.status, ended.seconds < 2.5) == (143, True)
+    assert (ended.status, ended.seconds < 4) == (143, True)
     send(outages, run_id, "CANCELLED")
 
 
@@ -643,7 +646,7 @@ def test_a_call_that_sets_the_final_status_waits_as_part_of_the_end(outages: Out
     """Ctrl-C comes in the call that meets the outage, so that the end of the run meets it again."""
     outages.config["patience"] = 0.8
     run_id, ended = signal_in_meeting_call(outages, BRIEF_MET, signal.SIGINT)
-    assert (ended.status, ended.seconds < 2.2) == (-signal.SIGINT, True)
+    assert (ended.status, ended.seconds < 4) == (-signal.SIGINT, True)
     send(outages, run_id, "CANCELLED")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import sqltrack
 from sqltrack import client as client_module
-from sqltrack._outbox._settings import outbox_settings
+from sqltrack._outbox._settings import _DEFAULT_PATIENCE, outbox_settings
 from sqltrack.config import config_locations, load_config_file
 from sqltrack.engines.postgres._engine import _DEFAULTS, _defaults
 from sqltrack.engines.sqlite._engine import _BUSY_TIMEOUT, _SYNCHRONOUS
@@ -42,7 +42,7 @@ def test_the_defaults_of_the_client_are_as_told() -> None:
     assert float(default(OF_ALL, "keepalive")) == client_module._KEEPALIVE
     assert float(default(OF_ALL, "reconnect")) == client_module._RECONNECT
     outbox = outbox_settings({})
-    assert (default(OF_ALL, "outbox"), float(default(OF_ALL, "patience"))) == (outbox.mode, outbox.patience)
+    assert (default(OF_ALL, "outbox"), float(default(OF_ALL, "patience"))) == (outbox.mode, _DEFAULT_PATIENCE)
     assert outbox_settings({"outbox_limit": default(OF_ALL, "outbox_limit")}).limit == outbox.limit
     assert (float(default(OF_ALL, "outbox_keep")), default(OF_ALL, "outbox_dir")) == (
         outbox.keep,

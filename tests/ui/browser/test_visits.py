@@ -19,6 +19,9 @@ VIEWS = {
     "sql": ("sql?o=%7B%22sql%22:%7B%22text%22:%22SELECT+id+FROM+runs%22%7D%7D", ".sql-grid .ag-cell"),
 }
 
+# Those that are looked at with all other tests.
+SHORT = ("runs", "curves")
+
 # Frames and timers come late.
 LATE = """
 const [frame, timer] = [window.requestAnimationFrame.bind(window), window.setTimeout.bind(window)];
@@ -43,7 +46,9 @@ def violations(page: Any) -> list[str]:
     return [f"{item['id']}: {item['help']}: {item['nodes'][0]['html'][:300]}" for item in found]
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.page) for name in VIEWS]
+)
 def test_view_shows_its_data_and_is_accessible(open_page: Any, name: str) -> None:
     path, part = VIEWS[name]
     with open_page(path) as page:

@@ -144,9 +144,9 @@ def test_thousands_of_metrics_and_arguments_can_be_chosen(client: sqltrack.Clien
         assert queries.columns(source, {"kinds": ["args"]})["total"] == 5_000
         assert queries.columns(source, {"search": "metric_2260"})["total"] == 2
         assert len(queries.metrics(source, {"runs": [run.id]})["metrics"]) == 2_261
-        columns = [["metric", "max", f"metric_{number}"] for number in range(0, 2_261, 5)]
+        columns = [["metric", "max", f"metric_{number}"] for number in range(0, 2_261, 50)]
         (row,) = queries.runs(source, {"columns": columns})["rows"]
-        assert row["values"] == [float(number) for number in range(0, 2_261, 5)]
+        assert row["values"] == [float(number) for number in range(0, 2_261, 50)]
         assert len(queries.runs(source, {})["columns"]) <= 12
 
 

@@ -15,7 +15,7 @@ __all__ = ["Mode", "OutboxSettings", "mode_setting", "outbox_settings"]
 Mode = Literal["off", "on", "always"]
 
 _DEFAULT_MODE: Mode = "on"
-_PATIENCE = 1.0
+_DEFAULT_PATIENCE = 1.0
 # PostgreSQL and the system have upper limits for timeouts in milliseconds; longer ones are as good as none.
 _LONGEST_PATIENCE = 1e6
 _LIMIT = 2**30
@@ -71,7 +71,7 @@ def outbox_settings(config: Mapping[str, Any]) -> OutboxSettings:
         mode_setting(config),
         folder_setting(config),
         config.get("outbox_dir") is None,
-        min(number_setting(config, "patience", _PATIENCE), _LONGEST_PATIENCE),
+        min(number_setting(config, "patience", _DEFAULT_PATIENCE), _LONGEST_PATIENCE),
         _size_setting(config, "outbox_limit", _LIMIT),
         number_setting(config, "outbox_keep", 0.0),
     )
