@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import sqltrack
 from sqltrack.commands import setup
 from sqltrack.engines.sqlite import _engine as sqlite_engine
+from support.away import with_outbox
 from support.databases import ask, experiments, statuses, steps
 from support.processes import Script
 
@@ -226,6 +228,83 @@ def test_a_child_that_was_forked_while_a_thread_uses_sqlite_can_use_it(config: d
     """It would inherit SQLite's own locks, and wait for them for ever."""
     with Script(FORKING, config) as script:
         assert script.succeed() == ["0"] * 20
+
+
+FORK_WHILE_SENDING = """
+def holds_lock():
+    # The columns are: number, kind, mode, access, pid, device:inode, start, end.
+    inode = str(os.stat(config["dbpath"]).st_ino)
+    lines = [line.split() for line in open("/proc/locks")]
+    return any(fields[4] == str(os.getpid()) and fields[5].split(":")[2] == inode for fields in lines)
+
+def log():
+    for step in itertools.count():
+        run.add_metrics({"loss": step}, step=step)
+
+import itertools
+run = Experiment(client, name="experiment").get_run().start()
+threading.Thread(target=log, daemon=True).start()
+for _ in range(20):
+    pid = os.fork()
+    if not pid:
+        with Client(config) as connection:
+            connection.execute("SELECT id FROM runs").fetchall()
+            os._exit(not holds_lock())
+    confirm(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+os._exit(0)
+"""
+
+
+@needs_fork
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists locks")
+@pytest.mark.engines("sqlite", reason="the locks are those of SQLite")
+@pytest.mark.parametrize("outbox", ["on", "always"])
+def test_a_child_that_was_forked_while_a_thread_logs_has_locks_of_its_own(
+    config: dict[str, Any], tmp_path: Path, outbox: str
+) -> None:
+    """It would take locks that its parent has in the meantime for its own."""
+    with Script(FORK_WHILE_SENDING, with_outbox(config, tmp_path / "outbox", outbox=outbox)) as script:
+        assert script.succeed() == ["0"] * 20
+
+
+FORK_IN_READING_BLOCK = """
+to_child, to_parent = os.pipe(), os.pipe()
+run = Experiment(client, name="experiment").get_run().start()
+with client as connection:
+    connection.execute("SELECT id FROM runs").fetchall()
+    if BLOCKS > 1:
+        other = Client(config)
+        other.__enter__().execute("SELECT id FROM runs").fetchall()
+    connection.rollback()
+    child = os.fork()
+    if child == 0:
+        for step in range(10):
+            run.add_metrics({"loss": step}, step=step)
+        os.write(to_parent[1], b"1")
+        os.read(to_child[0], 1)
+        for step in range(10, 20):
+            run.add_metrics({"loss": step}, step=step)
+        os._exit(0)
+    os.read(to_parent[0], 1)
+if BLOCKS > 1:
+    other.__exit__(None, None, None)
+client._session.close_idle()
+# Whoever closes the last connection removes the write-ahead log.
+Client(config).execute("SELECT id FROM runs").fetchall()
+os.write(to_child[1], b"1")
+confirm(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_values_of_a_child_that_was_forked_in_a_block_stay_although_its_parent_has_closed_all(
+    config: dict[str, Any], blocks: int
+) -> None:
+    """On SQLite, the locks of the parent protect those of the child, which takes them for its own."""
+    with Script(FORK_IN_READING_BLOCK.replace("BLOCKS", str(blocks)), config) as script:
+        assert script.succeed() == ["0"]
+    assert steps(config) == list(range(20))
 
 
 IMPORTING = """

@@ -26,9 +26,15 @@ _LINGER = 1.0
 
 _keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
 
-# An item for each fork that a thread of this process has begun. In the child it stays until our own function for
+# The ids of the threads of this process that have begun a fork. In the child they stay until our own function for
 # children has run. Asking the system for the process id would take longer than the rest of `take`.
-_forks: list[None] = []
+_forks: list[int] = []
+
+# For each database, a connection that stays open until the process ends, see `_keeps_locks_with`.
+_kept: dict[str, Any] = {}
+
+# Seconds for which a fork waits for connections in use by other threads, and these for the fork, at most.
+_FORK_PATIENCE, _FORK_PAUSE = 0.5, 0.0002
 
 
 class ConnectionKeeper:
@@ -55,6 +61,11 @@ class ConnectionKeeper:
         self._parked: deque[tuple[Any, float]] = deque()
         self._parked_at = -math.inf
         self._tracked: set[object] = set()
+        # The threads that are taking connections, and those that use them, by the ids of the connections.
+        self._takers: set[int] = set()
+        self._users: dict[int, int] = {}
+        # Ids of connections that were in use when this process was forked.
+        self._inherited: set[int] = set()
         # Ids of connections in use that have lingered, and of threads that have lost one of these.
         self._lingered: set[int] = set()
         self._losers: set[int] = set()
@@ -93,17 +104,36 @@ class ConnectionKeeper:
         Args:
             seconds: limit for opening a connection, default: the engine's own.
         """
-        if _forks and self._pid != os.getpid():
-            # Called in a forked child, by a function that runs before ours.
-            self.forget_inherited()
+        thread = get_ident()
+        # Before the look at forks: either this thread sees the fork, or the fork sees this thread.
+        self._takers.add(thread)
         try:
-            connection, _ = self._parked.pop()
-        except IndexError:
-            connection = None
-        if connection is not None and not self._tracked:
-            connection = self._usable(connection)
-        # Outside of the except block, so that errors of connecting do not get the IndexError as their context.
-        return self._open_one(seconds) if connection is None else connection
+            if _forks:
+                self._meet_fork(thread)
+            try:
+                connection, _ = self._parked.pop()
+            except IndexError:
+                connection = None
+            if connection is not None and not self._tracked:
+                connection = self._usable(connection)
+            # Outside of the except block, so that errors of connecting do not get the IndexError as their context.
+            if connection is None:
+                connection = self._open_one(seconds)
+            self._users[id(connection)] = thread
+            return connection
+        finally:
+            self._takers.discard(thread)
+
+    def _meet_fork(self, thread: int) -> None:
+        """Let another thread fork first. In a forked child, forget the connections of the parent."""
+        if self._pid != os.getpid():
+            # Called by a function that runs before ours.
+            self.forget_inherited()
+        deadline = time.monotonic() + _FORK_PATIENCE
+        while _forks and thread not in _forks and time.monotonic() < deadline:
+            self._takers.discard(thread)
+            time.sleep(_FORK_PAUSE)
+            self._takers.add(thread)
 
     def _usable(self, connection: Any) -> Any:
         """Return a connection that has lingered, None if the client can already tell that it has ended."""
@@ -163,10 +193,14 @@ class ConnectionKeeper:
             self._lingered.discard(id(connection))
         if not (self._tracked or (lingers and self._linger > 0)):
             self._open.pop(id(connection), None)
-            connection.close()
+            self._users.pop(id(connection), None)
+            if not self._keeps_locks_with(connection):
+                connection.close()
             return
         self._parked_at = time.monotonic()
         self._parked.append((connection, self._parked_at))
+        # Only now, so that a fork waits until the connection is parked.
+        self._users.pop(id(connection), None)
         if not self._is_watched:
             self._is_watched = watch(self)
             if not self._is_watched:
@@ -176,10 +210,12 @@ class ConnectionKeeper:
     def drop(self, connection: Any) -> None:
         """Close a connection that may be broken or in the middle of a statement; never raises."""
         self._open.pop(id(connection), None)
+        self._users.pop(id(connection), None)
         if id(connection) in self._lingered:
             self._lingered.discard(id(connection))
             self._losers.add(get_ident())
-        self._engine.abort(connection)
+        if not self._keeps_locks_with(connection):
+            self._engine.abort(connection)
 
     def has_lost_lingering(self) -> bool:
         """Return whether this thread has dropped a connection that had lingered, and has not opened one since.
@@ -224,10 +260,48 @@ class ConnectionKeeper:
                 self._is_watched = True
         return pause
 
-    def prepare_fork(self) -> None:
-        """Close the connections that are not in use, so that a child does not inherit them."""
+    def prepare_fork(self) -> bool:
+        """Close the connections that are not in use, so that a child does not inherit them.
+
+        Returns:
+            Whether to wait for connections that other threads use.
+        """
         self._is_watched = False
+        # Look first: a connection that is given back in between must be closed.
+        users = {user for key, user in list(self._users.items()) if self._is_open(key)} | self._takers
+        is_used = not users <= {get_ident()}
         self.close_parked()
+        return is_used and self._engine.locks_by_process
+
+    def note_fork(self) -> None:
+        """Note, in the parent, that a forked child has inherited the connections in use."""
+        if self._engine.locks_by_process:
+            self._inherited.update(key for key in list(self._open) if self._is_open(key))
+            # Later forks need not wait for them.
+            self._users.clear()
+
+    def _is_open(self, key: int) -> bool:
+        reference = self._open.get(key)
+        return reference is not None and reference() is not None
+
+    def _keeps_locks_with(self, connection: Any) -> bool:
+        """Return whether a connection stays open instead of being closed, because a child has inherited it.
+
+        The child takes the locks of an inherited connection for its own, so its new connections do not take them. If
+        this process released them, others could remove a write-ahead log to which the child still adds.
+        """
+        if id(connection) not in self._inherited:
+            return False
+        self._inherited.discard(id(connection))
+        with contextlib.suppress(self._engine.driver_error):
+            connection.rollback()
+        key = repr(self._engine.target())
+        kept = _kept.get(key)
+        # The file may have been replaced.
+        if kept is not None and self._engine.is_usable(kept):
+            return False
+        _kept[key] = connection
+        return True
 
     def forget_inherited(self) -> None:
         """Forget, in a forked child, the connections of its parent, which continues to use them."""
@@ -235,6 +309,9 @@ class ConnectionKeeper:
             if connection is not None:
                 keep_forever(connection)
         self._open.clear()
+        self._takers.clear()
+        self._users.clear()
+        self._inherited.clear()
         self._parked.clear()
         self._lingered.clear()
         self._losers.clear()
@@ -283,10 +360,11 @@ def keep_forever(connection: Any) -> None:
 
 
 def _before_fork() -> None:
-    _forks.append(None)
+    _forks.append(get_ident())
     stop_watching()
-    for keeper in list(_keepers):
-        keeper.prepare_fork()
+    deadline = time.monotonic() + _FORK_PATIENCE
+    while sum(keeper.prepare_fork() for keeper in list(_keepers)) and time.monotonic() < deadline:
+        time.sleep(_FORK_PAUSE)
     # Only now, because closing connections needs other threads.
     begin_fork()
 
@@ -296,12 +374,17 @@ def _in_child() -> None:
     forget_watching()
     for keeper in list(_keepers):
         keeper.forget_inherited()
+    for connection in _kept.values():
+        keep_forever(connection)
+    _kept.clear()
     _forks.clear()
 
 
 def _in_parent() -> None:
+    for keeper in list(_keepers):
+        keeper.note_fork()
     end_fork(in_child=False)
-    _forks.pop()
+    _forks.remove(get_ident())
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows

@@ -35,6 +35,8 @@ class Engine(ABC):
         admin_class: "module:class" of the engine's `sqltrack.engines.admin.Admin`, None if it has none.
         connects_in_threads: whether a connection may be used outside the thread that opened it. Calls can then stop
             waiting for a slow connection attempt, which continues in a thread. Default False.
+        locks_by_process: whether locks of connections belong to their process, as those of files do. A fork then waits
+            a moment until no other thread uses a connection. Default False.
         may_create: whether `connect` may create a missing database. Default True, False while a run is tracked.
         schema: the database schema in which names are looked up, None for the database's default.
         access_advice: advice for the error when the database refuses access, None for the usual advice.
@@ -46,6 +48,7 @@ class Engine(ABC):
     metrics_table: ClassVar[MetricsTable] = MetricsTable()
     admin_class: ClassVar[str | None] = None
     connects_in_threads: ClassVar[bool] = False
+    locks_by_process: ClassVar[bool] = False
     may_create: bool = True
     schema: str | None = None
     access_advice: str | None = None

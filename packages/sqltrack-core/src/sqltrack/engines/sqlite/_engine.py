@@ -76,6 +76,7 @@ class SQLiteEngine(Engine):
     dialect = SQLITE
     metrics_table: ClassVar[MetricsTable] = SQLiteMetricsTable()
     connects_in_threads: ClassVar[bool] = True
+    locks_by_process: ClassVar[bool] = True
     admin_class: ClassVar[str | None] = "sqltrack.engines.sqlite.admin:SQLiteAdmin"
 
     def __init__(self, config: Mapping[str, Any]) -> None:
