@@ -87,7 +87,13 @@ def test_an_outage_costs_one_call_its_patience_and_no_value(
 
 def expect_two_warnings(caplog: pytest.LogCaptureFixture, config: dict[str, Any]) -> str:
     """Check that the log only says that calls wait and that they have arrived; return why they had to wait."""
-    first, last = [record.message for record in caplog.records if record.name == "sqltrack.outbox"]
+
+    def messages() -> list[str]:
+        return [record.message for record in caplog.records if record.name == "sqltrack.outbox"]
+
+    # The sender tells it just after the last call has arrived.
+    wait_until(lambda: len(messages()) >= 2)
+    first, last = messages()
     where, _, reason = first.partition(": ")
     assert where.startswith(f"calls wait in {config['outbox_dir']}/")
     assert last == "the database is there again, and all calls have arrived"

@@ -24,6 +24,7 @@ from sqltrack.integrations._frameworks import require
 from sqltrack.integrations._ranks import current_rank
 from sqltrack.integrations._tracker import Tracker
 from support.away import away, with_outbox
+from support.logging_threads import wait_until
 
 FRAMEWORKS = (
     *("lightning", "transformers", "accelerate", "keras", "sklearn", "xgboost", "lightgbm", "catboost", "optuna"),
@@ -266,6 +267,8 @@ def test_an_outage_costs_one_warning_and_no_row(
     assert tracker.run.flush(60)
     tracker.end()
     assert points_of(client, tracker.run) == [(step, 0.0, step) for step in range(21)]
+    # The sender tells it just after the last call has arrived.
+    wait_until(lambda: len(warnings_in(caplog)) >= 2)
     assert [message.startswith("calls wait in ") for message in warnings_in(caplog)] == [True, False]
 
 

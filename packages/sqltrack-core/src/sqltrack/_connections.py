@@ -161,6 +161,8 @@ class ConnectionKeeper:
         # Iterate over a list, because signal handlers and other threads may open connections in between.
         for key in [key for key, reference in list(self._open.items()) if reference() is None]:
             self._open.pop(key, None)
+        # Of a connection that was lost, and had the same id.
+        self._inherited.discard(id(connection))
         try:
             self._open[id(connection)] = weakref.ref(connection)
         except TypeError:
