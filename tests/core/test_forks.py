@@ -230,13 +230,16 @@ def test_a_child_that_was_forked_while_a_thread_uses_sqlite_can_use_it(config: d
         assert script.succeed() == ["0"] * 20
 
 
-FORK_WHILE_SENDING = """
+HOLDS_LOCK = """
 def holds_lock():
     # The columns are: number, kind, mode, access, pid, device:inode, start, end.
     inode = str(os.stat(config["dbpath"]).st_ino)
     lines = [line.split() for line in open("/proc/locks")]
     return any(fields[4] == str(os.getpid()) and fields[5].split(":")[2] == inode for fields in lines)
 
+"""
+
+FORK_WHILE_SENDING = """
 def log():
     for step in itertools.count():
         run.add_metrics({"loss": step}, step=step)
@@ -263,8 +266,49 @@ def test_a_child_that_was_forked_while_a_thread_logs_has_locks_of_its_own(
     config: dict[str, Any], tmp_path: Path, outbox: str
 ) -> None:
     """It would take locks that its parent has in the meantime for its own."""
-    with Script(FORK_WHILE_SENDING, with_outbox(config, tmp_path / "outbox", outbox=outbox)) as script:
+    with Script(HOLDS_LOCK + FORK_WHILE_SENDING, with_outbox(config, tmp_path / "outbox", outbox=outbox)) as script:
         assert script.succeed() == ["0"] * 20
+
+
+FORK_AFTER_BLOCK = """
+def fork(status):
+    pid = os.fork()
+    if pid:
+        return pid
+    with Client(config) as connection:
+        connection.execute("SELECT id FROM runs").fetchall()
+        os._exit(status())
+
+def end_of(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+confirm(len(os.listdir("/proc/self/fd")))
+held = os.pipe()
+for _ in range(3):
+    with client as connection:
+        connection.execute("SELECT id FROM runs").fetchall()
+        inside = [fork(lambda: 2), fork(lambda: os.close(held[1]) or len(os.read(held[0], 1)))]
+    while_it_lives = fork(holds_lock)
+    os.write(held[1], b"1")
+    codes = [end_of(pid) for pid in (*inside, while_it_lives)]
+    confirm([*codes, end_of(fork(holds_lock))])
+del connection
+client._session.close_idle()
+confirm(len(os.listdir("/proc/self/fd")))
+"""
+
+
+@needs_fork
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists locks and open files")
+@pytest.mark.engines("sqlite", reason="the locks are those of SQLite")
+def test_children_that_are_forked_after_those_of_a_block_have_ended_have_locks_of_their_own(
+    config: dict[str, Any],
+) -> None:
+    """The connection that was kept for the others is closed, and nothing is left open."""
+    with Script(HOLDS_LOCK + FORK_AFTER_BLOCK, config) as script:
+        before, *codes, after = script.succeed()
+    assert codes == [str([2, 1, 0, 1])] * 3
+    assert int(after) == int(before) + 2
 
 
 FORK_IN_READING_BLOCK = """

@@ -30,8 +30,13 @@ _keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
 # children has run. Asking the system for the process id would take longer than the rest of `take`.
 _forks: list[int] = []
 
-# For each database, a connection that stays open until the process ends, see `_keeps_locks_with`.
+# For each database, a connection that stays open for forked children, see `ConnectionKeeper._keeps_locks_with`.
 _kept: dict[str, Any] = {}
+
+# Pipes that end with the children for which connections stay open: both ends for a fork that a thread has begun, by its
+# id, and the ends to read from. -1 stands for a child that no pipe could be made for.
+_pipes: dict[int, tuple[int, int]] = {}
+_pipe_ends: list[int] = []
 
 # Seconds for which a fork waits for connections in use by other threads, and these for the fork, at most.
 _FORK_PATIENCE, _FORK_PAUSE = 0.5, 0.0002
@@ -105,6 +110,8 @@ class ConnectionKeeper:
             seconds: limit for opening a connection, default: the engine's own.
         """
         thread = get_ident()
+        # A signal handler or finalizer may take a connection while another one is taken.
+        is_nested = thread in self._takers
         # Before the look at forks: either this thread sees the fork, or the fork sees this thread.
         self._takers.add(thread)
         try:
@@ -122,13 +129,17 @@ class ConnectionKeeper:
             self._users[id(connection)] = thread
             return connection
         finally:
-            self._takers.discard(thread)
+            if not is_nested:
+                self._takers.discard(thread)
 
     def _meet_fork(self, thread: int) -> None:
         """Let another thread fork first. In a forked child, forget the connections of the parent."""
         if self._pid != os.getpid():
             # Called by a function that runs before ours.
             self.forget_inherited()
+        if not self._engine.locks_by_process or any(thread in keeper._users.values() for keeper in list(_keepers)):
+            # The fork does not wait for this one, or waits until this thread has given back what it uses.
+            return
         deadline = time.monotonic() + _FORK_PATIENCE
         while _forks and thread not in _forks and time.monotonic() < deadline:
             self._takers.discard(thread)
@@ -194,10 +205,11 @@ class ConnectionKeeper:
         if self._lingered:
             self._lingered.discard(id(connection))
         if not (self._tracked or (lingers and self._linger > 0)):
-            self._open.pop(id(connection), None)
-            self._users.pop(id(connection), None)
-            if not self._keeps_locks_with(connection):
-                connection.close()
+            try:
+                if not self._keeps_locks_with(connection):
+                    connection.close()
+            finally:
+                self._forget(connection)
             return
         self._parked_at = time.monotonic()
         self._parked.append((connection, self._parked_at))
@@ -211,13 +223,19 @@ class ConnectionKeeper:
 
     def drop(self, connection: Any) -> None:
         """Close a connection that may be broken or in the middle of a statement; never raises."""
-        self._open.pop(id(connection), None)
-        self._users.pop(id(connection), None)
         if id(connection) in self._lingered:
             self._lingered.discard(id(connection))
             self._losers.add(get_ident())
-        if not self._keeps_locks_with(connection):
-            self._engine.abort(connection)
+        try:
+            if not self._keeps_locks_with(connection):
+                self._engine.abort(connection)
+        finally:
+            self._forget(connection)
+
+    def _forget(self, connection: Any) -> None:
+        """Forget a connection, only after it was closed, because a fork must wait until then."""
+        self._open.pop(id(connection), None)
+        self._users.pop(id(connection), None)
 
     def has_lost_lingering(self) -> bool:
         """Return whether this thread has dropped a connection that had lingered, and has not opened one since.
@@ -234,9 +252,16 @@ class ConnectionKeeper:
 
     def close_parked(self) -> None:
         """Close the connections that are not in use."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self.drop(self._parked.pop()[0])
+        thread = get_ident()
+        is_nested = thread in self._takers
+        self._takers.add(thread)
+        try:
+            with contextlib.suppress(IndexError):
+                while True:
+                    self.drop(self._parked.pop()[0])
+        finally:
+            if not is_nested:
+                self._takers.discard(thread)
 
     def close_idle(self) -> float | None:
         """Close the connections that have been idle for too long; for `sqltrack._closing`.
@@ -275,12 +300,19 @@ class ConnectionKeeper:
         self.close_parked()
         return is_used and self._engine.locks_by_process
 
-    def note_fork(self) -> None:
-        """Note, in the parent, that a forked child has inherited the connections in use."""
-        if self._engine.locks_by_process:
-            self._inherited.update(key for key in list(self._open) if self._is_open(key))
-            # Later forks need not wait for them.
-            self._users.clear()
+    def note_fork(self) -> bool:
+        """Note, just before a fork, which connections a child inherits, because they are in use.
+
+        Returns:
+            Whether there are any whose locks count.
+        """
+        if not self._engine.locks_by_process:
+            return False
+        found = {key for key in list(self._open) if self._is_open(key)}
+        self._inherited |= found
+        # Later forks need not wait for them.
+        self._users.clear()
+        return bool(found)
 
     def _is_open(self, key: int) -> bool:
         reference = self._open.get(key)
@@ -290,13 +322,14 @@ class ConnectionKeeper:
         """Return whether a connection stays open instead of being closed, because a child has inherited it.
 
         The child takes the locks of an inherited connection for its own, so its new connections do not take them. If
-        this process released them, others could remove a write-ahead log to which the child still adds.
+        this process released them, others could remove a write-ahead log to which the child still adds. A later fork
+        closes the connection once such children have ended.
         """
         if id(connection) not in self._inherited:
             return False
         self._inherited.discard(id(connection))
         with contextlib.suppress(self._engine.driver_error):
-            connection.rollback()
+            self._engine.settle(connection)
         key = repr(self._engine.target())
         kept = _kept.get(key)
         # The file may have been replaced.
@@ -361,14 +394,45 @@ def keep_forever(connection: Any) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
+def _close_kept() -> None:
+    """Close the connections that stayed open for children, if these have ended."""
+    for end in list(_pipe_ends):
+        # Nobody writes; without a child that could, there is nothing to wait for.
+        with contextlib.suppress(OSError, ValueError):
+            os.read(end, 1)
+            _pipe_ends.remove(end)
+            os.close(end)
+    if not _pipe_ends:
+        for key in list(_kept):
+            with contextlib.suppress(Exception):
+                _kept.pop(key).close()
+
+
+def _open_pipe() -> tuple[int, int]:
+    try:
+        pipe = os.pipe()
+    except OSError:
+        return (-1, -1)
+    os.set_blocking(pipe[0], False)
+    return pipe
+
+
+def _close_pipe_end(end: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(end)
+
+
 def _before_fork() -> None:
     _forks.append(get_ident())
     stop_watching()
+    _close_kept()
     deadline = time.monotonic() + _FORK_PATIENCE
     while sum(keeper.prepare_fork() for keeper in list(_keepers)) and time.monotonic() < deadline:
         time.sleep(_FORK_PAUSE)
     # Only now, because closing connections needs other threads.
     begin_fork()
+    if sum(keeper.note_fork() for keeper in list(_keepers)) or _kept:
+        _pipes[get_ident()] = _open_pipe()
 
 
 def _in_child() -> None:
@@ -379,14 +443,25 @@ def _in_child() -> None:
     for connection in _kept.values():
         keep_forever(connection)
     _kept.clear()
+    # The other end of this child's pipe stays open until the child ends.
+    for end in [*_pipe_ends, *(pipe[0] for pipe in _pipes.values())]:
+        _close_pipe_end(end)
+    _pipe_ends.clear()
+    _pipes.clear()
     _forks.clear()
 
 
 def _in_parent() -> None:
-    for keeper in list(_keepers):
-        keeper.note_fork()
-    end_fork(in_child=False)
-    _forks.remove(get_ident())
+    try:
+        end_fork(in_child=False)
+        pipe = _pipes.pop(get_ident(), None)
+        if pipe is not None:
+            _pipe_ends.append(pipe[0])
+            _close_pipe_end(pipe[1])
+    finally:
+        # A signal handler may have forked in between, and this be its child, which has forgotten the fork.
+        with contextlib.suppress(ValueError):
+            _forks.remove(get_ident())
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows

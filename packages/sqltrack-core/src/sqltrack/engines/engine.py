@@ -196,6 +196,10 @@ class Engine(ABC):
             raise
         connection.execute("RELEASE SAVEPOINT sqltrack")
 
+    def settle(self, connection: Any) -> None:
+        """Roll back a connection that stays open but is no longer used, and end its queries; may raise errors."""
+        connection.rollback()
+
     def abort(self, connection: Any) -> None:
         """Roll back and close a connection, even in the middle of a statement; never raises."""
         for end in (connection.rollback, connection.close):

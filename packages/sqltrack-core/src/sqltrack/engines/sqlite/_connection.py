@@ -168,11 +168,15 @@ class Connection(sqlite3.Connection):
 
     def close(self) -> None:
         """Close the connection after its cursors, which would otherwise keep the file and the lock for a while."""
+        self.close_cursors()
+        unforked(super().close)
+
+    def close_cursors(self) -> None:
+        """End the queries of this connection."""
         for cursor in (self.plain_cursor, self._last_cursor()):
             if cursor is not None:
                 with contextlib.suppress(sqlite3.ProgrammingError):
                     unforked(cursor.close)
-        unforked(super().close)
 
     def check_file(self) -> None:
         """Make sure that the file was not removed or replaced, because changes to it would be lost.

@@ -163,6 +163,10 @@ class SQLiteEngine(Engine):
         longest = self.busy_timeout
         connection.busy_timeout = longest if seconds is None or seconds > longest else seconds
 
+    def settle(self, connection: Connection) -> None:
+        connection.close_cursors()
+        connection.rollback()
+
     def abort(self, connection: Connection) -> None:
         with contextlib.suppress(sqlite3.Error):
             connection.rollback()
