@@ -14,7 +14,7 @@ from typing import Any
 
 from sqltrack._closing import forget_watching, stop_watching, watch
 from sqltrack._connecting import connect_within
-from sqltrack._forks import begin_fork, end_fork
+from sqltrack._forks import PATIENCE, PAUSE, begin_fork, end_fork
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import DatabaseUnavailableError
 
@@ -37,9 +37,6 @@ _kept: dict[str, Any] = {}
 # id, and the ends to read from. -1 stands for a child that no pipe could be made for.
 _pipes: dict[int, tuple[int, int]] = {}
 _pipe_ends: list[int] = []
-
-# Seconds for which a fork waits for connections in use by other threads, and these for the fork, at most.
-_FORK_PATIENCE, _FORK_PAUSE = 0.5, 0.0002
 
 
 class ConnectionKeeper:
@@ -140,10 +137,10 @@ class ConnectionKeeper:
         if not self._engine.locks_by_process or any(thread in keeper._users.values() for keeper in list(_keepers)):
             # The fork does not wait for this one, or waits until this thread has given back what it uses.
             return
-        deadline = time.monotonic() + _FORK_PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while _forks and thread not in _forks and time.monotonic() < deadline:
             self._takers.discard(thread)
-            time.sleep(_FORK_PAUSE)
+            time.sleep(PAUSE)
             self._takers.add(thread)
 
     def _usable(self, connection: Any) -> Any:
@@ -401,7 +398,7 @@ def _close_kept() -> None:
         with contextlib.suppress(OSError, ValueError):
             os.read(end, 1)
             _pipe_ends.remove(end)
-            os.close(end)
+            _close_pipe_end(end)
     if not _pipe_ends:
         for key in list(_kept):
             with contextlib.suppress(Exception):
@@ -426,9 +423,9 @@ def _before_fork() -> None:
     _forks.append(get_ident())
     stop_watching()
     _close_kept()
-    deadline = time.monotonic() + _FORK_PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while sum(keeper.prepare_fork() for keeper in list(_keepers)) and time.monotonic() < deadline:
-        time.sleep(_FORK_PAUSE)
+        time.sleep(PAUSE)
     # Only now, because closing connections needs other threads.
     begin_fork()
     if sum(keeper.note_fork() for keeper in list(_keepers)) or _kept:

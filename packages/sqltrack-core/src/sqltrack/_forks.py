@@ -11,13 +11,15 @@ from _thread import get_ident
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["begin_fork", "end_fork", "unforked"]
+__all__ = ["PATIENCE", "PAUSE", "begin_fork", "end_fork", "unforked"]
 
 T = TypeVar("T")
 
-# Seconds that a fork, and a thread that meets one, wait at most: longer than SQLite waits for locks by itself.
-_PATIENCE = 0.5
-_PAUSE = 0.0002
+#: Seconds that a fork, and a thread that meets one, wait at most: longer than SQLite waits for locks by itself.
+PATIENCE: float = 0.5
+
+#: Seconds between two looks at each other.
+PAUSE: float = 0.0002
 
 # Ids of the threads inside the library, and of those that fork.
 _inside: set[int] = set()
@@ -40,9 +42,9 @@ def unforked(call: Callable[..., T], *arguments: Any) -> T:
 
 def _let_fork(thread: int) -> None:
     _inside.discard(thread)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while _forking and time.monotonic() < deadline:
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
     _inside.add(thread)
 
 
@@ -50,9 +52,9 @@ def begin_fork() -> None:
     """Wait until no other thread is inside, and keep them out."""
     thread = get_ident()
     _forking.add(thread)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while (_inside - {thread} or _is_importing(thread)) and time.monotonic() < deadline:
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 def _is_importing(thread: int) -> bool:

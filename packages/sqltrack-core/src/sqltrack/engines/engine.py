@@ -197,7 +197,7 @@ class Engine(ABC):
         connection.execute("RELEASE SAVEPOINT sqltrack")
 
     def settle(self, connection: Any) -> None:
-        """Roll back a connection that stays open but is no longer used, and end its queries; may raise errors."""
+        """Roll back a connection and end its queries, because it stays open without being used; may raise errors."""
         connection.rollback()
 
     def abort(self, connection: Any) -> None:
