@@ -19,6 +19,7 @@ import sqltrack
 from sqltrack.commands.copy import CopyResult, copy
 from sqltrack.errors import MissingRunError, NotSetUpError, SQLTrackError
 from support.copies import address, by_origin, fill
+from support.ctrl_c import interrupt_program
 from support.dumps import dump
 from support.processes import Script, run_together, running
 
@@ -61,12 +62,10 @@ def test_a_copy_that_was_killed_is_completed_by_the_next(client: sqltrack.Client
 @pytest.mark.unmeasured
 def test_ctrl_c_is_one_line_and_the_next_copy_continues(client: sqltrack.Client, target: sqltrack.Client) -> None:
     fill(client, runs=14, rows=120)
-    with start(client, target) as process:
-        wait_for_rows(target, 100)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
-    lines = [line for line in errors.splitlines() if not line.startswith(("metric ", "metrics "))]
-    assert (process.returncode, output, lines) == (130, "", ["sqltrack: interrupted"])
+    count = "sqltrack.Client(values).execute('SELECT COUNT(*) FROM metrics').fetchone()[0]"
+    done = interrupt_program(command(client, target)[1:], f"{count} >= 100", dict(target.config))
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("metric ", "metrics "))]
+    assert (done.returncode, done.stdout, lines) == (130, "", ["sqltrack: interrupted"])
     copy(client, target)
     assert by_origin(target) == by_origin(client)
 

@@ -7,10 +7,8 @@ import json
 import math
 import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -23,7 +21,8 @@ from sqltrack.cli import main
 from sqltrack.commands.export import TABLES, export
 from sqltrack.errors import ConflictError, UnusableValueError
 from support.connections import on_one_connection
-from support.processes import Program, run_together, running
+from support.ctrl_c import interrupt_program
+from support.processes import Program, run_together
 
 from .conftest import PROGRAM
 
@@ -275,15 +274,9 @@ def test_ctrl_c_leaves_nothing_half_done(
 ) -> None:
     client.execute(MANY.format(number=500_000))
     folder = tmp_path / "results"
-    command = [str(PROGRAM), "export", "--format", format_, "--output", str(folder), *options]
-    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 30
-        while not (folder.exists() and list(folder.iterdir())) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output, errors) == (130, "", "sqltrack: interrupted\n")
+    arguments = ["export", "--format", format_, "--output", str(folder), *options]
+    done = interrupt_program(arguments, "any(Path(values).glob('*'))", str(folder), seconds=0.2)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "sqltrack: interrupted\n")
     assert not folder.exists()
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,11 +23,11 @@ from sqltrack.commands.doctor import examine
 from sqltrack.commands.outbox import apply_drop, plan_drop
 from sqltrack.errors import ConflictError
 from sqltrack.outbox import find_outboxes, read_outbox
+from support.ctrl_c import interrupt_program
 from support.left_outboxes import leave_outbox, of_another_host
-from support.processes import running
 from support.questions import CTRL_C, answer
 
-from .conftest import PROGRAM, Create, connection, main_in_terminal
+from .conftest import Create, connection, main_in_terminal
 
 Leave = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
@@ -334,15 +333,10 @@ def test_ctrl_c_in_the_middle_of_sending_loses_nothing(
     for number in range(150):
         shutil.copy(path, path.with_name(f"copy-{number:03}.db"))
     all_files = len(list(folder.glob("*.db")))
-    environment = {**os.environ, "SQLTRACK_DSN_OUTBOX_DIR": str(folder)}
-    with running([PROGRAM, "outbox", "send", *options], stderr=-1, text=True, env=environment) as process:
-        deadline = time.monotonic() + 60
-        while len(list(folder.glob("*.db"))) > all_files - 3 and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "files sent; the other files stay as they are\nsqltrack: interrupted\n" in errors
+    three_are_sent = "len(list(Path(values[0]).glob('*.db'))) <= values[1] - 3"
+    done = interrupt_program(["outbox", "send", *options], three_are_sent, [str(folder), all_files])
+    assert done.returncode == 130, done.stderr
+    assert "files sent; the other files stay as they are\nsqltrack: interrupted\n" in done.stderr
     left = find_outboxes(folder)
     assert 0 < len(left) < all_files
     # All or some calls of a file may have arrived.

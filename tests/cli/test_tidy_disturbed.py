@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from sqltrack.commands._extras_rows import read_rows
 from sqltrack.commands.tidy import apply_tidy, plan_tidy
 from sqltrack.engines.json import Jsonb
 from sqltrack.errors import DatabaseError
+from support.ctrl_c import interrupt_program
 from support.extras import add_extras, by_name, column, columns, extras
 from support.plans import tidy
 from support.processes import running
@@ -199,16 +199,9 @@ def test_ctrl_c_in_the_middle_is_one_line_and_nothing_is_half_done(
 ) -> None:
     rows = {step: {f"m{number}": step + 0.5 for number in range(5)} for step in range(20_000)}
     add_extras(client, run.id, rows)
-    program = Path(sys.executable).with_name("sqltrack")
-    command = [str(program), "tidy", "--yes", *options]
-    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while "m4" not in columns(client) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "sqltrack: interrupted\n")
+    count = "sqltrack.Client(values).execute('SELECT COUNT(*) FROM metrics WHERE extras IS NULL').fetchone()[0]"
+    done = interrupt_program(["tidy", "--yes", *options], f"{count} > 0", dict(client.config))
+    assert (done.returncode, done.stderr) == (130, "sqltrack: interrupted\n")
     for step, kept, *values in client.execute("SELECT step, extras, m0, m1, m2, m3, m4 FROM metrics").fetchall():
         assert (kept is None) == (values == [step + 0.5] * 5)
         assert kept in (None, rows[step])
