@@ -230,7 +230,8 @@ def test_the_holder_of_a_lock_is_named_and_writers_do_not_stall(
 ) -> None:
     from sqltrack.engines.postgres import admin
 
-    monkeypatch.setattr(admin, "_MAX_WAIT", 2.0)
+    # Much longer than a busy machine takes for a call.
+    monkeypatch.setattr(admin, "_MAX_WAIT", 4.0)
     slowest = 0.0
     with sqltrack.Client(config) as reader:
         reader.execute("SELECT acc FROM metrics").fetchall()
@@ -252,7 +253,7 @@ def test_the_holder_of_a_lock_is_named_and_writers_do_not_stall(
         thread.join()
     assert len(failures) == 1
     assert "sqltrack doctor" in str(failures[0])
-    assert slowest < 1
+    assert slowest < 3
     assert "acc" in columns(client)
     rename_metric(client, "acc", "accuracy")
     assert "acc" not in columns(client)
