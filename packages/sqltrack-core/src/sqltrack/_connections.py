@@ -15,10 +15,18 @@ from typing import Any
 from sqltrack._closing import forget_watching, stop_watching, watch
 from sqltrack._connecting import connect_within
 from sqltrack._forks import PATIENCE, PAUSE, begin_fork, end_fork
+from sqltrack._inherited import (
+    close_unneeded,
+    expect_child,
+    forget_parent,
+    keep_for_children,
+    keep_forever,
+    note_child,
+)
 from sqltrack.engines.engine import Engine
 from sqltrack.errors import DatabaseUnavailableError
 
-__all__ = ["ConnectionKeeper", "keep_forever"]
+__all__ = ["ConnectionKeeper"]
 
 # Seconds that a connection lingers after a call while no run is tracked, unless `keepalive` is shorter. So a job begins
 # with one connection, and an idle process holds none.
@@ -29,14 +37,6 @@ _keepers: weakref.WeakSet[ConnectionKeeper] = weakref.WeakSet()
 # The ids of the threads of this process that have begun a fork. In the child they stay until our own function for
 # children has run. Asking the system for the process id would take longer than the rest of `take`.
 _forks: list[int] = []
-
-# For each database, a connection that stays open for forked children, see `ConnectionKeeper._keeps_locks_with`.
-_kept: dict[str, Any] = {}
-
-# Pipes that end with the children for which connections stay open: both ends for a fork that a thread has begun, by its
-# id, and the ends to read from. -1 stands for a child that no pipe could be made for.
-_pipes: dict[int, tuple[int, int]] = {}
-_pipe_ends: list[int] = []
 
 
 class ConnectionKeeper:
@@ -316,24 +316,11 @@ class ConnectionKeeper:
         return reference is not None and reference() is not None
 
     def _keeps_locks_with(self, connection: Any) -> bool:
-        """Return whether a connection stays open instead of being closed, because a child has inherited it.
-
-        The child takes the locks of an inherited connection for its own, so its new connections do not take them. If
-        this process released them, others could remove a write-ahead log to which the child still adds. A later fork
-        closes the connection once such children have ended.
-        """
+        """Return whether a connection stays open instead of being closed, because a child has inherited it."""
         if id(connection) not in self._inherited:
             return False
         self._inherited.discard(id(connection))
-        with contextlib.suppress(self._engine.driver_error):
-            self._engine.settle(connection)
-        key = repr(self._engine.target())
-        kept = _kept.get(key)
-        # The file may have been replaced.
-        if kept is not None and self._engine.is_usable(kept):
-            return False
-        _kept[key] = connection
-        return True
+        return keep_for_children(self._engine, connection)
 
     def forget_inherited(self) -> None:
         """Forget, in a forked child, the connections of its parent, which continues to use them."""
@@ -379,57 +366,16 @@ def _close_parked(parked: deque[tuple[Any, float]]) -> None:
             parked.pop()[0].close()
 
 
-def keep_forever(connection: Any) -> None:
-    """Keep a forked child from closing its parent's connection, in garbage collection or at exit.
-
-    Closing it would end the parent's session on the server. SQLite would roll back the parent's transaction: its locks
-    do not stop the child, which takes them for its own.
-    """
-    import ctypes
-
-    # A list would not do, because the interpreter clears it at exit.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-
-def _close_kept() -> None:
-    """Close the connections that stayed open for children, if these have ended."""
-    for end in list(_pipe_ends):
-        # Nobody writes; without a child that could, there is nothing to wait for.
-        with contextlib.suppress(OSError, ValueError):
-            os.read(end, 1)
-            _pipe_ends.remove(end)
-            _close_pipe_end(end)
-    if not _pipe_ends:
-        for key in list(_kept):
-            with contextlib.suppress(Exception):
-                _kept.pop(key).close()
-
-
-def _open_pipe() -> tuple[int, int]:
-    try:
-        pipe = os.pipe()
-    except OSError:
-        return (-1, -1)
-    os.set_blocking(pipe[0], False)
-    return pipe
-
-
-def _close_pipe_end(end: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(end)
-
-
 def _before_fork() -> None:
     _forks.append(get_ident())
     stop_watching()
-    _close_kept()
+    close_unneeded()
     deadline = time.monotonic() + PATIENCE
     while sum(keeper.prepare_fork() for keeper in list(_keepers)) and time.monotonic() < deadline:
         time.sleep(PAUSE)
     # Only now, because closing connections needs other threads.
     begin_fork()
-    if sum(keeper.note_fork() for keeper in list(_keepers)) or _kept:
-        _pipes[get_ident()] = _open_pipe()
+    expect_child(inherits=sum(keeper.note_fork() for keeper in list(_keepers)) > 0)
 
 
 def _in_child() -> None:
@@ -437,24 +383,14 @@ def _in_child() -> None:
     forget_watching()
     for keeper in list(_keepers):
         keeper.forget_inherited()
-    for connection in _kept.values():
-        keep_forever(connection)
-    _kept.clear()
-    # The other end of this child's pipe stays open until the child ends.
-    for end in [*_pipe_ends, *(pipe[0] for pipe in _pipes.values())]:
-        _close_pipe_end(end)
-    _pipe_ends.clear()
-    _pipes.clear()
+    forget_parent()
     _forks.clear()
 
 
 def _in_parent() -> None:
     try:
         end_fork(in_child=False)
-        pipe = _pipes.pop(get_ident(), None)
-        if pipe is not None:
-            _pipe_ends.append(pipe[0])
-            _close_pipe_end(pipe[1])
+        note_child()
     finally:
         # A signal handler may have forked in between, and this be its child, which has forgotten the fork.
         with contextlib.suppress(ValueError):

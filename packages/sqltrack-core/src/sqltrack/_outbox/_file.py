@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqltrack._connections import keep_forever
+from sqltrack._inherited import keep_forever
 from sqltrack._logging import get_logger
 from sqltrack._outbox._journal import (
     EXPERIMENTS,
