@@ -25,13 +25,11 @@ from plugins.postgres_session import connection_parameters, describe_server, sta
 from sqltrack import _tracking, sigterm
 from sqltrack._outbox import _outbox, _settings
 from sqltrack.commands import setup
+from support.variables import PATIENCE
 
 pytest_plugins = ["plugins.postgres"]
 
 ENGINES = ("sqlite", "postgres")
-
-# Seconds.
-_PATIENCE = 30.0
 
 _numbers = itertools.count(1)
 
@@ -179,7 +177,7 @@ def _outbox_by_default(outbox_off: dict[str, str], monkeypatch: pytest.MonkeyPat
 @pytest.fixture(autouse=True)
 def _patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls wait longer by default than busy machines stall, so that values are stored when tests read them."""
-    monkeypatch.setattr(_settings, "_DEFAULT_PATIENCE", _PATIENCE)
+    monkeypatch.setattr(_settings, "_DEFAULT_PATIENCE", PATIENCE)
 
 
 @pytest.fixture

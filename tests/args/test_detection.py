@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import sqltrack
 from sqltrack.args import convert_arguments, detect_args
 from sqltrack.engines.json import plain
+from support.variables import database_variables
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -260,7 +261,7 @@ def store(config: dict[str, Any], folder: Path, *arguments: str) -> tuple[dict[s
     """Run a script that stores its arguments; return the stored arguments and the output."""
     client = sqltrack.Client(config)
     run = sqltrack.Experiment(client, name="detection").get_run()
-    variables = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    variables = database_variables(config)
     variables |= {"SQLTRACK_EXPERIMENT_ID": str(run.experiment_id), "SQLTRACK_RUN_ID": str(run.id)}
     script = write(folder, STORING)
     done = subprocess.run(

@@ -15,6 +15,7 @@ import pytest
 
 import sqltrack
 from support.pages import ROOT
+from support.variables import database_variables
 
 GENERATOR = ROOT / "examples" / "generate_experiment_data.py"
 SITE_TOOLS = ("sphinx", "furo", "myst_parser", "sphinx_argparse_cli", "sphinx_copybutton", "filelock")
@@ -38,7 +39,7 @@ def generated_postgres(create_lasting_database: Callable[..., dict[str, Any]], p
 
 def _generate(config: dict[str, Any]) -> None:
     others = {name: value for name, value in os.environ.items() if not name.startswith(("SQLTRACK_", "PG"))}
-    settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    settings = database_variables(config)
     command = [sys.executable, str(GENERATOR), "--runs", "60", "--epochs", "6", "--first-id", "1"]
     subprocess.run(command, check=True, capture_output=True, env={**others, **settings})
     client = sqltrack.Client(config)

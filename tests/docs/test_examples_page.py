@@ -14,6 +14,7 @@ import pytest
 from support.databases import connect_to_postgres
 from support.pages import ROOT, read_blocks
 from support.typed_pages import type_blocks
+from support.variables import database_variables
 
 pytestmark = pytest.mark.guides
 
@@ -39,7 +40,7 @@ def test_the_commands_of_the_page_show_what_it_shows(config: dict[str, Any], tmp
     folder = tmp_path / "examples"
     shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
     os.chdir(folder)
-    settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    settings = database_variables(config)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # Only output on the page is compared; the progress of digits.py is for terminals.
     variables = {**settings, "PATH": path, "HOME": str(tmp_path)}

@@ -18,6 +18,7 @@ from sqltrack.cli._parser import parse
 from sqltrack.engines.sqltext import split_statements
 from support.pages import PAGES, READMES, ROOT, console_commands, page_id, program, read_blocks
 from support.typed_pages import section_blocks
+from support.variables import database_variables
 
 WITH_PYTHON = [path for path in PAGES if read_blocks(path, "python")]
 WITH_SQL = [path for path in PAGES if read_blocks(path, "sql")]
@@ -31,7 +32,7 @@ def test_python_blocks_of_a_page_run_one_after_the_other(
     shutil.copyfile(generated_sqlite, tmp_path / "sqltrack.db")
     script = tmp_path / f"{path.stem}.py"
     script.write_text(program(path, engine_name), encoding="utf-8")
-    settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in generated_config.items()}
+    settings = database_variables(generated_config)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, **settings})
     assert done.returncode == 0, done.stderr
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from support.variables import database_variables
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 RunExample = Callable[..., str]
@@ -19,7 +21,7 @@ RunExample = Callable[..., str]
 @pytest.fixture
 def variables(config: dict[str, Any]) -> dict[str, str]:
     """An environment in which SQLTrack uses the test's database, and `python` is the one that runs the tests."""
-    settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    settings = database_variables(config)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, **settings, "PATH": path}
 

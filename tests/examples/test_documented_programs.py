@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from support.variables import database_variables
 
 DOCUMENTED = Path(__file__).parent / "documented"
 
@@ -22,7 +23,7 @@ RunProgram = Callable[..., str]
 @pytest.fixture
 def run_program(empty_config: dict[str, Any], tmp_path: Path) -> RunProgram:
     """A function that runs a documented program in a separate process, and returns its output."""
-    settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in empty_config.items()}
+    settings = database_variables(empty_config)
 
     def run(name: str, *arguments: str) -> str:
         script = tmp_path / f"{name}.py"

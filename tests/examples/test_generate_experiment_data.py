@@ -22,6 +22,7 @@ import pytest
 import sqltrack
 from sqltrack.commands import setup
 from support.processes import running
+from support.variables import database_variables
 
 pytestmark = pytest.mark.guides
 
@@ -413,7 +414,7 @@ def assert_like_the_first_runs(client: sqltrack.Client, complete: sqltrack.Clien
 
 
 def environment(config: dict[str, Any]) -> dict[str, str]:
-    variables = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    variables = database_variables(config)
     return {**os.environ, "PYTHONUTF8": "1", "COLUMNS": "200", **variables}
 
 

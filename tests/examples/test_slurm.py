@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from support.variables import database_variables
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "slurm"
 
@@ -31,7 +32,7 @@ def environment(config: dict[str, Any], tmp_path: Path) -> dict[str, str]:
     sbatch.parent.mkdir()
     sbatch.write_text(SBATCH)
     sbatch.chmod(0o755)
-    variables = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    variables = database_variables(config)
     return {**os.environ, **variables, "PATH": f"{sbatch.parent}{os.pathsep}{os.environ['PATH']}"}
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import sqltrack
 from support.processes import running
+from support.variables import database_variables
 
 SCRIPT = """
 import os, signal, sys, time
@@ -58,7 +59,7 @@ def command(tmp_path: Path) -> Callable[..., list[str]]:
 @pytest.fixture
 def variables(config: dict[str, Any]) -> dict[str, str]:
     """An environment that names the test's database."""
-    return {**os.environ, **{f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}}
+    return {**os.environ, **database_variables(config)}
 
 
 @pytest.fixture

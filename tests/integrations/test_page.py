@@ -13,6 +13,7 @@ import pytest
 
 import sqltrack
 from support.pages import DOCS, read_blocks
+from support.variables import database_variables
 
 # The scripts by the packages that they import. The last block for each is a complete one.
 SCRIPTS = {
@@ -38,7 +39,7 @@ def test_a_script_of_the_page_leaves_completed_runs(
 ) -> None:
     path = tmp_path / "train.py"
     path.write_text(SCRIPTS[package], encoding="utf-8")
-    settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    settings = database_variables(config)
     arguments = ["--multirun", "lr=0.1,0.01"] if package == "hydra" else []
     command = [sys.executable, str(path), *arguments]
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True)

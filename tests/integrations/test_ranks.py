@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import sqltrack
+from support.variables import database_variables
 
 TORCHRUN = """
 import sys
@@ -73,7 +74,7 @@ def run(config: dict[str, Any], folder: Path, text: str, *arguments: str, torchr
     """Run a script, by torchrun or by itself."""
     path = folder / "train.py"
     path.write_text(text, encoding="utf-8")
-    settings = {f"SQLTRACK_DSN_{name.upper()}": str(value) for name, value in config.items()}
+    settings = database_variables(config)
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"] if torchrun else []
     command = [sys.executable, *launcher, str(path), *arguments]
     environment = {**os.environ, **settings, "GLOO_SOCKET_IFNAME": "lo"}
