@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 import sqltrack
-from sqltrack import Client, Experiment, Run, run_from_env
+from sqltrack import Client, Experiment, Run, run_from_env, run_functions
 from sqltrack.commands import setup
 from sqltrack.errors import (
     AccessDeniedError,
@@ -26,8 +26,10 @@ from sqltrack.errors import (
     UnusableValueError,
 )
 from sqltrack.outbox import find_outboxes, send_outboxes
+from sqltrack.queries import first_value
 from support.away import Outage, SocketLink, away, linked_server
 from support.databases import ask, connect_to_postgres, connect_to_sqlite
+from support.outages import locked_file
 
 # Ids that are chosen during an outage.
 IDS = range(2**52, 2**53)
@@ -286,6 +288,31 @@ def begin_as_the_experiment_arrives(
     with monkeypatch.context() as patch:
         patch.setattr(outbox, "_keep", keep_late)
         return client, experiment.get_run()
+
+
+@pytest.mark.parametrize(
+    ("call", "sql", "expected"),
+    [
+        ((run_functions.run_add_metrics, 1, {"loss": 0.5}, 3), "SELECT loss FROM metrics", 0.5),
+        ((run_functions.run_set_status, 1, "FAILED"), "SELECT status FROM runs", "FAILED"),
+        ((run_functions.run_set_comment, 1, "why"), "SELECT comment FROM runs", "why"),
+        ((run_functions.run_set_args, 1, {"lr": 2}), "SELECT args ->> 'lr' FROM runs", 2),
+    ],
+    ids=["metrics", "status", "comment", "args"],
+)
+def test_the_first_call_of_a_process_is_kept_while_another_one_locks_the_file(
+    sqlite_config: dict[str, Any], tmp_path: Path, call: tuple[Any, ...], sql: str, expected: Any
+) -> None:
+    """As in `sqltrack log`, and in a spawned worker, which begins no run of its own."""
+    direct = Client({**sqlite_config, "outbox": "off"})
+    Experiment(direct, name="experiment").get_run()
+    client = Client(with_outbox(sqlite_config, tmp_path))
+    with locked_file(sqlite_config):
+        function, *arguments = call
+        function(client, *arguments)
+        assert sum(info.calls for info in find_outboxes(tmp_path / "outbox")) == 1
+    assert Run(client, run_id=1).flush(30)
+    assert first_value(direct, sql) == expected
 
 
 @needs_no_pooler

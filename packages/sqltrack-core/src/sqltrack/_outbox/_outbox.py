@@ -502,7 +502,10 @@ class Outbox:
         if activity.works[-1].patience is not None and not isinstance(error, DatabaseUnavailableError):
             # A block of this thread holds the lock, so the session waits for it instead.
             return False
-        return name_of(work) is not None and self._is_outage(error)
+        if name_of(work) is None:
+            return False
+        # A lock is no mistake in the configuration, so it is an outage from the first call on.
+        return isinstance(error, DatabaseLockedError) or self._is_outage(error)
 
     def _reach(self, session: Session) -> None:
         """Check that the database can be reached, and wait for a server that is starting or has no free connection.
