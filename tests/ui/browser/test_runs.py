@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 
-from sqltrack import Experiment
+import sqltrack
+from sqltrack import Client, Experiment
+from sqltrack.commands import setup
 from sqltrack.queries import first_value
 
 pytestmark = pytest.mark.page
@@ -24,6 +27,7 @@ HOSTILE = [
     LONG,
 ]
 RIGHT_TO_LEFT = "مقارنة النماذج"
+TIME = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
 def table_ids(page: Any) -> list[int]:
@@ -333,6 +337,80 @@ def test_hostile_texts_are_shown_as_texts(
         page.locator(".facet label", has_text="DROP TABLE").first.click()
         wait_for_count(page, "1 of 5 runs")
         assert page.evaluate("window.hacked") is None
+
+
+def shown_values(page: Any, run_id: int) -> dict[str, str]:
+    """Return the texts of a run's cells, by the names of their columns, such as "lr" or "duration"."""
+    texts: dict[str, str] = page.evaluate(
+        """id => Object.fromEntries(
+            [...document.querySelectorAll(`.ag-row[row-id="${id}"] .ag-cell[col-id^="["]`)]
+                .map(cell => [cell.getAttribute("col-id").replaceAll("&quot;", `"`), cell.innerText])
+                .map(([id, text]) => [JSON.parse(id).at(-1), text]))""",
+        run_id,
+    )
+    return texts
+
+
+def wait_for_values(page: Any, run_id: int, expected: dict[str, str]) -> None:
+    """Wait until cells of a run have these texts."""
+    for _ in range(200):
+        found = shown_values(page, run_id)
+        if {name: found.get(name) for name in expected} == expected:
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"run {run_id} shows {found}, expected {expected}")
+
+
+def log_run(experiment: Experiment, loss: float, **args: Any) -> None:
+    """Log a run with arguments that has taken an hour."""
+    run = experiment.get_run().set_args(args).set_status("COMPLETED")
+    run.add_metrics({"loss": loss}, step=0)
+    run.set_started(TIME).set_updated(TIME + timedelta(hours=1))
+
+
+def test_values_stay_below_their_headings_when_the_columns_change(tmp_path: Path, open_page: Any, serve: Any) -> None:
+    """The server chooses the columns in which runs differ, so new runs, tags and other filters change them."""
+    client = Client({"engine": "sqlite", "dbpath": str(tmp_path / "lab.db")})
+    setup(client)
+    first = Experiment(client, name="first")
+    for seed in (1, 2):
+        log_run(first, seed / 4, lr=0.1, batch=32, seed=seed)
+    with serve(tmp_path / "lab.db") as address, open_page(address=address) as page:
+        wait_for_values(page, 1, {"seed": "1", "duration": "1 h"})
+        assert not {"lr", "batch"} & shown_values(page, 1).keys()
+        # Arguments differ that did not before, and come first.
+        log_run(first, 0.75, lr=0.7, batch=99, seed=3)
+        wait_for_values(page, 3, {"lr": "0.7", "batch": "99", "seed": "3", "duration": "1 h"})
+        wait_for_values(page, 1, {"lr": "0.1", "batch": "32", "seed": "1", "duration": "1 h"})
+        sqltrack.Run(client, run_id=1).add_tags("good")
+        wait_for_values(page, 1, {"tags": "good", "seed": "1", "duration": "1 h"})
+        # Texts stand where numbers did.
+        second = Experiment(client, name="second")
+        for name in ("adam", "sgd"):
+            log_run(second, 0.5, optimizer=name, schedule=f"{name} schedule")
+        page.locator("#where").fill("id IN (1, 2)")
+        page.keyboard.press("Enter")
+        page.locator(".count-line").get_by_text("2 of ").wait_for()
+        page.locator("#where").fill("id IN (4, 5)")
+        page.keyboard.press("Enter")
+        wait_for_values(page, 4, {"optimizer": "adam", "duration": "1 h"})
+        assert sorted(table_ids(page)) == [4, 5]
+        assert not {"lr", "batch", "seed"} & shown_values(page, 4).keys()
+        before = headings(page)
+        page.reload()
+        wait_for_values(page, 4, {"optimizer": "adam"})
+        assert headings(page) == before
+
+
+def test_escape_gives_up_what_was_typed_in_the_filter(demo: Any, open_page: Any) -> None:
+    with open_page("?q=id<10") as page:
+        wait_for_count(page, f"9 of {len(demo.runs)} runs")
+        page.keyboard.press("/")
+        page.keyboard.type("nonsense")
+        page.keyboard.press("Escape")
+        assert page.locator("#where").input_value() == "id<10"
+        assert parameters(page)["q"] == "id<10"
+        assert page.locator(".where-error").count() == 0
 
 
 def test_growing_run_shows_without_losing_the_place(

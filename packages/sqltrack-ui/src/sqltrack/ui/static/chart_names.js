@@ -12,7 +12,7 @@ export function nameX(x) {
 export function nameGroup(value) {
   if (value !== null && typeof value === "object" && !Array.isArray(value) && value.$number === undefined) {
     const parts = Object.entries(value).map(([name, part]) => `${name}=${formatValue(part) || "none"}`);
-    return parts.join(", ") || "all runs";
+    return parts.join(", ") || "no differing arguments";
   }
   return formatValue(value) || "none";
 }

@@ -20,7 +20,7 @@ export function FilterBar({ filter, error, onFilter, children }) {
   const setSearch = (search) => onFilter({ ...filter, search });
   return html`<div class="bar filter-bar">
       ${children}
-      <${TextField} id="where" className="where mono" value=${filter.where} onSet=${setWhere} label="SQL condition" placeholder="SQL condition, such as val_acc > 0.9 AND status = 'COMPLETED'" isWrong=${Boolean(error)} />
+      <${TextField} id="where" className="where mono" value=${filter.where} onSet=${setWhere} label="SQL condition" placeholder="SQL condition, such as status = 'COMPLETED' AND id > 100" isWrong=${Boolean(error)} />
       <${TextField} id="search" className="search" value=${filter.search} onSet=${setSearch} label="Search runs" placeholder="Search" />
     </div>
     ${error && html`<p class="note error where-error" id="where-error" role="alert" tabindex="0">${capitalize(error.message)}</p>`}
@@ -45,13 +45,15 @@ function TextField({ id, className, value, onSet, label, placeholder, isWrong })
     if (event.key === "Escape") {
       event.preventDefault();
       setText(value ?? "");
+      // At once, because leaving the field applies its text.
+      field.current.value = value ?? "";
       field.current.blur();
     }
   };
   // The cross of a search field empties it.
   const onSearch = (event) => event.target.value === "" && apply("");
   return html`<form class=${className} onSubmit=${onSubmit} role="search" aria-label=${label}>
-    <input ref=${field} id=${id} class="field" type="search" value=${text} aria-label=${label} placeholder=${placeholder} spellcheck="false" autocomplete="off" autocapitalize="off" aria-invalid=${Boolean(isWrong)} aria-describedby=${isWrong ? `${id}-error` : null} onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown} onSearch=${onSearch} onBlur=${() => apply(text)} />
+    <input ref=${field} id=${id} class="field" type="search" value=${text} aria-label=${label} placeholder=${placeholder} spellcheck="false" autocomplete="off" autocapitalize="off" aria-invalid=${Boolean(isWrong)} aria-describedby=${isWrong ? `${id}-error` : null} onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown} onSearch=${onSearch} onBlur=${({ target }) => apply(target.value)} />
   </form>`;
 }
 

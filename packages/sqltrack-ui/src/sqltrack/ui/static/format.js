@@ -61,8 +61,9 @@ export function formatNumber(value) {
 
 /** Return seconds as text with two units: "2 h 5 min". */
 export function formatDuration(value) {
-  const seconds = decode(value);
-  if (isMissing(seconds) || !Number.isFinite(Number(seconds))) {
+  const decoded = decode(value);
+  const seconds = Number(decoded);
+  if (isMissing(decoded) || !Number.isFinite(seconds)) {
     return "";
   }
   if (Math.abs(seconds) < 10) {

@@ -5,7 +5,16 @@ import { nameGroup } from "./chart_names.js";
 import { columnText, columnTitle } from "./column_names.js";
 import { ErrorNote } from "./components.js";
 import { useQuery } from "./curve_runs.js";
-import { decode, exactText, formatCount, formatDuration, formatNumber, formatPlural, formatValue } from "./format.js";
+import {
+  decode,
+  exactText,
+  formatCount,
+  formatDuration,
+  formatNumber,
+  formatPlural,
+  formatValue,
+  shownName,
+} from "./format.js";
 import { BANDS, formatHalf } from "./group_notes.js";
 import { useKeys } from "./keys.js";
 import { href, navigate } from "./state.js";
@@ -143,8 +152,10 @@ function Group({ row, answer, band, filter, selected, select, isOpen, onToggle }
 
 function Cell({ cell, n, column, band }) {
   if (cell.mean === undefined) {
+    const known = cell.values.reduce((sum, { count }) => sum + count, 0);
+    const isPart = cell.distinct > 1 || known < n;
     const parts = cell.values.map(
-      ({ value, count }) => `${formatValue(value, column.kind)}${cell.distinct > 1 ? ` (${count})` : ""}`,
+      ({ value, count }) => `${formatWords(value, column.kind)}${isPart ? ` (${count})` : ""}`,
     );
     const more = cell.distinct > cell.values.length ? ` and ${cell.distinct - cell.values.length} more` : "";
     return html`<td class="group-words"><bdi>${parts.join(", ")}${more}</bdi></td>`;
@@ -159,6 +170,11 @@ function Cell({ cell, n, column, band }) {
         : `± ${show === formatNumber ? formatHalf(half) : show(half)}`;
   return html`<td class="number" title=${describeCell(cell, n)}>${show(cell.mean)} <small>${spread}</small>
     ${cell.n < n && html` <small class="group-n">n = ${cell.n}</small>`}</td>`;
+}
+
+function formatWords(value, kind) {
+  // Of the lists, only tags are columns.
+  return Array.isArray(value) ? value.map(shownName).join(", ") : formatValue(value, kind);
 }
 
 function describeCell(cell, n) {

@@ -178,13 +178,11 @@ function EmptyDatabase({ about: info }) {
   useEffect(() => poll(readAbout, LOOK), []);
   return html`<div class="empty">
     <h2>No runs yet</h2>
-    <p>The database <bdi>${info.database}</bdi> holds no experiments. Log a run, and it appears here:</p>
+    <p>The <bdi>${info.database}</bdi> holds no experiments. Log a run, and it appears here:</p>
     <pre class="code">
 import sqltrack
 
-client = sqltrack.Client()
-experiment = client.get_experiment(name="first")
-with experiment.get_run() as run:
+with sqltrack.track("first") as run:
     for step in range(100):
         run.add_metrics({"loss": 1 / (step + 1)}, step=step)</pre
     >

@@ -84,7 +84,7 @@ function Head({ answer, about, state, setState, navigate }) {
     <h1>Run ${run.id}</h1>
     <${Status} status=${run.status} />
     <${Link} path="" patch=${{ filter: { facets: [{ column: ["experiment", "name"], values: [experiment.name] }], where: null, search: null, ids: null } }} className="cut" title=${`All runs of the experiment ${experiment.name}`}><bdi>${shownName(experiment.name)}</bdi></${Link}>
-    ${siblings > 1 && html`<span class="muted">1 of ${formatCount(siblings)} runs</span>`}
+    ${siblings > 1 && html`<span class="muted">${formatCount(siblings)} runs in the experiment</span>`}
     <span class="space"></span>
     <${RunLink} id=${previous} title="Previous run of the experiment (p)" rel="prev">‹ Previous</${RunLink}>
     <${RunLink} id=${next} title="Next run of the experiment (n)" rel="next">Next ›</${RunLink}>

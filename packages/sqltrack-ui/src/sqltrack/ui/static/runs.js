@@ -40,7 +40,7 @@ export function View({ state, setState, about, navigate }) {
   const [isGrouping, setGrouping] = useState(false);
   const isGrouped = state.rowGroup !== null;
   const grid = useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy });
-  useLive({ grid, info, state, setVersion });
+  useLive({ grid, info, setVersion });
   useEdits({ grid, setVersion });
   useRetry(error, () => grid.current.show(state));
 
@@ -181,7 +181,7 @@ function useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy }) 
 }
 
 /** Follow changes of the data: rows and counts are asked for again. */
-function useLive({ grid, info, state, setVersion }) {
+function useLive({ grid, info, setVersion }) {
   const seen = useRef(null);
   usePoll(
     async (signal) => {
@@ -189,16 +189,13 @@ function useLive({ grid, info, state, setVersion }) {
         return;
       }
       const runs = grid.current.visibleIds().slice(0, WATCHED);
-      const known = seen.current ?? { version: info.version };
-      const { version, columns } = await get("changes", { runs, version: known.version }, { signal });
-      seen.current = { version, columns };
-      if (known.version === version) {
+      const known = seen.current ?? info.version;
+      const { version } = await get("changes", { runs, version: known }, { signal });
+      seen.current = version;
+      if (known === version) {
         return;
       }
       setVersion(version);
-      if (state.columns === null && known.columns !== columns) {
-        await grid.current.updateColumns(state);
-      }
       grid.current.refresh();
     },
     [info === null],

@@ -22,13 +22,11 @@ const ALWAYS = [
  */
 export function shownColumns(answer, { columns, filter }) {
   if (columns !== null) {
-    return answer.columns.map((column, index) => ({ ...column, index }));
+    return answer.columns;
   }
   const ours = new Set(ALWAYS.map(({ column }) => columnId(column)));
   ours.add(columnId(["run", "id"]));
-  const theirs = answer.columns
-    .map((column, index) => ({ ...column, index }))
-    .filter(({ column }) => !ours.has(columnId(column)));
+  const theirs = answer.columns.filter(({ column }) => !ours.has(columnId(column)));
   return [...ALWAYS.filter(({ column }) => !isOneValue(filter, column)), ...theirs];
 }
 
@@ -73,7 +71,6 @@ export class RunsGrid {
       getRowId: ({ data }) => String(data.id),
       defaultColDef: { resizable: true, sortable: true, suppressHeaderMenuButton: true },
       columnDefs: [],
-      maintainColumnOrder: true,
       rowSelection: SELECTION_OPTIONS,
       selectionColumnDef: SELECTION_COLUMN,
       onSelectionChanged: ({ source }) => this.readSelection(source),
@@ -93,13 +90,14 @@ export class RunsGrid {
     const turn = new AbortController();
     this.turn = turn;
     this.query = { filter, columns };
+    this.layout = { widths, pinned };
     this.sort = sort;
     const answer = await this.ask(0, PAGE, sort, turn.signal);
     if (answer === null || turn.signal.aborted || this.api === null) {
       return;
     }
     this.first = { answer, sort: JSON.stringify(sort) };
-    this.setColumns(answer, { sort, widths, pinned });
+    this.setColumns(answer, sort);
     this.api.setGridOption("datasource", {
       rowCount: answer.total,
       getRows: (params) => this.getRows(params, turn.signal),
@@ -129,15 +127,6 @@ export class RunsGrid {
     }
     this.first = null;
     this.api.refreshInfiniteCache();
-  }
-
-  /** Show the columns of the server's choice anew, because there are new ones; rows and scroll stay. */
-  async updateColumns({ sort, widths, pinned }) {
-    const answer = await this.ask(0, PAGE, this.effectiveSort(), this.controller.signal);
-    const ids = (columns) => JSON.stringify(columns.map(({ column }) => column));
-    if (answer !== null && this.api !== null && ids(shownColumns(answer, this.query)) !== ids(this.columns)) {
-      this.setColumns(answer, { sort, widths, pinned });
-    }
   }
 
   /** Select these runs and no others. */
@@ -188,6 +177,11 @@ export class RunsGrid {
     this.setBusy(1);
     try {
       const answer = await get("runs", { ...this.query, sort, offset, limit }, { signal });
+      const places = new Map(answer.columns.map(({ column }, index) => [columnId(column), index]));
+      for (const row of answer.rows) {
+        // Rows of different answers can be in the table at once, and the server may choose other columns each time.
+        row.places = places;
+      }
       this.total = answer.total;
       this.events.onError(null);
       this.events.onInfo(answer);
@@ -215,6 +209,9 @@ export class RunsGrid {
       failCallback();
       return;
     }
+    if (this.query.columns === null && idsOf(columnsOf(answer, this.query)) !== idsOf(this.columns)) {
+      this.setColumns(answer, sort);
+    }
     successCallback(answer.rows, answer.total);
     this.showSelection();
   }
@@ -236,10 +233,9 @@ export class RunsGrid {
       }));
   }
 
-  setColumns(answer, { sort, widths, pinned }) {
-    this.columns = shownColumns(answer, this.query).filter(
-      ({ column }) => columnId(column) !== columnId(["run", "id"]),
-    );
+  setColumns(answer, sort) {
+    const { widths, pinned } = this.layout;
+    this.columns = columnsOf(answer, this.query);
     const sorts = new Map(
       sort.map(({ column, descending }, index) => [
         columnId(column),
@@ -248,9 +244,9 @@ export class RunsGrid {
     );
     const pins = new Set(pinned.map(columnId));
     const definitions = this.columns.map((column) => {
-      const read = column.field ? (row) => row[column.field] : (row) => row.values[column.index];
+      const id = columnId(column.column);
+      const read = column.field ? (row) => row[column.field] : (row) => row.values[row.places.get(id)];
       const definition = columnDefinition(column, read);
-      const id = definition.colId;
       return {
         ...definition,
         sort: null,
@@ -331,6 +327,15 @@ export class RunsGrid {
     this.running += change;
     this.events.onBusy(this.running > 0);
   }
+}
+
+// The run's id has a column of its own.
+function columnsOf(answer, query) {
+  return shownColumns(answer, query).filter(({ column }) => columnId(column) !== columnId(["run", "id"]));
+}
+
+function idsOf(columns) {
+  return JSON.stringify(columns.map(({ column }) => column));
 }
 
 /** Options of the table that select runs by boxes. */
