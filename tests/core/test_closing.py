@@ -18,6 +18,7 @@ from support.connections import count_connections
 from support.databases import steps
 from support.logging_threads import wait_until
 from support.processes import Script
+from support.signals import stop_timer
 
 needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="this platform has no fork")
 
@@ -220,8 +221,7 @@ def test_signal_handlers_may_do_the_same_at_any_moment(watcher: _closing._Watche
                 # The signal may come behind the block.
                 is_caught = False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        stop_timer(previous)
     last = Idle(times=1)
     assert watcher.watch(last)
     wait_until(lambda: not watcher._watched and bool(watcher._tokens))

@@ -21,6 +21,7 @@ from sqltrack.errors import DatabaseLockedError, UnusableValueError
 from support.databases import connect_to_postgres, connect_to_sqlite
 from support.interruptions import count_moments, interrupt_at
 from support.platforms import needs_posix
+from support.signals import stop_timer
 
 pytestmark = pytest.mark.one_engine
 
@@ -212,8 +213,7 @@ def _alarm(handler: Handler) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, handler)
     _activity._handlers.forget()
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    stop_timer(before)
 
 
 @needs_posix

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,3 +176,32 @@ def test_comparison_shows_the_chosen_value_of_metrics(open_page: Callable[..., A
         assert violations(page) == []
         page.reload()
         assert cells(page, "acc at max loss") == ["0.1", "0.2"]
+
+
+def test_words_that_not_all_runs_of_a_group_have_are_counted(
+    fill_database: Callable[..., Any], serve: Callable[..., Any], tmp_path: Path, open_page: Any
+) -> None:
+    demo = fill_database(tmp_path / "words.db", runs=0)
+    experiment = sqltrack.Experiment(demo.client, name="words")
+    for seed in range(3):
+        experiment.get_run().set_args({"lr": 0.1, "seed": seed}).set_comment("all")
+    experiment.get_run().set_args({"lr": 0.5, "seed": 0}).set_comment("one").add_tags("paper", "best")
+    sqltrack.Run(demo.client, run_id=2).add_tags("good")
+    with (
+        serve(demo.path) as address,
+        open_page("?by=all_but_seed&c=run~tags,run~comment", address=address) as page,
+    ):
+        words = {row[0]: row[2:] for row in rows_of(page)}
+    assert words == {"lr=0.1": ["good (1)", "all"], "lr=0.5": ["paper, best", "one"]}
+
+
+def test_runs_without_arguments_are_no_group_of_all_runs(
+    fill_database: Callable[..., Any], serve: Callable[..., Any], tmp_path: Path, open_page: Any
+) -> None:
+    demo = fill_database(tmp_path / "planned.db", runs=0)
+    experiment = sqltrack.Experiment(demo.client, name="planned")
+    for lr in (0.1, 0.5):
+        experiment.get_run().set_args({"lr": lr})
+    experiment.get_run()
+    with serve(demo.path) as address, open_page("?by=all_but_seed", address=address) as page:
+        assert {row[0] for row in rows_of(page)} == {"lr=0.1", "lr=0.5", "no differing arguments"}

@@ -215,3 +215,12 @@ def test_the_grid_is_planned_by_the_shown_python(
         panel.get_by_text("4 cells: 2 completed, 2 not ended, 0 failed, 0 missing.").wait_for()
         panel.get_by_role("button", name="Leave model out of the grid").click()
         panel.get_by_text("2 cells: 2 completed").wait_for()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_notes_above_a_sweep_are_not_cut_off(open_page: Any, width: int) -> None:
+    # The runs of all experiments.
+    with open_page("sweep", width=width) as page:
+        note = page.locator(".sweep-view > .note").first
+        note.wait_for()
+        assert note.evaluate("element => element.scrollHeight - element.clientHeight") <= 0
