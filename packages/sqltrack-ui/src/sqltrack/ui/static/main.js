@@ -59,7 +59,10 @@ async function readAbout() {
 
 function findView(path) {
   const [name, id] = path.split("/");
-  return name === "run" ? { view: RUN, id: Number(id) } : { view: VIEWS.find((view) => view.path === name) ?? null };
+  // The server tells what is wrong with another id.
+  return name === "run"
+    ? { view: RUN, id: /^\d{1,15}$/.test(id) ? Number(id) : id }
+    : { view: VIEWS.find((view) => view.path === name) ?? null };
 }
 
 // Who selects runs opens their curves next, and the modules of that view are the largest.
