@@ -13,6 +13,7 @@ import pytest
 
 import sqltrack
 from sqltrack.cli import main
+from sqltrack.cli._pairs import read_value
 from sqltrack.outbox import find_outboxes
 from support.outages import outbox_settings
 
@@ -42,6 +43,36 @@ def test_values_get_the_types_that_they_look_like(
     (row,) = rows(run.client, "bad", "sizes")
     assert math.isnan(float(row[0]))
     assert row[1] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("0", 0), ("-0", 0), ("+5", 5), ("0.5", 0.5), (".5", 0.5), ("5.", 5.0), ("01.50", 1.5), ("1e-3", 1e-3)),
+        *((str(number), number) for number in (2**63 - 1, -(2**63), 2**64 - 1, 10**400, -(10**40))),
+        *(("inf", math.inf), ("-Infinity", -math.inf), ("1E5", 1e5), ("[1, 2]", [1, 2]), ('{"a": 1}', {"a": 1})),
+        *((text, text) for text in ("0123456", "-012", "00", "1_0", "1_000", "1__0", "٣", "1.٣", "0x10", "007e1")),
+        *(
+            (text, text)
+            for text in ("71e8421", "-71e8421", "1" + "0" * 400 + ".0", "1" * 5_000, "[" * 99_999, '"a', "")
+        ),
+        *(('"71e8421"', "71e8421"), ('"007"', "007"), ('"a\\nb"', "a\nb"), ('"true"', "true"), ('"a" b', '"a" b')),
+    ],
+)
+def test_a_text_becomes_only_a_value_that_it_spells(text: str, value: Any) -> None:
+    found = read_value(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("number", [2**64 - 1, -(2**63), 10**40])
+def test_integers_of_any_length_are_logged_as_from_python(number: int, run: sqltrack.Run, options: list[str]) -> None:
+    assert main(["log", str(run.id), *options, f"n={number}"]) == 0
+    run.add_metrics({"n": number}, 1)
+    # The columns of the key are first.
+    logged, expected = (tuple(row)[3:] for row in run.client.execute("SELECT * FROM metrics ORDER BY step"))
+    assert logged == expected
+    assert number in logged or {"n": number} in logged
 
 
 def test_the_run_can_be_named(run: sqltrack.Run, options: list[str]) -> None:

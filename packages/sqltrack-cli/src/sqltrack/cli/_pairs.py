@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from typing import Any
 
 __all__ = ["named_value", "read_line", "read_value"]
 
-_INTEGER = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
+# Integers that begin with zeros are often names, such as those of jobs and commits.
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?:0|[1-9][0-9]*)[eE][+-]?[0-9]+)")
+_NOT_FINITE = re.compile(r"[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "none": None}
 
 
@@ -26,22 +30,36 @@ def named_value(text: str) -> tuple[str, Any]:
 
 
 def read_value(text: str) -> Any:
-    """Return a text as integer, float, truth value, JSON list or object, or None, if it is one; otherwise unchanged."""
+    """Return a text as integer, float, truth value, JSON list or object, or None, if it is one; otherwise unchanged.
+
+    Integers of any length are exact. 007, 1_000 and 71e8421, which is too large for a float, stay text. A JSON string
+    becomes the text without its quotes.
+    """
     word = text.strip()
     if word.lower() in _WORDS:
         return _WORDS[word.lower()]
-    if _INTEGER.fullmatch(word) and len(word) < 20:
-        return int(word)
-    try:
-        return float(word)
-    except ValueError:
-        pass
-    if word[:1] in ("[", "{"):
+    number = _read_number(word)
+    if number is not None:
+        return number
+    if word[:1] in ("[", "{", '"'):
         try:
             return json.loads(word)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
     return text
+
+
+def _read_number(word: str) -> int | float | None:
+    if _INTEGER.fullmatch(word):
+        try:
+            return int(word)
+        except ValueError:
+            # Python refuses to read thousands of digits.
+            return None
+    if _NOT_FINITE.fullmatch(word):
+        return float(word)
+    value = float(word) if _FLOAT.fullmatch(word) else math.inf
+    return value if math.isfinite(value) else None
 
 
 def read_line(line: str) -> dict[str, Any]:

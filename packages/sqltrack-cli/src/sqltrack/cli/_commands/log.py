@@ -28,10 +28,10 @@ _REPORTED = 5
 
 _DESCRIPTION = f"""
 The run is the one that {_VARIABLE} names, as below sqltrack run, unless you give its id first. Values are numbers,
-true, false, JSON, or else text. With - in place of names and values, each line of standard input is a row: names and
-values, separated by blanks or commas, or a JSON object. There, step and progress are those of the row; without a step,
-it is the number of the row, from 0. A line that cannot be read is left out, and the exit status is 1 at the end. While
-the database is away, values wait in the outbox.
+true, false, JSON, or else text; in double quotes, as in x='"1"', they are text. With - in place of names and values,
+each line of standard input is a row: names and values, separated by blanks or commas, or a JSON object. There, step and
+progress are those of the row; without a step, it is the number of the row, from 0. A line that cannot be read is left
+out, and the exit status is 1 at the end. While the database is away, values wait in the outbox.
 """
 
 

@@ -39,7 +39,8 @@ def add_parser(commands: Commands) -> None:
         default=[],
         type=named_value,
         metavar="NAME=VALUE",
-        help="argument of the run, in addition to those that the help text of a Python script describes; repeatable",
+        help="argument of the run, in addition to those that the help text of a Python script describes; values are as "
+        "in sqltrack log; repeatable",
     )
     parser.add_argument("--tag", action="append", default=[], metavar="TAG", help="tag of the run; repeatable")
     parser.add_argument("--comment", help="comment of the run")
