@@ -123,6 +123,42 @@ def test_a_line_that_cannot_be_read_is_named_and_left_out(
     assert rows(run.client, "step", "loss") == [(0, 1.0), (1, 2.0)]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            '{"step": null, "loss": 9}',
+            '{"step": true, "loss": 9}',
+            '{"step": "x", "loss": 9}',
+            '{"step": 1.5, "loss": 9}',
+        ),
+        *('{"step": [1], "loss": 9}', '{"progress": null, "loss": 9}', '{"progress": false, "loss": 9}'),
+        *("step=null loss=9", "step=true loss=9", "step= loss=9", "step=x loss=9", "step=nan loss=9"),
+        *("progress=none loss=9", "progress=x loss=9", "progress=nan loss=9", 'progress="0.5" loss=9'),
+    ],
+)
+def test_a_line_whose_step_or_progress_is_no_number_replaces_no_row(
+    line: str,
+    run: sqltrack.Run,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    feed(monkeypatch, f"loss=1\nloss=2\n{line}\nloss=3\n".encode())
+    assert main(["log", str(run.id), "-", *options]) == 1
+    name = "step" if "step" in line else "progress"
+    assert f"line 3 of standard input was left out: {name} must be" in capsys.readouterr().err
+    assert rows(run.client, "step", "progress", "loss") == [(0, 0.0, 1.0), (1, 0.0, 2.0), (2, 0.0, 3.0)]
+
+
+def test_steps_padded_with_zeros_and_floats_without_fraction_are_steps(
+    run: sqltrack.Run, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed(monkeypatch, b'step=007 loss=1\nstep=1e2 progress=1 loss=2\n{"step": 200.0, "loss": 3}\n')
+    assert main(["log", str(run.id), "-", *options]) == 0
+    assert rows(run.client, "step", "progress", "loss") == [(7, 0.0, 1.0), (100, 1.0, 2.0), (200, 0.0, 3.0)]
+
+
 def test_many_lines_that_cannot_be_read_are_counted(
     run: sqltrack.Run, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +185,8 @@ def test_lines_of_a_run_that_does_not_exist_are_refused_at_once(
         (["1", "loss"], "expected NAME=VALUE, got 'loss'"),
         (["loss=1"], "SQLTRACK_RUN_ID does not hold one"),
         (["1", "loss=1", "--step", "x"], "expected an integer"),
+        (["1", "step=7", "loss=1"], "use --step 7"),
+        (["1", "loss=1", "progress=0.5"], "use --progress 0.5"),
     ],
 )
 def test_a_wrong_command_line_is_refused(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqltrack.cli._output import print_error
 from sqltrack.cli._pairs import named_value, read_line
@@ -22,6 +24,9 @@ __all__ = ["add_parser"]
 _VARIABLE = "SQLTRACK_RUN_ID"
 # Seconds that calls may wait at the end for a database that is away. A script may start this program hundreds of times.
 _AT_END = 0.5
+
+# Names in lines of standard input that are no metrics. On the command line, they are options.
+_PLACE = ("step", "progress")
 
 # Lines that were left out and are reported one by one.
 _REPORTED = 5
@@ -67,6 +72,9 @@ def _run(options: argparse.Namespace) -> int:
         metrics = dict(map(named_value, words))
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
+    for name in _PLACE:
+        if name in metrics:
+            parser.error(f"{name} is no metric; use --{name} {metrics[name]}")
     run_add_metrics(client, run_id, metrics, step, options.progress)
     return 0
 
@@ -95,8 +103,9 @@ def _log_lines(client: Client, run_id: int, step: int, progress: float) -> int:
         try:
             row = read_line(line.decode("utf-8-sig"))
             if row:
-                at = row.pop("step", step), row.pop("progress", progress)
-                run_add_metrics(client, run_id, row, *at)
+                at: dict[str, Any] = {"step": step, "progress": progress}
+                at |= {name: _number(name, row.pop(name)) for name in _PLACE if name in row}
+                run_add_metrics(client, run_id, row, **at)
                 step += 1
         except MissingRunError:
             raise
@@ -107,6 +116,21 @@ def _log_lines(client: Client, run_id: int, step: int, progress: float) -> int:
     if refused > _REPORTED:
         print_error(f"{refused} lines of standard input were left out")
     return refused
+
+
+def _number(name: str, value: Any) -> Any:
+    """Return the step or progress of a line.
+
+    Raises:
+        ValueError: it is not a number. None and truth values would be 0 and 1 elsewhere.
+    """
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,40}", value):
+        # Programs may pad steps with zeros.
+        return int(value)
+    if value is None or isinstance(value, (str, bool)):
+        kind = "an integer" if name == "step" else "a number"
+        raise ValueError(f"{name} must be {kind}, got {json.dumps(value)}")
+    return value
 
 
 def _step(text: str) -> int:
