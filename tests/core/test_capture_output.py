@@ -76,6 +76,37 @@ def test_the_middle_of_long_output_is_left_out() -> None:
     assert kept + found["left_out"] == total
 
 
+KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["expected -----BEGIN PRIVATE KEY----- in the file", "", "done", "loss 0.5", "12", "b = 1"],
+        ['if "-----BEGIN RSA PRIVATE KEY-----" in text:', "    return text", "x"],
+        ["-----BEGIN PRIVATE KEY-----", "no key", "-----BEGIN PRIVATE KEY-----", "none"],
+    ],
+)
+def test_lines_that_only_mention_a_private_key_and_those_after_them_stay(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    assert shown(text) == text
+    assert shown(f"{text}\n") == f"{text}\n"
+
+
+@pytest.mark.parametrize("before", ["", "+", "- ", "    ", "2026-11-29 12:00 INFO "])
+def test_a_private_key_without_an_end_ends_at_the_first_other_line(before: str) -> None:
+    begin = f"a\n{before}-----BEGIN PRIVATE KEY-----\n"
+    key = f"{before}{KEY}\n" * 20
+    assert shown(begin, key, "loss 0.5\n", f"{KEY}\n") == f"{begin}***\nloss 0.5\n{KEY}\n"
+    assert shown(begin, key, f"{before}{KEY}"[:-3]) == f"{begin}***\n"
+    assert shown(begin, key, "-----END PRIVATE KEY-----\n", f"{KEY}\n") == f"{begin}***\n{KEY}\n"
+
+
+def test_at_most_some_hundred_lines_belong_to_a_private_key() -> None:
+    found = shown("-----BEGIN PRIVATE KEY-----\n", f"{KEY}\n" * 1_000)
+    assert found.count(KEY) in range(590, 601)
+
+
 def test_a_line_without_an_end_needs_no_memory() -> None:
     output = OutputText()
     for _ in range(100):

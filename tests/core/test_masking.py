@@ -194,6 +194,9 @@ NESTED = json.dumps(json.dumps(json.dumps({"token": "{}"}))).replace("{", "{{").
         ("INFO password: s3cret012345", "INFO password: ***"),
         ("Your API key is s3cret012345", "Your API key is ***"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\ns3cret\n-----END OPENSSH PRIVATE KEY-----\n", "***\n"),
+        (f"-----BEGIN PRIVATE KEY-----\n{'s3cret' * 10}\ns3cr==\nloss 0.5\n", "***\nloss 0.5\n"),
+        (f"+-----BEGIN PRIVATE KEY-----\n+{'s3cret' * 10}\n+s3cr\n+x = 1\n", "+***\n+x = 1\n"),
+        (rf"'-----BEGIN PRIVATE KEY-----\n{'s3cret' * 10}\ns3cr=\n', lr=0.1", r"'***\n', lr=0.1"),
     ],
 )
 def test_a_text_is_masked_where_it_holds_a_credential(text: str, expected: str) -> None:
@@ -270,6 +273,12 @@ def test_tokens_of_services_are_known_whatever_holds_them(token: str) -> None:
         "<cls_token>[CLS]</cls_token>",
         "mkdir -p a",
         "AKIAAAA",
+        "if '-----BEGIN PRIVATE KEY-----' in text:\n    return read(text)\n",
+        '+BEGIN = "-----BEGIN RSA PRIVATE KEY-----"\n+\n+def load(path):\n+    x = 1\n-old = 2\n unchanged\n',
+        "expected -----BEGIN PRIVATE KEY----- in line 1\ndone\nloss 0.5\n12\n",
+        '["-----BEGIN PRIVATE KEY-----", "other"]\nrun(["a", "b"])',
+        r'{"begin": "-----BEGIN EC PRIVATE KEY-----\nfirst line", "lr": 0.1}',
+        "-----BEGIN PRIVATE KEY-----",
     ],
 )
 def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
@@ -292,11 +301,48 @@ def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
         "token<-" * 50_000,
         "token : str " * 30_000,
         "ENV a " * 50_000,
+        "-----BEGIN PRIVATE KEY-----" * 20_000,
+        "-----BEGIN PRIVATE KEY-----\n" + "a1" * 150_000,
+        "-----BEGIN PRIVATE KEY-----\n" + "a1+\\" * 75_000 + "!",
+        "-----BEGIN PRIVATE KEY-----\n" + "Comment: " * 30_000,
+        "-----BEGIN PRIVATE KEY-----\na1\n" * 10_000,
     ],
 )
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
     """The test ends within a second only if no place of a text is read far ahead."""
     assert len(masked("harmless", text)) <= len(text) * 3
+
+
+KEY_LINES = [
+    *("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj", "+/z" * 21 + "k", "0" * 64, "abcdefgh" * 8),
+    "NzI1+k==",
+]
+KEY_FORMS: list[tuple[str, str]] = [
+    *(
+        ("\n", ""),
+        ("\r\n", ""),
+        ("\n+", "+"),
+        ("\n-", "-"),
+        ("\n ", " "),
+        ("\n    ", "key: |\n    "),
+        ("\\n", '{"a": "'),
+    ),
+    *(("\\\\n", '"{\\"a\\": \\"'), ("\\n'\n    '", "KEY = ('"), ('\\n" +\n+    "', '+key = "'), (" ", "KEY=")),
+    *(("\n> ", "> "), ("\n# ", "# "), ("\n\n", "")),
+]
+
+
+@given(st.sampled_from(KEY_FORMS), st.sampled_from(["", "RSA ", "OPENSSH "]), st.booleans(), st.integers(0, 500))
+def test_a_private_key_that_is_cut_is_masked_completely(
+    form: tuple[str, str], kind: str, has_headers: bool, size: int
+) -> None:
+    separator, before = form
+    headers = ["Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,0123456789ABCDEF", ""] if has_headers else []
+    begin = f"{before}-----BEGIN {kind}PRIVATE KEY-----"
+    lines = [*headers[: 3 if separator != " " else 0], *KEY_LINES]
+    text = begin + (separator + separator.join(lines))[:size]
+    shown = masked("harmless", text)
+    assert all(line[first : first + 16] not in shown for line in KEY_LINES for first in range(0, len(line), 4))
 
 
 SIGNS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)

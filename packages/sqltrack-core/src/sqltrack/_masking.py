@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sqltrack._secret_names import holds_secrets, is_login_name, is_secret_name
 
-__all__ = ["MASK", "holds_secret", "masked", "masked_text"]
+__all__ = ["MASK", "holds_secret", "is_key_line", "masked", "masked_text"]
 
 MASK = "***"
 
@@ -71,9 +71,42 @@ def _known_forms() -> re.Pattern[str]:
     )
 
 
+# What may stand between the words of a private key, also in code, YAML, a diff, and JSON with its escaped new lines.
+_KEY_SIGNS = r"(?:[\s\"'`,;(|>#*-]|\\(?:[nr]|(?![nr]))|\+(?![A-Za-z0-9+/]))"
+# A long word of a private key, or a line that is a shorter one, but not a word or number of another text.
+_KEY_WORD = (
+    r"(?:[A-Za-z0-9+/]{32,}={0,2}(?![\w.:=+/(\[-])"
+    r"|(?!(?:\+|[A-Z]?[a-z]{0,15}|[A-Z]{1,15}|[0-9]{1,15})(?![A-Za-z0-9+/]))=?[A-Za-z0-9+/]{1,200}={0,2}(?![A-Za-z0-9+/=])"
+    r"(?=[ \t\"'`,;)]{0,8}\+?[ \t]{0,8}(?:\\|\r?\n|\Z)))"
+)
+_KEY_HEADER = r"\+?(?:Proc-Type|DEK-Info|Version|Comment):[^\r\n\"'\\]{0,200}"
+
+
 @functools.cache
 def _private_key() -> re.Pattern[str]:
-    return re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY[^-]{0,20}-----.*?(?:-----END [^-]{0,60}-----|\Z)", re.DOTALL)
+    """A private key up to its end, or what looks like one if it has no end: a text may only mention the first line."""
+    return re.compile(
+        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY[^-]{0,20}-----(?:"
+        r"(?:(?!-----BEGIN ).){0,20000}?-----END [A-Z ]{0,40}PRIVATE KEY[^-]{0,20}-----"
+        rf"|(?:{_KEY_SIGNS}{{1,80}}(?:{_KEY_WORD}|{_KEY_HEADER})){{1,400}}"
+        # At the end of the text, the last word may be cut.
+        rf"(?:{_KEY_SIGNS}{{1,80}}[A-Za-z0-9+/]{{1,200}}={{0,2}}\Z)?)",
+        re.DOTALL,
+    )
+
+
+@functools.cache
+def _key_line() -> re.Pattern[str]:
+    return re.compile(
+        rf"{_KEY_SIGNS}{{0,80}}(?:{_KEY_HEADER}|(?:{_KEY_WORD}{_KEY_SIGNS}{{0,80}}){{1,400}})\Z"
+        # With anything before it, such as a time.
+        r"|.{0,200}?[A-Za-z0-9+/]{60}"
+    )
+
+
+def is_key_line(line: str) -> bool:
+    """Return whether a line after the first one of a private key looks like the key."""
+    return _key_line().match(line) is not None
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from typing import Any
 
-from sqltrack._masking import masked_text
+from sqltrack._masking import MASK, is_key_line, masked_text
 
 __all__ = ["OUTPUT_LIMIT", "OutputText"]
 
@@ -22,16 +22,24 @@ _ESCAPES = re.compile(
 )
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _KEY_SIGN = "PRIVATE KEY"
+_MOST_KEY_LINES = 400
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY")
 _KEY_ENDS = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY")
 
 
 class _Stream:
-    """The state of one of a program's streams: the line that has not ended, and whether it is in a private key."""
+    """The state of one of a program's streams: the line that has not ended, and the private key that it is in.
+
+    Attributes:
+        line: the line that has not ended.
+        is_in_key: whether the next line may belong to a private key.
+        key_lines: number of the key's lines that were left out.
+    """
 
     def __init__(self) -> None:
         self.line = ""
         self.is_in_key = False
+        self.key_lines = 0
 
 
 class OutputText:
@@ -77,21 +85,34 @@ class OutputText:
         shown += [
             masked_text(_shown(stream.line))
             for stream in self._streams.values()
-            if stream.line and not stream.is_in_key
+            if stream.line and not (stream.is_in_key and is_key_line(_shown(stream.line)))
         ]
         text = "".join(shown)
         return {} if not text else {"text": text, **({"left_out": self._left_out} if self._left_out else {})}
 
     def _add(self, stream: _Stream, line: str, ending: str = "\n") -> None:
         shown = _shown(line)
-        if stream.is_in_key:
-            # Lines of a private key, which are recognized only together.
-            stream.is_in_key = _KEY_ENDS.search(shown) is None
+        if stream.is_in_key and self._leave_out(stream, shown):
             return
         if _KEY_SIGN in shown:
             begins = list(_KEY_BEGINS.finditer(shown))
             stream.is_in_key = bool(begins) and _KEY_ENDS.search(shown, begins[-1].end()) is None
+            stream.key_lines = 0
         self._keep(shown + ending)
+
+    def _leave_out(self, stream: _Stream, shown: str) -> bool:
+        """Return whether a line belongs to a private key. Its lines are recognized only together, so one mask is kept.
+
+        A line that only mentions a key is followed by others.
+        """
+        is_end = _KEY_ENDS.search(shown) is not None
+        is_key = is_end or is_key_line(shown)
+        stream.is_in_key = not is_end and stream.key_lines < _MOST_KEY_LINES and (is_key or not shown.strip())
+        if is_key:
+            if not stream.key_lines:
+                self._keep(f"{MASK}\n")
+            stream.key_lines += 1
+        return is_key
 
     def _keep(self, line: str) -> None:
         size = len(line.encode("utf-8", "replace"))
