@@ -73,6 +73,10 @@ def test_the_word_after_an_option_for_a_credential_is_masked(secret: str, option
         "zip -P {} a.zip a",
         "openssl enc -k {}",
         "wandb login {}",
+        "wandb login --relogin {}",
+        "wandb login --host https://host {}",
+        "wandb login --host=https://host --cloud {} x",
+        "python -m wandb login --verify {}",
     ],
 )
 def test_a_credential_of_a_known_program_is_masked(command: str, secret: str, is_after_another: bool) -> None:
@@ -84,7 +88,14 @@ def test_a_credential_of_a_known_program_is_masked(command: str, secret: str, is
 
 
 def test_options_of_other_programs_stay() -> None:
-    for command in ("ssh -p 22 host", "docker run -p 80:80 -u 1000:1000 image", "mkdir -p a", "train -k 5 -a b -P c"):
+    for command in (
+        "wandb login --host https://host",
+        "wandb sync login-1",
+        "ssh -p 22 host",
+        "docker run -p 80:80 -u 1000:1000 image",
+        "mkdir -p a",
+        "train -k 5 -a b -P c",
+    ):
         assert describe_command({}, command.split())["argv"] == command.split()
 
 

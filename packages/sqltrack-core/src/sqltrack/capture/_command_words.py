@@ -18,11 +18,13 @@ _WORDS: Mapping[str, frozenset[str]] = {
     "curl": frozenset({"-b", "-E"}),
     "openssl": frozenset({"-k", "-K", "-pass", "-passin", "-passout"}),
     "redis-cli": frozenset({"-a"}),
-    "wandb": frozenset({"login"}),
 }
 
 # Of these, the option is followed by a credential only after this word; elsewhere it is a port.
 _COMMANDS: Mapping[str, str] = {"docker": "login", "podman": "login"}
+
+# By program: the command whose argument is a credential, and its options that a value follows.
+_ARGUMENTS: Mapping[str, tuple[str, frozenset[str]]] = {"wandb": ("login", frozenset({"--host"}))}
 
 # Programs with a credential in the same word as its option.
 _ATTACHED = re.compile(r"(?:mysql|mariadb)[\w-]*|sshpass")
@@ -40,6 +42,7 @@ def masked_words(words: Sequence[str]) -> list[str]:
     found = list(words)
     program = ""
     is_active = False
+    is_argument = False
     for index, word in enumerate(words):
         before = words[index - 1] if index else ""
         name = os.path.basename(word)
@@ -51,8 +54,14 @@ def masked_words(words: Sequence[str]) -> list[str]:
             found[index] = f"-p{MASK}"
         elif _USER.fullmatch(before) or (program == "curl" and word.startswith("-u")):
             found[index] = _LOGIN.sub(rf"\g<before>{MASK}", word)
-        elif name in _WORDS or _ATTACHED.fullmatch(name):
+        elif is_argument:
+            if not word.startswith("-") and before not in _ARGUMENTS[program][1]:
+                found[index] = MASK
+                is_argument = False
+        elif name in _WORDS or name in _ARGUMENTS or _ATTACHED.fullmatch(name):
             program, is_active = name, name not in _COMMANDS
+        elif program in _ARGUMENTS and word == _ARGUMENTS[program][0]:
+            is_argument = True
         elif word == _COMMANDS.get(program):
             is_active = True
     return found
