@@ -54,6 +54,11 @@ def masked_text(text: str) -> str:
     return _mask_assignments(text) if "=" in text or "<-" in text else text
 
 
+# Types of texts in code, and the letters before a text in Python.
+_TYPE = r"(?:str|string|String|bytes|Optional\[str\]|str \| None|(?:typing\.)?(?:Final|ClassVar)(?:\[(?:str|bytes)\])?)"
+_PREFIX = r"[bBfFrRuU]{0,2}"
+
+
 # The places of credentials in a text. Repetitions have limits, so that matching takes linear time.
 
 
@@ -64,9 +69,12 @@ def _known_forms() -> re.Pattern[str]:
         r"|sk-(?:proj|ant|or|svcacct)-[\w-]{16,}|sk-[A-Za-z0-9]{32,}|xox[a-z]-[\w-]{10,}|AIza[\w-]{30,}"
         r"|[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}\b"
         r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,}|dckr_pat_[\w-]{20,}|ya29\.[\w-]{20,}"
+        r"|nvapi-[\w-]{20,}|(?:gsk|r8)_[A-Za-z0-9]{20,}|dapi[0-9a-f]{32}|lsv2_(?:pt|sk)_\w{20,}"
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|ATATT3[\w=-]{20,}|tskey-[\w-]{20,}"
         r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*)"
         r"|(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[^\s\"']+"
         r"|(?<=/api/webhooks/)\d+/[^\s\"']+"
+        r"|(?<=/bot)\d{5,20}:[\w-]{35,}"
         r"|(?<=\.webhook\.office\.com/)[^\s\"']+"
     )
 
@@ -147,7 +155,7 @@ def _assigned_name() -> re.Pattern[str]:
     # In code, the name may be a key in brackets or have a type, and R and other languages assign by other signs.
     return re.compile(
         r"(?P<before>[?&]?)(?<!\w)(?P<name>[A-Za-z_%][\w.%\[\]-]{0,80})"
-        r"(?:['\"]\])?(?:\s{0,8}:\s{0,8}(?:str|string|String|bytes|Optional\[str\]|str \| None))?"
+        rf"(?:['\"]\])?(?:\s{{0,8}}:\s{{0,8}}{_TYPE})?"
         r"\s{0,8}(?:[:?]?=>?|<-)\s{0,8}(?!=)"
     )
 
@@ -163,7 +171,7 @@ def _assigned_value(is_query: bool) -> re.Pattern[str]:
 @functools.cache
 def _json_item() -> re.Pattern[str]:
     return re.compile(
-        r"(?P<before>(?P<quote>[\"'])(?P<name>[^\"'\\\s]{1,80})(?P=quote)\s{0,8}:\s{0,8})"
+        rf"(?P<before>(?P<quote>[\"'])(?P<name>[^\"'\\\s]{{1,80}})(?P=quote)\s{{0,8}}:\s{{0,8}}{_PREFIX})"
         r"(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
     )
 
@@ -243,6 +251,35 @@ def _option() -> re.Pattern[str]:
     return re.compile(
         r"(?<![\w-])(?P<before>(?P<name>--?[A-Za-z][\w.-]{1,80})[ \t]{1,8})"
         r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s\"'-][^\s]*)"
+    )
+
+
+@functools.cache
+def _option_item() -> re.Pattern[str]:
+    """An option and its value as items of a list, also in a diff and in JSON inside of a JSON text."""
+    return re.compile(
+        r"(?P<before>(?<!\\)(?P<quote>\\{0,15}[\"'])(?P<name>--?[A-Za-z][\w.-]{1,80})(?P=quote)\s{0,8},\s{0,80}"
+        rf"(?:[+-]\s{{0,80}})?{_PREFIX}(?P<open>\\{{0,15}}[\"'])(?!-))"
+        r"(?P<value>.*?)(?=(?<!\\)(?P=open)|\n|\Z)"
+    )
+
+
+@functools.cache
+def _basic_auth() -> re.Pattern[str]:
+    """A call with a user and a password."""
+    return re.compile(
+        rf"(?P<before>\bHTTP(?:Basic|Digest|Proxy)Auth\(\s{{0,80}}[^\n,]{{1,200}},\s{{0,80}}{_PREFIX})"
+        r"(?P<quote>[\"'])(?:(?!(?P=quote))[^\\\n]|\\.)+(?P=quote)"
+    )
+
+
+@functools.cache
+def _read_variable() -> re.Pattern[str]:
+    """A call that reads a variable, and the text that it returns without one."""
+    return re.compile(
+        r"(?P<before>\b(?:getenv|environ\.(?:get|pop))\(\s{0,80}['\"](?P<name>\w{1,80})['\"]\s{0,8},\s{0,80}"
+        rf"(?:default\s{{0,8}}=\s{{0,8}})?{_PREFIX})"
+        r"(?P<value>'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")"
     )
 
 
@@ -445,7 +482,10 @@ _RULES: tuple[tuple[str, Callable[[], re.Pattern[str]], str | Callable[[re.Match
     ("-", _user_option, rf"\g<before>{MASK}"),
     ("-p", _program_option, rf"\g<before>{MASK}"),
     ("-", _option, _mask_named),
+    ("-", _option_item, _mask_escaped),
+    ("Auth(", _basic_auth, rf"\g<before>\g<quote>{MASK}\g<quote>"),
     ("", _variable, _mask_variable),
+    ("env", _read_variable, _mask_named),
     ("", _told, rf"\g<before>{MASK}"),
     (":", _header, rf"\g<before>{MASK}"),
 )
