@@ -25,7 +25,7 @@ _pipe_ends: list[int] = []
 
 
 def keep_for_children(engine: Engine, connection: Any) -> bool:
-    """Keep a connection, which children have inherited and nobody uses any longer, open for these children.
+    """Keep a connection that children have inherited, and that is no longer in use, open for these children.
 
     Returns:
         Whether it is kept; otherwise another one of the same database is, and this one should be closed.
