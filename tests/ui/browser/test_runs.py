@@ -390,7 +390,7 @@ def test_values_stay_below_their_headings_when_the_columns_change(tmp_path: Path
             log_run(second, 0.5, optimizer=name, schedule=f"{name} schedule")
         page.locator("#where").fill("id IN (1, 2)")
         page.keyboard.press("Enter")
-        page.locator(".count-line").get_by_text("2 of ").wait_for()
+        wait_for_count(page, "2 of 5 runs")
         page.locator("#where").fill("id IN (4, 5)")
         page.keyboard.press("Enter")
         wait_for_values(page, 4, {"optimizer": "adam", "duration": "1 h"})

@@ -27,7 +27,7 @@ const WATCHED = 200;
 const RUN_ID = ["run", "id"];
 
 /** Show the runs. */
-export function View({ state, setState, about, navigate }) {
+export function View({ state, setState, about, readAbout, navigate }) {
   const { filter, sort, selected } = state;
   const extra = state.facetColumns ?? [];
   const [info, setInfo] = useState(null);
@@ -40,7 +40,7 @@ export function View({ state, setState, about, navigate }) {
   const [isGrouping, setGrouping] = useState(false);
   const isGrouped = state.rowGroup !== null;
   const grid = useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy });
-  useLive({ grid, info, setVersion });
+  useLive({ grid, info, setVersion, readAbout });
   useEdits({ grid, setVersion });
   useRetry(error, () => grid.current.show(state));
 
@@ -181,7 +181,7 @@ function useRunsGrid({ state, setState, navigate, setInfo, setError, setBusy }) 
 }
 
 /** Follow changes of the data: rows and counts are asked for again. */
-function useLive({ grid, info, setVersion }) {
+function useLive({ grid, info, setVersion, readAbout }) {
   const seen = useRef(null);
   usePoll(
     async (signal) => {
@@ -197,6 +197,7 @@ function useLive({ grid, info, setVersion }) {
       }
       setVersion(version);
       grid.current.refresh();
+      await readAbout();
     },
     [info === null],
   );
