@@ -174,7 +174,10 @@ function Content({ view, id, about: info, state }) {
   if (failure || error) {
     return html`<${ErrorNote} error=${failure ?? error} retry=${failure ? () => location.reload() : reset} />`;
   }
-  return module && html`<${module} state=${state} setState=${setState} about=${info} readAbout=${readAbout} navigate=${navigate} id=${id} />`;
+  return (
+    module &&
+    html`<${module} state=${state} setState=${setState} about=${info} readAbout=${readAbout} navigate=${navigate} id=${id} />`
+  );
 }
 
 function EmptyDatabase({ about: info }) {
