@@ -34,7 +34,6 @@ READ = ["address.search", "experiment.value", "metric.value", "best.value", "run
 SET = [*READ, "experiment.options", "metric.options", "runs.rowData", "runs.columnDefs", "curves.figure"]
 SET += ["comparison.children"]
 STYLE = {"fontFamily": "system-ui, sans-serif", "maxWidth": 1100, "margin": "0 auto", "padding": 16}
-# The controls stand next to each other where there is room.
 ROW = {"display": "flex", "flexWrap": "wrap", "gap": 16, "alignItems": "end"}
 WIDE = {"flex": "1 1 16rem"}
 
@@ -170,16 +169,13 @@ def show_differences(differences: pd.DataFrame, runs: pd.DataFrame, metric: str)
 def build_layout() -> html.Main:
     """Return the parts of the page, which are empty until its address was read."""
     best = dcc.RadioItems({"max": "largest", "min": "smallest"}, id="best", inline=True)
-    controls = [
-        html.Label(["Experiment", dcc.Dropdown(id="experiment", clearable=False)], style=WIDE),
-        html.Label(["Metric", dcc.Dropdown(id="metric", clearable=False)], style=WIDE),
-        html.Fieldset([html.Legend("Best value"), best], style={"margin": 0}),
-    ]
+    names = ("experiment", "metric")
+    lists = [html.Label([name.title(), dcc.Dropdown(id=name, clearable=False)], style=WIDE) for name in names]
     selection = {"rowSelection": {"mode": "multiRow"}}
     parts = [
         dcc.Location(id="address", refresh=False),
         html.H1("Experiments"),
-        html.Div(controls, style=ROW),
+        html.Div([*lists, html.Fieldset([html.Legend("Best value"), best], style={"margin": 0})], style=ROW),
         html.H2("Runs"),
         AgGrid(id="runs", getRowId="params.data.id", dashGridOptions=selection, style={"height": 320}),
         html.H2("Curves"),

@@ -82,8 +82,8 @@ def test_an_outage_costs_one_call_its_patience_and_no_value(
         loop.log_during(OUTAGES[outage](server), _SECONDS)
     loop.expect_bounded(pg_config["patience"])
     expect_all_rows(server.direct_config(), loop)
-    assert outbox_files(pg_config) == []
     expect_two_warnings(caplog, pg_config)
+    wait_until(lambda: outbox_files(pg_config) == [])
 
 
 def expect_two_warnings(caplog: pytest.LogCaptureFixture, config: dict[str, Any]) -> str:
@@ -93,12 +93,13 @@ def expect_two_warnings(caplog: pytest.LogCaptureFixture, config: dict[str, Any]
         return [record.message for record in caplog.records if record.name == "sqltrack.outbox"]
 
     # The sender tells it just after the last call has arrived.
-    wait_until(lambda: len(messages()) >= 2)
-    first, last = messages()
-    where, _, reason = first.partition(": ")
-    assert where.startswith(f"calls wait in {config['outbox_dir']}/")
-    assert last == "the database is there again, and all calls have arrived"
-    return reason
+    wait_until(lambda: len(messages()) in (2, 4))
+    told = messages()
+    # On a busy machine, a later call may be an outage of its own.
+    for first, last in zip(told[::2], told[1::2]):
+        assert first.startswith(f"calls wait in {config['outbox_dir']}/")
+        assert last == "the database is there again, and all calls have arrived"
+    return told[0].partition(": ")[2]
 
 
 # Files
