@@ -15,6 +15,7 @@ import pytest
 import sqltrack
 from sqltrack.cli import main
 from support.pages import PAGES, ROOT, console_commands, read_blocks
+from support.program import connection
 from support.variables import database_variables
 
 STATIC = ROOT / "packages" / "sqltrack-ui" / "src" / "sqltrack" / "ui" / "static"
@@ -43,8 +44,7 @@ def test_a_condition_is_accepted(
     if "val_top1" in condition:
         run = sqltrack.Experiment(client, name="conditions").get_run()
         run.add_metrics({"val_top1": 0.9}, step=0)
-    options = [word for name, value in generated_config.items() for word in (f"--{name}", str(value))]
-    assert main(["runs", "--where", condition, *options]) == 0, capsys.readouterr().err
+    assert main(["runs", "--where", condition, *connection(generated_config)]) == 0, capsys.readouterr().err
 
 
 def test_the_code_of_an_empty_page_logs_a_run(config: dict[str, Any], client: sqltrack.Client, tmp_path: Path) -> None:

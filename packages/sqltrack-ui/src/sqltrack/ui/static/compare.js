@@ -3,7 +3,7 @@
 import { Swatch } from "./chart_figure.js";
 import { ErrorNote } from "./components.js";
 import { CurveCharts } from "./curve_charts.js";
-import { useMetrics, useQuery, useShownRuns } from "./curve_runs.js";
+import { newestText, useMetrics, useQuery, useShownRuns } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
 import { decode, shownName } from "./format.js";
 import { useKeys } from "./keys.js";
@@ -65,7 +65,7 @@ export function View({ state, setState, navigate }) {
       <${ExportMenu} sql=${answer?.sql} python=${answer?.python} report=${runs.length > 0 && reportSpec(state, runs)} />
     </div>
     <${ErrorNote} error=${error ?? shown.error ?? metrics.error} />
-    ${!shown.isChosen && runs.length > 0 && html`<p class="note">No runs are selected: ${runs.length === 1 ? "this is the newest" : `these are the newest ${runs.length}`}.</p>`}
+    ${!shown.isChosen && runs.length > 0 && html`<p class="note">No runs are selected: ${newestText(runs)}.</p>`}
     ${shown.runs.length > MOST_RUNS && html`<p class="note warning">Only the first ${MOST_RUNS} of ${shown.runs.length} runs are compared.</p>`}
     <div class="compare-body">
       ${answer && html`<${Differences} answer=${answer} text=${text} highlight=${highlight} isAll=${isAll} />`}

@@ -58,6 +58,11 @@ export function useShownRuns(state) {
   return { runs, isChosen, answer: table.answer, error: newest.error ?? table.error };
 }
 
+/** Return what is shown while no runs are selected: "these are the newest 10". */
+export function newestText(runs) {
+  return runs.length === 1 ? "this is the newest" : `these are the newest ${runs.length}`;
+}
+
 // The rows of the legend, which change while runs go on.
 function useRows(runs) {
   const spec = {

@@ -2,7 +2,7 @@
 import { columnId } from "./address.js";
 import { ErrorNote } from "./components.js";
 import { CurveCharts, nameGroup, nameX } from "./curve_charts.js";
-import { useMetrics, useShownRuns } from "./curve_runs.js";
+import { newestText, useMetrics, useShownRuns } from "./curve_runs.js";
 import { ExportMenu } from "./export.js";
 import { GroupChoice } from "./group_choice.js";
 import { BANDS } from "./group_notes.js";
@@ -40,7 +40,7 @@ export function View({ state, setState, navigate }) {
     <h1 class="visually-hidden">Curves</h1>
     <${Bar} state=${state} setState=${setState} known=${metrics.known} columns=${answer?.columns ?? []} curves=${curves} runs=${runs} onChoose=${() => setChoosing(true)} isGrouping=${isGrouping} onGroup=${setGrouping} />
     <${ErrorNote} error=${error ?? metrics.error} />
-    ${!isChosen && runs.length > 0 && html`<p class="note">No runs are selected: ${runs.length === 1 ? "this is the newest" : `these are the newest ${runs.length}`}. Select runs in the <a href="./" onClick=${(event) => follow(event, () => navigate(""))}>table</a> with <kbd>x</kbd>, or the three best with <kbd>b</kbd>.</p>`}
+    ${!isChosen && runs.length > 0 && html`<p class="note">No runs are selected: ${newestText(runs)}. Select runs in the <a href="./" onClick=${(event) => follow(event, () => navigate(""))}>table</a> with <kbd>x</kbd>, or the three best with <kbd>b</kbd>.</p>`}
     <div class="curves-body">
       ${legend}
       <${CurveCharts} runs=${runs} metrics=${metrics.shown} state=${state} setState=${setState} highlight=${highlight} nameRun=${names} onAnswer=${setCurves} />
